@@ -1,0 +1,1 @@
+"""Benchmarks of token cost and of serving speed."""

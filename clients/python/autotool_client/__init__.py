@@ -1,0 +1,1 @@
+"""A thin layer over the official `openai` client: `mode=` and the decision record."""

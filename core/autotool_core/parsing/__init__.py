@@ -1,0 +1,1 @@
+"""Incremental parsing of model text into reasoning, content and tool calls."""

@@ -1,0 +1,29 @@
+"""The part of a Hugging Face tokenizer that this project uses."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+
+class Tokenizer(Protocol):
+    """Satisfied by every `transformers.PreTrainedTokenizerFast`."""
+
+    @property
+    def all_special_ids(self) -> Sequence[int]: ...
+
+    @property
+    def backend_tokenizer(self) -> Any:
+        """The `tokenizers.Tokenizer` behind it."""
+        ...
+
+    @property
+    def chat_template(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str: ...
+
+    def apply_chat_template(
+        self, conversation: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None, **kwargs: Any
+    ) -> Any: ...

@@ -1,0 +1,1 @@
+"""The inference server: FastAPI app, engines, modes per turn."""

@@ -1,0 +1,1 @@
+"""Training of mode-switching checkpoints: data, labels, SFT, RL, recipes."""
