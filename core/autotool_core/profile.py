@@ -45,6 +45,12 @@ class Profile(BaseModel):
     """How the model writes tool calls: `hermes` is JSON in `<tool_call>` (Hermes, Qwen2.5, Qwen3), `qwen3_coder`
     is XML in `<tool_call>` (Qwen3-Coder)."""
 
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The texts that divide a turn."""
+        think = (self.think.open, self.think.close) if self.think is not None else ()
+        return (*think, "<tool_call>", "</tool_call>")
+
     def prefix(self, mode: Mode) -> str:
         """The response prefix of a mode; empty where the model cannot think."""
         if self.think is None:

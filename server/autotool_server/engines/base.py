@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from autotool_core.errors import InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length"]
@@ -67,9 +68,10 @@ class TokenDelta:
     logprobs: tuple[TokenLogprob, ...] | None = None
     """One per token when the request asked for log-probabilities."""
     finish_reason: FinishReason | None = None
-    """`stop`: the last token is one of `stop_token_ids`, or the grammar is complete. `length`: `max_tokens` was reached."""
+    """`stop`: the last token is one of `stop_token_ids`, or the end-of-sequence token that completes the grammar.
+    `length`: `max_tokens` was reached."""
     cached_tokens: int = 0
-    """Prompt tokens served from the engine's cache; set in the first delta where the engine knows it."""
+    """Prompt tokens served from the engine's cache, in the one delta where the engine tells it: the first or the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,16 @@ class Engine(Protocol):
 
     name: str
     """The engine's name in settings and metrics: `vllm`, `remote`, `transformers`."""
+
+    @property
+    def checkpoint(self) -> str:
+        """The local folder or hub id that the tokenizer comes from; valid once started."""
+        ...
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called where no name is given; valid once started."""
+        ...
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -132,3 +144,12 @@ class Engine(Protocol):
     def in_flight(self) -> int:
         """Requests that hold a place in the engine now; 0 after every request was finished, closed or cancelled."""
         ...
+
+
+def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> None:
+    """Raise InvalidRequestError where prompt and output do not fit the context together."""
+    if prompt_tokens + max_tokens > max_model_len:
+        raise InvalidRequestError(
+            f"The prompt's {prompt_tokens} tokens and {max_tokens} to generate exceed the context of {max_model_len}.",
+            code="context_length_exceeded",
+        )

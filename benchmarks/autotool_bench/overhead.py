@@ -1,0 +1,105 @@
+"""What the server itself costs: tokens a second through one server process on one core, with an engine that costs nothing.
+
+    python -m autotool_bench.overhead --model DIR [--streams 32] [--tokens 512] [--seconds 10]
+
+The server runs in a child process pinned to one core, its clients on another. The figure to watch is CPU time per
+token: it holds on a noisy machine, where the wall time of a run does not.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass
+
+import httpx
+import psutil
+import uvicorn
+
+from autotool_server.app import create_app
+from autotool_server.chat import ChatService
+from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.listener import listen
+from autotool_server.settings import Settings
+from autotool_server.state import ServerState
+
+WORDS = "The quick brown fox jumps over the lazy dog, and then it thinks about what to do next. "
+
+
+@dataclass(frozen=True)
+class Result:
+    """One mode's run."""
+
+    mode: str
+    tokens: int
+    seconds: float
+    cpu_seconds: float
+
+
+def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
+    from transformers import AutoTokenizer  # noqa: PLC0415 slow, and only the child needs it
+
+    from autotool_core.profile import BUILTIN  # noqa: PLC0415
+
+    os.sched_setaffinity(0, {0})
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    words = tokenizer.encode(WORDS, add_special_tokens=False)
+    script = (words * (tokens // len(words) + 1))[:tokens]
+    settings = Settings(port=0)
+    state = ServerState(settings)
+    engine = ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
+    state.service = ChatService(engine, BUILTIN["smollm2-autotool"], "scripted", settings)
+    listener = listen("127.0.0.1", 0)
+    port.put(listener.getsockname()[1])
+    server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False))
+    asyncio.run(server.serve([listener]))
+
+
+async def _stream(client: httpx.AsyncClient, mode: str, until: float) -> int:
+    """Tokens of the streams of one client, one after another."""
+    body = {"messages": [{"role": "user", "content": "Go on."}], "mode": mode, "stream": True}
+    chunks = 0
+    while time.perf_counter() < until:
+        async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+            response.raise_for_status()
+            async for part in response.aiter_raw():
+                chunks += part.count(b"data: ")
+    return chunks
+
+
+async def _measure(process: psutil.Process, url: str, mode: str, streams: int, seconds: float) -> Result:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        await _stream(client, mode, time.perf_counter() + 0.5)
+        before, began = sum(process.cpu_times()[:2]), time.perf_counter()
+        chunks = await asyncio.gather(*(_stream(client, mode, began + seconds) for _ in range(streams)))
+        wall = time.perf_counter() - began
+        return Result(mode, sum(chunks), wall, sum(process.cpu_times()[:2]) - before)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder with the tokenizer and chat template to serve")
+    parser.add_argument("--streams", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=512, help="tokens of an answer")
+    parser.add_argument("--seconds", type=float, default=10)
+    options = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    port = context.Queue()
+    child = context.Process(target=_serve, args=(options.model, options.tokens, port), daemon=True)
+    child.start()
+    url = f"http://127.0.0.1:{port.get(timeout=120)}"
+    os.sched_setaffinity(0, set(range(1, os.cpu_count() or 1)) or {0})
+    for mode in ("long", "short", "auto"):
+        result = asyncio.run(_measure(psutil.Process(child.pid), url, mode, options.streams, options.seconds))
+        per_token = 1e6 * result.cpu_seconds / result.tokens
+        print(  # noqa: T201 the command's output
+            f"{result.mode:5}  {result.tokens / result.seconds:8.0f} tokens/s   {per_token:6.1f} us CPU a token"
+            f"   {1e6 / per_token:8.0f} tokens/s on a whole core"
+        )
+    child.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The decision of `auto`: long or short, from the log-probabilities of the two decision tokens."""
+
+import math
+from dataclasses import dataclass
+
+from autotool_core.modes import ResolvedMode
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a turn in `auto` resolved to."""
+
+    resolved: ResolvedMode
+    p_long: float
+    """The model's own probability of long against short, before bias and temperature."""
+
+
+def decide(long_logprob: float, short_logprob: float, *, reasoning_bias: float, temperature: float, uniform: float) -> Decision:
+    """Draw the resolved mode as a sampler over the two tokens would.
+
+    `reasoning_bias` is added to the log-odds before they are divided by the temperature, where logit biases take effect
+    in OpenAI's API and in vLLM. Temperature 0 takes the likelier mode; a tie is short, the cheaper. `uniform` is a draw
+    from [0, 1).
+    """
+    log_odds = long_logprob - short_logprob
+    biased = log_odds + reasoning_bias
+    is_long = biased > 0 if temperature == 0 else uniform < _sigmoid(biased / temperature)
+    return Decision(ResolvedMode.LONG if is_long else ResolvedMode.SHORT, _sigmoid(log_odds))
+
+
+def _sigmoid(x: float) -> float:
+    if x < 0:
+        # exp of a large positive number would overflow.
+        return 1.0 - _sigmoid(-x)
+    return 1.0 / (1.0 + math.exp(-x))

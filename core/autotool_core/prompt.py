@@ -1,0 +1,159 @@
+"""From messages to token ids: the checkpoint's chat template, then the response prefix of the mode.
+
+The prefix is always tokenised by itself, so that a mode has the same ids whatever stands before it, here and in
+training. Where the template itself writes a part of the prefix after its generation prompt, that part is taken off and
+the canonical ids put in its place.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from jinja2 import TemplateError
+
+from autotool_core.errors import AutoToolError, InvalidRequestError
+from autotool_core.modes import Mode, ResolvedMode
+from autotool_core.profile import Profile, ThinkFormat
+from autotool_core.tokenizer import Tokenizer
+
+# What a chat template is told about the mode; undefined means that the model chooses.
+TEMPLATE_KWARGS: Mapping[Mode, Mapping[str, bool]] = {
+    Mode.LONG: {"enable_thinking": True},
+    Mode.SHORT: {"enable_thinking": False},
+    Mode.AUTO: {},
+}
+MAX_TEMPLATE_MESSAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTokens:
+    """What `auto` can decode first, and what is injected after it to complete the prefix of the mode it settled."""
+
+    long: int
+    short: int
+    rest: Mapping[ResolvedMode, tuple[int, ...]]
+
+
+class PromptRenderer:
+    """Renders conversations for one checkpoint. `refusals` says, per mode it cannot do, why not."""
+
+    def __init__(self, tokenizer: Tokenizer, profile: Profile) -> None:
+        if not tokenizer.chat_template:
+            raise AutoToolError(
+                "The checkpoint has no chat template. Add chat_template.jinja to it, or serve its -Instruct sibling."
+            )
+        self._tokenizer = tokenizer
+        self._profile = profile
+        self._emitted: dict[Mode, str] = {}
+        self.refusals: dict[Mode, str] = {}
+        for mode in Mode:
+            self._probe(mode)
+        self.prefix_ids: dict[Mode, tuple[int, ...]] = {mode: self.ids(profile.prefix(mode)) for mode in Mode}
+        self.decision_tokens = self._find_decision_tokens()
+        self.marker_ids = {ids[0] for marker in profile.markers if len(ids := self.ids(marker)) == 1}
+        self._takes_argument_text = self._probe_arguments()
+
+    @property
+    def can_think(self) -> bool:
+        """Whether the model has a think block at all."""
+        return self._profile.think is not None
+
+    def most_injected(self, mode: Mode) -> int:
+        """How many tokens, at most, a turn needs of the context beyond those it was asked to decode.
+
+        They are the decision token, what completes the prefix after it, and what closes the think block.
+        """
+        think, decision = self._profile.think, self.decision_tokens
+        closing = len(self.ids(f"\n{think.close}{think.answer_separator}")) if think is not None else 0
+        deciding = 1 + max(map(len, decision.rest.values())) if mode is Mode.AUTO and decision is not None else 0
+        return closing + deciding
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Tokenise a piece of text by itself, without the tokens that begin a sequence."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False)) if text else ()
+
+    def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], mode: Mode) -> list[int]:
+        """Token ids of the conversation up to and with the response prefix of the mode.
+
+        Raises InvalidRequestError for a mode that the checkpoint cannot do and for messages that its template refuses.
+        """
+        if mode in self.refusals:
+            raise InvalidRequestError(f"mode={mode} cannot be served: {self.refusals[mode]}", "mode", code="unsupported_mode")
+        if not self._takes_argument_text:
+            messages = [_with_parsed_arguments(message) for message in messages]
+        text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
+        return [*self.ids(text), *self.prefix_ids[mode]]
+
+    def _render_text(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], mode: Mode, *, prompt: bool = True
+    ) -> str:
+        try:
+            return self._tokenizer.apply_chat_template(
+                messages, tools=tools or None, add_generation_prompt=prompt, tokenize=False, **TEMPLATE_KWARGS[mode]
+            )
+        except (TemplateError, TypeError) as error:
+            reason = str(error)[:MAX_TEMPLATE_MESSAGE] if isinstance(error, TemplateError) else "it cannot render them"
+            raise InvalidRequestError(f"The model's chat template refuses these messages: {reason}", "messages") from None
+
+    def _probe(self, mode: Mode) -> None:
+        """Find what the template writes of the think block, and whether the mode's prefix can follow it."""
+        think = self._profile.think
+        if think is None:
+            self._emitted[mode] = ""
+            if mode is not Mode.SHORT:
+                self.refusals[mode] = f"profile {self._profile.name} is of a model that cannot think. Ask for mode=short."
+            return
+        self._emitted[mode] = self._emitted_by_template(think, mode)
+        if not self._profile.prefix(mode).startswith(self._emitted[mode]):
+            self.refusals[mode] = "the chat template already settles the think block in another way."
+
+    def _probe_arguments(self) -> bool:
+        """Whether the template writes a call's arguments as they are given in text, which keeps the model's own spacing."""
+        arguments = '{"a":  1}'
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+        messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        try:
+            return arguments in self._render_text(messages, (), Mode.SHORT, prompt=False)
+        except InvalidRequestError:
+            return False
+
+    def _emitted_by_template(self, think: ThinkFormat, mode: Mode) -> str:
+        probe = [{"role": "user", "content": "?"}]
+        conversation = self._render_text(probe, (), mode, prompt=False)
+        prompted = self._render_text(probe, (), mode)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(conversation, prompted, strict=False)))
+        generation_prompt = prompted[shared:]
+        start = generation_prompt.find(think.open)
+        return generation_prompt[start:] if start >= 0 else ""
+
+    def _find_decision_tokens(self) -> DecisionTokens | None:
+        if Mode.AUTO in self.refusals:
+            return None
+        auto, long, short = (self.prefix_ids[mode] for mode in (Mode.AUTO, Mode.LONG, Mode.SHORT))
+        at = len(auto)
+        extends = long[:at] == auto == short[:at] and min(len(long), len(short)) > at
+        if not extends or long[at] == short[at]:
+            self.refusals[Mode.AUTO] = "the tokenizer cannot tell the long and the short prefix apart by one decision token."
+            return None
+        return DecisionTokens(
+            long=long[at], short=short[at], rest={ResolvedMode.LONG: long[at + 1 :], ResolvedMode.SHORT: short[at + 1 :]}
+        )
+
+
+def _with_parsed_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The message with its calls' arguments as objects, which is what a template expects that writes them by `tojson`."""
+    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
+    parsed = [{**call, "function": {**call["function"], "arguments": _object(call["function"]["arguments"])}} for call in calls]
+    return {**message, "tool_calls": parsed} if parsed else message
+
+
+def _object(arguments: str) -> dict[str, Any]:
+    try:
+        value = json.loads(arguments)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidRequestError("The arguments of a tool call in messages must be a JSON object.", "messages")
+    return value  # pyright: ignore[reportUnknownVariableType] JSON keys are strings

@@ -1,0 +1,25 @@
+"""Admission: how many requests are served at once. A slot is given back whatever happened."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from autotool_server.errors import OverloadedError
+
+
+class Admission:
+    """Counts requests in flight and refuses those above the limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.in_flight = 0
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold a slot. Raises OverloadedError where none is free."""
+        if self.in_flight >= self._limit:
+            raise OverloadedError("The server is serving as many requests as it may. Try again in a second.")
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1

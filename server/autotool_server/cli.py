@@ -1,0 +1,60 @@
+"""`autotool serve`: its options are the fields of Settings."""
+
+import asyncio
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+
+from autotool_core.errors import AutoToolError
+from autotool_server import run, settings
+from autotool_server.demo import show
+from autotool_server.settings import Settings
+
+REPEATED = "engine_arg"
+
+
+def _option(name: str, field: FieldInfo) -> click.Option:
+    repeated = name == REPEATED
+    default = "" if repeated or field.default is None else f"  [default: {getattr(field.default, 'value', field.default)}]"
+    return click.Option(
+        [f"--{name.replace('_', '-')}", name],
+        help=" ".join((field.description or "").split()) + default,
+        multiple=repeated,
+        metavar="NAME=VALUE" if repeated else "TEXT",
+    )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given; what was not may still come from the environment."""
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if REPEATED in given:
+        given[REPEATED] = dict(_pair(argument) for argument in given[REPEATED])
+    return given
+
+
+def _pair(argument: str) -> tuple[str, str]:
+    name, equals, value = argument.partition("=")
+    if not (name and equals):
+        raise AutoToolError("Setting engine_arg (--engine-arg): give name=value, such as tensor_parallel_size=4.")
+    return name.replace("-", "_"), value
+
+
+def _serve(*, demo: bool, **options: Any) -> None:
+    loaded = settings.load(**_given(options))
+    asyncio.run(run.serve(loaded, show if demo else run.announce))
+
+
+command = click.Command(
+    "serve",
+    callback=_serve,
+    params=[
+        click.Option(["--demo"], is_flag=True, help="When ready, answer an easy and a hard question in each mode."),
+        *(_option(name, field) for name, field in Settings.model_fields.items()),
+    ],
+    help="""Serve a model over OpenAI's API, with mode=auto|long|short.
+
+    Without --model it serves SmolLM2-135M-Instruct, prepared at the first start. Every option can also be set by a
+    variable: AUTOTOOL_PORT=9000 is --port 9000.
+    """,
+)

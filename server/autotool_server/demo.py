@@ -1,0 +1,56 @@
+"""`autotool serve --demo`: two questions in three modes, and a line to try."""
+
+import sys
+import time
+
+from openai import AsyncOpenAI
+from rich.console import Console
+from rich.table import Table
+
+from autotool_core.modes import Mode
+
+QUESTIONS = {
+    "easy": "What is the capital of France?",
+    "hard": "A train leaves at 9:40 and arrives at 13:05. It stops twice, for 12 minutes each. How long does it move?",
+}
+MAX_TOKENS = 96
+
+
+async def show(base_url: str) -> None:
+    """Ask the questions and print answers, tokens and seconds, then how to ask by hand."""
+    console = Console(file=sys.stdout)
+    table = Table("question", "mode", "resolved", "p_long", "tokens", "seconds", "answer", title="Two questions in three modes")
+    async with AsyncOpenAI(base_url=base_url, api_key="none") as client:
+        model = (await client.models.list()).data[0].id
+        with console.status("asking"):
+            for difficulty, question in QUESTIONS.items():
+                for mode in Mode:
+                    table.add_row(difficulty, mode.value, *await _ask(client, model, question, mode))
+    console.print(table)
+    console.print(f"Ready at {base_url}. Try it:\n")
+    console.print(_curl(base_url, model), soft_wrap=True, markup=False, highlight=False)
+    console.print("\nCtrl-C ends the server.")
+
+
+async def _ask(client: AsyncOpenAI, model: str, question: str, mode: Mode) -> tuple[str, ...]:
+    began = time.perf_counter()
+    completion = await client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": question}],
+        temperature=0,
+        max_completion_tokens=MAX_TOKENS,
+        extra_body={"mode": mode, "max_reasoning_tokens": MAX_TOKENS},
+    )
+    seconds = time.perf_counter() - began
+    turn = (completion.model_extra or {})["autotool"]["turns"][0]
+    p_long = "" if turn["p_long"] is None else f"{turn['p_long']:.2f}"
+    tokens = completion.usage.completion_tokens if completion.usage else 0
+    answer = " ".join((completion.choices[0].message.content or "").split())
+    return turn["resolved"], p_long, str(tokens), f"{seconds:.1f}", answer
+
+
+def _curl(base_url: str, model: str) -> str:
+    return (
+        f"curl {base_url}/chat/completions -H 'Content-Type: application/json' -d "
+        f'\'{{"model": "{model}", "mode": "auto", "messages": [{{"role": "user", "content": "Hello!"}}]}}\''
+    )

@@ -1,0 +1,28 @@
+"""The socket that the server listens on."""
+
+import socket
+
+from autotool_core.errors import AutoToolError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises AutoToolError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise AutoToolError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port or --host."
+        ) from None
+    listener.listen(2048)
+    return listener
+
+
+def base_url(listener: socket.socket) -> str:
+    """The API's base URL as seen from this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 compared, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -1,0 +1,87 @@
+"""Prometheus metrics, prefix `autotool_`. The default registry, where vLLM keeps its own, is shown on the same page."""
+
+import time
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from autotool_server.chat import ChatJob
+from autotool_server.generation import Turn
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+PER_TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
+PROBABILITIES = tuple(tenth / 10 for tenth in range(1, 10))
+
+CLIENT_GONE = 499
+"""Status of a request whose client left, as nginx counts it."""
+
+
+class Metrics:
+    """The metrics of one app."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.in_flight = Gauge("autotool_requests_in_flight", "Chat requests being served", registry=registry)
+        self.requests = Counter(
+            "autotool_requests",
+            "Chat requests by the mode asked for, what it resolved to (none: ended before, mixed: n > 1) and status",
+            ("mode", "resolved", "status"),
+            registry=registry,
+        )
+        self.p_long = Histogram(
+            "autotool_p_long", "Unbiased probability of the long decision token", buckets=PROBABILITIES, registry=registry
+        )
+        self.tokens = Counter(
+            "autotool_tokens",
+            "Tokens by resolved mode and kind: prompt, cached (a part of prompt), decision, reasoning, content",
+            ("resolved", "kind"),
+            registry=registry,
+        )
+        self.first_token = self._seconds("autotool_time_to_first_token_seconds", "Until the first decoded token", SECONDS)
+        self.first_content = self._seconds(
+            "autotool_time_to_first_content_token_seconds", "Until the first content or tool-call token", SECONDS
+        )
+        self.per_token = self._seconds(
+            "autotool_time_per_output_token_seconds", "Mean time between decoded tokens of a turn", PER_TOKEN_SECONDS
+        )
+        self.request_seconds = self._seconds("autotool_request_seconds", "Whole request", SECONDS)
+
+    def page(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self.registry) + generate_latest(REGISTRY)
+
+    def refused(self, status: int) -> None:
+        """Count a request that never became a job."""
+        self.requests.labels("none", "none", str(status)).inc()
+
+    def ended(self, job: ChatJob, started: float, status: int) -> None:
+        """Account for a job that ended, in whatever way."""
+        resolved = {turn.resolved.value for turn in job.turns if turn.ledger.completion_tokens}
+        label = resolved.pop() if len(resolved) == 1 else "mixed" if resolved else "none"
+        self.requests.labels(job.mode.value, label, str(status)).inc()
+        self.request_seconds.labels(label).observe(time.perf_counter() - started)
+        for turn in job.turns:
+            self._turn(turn, started)
+
+    def _turn(self, turn: Turn, started: float) -> None:
+        ledger, resolved = turn.ledger, turn.resolved.value
+        if ledger.first_token_at is None or ledger.last_token_at is None:
+            return
+        if turn.p_long is not None:
+            self.p_long.observe(turn.p_long)
+        for kind, tokens in (
+            ("prompt", len(turn.request.prompt_ids) + ledger.injected_tokens),
+            ("cached", ledger.cached_tokens or 0),
+            ("decision", ledger.decision_tokens),
+            ("reasoning", ledger.reasoning_tokens),
+            ("content", ledger.content_tokens),
+        ):
+            self.tokens.labels(resolved, kind).inc(tokens)
+        self.first_token.labels(resolved).observe(ledger.first_token_at - started)
+        if ledger.first_content_at is not None:
+            self.first_content.labels(resolved).observe(ledger.first_content_at - started)
+        if ledger.completion_tokens > 1:
+            between = (ledger.last_token_at - ledger.first_token_at) / (ledger.completion_tokens - 1)
+            self.per_token.labels(resolved).observe(between)
+
+    def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, ("resolved",), buckets=buckets, registry=self.registry)

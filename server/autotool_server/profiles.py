@@ -1,0 +1,37 @@
+"""Which profile a checkpoint has: asked for, carried by the checkpoint, or read off its chat template."""
+
+from pathlib import Path
+
+from transformers.utils.hub import cached_file
+
+from autotool_core import profile as profiles
+from autotool_core.errors import AutoToolError
+from autotool_core.profile import Profile, ThinkFormat
+
+
+def find(asked: str | None, checkpoint: str, chat_template: str) -> Profile:
+    """The profile asked for by name or path, else the checkpoint's own, else one that fits its chat template.
+
+    Raises AutoToolError for a name that is neither a built-in profile nor a file.
+    """
+    if asked in profiles.BUILTIN:
+        return profiles.BUILTIN[asked]
+    if asked is not None:
+        if not Path(asked).is_file():
+            names = ", ".join(profiles.BUILTIN)
+            raise AutoToolError(f"Setting profile: {asked} is neither a profile ({names}) nor a file.")
+        return profiles.load(Path(asked))
+    carried = cached_file(
+        checkpoint,
+        profiles.FILE_NAME,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    return profiles.load(Path(carried)) if carried else _fitting(chat_template)
+
+
+def _fitting(chat_template: str) -> Profile:
+    think = ThinkFormat() if "<think>" in chat_template else None
+    tool_format = "qwen3_coder" if "<function=" in chat_template else "hermes"
+    return Profile(name="from the chat template", think=think, tool_format=tool_format)

@@ -1,0 +1,171 @@
+"""`POST /v1/chat/completions`: a request's whole way through the server, top to bottom."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from autotool_core.errors import AutoToolError, InvalidRequestError
+from autotool_server.chat import ChatJob, ChatService
+from autotool_server.connection import ClientGoneError, while_connected
+from autotool_server.errors import describe, invalid_body
+from autotool_server.generation import Turn, TurnOutput
+from autotool_server.metrics import CLIENT_GONE
+from autotool_server.responses import ChunkWriter, CompletionBuilder
+from autotool_server.schemas import ChatRequest
+from autotool_server.state import ServerState, state_of
+
+logger = logging.getLogger(__name__)
+router = APIRouter()
+
+# Above this, rendering and tokenising take long enough to keep other requests waiting.
+LARGE_BODY = 32 * 1024
+
+
+@router.post("/v1/chat/completions")
+async def create_chat_completion(request: Request) -> Response:
+    """Answer a conversation. The answer runs as the response is sent, so that a client that leaves ends it."""
+    state = state_of(request)
+    try:
+        state.authorize(request)
+        service = state.service
+        raw = await _read(request, state.settings.max_body_bytes)
+        job = await asyncio.to_thread(_accept, service, raw) if len(raw) > LARGE_BODY else _accept(service, raw)
+    except AutoToolError as error:
+        state.metrics.refused(describe(error)[0])
+        raise
+    return ChatResponse(job, state)
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """The body, read no further than the limit."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
+    return bytes(body)
+
+
+def _accept(service: ChatService, raw: bytes) -> ChatJob:
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise InvalidRequestError("The body is not valid JSON.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
+    try:
+        return service.prepare(ChatRequest.model_validate(body))
+    except ValidationError as error:
+        raise invalid_body(error, body) from None
+
+
+class ChatResponse(Response):
+    """Runs a job and sends its answer, for as long as the client is there."""
+
+    def __init__(self, job: ChatJob, state: ServerState) -> None:
+        self._job = job
+        self._state = state
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hold a slot, run, account for it whatever happened."""
+        with self._state.admission.slot():
+            started, status = time.perf_counter(), 200
+            answer = self._stream(send) if self._job.stream else self._complete(scope, receive, send)
+            try:
+                await while_connected(receive, answer)
+            except (ClientGoneError, asyncio.CancelledError) as error:
+                status = CLIENT_GONE
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+            except Exception as error:
+                status = describe(error)[0]
+                raise
+            finally:
+                self._state.metrics.ended(self._job, started, status)
+
+    async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
+        builder = CompletionBuilder(self._job, self._state.tokenizer, self._state.settings.reasoning_fields)
+        async with aclosing(run(self._job.turns)) as outputs:
+            async for turn, output in outputs:
+                if output is not None:
+                    builder.add(turn.request.choice, output)
+        await JSONResponse(builder.build().model_dump(mode="json", exclude_unset=True))(scope, receive, send)
+
+    async def _stream(self, send: Send) -> None:
+        """Send chunks. The status waits for the first output, so that a refusal is a status and not a 200."""
+        async with aclosing(self._chunks()) as chunks:
+            first = await anext(chunks)
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            try:
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except Exception as error:
+                # The status is out: what is left is to say so in the stream.
+                logger.exception("stream failed")
+                await send({"type": "http.response.body", "body": _error_event(error), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _chunks(self) -> AsyncGenerator[bytes]:
+        writer = ChunkWriter(self._job, self._state.tokenizer, self._state.settings.reasoning_fields)
+        turns, started = self._job.turns, set[int]()
+        left = len(turns)
+        async with aclosing(run(turns)) as outputs:
+            async for turn, output in outputs:
+                choice = turn.request.choice
+                text = "" if choice in started else writer.start(choice)
+                started.add(choice)
+                left -= output is None
+                text += writer.output(choice, output) if output is not None else writer.finish(turn, last=left == 0)
+                if text:
+                    yield text.encode()
+        yield writer.end().encode()
+
+
+def _error_event(error: Exception) -> bytes:
+    return f"data: {json.dumps(describe(error)[1])}\n\n".encode()
+
+
+async def run(turns: Sequence[Turn]) -> AsyncGenerator[tuple[Turn, TurnOutput | None]]:
+    """The outputs of all turns as they come; None ends a turn."""
+    if len(turns) == 1:
+        async with aclosing(turns[0].run()) as outputs:
+            async for output in outputs:
+                yield turns[0], output
+        yield turns[0], None
+        return
+    queue = asyncio.Queue[tuple[Turn, TurnOutput | Exception | None]](maxsize=len(turns))
+    tasks = [asyncio.create_task(_relay(turn, queue)) for turn in turns]
+    try:
+        left = len(turns)
+        while left:
+            turn, output = await queue.get()
+            if isinstance(output, Exception):
+                raise output
+            left -= output is None
+            yield turn, output
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _relay(turn: Turn, queue: asyncio.Queue[tuple[Turn, TurnOutput | Exception | None]]) -> None:
+    try:
+        async with aclosing(turn.run()) as outputs:
+            async for output in outputs:
+                await queue.put((turn, output))
+    except Exception as error:
+        await queue.put((turn, error))
+    else:
+        await queue.put((turn, None))

@@ -1,0 +1,67 @@
+"""Start, serve, stop: the life of a server process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from autotool_core.errors import AutoToolError
+from autotool_server import profiles
+from autotool_server.app import create_app
+from autotool_server.chat import ChatService
+from autotool_server.engines.base import Engine
+from autotool_server.engines.create import create, served_name
+from autotool_server.listener import base_url, listen
+from autotool_server.settings import Settings
+from autotool_server.state import ServerState
+
+WhenReady = Callable[[str], Awaitable[None]]
+
+
+async def serve(settings: Settings, when_ready: WhenReady | None = None) -> None:
+    """Serve until a signal ends it. `when_ready` is run with the base URL once requests are answered.
+
+    The port is taken first, so that a port in use is found before a model is loaded; health answers while it loads.
+    """
+    listener = listen(settings.host, settings.port)
+    state = ServerState(settings)
+    config = uvicorn.Config(create_app(state), log_level="warning", timeout_graceful_shutdown=30, access_log=False)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        async with started_engine(settings) as engine:
+            state.service = make_service(engine, settings)
+            if when_ready is not None:
+                await when_ready(base_url(listener))
+            await serving
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
+    """The engine of the settings, started; stopped at the end."""
+    engine = await asyncio.to_thread(create, settings)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+def make_service(engine: Engine, settings: Settings) -> ChatService:
+    """The chat service over a started engine. Raises AutoToolError where the default mode cannot be served."""
+    profile = profiles.find(settings.profile, engine.checkpoint, str(engine.tokenizer.chat_template))
+    service = ChatService(engine, profile, served_name(settings, engine), settings)
+    if reason := service.renderer.refusals.get(settings.default_mode):
+        raise AutoToolError(
+            f"Setting default_mode: {settings.default_mode} cannot be served: {reason} Set --default-mode short."
+        )
+    return service
+
+
+async def announce(url: str) -> None:
+    """Say where the server answers."""
+    print(f"Ready at {url}", flush=True)  # noqa: T201 the command's output

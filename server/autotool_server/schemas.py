@@ -1,0 +1,205 @@
+"""The request body of `/v1/chat/completions`: OpenAI's fields and ours.
+
+Field meanings: https://platform.openai.com/docs/api-reference/chat/create. What is not here is refused by name, never
+ignored. A null is a field that was not sent, as in OpenAI's API.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from autotool_core.modes import Mode
+
+
+class Body(BaseModel):
+    """A part of the body: unknown fields are refused, nulls dropped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class TextPart(Body):
+    """A text part of a message; other kinds of part are not supported."""
+
+    type: Literal["text"]
+    text: str
+
+
+Text = str | list[TextPart]
+
+
+def plain_text(content: Text | None) -> str:
+    """The parts of a message's content as one text."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(part.text for part in content)
+
+
+class InstructionMessage(Body):
+    """A system or developer message."""
+
+    role: Literal["system", "developer"]
+    content: Text
+    name: str | None = None
+
+
+class UserMessage(Body):
+    """What the user said."""
+
+    role: Literal["user"]
+    content: Text
+    name: str | None = None
+
+
+class CalledFunction(Body):
+    """Name and arguments of a call in the history."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Body):
+    """A call that the assistant made."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: int | None = None
+
+
+class AssistantMessage(Body):
+    """An earlier answer, with its reasoning under either of the names in use."""
+
+    role: Literal["assistant"]
+    content: Text | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCall] = []
+    refusal: str | None = None
+    name: str | None = None
+
+
+class ToolMessage(Body):
+    """The result of a tool call."""
+
+    role: Literal["tool"]
+    tool_call_id: str
+    content: Text
+    name: str | None = None
+
+
+Message = Annotated[InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
+
+FunctionName = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-zA-Z0-9_.-]{1,64}$"))]
+
+
+class FunctionDefinition(Body):
+    """A function that the model may call."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(Body):
+    """A tool that the client executes."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class NamedFunction(Body):
+    """The name in a named tool choice."""
+
+    name: str
+
+
+class NamedToolChoice(Body):
+    """The one tool that must be called."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class JSONSchema(Body):
+    """A named JSON schema."""
+
+    name: str
+    description: str | None = None
+    schema_: dict[str, Any] | bool = Field(default_factory=dict, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Body):
+    """What form the content has."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JSONSchema | None = None
+
+    @model_validator(mode="after")
+    def _schema_where_named(self) -> "ResponseFormat":
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema is given exactly when type is json_schema")
+        return self
+
+
+class StreamOptions(Body):
+    """Options of a streamed answer."""
+
+    include_usage: bool = False
+
+
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class ChatRequest(Body):
+    """The body of `/v1/chat/completions`."""
+
+    model: str | None = None
+    messages: Annotated[list[Message], Field(min_length=1)]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=-1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    repetition_penalty: float = Field(default=1.0, gt=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    n: int = Field(default=1, ge=1)
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    logit_bias: (
+        dict[Annotated[str, StringConstraints(pattern=r"^\d{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
+    ) = None
+    response_format: ResponseFormat | None = None
+    tools: list[FunctionTool] = []
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool = True
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    user: str | None = None
+    mode: Mode | None = None
+    reasoning_bias: float = Field(default=0.0, ge=-100, le=100)
+    max_reasoning_tokens: int | None = Field(default=None, ge=0)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        if self.stop is None:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """The bound on decoded tokens, under either of its names."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens

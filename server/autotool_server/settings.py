@@ -1,0 +1,86 @@
+"""Every setting of the server. The options of `autotool serve` and the variables `AUTOTOOL_*` are these fields."""
+
+import os
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode
+
+PREFIX = "AUTOTOOL_"
+# Variables with the prefix that belong to the client, the cache and the tests.
+OTHER_VARIABLES = {"AUTOTOOL_BASE_URL", "AUTOTOOL_CACHE_DIR", "AUTOTOOL_TEST_MODEL", "AUTOTOOL_QWEN3_TOKENIZER"}
+
+
+class Settings(BaseSettings):
+    """Settings of one server process."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    model: str | None = None
+    """Checkpoint to serve: a local folder or a hub id. Default: SmolLM2-135M-Instruct, prepared at the first start.
+    With the remote engine: where its tokenizer is, if not where the remote server says."""
+
+    served_model_name: str | None = None
+    """Name of the model in the API. Default: the last part of the checkpoint's name."""
+
+    engine: Literal["auto", "vllm", "remote", "transformers"] = "auto"
+    """Where tokens are decoded: in process by vllm or transformers, or by a remote vLLM server or router.
+    auto takes vllm where it is installed, else transformers."""
+
+    engine_arg: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    """An argument passed through to the engine, as name=value; may be given more than once. For vllm any field of its
+    AsyncEngineArgs, such as tensor_parallel_size=4."""
+
+    remote_url: str | None = None
+    """Base URL of the remote engine, such as http://gpu-1:8000/v1."""
+
+    remote_api_key: SecretStr | None = None
+    """API key of the remote engine."""
+
+    profile: str | None = None
+    """What the checkpoint's prefixes, markers and tool-call format are: qwen3, qwen3-coder, smollm2-autotool, plain, or
+    the path of a profile file. Default: the checkpoint's mode_profile.json, else found from its chat template."""
+
+    default_mode: Mode = Mode.AUTO
+    """Mode of requests that do not ask for one. A model that cannot do auto needs another default."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every interface."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+
+    api_key: SecretStr | None = None
+    """Key that clients must send as a bearer token. Default: none is asked for."""
+
+    max_concurrent_requests: int = Field(default=512, ge=1)
+    """Requests served at once; more are answered 503 with Retry-After."""
+
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    """Largest request body in bytes; more is answered 413."""
+
+    max_choices: int = Field(default=16, ge=1)
+    """Largest n of a request."""
+
+    reasoning_fields: Literal["both", "reasoning", "reasoning_content"] = "both"
+    """Names under which answers carry the reasoning: two are in use among clients."""
+
+
+def load(**given: object) -> Settings:
+    """Settings from the arguments, else from the environment.
+
+    Raises AutoToolError, naming the setting, for an unknown or malformed one.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise AutoToolError(f"{variable} is not a setting. `autotool serve --help` lists them.")
+    try:
+        return Settings(**given)  # pyright: ignore[reportArgumentType] pydantic checks the values
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0])
+        raise AutoToolError(f"Setting {name} (--{name.replace('_', '-')}, {PREFIX}{name.upper()}): {first['msg']}.") from None
