@@ -233,7 +233,7 @@ class Turn:
                     self.ledger.cached_tokens = delta.cached_tokens
                 self.finish_reason = delta.finish_reason or "stop"
                 output = self._read(delta, step)
-                if output.events:
+                if output.events or output.logprobs:
                     yield output
                 if self._over or self._reasoning_done(step):
                     break

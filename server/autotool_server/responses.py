@@ -130,13 +130,15 @@ class ChunkWriter:
         return self._chunk(choice, {"role": "assistant", "content": ""})
 
     def output(self, choice: int, output: TurnOutput) -> str:
-        """The chunks of an output; its log-probabilities go with the first."""
+        """The chunks of an output; its log-probabilities go with the first, or alone where the text is held back."""
         logprobs = logprob_entries(output.logprobs, self._tokenizer)
         chunks: list[str] = []
         for event in output.events:
             if delta := self._delta(event):
                 chunks.append(self._chunk(choice, delta, logprobs=logprobs))
                 logprobs = []
+        if logprobs:
+            chunks.append(self._chunk(choice, {"content": ""}, logprobs=logprobs))
         return "".join(chunks)
 
     def finish(self, turn: Turn, *, last: bool) -> str:

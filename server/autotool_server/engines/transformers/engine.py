@@ -1,0 +1,185 @@
+"""Decoding by transformers in this process: the library batches (`batcher`), each request chooses its tokens (`sampler`)."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.tokenizer import Tokenizer
+from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, check_length
+from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer
+from autotool_server.engines.transformers.batcher import Batcher
+from autotool_server.engines.transformers.grammar import GrammarCompiler
+from autotool_server.engines.transformers.sampler import Sampler, Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What `start` loads."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    grammars: GrammarCompiler
+    max_model_len: int
+    vocab_size: int
+    eos_token_ids: tuple[int, ...]
+
+
+class TransformersEngine:
+    """`model` is a local folder or hub name.
+
+    `dtype` is a torch type's name or `auto`, the checkpoint's own; `device` a torch device or `auto`, the GPU where there
+    is one; `max_model_len` (tokens) at most, and unless given, what the checkpoint was made for; `max_num_seqs` how many
+    requests are decoded at once, the others wait.
+    """
+
+    name = "transformers"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        dtype: str = "auto",
+        device: str = "auto",
+        max_model_len: int | None = None,
+        max_num_seqs: int = 32,
+    ) -> None:
+        self._load = partial(_load, model, dtype, device, max_model_len)
+        self._max_num_seqs = max_num_seqs
+        self._loaded: Checkpoint | None = None
+        self._running: Batcher | None = None
+
+    @property
+    def _checkpoint(self) -> Checkpoint:
+        if self._loaded is None:
+            raise EngineError("The transformers engine is not running.")
+        return self._loaded
+
+    @property
+    def _batcher(self) -> Batcher:
+        if self._running is None:
+            raise EngineError("The transformers engine is not running.")
+        return self._running
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._checkpoint.tokenizer  # pyright: ignore[reportReturnType] # every fast tokenizer fits the protocol
+
+    @property
+    def max_model_len(self) -> int:
+        return self._checkpoint.max_model_len
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        return self._checkpoint.eos_token_ids
+
+    async def start(self) -> None:
+        # In threads, so that this process answers its health checks meanwhile.
+        loaded = await asyncio.to_thread(self._load)
+        loop = asyncio.get_running_loop()
+        self._running = await asyncio.to_thread(
+            Batcher, loaded.model, loop, max_model_len=loaded.max_model_len, max_num_seqs=self._max_num_seqs
+        )
+        self._loaded = loaded
+
+    async def stop(self) -> None:
+        batcher, self._running, self._loaded = self._running, None, None
+        if batcher is not None:
+            await asyncio.to_thread(batcher.stop)
+
+    async def health(self) -> None:
+        self._batcher.check()
+
+    def in_flight(self) -> int:
+        return self._running.in_flight() if self._running else 0
+
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+        self._check(request.prompt_ids, request.max_tokens)
+        # A complete grammar is told by an end-of-sequence token.
+        stops = request.stop_token_ids + (self.eos_token_ids if request.structural_tag else ())
+        sampler = await self._sampler(request, stops)
+        chunks = self._batcher.decode(request.prompt_ids, request.max_tokens, stops, sampler)
+        first = True
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                reason: FinishReason = "stop" if chunk.token_ids[-1] in stops else "length"
+                yield TokenDelta(
+                    token_ids=chunk.token_ids,
+                    logprobs=_take(sampler, len(chunk.token_ids)) if request.logprobs is not None else None,
+                    finish_reason=reason if chunk.finished else None,
+                    cached_tokens=chunk.cached_tokens if first else 0,
+                )
+                first = False
+
+    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
+        del request_id  # the batcher names its requests itself
+        if len(candidates) != 2:
+            raise ValueError("score compares two candidates.")
+        self._check(prompt_ids, 1)
+        scorer = Scorer(candidates)
+        async with aclosing(self._batcher.decode(prompt_ids, 1, (), scorer)) as chunks:
+            chunk = await anext(chunks)
+        return Score(scorer.logprobs, chunk.cached_tokens)
+
+    def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
+        check_length(len(prompt_ids), max_tokens, self.max_model_len)
+        # In the model, such a token would end the engine and with it every other request.
+        if not prompt_ids or min(prompt_ids) < 0 or max(prompt_ids) >= self._checkpoint.vocab_size:
+            raise InvalidRequestError("The prompt is empty or holds a token that the model does not have.", "messages")
+
+    async def _sampler(self, request: EngineRequest, stops: tuple[int, ...]) -> Sampler:
+        checkpoint = self._checkpoint
+        grammar = None
+        if request.structural_tag is not None:
+            grammar = await asyncio.to_thread(checkpoint.grammars.compile, request.structural_tag, stops)
+        return Sampler(request, checkpoint.vocab_size, checkpoint.model.device, grammar)
+
+
+def _take(sampler: Sampler, count: int) -> tuple[Any, ...]:
+    return tuple(sampler.logprobs.popleft() for _ in range(count))
+
+
+def _load(source: str, dtype: str, device: str, max_model_len: int | None) -> Checkpoint:
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise EngineError("dtype must be auto or the name of a torch type, such as float32 or bfloat16.")
+    target = _device(device)
+    tokenizer = load_tokenizer(source)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(target)
+    except Exception as error:  # of dozens of kinds: files, formats, architectures, memory
+        raise EngineError(
+            f"No model could be loaded from {source!r} ({type(error).__name__}); "
+            "give a complete checkpoint of a causal language model: config.json and all its weight files."
+        ) from error
+    config = model.config.get_text_config()
+    return Checkpoint(
+        model=model,
+        tokenizer=tokenizer,
+        grammars=GrammarCompiler(tokenizer, config.vocab_size),
+        max_model_len=_length(max_model_len, getattr(config, "max_position_embeddings", None)),
+        vocab_size=config.vocab_size,
+        eos_token_ids=eos_token_ids(model.generation_config.eos_token_id, tokenizer),
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise EngineError("device must be auto or one that torch finds on this machine, such as cpu or cuda:0.") from error
+
+
+def _length(asked: int | None, most: int | None) -> int:
+    if asked is None and most is None:
+        raise EngineError("The checkpoint does not say how many tokens it can attend to; set max_model_len.")
+    if asked is not None and most is not None and asked > most:
+        raise EngineError(f"max_model_len is above what the checkpoint was made for; set it to {most} at most.")
+    return asked or most or 0

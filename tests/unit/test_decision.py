@@ -1,0 +1,42 @@
+import math
+
+import pytest
+
+from autotool_core.decision import decide
+from autotool_core.modes import ResolvedMode
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "bias", "resolved"),
+    [
+        (-1.0, -2.0, 0.0, ResolvedMode.LONG),
+        (-2.0, -1.0, 0.0, ResolvedMode.SHORT),
+        (-2.0, -1.0, 1.5, ResolvedMode.LONG),
+        (-1.0, -2.0, -1.5, ResolvedMode.SHORT),
+        (-1.0, -1.0, 0.0, ResolvedMode.SHORT),
+    ],
+)
+def test_greedy_takes_the_likelier_after_bias(long: float, short: float, bias: float, resolved: ResolvedMode) -> None:
+    assert decide(long, short, reasoning_bias=bias, temperature=0, uniform=0.0).resolved is resolved
+
+
+def test_p_long_is_unbiased() -> None:
+    decision = decide(math.log(0.3), math.log(0.1), reasoning_bias=-50, temperature=0.2, uniform=0.5)
+    assert decision.p_long == pytest.approx(0.75)
+    assert decision.resolved is ResolvedMode.SHORT
+
+
+@pytest.mark.parametrize(("uniform", "resolved"), [(0.74, ResolvedMode.LONG), (0.76, ResolvedMode.SHORT)])
+def test_sampling_follows_the_probability(uniform: float, resolved: ResolvedMode) -> None:
+    assert decide(math.log(3), 0.0, reasoning_bias=0, temperature=1, uniform=uniform).resolved is resolved
+
+
+def test_temperature_divides_the_biased_log_odds() -> None:
+    threshold = 1 / (1 + math.exp(-(1.0 + 2.0) / 2.0))
+    for offset, resolved in ((-1e-6, ResolvedMode.LONG), (1e-6, ResolvedMode.SHORT)):
+        assert decide(1.0, 0.0, reasoning_bias=2.0, temperature=2.0, uniform=threshold + offset).resolved is resolved
+
+
+@pytest.mark.parametrize("log_odds", [-1e4, 1e4])
+def test_extreme_odds_do_not_overflow(log_odds: float) -> None:
+    assert decide(log_odds, 0.0, reasoning_bias=0, temperature=0.01, uniform=0.5).p_long == (1.0 if log_odds > 0 else 0.0)

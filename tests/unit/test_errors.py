@@ -1,0 +1,179 @@
+"""Bad input: OpenAI's error shape, the field's name, no echo, nothing left in the engine."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from support.serving import MODEL, running, scripted
+
+from autotool_core.errors import EngineError
+from autotool_core.profile import BUILTIN
+
+USER = [{"role": "user", "content": "Hi"}]
+SECRET = "swordfish"
+
+CASES: list[tuple[str, dict[str, Any], str | None]] = [
+    ("no messages", {"messages": []}, "messages"),
+    ("messages of a wrong type", {"messages": SECRET}, "messages"),
+    ("message without a role", {"messages": [{"content": SECRET}]}, "messages.0"),
+    ("unknown role", {"messages": [{"role": SECRET, "content": "x"}]}, "messages.0"),
+    ("image part", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
+    ("unknown mode", {"mode": SECRET}, "mode"),
+    ("mode against effort", {"mode": "long", "reasoning_effort": "none"}, "mode"),
+    ("mode against alias", {"mode": "long", "model": f"{MODEL}:short"}, "mode"),
+    ("unknown model", {"model": SECRET}, "model"),
+    ("unknown field", {"frobnicate": SECRET}, "frobnicate"),
+    ("unsupported field", {"store": True}, "store"),
+    ("temperature as text", {"temperature": SECRET}, "temperature"),
+    ("temperature out of range", {"temperature": 3}, "temperature"),
+    ("n of nothing", {"n": 0}, "n"),
+    ("n above the limit", {"n": 1000}, "n"),
+    ("no tokens", {"max_tokens": 0}, "max_tokens"),
+    ("two limits", {"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
+    ("limit above the context", {"max_completion_tokens": 10**6}, "max_completion_tokens"),
+    ("prompt above the context", {"messages": [{"role": "user", "content": SECRET * 1000}]}, "messages"),
+    ("budget below nothing", {"max_reasoning_tokens": -1}, "max_reasoning_tokens"),
+    ("empty stop", {"stop": ""}, "stop"),
+    ("bias of no token", {"logit_bias": {"999999": 1}}, "logit_bias"),
+    ("top_logprobs alone", {"top_logprobs": 2}, "top_logprobs"),
+    ("tool of another type", {"tools": [{"type": "custom", "custom": {}}]}, "tools.0.type"),
+    ("tool with a bad name", {"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+    (
+        "tool with a bad schema",
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": SECRET}}}]},
+        "tools.0.function.parameters",
+    ),
+    ("two tools of a name", {"tools": [{"type": "function", "function": {"name": "f"}}] * 2}, "tools.1.function.name"),
+    ("choice without tools", {"tool_choice": "required"}, "tool_choice"),
+    (
+        "choice of another tool",
+        {
+            "tools": [{"type": "function", "function": {"name": "f"}}],
+            "tool_choice": {"type": "function", "function": {"name": SECRET}},
+        },
+        "tool_choice.function.name",
+    ),
+    (
+        "invalid schema",
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": SECRET}}}},
+        "response_format.json_schema.schema",
+    ),
+    ("schema missing", {"response_format": {"type": "json_schema"}}, "response_format"),
+    (
+        "arguments that are no object",
+        {
+            "messages": [
+                *USER,
+                {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": SECRET}}]},
+            ]
+        },
+        "messages",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_bad_fields(body: dict[str, Any], field: str | None, stream: bool) -> None:
+    engine = scripted("x")
+    async with running(engine) as server, httpx.AsyncClient() as client:
+        response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "stream": stream} | body)
+        error = response.json()["error"]
+        assert response.status_code == (404 if field == "model" else 400)
+        assert set(error) == {"message", "type", "param", "code"}
+        assert error["param"] == field
+        assert SECRET not in response.text
+        assert len(response.content) < 600
+        assert engine.requests == []
+        assert server.state.admission.in_flight == 0
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[]", b"3", b"[" * 100_000, b'{"messages": NaN}'])
+async def test_bad_json(raw: bytes) -> None:
+    async with running(scripted("x")) as server, httpx.AsyncClient() as client:
+        response = await client.post(f"{server.url}/chat/completions", content=raw)
+        assert response.status_code == 400
+        assert response.json()["error"]["type"] == "invalid_request_error"
+        assert len(response.content) < 400
+
+
+async def test_body_of_20_mb() -> None:
+    async with running(scripted("x")) as server, httpx.AsyncClient() as client:
+        body = json.dumps({"messages": [{"role": "user", "content": "x" * 20 * 2**20}]})
+        response = await client.post(f"{server.url}/chat/completions", content=body)
+        assert response.status_code == 413
+        assert response.json()["error"]["code"] == "body_too_large"
+        assert (await client.get(f"{server.url.removesuffix('/v1')}/health/ready")).status_code == 200
+
+
+async def test_unknown_path_and_method() -> None:
+    async with running(scripted("x")) as server, httpx.AsyncClient() as client:
+        assert (await client.get(f"{server.url}/nothing")).json()["error"]["message"] == "Not Found"
+        assert (await client.get(f"{server.url}/chat/completions")).status_code == 405
+
+
+async def test_mode_that_the_model_cannot_do() -> None:
+    async with running(scripted("x"), BUILTIN["plain"]) as server, httpx.AsyncClient() as client:
+        for mode, status in (("long", 400), ("auto", 400), ("short", 200)):
+            response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": mode})
+            assert response.status_code == status
+        names = [model["id"] for model in (await client.get(f"{server.url}/models")).json()["data"]]
+        assert names == [MODEL, f"{MODEL}:short"]
+
+
+async def test_api_key() -> None:
+    async with running(scripted("x"), api_key="hunter2") as server, httpx.AsyncClient() as client:
+        for path in ("chat/completions", "models", f"models/{MODEL}"):
+            method = "POST" if path.startswith("chat") else "GET"
+            response = await client.request(method, f"{server.url}/{path}", headers={"Authorization": "Bearer nope"})
+            assert response.status_code == 401
+        headers = {"Authorization": "Bearer hunter2"}
+        assert (await client.get(f"{server.url}/models", headers=headers)).status_code == 200
+        assert (await client.get(f"{server.url.removesuffix('/v1')}/health/ready")).status_code == 200
+
+
+async def test_overload_says_when_to_come_back() -> None:
+    async with running(scripted("x"), max_concurrent_requests=1) as server, httpx.AsyncClient() as client:
+        with server.state.admission.slot():
+            for stream in (False, True):
+                response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "stream": stream})
+                assert response.status_code == 503
+                assert response.headers["retry-after"]
+                assert response.json()["error"]["code"] == "overloaded"
+
+
+async def test_loading_is_live_and_not_ready() -> None:
+    async with running(scripted("x")) as server, httpx.AsyncClient() as client:
+        server.state._service = None
+        base = server.url.removesuffix("/v1")
+        assert (await client.get(f"{base}/health/live")).status_code == 200
+        assert (await client.get(f"{base}/health/ready")).status_code == 503
+        assert (await client.post(f"{server.url}/chat/completions", json={"messages": USER})).status_code == 503
+
+
+async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after() -> None:
+    async with running(engine := scripted("xyz")) as server, httpx.AsyncClient() as client:
+        tokens = 0
+
+        def fail_after(limit: int) -> Any:
+            def gate() -> None:
+                nonlocal tokens
+                tokens += 1
+                if tokens > limit:
+                    raise EngineError("The engine is gone.")
+
+            return gate
+
+        for stream in (False, True):
+            engine.gate, tokens = fail_after(0), 0
+            body = {"messages": USER, "mode": "short", "stream": stream}
+            response = await client.post(f"{server.url}/chat/completions", json=body)
+            assert response.status_code == 503
+            assert response.headers["retry-after"]
+            assert response.json()["error"]["code"] == "engine_error"
+        engine.gate, tokens = fail_after(2), 0
+        lines = (await client.post(f"{server.url}/chat/completions", json=body)).text.strip().split("\n\n")
+        assert json.loads(lines[-1].removeprefix("data: "))["error"]["message"] == "The engine is gone."
+        assert "[DONE]" not in lines[-1]
+        await server.idle()

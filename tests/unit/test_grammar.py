@@ -1,0 +1,79 @@
+import json
+from typing import Any
+
+import pytest
+import xgrammar
+from support.tiny import make_tokenizer
+
+from autotool_core.grammar import AnswerShape, structural_tag
+from autotool_core.profile import ToolFormat
+
+PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+
+
+def tool(name: str, **extra: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": PARAMETERS, **extra}}
+
+
+TOOLS = [tool("f"), tool("g")]
+SCHEMA = {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}
+CALL: dict[ToolFormat, str] = {
+    "hermes": '<tool_call>\n{"name": "NAME", "arguments": {"a": 1}}\n</tool_call>',
+    "qwen3_coder": "<tool_call>\n<function=NAME>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
+}
+
+
+def accepts(tag: str | None, text: str) -> bool:
+    """Whether a text, then the end of the turn, is within the grammar."""
+    assert tag is not None
+    tokenizer = make_tokenizer()
+    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, stop_token_ids=[tokenizer.eos_token_id])
+    matcher = xgrammar.GrammarMatcher(xgrammar.GrammarCompiler(info).compile_structural_tag(tag))
+    return matcher.accept_string(text) and matcher.accept_token(tokenizer.eos_token_id)
+
+
+def test_nothing_asked_is_nothing_constrained() -> None:
+    assert structural_tag(AnswerShape(TOOLS), "hermes") is None
+
+
+def test_schema_alone() -> None:
+    tag = structural_tag(AnswerShape(schema=SCHEMA), "hermes")
+    assert accepts(tag, '{"x": true}')
+    assert not accepts(tag, "yes")
+
+
+@pytest.mark.parametrize("tool_format", ["hermes", "qwen3_coder"])
+def test_required_takes_calls_only(tool_format: ToolFormat) -> None:
+    tag = structural_tag(AnswerShape(TOOLS, "required"), tool_format)
+    f, g = CALL[tool_format].replace("NAME", "f"), CALL[tool_format].replace("NAME", "g")
+    assert accepts(tag, f)
+    assert accepts(tag, f"{f}\n{g}")
+    assert not accepts(tag, "Hello")
+    assert not accepts(tag, CALL[tool_format].replace("NAME", "h"))
+    assert not accepts(tag, f.replace("1", "one"))
+
+
+@pytest.mark.parametrize("shape", [AnswerShape(TOOLS[:1], "one"), AnswerShape(TOOLS, "required", parallel=False)])
+def test_one_call_only(shape: AnswerShape) -> None:
+    tag = structural_tag(shape, "hermes")
+    f = CALL["hermes"].replace("NAME", "f")
+    assert accepts(tag, f)
+    assert not accepts(tag, f"{f}\n{f}")
+
+
+def test_schema_or_calls() -> None:
+    tag = structural_tag(AnswerShape(TOOLS, schema=SCHEMA), "hermes")
+    assert accepts(tag, '{"x": true}')
+    assert accepts(tag, CALL["hermes"].replace("NAME", "g"))
+    assert not accepts(tag, "Hello")
+
+
+def test_strict_tools_leave_text_free_and_bind_calls() -> None:
+    tag = structural_tag(AnswerShape([tool("f", strict=True)]), "hermes")
+    f = CALL["hermes"].replace("NAME", "f")
+    assert accepts(tag, f"Let me see. {f}")
+    assert not accepts(tag, f.replace("1", "one"))
+
+
+def test_tag_is_json() -> None:
+    assert json.loads(structural_tag(AnswerShape(schema=True), "hermes") or "")["type"] == "structural_tag"

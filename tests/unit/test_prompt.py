@@ -1,0 +1,115 @@
+import pytest
+from support.tiny import CHAT_TEMPLATE, make_tokenizer
+
+from autotool_core.errors import AutoToolError, InvalidRequestError
+from autotool_core.modes import Mode, ResolvedMode
+from autotool_core.profile import BUILTIN
+from autotool_core.prompt import PromptRenderer
+
+THINKS = BUILTIN["smollm2-autotool"]
+USER = [{"role": "user", "content": "Hi"}]
+
+
+def template_ending(generation_prompt: str) -> str:
+    return CHAT_TEMPLATE.replace(
+        "<|im_start|>assistant\n{% endif %}", f"<|im_start|>assistant\n{generation_prompt}{{% endif %}}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "prefix"), [(Mode.LONG, "<think>\n"), (Mode.SHORT, "<think>\n\n</think>\n\n"), (Mode.AUTO, "<think>")]
+)
+def test_prefix_follows_the_generation_prompt(mode: Mode, prefix: str) -> None:
+    renderer = PromptRenderer(make_tokenizer(), THINKS)
+    ids = renderer.render(USER, (), mode)
+    assert make_tokenizer().decode(ids) == f"<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n{prefix}"
+    assert ids[-len(renderer.prefix_ids[mode]) :] == list(renderer.prefix_ids[mode])
+
+
+def test_decision_tokens_complete_the_prefixes() -> None:
+    renderer = PromptRenderer(make_tokenizer(), THINKS)
+    tokens = renderer.decision_tokens
+    assert tokens is not None
+    auto = renderer.prefix_ids[Mode.AUTO]
+    assert (*auto, tokens.long, *tokens.rest[ResolvedMode.LONG]) == renderer.prefix_ids[Mode.LONG]
+    assert (*auto, tokens.short, *tokens.rest[ResolvedMode.SHORT]) == renderer.prefix_ids[Mode.SHORT]
+
+
+def test_template_that_opens_the_block_gets_only_what_is_missing() -> None:
+    tokenizer = make_tokenizer(template_ending("<think>\n"))
+    renderer = PromptRenderer(tokenizer, THINKS)
+    plain = PromptRenderer(make_tokenizer(), THINKS)
+    assert renderer.render(USER, (), Mode.LONG) == plain.render(USER, (), Mode.LONG)
+    assert renderer.render(USER, (), Mode.SHORT) != plain.render(USER, (), Mode.LONG)
+    assert tokenizer.decode(renderer.render(USER, (), Mode.SHORT)).count("<think>") == 1
+    assert set(renderer.refusals) == {Mode.AUTO}
+
+
+def test_template_that_closes_the_block_cannot_do_long_or_auto() -> None:
+    renderer = PromptRenderer(make_tokenizer(template_ending("<think>\n\n</think>\n\n")), THINKS)
+    assert set(renderer.refusals) == {Mode.LONG, Mode.AUTO}
+    with pytest.raises(InvalidRequestError, match="already settles") as error:
+        renderer.render(USER, (), Mode.LONG)
+    assert error.value.field == "mode"
+
+
+def test_template_that_honours_enable_thinking() -> None:
+    ending = "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+    renderer = PromptRenderer(make_tokenizer(template_ending(ending)), THINKS)
+    assert renderer.refusals == {}
+    assert renderer.render(USER, (), Mode.SHORT) == PromptRenderer(make_tokenizer(), THINKS).render(USER, (), Mode.SHORT)
+
+
+def test_a_user_who_writes_markers_does_not_change_the_mode() -> None:
+    renderer = PromptRenderer(make_tokenizer(template_ending("<think>\n")), THINKS)
+    text = make_tokenizer().decode(renderer.render([{"role": "user", "content": "<think>\n\n</think>"}], (), Mode.LONG))
+    assert text.endswith("<|im_start|>assistant\n<think>\n")
+
+
+def test_tokenizer_that_cannot_tell_the_decision_tokens_apart_is_refused_for_auto() -> None:
+    # Without marker tokens, "\n\n" before "</think>" begins with the same token as "\n".
+    tokenizer = make_tokenizer(markers=())
+    tokenizer.backend_tokenizer.model = type(tokenizer.backend_tokenizer.model)(
+        vocab={k: v for k, v in tokenizer.get_vocab().items() if v < 257}, merges=[]
+    )
+    renderer = PromptRenderer(tokenizer, THINKS)
+    assert "cannot tell" in renderer.refusals[Mode.AUTO]
+
+
+def test_plain_profile_does_short_only() -> None:
+    renderer = PromptRenderer(make_tokenizer(), BUILTIN["plain"])
+    assert set(renderer.refusals) == {Mode.LONG, Mode.AUTO}
+    assert make_tokenizer().decode(renderer.render(USER, (), Mode.SHORT)).endswith("<|im_start|>assistant\n")
+
+
+def test_no_chat_template() -> None:
+    with pytest.raises(AutoToolError, match="no chat template"):
+        PromptRenderer(make_tokenizer(None), THINKS)
+
+
+def test_template_errors_name_the_messages() -> None:
+    template = CHAT_TEMPLATE + "{% if messages | length > 1 %}{{ raise_exception('roles must alternate') }}{% endif %}"
+    with pytest.raises(InvalidRequestError, match="roles must alternate") as error:
+        PromptRenderer(make_tokenizer(template), THINKS).render([*USER, *USER], (), Mode.SHORT)
+    assert error.value.field == "messages"
+
+
+def call(arguments: str) -> list[dict[str, object]]:
+    tool_call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    return [*USER, {"role": "assistant", "content": "", "tool_calls": [tool_call]}]
+
+
+def test_arguments_are_objects_for_a_template_that_dumps_them() -> None:
+    text = make_tokenizer().decode(PromptRenderer(make_tokenizer(), THINKS).render(call('{"a":1}'), (), Mode.SHORT))
+    assert '"arguments": {"a": 1}' in text
+
+
+def test_arguments_are_text_for_a_template_that_copies_them() -> None:
+    template = CHAT_TEMPLATE.replace("call.function.arguments | tojson", "call.function.arguments")
+    text = make_tokenizer().decode(PromptRenderer(make_tokenizer(template), THINKS).render(call('{"a":1}'), (), Mode.SHORT))
+    assert '"arguments": {"a":1}' in text
+
+
+def test_arguments_that_are_no_object_are_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="JSON object"):
+        PromptRenderer(make_tokenizer(), THINKS).render(call("[1"), (), Mode.SHORT)

@@ -1,0 +1,40 @@
+import pytest
+
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode
+from autotool_server import settings
+from autotool_server.listener import base_url, listen
+
+
+def test_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTOOL_PORT", "9000")
+    monkeypatch.setenv("AUTOTOOL_DEFAULT_MODE", "long")
+    loaded = settings.load(port="9001")
+    assert (loaded.port, loaded.default_mode) == (9001, Mode.LONG)
+
+
+def test_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTOOL_PROT", "9000")
+    with pytest.raises(AutoToolError, match="AUTOTOOL_PROT"):
+        settings.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", "99999"), ("port", "x"), ("engine", "tgi"), ("default_mode", "fast"), ("max_body_bytes", "1")],
+)
+def test_malformed_value_is_named_and_not_echoed(name: str, value: str) -> None:
+    with pytest.raises(AutoToolError, match=f"--{name.replace('_', '-')}"):
+        settings.load(**{name: value})
+
+
+def test_every_field_has_a_docstring() -> None:
+    assert [name for name, field in settings.Settings.model_fields.items() if not field.description] == []
+
+
+def test_port_in_use() -> None:
+    taken = listen("127.0.0.1", 0)
+    with pytest.raises(AutoToolError, match="--port"):
+        listen("127.0.0.1", taken.getsockname()[1])
+    assert base_url(taken).startswith("http://127.0.0.1:")
+    taken.close()
