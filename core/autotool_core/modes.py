@@ -33,6 +33,8 @@ MODE_OF_EFFORT: Mapping[str, Mode] = MappingProxyType(
     }
 )
 
+MODE_OF_THINKING: Mapping[bool, Mode] = MappingProxyType({True: Mode.LONG, False: Mode.SHORT})
+
 
 def split_alias(model: str) -> tuple[str, Mode | None]:
     """Split a model alias such as `name:long` into the model's name and its mode, if it names one."""
@@ -42,15 +44,18 @@ def split_alias(model: str) -> tuple[str, Mode | None]:
     return model, None
 
 
-def resolve(mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode) -> Mode:
-    """The mode a request asks for: `mode`, else the model alias, else `reasoning_effort`, else the default.
+def resolve(
+    mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode, *, enable_thinking: bool | None = None
+) -> Mode:
+    """The mode a request asks for: `mode`, the model alias, `reasoning_effort`, `enable_thinking`; else the default.
 
-    Raises InvalidRequestError where two of them disagree, rather than letting one win silently.
+    `enable_thinking` is the chat-template argument by which clients of stock servers switch hybrid models. Raises InvalidRequestError where two of them disagree, rather than letting one win silently.
     """
     asked = {
         "mode": mode,
         "model": alias,
         "reasoning_effort": MODE_OF_EFFORT[effort] if effort is not None else None,
+        "chat_template_kwargs": MODE_OF_THINKING[enable_thinking] if enable_thinking is not None else None,
     }
     given = {field: value for field, value in asked.items() if value is not None}
     if len(set(given.values())) > 1:

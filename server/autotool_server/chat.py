@@ -79,7 +79,8 @@ class ChatService:
             raise InvalidRequestError(
                 "This model is not served here. GET /v1/models lists what is.", "model", code="model_not_found", status=404
             )
-        return modes.resolve(body.mode, alias, body.reasoning_effort, self.settings.default_mode)
+        thinking = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs is not None else None
+        return modes.resolve(body.mode, alias, body.reasoning_effort, self.settings.default_mode, enable_thinking=thinking)
 
     def _choices(self, body: ChatRequest) -> int:
         if body.n > self.settings.max_choices:

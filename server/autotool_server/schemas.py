@@ -155,6 +155,12 @@ class StreamOptions(Body):
     include_usage: bool = False
 
 
+class TemplateArguments(Body):
+    """The one chat-template argument that clients of stock servers switch hybrid models with; others are refused."""
+
+    enable_thinking: bool | None = None
+
+
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
@@ -187,6 +193,7 @@ class ChatRequest(Body):
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool = True
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    chat_template_kwargs: TemplateArguments | None = None
     user: str | None = None
     mode: Mode | None = None
     reasoning_bias: float = Field(default=0.0, ge=-100, le=100)

@@ -96,6 +96,7 @@ async def test_alias_effort_and_default_choose_the_mode() -> None:
         assert turn(await ask(server, model=f"{MODEL}:long"))["resolved"] == "long"
         assert turn(await ask(server, reasoning_effort="high"))["resolved"] == "long"
         assert turn(await ask(server, reasoning_effort="low"))["decided_by"] == "model"
+        assert turn(await ask(server, extra={"chat_template_kwargs": {"enable_thinking": True}}))["resolved"] == "long"
 
 
 async def test_budget_closes_the_block_and_the_answer_keeps_its_own() -> None:

@@ -25,6 +25,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("unknown model", {"model": SECRET}, "model"),
     ("unknown field", {"frobnicate": SECRET}, "frobnicate"),
     ("unsupported field", {"store": True}, "store"),
+    ("unsupported template argument", {"chat_template_kwargs": {"x": 1}}, "chat_template_kwargs.x"),
     ("temperature as text", {"temperature": SECRET}, "temperature"),
     ("temperature out of range", {"temperature": 3}, "temperature"),
     ("n of nothing", {"n": 0}, "n"),
