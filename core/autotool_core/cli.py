@@ -1,0 +1,105 @@
+"""The `autotool` command.
+
+Each sub-command is imported when it is run, so that `autotool --help` answers at once and needs no extra.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+import typer
+
+from autotool_core.errors import AutoToolError
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A sub-command that is not imported yet."""
+
+    target: str
+    """`module:attribute`; the attribute is a Typer app or a click command."""
+    help: str
+    extra: str | None = None
+    """The extra of this distribution that brings what the command needs; None where the base install is enough."""
+
+
+COMMANDS = MappingProxyType(
+    {
+        "serve": LazyCommand("autotool_server.cli:command", "Serve a model over OpenAI's API.", extra="server"),
+        "chat": LazyCommand("autotool_client.terminal:command", "Chat with a model in the terminal."),
+        "models": LazyCommand("autotool_client.models:command", "List the models that a server has."),
+    }
+)
+
+app = typer.Typer(
+    name="autotool",
+    help="Serve tool-using language models that decide, request by request, how long to think.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def load(name: str, command: LazyCommand) -> Any:
+    """Import a sub-command. Raises AutoToolError, naming the extra to install, if a package it needs is missing."""
+    module, _, attribute = command.target.partition(":")
+    try:
+        loaded = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if command.extra is None or (error.name or "").startswith("autotool_"):
+            raise
+        wanted = f"pip install 'autotool-server[{command.extra}]'"
+        raise AutoToolError(f"`autotool {name}` needs the package {error.name}: {wanted}.") from error
+    if not isinstance(loaded, typer.Typer):
+        loaded.callback = _quiet_on_interrupt(loaded.callback)
+    return loaded
+
+
+def _quiet_on_interrupt(callback: Callable[..., object]) -> Callable[..., object]:
+    """Typer leaves with 130 on Ctrl-C; click's own commands would say "Aborted!" and leave with 1."""
+
+    def run(**options: object) -> object:
+        try:
+            return callback(**options)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+    return run
+
+
+def _register(name: str, command: LazyCommand) -> None:
+    # Everything after the name, --help included, is for the sub-command to read.
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+    @app.command(name, help=command.help, add_help_option=False, context_settings=settings)
+    def run(context: typer.Context) -> None:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
+        load(name, command)(args=context.args, prog_name=context.command_path)
+
+
+for _name, _command in COMMANDS.items():
+    _register(_name, _command)
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user of an error that is not a bug; None of one that is."""
+    if isinstance(error, AutoToolError):
+        return str(error)
+    # An error of openai's can only come from a command that imported it.
+    if "openai" in sys.modules and isinstance(error, sys.modules["openai"].OpenAIError):
+        return import_module("autotool_client.errors").sentence(error)
+    return None
+
+
+def main() -> None:
+    """Entry point: an error a user can act on is one line on stderr and exit code 1, anything else a traceback."""
+    try:
+        app()
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        sys.exit(f"autotool: {sentence}")

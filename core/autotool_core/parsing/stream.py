@@ -1,0 +1,181 @@
+"""The state machine that reads a turn, whole or in pieces: reasoning, content and tool calls.
+
+    [whitespace] <think> REASONING </think> CONTENT <tool_call> TOOL_CALL </tool_call> CONTENT ...
+
+What counts as what, in any chunking:
+
+- Where a turn begins is decided by its response prefix, which the same machine reads. Without one, a think block that
+  the model opens itself at the very start (after whitespace only) is reasoning; a later open marker, and a close
+  marker outside the block, are content.
+- Inside the block everything up to the close marker is reasoning, tool-call markers included. The newlines right
+  behind the open marker, and around the close marker, are format; spaces there are text, so that indented content survives.
+  A turn that ends inside the block keeps the newlines at its end.
+- Without tools, everything behind the block is content. With tools, the open marker of the profile's tool format
+  begins a call, and the whitespace around calls (before the first, between two, after the last) is format.
+- A block that turns out to be no call is content, with its markers and the whitespace around it, up to the character that
+  showed it; reading goes on with that one. A call that breaks after ToolCallStart, or is cut by the end of the turn,
+  gets no ToolCallEnd: what it sent stands, and text behind a break is content, from the character that broke it.
+- A call is complete with its body (see `hermes`, `qwen3_coder`): its close marker may be missing, and where other text follows
+  instead of it, that text is content. The beginning of a close marker, cut by the end of the turn, is dropped.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from autotool_core.parsing.body import CallBody
+from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta
+from autotool_core.parsing.hermes import CLOSE, OPEN, HermesBody
+from autotool_core.parsing.markers import WHITESPACE, MarkerNext, Passage
+from autotool_core.parsing.qwen3_coder import FUNCTION, Qwen3CoderBody
+from autotool_core.profile import Profile
+
+# Reading copies what is left of a piece behind each marker: in small pieces, a long text full of markers costs linear time.
+_PIECE = 4096
+_OPENERS = {"hermes": (OPEN,), "qwen3_coder": (OPEN, FUNCTION)}
+
+
+class Section(StrEnum):
+    """The kinds of text that a turn holds."""
+
+    REASONING = "reasoning"
+    CONTENT = "content"
+    TOOL_CALL = "tool_call"
+
+
+class TurnParser:
+    """Reads one turn of a model with `profile`.
+
+    `prefix`: the response prefix, including what the chat template itself opened; it makes no events.
+    `tools`: OpenAI function tools; without any, tool calls are not parsed.
+    """
+
+    def __init__(self, profile: Profile, prefix: str = "", tools: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._parameters: dict[str, Mapping[str, Any]] = {
+            tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in tools
+        }
+        self._profile = profile
+        self._openers = _OPENERS[profile.tool_format] if tools else ()
+        self._events: list[Event] = []
+        self._calls = 0
+        self._begin()
+        self.feed(prefix)
+        self._forget_held()
+
+    @property
+    def section(self) -> Section:
+        """Where the next character belongs; a call's from the end of its open marker to the end of its close marker."""
+        return self._section
+
+    def feed(self, text: str) -> list[Event]:
+        """Read on; return what is settled now."""
+        if self._in_passage and self._passage.passes(text):
+            return [self._delta(text)]
+        self._events = []
+        for start in range(0, len(text), _PIECE):
+            rest = text[start : start + _PIECE]
+            while rest:
+                rest = self._read(rest)
+        return self._events
+
+    def finish(self) -> list[Event]:
+        """End the turn; return what was held back."""
+        self._events = []
+        if self._read == self._read_start:
+            self._enter_content()
+            self._read_passage(self._start.flush())
+        elif self._read == self._read_call and not self._body.started:
+            self._give_back("")
+        if self._in_passage:
+            self._emit(self._passage.flush())
+        return self._events
+
+    def _begin(self) -> None:
+        self._enter_content()
+        if self._profile.think is not None:
+            self._start = MarkerNext(self._profile.think.open)
+            self._enter(Section.CONTENT, self._read_start)
+
+    def _forget_held(self) -> None:
+        """Let nothing of the response prefix come out with the turn's text."""
+        self._passage.flush()
+        if self._read == self._read_start:
+            self._begin()
+
+    def _enter(self, section: Section, read: Callable[[str], str]) -> None:
+        self._section = section
+        self._read = read
+        self._in_passage = read == self._read_passage
+        self._delta = ReasoningDelta if section is Section.REASONING else ContentDelta
+
+    def _enter_reasoning(self, close: str) -> None:
+        self._passage = Passage(close, lead="\n", trail="\n")
+        self._enter(Section.REASONING, self._read_passage)
+
+    def _enter_content(self, lead: str = "") -> None:
+        self._passage = Passage(*self._openers, lead=lead, trail=WHITESPACE if self._openers else "")
+        self._enter(Section.CONTENT, self._read_passage)
+
+    def _enter_call(self, marker: str) -> None:
+        self._raw = [marker]
+        self._body: CallBody = (
+            HermesBody(self._calls)
+            if self._profile.tool_format == "hermes"
+            else Qwen3CoderBody(self._calls, self._parameters, in_function=marker == FUNCTION)
+        )
+        self._enter(Section.TOOL_CALL, self._read_call)
+
+    def _read_start(self, text: str) -> str:
+        found = self._start.feed(text)
+        if found is None:
+            return ""
+        marker, rest = found
+        if marker and self._profile.think is not None:
+            self._enter_reasoning(self._profile.think.close)
+            return rest
+        self._enter_content()
+        return self._start.space + rest
+
+    def _read_passage(self, text: str) -> str:
+        settled, marker, rest = self._passage.feed(text)
+        self._emit(settled)
+        if marker and self._section is Section.REASONING:
+            self._enter_content(lead="\n")
+        elif marker:
+            self._enter_call(marker)
+        return rest
+
+    def _read_call(self, text: str) -> str:
+        if not self._body.started:
+            self._raw.append(text)
+        events, rest = self._body.feed(text)
+        self._events += events
+        if rest is None:
+            return ""
+        self._calls += self._body.started
+        if self._body.complete:
+            self._close = MarkerNext(CLOSE)
+            self._enter(Section.TOOL_CALL, self._read_close)
+        elif self._body.started:
+            self._enter_content()
+        else:
+            self._give_back(rest)
+        return rest
+
+    def _read_close(self, text: str) -> str:
+        found = self._close.feed(text)
+        if found is None:
+            return ""
+        marker, rest = found
+        self._enter_content(lead=WHITESPACE if marker else "")
+        return rest
+
+    def _give_back(self, rest: str) -> None:
+        """Make content of a block that is no call, up to `rest`, behind what the passage before it still holds."""
+        raw = "".join(self._raw)
+        self._enter(Section.CONTENT, self._read_passage)
+        self._emit(self._passage.settle(raw[: len(raw) - len(rest)]))
+
+    def _emit(self, text: str) -> None:
+        if text:
+            self._events.append(self._delta(text))

@@ -1,0 +1,113 @@
+"""What the integration tests share: the default model, the engines, and a stock vLLM server."""
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from support.serving import Running, running
+
+from autotool_core.errors import EngineError
+from autotool_server import default_model
+from autotool_server.engines.base import Engine
+from autotool_server.engines.remote import RemoteEngine
+from autotool_server.engines.transformers import TransformersEngine
+from autotool_server.engines.vllm import VllmEngine
+
+ENGINES = ("transformers", "vllm", "remote")
+MAX_MODEL_LEN = 4096
+MAX_NUM_SEQS = 4  # so few that tests can make requests wait
+START_SECONDS = 240
+
+
+@pytest.fixture(scope="session")
+def default_model_dir() -> Path:
+    """The prepared default model."""
+    return Path(os.environ["AUTOTOOL_TEST_MODEL"]) if "AUTOTOOL_TEST_MODEL" in os.environ else default_model.ensure()
+
+
+def _needs_vllm() -> None:
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed")
+
+
+@pytest.fixture(scope="session")
+def stock_vllm(default_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The root URL of vLLM's own server with the default model."""
+    _needs_vllm()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("stock_vllm") / "log.txt"
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", default_model_dir]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager", "--block-size", "32"]
+    command += ["--max-model-len", str(MAX_MODEL_LEN), "--max-num-seqs", str(MAX_NUM_SEQS), "--enable-prompt-tokens-details"]
+    environment = os.environ | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+    try:
+        _wait_until_up(f"http://127.0.0.1:{port}", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        _end(process)
+
+
+def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{url}/health").close()  # noqa: S310 - our own loopback server
+        except URLError:
+            time.sleep(0.5)
+        else:
+            return
+    pytest.fail(f"stock vLLM did not start:\n{log.read_text()[-3000:]}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server and, should it hang, its engine too: they are one process group."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def make_engine(name: str, request: pytest.FixtureRequest) -> Engine:
+    """An engine of the default model, not started."""
+    model = str(request.getfixturevalue("default_model_dir"))
+    if name == "remote":
+        return RemoteEngine(request.getfixturevalue("stock_vllm"))
+    if name == "transformers":
+        return TransformersEngine(model, max_model_len=MAX_MODEL_LEN, max_num_seqs=MAX_NUM_SEQS)
+    _needs_vllm()
+    return VllmEngine(model, engine_args={"max_model_len": MAX_MODEL_LEN, "max_num_seqs": MAX_NUM_SEQS})
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    """Each engine in turn, started. pytest runs all tests of one before the next one starts."""
+    engine = make_engine(request.param, request)
+    with pytest.raises(EngineError):
+        await engine.health()
+    await engine.start()
+    yield engine
+    assert engine.in_flight() == 0
+    await engine.stop()
+    await engine.stop()
+
+
+@pytest.fixture(scope="session")
+async def server(engine: Engine) -> AsyncIterator[Running]:
+    """The whole server over each engine in turn, on a real port."""
+    async with running(engine) as server:
+        yield server

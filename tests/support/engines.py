@@ -1,0 +1,72 @@
+"""What tests of engines ask and see."""
+
+import asyncio
+import urllib.request
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from prometheus_client import REGISTRY
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta, TokenLogprob
+
+GREEDY = Sampling(temperature=0)
+_numbers = count()
+
+
+@dataclass
+class Output:
+    """A whole generation."""
+
+    tokens: list[int] = field(default_factory=list[int])
+    logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
+    finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
+
+
+def ask(prompt_ids: Sequence[int], max_tokens: int = 8, sampling: Sampling = GREEDY, **rest: Any) -> EngineRequest:
+    return EngineRequest(f"test-{next(_numbers)}", prompt_ids, max_tokens, sampling=sampling, **rest)
+
+
+async def collect(engine: Engine, request: EngineRequest) -> Output:
+    """Everything that a request yields; fails where the deltas break the contract."""
+    output = Output()
+    async with aclosing(engine.generate(request)) as deltas:
+        async for delta in deltas:
+            assert delta.token_ids
+            assert output.finish_reason is None
+            _add(output, delta)
+    assert output.finish_reason is not None
+    return output
+
+
+def _add(output: Output, delta: TokenDelta) -> None:
+    output.tokens += delta.token_ids
+    output.logprobs += delta.logprobs or ()
+    output.finish_reason = delta.finish_reason
+    output.cached_tokens += delta.cached_tokens
+
+
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - engines tell no event of this
+            await asyncio.sleep(0.05)
+
+
+def held_by_vllm(url: str | None) -> float:
+    """Requests that run or wait in vLLM's scheduler: of the server at `url`, or where it is None, of this process."""
+    if url is None:
+        return _held(REGISTRY.collect())
+    with urllib.request.urlopen(f"{url}/metrics") as page:  # noqa: S310 - our own loopback server
+        return _held(text_string_to_metric_families(page.read().decode()))
+
+
+def _held(families: Any) -> float:
+    wanted = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+    found: list[Metric] = [family for family in families if family.name in wanted]
+    assert len(found) == len(wanted)
+    return sum(sample.value for family in found for sample in family.samples)

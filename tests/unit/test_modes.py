@@ -1,0 +1,67 @@
+"""How a request's mode is found."""
+
+import pytest
+
+from autotool_core.errors import InvalidRequestError
+from autotool_core.modes import MODE_OF_EFFORT, Mode, resolve, split_alias
+
+AUTO, LONG, SHORT = Mode
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "mode"),
+    [
+        ("qwen3", "qwen3", None),
+        ("qwen3:long", "qwen3", LONG),
+        ("qwen3:short", "qwen3", SHORT),
+        ("Qwen/Qwen3-8B:auto", "Qwen/Qwen3-8B", AUTO),
+        ("llama:8b", "llama:8b", None),
+        ("llama:8b:long", "llama:8b", LONG),
+        ("qwen3:LONG", "qwen3:LONG", None),
+        ("qwen3:", "qwen3:", None),
+        (":long", ":long", None),
+        ("long", "long", None),
+        ("", "", None),
+    ],
+)
+def test_aliases(model: str, name: str, mode: Mode | None) -> None:
+    assert split_alias(model) == (name, mode)
+
+
+def test_every_effort_has_its_mode() -> None:
+    assert dict(MODE_OF_EFFORT) == {"none": SHORT, "minimal": SHORT, "low": AUTO, "medium": AUTO, "high": LONG, "xhigh": LONG}
+
+
+@pytest.mark.parametrize(
+    ("mode", "alias", "effort", "default", "resolved"),
+    [
+        (None, None, None, SHORT, SHORT),
+        (LONG, None, None, SHORT, LONG),
+        (None, LONG, None, SHORT, LONG),
+        (None, None, "high", SHORT, LONG),
+        (None, None, "low", SHORT, AUTO),
+        (LONG, LONG, "xhigh", SHORT, LONG),
+    ],
+)
+def test_the_mode_asked_for_wins_over_the_default(
+    mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode, resolved: Mode
+) -> None:
+    assert resolve(mode, alias, effort, default) is resolved
+
+
+@pytest.mark.parametrize(
+    ("mode", "alias", "effort", "fields"),
+    [
+        (LONG, SHORT, None, ["mode", "model"]),
+        (LONG, None, "none", ["mode", "reasoning_effort"]),
+        (None, AUTO, "high", ["model", "reasoning_effort"]),
+        (LONG, LONG, "low", ["mode", "model", "reasoning_effort"]),
+    ],
+)
+def test_two_that_disagree_are_refused(mode: Mode | None, alias: Mode | None, effort: str | None, fields: list[str]) -> None:
+    with pytest.raises(InvalidRequestError) as refusal:
+        resolve(mode, alias, effort, AUTO)
+    assert refusal.value.field == fields[0]
+    assert refusal.value.status == 400
+    assert refusal.value.code == "conflicting_modes"
+    assert all(f"{field} asks for" in str(refusal.value) for field in fields)

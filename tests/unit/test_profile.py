@@ -1,0 +1,82 @@
+"""Profiles: the built-in ones, and one read from a checkpoint's file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode
+from autotool_core.profile import BUILTIN, FILE_NAME, Profile, ThinkFormat, load
+
+
+def test_the_built_in_profiles() -> None:
+    assert {name: (profile.think is not None, profile.tool_format) for name, profile in BUILTIN.items()} == {
+        "qwen3": (True, "hermes"),
+        "qwen3-coder": (False, "qwen3_coder"),
+        "smollm2-autotool": (True, "hermes"),
+        "plain": (False, "hermes"),
+    }
+
+
+def test_the_prefix_of_each_mode() -> None:
+    prefixes = {mode: BUILTIN["qwen3"].prefix(mode) for mode in Mode}
+    assert prefixes == {Mode.LONG: "<think>\n", Mode.SHORT: "<think>\n\n</think>\n\n", Mode.AUTO: "<think>"}
+
+
+@pytest.mark.parametrize("profile", [profile for profile in BUILTIN.values() if profile.think])
+def test_the_decision_continues_the_prefix_of_auto(profile: Profile) -> None:
+    auto = profile.prefix(Mode.AUTO)
+    rests = {profile.prefix(mode).removeprefix(auto) for mode in (Mode.LONG, Mode.SHORT)}
+    assert len(rests) == 2
+    assert all(profile.prefix(mode).startswith(auto) for mode in Mode)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_model_that_cannot_think_has_no_prefix(mode: Mode) -> None:
+    assert BUILTIN["plain"].prefix(mode) == ""
+
+
+def test_profiles_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        BUILTIN["qwen3"].name = "other"  # type: ignore[misc]
+
+
+def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
+    think = ThinkFormat(open="[THINK]", close="[/THINK]", long_prefix="[THINK]", short_prefix="[THINK][/THINK]")
+    profile = Profile(name="mine", think=think, tool_format="qwen3_coder")
+    (tmp_path / FILE_NAME).write_text(profile.model_dump_json(), encoding="utf-8")
+    assert load(tmp_path / FILE_NAME) == profile
+
+
+def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_text('{"name": "qwen3"}')
+    assert load(path) == BUILTIN["qwen3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ({"think": None}, "name"),
+        ({"name": "a", "tool_format": "pythonic"}, "tool_format"),
+        ({"name": "a", "think": {"opened": "<think>"}}, "think.opened"),
+        ({"name": "a", "thinking": True}, "thinking"),
+        ([], "the file"),
+    ],
+)
+def test_a_malformed_file_is_named_with_what_is_wrong(tmp_path: Path, content: Any, where: str) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_text(json.dumps(content))
+    with pytest.raises(AutoToolError, match=rf"{FILE_NAME}: {where}: ") as refusal:
+        load(path)
+    assert "pythonic" not in str(refusal.value)
+
+
+def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_bytes(b"\xff{")
+    with pytest.raises(AutoToolError, match="the file: "):
+        load(path)
