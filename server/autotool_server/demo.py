@@ -5,6 +5,7 @@ import time
 
 from openai import AsyncOpenAI
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 from autotool_core.modes import Mode
@@ -13,7 +14,7 @@ QUESTIONS = {
     "easy": "What is the capital of France?",
     "hard": "A train leaves at 9:40 and arrives at 13:05. It stops twice, for 12 minutes each. How long does it move?",
 }
-MAX_TOKENS = 96
+MAX_TOKENS = 64
 
 
 async def show(base_url: str) -> None:
@@ -22,11 +23,11 @@ async def show(base_url: str) -> None:
     table = Table("question", "mode", "resolved", "p_long", "tokens", "seconds", "answer", title="Two questions in three modes")
     async with AsyncOpenAI(base_url=base_url, api_key="none") as client:
         model = (await client.models.list()).data[0].id
-        with console.status("asking"):
+        with Live(table, console=console, auto_refresh=False) as live:
             for difficulty, question in QUESTIONS.items():
                 for mode in Mode:
                     table.add_row(difficulty, mode.value, *await _ask(client, model, question, mode))
-    console.print(table)
+                    live.refresh()
     console.print(f"Ready at {base_url}. Try it:\n")
     console.print(_curl(base_url, model), soft_wrap=True, markup=False, highlight=False)
     console.print("\nCtrl-C ends the server.")

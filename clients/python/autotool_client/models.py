@@ -1,0 +1,25 @@
+"""`autotool models`: the models of a server, as a table."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from autotool_client.client import DEFAULT_BASE_URL, AutoTool
+
+Url = Annotated[str, typer.Option(envvar="AUTOTOOL_BASE_URL", metavar="URL", help="Base URL of the server, which ends in /v1.")]
+
+command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@command.command()
+def models(url: Url = DEFAULT_BASE_URL) -> None:
+    """List the models that a server has.
+
+    A key, where the server asks for one, is read from AUTOTOOL_API_KEY.
+    """
+    table = Table("Model", "Owner", box=None, pad_edge=False)
+    for model in AutoTool(base_url=url, max_retries=0).models.list():
+        table.add_row(model.id, model.owned_by)
+    Console(highlight=False, markup=False, emoji=False).print(table)

@@ -1,0 +1,107 @@
+"""A server that speaks the API's JSON from a script, over real HTTP: what the client's tests talk to.
+
+The last message's text chooses what happens: `slow` streams until the client leaves, `cut` ends in the middle, `broken`
+sends an error in the stream, `refuse` is answered 400, `escape` sends control characters; anything else is answered.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
+TURN = {"choice": 0, "resolved": "long", "decided_by": "model", "p_long": 0.75, "reasoning_bias": 0.5, "prefix_tokens": 4}
+COUNTS = {"decision_tokens": 1, "reasoning_tokens": 7, "content_tokens": 2, "reasoning_truncated": False, "tool_calls": []}
+USAGE = {"prompt_tokens": 5, "completion_tokens": 10, "total_tokens": 15}
+HEAD = {"id": "chatcmpl-1", "created": 1, "model": "tiny"}
+
+
+@dataclass
+class FakeAPI:
+    """Where it listens, and what it has been sent."""
+
+    url: str = ""
+    bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    left: threading.Event = field(default_factory=threading.Event)
+    """Set when a client leaves a slow stream."""
+
+
+@contextmanager
+def fake_api(*, with_record: bool = True) -> Iterator[FakeAPI]:
+    """A running server; `with_record` off makes it a stock one, which knows nothing of modes."""
+    api = FakeAPI()
+    server = uvicorn.Server(uvicorn.Config(_app(api, with_record=with_record), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    api.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
+    yield api
+    server.should_exit = True
+    thread.join()
+
+
+def _app(api: FakeAPI, *, with_record: bool) -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/v1/models")
+    def models() -> dict[str, Any]:
+        owned = {"object": "model", "created": 1, "owned_by": "nobody"}
+        return {"object": "list", "data": [{"id": "tiny", **owned}, {"id": "tiny:long", **owned}]}
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat(request: Request) -> JSONResponse | StreamingResponse:
+        body = await request.json()
+        api.bodies.append(body)
+        api.headers.append(dict(request.headers))
+        text = body["messages"][-1]["content"]
+        record = {"autotool": {"mode": body.get("mode", "auto"), "turns": [TURN | COUNTS]}} if with_record else {}
+        if text == "refuse":
+            return JSONResponse({"error": {"message": "Send less.", "type": "invalid_request_error"}}, 400)
+        if body.get("stream"):
+            return StreamingResponse(_events(api, text, record), media_type="text/event-stream")
+        message = {"role": "assistant", "content": "It is 4.", "reasoning": "2+2", "reasoning_content": "2+2"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return JSONResponse({**HEAD, "object": "chat.completion", "choices": [choice], "usage": USAGE, **record})
+
+    return app
+
+
+async def _events(api: FakeAPI, text: str, record: dict[str, Any]) -> AsyncIterator[str]:
+    for delta in ({"role": "assistant", "content": ""}, _thought("2+"), _thought("2"), {"content": "It "}):
+        yield _chunk(delta)
+    if text == "cut":
+        return
+    if text == "broken":
+        yield _event({"error": {"message": "The engine died.", "type": "server_error"}})
+    while text == "slow":
+        try:
+            await asyncio.sleep(0.02)
+            yield _chunk({"content": "and "})
+        except asyncio.CancelledError:
+            api.left.set()
+            raise
+    yield _chunk({"content": "\x1b[2J\x9b2J" if text == "escape" else "is 4."})
+    yield _chunk({}, finish_reason="stop", **record)
+    yield _event({**HEAD, "object": "chat.completion.chunk", "choices": [], "usage": USAGE})
+    yield "data: [DONE]\n\n"
+
+
+def _thought(text: str) -> dict[str, str]:
+    return {"reasoning": text, "reasoning_content": text}
+
+
+def _chunk(delta: dict[str, str], finish_reason: str | None = None, **extra: Any) -> str:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return _event({**HEAD, "object": "chat.completion.chunk", "choices": [choice], **extra})
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data)}\n\n"

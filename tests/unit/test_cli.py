@@ -1,0 +1,132 @@
+"""The `autotool` command: what it imports, what it passes on, and how it says that something went wrong."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+from fake_api import fake_api
+
+from autotool_core import cli
+from autotool_core.cli import COMMANDS, LazyCommand, load
+from autotool_core.errors import AutoToolError
+
+ROOT = Path(__file__).parents[2]
+GENERATOR = runpy.run_path(str(ROOT / "scripts" / "generate_cli_docs.py"))
+
+
+def autotool(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, after some Python."""
+    code = f"{before}\nfrom autotool_core.cli import main\nmain()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    report = "import atexit, sys; atexit.register(lambda: print(*(name for name in sys.modules if '.' not in name)))"
+    done = autotool("--help", before=report)
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "autotool_core" in loaded
+    assert not loaded & {"torch", "transformers", "vllm", "fastapi", "pydantic", "openai", "httpx2", "rich"}
+    assert not loaded & {"autotool_server", "autotool_client", "autotool_training", "autotool_bench"}
+
+
+def test_everything_after_the_name_goes_to_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def record(**call: Any) -> None:
+        calls.append(call)
+
+    monkeypatch.setattr(cli, "load", lambda *_: record)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    given = ["--port", "9", "file", "-x", "--engine-arg", "a=1", "--help"]
+    cli.app(["serve", *given], prog_name="autotool", standalone_mode=False)
+    assert calls == [{"args": given, "prog_name": "autotool serve"}]
+
+
+def test_a_missing_extra_is_named() -> None:
+    done = autotool("serve", "--help", before="import sys; sys.modules['fastapi'] = None")
+    assert done.returncode == 1
+    assert done.stderr == "autotool: `autotool serve` needs the package fastapi: pip install 'autotool-server[server]'.\n"
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"autotool_core\.nowhere"):
+        load("serve", LazyCommand("autotool_core.nowhere:command", "", extra="server"))
+
+
+def test_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise AutoToolError("Set the port.")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit, match=r"^autotool: Set the port\.$"):
+        cli.main()
+
+
+def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_ctrl_c_leaves_quietly_in_a_click_command_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    module = ModuleType("interrupted")
+    module.command = click.Command("interrupted", callback=interrupt)  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "interrupted", module)
+    with pytest.raises(SystemExit) as left:
+        load("interrupted", LazyCommand("interrupted:command", ""))(args=[], prog_name="interrupted")
+    assert left.value.code == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_models() -> None:
+    with fake_api() as api:
+        done = autotool("models", "--url", api.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["Model", "Owner"],
+        ["tiny", "nobody"],
+        ["tiny:long", "nobody"],
+    ]
+
+
+def test_models_of_no_server() -> None:
+    done = autotool("models", "--url", "http://127.0.0.1:9/v1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("autotool: Cannot reach http://127.0.0.1:9/v1/models")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_option_is_named() -> None:
+    done = autotool("chat", "--mode", "fast")
+    assert done.returncode == 2
+    assert "--mode" in done.stderr
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=lambda command: " ".join(command) or "autotool")
+def test_docs_say_what_help_says(command: tuple[str, ...]) -> None:
+    for name in command:
+        try:
+            load(name, COMMANDS[name])
+        except AutoToolError as error:
+            pytest.skip(str(error))
+    mend = "run `python scripts/generate_cli_docs.py`"
+    assert GENERATOR["section"](*command) in (ROOT / "docs" / "cli.md").read_text(), mend
+
+
+def test_docs_have_no_other_command() -> None:
+    headings = [line for line in (ROOT / "docs" / "cli.md").read_text().splitlines() if line.startswith("## ")]
+    assert headings == ["## autotool", *(f"## autotool {name}" for name in COMMANDS)]

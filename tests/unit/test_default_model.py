@@ -1,0 +1,337 @@
+"""The chat template of the default model, how a base is prepared, and what `ensure` does with its cache folder."""
+
+import errno
+import json
+import subprocess
+import sys
+from collections import namedtuple
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jinja2 import TemplateError
+from support.tiny import make_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from autotool_core import profile
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode
+from autotool_server import default_model
+from autotool_server.default_model.build import MARKERS, prepare_base
+
+SYSTEM = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+ASK = "<|im_start|>user\n2+2?<|im_end|>\n"
+PROMPT = "<|im_start|>assistant\n"
+QUESTION = {"role": "user", "content": "2+2?"}
+ADD = {
+    "type": "function",
+    "function": {"name": "add", "description": "Adds <two> numbers é.", "parameters": {"type": "object"}},
+}
+
+
+def data(name: str) -> str:
+    return resources.files(default_model.__name__).joinpath(name).read_text()
+
+
+@pytest.fixture(scope="module")
+def render() -> Callable[..., str]:
+    tokenizer: Any = make_tokenizer(data("chat_template.jinja"))
+
+    def apply(*messages: dict[str, Any], prompt: bool = False, **kwargs: Any) -> str:
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt, **kwargs)
+
+    return apply
+
+
+def call(name: str, arguments: Any) -> dict[str, Any]:
+    return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def test_template_puts_the_default_system_prompt_first(render: Callable[..., str]) -> None:
+    assert render(QUESTION, prompt=True) == SYSTEM + ASK + PROMPT
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_template_takes_the_given_system_prompt(render: Callable[..., str], role: str) -> None:
+    assert render({"role": role, "content": "Be brief."}, QUESTION) == "<|im_start|>system\nBe brief.<|im_end|>\n" + ASK
+
+
+def test_template_renders_a_later_developer_message_as_system(render: Callable[..., str]) -> None:
+    later = {"role": "developer", "content": "Be brief."}
+    assert render(QUESTION, later) == SYSTEM + ASK + "<|im_start|>system\nBe brief.<|im_end|>\n"
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "expected"),
+    [
+        ({}, ""),
+        ({"enable_thinking": None, "mode": None}, ""),
+        ({"enable_thinking": True}, "<think>\n"),
+        ({"enable_thinking": False}, "<think>\n\n</think>\n\n"),
+        ({"mode": "long"}, "<think>\n"),
+        ({"mode": "short"}, "<think>\n\n</think>\n\n"),
+        ({"mode": "auto"}, "<think>"),
+        ({"mode": "auto", "enable_thinking": True}, "<think>"),
+    ],
+)
+def test_template_opens_the_turn_in_the_mode(render: Callable[..., str], kwargs: dict[str, Any], expected: str) -> None:
+    assert render(QUESTION, prompt=True, **kwargs) == SYSTEM + ASK + PROMPT + expected
+    assert render(QUESTION, **kwargs) == SYSTEM + ASK
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_template_and_profile_agree_on_the_prefixes(render: Callable[..., str], mode: Mode) -> None:
+    shipped = profile.Profile.model_validate_json(data("mode_profile.json"))
+    assert render(QUESTION, prompt=True, mode=mode.value).endswith(PROMPT + shipped.prefix(mode))
+    assert shipped == profile.BUILTIN["smollm2-autotool"]
+
+
+def test_template_refuses_an_unknown_mode(render: Callable[..., str]) -> None:
+    with pytest.raises(TemplateError, match="'auto', 'long' or 'short'"):
+        render(QUESTION, prompt=True, mode="deep")
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_template_writes_reasoning_into_the_think_block(render: Callable[..., str], field: str) -> None:
+    answer = {"role": "assistant", "content": "4", field: "Count."}
+    assert render(QUESTION, answer) == SYSTEM + ASK + PROMPT + "<think>\nCount.\n</think>\n\n4<|im_end|>\n"
+
+
+@pytest.mark.parametrize("reasoning", [{}, {"reasoning": None}, {"reasoning": "", "reasoning_content": None}])
+def test_template_writes_an_empty_block_without_reasoning(render: Callable[..., str], reasoning: dict[str, Any]) -> None:
+    answer = {"role": "assistant", "content": "4", **reasoning}
+    assert render(QUESTION, answer) == SYSTEM + ASK + PROMPT + "<think>\n\n</think>\n\n4<|im_end|>\n"
+
+
+def test_template_lists_tools_in_the_system_turn(render: Callable[..., str]) -> None:
+    text = render({"role": "system", "content": "Be brief."}, QUESTION, tools=[ADD, ADD])
+    listed = json.dumps(ADD, ensure_ascii=False)
+    assert text.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n\n")
+    assert f"<tools>\n{listed}\n{listed}\n</tools>\n" in text
+    assert text.endswith('<tool_call>\n{"name": <name>, "arguments": {<arguments>}}\n</tool_call><|im_end|>\n' + ASK)
+
+
+@pytest.mark.parametrize("tools", [None, []])
+def test_template_says_nothing_of_tools_without_any(render: Callable[..., str], tools: list[Any] | None) -> None:
+    assert render(QUESTION, tools=tools) == SYSTEM + ASK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        ({"a": "é<'"}, '{"a": "é<\'"}'),
+        ('{"a":  1}', '{"a":  1}'),
+        ({}, "{}"),
+        ("", "{}"),
+    ],
+)
+def test_template_writes_a_call(render: Callable[..., str], arguments: Any, written: str) -> None:
+    answer = {"role": "assistant", "content": None, "tool_calls": [call("add", arguments)]}
+    expected = f'<tool_call>\n{{"name": "add", "arguments": {written}}}\n</tool_call>'
+    assert render(QUESTION, answer) == SYSTEM + ASK + PROMPT + f"<think>\n\n</think>\n\n{expected}<|im_end|>\n"
+
+
+def test_template_writes_content_then_calls_and_groups_their_results(render: Callable[..., str]) -> None:
+    messages = [
+        {"role": "assistant", "content": "Adding.", "tool_calls": [call("add", "{}"), call("add", "{}")]},
+        {"role": "tool", "content": "3", "tool_call_id": "call_1"},
+        {"role": "tool", "content": "4", "tool_call_id": "call_2"},
+    ]
+    one = '<tool_call>\n{"name": "add", "arguments": {}}\n</tool_call>'
+    assert render(QUESTION, *messages, prompt=True) == (
+        f"{SYSTEM}{ASK}{PROMPT}<think>\n\n</think>\n\nAdding.\n{one}\n{one}<|im_end|>\n"
+        "<|im_start|>user\n<tool_response>\n3\n</tool_response>\n<tool_response>\n4\n</tool_response><|im_end|>\n" + PROMPT
+    )
+
+
+def tiny_base(tie: bool, spare_rows: int = 0) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    tokenizer = make_tokenizer(markers=())
+    config = LlamaConfig(
+        vocab_size=len(tokenizer) + spare_rows,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        max_position_embeddings=64,
+        tie_word_embeddings=tie,
+    )
+    torch.manual_seed(0)
+    return LlamaForCausalLM(config), tokenizer
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_a_marker_starts_as_the_mean_of_its_pieces(tie: bool) -> None:
+    model, tokenizer = tiny_base(tie)
+    before = [model.model.embed_tokens.weight.clone(), model.lm_head.weight.clone()]
+    pieces = {marker: tokenizer.encode(marker) for marker in MARKERS}
+    prepare_base(model, tokenizer)
+    after = [model.model.embed_tokens.weight, model.lm_head.weight]
+    for old, new in zip(before, after, strict=True):
+        assert torch.equal(new[: len(old)], old)
+        for marker, ids in pieces.items():
+            (marker_id,) = tokenizer.encode(marker)
+            torch.testing.assert_close(new[marker_id], old[ids].mean(dim=0))
+
+
+def test_prepared_markers_are_text_that_decoding_keeps() -> None:
+    model, tokenizer = tiny_base(tie=True)
+    prepare_base(model, tokenizer)
+    ids = tokenizer.encode("<think>\na</think>")
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "<think>\na</think>"
+    assert model.generation_config is not None
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert tokenizer.model_max_length == 64
+
+
+def test_the_separator_before_an_answer_stays_one_token() -> None:
+    model, tokenizer = tiny_base(tie=True)
+    assert len(tokenizer.encode("\n\nHi")) == 4, "the base must be one that cuts it in two, or the test shows nothing"
+    elsewhere = tokenizer.encode("a\n\nHi")
+    prepare_base(model, tokenizer)
+    prefix = tokenizer.encode("<think>\n\n</think>\n\n")
+    for answer in ("Hi", " Hi", "\nHi", "\n\nHi", "1"):
+        assert tokenizer.encode("<think>\n\n</think>\n\n" + answer)[: len(prefix)] == prefix
+    assert tokenizer.encode("a\n\nHi") == elsewhere
+
+
+def test_preparing_twice_changes_nothing_and_keeps_spare_rows() -> None:
+    model, tokenizer = tiny_base(tie=True, spare_rows=20)
+    rows = model.model.embed_tokens.weight.shape[0]
+    prepare_base(model, tokenizer)
+    once, backend = model.model.embed_tokens.weight.clone(), tokenizer.backend_tokenizer.to_str()
+    prepare_base(model, tokenizer)
+    assert torch.equal(model.model.embed_tokens.weight, once)
+    assert tokenizer.backend_tokenizer.to_str() == backend
+    assert len(once) == rows
+
+
+def plant_build(monkeypatch: pytest.MonkeyPatch, build: Callable[[Path], Path]) -> None:
+    """Put another builder in place of the one that downloads."""
+    monkeypatch.setattr("autotool_server.default_model.build.build", build)
+
+
+def write_checkpoint(scratch: Path) -> Path:
+    checkpoint = scratch / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text("{}")
+    return checkpoint
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_ensure_makes_the_checkpoint_once(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant_build(monkeypatch, write_checkpoint)
+    folder = default_model.ensure()
+    assert folder.parent == cache
+    assert str(folder) in capsys.readouterr().err
+    monkeypatch.delattr("autotool_server.default_model.build.build")
+    assert default_model.ensure() == folder
+    assert not list(cache.glob("*.partial"))
+
+
+def test_ensure_is_silent_when_asked(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    plant_build(monkeypatch, write_checkpoint)
+    assert default_model.ensure(progress=False).parent == cache
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ensure_uses_the_xdg_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTOTOOL_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    plant_build(monkeypatch, write_checkpoint)
+    assert default_model.ensure().parent == tmp_path / "autotool"
+
+
+def test_ensure_never_uses_what_a_killed_run_left(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die_half_way(scratch: Path) -> Path:
+        (scratch / "checkpoint").mkdir()
+        raise KeyboardInterrupt
+
+    plant_build(monkeypatch, die_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        default_model.ensure()
+    plant_build(monkeypatch, write_checkpoint)
+    folder = default_model.ensure()
+    assert (folder / "config.json").exists()
+
+    (folder / "config.json").unlink()
+    leftover = folder.rename(folder.with_suffix(".partial"))  # as after a power cut
+    assert (default_model.ensure() / "config.json").exists()
+    assert not leftover.exists()
+
+
+def test_a_changed_recipe_makes_another_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_build(monkeypatch, write_checkpoint)
+    first = default_model.ensure()
+    monkeypatch.setattr(default_model, "_RECIPE", default_model._RECIPE + 1)
+    assert default_model.ensure() != first
+    monkeypatch.setattr(default_model, "DATA_FILES", ("mode_profile.json",))
+    assert len({*cache.glob("*.lock"), default_model.ensure().with_suffix(".lock")}) == 3
+
+
+def test_no_room_is_said_before_anything_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(default_model.shutil, "disk_usage", lambda _: usage(10**12, 10**12 - 10**9, 10**9))
+    monkeypatch.delattr("autotool_server.default_model.build.build")
+    with pytest.raises(AutoToolError, match=r"No room .* needs 1\.5 GB.*AUTOTOOL_CACHE_DIR"):
+        default_model.ensure()
+    assert not list(cache.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_disk_that_fills_up_is_said_in_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fill(scratch: Path) -> Path:
+        (scratch / "half").write_text("x")
+        raise error
+
+    plant_build(monkeypatch, fill)
+    with pytest.raises(AutoToolError, match="No room for the default model"):
+        default_model.ensure()
+    assert not list(cache.glob("*.partial"))
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    with pytest.raises(AutoToolError, match="cannot be written: set AUTOTOOL_CACHE_DIR"):
+        default_model.ensure()
+
+
+SLOW_ENSURE = """
+import sys, time, types
+
+def build(scratch):
+    print("built", flush=True)
+    time.sleep(0.5)
+    (scratch / "checkpoint").mkdir()
+    return scratch / "checkpoint"
+
+planted = types.ModuleType("autotool_server.default_model.build")
+planted.build = build
+sys.modules[planted.__name__] = planted
+from autotool_server import default_model
+sys.exit(not default_model.ensure().is_dir())
+"""
+
+
+@pytest.mark.usefixtures("cache")
+def test_processes_that_start_at_once_build_it_once() -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", SLOW_ENSURE], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(outputs) == ["", "", "built\n"]
