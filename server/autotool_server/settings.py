@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     With the remote engine: where its tokenizer is, if not where the remote server says."""
 
     served_model_name: str | None = None
-    """Name of the model in the API. Default: the last part of the checkpoint's name."""
+    """Name of the model in the API. Default: what --model says, as in vLLM."""
 
     engine: Literal["auto", "vllm", "remote", "transformers"] = "auto"
     """Where tokens are decoded: in process by vllm or transformers, or by a remote vLLM server or router.

@@ -1,6 +1,8 @@
 """What the integration tests share: the default model, the engines, and a stock vLLM server."""
 
+import asyncio
 import importlib.util
+import multiprocessing
 import os
 import signal
 import socket
@@ -9,10 +11,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from support.engines import ask, collect, until
 from support.serving import Running, running
 
 from autotool_core.errors import EngineError
@@ -73,13 +77,13 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> Non
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server and, should it hang, its engine too: they are one process group."""
+    """End the server, and whatever it leaves behind: they are one process group."""
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(30)
-    except subprocess.TimeoutExpired:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def make_engine(name: str, request: pytest.FixtureRequest) -> Engine:
@@ -101,9 +105,22 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
         await engine.health()
     await engine.start()
     yield engine
+    await _stop(engine)
+
+
+async def _stop(engine: Engine) -> None:
+    """What the contract says of `stop`, tested on every engine after everything else."""
     assert engine.in_flight() == 0
+    decoding = asyncio.create_task(collect(engine, ask([5] * 10, 3000)))
+    await until(engine.in_flight)
     await engine.stop()
+    with pytest.raises(EngineError):
+        await decoding
     await engine.stop()
+    with pytest.raises(EngineError):
+        await engine.health()
+    assert engine.in_flight() == 0
+    assert multiprocessing.active_children() == []
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.tiny import make_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from autotool_core import profile
@@ -60,7 +61,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "answer"), itertools.product([Mode.LONG, Mode.SHORT], ANSWERS))
+@pytest.mark.parametrize(("mode", "answer"), list(itertools.product([Mode.LONG, Mode.SHORT], ANSWERS)))
 @pytest.mark.parametrize("tools", [[], [TOOL]])
 def test_an_answer_in_history_has_the_tokens_it_was_generated_with(
     tokenizer: Any, renderer: PromptRenderer, mode: Mode, answer: tuple[dict[str, Any], str], tools: list[Any]
@@ -70,8 +71,6 @@ def test_an_answer_in_history_has_the_tokens_it_was_generated_with(
     block = f"{reasoning}\n</think>\n\n" if reasoning else ""
     prompt = renderer.render([QUESTION], tools, mode)
     generated = tokenizer.encode(f"{block}{text}<|im_end|>", add_special_tokens=False)
-    if not block:
-        generated = tokenizer.encode(f"{text}<|im_end|>", add_special_tokens=False)
 
     history = [QUESTION, {"role": "assistant", "reasoning": reasoning, **message}, {"role": "user", "content": "Sure?"}]
     next_prompt = renderer.render(history, tools, Mode.AUTO)
@@ -97,10 +96,11 @@ def test_the_model_answers(tokenizer: Any, renderer: PromptRenderer, default_mod
 
 
 ENSURE = "from autotool_server import default_model; print(default_model.ensure())"
-EXPLAIN = f"""
+EXPLAIN = """
 from autotool_core.errors import AutoToolError
+from autotool_server import default_model
 try:
-    {ENSURE.replace("; ", "; ")}
+    default_model.ensure()
 except AutoToolError as error:
     print(error)
 """
@@ -162,10 +162,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub(tokenizer: Any, tmp_path: Path) -> Iterator[str]:
-    """A hub that offers a tiny model, with the default model's tokenizer, under the default model's name."""
-    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **size)).save_pretrained(tmp_path / "repository")
+def hub(tmp_path: Path) -> Iterator[str]:
+    """A hub that offers a tiny model without markers under the default model's name."""
+    tokenizer = make_tokenizer(markers=())
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "repository")
     tokenizer.save_pretrained(tmp_path / "repository")
     handler = type("OneRepository", (Hub,), {"folder": tmp_path / "repository"})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

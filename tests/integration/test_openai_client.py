@@ -127,9 +127,6 @@ async def test_every_sampling_field_is_taken(server: Running) -> None:
 
 async def test_conversation_hits_the_cache(server: Running) -> None:
     """What was generated, sent back as messages, renders to the tokens that are in the cache already."""
-    engine = server.state.service.engine
-    if engine.name == "transformers":
-        pytest.skip("the continuous-batching manager does not say what it found in its cache")
     messages: Any = [{"role": "user", "content": "Tell me about the history of the city of Rome in a few sentences, please."}]
     body: dict[str, Any] = {"model": MODEL, "temperature": 0, "extra_body": extra("long")}
     first = await server.client.chat.completions.create(messages=messages, max_completion_tokens=48, **body)

@@ -5,15 +5,16 @@
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib import resources
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from autotool_core.errors import AutoToolError
 
@@ -24,10 +25,8 @@ DATA_FILES = ("chat_template.jinja", "mode_profile.json")
 
 # Raise it when a change of the code makes other weights or another tokenizer of the same sources.
 _RECIPE = 1
-# The checkpoint (0.54 GB in float32), the download it is made from (at most 0.27 GB), as much again while files are written.
+# The checkpoint is 0.54 GB (float32) and the download it is made from at most 0.27 GB; the rest is so as not to fill the disk.
 _NEEDED_BYTES = 1_500_000_000
-
-Say = Callable[[str], None]
 
 
 def ensure(progress: bool = True) -> Path:
@@ -36,20 +35,25 @@ def ensure(progress: bool = True) -> Path:
     It is kept in AUTOTOOL_CACHE_DIR, else in `autotool` in the user's XDG cache folder. Raises AutoToolError when there is
     neither a network nor a cached copy, or no room on the disk.
     """
-    say = _to_stderr if progress else _to_nobody
     cache = _cache_folder()
     checkpoint = cache / f"{NAME}-{_recipe_key()}"
     if checkpoint.is_dir():
         return checkpoint
-    with _clear_disk_errors(cache):
+    with _clear_disk_errors(cache), nullcontext() if progress else redirect_stderr(io.StringIO()):
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(checkpoint.with_suffix(".lock"), say):
+        with _locked(checkpoint.with_suffix(".lock")):
             if not checkpoint.is_dir():
-                _make(checkpoint, say)
+                _make(checkpoint)
     return checkpoint
 
 
-def _make(checkpoint: Path, say: Say) -> None:
+def say(line: str) -> None:
+    """Tell the person who waits."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _make(checkpoint: Path) -> None:
     """Make the checkpoint in a scratch folder beside it and move it into place complete."""
     from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
 
@@ -58,7 +62,7 @@ def _make(checkpoint: Path, say: Say) -> None:
     _check_room(checkpoint.parent)
     scratch.mkdir()
     try:
-        build.build(scratch, say).rename(checkpoint)
+        build.build(scratch).rename(checkpoint)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     say(f"The default model is ready in {checkpoint}.")
@@ -78,17 +82,13 @@ def _recipe_key() -> str:
     return digest.hexdigest()[:8]
 
 
-@contextmanager
-def _locked(file: Path, say: Say) -> Iterator[None]:
+def _locked(file: Path) -> AcquireReturnProxy:
     lock = FileLock(file)
     try:
-        lock.acquire(blocking=False)
+        return lock.acquire(blocking=False)
     except Timeout:
         say("Another process is preparing the default model; waiting for it ...")
-        lock.acquire()
-    with lock:
-        lock.release()  # `with` took it a second time
-        yield
+        return lock.acquire()
 
 
 @contextmanager
@@ -116,12 +116,3 @@ def _no_room(folder: Path) -> AutoToolError:
         f"No room for the default model in {folder}: it needs {gigabytes:.1f} GB. Make room, or set AUTOTOOL_CACHE_DIR to a "
         "folder on another disk."
     )
-
-
-def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def _to_nobody(line: str) -> None:
-    del line

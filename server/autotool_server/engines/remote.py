@@ -4,6 +4,7 @@ This process then holds no weights: it is a thin front, and the fleet is vLLM's.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +24,7 @@ OUTDATED = (
     "The remote server does not return token ids and the log-probabilities of given tokens from /v1/completions; "
     "it must be vLLM 0.32 or newer, or a router that passes return_token_ids and logprob_token_ids on to one."
 )
-REFUSALS = (400, 413, 422)  # every other status is about the server or how this one is set up, not about the request
+REFUSALS = ("400", "413", "422")  # every other status is about the server or how this one is set up, not about the request
 CONNECT_SECONDS = 5.0
 HEALTH_SECONDS = 5.0
 
@@ -53,9 +54,10 @@ class RemoteEngine:
         self._timeout = timeout
         self._open: AsyncOpenAI | None = None
         self._tokenizer: Tokenizer | None = None
-        self._model = ""
-        self._max_model_len = 0
-        self._eos: tuple[int, ...] = ()
+        self.checkpoint = ""
+        self.model_name = ""
+        self.max_model_len = 0
+        self.eos_token_ids: tuple[int, ...] = ()
         self._in_flight = 0
 
     @property
@@ -69,14 +71,6 @@ class RemoteEngine:
         if self._tokenizer is None:
             raise EngineError("The remote engine is not running.")
         return self._tokenizer
-
-    @property
-    def max_model_len(self) -> int:
-        return self._max_model_len
-
-    @property
-    def eos_token_ids(self) -> tuple[int, ...]:
-        return self._eos
 
     async def start(self) -> None:
         self._open = AsyncOpenAI(
@@ -93,15 +87,15 @@ class RemoteEngine:
 
     async def _learn(self) -> None:
         with self._as_our_errors():
-            listed = cast("Json", await self._client.get("/models", cast_to=object))
-        card = _chosen_model(listed.get("data", []), self._asked_model)
-        self._model = card["id"]
-        self._max_model_len = card.get("max_model_len") or 0
-        if not self._max_model_len:
+            listed = await self._client.get("/models", cast_to=object)
+        card = _chosen_model(listed.get("data", []) if isinstance(listed, dict) else [], self._asked_model)
+        self.model_name = card["id"]
+        self.max_model_len = card.get("max_model_len") or 0
+        if not self.max_model_len:
             raise EngineError(f"{self._root}/v1/models does not tell max_model_len; the remote server must be vLLM.")
-        source = self._tokenizer_source or card.get("root") or card["id"]
-        self._tokenizer, self._eos = await asyncio.to_thread(_load_tokenizer, source)
-        probe = self._eos[:1] or (0,)
+        self.checkpoint = self._tokenizer_source or card.get("root") or card["id"]
+        self._tokenizer, self.eos_token_ids = await asyncio.to_thread(_load_tokenizer, self.checkpoint)
+        probe = self.eos_token_ids[:1] or (0,)
         await self.score("probe", probe, probe)
 
     async def stop(self) -> None:
@@ -121,7 +115,7 @@ class RemoteEngine:
         last: TokenDelta | None = None
         cached = 0
         with self._counted(), self._as_our_errors():
-            async with await self._stream(_body(request, self._model, self._eos)) as chunks:
+            async with await self._stream(_body(request, self.model_name, self.eos_token_ids)) as chunks:
                 async for chunk in chunks:
                     cached = _cached_tokens(chunk) or cached
                     for choice in chunk["choices"]:
@@ -139,7 +133,7 @@ class RemoteEngine:
 
     async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
         check_length(len(prompt_ids), 1, self.max_model_len)
-        body = _score_body(request_id, prompt_ids, candidates, self._model)
+        body = _score_body(request_id, prompt_ids, candidates, self.model_name)
         with self._counted(), self._as_our_errors():
             answer = cast("Json", await self._client.post("/completions", body=body, cast_to=object))
         return Score(_candidate_logprobs(answer["choices"][0], candidates), _cached_tokens(answer))
@@ -158,11 +152,11 @@ class RemoteEngine:
             yield
         except APIError as error:
             # Once a stream runs, an error's status is in its body.
-            status = getattr(error, "status_code", None) or error.code
+            status = str(getattr(error, "status_code", None) or error.code or "no answer")
             if status in REFUSALS:
                 raise refusal(error.message, error.param) from None
-            raise EngineError(f"The remote server {self._root} failed ({status or 'no answer'}): {error.message}") from error
-        except ValueError as error:
+            raise EngineError(f"The remote server {self._root} failed ({status}): {error.message}") from error
+        except json.JSONDecodeError as error:
             raise EngineError(f"The remote server {self._root} does not answer in JSON.") from error
 
 
@@ -179,7 +173,8 @@ def _load_tokenizer(source: str) -> tuple[Tokenizer, tuple[int, ...]]:
     from autotool_server.engines import checkpoint  # noqa: PLC0415 - imports transformers, which takes seconds
 
     tokenizer = checkpoint.load_tokenizer(source)
-    return tokenizer, checkpoint.eos_token_ids(checkpoint.configured_eos(source), tokenizer)
+    eos = checkpoint.eos_token_ids(checkpoint.configured_eos(source), tokenizer)
+    return cast("Tokenizer", tokenizer), eos
 
 
 def _body(request: EngineRequest, model: str, eos: tuple[int, ...]) -> Json:
@@ -249,17 +244,16 @@ def _logprobs(token_ids: Sequence[int], reported: Json, alternatives: int) -> tu
 
 
 def _by_token_id(named: Mapping[str, float]) -> dict[int, float]:
-    """`return_tokens_as_token_ids` names tokens `token_id:17`."""
-    return {int(name.removeprefix("token_id:")): logprob for name, logprob in named.items()}
+    """`return_tokens_as_token_ids` names tokens `token_id:17`; a server that does not know it writes their text."""
+    return {int(name[9:]): logprob for name, logprob in named.items() if name.startswith("token_id:")}
 
 
 def _candidate_logprobs(choice: Json, candidates: tuple[int, ...]) -> tuple[float, ...]:
-    try:
-        [named] = choice["logprobs"]["top_logprobs"]
-        known = _by_token_id(named)
-        return tuple(known[token] for token in candidates) if choice["token_ids"] else ()
-    except (KeyError, TypeError, ValueError):
-        raise EngineError(OUTDATED) from None
+    [named] = (choice.get("logprobs") or {}).get("top_logprobs") or [{}]
+    known = _by_token_id(named) if choice.get("token_ids") else {}
+    if not known.keys() >= set(candidates):
+        raise EngineError(OUTDATED)
+    return tuple(known[token] for token in candidates)
 
 
 def _cached_tokens(answer: Json) -> int:

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
@@ -19,6 +19,7 @@ from autotool_server.engines.base import EngineRequest, FinishReason, Score, Tok
 from autotool_server.engines.refusal import refusal
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
     from vllm import RequestOutput, SamplingParams
     from vllm.outputs import CompletionOutput
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -49,8 +50,17 @@ class VllmEngine:
         return self._started
 
     @property
+    def checkpoint(self) -> str:
+        return self._llm.model_config.tokenizer or self._model
+
+    @property
+    def model_name(self) -> str:
+        served = self._llm.model_config.served_model_name or self._model
+        return served[0] if isinstance(served, list) else served
+
+    @property
     def tokenizer(self) -> Tokenizer:
-        return self._llm.get_tokenizer()  # pyright: ignore[reportReturnType] # a Hugging Face tokenizer behind vLLM's protocol
+        return cast("Tokenizer", self._llm.get_tokenizer())
 
     @property
     def max_model_len(self) -> int:
@@ -69,7 +79,7 @@ class VllmEngine:
         from autotool_server.engines.checkpoint import eos_token_ids  # noqa: PLC0415 - imports transformers
 
         configured = self._llm.model_config.try_get_generation_config().get("eos_token_id")
-        self._eos = eos_token_ids(configured, self._llm.get_tokenizer())  # pyright: ignore[reportArgumentType] # as above
+        self._eos = eos_token_ids(configured, cast("PreTrainedTokenizerBase", self._llm.get_tokenizer()))
 
     async def stop(self) -> None:
         llm, self._started = self._started, None

@@ -41,7 +41,7 @@ class Chunk:
     token_ids: Sequence[int]
     finished: bool
     cached_tokens: int
-    """Prompt tokens that were found in the cache."""
+    """Prompt tokens that were found in the cache; told in the first chunk."""
 
 
 class Ticket:
@@ -67,9 +67,10 @@ class Ticket:
     def put(self, output: GenerationOutput) -> None:
         """Take what is new in an output: outputs hold all tokens from the first."""
         tokens = output.generated_tokens[self._taken :]
+        cached_tokens = 0 if self._taken else self.cached_tokens or 0
         self._taken += len(tokens)
         broken = self._failed or output.error is not None
-        self._chunks.put_nowait(None if broken else Chunk(tokens, output.is_finished(), self.cached_tokens or 0))
+        self._chunks.put_nowait(None if broken else Chunk(tokens, output.is_finished(), cached_tokens))
 
     async def next(self) -> Chunk:
         """Wait for tokens. Raises EngineError where there will be none."""
@@ -242,9 +243,7 @@ class Scheduler(FIFOScheduler):
         super().reset()
         self._batch: dict[str, FutureRequestState] = {}
 
-    def schedule_batch(
-        self, token_budget: int, cache_budget: int
-    ) -> tuple[list[FutureRequestState] | None, bool, int, int]:
+    def schedule_batch(self, token_budget: int, cache_budget: int) -> tuple[list[FutureRequestState] | None, bool, int, int]:
         """Also say how much of a prompt was found in the cache."""
         batch = super().schedule_batch(token_budget, cache_budget)
         self._batch = {request.state.request_id: request for request in batch[0] or ()}
@@ -267,7 +266,7 @@ class Scheduler(FIFOScheduler):
         """Also let new requests in: with a full cache they wait for one to *finish*, and now none may be left to."""
         cancelled = super().clear_cancelled_requests()
         if cancelled:
-            pass
+            self.block_new_requests = False
         return cancelled
 
 

