@@ -45,7 +45,7 @@ def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
     if shape.calls != "allowed":
         return calls
     if shape.schema is not None:
-        content = {"type": "json_schema", "json_schema": shape.schema}
+        content = _json(shape.schema)
         return {"type": "or", "elements": [content, calls]} if tags else content
     if any(tool["function"].get("strict") for tool in shape.tools):
         return {"type": "triggered_tags", "triggers": _triggers(tool_format), "tags": tags}
@@ -63,12 +63,17 @@ def _call(function: Mapping[str, Any], tool_format: ToolFormat) -> Tag:
         return {
             "type": "tag",
             "begin": f'<tool_call>\n{{"name": {name}, "arguments": ',
-            "content": {"type": "json_schema", "json_schema": schema},
+            "content": _json(schema),
             "end": "}\n</tool_call>",
         }
     return {
         "type": "tag",
         "begin": f"<tool_call>\n<function={function['name']}>\n",
-        "content": {"type": "qwen_xml_parameter", "json_schema": schema},
+        "content": {**_json(schema), "style": "qwen_xml"},
         "end": "\n</function>\n</tool_call>",
     }
+
+
+def _json(schema: Mapping[str, Any] | bool) -> Tag:
+    # JSON allows whitespace without end, and small models that are free to write it do not stop.
+    return {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}

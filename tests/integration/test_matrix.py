@@ -119,9 +119,6 @@ def check(answer: Answer, mode: str, choice: str, form: str, budget: bool) -> No
     elif budget:
         assert 0 < turn["reasoning_tokens"] <= BUDGET
         assert turn["reasoning_truncated"] == (turn["reasoning_tokens"] == BUDGET)
-    if constrained(choice, form):
-        # Free text of an untrained model may hold a marker as text.
-        assert not any(marker in answer.content for marker in BUILTIN["smollm2-autotool"].markers)
     if answer.finish_reason != "length":
         check_constraint(answer, choice, form)
 
@@ -145,6 +142,8 @@ def check_constraint(answer: Answer, choice: str, form: str) -> None:
         jsonschema.validate(json.loads(answer.content), PLACE)
     assert answer.finish_reason == ("tool_calls" if answer.calls else "stop")
     if constrained(choice, form):
+        # Free text of an untrained model may hold a marker as text, and so may a call that was cut before its name.
+        assert not any(marker in answer.content for marker in BUILTIN["smollm2-autotool"].markers)
         for name, arguments in answer.calls:
             assert name in {"weather", "time"}
             jsonschema.validate(json.loads(arguments), PLACE)
