@@ -47,9 +47,10 @@ def split_alias(model: str) -> tuple[str, Mode | None]:
 def resolve(
     mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode, *, enable_thinking: bool | None = None
 ) -> Mode:
-    """The mode a request asks for: `mode`, the model alias, `reasoning_effort`, `enable_thinking`; else the default.
+    """The mode a request asks for, in one of four ways, else the default.
 
-    `enable_thinking` is the chat-template argument by which clients of stock servers switch hybrid models. Raises InvalidRequestError where two of them disagree, rather than letting one win silently.
+    `enable_thinking` is the chat-template argument by which clients of stock servers switch hybrid models.
+    Raises InvalidRequestError where two ways disagree, rather than letting one win silently.
     """
     asked = {
         "mode": mode,

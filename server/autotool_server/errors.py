@@ -64,10 +64,13 @@ def _path(location: tuple[int | str, ...], body: Any) -> str:
     path: list[str] = []
     for at, part in enumerate(location):
         last = at == len(location) - 1
-        inside = (isinstance(body, dict) and part in body) or (isinstance(body, list) and isinstance(part, int))
-        if inside or (last and isinstance(body, dict)):
+        inside: Any = None
+        if isinstance(body, dict) or (isinstance(body, list) and isinstance(part, int)):
+            parts: dict[Any, Any] = dict(enumerate(body)) if isinstance(body, list) else body
+            inside = parts.get(part)
+        if inside is not None or (last and isinstance(body, dict)):
             path.append(str(part)[:64])
-            body = body[part] if inside else None
+            body = inside
     return ".".join(path[:12])
 
 

@@ -23,6 +23,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 def base_url(listener: socket.socket) -> str:
     """The API's base URL as seen from this machine."""
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 compared, not bound
+    bound, port = str(listener.getsockname()[0]), listener.getsockname()[1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound)  # noqa: S104 compared, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

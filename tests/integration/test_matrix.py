@@ -70,12 +70,13 @@ async def streamed(server: Running, body: dict[str, Any]) -> Answer:
     async for chunk in await server.client.chat.completions.create(**body, stream=True, stream_options={"include_usage": True}):
         if chunk.usage is not None:
             answer.usage = chunk.usage.model_dump(exclude={"prompt_tokens_details"}, exclude_none=True)
-        if "autotool" in (chunk.model_extra or {}):
-            answer.turn = chunk.autotool["turns"][0]
+        extra = chunk.model_extra or {}
+        if "autotool" in extra:
+            answer.turn = extra["autotool"]["turns"][0]
         for choice in chunk.choices:
-            delta = choice.delta
+            delta: Any = choice.delta
             answer.content += delta.content or ""
-            answer.reasoning += (delta.model_extra or {}).get("reasoning") or ""
+            answer.reasoning += delta.model_extra.get("reasoning") or ""
             answer.finish_reason = choice.finish_reason or answer.finish_reason
             for call in delta.tool_calls or []:
                 if call.id:
@@ -158,6 +159,8 @@ async def test_matrix(server: Running, mode: str, budget: bool) -> None:
         body = request(server, mode, choice, form, budget)
         first, second = await asyncio.gather(whole(server, body), streamed(server, body))
         check(first, mode, choice, form, budget)
+        # Batched differently, the same logits differ in their last digits.
+        assert first.turn.pop("p_long") == pytest.approx(second.turn.pop("p_long"), abs=1e-3)
         assert first == second, f"{choice}, {form}"
         return first
 

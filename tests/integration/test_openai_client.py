@@ -158,12 +158,13 @@ async def test_leaving_frees_the_engine(server: Running, mode: str, stream: bool
 
 async def test_refusals_leave_nothing_behind(server: Running) -> None:
     unsupported = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)y"}}}
-    for bad in (
+    refused_bodies: list[dict[str, Any]] = [
         {"messages": [{"role": "user", "content": "x " * 5000}]},
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": unsupported}}},
         {"extra_body": {"mode": "fast"}},
-    ):
+    ]
+    for bad in refused_bodies:
         with pytest.raises(openai.BadRequestError) as refused:
-            await server.client.chat.completions.create(**{"model": MODEL, "messages": USER} | bad)  # type: ignore[call-overload]
+            await server.client.chat.completions.create(**{"model": MODEL, "messages": USER, **bad})
         assert refused.value.param
     await server.idle()

@@ -1,5 +1,7 @@
 """A tokenizer small enough to build in a test: bytes, the newlines and markers that the modes need, a ChatML template."""
 
+from typing import Any
+
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -25,8 +27,8 @@ Tools: {{ tools | tojson }}<|im_end|>
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
 
-def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE, markers: tuple[str, ...] = MARKERS) -> PreTrainedTokenizerFast:
-    """Every byte is a token; `\\n\\n` is one too, and so are the markers."""
+def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE, markers: tuple[str, ...] = MARKERS) -> Any:
+    """Every byte is a token; `\\n\\n` is one too, and so are the markers. A `Tokenizer`, which pyright cannot see."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: index for index, symbol in enumerate([*alphabet, "ĊĊ"])}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ċ", "Ċ")]))

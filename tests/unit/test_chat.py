@@ -12,7 +12,7 @@ from autotool_core.modes import Mode
 
 THOUGHT = "Two and two.\n</think>\n\n"
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
-ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+ADD: Any = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 USER: Any = [{"role": "user", "content": "2+2?"}]
 
 
@@ -153,11 +153,9 @@ async def test_calls_inside_the_think_block_are_reasoning() -> None:
 @pytest.mark.parametrize(("mode", "before"), [("long", THOUGHT), ("short", "")])
 async def test_tool_calls(mode: str, before: str) -> None:
     async with running(scripted(f"{before}Adding.\n{CALL}\n{CALL}")) as server:
-        message = (completion := await ask(server, mode, tools=[ADD])).choices[0].message
+        message: Any = (completion := await ask(server, mode, tools=[ADD])).choices[0].message
         assert message.content == "Adding."
-        assert [(c.function.name, json.loads(c.function.arguments)) for c in message.tool_calls or []] == [
-            ("add", {"a": 2})
-        ] * 2  # type: ignore[union-attr]
+        assert [(c.function.name, json.loads(c.function.arguments)) for c in message.tool_calls] == [("add", {"a": 2})] * 2
         assert completion.choices[0].finish_reason == "tool_calls"
         assert turn(completion)["tool_calls"] == ["add", "add"]
         single = await ask(server, mode, tools=[ADD], parallel_tool_calls=False)
@@ -225,7 +223,7 @@ async def test_stream_says_what_the_whole_answer_says(mode: str) -> None:
         stream = await server.client.chat.completions.create(
             model=MODEL,
             messages=USER,
-            tools=[ADD],  # type: ignore[list-item]
+            tools=[ADD],
             temperature=0,
             stream=True,
             stream_options={"include_usage": True},

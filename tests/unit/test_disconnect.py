@@ -8,7 +8,7 @@ import pytest
 from support.serving import Running, running, scripted
 
 TEXT = "Hm.\n</think>\n\nFour."
-USER = [{"role": "user", "content": "2+2?"}]
+USER: Any = [{"role": "user", "content": "2+2?"}]
 
 
 async def leave_when(server: Running, body: dict[str, Any], held: asyncio.Event) -> None:
@@ -68,5 +68,5 @@ async def test_the_server_serves_on_after_many_have_left() -> None:
             await leave_when(server, {"mode": "long", "stream": True}, held)
         engine.gate = None
         await server.idle()
-        completion = await server.client.chat.completions.create(model="tested", messages=USER, extra_body={"mode": "long"})  # type: ignore[arg-type]
+        completion = await server.client.chat.completions.create(model="tested", messages=USER, extra_body={"mode": "long"})
         assert completion.choices[0].message.content == "Four."

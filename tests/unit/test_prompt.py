@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 
@@ -94,7 +96,7 @@ def test_template_errors_name_the_messages() -> None:
     assert error.value.field == "messages"
 
 
-def call(arguments: str) -> list[dict[str, object]]:
+def call(arguments: str) -> list[Any]:
     tool_call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
     return [*USER, {"role": "assistant", "content": "", "tool_calls": [tool_call]}]
 

@@ -72,6 +72,10 @@ class Ticket:
         broken = self._failed or output.error is not None
         self._chunks.put_nowait(None if broken else Chunk(tokens, output.is_finished(), cached_tokens))
 
+    def fail(self) -> None:
+        """Tell whoever waits that there will be no more tokens."""
+        self._chunks.put_nowait(None)
+
     async def next(self) -> Chunk:
         """Wait for tokens. Raises EngineError where there will be none."""
         chunk = await self._chunks.get()
@@ -91,6 +95,7 @@ class Batcher:
 
     def __init__(self, model: Any, loop: asyncio.AbstractEventLoop, *, max_model_len: int, max_num_seqs: int) -> None:
         self._tickets: Tickets = {}
+        self._loop = loop
         self._ids = itertools.count()
         tokens = max(max_model_len, TYPICAL_TOKENS * max_num_seqs)
         try:
@@ -156,6 +161,12 @@ class Batcher:
         """Fail what is in flight and wait for the thread to end."""
         self._manager.stop(hard_stop=True)
         self._manager.destroy()
+        # The manager fails what it has taken in, and forgets what it has not.
+        self._loop.call_soon_threadsafe(self._fail_the_rest)
+
+    def _fail_the_rest(self) -> None:
+        for ticket in self._tickets.values():
+            ticket.fail()
 
 
 def _make_manager(model: Any, router: "Router", processor: "PerRequestProcessor", cache_tokens: int, max_num_seqs: int) -> Any:
