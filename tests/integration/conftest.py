@@ -35,7 +35,7 @@ START_SECONDS = 240
 @pytest.fixture(scope="session")
 def default_model_dir() -> Path:
     """The prepared default model."""
-    return Path(os.environ["AUTOTOOL_TEST_MODEL"]) if "AUTOTOOL_TEST_MODEL" in os.environ else default_model.ensure()
+    return default_model.ensure()
 
 
 def _needs_vllm() -> None:

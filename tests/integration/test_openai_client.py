@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import openai
@@ -23,7 +23,7 @@ WEATHER: Any = {
 
 
 class Place(BaseModel):
-    city: str
+    city: Literal["Rome"]  # a free string can keep a small model busy for ever
     rain: bool
 
 
@@ -43,13 +43,15 @@ async def test_chat(server: Running, mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_stream(server: Running, mode: str) -> None:
-    async with server.client.chat.completions.stream(
-        model=MODEL, messages=USER, max_completion_tokens=8, extra_body=extra(mode)
-    ) as stream:
-        kinds = {event.type async for event in stream}
-        final = await stream.get_final_completion()
-    assert "chunk" in kinds
-    assert final.choices[0].finish_reason in {"stop", "length"}
+    chunks = [
+        chunk
+        async for chunk in await server.client.chat.completions.create(
+            model=MODEL, messages=USER, max_completion_tokens=8, stream=True, extra_body=extra(mode)
+        )
+    ]
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-1].choices[0].finish_reason in {"stop", "length"}
+    assert any(chunk.choices[0].delta.content for chunk in chunks)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -128,7 +130,9 @@ async def test_every_sampling_field_is_taken(server: Running) -> None:
 async def test_conversation_hits_the_cache(server: Running) -> None:
     """What was generated, sent back as messages, renders to the tokens that are in the cache already."""
     messages: Any = [{"role": "user", "content": "Tell me about the history of the city of Rome in a few sentences, please."}]
-    body: dict[str, Any] = {"model": MODEL, "temperature": 0, "extra_body": extra("long")}
+    # The untrained model would begin its reasoning with a newline, which the template takes for format.
+    newline = server.state.tokenizer.encode("\n", add_special_tokens=False)[0]
+    body: dict[str, Any] = {"model": MODEL, "temperature": 0, "logit_bias": {str(newline): -100}, "extra_body": extra("long")}
     first = await server.client.chat.completions.create(messages=messages, max_completion_tokens=48, **body)
     follow_up = [*messages, first.choices[0].message, {"role": "user", "content": "Go on."}]
     second = await server.client.chat.completions.create(messages=follow_up, max_completion_tokens=1, **body)
@@ -157,7 +161,7 @@ async def test_leaving_frees_the_engine(server: Running, mode: str, stream: bool
 
 
 async def test_refusals_leave_nothing_behind(server: Running) -> None:
-    unsupported = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)y"}}}
+    unsupported = {"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}}
     refused_bodies: list[dict[str, Any]] = [
         {"messages": [{"role": "user", "content": "x " * 5000}]},
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": unsupported}}},

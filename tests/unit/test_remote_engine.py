@@ -1,0 +1,272 @@
+"""The remote engine against servers that fail in every way, on a real port; `test_engines.py` has the one that works."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from support.tiny import make_tokenizer
+
+from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_server.engines.base import EngineRequest, Sampling, TokenDelta
+from autotool_server.engines.remote import RemoteEngine
+from autotool_server.listener import listen
+
+Json = dict[str, Any]
+ASK = EngineRequest("test", [1, 2], 4)
+
+
+def card(name: str = "served", **fields: Any) -> Json:
+    return {"id": name, "max_model_len": 100, **fields}
+
+
+def chunk(*token_ids: int, finish_reason: str | None = None) -> Json:
+    return {"choices": [{"index": 0, "token_ids": token_ids, "finish_reason": finish_reason, "logprobs": None}]}
+
+
+def score_of(*token_ids: int) -> Json:
+    top = {f"token_id:{token}": -1.0 * token for token in token_ids}
+    return {"choices": [{"token_ids": token_ids[:1], "finish_reason": "length", "logprobs": {"top_logprobs": [top]}}]}
+
+
+class Fleet:
+    """A server whose answers a test sets; scores are answered as asked for."""
+
+    def __init__(self, tokenizer_dir: Path) -> None:
+        self.models: Any = {"data": [card(root=str(tokenizer_dir))]}
+        self.stream: Callable[[], Response] = lambda: sse(chunk(3, finish_reason="length"))
+        self.score: Callable[[Json], Any] = lambda body: score_of(*body["logprob_token_ids"])
+        self.bodies: list[Json] = []
+        self.keys: list[str | None] = []
+        self.app = FastAPI()
+        self.app.add_api_route("/v1/models", self._models)
+        self.app.add_api_route("/health", lambda: None)
+        self.app.add_api_route("/v1/completions", self._complete, methods=["POST"])
+
+    async def _models(self, request: Request) -> Any:
+        self.keys.append(request.headers.get("authorization"))
+        return self.models
+
+    async def _complete(self, request: Request) -> Any:
+        body = await request.json()
+        self.bodies.append(body)
+        return self.stream() if body.get("stream") else self.score(body)
+
+
+def sse(*events: Any, end: str = "data: [DONE]\n\n") -> Response:
+    async def lines() -> AsyncIterator[str]:
+        for event in events:
+            yield f"data: {json.dumps(event)}\n\n"
+        yield end
+
+    return StreamingResponse(lines(), media_type="text/event-stream")
+
+
+def error(status: int, message: str, param: str | None = None) -> Response:
+    return JSONResponse({"error": {"message": message, "param": param, "code": status}}, status)
+
+
+@asynccontextmanager
+async def serving(fleet: Fleet, port: int = 0) -> AsyncIterator[int]:
+    listener = listen("127.0.0.1", port)
+    server = uvicorn.Server(uvicorn.Config(fleet.app, log_level="error"))
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture(scope="module")
+def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def fleet(tokenizer_dir: Path) -> Fleet:
+    return Fleet(tokenizer_dir)
+
+
+@pytest.fixture
+async def port(fleet: Fleet) -> AsyncIterator[int]:
+    async with serving(fleet) as port:
+        yield port
+
+
+@pytest.fixture
+async def engine(port: int) -> AsyncIterator[RemoteEngine]:
+    engine = RemoteEngine(f"http://127.0.0.1:{port}")
+    await engine.start()
+    yield engine
+    assert engine.in_flight() == 0
+    await engine.stop()
+
+
+async def collect(engine: RemoteEngine, request: EngineRequest = ASK) -> list[TokenDelta]:
+    return [delta async for delta in engine.generate(request)]
+
+
+async def test_what_the_server_says_of_its_model(engine: RemoteEngine, tokenizer_dir: Path) -> None:
+    assert (engine.model_name, engine.checkpoint, engine.max_model_len) == ("served", str(tokenizer_dir), 100)
+    assert engine.eos_token_ids == (make_tokenizer().eos_token_id,)
+    await engine.health()
+
+
+async def test_key_and_url_with_v1(fleet: Fleet, port: int) -> None:
+    engine = RemoteEngine(f"http://127.0.0.1:{port}/v1/", api_key="sesame")
+    await engine.start()
+    await engine.stop()
+    assert fleet.keys == ["Bearer sesame"]
+
+
+async def test_every_sampling_field_is_sent(fleet: Fleet, engine: RemoteEngine) -> None:
+    """What a server is not told, it takes from the checkpoint's generation config."""
+    await collect(engine)
+    plain = Sampling()
+    names = [name for name in Sampling.__slots__ if name not in ("seed", "logit_bias")]
+    assert {name: fleet.bodies[-1][name] for name in names} == {name: getattr(plain, name) for name in names}
+    assert fleet.bodies[-1]["ignore_eos"] is True
+
+
+async def test_cached_tokens_are_in_the_last_delta(fleet: Fleet, engine: RemoteEngine) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens_details": {"cached_tokens": 32}}}
+    fleet.stream = lambda: sse(chunk(5), chunk(), chunk(6, 7, finish_reason="stop"), usage)
+    assert await collect(engine) == [TokenDelta([5]), TokenDelta([6, 7], finish_reason="stop", cached_tokens=32)]
+
+
+# Servers that cannot be used
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ({"data": [card("one"), card("two")]}, "one, two"),
+        ({"data": [card(), card("adapter", parent="served")]}, "No tokenizer"),
+        ({"data": []}, "serves none"),
+        ("Welcome", "serves none"),
+        ({"data": [card(max_model_len=None)]}, "max_model_len"),
+        ({"data": [card(root="/nowhere")]}, "No tokenizer"),
+    ],
+)
+async def test_models_that_do_not_do(fleet: Fleet, port: int, models: Any, said: str) -> None:
+    fleet.models = models
+    with pytest.raises(EngineError, match=said):
+        await RemoteEngine(f"http://127.0.0.1:{port}").start()
+
+
+async def test_model_and_tokenizer_by_name(fleet: Fleet, port: int, tokenizer_dir: Path) -> None:
+    fleet.models = {"data": [card(root="/nowhere"), card("adapter", parent="served", root="/nowhere")]}
+    engine = RemoteEngine(f"http://127.0.0.1:{port}", model="adapter", tokenizer=str(tokenizer_dir))
+    await engine.start()
+    await engine.stop()
+    assert (engine.model_name, engine.checkpoint) == ("adapter", str(tokenizer_dir))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"text": "a", "finish_reason": "length"}]},
+        {"choices": [{"text": "a", "finish_reason": "length", "logprobs": {"top_logprobs": [{"a": -1.0}]}}]},
+        {"choices": [{"token_ids": [3], "logprobs": {"top_logprobs": [{"token_id:1": -1.0}]}}]},
+    ],
+)
+async def test_server_without_token_ids_is_refused(fleet: Fleet, port: int, answer: Json) -> None:
+    fleet.score = lambda _: answer
+    with pytest.raises(EngineError, match="must be vLLM"):
+        await RemoteEngine(f"http://127.0.0.1:{port}").start()
+
+
+async def test_nobody_answers() -> None:
+    listener = listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    listener.close()
+    with pytest.raises(EngineError, match=f"127.0.0.1:{port}"):
+        await RemoteEngine(f"http://127.0.0.1:{port}").start()
+
+
+# Requests that fail
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_refusal_names_the_field_and_not_the_value(fleet: Fleet, engine: RemoteEngine, status: int) -> None:
+    fleet.stream = lambda: error(status, "top_p must be in (0, 1], got SECRET. (parameter=top_p, value=SECRET)", "top_p")
+    with pytest.raises(InvalidRequestError, match=r"top_p must be in \(0, 1\]\.$") as caught:
+        await collect(engine)
+    assert caught.value.field == "top_p"
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
+async def test_other_statuses_are_the_servers_failure(fleet: Fleet, engine: RemoteEngine, status: int) -> None:
+    fleet.stream = lambda: error(status, "no")
+    with pytest.raises(EngineError, match=str(status)):
+        await collect(engine)
+
+
+async def test_error_inside_the_stream(fleet: Fleet, engine: RemoteEngine) -> None:
+    for code, kind in ((400, InvalidRequestError), (500, EngineError)):
+        fleet.stream = lambda code=code: sse(chunk(5), {"error": {"message": "token_id(s) [9] in x", "code": code}})
+        with pytest.raises(kind):
+            await collect(engine)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: sse(chunk(5)),
+        lambda: sse(chunk(5), end=""),
+        lambda: sse(chunk(5), end="data: <html>\n\n"),
+        lambda: sse(chunk(5), chunk(finish_reason="abort")),
+        lambda: PlainTextResponse("Welcome"),
+    ],
+)
+async def test_broken_stream(fleet: Fleet, engine: RemoteEngine, answer: Callable[[], Response]) -> None:
+    fleet.stream = answer
+    with pytest.raises(EngineError):
+        await collect(engine)
+
+
+async def test_connection_lost_while_decoding(fleet: Fleet, engine: RemoteEngine) -> None:
+    async def lines() -> AsyncIterator[str]:
+        yield f"data: {json.dumps(chunk(5))}\n\n"
+        raise ConnectionResetError
+
+    fleet.stream = lambda: StreamingResponse(lines(), media_type="text/event-stream")
+    with pytest.raises(EngineError, match="failed"):
+        await collect(engine)
+
+
+async def test_silence_times_out(fleet: Fleet, port: int) -> None:
+    async def lines() -> AsyncIterator[str]:
+        yield f"data: {json.dumps(chunk(5))}\n\n"
+        await asyncio.sleep(60)
+
+    engine = RemoteEngine(f"http://127.0.0.1:{port}", timeout=0.5)
+    await engine.start()
+    fleet.stream = lambda: StreamingResponse(lines(), media_type="text/event-stream")
+    with pytest.raises(EngineError):
+        await collect(engine)
+    await engine.stop()
+
+
+async def test_server_that_comes_back(fleet: Fleet, tokenizer_dir: Path) -> None:
+    async with serving(fleet) as port:
+        engine = RemoteEngine(f"http://127.0.0.1:{port}")
+        await engine.start()
+        assert len(await collect(engine)) == 1
+    with pytest.raises(EngineError):
+        await engine.health()
+    with pytest.raises(EngineError):
+        await collect(engine)
+    async with serving(Fleet(tokenizer_dir), port):
+        await engine.health()
+        assert len(await collect(engine)) == 1
+    await engine.stop()
