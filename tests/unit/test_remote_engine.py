@@ -150,7 +150,7 @@ async def test_cached_tokens_are_in_the_last_delta(fleet: Fleet, engine: RemoteE
     ("models", "said"),
     [
         ({"data": [card("one"), card("two")]}, "one, two"),
-        ({"data": [card(), card("adapter", parent="served")]}, "No tokenizer"),
+        ({"data": [card("adapter", parent="base")]}, "adapter"),
         ({"data": []}, "serves none"),
         ("Welcome", "serves none"),
         ({"data": [card(max_model_len=None)]}, "max_model_len"),

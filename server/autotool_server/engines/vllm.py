@@ -118,9 +118,11 @@ class VllmEngine:
     async def _outputs(
         self, request_id: str, prompt_ids: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[RequestOutput]:
-        from vllm.inputs import tokens_input  # noqa: PLC0415 - vLLM is an optional extra
+        from vllm.inputs import TokensPrompt, tokens_input  # noqa: PLC0415 - vLLM is an optional extra
 
-        prompt = tokens_input(list(prompt_ids))
+        # vLLM prepares a raw prompt's request in a thread: a large grammar takes it seconds, which others must not wait.
+        as_prompt = TokensPrompt if params.structured_outputs else tokens_input
+        prompt = as_prompt(prompt_token_ids=list(prompt_ids))
         self._active.add(request_id)
         try:
             with _as_our_errors():

