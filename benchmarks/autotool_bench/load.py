@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ parser = argparse.ArgumentParser()
 add_cli_args(parser)
 main(parser.parse_args())
 """
+AUTOTOOL = "from autotool_core.cli import main; main()"
 NAME = "loaded"
 ENGINE_FLAGS = {"max_model_len": "2048", "max_num_seqs": "64"}
 CPU_FLAGS = {"dtype": "float32", "enforce_eager": "true", "block_size": "32"}
@@ -75,8 +76,8 @@ def servers(model: str, *, cpu: bool) -> list[Server]:
         for name, value in flags.items()
         for part in ([f"--{name.replace('_', '-')}"] if value == "true" else [f"--{name.replace('_', '-')}", value])
     ]
-    autotool = [sys.executable, "-m", "autotool_core.cli", "serve", "--engine", "vllm"]
-    vllm = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--disable-log-requests"]
+    autotool = [sys.executable, "-c", AUTOTOOL, "serve", "--engine", "vllm"]
+    vllm = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     shared = ["--model", model, "--served-model-name", NAME, "--port"]
     return [
         Server("ours", [*autotool, *shared, str(ours), *ours_flags], ours),
@@ -93,13 +94,14 @@ def started(server: Server, log: Path) -> Iterator[None]:
         _await_ready(server, process, log)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
 
 
 def load(server: Server, mode: str, options: argparse.Namespace, folder: Path) -> dict[str, float]:
     """One run of the load generator; its own figures."""
-    body = {**server.extra_body(mode), "temperature": 0, "logit_bias": {str(options.eos): -100}}
+    body = {**server.extra_body(mode), "temperature": 0, "logit_bias": {str(token): -100 for token in options.eos}}
     result = folder / "result.json"
     arguments = {
         "--backend": "openai-chat",
@@ -184,7 +186,8 @@ def _options() -> argparse.Namespace:
     options.model = options.model or str(default_model.ensure())
     options.cpu = _is_cpu()
     # Both servers decode to the limit, so that both decode the same number of tokens.
-    options.eos = json.loads((Path(options.model) / "generation_config.json").read_text())["eos_token_id"]
+    eos = json.loads((Path(options.model) / "generation_config.json").read_text())["eos_token_id"]
+    options.eos = eos if isinstance(eos, list) else [eos]
     return options
 
 

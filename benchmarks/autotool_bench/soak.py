@@ -22,6 +22,7 @@ from rich.progress import Progress
 
 from autotool_server.listener import listen
 
+AUTOTOOL = "from autotool_core.cli import main; main()"
 TOLERANCE = 0.05
 SCHEMA = {
     "type": "object",

@@ -84,6 +84,8 @@ class PromptRenderer:
         if not self._takes_argument_text:
             messages = [_with_parsed_arguments(message) for message in messages]
         text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
+        if not _is_unicode(text):
+            raise InvalidRequestError("messages hold half of a surrogate pair, which is no character.", "messages")
         return [*self.ids(text), *self.prefix_ids[mode]]
 
     def _render_text(
@@ -152,8 +154,16 @@ def _with_parsed_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:
 def _object(arguments: str) -> dict[str, Any]:
     try:
         value = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InvalidRequestError("The arguments of a tool call in messages must be a JSON object.", "messages")
     return value  # pyright: ignore[reportUnknownVariableType] JSON keys are strings
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

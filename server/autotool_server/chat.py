@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -13,6 +13,7 @@ import xgrammar
 from autotool_core import modes
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
+from autotool_core.json_schema import unenforceable
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
@@ -91,12 +92,13 @@ class ChatService:
         """How many tokens may be decoded, after what may have to be injected; the rest of the context if nothing is asked."""
         if None not in (body.max_tokens, body.max_completion_tokens) and body.max_tokens != body.max_completion_tokens:
             raise InvalidRequestError("max_tokens and max_completion_tokens disagree. Send only the latter.", "max_tokens")
-        room = self.engine.max_model_len - prompt_tokens - self.renderer.most_injected(mode) - (body.max_reasoning_tokens or 0)
+        reasoning = (body.max_reasoning_tokens or 0) if mode is not Mode.SHORT else 0
+        room = self.engine.max_model_len - prompt_tokens - self.renderer.most_injected(mode) - reasoning
         asked = body.answer_tokens
         if room < (asked or 1):
             raise InvalidRequestError(
                 f"The model's context is {self.engine.max_model_len} tokens: the prompt has {prompt_tokens}, and "
-                f"{(asked or 1) + (body.max_reasoning_tokens or 0)} more are to be generated. Shorten either.",
+                f"{(asked or 1) + reasoning} more are to be generated. Shorten either.",
                 "messages" if prompt_tokens >= self.engine.max_model_len or asked is None else "max_completion_tokens",
                 code="context_length_exceeded",
             )
@@ -120,9 +122,14 @@ class ChatService:
 
     def _grammar(self, shape: AnswerShape) -> str | None:
         tag = structural_tag(shape, self._profile.tool_format)
-        if tag is not None and not _compiles(tag):
+        if tag is None:
+            return None
+        for field, schema in _enforced(shape):
+            if feature := unenforceable(schema):
+                raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
+        if not _compiles(tag):
             field = "response_format" if shape.schema is not None else "tools"
-            raise InvalidRequestError("A JSON schema uses a feature that cannot be enforced. Use a simpler schema.", field)
+            raise InvalidRequestError("A JSON schema cannot be made a grammar. Use a simpler schema.", field)
         return tag
 
 
@@ -133,7 +140,8 @@ def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def _message(message: Message) -> dict[str, Any]:
     """A message as chat templates expect it: text content, reasoning under both names, developer as system."""
     role = "system" if message.role == "developer" else message.role
-    rendered: dict[str, Any] = {"role": role, "content": plain_text(message.content)}
+    refusal = message.refusal if isinstance(message, AssistantMessage) else None
+    rendered: dict[str, Any] = {"role": role, "content": plain_text(message.content) or refusal or ""}
     if isinstance(message, ToolMessage):
         rendered |= {"tool_call_id": message.tool_call_id}
     if isinstance(message, AssistantMessage):
@@ -195,7 +203,14 @@ def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
         raise InvalidRequestError("This JSON schema is nested too deeply.", field) from None
 
 
-@lru_cache(maxsize=256)
+def _enforced(shape: AnswerShape) -> Iterator[tuple[str, Any]]:
+    if shape.schema is not None:
+        yield "response_format.json_schema.schema", shape.schema
+    for tool in shape.tools:
+        yield "tools", tool["function"].get("parameters") or {}
+
+
+@lru_cache(maxsize=64)
 def _compiles(tag: str) -> bool:
     try:
         xgrammar.Grammar.from_structural_tag(tag)
@@ -213,5 +228,6 @@ def _logprobs(body: ChatRequest) -> int | None:
 def _choice(request: TurnRequest, index: int) -> TurnRequest:
     """The request of one of several choices: its own id, and its own seed, or all would be the same."""
     seed = request.sampling.seed
-    sampling = request.sampling if seed is None or index == 0 else replace(request.sampling, seed=seed + index)
+    # Within 64 bits, as seeds are.
+    sampling = request.sampling if seed is None else replace(request.sampling, seed=(seed + index + 2**63) % 2**64 - 2**63)
     return replace(request, id=f"{request.id}-{index}", choice=index, sampling=sampling) if index else request

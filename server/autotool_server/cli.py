@@ -1,6 +1,8 @@
 """`autotool serve`: its options are the fields of Settings."""
 
 import asyncio
+import json
+import math
 from typing import Any
 
 import click
@@ -33,11 +35,20 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _pair(argument: str) -> tuple[str, str]:
+def _pair(argument: str) -> tuple[str, str | float | bool]:
     name, equals, value = argument.partition("=")
     if not (name and equals):
         raise AutoToolError("Setting engine_arg (--engine-arg): give name=value, such as tensor_parallel_size=4.")
-    return name.replace("-", "_"), value
+    return name.replace("-", "_"), _scalar(value)
+
+
+def _scalar(value: str) -> str | float | bool:
+    """Numbers and true/false are what they look like; anything else is text."""
+    try:
+        parsed = json.loads(value.lower())
+    except ValueError:
+        return value
+    return parsed if isinstance(parsed, int | float) and math.isfinite(parsed) else value
 
 
 def _serve(*, demo: bool, **options: Any) -> None:

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from autotool_core.modes import Mode
+from autotool_server.state import ServerState
 
 QUESTIONS = {
     "easy": "What is the capital of France?",
@@ -17,15 +18,17 @@ QUESTIONS = {
 MAX_TOKENS = 64
 
 
-async def show(base_url: str) -> None:
+async def show(base_url: str, state: ServerState) -> None:
     """Ask the questions and print answers, tokens and seconds, then how to ask by hand."""
     console = Console(file=sys.stdout)
     table = Table("question", "mode", "resolved", "p_long", "tokens", "seconds", "answer", title="Two questions in three modes")
-    async with AsyncOpenAI(base_url=base_url, api_key="none") as client:
+    key = state.settings.api_key
+    modes = [mode for mode in Mode if mode not in state.service.renderer.refusals]
+    async with AsyncOpenAI(base_url=base_url, api_key=key.get_secret_value() if key is not None else "none") as client:
         model = (await client.models.list()).data[0].id
         with Live(table, console=console, auto_refresh=False) as live:
             for difficulty, question in QUESTIONS.items():
-                for mode in Mode:
+                for mode in modes:
                     table.add_row(difficulty, mode.value, *await _ask(client, model, question, mode))
                     live.refresh()
     console.print(f"Ready at {base_url}. Try it:\n")

@@ -50,7 +50,7 @@ def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
     found = error.errors(include_input=False, include_context=False, include_url=False)
     # Of the alternatives of a union, the one that went furthest is the one that was meant.
     first = max((one for one in found if one["loc"][:3] == found[0]["loc"][:3]), key=lambda one: len(one["loc"]))
-    field = _path(first["loc"], body)
+    field = _path(first["loc"], body, missing=first["type"] == "missing")
     if first["type"] == "extra_forbidden":
         return InvalidRequestError(
             f"{field} is not a field that this server supports. Leave it out.", field, code="unsupported_field"
@@ -59,7 +59,7 @@ def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
     return InvalidRequestError(f"{field or 'body'}: {message}.", field or None)
 
 
-def _path(location: tuple[int | str, ...], body: Any) -> str:
+def _path(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
     """The dotted path of a field; pydantic puts the names of the alternatives it tried in between."""
     path: list[str] = []
     for at, part in enumerate(location):
@@ -68,7 +68,7 @@ def _path(location: tuple[int | str, ...], body: Any) -> str:
         if isinstance(body, dict) or (isinstance(body, list) and isinstance(part, int)):
             parts: dict[Any, Any] = dict(enumerate(body)) if isinstance(body, list) else body
             inside = parts.get(part)
-        if inside is not None or (last and isinstance(body, dict)):
+        if inside is not None or (last and missing):
             path.append(str(part)[:64])
             body = inside
     return ".".join(path[:12])

@@ -119,6 +119,7 @@ class Turn:
         self._stops = StopFilter(request.stop)
         self._steps = 0
         self._over = False
+        self._pending: list[Event] = []
 
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Decide, reason, answer. Closing the generator aborts whatever the engine is doing for it."""
@@ -127,12 +128,16 @@ class Turn:
         self._detokenizer = self._make_detokenizer()
         step = self._first_step()
         while step is not None:
+            # Nothing is said before the engine has: until then a failure can still be a status.
+            if self._pending:
+                yield TurnOutput(self._pending)
             async with aclosing(self._decode(step)) as outputs:
                 async for output in outputs:
                     yield output
+            self._pending = []
             yield TurnOutput(self._flush())
             step = self._next_step(step)
-        yield TurnOutput(self._finish())
+        yield TurnOutput([*self._pending, *self._finish()])
 
     def record(self) -> TurnRecord:
         """The turn's part of the decision record."""
@@ -142,7 +147,7 @@ class Turn:
             resolved=self.resolved,
             decided_by="model" if self.request.mode is Mode.AUTO else "request",
             p_long=self.p_long,
-            reasoning_bias=self.request.reasoning_bias,
+            reasoning_bias=self.request.reasoning_bias if self.request.mode is Mode.AUTO else 0.0,
             prefix_tokens=len(prefix) + self.ledger.injected_tokens,
             decision_tokens=self.ledger.decision_tokens,
             reasoning_tokens=self.ledger.reasoning_tokens,
@@ -211,7 +216,8 @@ class Turn:
         """Close the think block for the model, which ran out of budget or ended its turn inside it: an answer follows."""
         closing = f"\n{self._think.close}{self._think.answer_separator}"
         self._inject(self._renderer.ids(closing))
-        self._parser.feed(closing)
+        # What the parser held back as the possible beginning of a marker is reasoning after all.
+        self._pending = self._accept(self._parser.feed(closing))
         return self._answer_step(self.request.structural_tag)
 
     async def _decode(self, step: Step) -> AsyncGenerator[TurnOutput]:

@@ -1,8 +1,9 @@
 """Start, serve, stop: the life of a server process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
@@ -16,7 +17,27 @@ from autotool_server.listener import base_url, listen
 from autotool_server.settings import Settings
 from autotool_server.state import ServerState
 
-WhenReady = Callable[[str], Awaitable[None]]
+WhenReady = Callable[[str, ServerState], Awaitable[None]]
+"""Run with the base URL once requests are answered."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, except that a signal only asks it to end.
+
+    uvicorn sends itself the signal again once it has ended, which would leave no time to stop the engine.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for one in signals:
+            loop.add_signal_handler(one, self.handle_exit, one, None)
+        try:
+            yield
+        finally:
+            for one in signals:
+                loop.remove_signal_handler(one)
 
 
 async def serve(settings: Settings, when_ready: WhenReady | None = None) -> None:
@@ -27,13 +48,13 @@ async def serve(settings: Settings, when_ready: WhenReady | None = None) -> None
     listener = listen(settings.host, settings.port)
     state = ServerState(settings)
     config = uvicorn.Config(create_app(state), log_level="warning", timeout_graceful_shutdown=30, access_log=False)
-    server = uvicorn.Server(config)
+    server = Server(config)
     serving = asyncio.create_task(server.serve([listener]))
     try:
         async with started_engine(settings) as engine:
             state.service = make_service(engine, settings)
             if when_ready is not None:
-                await when_ready(base_url(listener))
+                await when_ready(base_url(listener), state)
             await serving
     finally:
         server.should_exit = True
@@ -62,6 +83,6 @@ def make_service(engine: Engine, settings: Settings) -> ChatService:
     return service
 
 
-async def announce(url: str) -> None:
+async def announce(url: str, _: ServerState) -> None:
     """Say where the server answers."""
     print(f"Ready at {url}", flush=True)  # noqa: T201 the command's output

@@ -4,18 +4,20 @@ Field meanings: https://platform.openai.com/docs/api-reference/chat/create. What
 ignored. A null is a field that was not sent, as in OpenAI's API.
 """
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from autotool_core.modes import Mode
 
+MOST = 2**31 - 1
+"""Bound of counts: what engines hold in 32 bits."""
+
 
 class Body(BaseModel):
-    """A part of the body: unknown fields are refused, nulls dropped."""
+    """A part of the body: unknown fields and values of another type are refused, nulls dropped."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -83,6 +85,12 @@ class AssistantMessage(Body):
     refusal: str | None = None
     name: str | None = None
 
+    @model_validator(mode="after")
+    def _one_reasoning(self) -> "AssistantMessage":
+        if self.reasoning is not None and self.reasoning_content not in (None, self.reasoning):
+            raise ValueError("reasoning and reasoning_content differ; send one of them")
+        return self
+
 
 class ToolMessage(Body):
     """The result of a tool call."""
@@ -95,7 +103,7 @@ class ToolMessage(Body):
 
 Message = Annotated[InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
 
-FunctionName = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-zA-Z0-9_.-]{1,64}$"))]
+FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
 
 
 class FunctionDefinition(Body):
@@ -173,20 +181,20 @@ class ChatRequest(Body):
     stream_options: StreamOptions | None = None
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=-1)
+    top_k: int = Field(default=0, ge=-1, le=MOST)
     min_p: float = Field(default=0.0, ge=0, le=1)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     repetition_penalty: float = Field(default=1.0, gt=0, le=2)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    n: int = Field(default=1, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=MOST)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST)
+    n: int = Field(default=1, ge=1, le=MOST)
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     logit_bias: (
-        dict[Annotated[str, StringConstraints(pattern=r"^\d{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
+        dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
     ) = None
     response_format: ResponseFormat | None = None
     tools: list[FunctionTool] = []
@@ -197,7 +205,13 @@ class ChatRequest(Body):
     user: str | None = None
     mode: Mode | None = None
     reasoning_bias: float = Field(default=0.0, ge=-100, le=100)
-    max_reasoning_tokens: int | None = Field(default=None, ge=0)
+    max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MOST)
+
+    @model_validator(mode="after")
+    def _options_of_a_stream(self) -> "ChatRequest":
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options is only allowed with stream=true")
+        return self
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import os
 from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
 
-    api_key: SecretStr | None = None
+    api_key: SecretStr | None = Field(default=None, min_length=1)
     """Key that clients must send as a bearer token. Default: none is asked for."""
 
     max_concurrent_requests: int = Field(default=512, ge=1)
@@ -76,10 +76,12 @@ def load(**given: object) -> Settings:
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
     for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in known:
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             raise AutoToolError(f"{variable} is not a setting. `autotool serve --help` lists them.")
     try:
         return Settings(**given)  # pyright: ignore[reportArgumentType] pydantic checks the values
+    except SettingsError as error:
+        raise AutoToolError(f"A setting that is not text must be JSON in the environment: {error}.") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][0])

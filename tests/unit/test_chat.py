@@ -111,6 +111,12 @@ async def test_budget_closes_the_block_and_the_answer_keeps_its_own() -> None:
         assert tail.endswith("<think>\n" + "x" * 7 + "\n</think>\n\n")
 
 
+async def test_what_could_have_begun_a_marker_is_reasoning_when_the_block_is_closed() -> None:
+    async with running(scripted("abc <def", "Four.")) as server:
+        completion = await ask(server, "long", {"max_reasoning_tokens": 5})
+        assert (reasoning(completion), completion.choices[0].message.content) == ("abc <", "Four.")
+
+
 async def test_budget_that_suffices_is_not_recorded_as_cut() -> None:
     async with running(scripted(THOUGHT, "Four.")) as server:
         completion = await ask(server, "long", {"max_reasoning_tokens": 50})

@@ -15,6 +15,26 @@ SECRET = "swordfish"
 
 CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("no messages", {"messages": []}, "messages"),
+    ("number as text", {"temperature": "0.5"}, "temperature"),
+    ("flag as number", {"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+    ("count above 32 bits", {"max_completion_tokens": 10**100}, "max_completion_tokens"),
+    ("function name with a newline", {"tools": [{"type": "function", "function": {"name": "f\n"}}]}, "tools.0.function.name"),
+    ("two reasonings", {"messages": [{"role": "assistant", "reasoning": "a", "reasoning_content": SECRET}]}, "messages.0"),
+    (
+        "schema that no grammar enforces",
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"not": {"const": SECRET}}}}},
+        "response_format.json_schema.schema",
+    ),
+    (
+        "deeply nested arguments",
+        {
+            "messages": [
+                *USER,
+                {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "[" * 20000}}]},
+            ]
+        },
+        "messages",
+    ),
     ("messages of a wrong type", {"messages": SECRET}, "messages"),
     ("message without a role", {"messages": [{"content": SECRET}]}, "messages.0"),
     ("unknown role", {"messages": [{"role": SECRET, "content": "x"}]}, "messages.0"),
@@ -90,7 +110,20 @@ async def test_bad_fields(body: dict[str, Any], field: str | None, stream: bool)
         assert server.state.admission.in_flight == 0
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[]", b"3", b"[" * 100_000, b'{"messages": NaN}'])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"3",
+        b"[" * 100_000,
+        b'{"messages": NaN}',
+        b'{"user": "\\ud800"}',
+        b'{"user": "\xed\xa0\x80"}',
+    ],
+)
 async def test_bad_json(raw: bytes) -> None:
     async with running(scripted("x")) as server, httpx.AsyncClient() as client:
         response = await client.post(f"{server.url}/chat/completions", content=raw)
@@ -134,6 +167,14 @@ async def test_api_key() -> None:
         assert (await client.get(f"{server.url.removesuffix('/v1')}/health/ready")).status_code == 200
 
 
+async def test_stream_options_without_a_stream() -> None:
+    async with running(scripted("x")) as server, httpx.AsyncClient() as client:
+        body = {"messages": USER, "stream_options": {"include_usage": True}}
+        response = await client.post(f"{server.url}/chat/completions", json=body)
+        assert response.status_code == 400
+        assert "stream_options" in response.json()["error"]["message"]
+
+
 async def test_overload_says_when_to_come_back() -> None:
     async with running(scripted("x"), max_concurrent_requests=1) as server, httpx.AsyncClient() as client:
         with server.state.admission.slot():
@@ -142,6 +183,7 @@ async def test_overload_says_when_to_come_back() -> None:
                 assert response.status_code == 503
                 assert response.headers["retry-after"]
                 assert response.json()["error"]["code"] == "overloaded"
+        assert 'status="503"} 2.0' in server.state.metrics.page().decode()
 
 
 async def test_loading_is_live_and_not_ready() -> None:

@@ -199,7 +199,7 @@ async def test_nobody_answers() -> None:
 @pytest.mark.parametrize("status", [400, 413, 422])
 async def test_refusal_names_the_field_and_not_the_value(fleet: Fleet, engine: RemoteEngine, status: int) -> None:
     fleet.stream = lambda: error(status, "top_p must be in (0, 1], got SECRET. (parameter=top_p, value=SECRET)", "top_p")
-    with pytest.raises(InvalidRequestError, match=r"top_p must be in \(0, 1\]\.$") as caught:
+    with pytest.raises(InvalidRequestError, match=r"^The engine refused the request: top_p must be in \(0, 1\]\.$") as caught:
         await collect(engine)
     assert caught.value.field == "top_p"
 

@@ -153,9 +153,10 @@ class RemoteEngine:
         except APIError as error:
             # Once a stream runs, an error's status is in its body.
             status = str(getattr(error, "status_code", None) or error.code or "no answer")
+            said = str(error.body.get("message")) if isinstance(error.body, dict) else error.message
             if status in REFUSALS:
-                raise refusal(error.message, error.param) from None
-            raise EngineError(f"The remote server {self._root} failed ({status}): {error.message}") from error
+                raise refusal(said, error.param) from None
+            raise EngineError(f"The remote server {self._root} failed ({status}): {said}") from error
         except json.JSONDecodeError as error:
             raise EngineError(f"The remote server {self._root} does not answer in JSON.") from error
 

@@ -85,7 +85,7 @@ class VllmEngine:
         llm, self._started = self._started, None
         if llm is None:
             return
-        # vLLM's shutdown leaves whoever awaits a token waiting for ever; an abort ends them.
+        # Who awaits a token is told now, and not when vLLM's processes have ended.
         await llm.abort(list(self._active))
         await asyncio.to_thread(llm.shutdown, SHUTDOWN_SECONDS)
 

@@ -5,14 +5,15 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from autotool_core.errors import AutoToolError, InvalidRequestError
+from autotool_core.errors import InvalidRequestError
 from autotool_server.chat import ChatJob, ChatService
 from autotool_server.connection import ClientGoneError, while_connected
 from autotool_server.errors import describe, invalid_body
@@ -33,15 +34,21 @@ LARGE_BODY = 32 * 1024
 async def create_chat_completion(request: Request) -> Response:
     """Answer a conversation. The answer runs as the response is sent, so that a client that leaves ends it."""
     state = state_of(request)
-    try:
-        state.authorize(request)
-        service = state.service
-        raw = await _read(request, state.settings.max_body_bytes)
-        job = await asyncio.to_thread(_accept, service, raw) if len(raw) > LARGE_BODY else _accept(service, raw)
-    except AutoToolError as error:
-        state.metrics.refused(describe(error)[0])
-        raise
-    return ChatResponse(job, state)
+    with ExitStack() as stack:
+        try:
+            state.authorize(request)
+            service = state.service
+            raw = await _read(request, state.settings.max_body_bytes)
+            # Before the work of rendering, so that a flood is turned away cheaply.
+            stack.enter_context(state.admission.slot())
+            job = await asyncio.to_thread(_accept, service, raw) if len(raw) > LARGE_BODY else _accept(service, raw)
+        except ClientDisconnect:
+            state.metrics.refused(CLIENT_GONE)
+            return Response(status_code=CLIENT_GONE)
+        except Exception as error:
+            state.metrics.refused(describe(error)[0])
+            raise
+        return ChatResponse(job, state, stack.pop_all())
 
 
 async def _read(request: Request, limit: int) -> bytes:
@@ -57,40 +64,45 @@ async def _read(request: Request, limit: int) -> bytes:
 def _accept(service: ChatService, raw: bytes) -> ChatJob:
     try:
         body = json.loads(raw)
+        # Half of a surrogate pair can be written in JSON, but is no character: no tokenizer and no answer can hold it.
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise InvalidRequestError("The body is not valid JSON.", code="invalid_json") from None
+        raise InvalidRequestError("The body is not valid JSON in UTF-8.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
     try:
-        return service.prepare(ChatRequest.model_validate(body))
+        asked = ChatRequest.model_validate_json(raw)
     except ValidationError as error:
         raise invalid_body(error, body) from None
+    return service.prepare(asked)
 
 
 class ChatResponse(Response):
-    """Runs a job and sends its answer, for as long as the client is there."""
+    """Runs a job and sends its answer, for as long as the client is there. Gives the slot back at the end."""
 
-    def __init__(self, job: ChatJob, state: ServerState) -> None:
+    def __init__(self, job: ChatJob, state: ServerState, slot: ExitStack) -> None:
         self._job = job
         self._state = state
+        self._slot = slot
+        self._status = 200
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hold a slot, run, account for it whatever happened."""
-        with self._state.admission.slot():
-            started, status = time.perf_counter(), 200
+        """Run, and account for it whatever happened."""
+        started = time.perf_counter()
+        with self._slot:
             answer = self._stream(send) if self._job.stream else self._complete(scope, receive, send)
             try:
                 await while_connected(receive, answer)
             except (ClientGoneError, asyncio.CancelledError) as error:
-                status = CLIENT_GONE
+                self._status = CLIENT_GONE
                 if isinstance(error, asyncio.CancelledError):
                     raise
             except Exception as error:
-                status = describe(error)[0]
+                self._status = describe(error)[0]
                 raise
             finally:
-                self._state.metrics.ended(self._job, started, status)
+                self._state.metrics.ended(self._job, started, self._status)
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         builder = CompletionBuilder(self._job, self._state.tokenizer, self._state.settings.reasoning_fields)
@@ -113,6 +125,7 @@ class ChatResponse(Response):
             except Exception as error:
                 # The status is out: what is left is to say so in the stream.
                 logger.exception("stream failed")
+                self._status = describe(error)[0]
                 await send({"type": "http.response.body", "body": _error_event(error), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -1,0 +1,36 @@
+from typing import Any
+
+import pytest
+
+from autotool_core.json_schema import unenforceable
+
+
+@pytest.mark.parametrize(
+    ("schema", "feature"),
+    [
+        ({"not": {"type": "string"}}, "not"),
+        ({"type": "object", "properties": {"a": {"multipleOf": 2}}}, "multipleOf"),
+        ({"type": "array", "items": {"anyOf": [{}, {"uniqueItems": True}]}}, "uniqueItems"),
+        ({"$defs": {"x": {"if": {}}}}, "if"),
+        ({"allOf": [{}, {}]}, "allOf of several schemas"),
+        ({"pattern": "(?=a)b"}, "a look-around in pattern"),
+        ({"pattern": "a", "minLength": 2}, "pattern beside minLength or maxLength"),
+        ({"$ref": "https://example.org/schema"}, "$ref to another document"),
+    ],
+)
+def test_what_no_grammar_enforces_is_named(schema: dict[str, Any], feature: str) -> None:
+    assert unenforceable(schema) == feature
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        {"properties": {"not": {"type": "string"}, "if": {}}, "required": ["not"]},
+        {"enum": [{"not": 1}], "default": {"multipleOf": 1}},
+        {"$ref": "#/$defs/x", "$defs": {"x": {"type": "string", "pattern": "a+"}}},
+        {"uniqueItems": False, "allOf": [{"type": "object"}]},
+    ],
+)
+def test_what_is_enforced_or_only_looks_alike_passes(schema: Any) -> None:
+    assert unenforceable(schema) is None

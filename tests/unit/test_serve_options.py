@@ -1,0 +1,43 @@
+import pytest
+from click.testing import CliRunner
+
+from autotool_core.errors import AutoToolError
+from autotool_server import cli, settings
+
+
+def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> settings.Settings:
+    """What `autotool serve` would start with."""
+    seen: list[settings.Settings] = []
+
+    async def serve(loaded: settings.Settings, _: object) -> None:
+        seen.append(loaded)
+
+    monkeypatch.setattr(cli.run, "serve", serve)
+    result = CliRunner().invoke(cli.command, arguments)
+    if result.exception is not None:
+        raise result.exception
+    return seen[0]
+
+
+def test_engine_arguments_keep_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["max_model_len=4096", "enforce-eager=true", "dtype=float32", "gpu_memory_utilization=0.5", "x=1e999y", "y={}"]
+    loaded = given(monkeypatch, *(part for option in options for part in ("--engine-arg", option)))
+    assert loaded.engine_arg == {
+        "max_model_len": 4096,
+        "enforce_eager": True,
+        "dtype": "float32",
+        "gpu_memory_utilization": 0.5,
+        "x": "1e999y",
+        "y": "{}",
+    }
+    assert [type(loaded.engine_arg[name]) for name in ("max_model_len", "enforce_eager")] == [int, bool]
+
+
+def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = given(monkeypatch, "--port", "9001", "--default-mode", "short", "--served-model-name", "m")
+    assert (loaded.port, loaded.default_mode, loaded.served_model_name) == (9001, "short", "m")
+
+
+def test_an_argument_without_a_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AutoToolError, match="name=value"):
+        given(monkeypatch, "--engine-arg", "enforce_eager")
