@@ -101,7 +101,13 @@ def started(server: Server, log: Path) -> Iterator[None]:
 
 def load(server: Server, mode: str, options: argparse.Namespace, folder: Path) -> dict[str, float]:
     """One run of the load generator; its own figures."""
-    body = {**server.extra_body(mode), "temperature": 0, "logit_bias": {str(token): -100 for token in options.eos}}
+    # The generator asks for `ignore_eos`, which is vLLM's own; a bias does the same on both.
+    body = {
+        **server.extra_body(mode),
+        "ignore_eos": False if server.name == "stock" else None,
+        "temperature": 0,
+        "logit_bias": {str(token): -100 for token in options.eos},
+    }
     result = folder / "result.json"
     arguments = {
         "--backend": "openai-chat",
