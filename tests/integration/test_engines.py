@@ -37,7 +37,7 @@ def model(default_model_dir: Path) -> Any:
 def held(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], float]:
     """Requests that the machinery behind the engine still works on."""
     if engine.name == "transformers":
-        return engine.in_flight  # what its batcher holds is looked at in test_transformers_engine.py
+        return engine.in_flight  # what its batcher holds is looked at in transformers_engine/
     url = request.getfixturevalue("stock_vllm") if engine.name == "remote" else None
     return lambda: held_by_vllm(url)
 

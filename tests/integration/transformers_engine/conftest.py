@@ -1,0 +1,60 @@
+"""The engine with the default model, and with a tiny one."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.transformers_engine import TEXT, nothing_left
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from autotool_server.engines.transformers import TransformersEngine
+
+
+@pytest.fixture(scope="module")
+async def engine(default_model_dir: Path) -> AsyncIterator[TransformersEngine]:
+    engine = TransformersEngine(str(default_model_dir))
+    await engine.start()
+    yield engine
+    await nothing_left(engine)
+    await engine.stop()
+
+
+@pytest.fixture(scope="module")
+def model(default_model_dir: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(default_model_dir)
+
+
+@pytest.fixture(scope="module")
+def prompt(engine: TransformersEngine) -> list[int]:
+    return engine.tokenizer.encode(TEXT * 4)
+
+
+@pytest.fixture(scope="module")
+def tiny_model_dir(default_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of the default one's vocabulary: for how requests are handled, not for what they say."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(default_model_dir)
+    torch.manual_seed(0)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=512,
+        )
+    ).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+async def tiny(tiny_model_dir: Path) -> AsyncIterator[TransformersEngine]:
+    engine = TransformersEngine(str(tiny_model_dir), max_num_seqs=2)
+    await engine.start()
+    yield engine
+    await engine.stop()
