@@ -1,8 +1,10 @@
 """`autotool serve`: its options are the fields of Settings."""
 
 import asyncio
+import importlib.util
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -53,7 +55,17 @@ def _scalar(value: str) -> str | float | bool:
 
 def _serve(*, demo: bool, **options: Any) -> None:
     loaded = settings.load(**_given(options))
-    asyncio.run(run.serve(loaded, show if demo else run.announce))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(run.serve(loaded, show if demo else run.announce))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed, as it is wherever it exists."""
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop  # noqa: PLC0415 not on every system
+
+    return uvloop.new_event_loop
 
 
 command = click.Command(

@@ -1,6 +1,7 @@
 """Start, serve, stop: the life of a server process."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -53,6 +54,9 @@ async def serve(settings: Settings, when_ready: WhenReady | None = None) -> None
     try:
         async with started_engine(settings) as engine:
             state.service = make_service(engine, settings)
+            # What was loaded stays: a collection that looked at all of it would hold every stream up.
+            gc.collect()
+            gc.freeze()
             if when_ready is not None:
                 await when_ready(base_url(listener), state)
             await serving

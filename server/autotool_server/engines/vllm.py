@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, cast
@@ -71,6 +72,8 @@ class VllmEngine:
         return self._eos
 
     async def start(self) -> None:
+        # Before vLLM is imported, and where nothing else was asked for: its information fills screens.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         # Both take tens of seconds: in threads, so that this process answers its health checks meanwhile. Apart, because
         # vLLM keeps the trace of a failed optional import, and with it every object of the stack that imported it.
         await asyncio.to_thread(_import)
@@ -144,13 +147,15 @@ def _import() -> None:
 
 
 def _load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> AsyncLLM:
-    from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415 - vLLM is an optional extra
+    from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415 - vLLM is an optional extra
+    from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
     from autotool_server.engines import vllm_args  # noqa: PLC0415
 
     arguments = vllm_args.parse(model, engine_args)
     try:
-        return AsyncLLM.from_engine_args(arguments)
+        # The context chooses defaults such as the tokens of a batch: those of `vllm serve`, which favour the first token.
+        return AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER)
     except Exception as error:
         raise EngineError(f"vLLM did not start: {error}") from error
 
