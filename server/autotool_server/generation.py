@@ -118,6 +118,7 @@ class Turn:
         self._ids = list(request.prompt_ids)
         self._stops = StopFilter(request.stop)
         self._steps = 0
+        self._has_decoded = False
         self._over = False
         self._pending: list[Event] = []
 
@@ -238,8 +239,10 @@ class Turn:
                 if self.ledger.cached_tokens is None:
                     self.ledger.cached_tokens = delta.cached_tokens
                 self.finish_reason = delta.finish_reason or "stop"
+                first = not self._has_decoded
                 output = self._read(delta, step)
-                if output.events or output.logprobs:
+                # The first token is told even where it has no text to show: a stream begins with it.
+                if first or output.events or output.logprobs:
                     yield output
                 if self._over or self._reasoning_done(step):
                     break
@@ -248,6 +251,7 @@ class Turn:
         """Charge, detokenise and parse the tokens of a delta."""
         events: list[Event] = []
         logprobs: list[TokenLogprob] = []
+        self._has_decoded = True
         for at, token_id in enumerate(delta.token_ids):
             section = self._parser.section
             self.ledger.count(section, 1)

@@ -258,6 +258,27 @@ async def test_stream_says_what_the_whole_answer_says(mode: str) -> None:
         assert usage.total_tokens == whole.usage.total_tokens
 
 
+async def test_a_stream_begins_with_the_first_token_even_if_it_shows_no_text() -> None:
+    engine = scripted("\n\nHm.\n</think>\n\nFour.")
+    tokens = 0
+
+    def gate() -> asyncio.Future[None] | None:
+        nonlocal tokens
+        tokens += 1
+        return asyncio.get_running_loop().create_future() if tokens > 1 else None
+
+    engine.gate = gate
+    async with running(engine) as server:
+        stream = await server.client.chat.completions.create(
+            model=MODEL, messages=USER, stream=True, extra_body={"mode": "long"}
+        )
+        async with asyncio.timeout(10):
+            first = await anext(aiter(stream))
+        assert first.choices[0].delta.role == "assistant"
+        await stream.close()
+        await server.idle()
+
+
 async def test_history_of_every_role_reaches_the_template() -> None:
     engine = scripted("Fine.")
     async with running(engine) as server:
