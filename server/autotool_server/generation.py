@@ -76,7 +76,7 @@ class Ledger:
     decision_tokens: int = 0
     reasoning_tokens: int = 0
     content_tokens: int = 0
-    cached_tokens: int | None = None
+    cached_tokens: int = 0
     first_token_at: float | None = None
     first_content_at: float | None = None
     last_token_at: float | None = None
@@ -236,8 +236,9 @@ class Turn:
         self._ids = list(self._ids)
         async with aclosing(self._engine.generate(request)) as deltas:
             async for delta in deltas:
-                if self.ledger.cached_tokens is None:
-                    self.ledger.cached_tokens = delta.cached_tokens
+                if self._steps == 1 and not self.ledger.decision_tokens:
+                    # What was cached before this request, which some engines tell in their last delta only.
+                    self.ledger.cached_tokens = max(self.ledger.cached_tokens, delta.cached_tokens)
                 self.finish_reason = delta.finish_reason or "stop"
                 first = not self._has_decoded
                 output = self._read(delta, step)

@@ -70,7 +70,7 @@ class Metrics:
             self.p_long.observe(turn.p_long)
         for kind, tokens in (
             ("prompt", len(turn.request.prompt_ids) + ledger.injected_tokens),
-            ("cached", ledger.cached_tokens or 0),
+            ("cached", ledger.cached_tokens),
             ("decision", ledger.decision_tokens),
             ("reasoning", ledger.reasoning_tokens),
             ("content", ledger.content_tokens),

@@ -34,7 +34,7 @@ def usage(job: ChatJob) -> CompletionUsage:
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=ledgers[0].cached_tokens or 0),
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=ledgers[0].cached_tokens),
         completion_tokens_details=CompletionTokensDetails(reasoning_tokens=sum(ledger.reasoning_tokens for ledger in ledgers)),
     )
 
