@@ -216,7 +216,7 @@ async def test_grammar_is_cut_at_max_tokens(engine: TransformersEngine, prompt: 
 
 
 async def test_grammar_of_a_tool_call_uses_the_markers(engine: TransformersEngine, prompt: list[int]) -> None:
-    content = {"type": "json_schema", "json_schema": SCHEMA}
+    content = {"type": "json_schema", "json_schema": SCHEMA, "max_whitespace_cnt": 1}
     tag = {"type": "tag", "begin": "<tool_call>\n", "content": content, "end": "\n</tool_call>"}
     request = ask(prompt, 80, structural_tag=json.dumps({"type": "structural_tag", "format": tag}))
     text = engine.tokenizer.decode((await collect(engine, request)).tokens)
