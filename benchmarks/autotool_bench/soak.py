@@ -105,8 +105,8 @@ def main() -> int:
     listener.close()
     command = [
         sys.executable,
-        "-m",
-        "autotool_core.cli",
+        "-c",
+        AUTOTOOL,
         "serve",
         "--engine",
         options.engine,
