@@ -1,0 +1,169 @@
+"""Tool tasks of known difficulty.
+
+At level 1 every argument of the call stands in the request. Each further level needs one more step of derivation before the
+call can be written: a look-up in a table or list that the request gives, a sum or difference, a change of unit, a date. A
+task is fixed by (split, level, seed, index), and carries its gold calls and the gold reasoning that derives them.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from autotool_core.calls import Call
+from autotool_core.errors import AutoToolError
+from autotool_core.graded import phrases
+from autotool_core.graded.domains import DAY, DOMAINS, NAMES, WEEKDAYS, Domain
+from autotool_core.graded.phrases import SPLITS, Split
+
+Step = Literal["look up amount", "sum", "unit", "look up thing", "date"]
+STEPS: tuple[Step, ...] = get_args(Step)
+LEVELS = tuple(range(1, len(STEPS) + 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task, with its answer."""
+
+    id: str
+    level: int
+    steps: tuple[Step, ...]
+    """The steps of derivation that it needs: one less than its level."""
+    request: str
+    """The user's message."""
+    tools: tuple[dict[str, Any], ...]
+    """OpenAI `function` tools: the right one and others, in random order."""
+    calls: tuple[Call, ...]
+    """The gold calls."""
+    reasoning: str
+    """The gold reasoning: one sentence a step."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A task while it is drawn."""
+
+    draw: random.Random
+    split: Split
+    domain: Domain
+    tables: list[str] = field(default_factory=list[str])
+    reasoning: list[str] = field(default_factory=list[str])
+
+    def phrase(self, patterns: dict[str, tuple[str, ...]], **values: object) -> str:
+        return self.draw.choice(patterns[self.split]).format(**values)
+
+    def table(self, patterns: dict[str, tuple[str, ...]], values: Sequence[object], **words: str) -> tuple[str, int]:
+        """Put a table into the request; one of its names, and the place of the name's value."""
+        names = self.draw.sample(NAMES, len(values))
+        rows = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+        self.tables.append(self.phrase(patterns, rows=rows, **words))
+        at = self.draw.randrange(len(values))
+        return names[at], at
+
+
+def generate(split: Split, level: int, seed: int = 0, *, distractors: int = 2) -> Iterator[Task]:
+    """Tasks of a level without end, no request twice.
+
+    Raises AutoToolError if there is no such split or level, or if more distractor tools are asked for than there are.
+    """
+    if split not in SPLITS or level not in LEVELS or not 0 <= distractors < len(DOMAINS):
+        known = (
+            f"split is one of {', '.join(SPLITS)}; level is {LEVELS[0]} to {LEVELS[-1]}; distractors 0 to {len(DOMAINS) - 1}"
+        )
+        raise AutoToolError(f"There is no such set of graded tasks: {known}.")
+    seen: set[int] = set()
+    index = 0
+    while True:
+        task = make(split, level, seed, index, distractors=distractors)
+        index += 1
+        if (key := hash((task.request, task.calls[0].name))) not in seen:
+            seen.add(key)
+            yield task
+
+
+def make(split: Split, level: int, seed: int, index: int, *, distractors: int = 2) -> Task:
+    """The task that its four numbers fix."""
+    draw = random.Random(f"{split}/{level}/{seed}/{index}")  # noqa: S311 not a secret
+    domain, *others = draw.sample(DOMAINS, distractors + 1)
+    steps = tuple(sorted(draw.sample(STEPS, level - 1), key=STEPS.index))
+    draft = _Draft(draw, split, domain)
+    values, words = _derive(draft, steps)
+    asked = draft.phrase(phrases.FRAMES, request=draw.choice(domain.requests[split]).format(**words))
+    sentences = [*draft.tables, asked] if draw.random() < 0.5 else [asked, *draft.tables]
+    tools = [one.schema() for one in draw.sample([domain, *others], distractors + 1)]
+    reasoning = " ".join(draft.reasoning) or "Every value stands in the request."
+    return Task(
+        f"{split}-{level}-{seed}-{index}",
+        level,
+        steps,
+        " ".join(sentences),
+        tuple(tools),
+        (Call(domain.tool, values),),
+        reasoning,
+    )
+
+
+def _derive(draft: _Draft, steps: Sequence[Step]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values of the arguments, and the words by which the request gives them."""
+    thing, named = _thing(draft, "look up thing" in steps)
+    amount, counted = _amount(draft, steps)
+    day, called = _day(draft, "date" in steps)
+    values = {draft.domain.thing: thing, draft.domain.amount: amount, DAY: day}
+    return values, {"thing": named, "amount": counted, "day": called}
+
+
+def _thing(draft: _Draft, looked_up: bool) -> tuple[str, str]:
+    domain = draft.domain
+    if not looked_up:
+        value = draft.draw.choice(domain.things)
+        return value, domain.named.format(value=value)
+    values = draft.draw.sample(domain.things, 3)
+    name, at = draft.table(phrases.THING_LIST, values, thing=domain.thing)
+    draft.reasoning.append(f"{domain.thing}: the list gives {name} {values[at]}.")
+    return values[at], draft.phrase(phrases.THING_FROM_LIST, thing=domain.thing, name=name)
+
+
+def _amount(draft: _Draft, steps: Sequence[Step]) -> tuple[int, str]:
+    domain = draft.domain
+    one, many = domain.large if "unit" in steps else (domain.amount.removesuffix("s"), domain.amount)
+    value, words = _base(draft, many, "look up amount" in steps)
+    words = words or _count(value, one, many)
+    if "sum" in steps:
+        value, words = _sum(draft, value, words, one, many)
+    if "unit" in steps:
+        small = value * domain.factor
+        draft.reasoning.append(f"{_count(value, one, many)} x {domain.factor} = {small} {domain.amount}.")
+        value = small
+    return value, words
+
+
+def _base(draft: _Draft, many: str, looked_up: bool) -> tuple[int, str | None]:
+    if not looked_up:
+        return draft.draw.randint(2, 9), None
+    values = draft.draw.sample(range(2, 10), 3)
+    name, at = draft.table(phrases.AMOUNT_TABLE, values, unit=many)
+    draft.reasoning.append(f"{draft.domain.amount}: the table gives {name} {values[at]} {many}.")
+    return values[at], draft.phrase(phrases.AMOUNT_FROM_TABLE, unit=many, name=name)
+
+
+def _sum(draft: _Draft, value: int, words: str, one: str, many: str) -> tuple[int, str]:
+    change = draft.draw.choice([n for n in range(-8, 10) if n and value + n >= 1])
+    total = value + change
+    sign = "+" if change > 0 else "-"
+    draft.reasoning.append(f"{value} {sign} {abs(change)} = {_count(total, one, many)}.")
+    pattern, key = (phrases.ADDED, "more") if change > 0 else (phrases.TAKEN, "less")
+    return total, draft.phrase(pattern, amount=words, **{key: str(abs(change))})
+
+
+def _day(draft: _Draft, shifted: bool) -> tuple[str, str]:
+    start = draft.draw.randrange(7)
+    if not shifted:
+        return WEEKDAYS[start], WEEKDAYS[start]
+    count = draft.draw.randint(2, 6)
+    day = WEEKDAYS[(start + count) % 7]
+    draft.reasoning.append(f"day: {WEEKDAYS[start]} + {count} days = {day}.")
+    return day, draft.phrase(phrases.SHIFTED, count=str(count), day=WEEKDAYS[start])
+
+
+def _count(value: int, one: str, many: str) -> str:
+    return f"{value} {one if value == 1 else many}"

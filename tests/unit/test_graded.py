@@ -1,0 +1,89 @@
+import re
+from itertools import islice
+
+import pytest
+
+from autotool_core.errors import AutoToolError
+from autotool_core.graded import LEVELS, SPLITS, Split, generate, phrases
+from autotool_core.graded.domains import DAY, DOMAINS, NAMES, WEEKDAYS
+
+
+def patterns(split: Split) -> set[str]:
+    shared = [value for name, value in vars(phrases).items() if name.isupper() and isinstance(value, dict)]
+    return {pattern for one in [*shared, *(domain.requests for domain in DOMAINS)] for pattern in one[split]}
+
+
+def test_no_pattern_is_in_both_splits() -> None:
+    assert not patterns("train") & patterns("test")
+    assert min(len(patterns(split)) for split in SPLITS) > 20
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_needs_one_step_more_than_the_one_before(level: int) -> None:
+    for task in islice(generate("train", level), 200):
+        assert len(task.steps) == len(set(task.steps)) == level - 1
+        assert task.reasoning.count(".") == max(level - 1, 1)
+
+
+def test_at_level_1_every_argument_stands_in_the_request() -> None:
+    for task in islice(generate("test", 1), 200):
+        words = re.findall(r"\w+", task.request)
+        assert all(str(value) in words for value in task.calls[0].arguments.values())
+
+
+@pytest.mark.parametrize("level", LEVELS[1:])
+def test_the_reasoning_derives_what_the_call_says(level: int) -> None:
+    for task in islice(generate("train", level), 200):
+        domain = next(domain for domain in DOMAINS if domain.tool == task.calls[0].name)
+        derived = {
+            domain.thing: "look up thing" in task.steps,
+            domain.amount: bool({"look up amount", "sum", "unit"} & set(task.steps)),
+            DAY: "date" in task.steps,
+        }
+        for argument, is_derived in derived.items():
+            where = task.reasoning if is_derived else task.request
+            assert re.search(rf"\b{task.calls[0].arguments[argument]}\b", where)
+
+
+def found(pattern: str, text: str) -> tuple[str, ...]:
+    match = re.search(pattern, text)
+    assert match
+    return match.groups()
+
+
+def test_sums_in_the_reasoning_are_right() -> None:
+    for task in islice(generate("train", 6), 300):
+        left, sign, right, total = found(r"(\d+) ([+-]) (\d+) = (\d+)", task.reasoning)
+        assert int(left) + int(sign + right) == int(total)
+        large, factor, small = found(r"(\d+) \w+ x (\d+) = (\d+)", task.reasoning)
+        assert int(large) * int(factor) == int(small)
+        start, days, end = found(r"day: (\w+) \+ (\d) days = (\w+)", task.reasoning)
+        assert (WEEKDAYS.index(start) + int(days)) % 7 == WEEKDAYS.index(end)
+
+
+def test_tasks_are_fixed_by_their_numbers_and_none_comes_twice() -> None:
+    once, again = ([*islice(generate("train", 3, seed=7), 300)] for _ in range(2))
+    assert once == again
+    assert len({task.request for task in once}) == 300
+    assert once[0] != next(generate("train", 3, seed=8))
+
+
+def test_there_are_thousands_of_surface_forms() -> None:
+    values = "|".join([*NAMES, *WEEKDAYS, r"\d+", *(thing for domain in DOMAINS for thing in domain.things)])
+    for split in SPLITS:
+        forms = {re.sub(rf"\b({values})\b", "_", task.request) for task in islice(generate(split, 6), 4000)}
+        assert len(forms) > 2000
+
+
+def test_distractor_tools_stand_beside_the_right_one() -> None:
+    task = next(generate("test", 2, distractors=3))
+    names = [tool["function"]["name"] for tool in task.tools]
+    assert len(set(names)) == 4
+    assert task.calls[0].name in names
+    assert len(next(generate("test", 2, distractors=0)).tools) == 1
+
+
+@pytest.mark.parametrize(("split", "level", "distractors"), [("dev", 1, 0), ("train", 0, 0), ("train", 7, 0), ("test", 1, 8)])
+def test_what_there_is_not_is_refused(split: Split, level: int, distractors: int) -> None:
+    with pytest.raises(AutoToolError, match="split is one of train, test"):
+        next(generate(split, level, distractors=distractors))
