@@ -29,6 +29,7 @@ class LazyCommand:
 COMMANDS = MappingProxyType(
     {
         "serve": LazyCommand("autotool_server.cli:command", "Serve a model over OpenAI's API.", extra="server"),
+        "bench": LazyCommand("autotool_bench.cli:app", "Measure what a solved task costs in tokens.", extra="bench"),
         "chat": LazyCommand("autotool_client.terminal:command", "Chat with a model in the terminal."),
         "models": LazyCommand("autotool_client.models:command", "List the models that a server has."),
     }

@@ -1,0 +1,202 @@
+"""`autotool bench`: what a solved task costs in tokens, per mode, per model, per server."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from openai import AsyncOpenAI
+from rich.progress import track
+
+from autotool_bench import run as running
+from autotool_bench import suites, target
+from autotool_bench.run import Config
+from autotool_bench.suites.base import Suite, prove
+from autotool_core.errors import AutoToolError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+
+SuiteName = Annotated[str, typer.Option("--suite", help=f"One of {', '.join(suites.SUITES)}.")]
+Categories = Annotated[str | None, typer.Option(help="Some of the suite's categories, with commas between. Default: all.")]
+Directory = Annotated[Path | None, typer.Option(help="Where the suite's data is, for a suite that reads files.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Items per category. Default: all.")]
+Seed = Annotated[int, typer.Option(help="Which items those are.")]
+Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped goes on.")]
+Url = Annotated[str, typer.Option(help="The server's OpenAI URL.")]
+Model = Annotated[str | None, typer.Option(help="The model to ask for. Default: the server's only one.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Items under way at once.")]
+Temperature = Annotated[float, typer.Option(min=0)]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Most tokens of an answer, reasoning included.")]
+MaxReasoning = Annotated[int | None, typer.Option(min=0, help="Most tokens of reasoning, for a server of this project.")]
+Timeout = Annotated[float, typer.Option(help="Seconds for one answer.")]
+Parameters = Annotated[float | None, typer.Option(help="Parameters of the model, such as 135e6, for ACU.")]
+Label = Annotated[str | None, typer.Option(help="What reports call the run. Default: the folder's name.")]
+ApiKey = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="Sent to the server.")]
+
+LOCAL = "http://localhost:8000/v1"
+
+
+@contextmanager
+def _opened(name: str, categories: str | None, directory: Path | None) -> Iterator[Suite]:
+    suite = suites.load(name, categories.split(",") if categories else None, directory)
+    try:
+        yield suite
+    finally:
+        suite.close()
+
+
+def _request(temperature: float, max_tokens: int, max_reasoning_tokens: int | None) -> dict[str, float | int]:
+    fields = {"temperature": temperature, "max_completion_tokens": max_tokens, "max_reasoning_tokens": max_reasoning_tokens}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+async def _attempt_all(suite: Suite, config: Config, out: Path, client: AsyncOpenAI, concurrency: int) -> None:
+    async with client:
+        model = await target.find_model(client, config.model or None)
+        config = replace(config, model=model)
+        running.open_run(out, config)
+        aim = target.Target(client, model, target.Switch(config.switch), config.request)
+        with running.progress_bar() as progress:
+            await running.Run(suite, aim, config, out, progress).go(concurrency)
+
+
+@app.command("run")
+def run_suite(
+    suite: SuiteName,
+    out: Out,
+    url: Url = LOCAL,
+    model: Model = None,
+    modes: Annotated[
+        str, typer.Option(help="auto, long, short, default (none asked for); commas between.")
+    ] = "auto,long,short",
+    switch: Annotated[target.Switch, typer.Option(help="How the server is told the mode.")] = target.Switch.MODE,
+    categories: Categories = None,
+    directory: Directory = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    concurrency: Concurrency = 16,
+    temperature: Temperature = 0.0,
+    max_tokens: MaxTokens = 1024,
+    max_reasoning_tokens: MaxReasoning = None,
+    timeout: Timeout = 600.0,
+    parameters: Parameters = None,
+    label: Label = None,
+    api_key: ApiKey = "none",
+) -> None:
+    """Attempt a suite's items in every mode: one row an attempt, written as it ends; then report."""
+    names = tuple(modes.split(","))
+    for name in names:
+        target.mode_fields(name, switch)
+    with _opened(suite, categories, directory) as opened:
+        config = Config(
+            suite=suite,
+            url=url,
+            model=model or "",
+            modes=names,
+            switch=switch.value,
+            categories=opened.categories,
+            directory=None if directory is None else str(directory),
+            limit=limit,
+            seed=seed,
+            request=_request(temperature, max_tokens, max_reasoning_tokens),
+            parameters=parameters,
+            label=label,
+        )
+        client = AsyncOpenAI(base_url=url, api_key=api_key, timeout=timeout)
+        asyncio.run(_attempt_all(opened, config, out, client, concurrency))
+        running.finish(opened, out, names)
+    report([out])
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs, shown side by side.", metavar="DIR...")],
+    out: Annotated[Path | None, typer.Option(help="Where report.json and report.html go. Default: the first folder.")] = None,
+) -> None:
+    """Accuracy, tokens, cost per solved task, regret, calibration: a table, report.json and report.html."""
+    from autotool_bench.report import write_report  # noqa: PLC0415 matplotlib takes a second
+
+    write_report(folders, out)
+
+
+@app.command()
+def dial(
+    suite: SuiteName,
+    out: Out,
+    biases: Annotated[str, typer.Option(help="FIRST:LAST:STEP of the reasoning bias, in log-odds.")] = "-6:6:2",
+    url: Url = LOCAL,
+    model: Model = None,
+    categories: Categories = None,
+    directory: Directory = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    concurrency: Concurrency = 16,
+    max_tokens: MaxTokens = 1024,
+    max_reasoning_tokens: MaxReasoning = None,
+    api_key: ApiKey = "none",
+) -> None:
+    """The frontier of accuracy and tokens as the reasoning bias moves: a run in `auto` per bias, one plot."""
+    run_suite(
+        suite,
+        out,
+        url,
+        model,
+        ",".join(f"auto@{bias:g}" for bias in _range(biases)),
+        categories=categories,
+        directory=directory,
+        limit=limit,
+        seed=seed,
+        concurrency=concurrency,
+        max_tokens=max_tokens,
+        max_reasoning_tokens=max_reasoning_tokens,
+        api_key=api_key,
+    )
+    from autotool_bench.report import write_dial  # noqa: PLC0415 matplotlib takes a second
+
+    write_dial(out)
+
+
+def _range(text: str) -> list[float]:
+    try:
+        first, last, step = (float(part) for part in text.split(":"))
+    except ValueError:
+        first, last, step = 0.0, 0.0, 0.0
+    if step <= 0 or last < first:
+        raise AutoToolError("--biases: three numbers with colons between, FIRST:LAST:STEP, such as -6:6:2.")
+    return [first + step * at for at in range(int((last - first) / step + 1e-9) + 1)]
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Folder of another, or the same one.", metavar="B")],
+    mode_a: Annotated[str | None, typer.Option(help="Compare this mode of A. Default: every mode with itself.")] = None,
+    mode_b: Annotated[str | None, typer.Option(help="With this one of B. Default: the same.")] = None,
+    ids: Annotated[bool, typer.Option("--ids", help="List the items that only one of both solves.")] = False,
+) -> None:
+    """Two runs item by item: accuracy difference with interval, token ratio, who solved what."""
+    from autotool_bench.report import compare as compare_runs  # noqa: PLC0415 numpy
+
+    compare_runs(a, b, mode_a, mode_b, ids=ids)
+
+
+@app.command("prove")
+def prove_suite(suite: SuiteName, categories: Categories = None, directory: Directory = None) -> None:
+    """Score every item's gold answer, and a corrupted one; exits 1 unless the first solves every item and the other none."""
+    with _opened(suite, categories, directory) as opened:
+        broken = asyncio.run(_prove_all(opened))
+    if broken:
+        raise AutoToolError(f"{len(broken)} items are broken: {', '.join(broken[:20])}")
+
+
+async def _prove_all(suite: Suite) -> list[str]:
+    broken: list[str] = []
+    for category in suite.categories:
+        for item in track(suite.items(category), description=category):
+            right, wrong = await prove(suite, item)
+            if right != 1 or wrong == 1:
+                broken.append(item.id)
+    return broken

@@ -1,0 +1,219 @@
+"""Runs of the benchmark against the real server over a scripted engine."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from fake_api import fake_api
+from rich.progress import Progress
+from support import harness_cost
+from support.serving import Running, running, scripted
+
+from autotool_bench import rows, suites
+from autotool_bench.run import Config, Run, Tally, open_run, select
+from autotool_bench.suites.base import Answer, prove
+from autotool_bench.target import Switch, Target, UnansweredError, find_model, mode_fields
+from autotool_core.errors import AutoToolError
+
+CLI = [sys.executable, "-c", "from autotool_core.cli import main; main()", "bench", "run", "--suite", "graded"]
+CALL = '<tool_call>\n{"name": "order_fruit", "arguments": {"fruit": "figs", "pieces": 3, "day": "Monday"}}\n</tool_call>'
+
+
+def config(**changes: Any) -> Config:
+    given = {
+        "suite": "graded",
+        "url": "http://localhost/v1",
+        "model": "tested",
+        "modes": ("auto", "long", "short"),
+        "categories": ("level-1", "level-2"),
+        "limit": 10,
+        "seed": 0,
+        "request": {"max_completion_tokens": 200},
+        "switch": "mode",
+        "label": None,
+        "parameters": None,
+        "directory": None,
+    }
+    return Config(**{**given, **changes})
+
+
+async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dict[str, Any]]:
+    made = config(**changes)
+    open_run(folder, made)
+    target = Target(server.client, made.model, Switch(made.switch), made.request)
+    with Progress(disable=True) as progress:
+        await Run(suites.load("graded", made.categories), target, made, folder, progress).go(8)
+    return [*rows.read(folder)]
+
+
+def keys(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return sorted((row["id"], row["mode"]) for row in found)
+
+
+async def test_every_item_has_one_row_a_mode(tmp_path: Path) -> None:
+    async with running(scripted("Well.\n</think>\n\n" + CALL)) as server:
+        found = await attempt_all(server, tmp_path)
+        assert len(set(keys(found))) == len(found) == 60
+        assert await attempt_all(server, tmp_path) == found  # nothing is left to do
+    long = next(row for row in found if row["mode"] == "long")["turns"][0]
+    short = next(row for row in found if row["mode"] == "short")["turns"][0]
+    assert long["resolved"] == "long"
+    assert long["reasoning_tokens"] + long["content_tokens"] == long["generated_tokens"]
+    assert (short["resolved"], short["reasoning_tokens"]) == ("short", 0)
+    assert next(row for row in found if row["mode"] == "auto")["turns"][0]["p_long"] == pytest.approx(0.5)
+
+
+async def test_a_killed_run_goes_on_without_a_lost_or_doubled_row(tmp_path: Path) -> None:
+    async with running(scripted(CALL)) as server:
+        command = [*CLI, "--url", server.url, "--out", str(tmp_path), "--limit", "40", "--modes", "short,auto"]
+        for _ in range(2):
+            killed = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+            before = count(tmp_path)
+            while count(tmp_path) < before + 40:  # noqa: ASYNC110 another process writes
+                await asyncio.sleep(0.01)
+            killed.send_signal(signal.SIGKILL)
+            await killed.wait()
+        with (tmp_path / rows.FILE).open("ab") as file:
+            file.write(b'{"suite": "graded", "id": "test-1')  # as a kill in the middle of a write leaves it
+        last = await asyncio.create_subprocess_exec(*command)
+        assert await last.wait() == 0
+    found = [*rows.read(tmp_path)]
+    assert len(set(keys(found))) == len(found) == 6 * 40 * 2
+    assert (tmp_path / "report.json").exists()
+
+
+def count(folder: Path) -> int:
+    return (folder / rows.FILE).read_bytes().count(b"\n") if (folder / rows.FILE).exists() else 0
+
+
+async def test_another_run_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+    open_run(tmp_path, config())
+    with pytest.raises(AutoToolError, match="limit, seed"):
+        open_run(tmp_path, config(limit=3, seed=4))
+
+
+async def test_a_refusal_is_the_items_error_and_the_run_goes_on(tmp_path: Path) -> None:
+    async with running(scripted(CALL)) as server:
+        found = await attempt_all(server, tmp_path, request={"temperature": 99})
+    assert len(found) == 60
+    assert all(row["error"].startswith("400: ") and row["score"] == 0 for row in found)
+
+
+async def test_a_server_that_is_gone_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    async with running(scripted(CALL)) as server:
+        await attempt_all(server, tmp_path, limit=2)
+        url = server.url
+    client = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(AutoToolError, match="run again to go on"):
+        await attempt_all(Running(url, client, server.state), tmp_path, limit=4)
+    assert len([*rows.read(tmp_path)]) == 12
+    with pytest.raises(AutoToolError, match="Is the server up"):
+        await find_model(client, None)
+
+
+async def test_a_server_without_our_record_is_read_from_usage_and_reasoning(tmp_path: Path) -> None:
+    with fake_api(with_record=False) as api:
+        client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
+        assert await find_model(client, None) == "tiny"
+        attempt = Target(client, "tiny", Switch.ENABLE_THINKING, {}).attempt("long")
+        answer = await attempt([{"role": "user", "content": "Hi"}], [])
+    assert api.bodies[0]["chat_template_kwargs"] == {"enable_thinking": True}
+    turn = attempt.turns[0]
+    assert (turn.resolved, turn.p_long, turn.reasoning_tokens) == ("long" if answer.reasoning else "short", None, None)
+    assert turn.generated_tokens == 10
+
+
+async def test_a_slow_answer_is_the_items_error() -> None:
+    with fake_api() as api:
+        client = openai.AsyncOpenAI(base_url=api.url, api_key="none", max_retries=0, timeout=0.000_001)
+        with pytest.raises(UnansweredError, match="time-out"):
+            await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
+
+
+@pytest.mark.parametrize(
+    ("label", "switch", "fields"),
+    [
+        ("auto", Switch.MODE, {"mode": "auto"}),
+        ("auto@-2.5", Switch.MODE, {"mode": "auto", "reasoning_bias": -2.5}),
+        ("default", Switch.MODE, {}),
+        ("auto", Switch.ENABLE_THINKING, {}),
+        ("short", Switch.ENABLE_THINKING, {"chat_template_kwargs": {"enable_thinking": False}}),
+        ("short", Switch.REASONING_EFFORT, {"reasoning_effort": "none"}),
+    ],
+)
+def test_modes_are_asked_for_by_the_switch(label: str, switch: Switch, fields: dict[str, Any]) -> None:
+    assert mode_fields(label, switch) == fields
+
+
+@pytest.mark.parametrize(
+    ("label", "switch"), [("fast", Switch.MODE), ("long@1", Switch.MODE), ("auto@1", Switch.REASONING_EFFORT)]
+)
+def test_a_mode_that_cannot_be_asked_for_is_refused(label: str, switch: Switch) -> None:
+    with pytest.raises(AutoToolError, match="use auto, long, short or default"):
+        mode_fields(label, switch)
+
+
+def test_a_sample_keeps_order_and_depends_on_the_seed_alone() -> None:
+    items: Any = range(100)
+    some: list[Any] = [*select(items, 100, 10, 3)]
+    assert some == sorted(some) == [*select(items, 100, 10, 3)] != [*select(items, 100, 10, 4)]
+    assert [*select(items, 100, 200, 3)] == [*select(items, 100, None, 3)] == [*items]
+
+
+async def test_every_graded_item_proves_itself() -> None:
+    suite = suites.load("graded")
+    for category in suite.categories:
+        for item in suite.items(category):
+            assert await prove(suite, item) == (1.0, 0.0)
+
+
+async def test_graded_refuses_bad_arguments_and_no_call() -> None:
+    suite: Any = suites.load("graded", ["level-2"])
+    item = next(suite.items("level-2"))
+    right = suite.gold(item)[0]
+    broken = Answer(calls=tuple(type(call)(call.name, call.arguments[:-1]) for call in right.calls))
+    assert [suite.score(item, answer).score for answer in (right, broken, Answer("I cannot"))] == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nope", {}, "use bfcl, graded"),
+        ("graded", {"categories": ["level-9"]}, "level-9: use level-1"),
+        ("graded", {"directory": Path()}, "takes no --directory"),
+        ("api-bank", {}, "name its data"),
+        ("api-bank", {"directory": Path("/nowhere")}, "no such directory"),
+    ],
+)
+def test_a_suite_there_is_not_is_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(AutoToolError, match=message):
+        suites.load(name, **options)
+
+
+def test_a_row_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / rows.FILE).write_text('{"id": 1}\nnonsense\n')
+    with pytest.raises(AutoToolError, match="line 2"):
+        list(rows.read(tmp_path))
+
+
+def test_tally_shows_accuracy_tokens_and_errors() -> None:
+    tally = Tally()
+    tally.add(solved=True, error=False, tokens=30)
+    tally.add(solved=False, error=True, tokens=0)
+    assert str(tally) == "50.0%, 15 tokens, 1 errors"
+
+
+async def test_the_harness_is_cheap_and_its_memory_does_not_grow(tmp_path: Path) -> None:
+    with fake_api() as api:
+        command = [sys.executable, harness_cost.__file__, api.url, str(tmp_path)]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        out, _ = await process.communicate()
+    figures = json.loads(out)
+    assert figures["cpu_ms"] <= 5
+    assert figures["growth_mib"] <= 8
