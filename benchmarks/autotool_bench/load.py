@@ -9,27 +9,22 @@ times. Stock vLLM switches modes by `chat_template_kwargs`, as the checkpoint's 
 
 import argparse
 import json
-import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from autotool_bench import servers
+from autotool_bench.servers import Server
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
-from autotool_server.listener import listen
 
 # The load generator by its Python API: the `vllm` command of the CPU wheel does not start.
 GENERATOR = """
@@ -39,7 +34,6 @@ parser = argparse.ArgumentParser()
 add_cli_args(parser)
 main(parser.parse_args())
 """
-AUTOTOOL = "from autotool_core.cli import main; main()"
 NAME = "loaded"
 ENGINE_FLAGS = {"max_model_len": "2048", "max_num_seqs": "64"}
 CPU_FLAGS = {"dtype": "float32", "enforce_eager": "true", "block_size": "32"}
@@ -50,60 +44,28 @@ METRICS = {
     "median inter-token latency": "median_itl_ms",
     "p99 inter-token latency": "p99_itl_ms",
 }
-START_SECONDS = 300
 
 
-@dataclass(frozen=True)
-class Server:
-    """A server to be loaded: how it is started, and what switches its mode."""
-
-    name: str
-    command: list[str]
-    port: int
-
-    def extra_body(self, mode: str) -> dict[str, Any]:
-        """Request fields that ask for the mode."""
-        return {"mode": mode} if self.name == "ours" else {"chat_template_kwargs": {"enable_thinking": mode == "long"}}
+def extra_body(server: Server, mode: str) -> dict[str, Any]:
+    """Request fields that ask for the mode."""
+    return {"mode": mode} if server.name == "ours" else {"chat_template_kwargs": {"enable_thinking": mode == "long"}}
 
 
-def servers(model: str, *, cpu: bool) -> list[Server]:
+def pair(model: str, *, cpu: bool) -> list[Server]:
     """Both servers, with the same flags for the same engine."""
     flags = ENGINE_FLAGS | (CPU_FLAGS if cpu else {})
-    ours, stock = _free_port(), _free_port()
-    ours_flags = [part for name, value in flags.items() for part in ("--engine-arg", f"{name}={value}")]
-    stock_flags = [
-        part
-        for name, value in flags.items()
-        for part in ([f"--{name.replace('_', '-')}"] if value == "true" else [f"--{name.replace('_', '-')}", value])
-    ]
-    autotool = [sys.executable, "-c", AUTOTOOL, "serve", "--engine", "vllm"]
-    vllm = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    shared = ["--model", model, "--served-model-name", NAME, "--port"]
+    shared = ["--model", model, "--served-model-name", NAME]
     return [
-        Server("ours", [*autotool, *shared, str(ours), *ours_flags], ours),
-        Server("stock", [*vllm, *shared, str(stock), *stock_flags], stock),
+        servers.autotool("--engine", "vllm", *shared, *servers.engine_options(flags, ours=True)),
+        servers.stock_vllm(*shared, *servers.engine_options(flags, ours=False)),
     ]
-
-
-@contextmanager
-def started(server: Server, log: Path) -> Iterator[None]:
-    """Run a server until the block ends; its children end with it."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(server.command, stdout=out, stderr=out, env=_environment(), start_new_session=True)  # noqa: S603
-    try:
-        _await_ready(server, process, log)
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
 
 
 def load(server: Server, mode: str, options: argparse.Namespace, folder: Path) -> dict[str, float]:
     """One run of the load generator; its own figures."""
     # The generator asks for `ignore_eos`, which is vLLM's own; a bias does the same on both.
     body = {
-        **server.extra_body(mode),
+        **extra_body(server, mode),
         "ignore_eos": False if server.name == "stock" else None,
         "temperature": 0,
         "logit_bias": {str(token): -100 for token in options.eos},
@@ -127,7 +89,7 @@ def load(server: Server, mode: str, options: argparse.Namespace, folder: Path) -
     }
     flat = [part for pair in arguments.items() for part in pair]
     command = [sys.executable, "-c", GENERATOR, *flat, "--save-result", "--disable-tqdm"]
-    done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, env=servers.environment(), check=False)  # noqa: S603
     if done.returncode:
         raise AutoToolError(f"The load generator failed against {server.name}: {done.stderr.strip().splitlines()[-1]}")
     figures = json.loads(result.read_text())
@@ -148,11 +110,11 @@ def report(rounds: list[dict[str, dict[str, dict[str, float]]]]) -> dict[str, di
 def main() -> None:
     """Start both servers, load them in turn, print the ratios."""
     options = _options()
-    both, folder = servers(options.model, cpu=options.cpu), Path(tempfile.mkdtemp())
+    both, folder = pair(options.model, cpu=options.cpu), Path(tempfile.mkdtemp())
     rounds: list[dict[str, dict[str, dict[str, float]]]] = []
     with ExitStack() as stack:
         for server in both:
-            stack.enter_context(started(server, folder / f"{server.name}.log"))
+            stack.enter_context(servers.started(server, folder / f"{server.name}.log"))
         for at in track(range(options.rounds), description="rounds"):
             order = both if at % 2 else both[::-1]
             rounds.append(
@@ -201,31 +163,6 @@ def _is_cpu() -> bool:
     from vllm.platforms import current_platform  # noqa: PLC0415 slow
 
     return current_platform.is_cpu()
-
-
-def _environment() -> dict[str, str]:
-    return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", **os.environ}
-
-
-def _free_port() -> int:
-    listener = listen("127.0.0.1", 0)
-    port: int = listener.getsockname()[1]
-    listener.close()
-    return port
-
-
-def _await_ready(server: Server, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise AutoToolError(f"{server.name} did not start: see {log}")
-        try:
-            if httpx.get(f"http://127.0.0.1:{server.port}/v1/models").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(1)
-    raise AutoToolError(f"{server.name} did not start in {START_SECONDS} seconds: see {log}")
 
 
 if __name__ == "__main__":

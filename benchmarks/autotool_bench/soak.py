@@ -10,19 +10,17 @@ import argparse
 import asyncio
 import itertools
 import random
-import signal
-import subprocess
 import sys
-import time
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 from rich.progress import Progress
 
-from autotool_server.listener import listen
+from autotool_bench import servers
 
-AUTOTOOL = "from autotool_core.cli import main; main()"
 TOLERANCE = 0.05
 SCHEMA = {
     "type": "object",
@@ -100,42 +98,13 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("serve", nargs="*", help="further options of autotool serve")
     options = parser.parse_args()
-    listener = listen("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    listener.close()
-    command = [
-        sys.executable,
-        "-c",
-        AUTOTOOL,
-        "serve",
-        "--engine",
-        options.engine,
-        "--port",
-        str(port),
-        *options.serve,
-    ]
-    server = subprocess.Popen(command)  # noqa: S603
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _await_ready(url, server)
-        seen = asyncio.run(soak(f"{url}/v1", psutil.Process(server.pid), options.requests, options.streams))
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(60)
+    server = servers.autotool("--engine", options.engine, *options.serve)
+    log = Path(tempfile.mkdtemp()) / "serve.log"
+    with servers.started(server, log) as process:
+        seen = asyncio.run(soak(server.url, psutil.Process(process.pid), options.requests, options.streams))
     change = seen[-1] / seen[0] - 1
     print(" ".join(f"{one:.0f}" for one in seen), f"MiB: {change:+.1%} after the warm-up")  # noqa: T201
     return int(abs(change) > TOLERANCE)
-
-
-def _await_ready(url: str, server: "subprocess.Popen[bytes]") -> None:
-    while server.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(1)
-    raise SystemExit("The server did not start.")
 
 
 if __name__ == "__main__":
