@@ -1,0 +1,91 @@
+"""`acebench`: the normal and special categories of ACEBench's English set.
+
+ACEBench (arXiv 2501.12851, github.com/ACEBench/ACEBench) keeps a category in `data_<category>.json` and its answers in
+`possible_answer/data_<category>.json`, one JSON object a line; the directory is the one that holds both. Rules and prompts
+were read in two public copies of its repository, yxli2123/ACEBench (commit 110e99e) and zeppombal/ACEBench (commit
+c9391d0), which agree: `model_eval/checker.py` and `eval_main.py` (see `normal` and `special`),
+`model_inference/prompt/prompt_en.py` (see `prompt`).
+
+A conversation of a multi-turn category is one item. Its steps are asked one by one, each with the right history before it,
+and it is solved if all of them are: the end-to-end accuracy that ACEBench reports for these categories.
+
+The agent categories are refused: `agent_multi_turn` needs a second model that plays the user, and `agent_multi_step`
+ACEBench's own simulated phone and travel programs.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any
+
+from autotool_bench.suites.acebench import normal, special
+from autotool_bench.suites.acebench.prompt import dialogue, system
+from autotool_bench.suites.base import Answer, Ask, Item, SingleTurn, Verdict, choose
+from autotool_bench.suites.data import find, json_lines, parsed
+from autotool_bench.suites.functions import tools
+from autotool_core.errors import AutoToolError
+
+CATEGORIES = (
+    *("normal_single_turn_single_function", "normal_single_turn_parallel_function"),
+    *("normal_multi_turn_user_adjust", "normal_multi_turn_user_switch"),
+    *("normal_similar_api", "normal_preference"),
+    *("normal_atom_bool", "normal_atom_enum", "normal_atom_number"),
+    *("normal_atom_list", "normal_atom_object_deep", "normal_atom_object_short"),
+    *("special_incomplete", "special_error_param", "special_irrelevant"),
+)
+
+
+class AceBench(SingleTurn):
+    """The suite. An item's `gold` is what its answer is held to, for a conversation a tuple of its steps, each an item."""
+
+    name = "acebench"
+
+    def __init__(self, directory: Path, categories: Sequence[str] | None = None) -> None:
+        if any(category.startswith("agent") for category in categories or ()):
+            raise AutoToolError(
+                "ACEBench's agent categories need a second model that plays the user and ACEBench's own simulated programs, "
+                f"which this suite does not run: use {', '.join(CATEGORIES)}."
+            )
+        self.categories = choose(categories, CATEGORIES)
+        self._directory = directory
+
+    def items(self, category: str) -> Iterator[Item]:
+        """In the order of the files. Raises AutoToolError if one is missing, or naming a row that cannot be read."""
+        path = find(self._directory, f"data_{category}.json")
+        answers = find(self._directory, f"possible_answer/data_{category}.json")
+        rows = zip_longest(json_lines(path), json_lines(answers), fillvalue={"id": "no row"})
+        steps = parsed(path, rows, lambda row: _item(category, *row))
+        if not category.startswith("normal_multi_turn"):
+            yield from steps
+            return
+        for name, group in groupby(steps, key=lambda step: step.id.rpartition("_")[0]):
+            conversation = tuple(group)
+            yield Item(name, category, conversation[0].messages, conversation[0].tools, conversation)
+
+    async def attempt(self, item: Item, ask: Ask) -> Verdict:
+        verdicts = [self.score(step, await ask(step.messages, step.tools)) for step in _steps(item)]
+        if len(verdicts) == 1:
+            return verdicts[0]
+        wrong = [f"step {number}: {verdict.reason}" for number, verdict in enumerate(verdicts, 1) if verdict.reason]
+        return Verdict(0.0, "; ".join(wrong)) if wrong else Verdict(1.0)
+
+    def score(self, item: Item, answer: Answer) -> Verdict:
+        reason = item.gold.judge(answer)
+        return Verdict(0.0, reason) if reason else Verdict(1.0)
+
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
+        return [step.gold.wrong() if corrupted else step.gold.right() for step in _steps(item)]
+
+
+def _steps(item: Item) -> tuple[Item, ...]:
+    return item.gold if isinstance(item.gold, tuple) else (item,)
+
+
+def _item(category: str, row: dict[str, Any], answer: dict[str, Any]) -> Item:
+    if row["id"] != answer["id"]:
+        raise ValueError(f"its possible answer is that of {answer['id']}")
+    functions = row["function"]
+    make = special.expected if category.startswith("special") else normal.expected
+    messages = [{"role": "system", "content": system(category, row)}, *dialogue(row["question"])]
+    offered = tools([(function["name"], function["description"], normal.schema(function)) for function in functions])
+    return Item(row["id"], category, messages, offered, make(category, answer["ground_truth"], functions))
