@@ -152,14 +152,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="where to write every figure as JSON")
     options = parser.parse_args()
     options.model = options.model or str(default_model.ensure())
-    options.cpu = _is_cpu()
+    options.cpu = is_cpu()
     # Both servers decode to the limit, so that both decode the same number of tokens.
     eos = json.loads((Path(options.model) / "generation_config.json").read_text())["eos_token_id"]
     options.eos = eos if isinstance(eos, list) else [eos]
     return options
 
 
-def _is_cpu() -> bool:
+def is_cpu() -> bool:
+    """Whether vLLM runs on a CPU here."""
     from vllm.platforms import current_platform  # noqa: PLC0415 slow
 
     return current_platform.is_cpu()

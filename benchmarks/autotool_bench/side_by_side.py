@@ -1,0 +1,69 @@
+"""One suite through this server in its three modes and through stock vLLM, unattended, and one report of both.
+
+    python -m autotool_bench.side_by_side --suite bfcl --limit 50 --out runs/bfcl [--model DIR] [--directory DATA]
+
+The servers are up one after the other, with the same engine flags. Stock vLLM is told the mode by `enable_thinking`, and reads
+the answers by its own parsers; it has no budget for reasoning, so `--max-tokens` alone ends it. A run that was stopped goes on.
+"""
+
+import argparse
+from pathlib import Path
+
+from autotool_bench import cli, servers
+from autotool_bench.load import CPU_FLAGS, is_cpu
+from autotool_bench.target import Switch
+from autotool_server import default_model
+
+FLAGS = {"max_model_len": "8192", "max_num_seqs": "32"}
+PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+TOLD = ("--enable-prompt-tokens-details",)
+
+
+def main() -> None:
+    """Run both, then report."""
+    options = _options()
+    flags = FLAGS | (CPU_FLAGS if is_cpu() else {})
+    shared = ["--model", options.model, "--served-model-name", "measured"]
+    ours = servers.autotool("--engine", "vllm", *shared, *servers.engine_options(flags, ours=True))
+    stock = servers.stock_vllm(*shared, *PARSERS, *TOLD, *servers.engine_options(flags, ours=False))
+    options.out.mkdir(parents=True, exist_ok=True)
+    _measure(ours, options, "auto,long,short", Switch.MODE, options.max_reasoning_tokens)
+    _measure(stock, options, "long,short", Switch.ENABLE_THINKING, None)
+    cli.report([options.out / ours.name, options.out / stock.name], options.out)
+
+
+def _measure(server: servers.Server, options: argparse.Namespace, modes: str, switch: Switch, reasoning: int | None) -> None:
+    with servers.started(server, options.out / f"{server.name}.log"):
+        cli.run_suite(
+            options.suite,
+            options.out / server.name,
+            server.url,
+            modes=modes,
+            switch=switch,
+            categories=options.categories,
+            directory=options.directory,
+            limit=options.limit,
+            max_tokens=options.max_tokens,
+            max_reasoning_tokens=reasoning,
+            parameters=options.parameters,
+        )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", help="folder of a checkpoint; default: the default model")
+    parser.add_argument("--categories")
+    parser.add_argument("--directory", type=Path)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--max-reasoning-tokens", type=int, default=128)
+    parser.add_argument("--parameters", type=float, help="of the model, for ACU")
+    options = parser.parse_args()
+    options.model = options.model or str(default_model.ensure())
+    return options
+
+
+if __name__ == "__main__":
+    main()

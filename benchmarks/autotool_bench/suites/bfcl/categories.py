@@ -1,0 +1,73 @@
+"""The leaderboard's categories: which can be run, in which groups, and why the others cannot."""
+
+from collections.abc import Iterable
+
+from autotool_core.errors import AutoToolError
+
+NON_LIVE = ("simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple", "irrelevance")
+LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple", "live_irrelevance", "live_relevance")
+MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
+
+GROUPS = {"non_live": NON_LIVE, "live": LIVE, "multi_turn": MULTI_TURN}
+"""As the official package groups its result files."""
+
+_CHOICES = GROUPS | {"single_turn": NON_LIVE + LIVE, "all": NON_LIVE + LIVE + MULTI_TURN}
+
+_MEMORY = "its memory stores, one of them over a downloaded embedding model, belong to the official generator"
+_WEB_SEARCH = "it needs the open web and a paid key of a search service, so no two runs see the same pages"
+_REFUSED = {
+    "memory_kv": _MEMORY,
+    "memory_vector": _MEMORY,
+    "memory_rec_sum": _MEMORY,
+    "web_search_base": _WEB_SEARCH,
+    "web_search_no_snippet": _WEB_SEARCH,
+    "format_sensitivity": "it varies the prompt of models without tool calling, and officially leaves out those with it",
+    "memory": _MEMORY,
+    "web_search": _WEB_SEARCH,
+    "agentic": "of its two halves, in web search it needs the open web and a paid key; in memory " + _MEMORY,
+}
+
+OTHERS = tuple(_REFUSED)[:6]
+"""What the leaderboard has beside and this suite has not."""
+
+
+def select(names: Iterable[str]) -> tuple[str, ...]:
+    """The categories meant, in the leaderboard's order. Raises AutoToolError for what is unknown or cannot be run."""
+    chosen = {category for name in names for category in _choice(name)}
+    if not chosen:
+        raise AutoToolError(f"No BFCL category was chosen: name some of {_known()}.")
+    return tuple(category for category in _CHOICES["all"] if category in chosen)
+
+
+def group(category: str) -> str:
+    """The name of the official group of a category."""
+    return next(name for name, members in GROUPS.items() if category in members)
+
+
+def is_multi_turn(category: str) -> bool:
+    """Whether its items are episodes against simulated APIs."""
+    return category in MULTI_TURN
+
+
+def is_irrelevance(category: str) -> bool:
+    """Whether its items are solved by calling nothing."""
+    return category.endswith("irrelevance")
+
+
+def is_relevance(category: str) -> bool:
+    """Whether its items are solved by calling anything."""
+    return category == "live_relevance"
+
+
+def _choice(name: str) -> tuple[str, ...]:
+    if reason := _REFUSED.get(name):
+        raise AutoToolError(f"The BFCL category {name} is not run here: {reason}. Choose among {_known()}.")
+    if name in _CHOICES["all"]:
+        return (name,)
+    if name not in _CHOICES:
+        raise AutoToolError(f"There is no BFCL category or group of that name: choose among {_known()}.")
+    return _CHOICES[name]
+
+
+def _known() -> str:
+    return ", ".join([*_CHOICES["all"], *_CHOICES])

@@ -1,0 +1,151 @@
+"""Answers that solve an item and answers that look alike and do not, made from the official possible answers.
+
+The official answers name the values that a checker accepts, not what a model writes: Java and JavaScript values are written as
+source text, and calls of the multi-turn items are Python expressions.
+"""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotool_bench.suites.base import Answer, Tool, ToolCall
+
+UNSOLVABLE = {
+    "simple_java_36": "it wants a number in a list of type any, whose members the official converter reads as text",
+    "simple_java_65": "it wants a truth value in a list of type any, whose members the official converter reads as text",
+    "live_simple_106-63-0": "it allows no value at all for two required parameters",
+    "live_simple_112-68-0": "it allows no value at all for a required parameter",
+    "live_multiple_862-181-3": "its answer has a parameter that its function has not",
+    "live_multiple_964-207-0": "its answer leaves out a required parameter, and has one that its function has not",
+}
+"""Items that no answer solves by the official checker: they count, for the leaderboard counts them, and cannot be proved."""
+
+_TEXT = Answer(content="None of the functions can help with this.")
+_DONE = Answer(content="Done.")
+_ANYTHING = "no_such_function"
+
+
+def speech_or_call(tools: Sequence[Tool], *, call: bool) -> list[Answer]:
+    """For the items that are solved by calling nothing, or by calling anything."""
+    if not call:
+        return [_TEXT]
+    name = tools[0]["function"]["name"] if tools else _ANYTHING
+    return [Answer(calls=(ToolCall(name, "{}"),))]
+
+
+def single_turn(
+    answers: Sequence[Mapping[str, Any]], functions: Sequence[Mapping[str, Any]], language: str, *, corrupted: bool
+) -> list[Answer]:
+    """The calls of `answers` ([{function: {parameter: [allowed value, …]}}, …]), the first with wrong values if corrupted.
+
+    `functions` are the documents of the data set, whose types are Java's or JavaScript's where `language` says so.
+    """
+    write = {"java": _java, "javascript": _javascript}.get(language, _as_is)
+    parameters = {function["name"]: function["parameters"] for function in functions}
+    calls: list[ToolCall] = []
+    for answer in answers:
+        ((name, allowed),) = answer.items()
+        values = _chosen(allowed, parameters[name].get("required", ()))
+        if corrupted and not calls:
+            values = {key: _spoilt(value) for key, value in values.items()} or {"unasked": "unasked"}
+        properties = parameters[name]["properties"]
+        arguments = {key: write(value, properties.get(key, {})) for key, value in values.items()}
+        calls.append(ToolCall(name.replace(".", "_"), json.dumps(arguments)))
+    return [Answer(calls=tuple(calls))]
+
+
+def multi_turn(answers: Sequence[Sequence[str]], tools: Sequence[Tool], *, corrupted: bool) -> list[Answer]:
+    """A step with all calls of a turn (`answers`: their Python text, turn by turn) and one that ends the turn.
+
+    `tools`: all that the episode comes to have, for the names of positional arguments. Corrupted: the calls of the first turn
+    that has any carry an argument that their function does not take, so they fail.
+    """
+    names = {tool["function"]["name"]: list(tool["function"]["parameters"]["properties"]) for tool in tools}
+    first = next((at for at, turn in enumerate(answers) if turn), None)
+    steps: list[Answer] = []
+    for at, turn in enumerate(answers):
+        extra = {"unasked": True} if corrupted and at == first else {}
+        calls = tuple(_parsed(text, names, extra) for text in turn)
+        steps += [Answer(calls=calls), _DONE] if calls else [_DONE]
+    return steps
+
+
+def _parsed(text: str, names: Mapping[str, Sequence[str]], extra: Mapping[str, Any]) -> ToolCall:
+    call = ast.parse(text, mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise TypeError(f"{text} is no call of a function")
+    arguments: dict[str, Any] = dict(zip(names[call.func.id], map(ast.literal_eval, call.args), strict=False))
+    arguments |= {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    return ToolCall(call.func.id, json.dumps({**arguments, **extra}))
+
+
+def _chosen(allowed: Mapping[str, Sequence[Any]], required: Sequence[str]) -> dict[str, Any]:
+    """The first value of each parameter; an empty text among the values says that it may be left out."""
+    return {name: _filled(_first(values)) for name, values in allowed.items() if "" not in values or name in required}
+
+
+def _first(values: Sequence[Any]) -> Any:
+    return next((value for value in values if value != ""), "")
+
+
+def _filled(value: Any) -> Any:
+    """A dictionary holds a list of allowed values under each key, whether it stands alone or in a list."""
+    if isinstance(value, dict):
+        return {key: _first(values) for key, values in value.items() if "" not in values}
+    return [_filled(one) if isinstance(one, dict) else one for one in value] if isinstance(value, list) else value
+
+
+def _spoilt(value: Any) -> Any:
+    """A value of the same type that none of the official answers allows."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return f"{value} or anything else"
+    if isinstance(value, int | float):
+        return value + 987654
+    return [*value, "unasked"] if isinstance(value, list) else {"unasked": True}
+
+
+def _as_is(value: Any, _: Mapping[str, Any]) -> Any:
+    return value
+
+
+def _java(value: Any, parameter: Mapping[str, Any]) -> str:
+    """Source text that the official converter reads back as the value (`java_type_converter`)."""
+    kind = parameter.get("type", "any")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        inner = parameter.get("items", {})
+        if kind == "ArrayList":
+            return (
+                f"new ArrayList<>(Arrays.asList({', '.join(_quoted(_java(one, inner), one) for one in value)}))"
+                if value
+                else "new ArrayList<>()"
+            )
+        return f"new Object[]{{{', '.join(_java(one, inner) for one in value)}}}"
+    if isinstance(value, dict):
+        puts = " ".join(f'put("{key}", {_quoted(_java(one, {}), one)});' for key, one in value.items())
+        return f"new HashMap<String, Object>() {{{{ {puts} }}}}"
+    return _scalar(value) + {"long": "L", "float": "f"}.get(kind, "")
+
+
+def _javascript(value: Any, parameter: Mapping[str, Any]) -> str:
+    """Source text that the official converter reads back as the value (`js_type_converter`)."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        inner = parameter.get("items", {})
+        return f"[{', '.join(_quoted(_javascript(one, inner), one) for one in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_quoted(_javascript(one, {}), one)}' for key, one in value.items())}}}"
+    return _scalar(value) + {"Bigint": "n"}.get(parameter.get("type", "any"), "")
+
+
+def _scalar(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _quoted(text: str, value: Any) -> str:
+    return f'"{text}"' if isinstance(value, str) else text

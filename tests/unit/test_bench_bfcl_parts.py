@@ -1,0 +1,200 @@
+"""The bfcl suite's own parts: choice of categories, gold answers, the conversation with the scorer's process."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from autotool_bench.suites.base import Answer, ToolCall
+from autotool_bench.suites.bfcl import categories, environment, gold, official, process
+from autotool_bench.suites.bfcl.episode import response
+from autotool_bench.suites.bfcl.process import RefusedError, Worker
+from autotool_core.errors import AutoToolError
+
+ECHO = """
+import json, os, signal, sys
+requests, replies = (os.fdopen(int(fd), mode) for fd, mode in zip(sys.argv[1:], "rw"))
+for line in requests:
+    request = json.loads(line)
+    text = request["arguments"].get("text")
+    if text == "die":
+        print("warming up\\nMemoryError: no room", file=sys.stderr)
+        sys.exit(3)
+    if text == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    answer = {"error": "ValueError bad"} if text == "bad" else {"value": text}
+    replies.write(json.dumps({"n": request["n"]} | answer) + "\\n")
+    replies.flush()
+"""
+
+
+def test_categories_are_chosen_by_name_and_group_in_the_leaderboards_order() -> None:
+    assert categories.select(["multi_turn_base", "simple_python", "simple_python"]) == ("simple_python", "multi_turn_base")
+    assert categories.select(["single_turn"]) == categories.NON_LIVE + categories.LIVE
+    assert len(categories.select(["all"])) == 17
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["simple"], "no BFCL category or group of that name: choose among simple_python"),
+        ([], "No BFCL category was chosen"),
+        (["live", "memory"], "category memory is not run here: .*embedding"),
+        (["web_search_base"], "paid key"),
+        (["format_sensitivity"], "prompt of models without tool calling"),
+        (["agentic"], "paid key"),
+    ],
+)
+def test_categories_that_cannot_be_run_are_refused_with_the_reason(names: list[str], said: str) -> None:
+    with pytest.raises(AutoToolError, match=said):
+        categories.select(names)
+
+
+def arguments(answers: list[Answer]) -> list[dict[str, object]]:
+    return [json.loads(call.arguments) for call in answers[0].calls]
+
+
+def document(name: str, required: list[str], **types: Mapping[str, object]) -> dict[str, object]:
+    return {"name": name, "parameters": {"required": required, "properties": types}}
+
+
+def test_gold_takes_first_values_and_leaves_out_what_may_be_left_out() -> None:
+    allowed = {"a": ["x", "y"], "b": [2, ""], "c": ["", 3], "d": [{"k": [1, 2], "l": ["", 5]}], "e": [[{"m": ["n"]}]]}
+    answers = gold.single_turn([{"my.f": allowed}], [document("my.f", ["c"])], "python", corrupted=False)
+    assert answers[0].calls[0].name == "my_f"
+    assert arguments(answers) == [{"a": "x", "c": 3, "d": {"k": 1}, "e": [{"m": "n"}]}]
+
+
+def test_corrupted_gold_has_other_values_in_the_first_call_only() -> None:
+    wanted = [{"f": {"a": ["x"], "b": [True], "c": [1.5], "d": [[1]]}}, {"f": {"a": ["z"]}}, {"g": {}}]
+    functions = [document("f", []), document("g", [])]
+    right, wrong = (arguments(gold.single_turn(wanted, functions, "python", corrupted=bad)) for bad in (False, True))
+    assert right[1:] == wrong[1:]
+    assert all(right[0][key] != wrong[0][key] for key in "abcd")
+    assert arguments(gold.single_turn(wanted[2:], functions, "python", corrupted=True)) != [{}]
+
+
+JAVA = {
+    "i": {"type": "integer"},
+    "l": {"type": "long"},
+    "f": {"type": "float"},
+    "b": {"type": "boolean"},
+    "s": {"type": "String"},
+}
+JAVA |= {"a": {"type": "Array", "items": {"type": "long"}}, "m": {"type": "HashMap"}}
+JAVA |= {"n": {"type": "ArrayList", "items": {"type": "String"}}}
+
+
+def test_java_values_are_written_as_source_text() -> None:
+    allowed = {"i": [3], "l": [3], "f": [1.5], "b": [True], "s": ["x"], "a": [[1, 2]], "m": [{"k": ["v"]}], "n": [["p", "q"]]}
+    answers = gold.single_turn([{"f": allowed}], [document("f", [], **JAVA)], "java", corrupted=False)
+    assert arguments(answers) == [
+        {
+            "i": "3",
+            "l": "3L",
+            "f": "1.5f",
+            "b": "true",
+            "s": "x",
+            "a": "new Object[]{1L, 2L}",
+            "m": 'new HashMap<String, Object>() {{ put("k", "v"); }}',
+            "n": 'new ArrayList<>(Arrays.asList("p", "q"))',
+        }
+    ]
+
+
+def test_javascript_values_are_written_as_source_text() -> None:
+    types = {"n": {"type": "Bigint"}, "a": {"type": "array", "items": {"type": "String"}}, "d": {"type": "dict"}}
+    allowed = {"n": [3], "a": [["p", "q"]], "d": [{"k": ["v"], "j": [[1, True]]}]}
+    answers = gold.single_turn([{"f": allowed}], [document("f", [], **types)], "javascript", corrupted=False)
+    assert arguments(answers) == [{"n": "3n", "a": '["p", "q"]', "d": '{k: "v", j: [1, true]}'}]
+
+
+def test_calls_of_a_turn_are_read_from_python_and_corrupted_in_the_first_turn_that_has_any() -> None:
+    tools = [{"type": "function", "function": {"name": "cp", "parameters": {"properties": {"source": {}, "target": {}}}}}]
+    turns = [[], ["cp('a', target='b')", "cp(source=-1)"], ["cp(source=[1, None])"]]
+    right, wrong = (gold.multi_turn(turns, tools, corrupted=bad) for bad in (False, True))
+    assert [len(answer.calls) for answer in right] == [0, 2, 0, 1, 0]
+    assert arguments(right[1:2]) == [{"source": "a", "target": "b"}, {"source": -1}]
+    assert arguments(right[3:4]) == arguments(wrong[3:4]) == [{"source": [1, None]}]
+    assert all("unasked" in one for one in arguments(wrong[1:2]))
+
+
+def test_a_result_is_the_calls_or_else_the_content() -> None:
+    assert response(Answer(content="x", calls=(ToolCall("f", "{"), ToolCall("f", "{}")))) == [{"f": "{"}, {"f": "{}"}]
+    assert response(Answer(content="x")) == "x"
+    assert response(Answer()) is None
+
+
+def test_an_unanswered_item_is_no_refusal_where_a_refusal_is_right() -> None:
+    ((call,),) = (official.unanswered("live_irrelevance", 'timed "out"'),)
+    assert json.loads(call["unanswered_item"]) == {"error": 'timed "out"'}
+    assert official.unanswered("live_relevance", "timed out") == "Error during inference: timed out"
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Worker]:
+    script = tmp_path / "echo.py"
+    script.write_text(ECHO)
+    monkeypatch.setattr(process, "_SCRIPT", script)
+    worker = Worker(Path(sys.executable), tmp_path)
+    yield worker
+    worker.close()
+
+
+async def test_many_requests_at_once_get_their_own_answers(worker: Worker) -> None:
+    long = "x" * 100_000  # more than a pipe holds
+    texts = [f"{number}{long}" for number in range(32)]
+    assert await asyncio.gather(*(worker.ask_async("echo", text=text) for text in texts)) == texts
+    assert worker.ask("echo", text="bar\udead") == "bar\udead"
+
+
+async def test_a_failed_operation_ends_nothing(worker: Worker) -> None:
+    with pytest.raises(RefusedError, match="the official code failed: ValueError bad"):
+        await worker.ask_async("echo", text="bad")
+    assert worker.ask("echo", text="more") == "more"
+
+
+@pytest.mark.parametrize(("text", "said"), [("die", "status 3: MemoryError: no room"), ("kill", "killed by signal 9")])
+async def test_a_dead_process_is_named_to_all_who_wait_and_come(worker: Worker, text: str, said: str) -> None:
+    asked = [asyncio.create_task(worker.ask_async("echo", text=text)) for text in ("fine", text, "late")]
+    fine, *failed = await asyncio.gather(*asked, return_exceptions=True)
+    assert fine == "fine"
+    assert all(type(error) is AutoToolError and said in str(error) for error in failed)
+    with pytest.raises(AutoToolError, match=said):
+        worker.ask("echo", text="after")
+
+
+async def test_a_cancelled_request_leaves_the_others(worker: Worker) -> None:
+    asked = [asyncio.create_task(worker.ask_async("echo", text=text)) for text in "ab"]
+    await asyncio.sleep(0)
+    asked[0].cancel()
+    assert await asked[1] == "b"
+
+
+async def test_a_closed_process_is_gone(worker: Worker) -> None:
+    assert worker.ask("echo", text="up") == "up"
+    worker.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, signal.SIG_DFL)
+    with pytest.raises(AutoToolError, match="closed"):
+        worker.ask("echo")
+
+
+def test_the_scorer_inherits_neither_keys_nor_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OPENAI_API_KEY", "HTTPS_PROXY", "WANDB_BFCL_PROJECT", "SOME_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    assert "secret" not in environment.variables(tmp_path).values()
+
+
+@pytest.mark.parametrize(
+    ("python", "said"), [("/nowhere/python", "does not name a Python"), (sys.executable, "has no bfcl-eval")]
+)
+def test_a_named_interpreter_without_the_package_is_refused(monkeypatch: pytest.MonkeyPatch, python: str, said: str) -> None:
+    monkeypatch.setenv(environment.INTERPRETER, python)
+    with pytest.raises(AutoToolError, match=said):
+        environment.ensure()
