@@ -1,13 +1,11 @@
 """The rows of a run: one JSON line an attempt, appended as it ends, so that a killed run loses none and doubles none."""
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autotool_core.errors import AutoToolError
+from autotool_core import jsonl
 
 FILE = "rows.jsonl"
 
@@ -56,15 +54,11 @@ class RowWriter:
     """Appends rows to a run's file. What a killed run left half-written is cut off first."""
 
     def __init__(self, folder: Path) -> None:
-        path = folder / FILE
-        _cut_torn_line(path)
-        self._file = path.open("ab", buffering=0)
+        self._file = jsonl.Appender(folder / FILE)
 
     def write(self, row: Row) -> None:
         """One row, by one system call: a kill leaves it whole or torn, never mixed. Raises OSError (a full disk)."""
-        line = json.dumps(asdict(row), ensure_ascii=False).encode() + b"\n"
-        if self._file.write(line) != len(line):
-            raise OSError("the disk took only a part of a row")
+        self._file.write(asdict(row))
 
     def close(self) -> None:
         self._file.close()
@@ -72,31 +66,4 @@ class RowWriter:
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
     """A run's rows, one at a time. Raises AutoToolError naming file and line if one cannot be read."""
-    path = folder / FILE
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.endswith("\n"):
-                return  # a run was killed here; its next start cuts it off
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise AutoToolError(f"{path}, line {number} is no JSON: remove the line to run its item again.") from error
-
-
-def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        step = 1 << 16
-        while end > 0:
-            start = max(0, end - step)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                file.truncate(start + newline + 1)
-                return
-            end = start
-        file.truncate(0)
+    return jsonl.read(folder / FILE)

@@ -62,6 +62,8 @@ def environment() -> dict[str, str]:
 @contextmanager
 def started(server: Server, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a server until the block ends; its children end with it. Raises AutoToolError if it does not start."""
+    # Without it a terminated measurement would leave its server running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with log.open("wb") as out:
         process = subprocess.Popen(server.command, stdout=out, stderr=out, env=environment(), start_new_session=True)  # noqa: S603
     try:

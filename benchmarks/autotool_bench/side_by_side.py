@@ -43,6 +43,7 @@ def _measure(server: servers.Server, options: argparse.Namespace, modes: str, sw
             categories=options.categories,
             directory=options.directory,
             limit=options.limit,
+            concurrency=options.concurrency,
             max_tokens=options.max_tokens,
             max_reasoning_tokens=reasoning,
             parameters=options.parameters,
@@ -57,8 +58,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--categories")
     parser.add_argument("--directory", type=Path)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--max-tokens", type=int, default=256)
-    parser.add_argument("--max-reasoning-tokens", type=int, default=128)
+    parser.add_argument("--max-tokens", type=int, default=128)
+    parser.add_argument("--max-reasoning-tokens", type=int, default=32)
+    parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--parameters", type=float, help="of the model, for ACU")
     options = parser.parse_args()
     options.model = options.model or str(default_model.ensure())

@@ -107,7 +107,9 @@ FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$
 
 
 class FunctionDefinition(Body):
-    """A function that the model may call."""
+    """A function that the model may call. Other keys that describe it are allowed: the chat template shows them to the model."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: FunctionName
     description: str | None = None
@@ -203,6 +205,8 @@ class ChatRequest(Body):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     chat_template_kwargs: TemplateArguments | None = None
     user: str | None = None
+    store: Literal[False] | None = None
+    """Nothing is stored; clients that say so are heard."""
     mode: Mode | None = None
     reasoning_bias: float = Field(default=0.0, ge=-100, le=100)
     max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MOST)

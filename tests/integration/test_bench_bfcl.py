@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from support.serving import running, scripted
 
 from autotool_bench.suites.base import Answer, Item, Message, Tool, ToolCall, Verdict, prove
 from autotool_bench.suites.bfcl import Bfcl, categories, environment
@@ -271,3 +272,22 @@ def test_the_environment_is_made_whole_or_not_at_all(monkeypatch: pytest.MonkeyP
     (python.parents[1] / ".ready").unlink()  # as if a run was killed before its end
     assert environment.ensure() == python
     assert not left.exists()
+
+
+async def test_the_official_generate_command_completes_a_category_through_this_server(python: Path, tmp_path: Path) -> None:
+    known = "openbmb/MiniCPM-SALA-FC"
+    calls = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+    command = [python, "-c", "from bfcl_eval.__main__ import cli; cli()", "generate", "--model", known]
+    command += ["--test-category", "live_parallel", "--num-threads", "4"]
+    async with running(scripted(calls, "I cannot do that.", log_odds=-50), model=known) as server:
+        env = {**os.environ, "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none", "BFCL_PROJECT_ROOT": str(tmp_path)}
+        process = await asyncio.create_subprocess_exec(*command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    written = next((tmp_path / "result").rglob("*live_parallel_result.json")).read_text().splitlines()
+    results = [json.loads(line) for line in written]
+    assert len(results) == 16
+    assert not [one for one in results if "traceback" in one or "Error" in str(one["result"])]
+    assert {"get_weather": '{"city": "Rome"}'} in [
+        call for one in results if isinstance(one["result"], list) for call in one["result"]
+    ]

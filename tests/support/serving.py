@@ -41,10 +41,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(engine: Engine, profile: Profile = BUILTIN["smollm2-autotool"], **settings: Any) -> AsyncIterator[Running]:
+async def running(
+    engine: Engine, profile: Profile = BUILTIN["smollm2-autotool"], model: str = MODEL, **settings: Any
+) -> AsyncIterator[Running]:
     """Serve over a started engine on a free port of the loopback address."""
     state = ServerState(Settings(port=0, **settings))
-    state.service = ChatService(engine, profile, MODEL, state.settings)
+    state.service = ChatService(engine, profile, model, state.settings)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False))
     task = asyncio.create_task(server.serve([listener]))

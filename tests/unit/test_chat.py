@@ -168,6 +168,15 @@ async def test_tool_calls(mode: str, before: str) -> None:
         assert len(single.choices[0].message.tool_calls or []) == 1
 
 
+async def test_whatever_describes_a_function_reaches_the_model() -> None:
+    engine = scripted("Four.")
+    described = {**ADD, "function": {**ADD["function"], "response": {"type": "integer"}}}
+    async with running(engine) as server:
+        await ask(server, "short", tools=[described], store=False)
+    prompt = engine.tokenizer.decode(engine.requests[0].prompt_ids)
+    assert '"response": {"type": "integer"}' in prompt
+
+
 async def test_content_is_null_beside_calls_only() -> None:
     async with running(scripted(CALL)) as server:
         assert (await ask(server, "short", tools=[ADD])).choices[0].message.content is None
