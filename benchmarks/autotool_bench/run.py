@@ -52,7 +52,8 @@ def open_run(folder: Path, config: Config) -> None:
         path.write_text(json.dumps({**wanted, "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}, indent=1))
         return
     found = json.loads(path.read_text())
-    if differing := [name for name, value in wanted.items() if found.get(name) != value]:
+    # The same model may be served elsewhere when a run goes on.
+    if differing := [name for name, value in wanted.items() if name != "url" and found.get(name) != value]:
         raise AutoToolError(f"{folder} holds a run with other settings ({', '.join(differing)}): give another --out.")
 
 

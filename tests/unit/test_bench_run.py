@@ -93,6 +93,7 @@ def count(folder: Path) -> int:
 
 async def test_another_run_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     open_run(tmp_path, config())
+    open_run(tmp_path, config(url="http://elsewhere/v1"))
     with pytest.raises(AutoToolError, match="limit, seed"):
         open_run(tmp_path, config(limit=3, seed=4))
 
