@@ -116,17 +116,6 @@ def test_a_wrong_option_is_named() -> None:
     assert "--mode" in done.stderr
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=lambda command: " ".join(command) or "autotool")
-def test_docs_say_what_help_says(command: tuple[str, ...]) -> None:
-    for name in command:
-        try:
-            load(name, COMMANDS[name])
-        except AutoToolError as error:
-            pytest.skip(str(error))
-    mend = "run `python scripts/generate_cli_docs.py`"
-    assert GENERATOR["section"](*command) in (ROOT / "docs" / "cli.md").read_text(), mend
-
-
-def test_docs_have_no_other_command() -> None:
-    headings = [line for line in (ROOT / "docs" / "cli.md").read_text().splitlines() if line.startswith("## ")]
-    assert headings == ["## autotool", *(f"## autotool {name}" for name in COMMANDS)]
+def test_docs_say_what_help_says() -> None:
+    mend = "docs/cli.md is out of date: run `python scripts/generate_cli_docs.py`"
+    assert GENERATOR["document"]() == (ROOT / "docs" / "cli.md").read_text(), mend
