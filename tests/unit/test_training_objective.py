@@ -1,0 +1,142 @@
+"""The entropy term of every variant, by hand and against finite differences."""
+
+import math
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import ResolvedMode
+from autotool_training.rl.entropy import sequence_entropy, token_entropy
+from autotool_training.rl.metrics import entropy_metrics, entropy_sums, pull, rollout_facts, rollout_metrics, share_metrics
+from autotool_training.rl.objective import GRPO, EntropyConstraint, Modes, check_setup, live_groups
+from autotool_training.rl.reward import Scored
+from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings, Variant
+from autotool_training.rl.trajectory import Fault, Trajectory
+
+TARGETS = EntropyTargets(short=0.2, long=0.6, shared=0.4)
+# Two short, two long, one long of a dead group.
+ENTROPY = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.5], dtype=torch.float64)
+MODES = Modes(torch.tensor([True, True, False, False, False]), torch.tensor([False, False, True, True, False]))
+
+
+def make(variant: Variant) -> EntropyConstraint:
+    return EntropyConstraint(ObjectiveSettings(variant=variant, targets=TARGETS, short_beta=0.01, long_beta=0.02))
+
+
+@pytest.mark.parametrize(
+    ("variant", "betas"),
+    [
+        ("autotool", [0.01, 0, 0.02, 0, 0]),
+        ("no-adaptive", [0.01, 0, 0.02, 0, 0]),
+        ("static-beta", [0.01, 0.01, 0.02, 0.02, 0]),
+        ("no-decoupling", [0.02, 0.02, 0, 0, 0]),
+        ("grpo", [0, 0, 0, 0, 0]),
+        ("length-penalty", [0, 0, 0, 0, 0]),
+    ],
+)
+def test_betas_and_term(variant: Variant, betas: list[float]) -> None:
+    constraint = make(variant)
+    assert constraint.betas(ENTROPY, MODES).tolist() == pytest.approx(betas)
+    by_hand = sum(beta * entropy for beta, entropy in zip(betas, ENTROPY.tolist(), strict=True)) / 5
+    assert constraint.term(ENTROPY, MODES).item() == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("variant", get_args(Variant))
+def test_only_the_adaptive_variants_move(variant: Variant) -> None:
+    constraint = make(variant)
+    before = constraint.controller.value
+    # The long ones are 0.1 above their target on average, and so are all live ones above the shared target.
+    constraint.controller.step(*constraint.gap_sums(ENTROPY + 0.1, MODES).tolist())
+    moves = variant in {"autotool", "no-decoupling"}
+    assert constraint.controller.value - before == pytest.approx(-5e-4 * 0.1 if moves else 0.0)
+
+
+@pytest.mark.parametrize("variant", get_args(Variant))
+def test_gradient_of_the_term_against_finite_differences(variant: Variant) -> None:
+    generator = torch.Generator().manual_seed(2)
+    scale = torch.tensor([0.2, 0.5, 1.0, 3.0, 1.0], dtype=torch.float64).view(5, 1, 1)
+    logits = (torch.randn(5, 4, 3, dtype=torch.float64, generator=generator) / scale).requires_grad_()
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]])
+    targets = EntropyTargets(short=0.5, long=1.05, shared=0.8)
+    constraint = EntropyConstraint(ObjectiveSettings(variant=variant, targets=targets, short_beta=0.7, long_beta=0.02))
+
+    def term(x: torch.Tensor) -> torch.Tensor:
+        return constraint.term(sequence_entropy(token_entropy(x), mask), MODES)
+
+    assert torch.autograd.gradcheck(term, (logits,), eps=1e-6, atol=1e-9)
+    (gradient,) = torch.autograd.grad(term(logits), logits)
+    assert not gradient[4].any()
+    assert bool(gradient.any()) == (variant not in {"grpo", "length-penalty"})
+
+
+def test_groups_of_equal_rewards_are_dead() -> None:
+    rewards = torch.tensor([1.0, 1.0, 0.5, 1.0, -1.0, -1.0])
+    assert live_groups(rewards, 2).tolist() == [False, False, True, True, False, False]
+
+
+@pytest.mark.parametrize("variant", get_args(Variant))
+def test_targets_are_asked_for_where_they_are_needed(variant: Variant) -> None:
+    if variant in UNTARGETED:
+        assert EntropyConstraint(ObjectiveSettings(variant=variant)).betas(ENTROPY, MODES).isfinite().all()
+    else:
+        with pytest.raises(ValidationError, match="targets are missing"):
+            ObjectiveSettings(variant=variant)
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("variant", {"variant": "none"}),
+        ("beta_lr", {"beta_lr": 0}),
+        ("long_beta", {"long_beta": 0.5}),
+        ("short_beta", {"short_beta": math.inf}),
+        ("entropy_coef", {"entropy_coef": 1}),
+    ],
+)
+def test_a_bad_setting_is_named(field: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=field):
+        ObjectiveSettings(**{"targets": TARGETS, **changes})
+
+
+def test_setup_is_checked() -> None:
+    good = SimpleNamespace(**GRPO)
+    check_setup(good, ["prompt", "gold", "tools", "level"])
+    with pytest.raises(AutoToolError, match="column gold"):
+        check_setup(good, ["prompt", "tools"])
+    with pytest.raises(AutoToolError, match="temperature of GRPOConfig must be 1"):
+        check_setup(SimpleNamespace(**{**GRPO, "temperature": 0.7}), ["prompt", "gold", "tools"])
+
+
+def scored(mode: ResolvedMode | None, reward: float, length: int, *, right: bool, fault: Fault | None = None) -> Scored:
+    return Scored(Trajectory(mode, fault=fault), right, reward, length)
+
+
+def test_rollout_metrics() -> None:
+    rollouts = [
+        scored(ResolvedMode.SHORT, 1.0, 10, right=True),
+        scored(ResolvedMode.SHORT, -1.0, 20, right=False),
+        scored(ResolvedMode.SHORT, 1.0, 30, right=True),
+        scored(None, -1.0, 50, right=False, fault=Fault.NO_DECISION),
+    ]
+    live = torch.tensor([True, True, False, False])
+    wanted = {"accuracy": 0.5, "thinking_rate": 0.0, "malformed": 0.25, "zero_variance_groups": 0.5}
+    wanted |= {"reward/short": 1 / 3, "accuracy/short": 2 / 3, "length/short": 20.0}
+    assert rollout_metrics(rollout_facts(rollouts, torch.device("cpu")), live) == pytest.approx(wanted)
+
+
+def test_entropy_metrics() -> None:
+    sums = entropy_sums(ENTROPY, [MODES.short, MODES.short & MODES.long])
+    assert entropy_metrics(sums.tolist()) == pytest.approx({"entropy/short": 0.2})
+
+
+def test_gradient_share() -> None:
+    logps = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    entropies = torch.tensor([[1.0, 3.0]], requires_grad=True)
+    policy, term = pull((-2 * logps[0, 0] + logps[0, 1]) / 2, logps), pull(entropies.sum() / 4, entropies)
+    assert (policy.item(), term.item()) == (1.5, 0.5)
+    assert share_metrics(policy.item(), term.item()) == {"entropy_gradient_share": 0.25}
+    assert share_metrics(0.0, 0.0) == {}

@@ -1,0 +1,54 @@
+"""Refinement by hand-computed alignment."""
+
+import pytest
+
+from autotool_core.errors import AutoToolError
+from autotool_training.refine import alignment, refine
+
+
+def test_alignment_by_hand() -> None:
+    # Trajectory 0.25, 0.75; left to learn: 0.5625 + 0.0625.
+    scores = alignment([[0.25, 0.75], [0.5, 0.5], [0.0, 1.0]])
+    assert scores == pytest.approx([1.0, 1 - 0.125 / 0.625, 1 - 0.125 / 0.625])
+
+
+def test_half_of_the_extremes_and_the_unaligned_go() -> None:
+    learning = [[0.2, 0.5, 0.8]] * 10
+    unlearning = [[1.0, 0.5, 0.0]]
+    rates = [*[[1, 1, 1]] * 5, *[[0, 0, 0]] * 4, *learning, *unlearning]
+    refined = refine(rates, seed=0)
+    assert refined.counts == {
+        "items": 20,
+        "too_easy": 5,
+        "too_hard": 4,
+        "dropped_easy": 2,
+        "dropped_hard": 2,
+        "dropped_unaligned": 1,
+        "kept": 15,
+    }
+    kept = set(refined.kept)
+    assert len(kept & set(range(5))) == 3
+    assert len(kept & set(range(5, 9))) == 2
+    assert kept >= set(range(9, 19))
+    assert 19 not in kept
+    assert list(refined.kept) == sorted(refined.kept)
+
+
+def test_extremes_do_not_bend_the_trajectory() -> None:
+    middle = [[0.2, 0.8], [0.3, 0.7]]
+    assert set(refine([*middle, *[[0, 0]] * 50], seed=0).kept) >= {0, 1}
+
+
+def test_the_seed_alone_draws() -> None:
+    rates = [[1.0]] * 40
+    assert refine(rates, seed=1) == refine(rates, seed=1)
+    assert refine(rates, seed=1).kept != refine(rates, seed=2).kept
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [([], "probe rounds"), ([[], []], "probe rounds"), ([[1], [1, 1]], "probe rounds"), ([[1.5]], "between 0 and 1")],
+)
+def test_bad_rates(rates: list[list[float]], message: str) -> None:
+    with pytest.raises(AutoToolError, match=message):
+        refine(rates, seed=0)

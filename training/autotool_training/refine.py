@@ -1,0 +1,68 @@
+"""Refinement: which items RL should train on, from several probe rounds of the model in training.
+
+A probe round gives each item a rate r_jt in [0, 1]: its share of right rollouts, or its mean reward brought to [0, 1].
+
+1. Too easy are items with r_jt = 1 in every round, too hard those with r_jt = 0 in every round: all their rewards are
+   equal, so their groups teach nothing. Half of each, drawn by the seed, is dropped; the others stay, because the model
+   moves and some of them will count again.
+2. Every other item is kept if it is aligned with the learning trajectory c_t = mean_j r_jt over these items. Its score is
+   1 minus the variance of its rate about the trajectory, in units of the distance that is left to learn (LIMR,
+   arXiv 2502.11886):
+
+       s_j = 1 - Σ_t (r_jt - c_t)² / Σ_t (1 - c_t)²        kept where s_j ≥ min_alignment
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotool_core.errors import AutoToolError
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """What is left, and how many went why."""
+
+    kept: tuple[int, ...]
+    """Indices of the items, in their order."""
+    counts: dict[str, int]
+    """`items`, `too_easy`, `too_hard`, `dropped_easy`, `dropped_hard`, `dropped_unaligned`, `kept`."""
+
+
+def refine(rates: Sequence[Sequence[float]], *, seed: int, min_alignment: float = 0.6) -> Refined:
+    """Choose items by their rates (items, rounds). Raises AutoToolError for rates that are ragged or not in [0, 1]."""
+    _check(rates)
+    easy = [at for at, item in enumerate(rates) if min(item) == 1]
+    hard = [at for at, item in enumerate(rates) if max(item) == 0]
+    extreme = {*easy, *hard}
+    middle = [at for at in range(len(rates)) if at not in extreme]
+    scores = alignment([rates[at] for at in middle])
+    unaligned = [at for at, score in zip(middle, scores, strict=True) if score < min_alignment]
+    draw = random.Random(seed)  # noqa: S311 sampling, not a secret
+    dropped_easy, dropped_hard = (draw.sample(part, len(part) // 2) for part in (easy, hard))
+    dropped = {*dropped_easy, *dropped_hard, *unaligned}
+    kept = tuple(at for at in range(len(rates)) if at not in dropped)
+    counts = {
+        "items": len(rates),
+        "too_easy": len(easy),
+        "too_hard": len(hard),
+        "dropped_easy": len(dropped_easy),
+        "dropped_hard": len(dropped_hard),
+        "dropped_unaligned": len(unaligned),
+        "kept": len(kept),
+    }
+    return Refined(kept, counts)
+
+
+def alignment(rates: Sequence[Sequence[float]]) -> list[float]:
+    """s_j of items (items, rounds), none of which is right in every round: so something is left to learn."""
+    trajectory = [sum(column) / len(rates) for column in zip(*rates, strict=True)]
+    left = sum((1 - mean) ** 2 for mean in trajectory)
+    return [1 - sum((rate - mean) ** 2 for rate, mean in zip(item, trajectory, strict=True)) / left for item in rates]
+
+
+def _check(rates: Sequence[Sequence[float]]) -> None:
+    if len({len(item) for item in rates}) != 1 or not rates[0]:
+        raise AutoToolError("Refinement needs the same number of probe rounds for every item, at least one.")
+    if any(not 0 <= rate <= 1 for item in rates for rate in item):
+        raise AutoToolError("Refinement needs rates between 0 and 1: bring rewards to that range first.")

@@ -1,0 +1,59 @@
+"""The betas of the entropy constraints: which trajectory gets which, and the controller of the adaptive one.
+
+    β_i   = β_s·m_i·1{H_i ≤ H_s} + β_l·(1-m_i)·1{H_i ≤ H_l}
+    L_βl  = Σ (1-m_i)·β_l·(H_i - H_l) / Σ (1-m_i)
+
+Descending L_βl raises β_l while long trajectories lie below their target on average, and lowers it while they lie above.
+"""
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from autotool_core.errors import AutoToolError
+
+_Number = TypeVar("_Number", float, Tensor)
+
+
+def mode_beta(entropy: Tensor, mode: Tensor, beta: float, target: float) -> Tensor:
+    """One mode's half of β_i (B,): `beta` where the trajectory is of the mode (B,) and H_i (B,) is at or below the target."""
+    return beta * (mode & (entropy <= target)).to(entropy.dtype)
+
+
+def gap_sums(entropy: Tensor, controlled: Tensor, target: float) -> Tensor:
+    """Σ (H_i - H_l) and the count over the trajectories that the controller watches: what ranks add up (2,)."""
+    weight = controlled.to(entropy.dtype)
+    return torch.stack([((entropy.detach() - target) * weight).sum(), weight.sum()])
+
+
+def beta_loss(beta: _Number, gap_sum: float, count: float) -> _Number:
+    """L_βl, from the sums of `gap_sums`."""
+    return beta * (gap_sum / count)
+
+
+class BetaController:
+    """β_l: one clamped gradient step for each optimiser step, a constant where `lr` is 0."""
+
+    def __init__(self, value: float, lr: float, cap: float) -> None:
+        self.value = value
+        self._lr = lr
+        self._cap = cap
+
+    def step(self, gap_sum: float, count: float) -> None:
+        """Descend L_βl by the sums of a whole optimiser step, over all ranks. Without a long trajectory nothing moves."""
+        if count == 0 or self._lr == 0:
+            return
+        beta = torch.tensor(self.value, dtype=torch.float64, requires_grad=True)
+        (gradient,) = torch.autograd.grad(beta_loss(beta, gap_sum, count), beta)
+        self.value = min(max(self.value - self._lr * gradient.item(), 0.0), self._cap)
+
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {"beta": self.value}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take up a checkpoint's value. Raises AutoToolError if it holds none."""
+        if not isinstance(value := state.get("beta"), float):
+            raise AutoToolError("The checkpoint holds no beta to resume from: start from an earlier one.")
+        self.value = value

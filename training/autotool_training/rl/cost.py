@@ -1,0 +1,135 @@
+"""What the adapter costs: its training step against that of stock GRPOTrainer, on the same model, data and machine.
+
+    python -m autotool_training.rl.cost --model DIR [--rounds 9] [--group 8] [--tokens 64] [--items 2]
+
+DIR is a checkpoint that can do `auto`. Both trainers get the same arguments, prompts and reward function and decode
+`tokens` tokens a rollout, whatever the model says. Each round times the second step of a run of two of each, in
+turns; the figure is the median over the rounds of ours / stock, beside that of stock / stock, which is the noise.
+Seconds are the process's CPU time without a GPU, because wall time means little on a machine that others use.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from autotool_core.modes import Mode
+from autotool_core.profile import BUILTIN
+from autotool_core.prompt import PromptRenderer
+from autotool_training.rl.grpo import AutoToolGRPOTrainer
+from autotool_training.rl.objective import GRPO
+from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings
+
+PROFILE = BUILTIN["qwen3"]
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+QUESTION = "What is 1 + 1? Use the tool, and answer nothing else."
+# So high that every trajectory is constrained: the entropy term always has a gradient.
+TARGETS = EntropyTargets(short=99, long=99, shared=99)
+
+
+class _Clock(TrainerCallback):
+    """Keeps the seconds of the last step."""
+
+    seconds = 0.0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._start = _now()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.seconds = _now() - self._start
+
+
+def _now() -> float:
+    if not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class _Stock(GRPOTrainer):
+    """Stock, but for the prompts, which are token ids for both."""
+
+    def _tokenize_prompts(self, prompts: list[list[int]]) -> Any:
+        return prompts, None, {}
+
+
+def _arguments(options: argparse.Namespace, folder: str, eos: int) -> GRPOConfig:
+    on_gpu = torch.cuda.is_available()
+    return GRPOConfig(
+        **GRPO,
+        output_dir=folder,
+        max_steps=2,
+        per_device_train_batch_size=options.group * options.items,
+        num_generations=options.group,
+        max_completion_length=options.tokens,
+        generation_kwargs={"min_new_tokens": options.tokens - 1, "forced_eos_token_id": eos},
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=not on_gpu,
+        bf16=on_gpu,
+    )
+
+
+def _trainers(options: argparse.Namespace, folder: str) -> tuple[GRPOTrainer, GRPOTrainer]:
+    tokenizer: Any = AutoTokenizer.from_pretrained(options.model)
+    arguments = _arguments(options, folder, tokenizer.eos_token_id)
+    prompt = PromptRenderer(tokenizer, PROFILE).render([{"role": "user", "content": QUESTION}], [TOOL], Mode.AUTO)
+    rows = options.items * 4
+    data = Dataset.from_dict({"prompt": [prompt] * rows, "gold": ["[]"] * rows, "tools": [json.dumps([TOOL])] * rows})
+
+    def model() -> Any:
+        return AutoModelForCausalLM.from_pretrained(options.model)
+
+    ours = AutoToolGRPOTrainer(
+        model(),
+        settings=ObjectiveSettings(targets=TARGETS),
+        profile=PROFILE,
+        args=arguments,
+        train_dataset=data,
+        processing_class=tokenizer,
+    )
+    return ours, _Stock(model(), ours.reward, args=arguments, train_dataset=data, processing_class=tokenizer)
+
+
+def _ratios(options: argparse.Namespace, folder: str) -> tuple[list[float], list[float]]:
+    ours, stock = _trainers(options, folder)
+    clocks = {trainer: _Clock() for trainer in (ours, stock)}
+    for trainer, clock in clocks.items():
+        trainer.add_callback(clock)
+
+    def step(trainer: GRPOTrainer) -> float:
+        trainer.train()
+        return clocks[trainer].seconds
+
+    for trainer in clocks:
+        step(trainer)
+    rounds = [(step(stock), step(ours), step(stock)) for _ in range(options.rounds)]
+    against = [2 * middle / (before + after) for before, middle, after in rounds]
+    return against, [after / before for before, _, after in rounds]
+
+
+def main() -> None:
+    """Print the two medians."""
+    parser = argparse.ArgumentParser(description="The cost of a training step against stock GRPOTrainer.")
+    parser.add_argument("--model", required=True)
+    for name, value in (("rounds", 9), ("group", 8), ("tokens", 64), ("items", 2)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    with tempfile.TemporaryDirectory() as folder:
+        against, noise = _ratios(parser.parse_args(), folder)
+    for name, ratios in (("ours / stock", against), ("stock / stock", noise)):
+        low, median, high = min(ratios), statistics.median(ratios), max(ratios)
+        print(f"{name}: {median:.3f} (from {low:.3f} to {high:.3f})")  # noqa: T201 what the script is for
+
+
+if __name__ == "__main__":
+    main()

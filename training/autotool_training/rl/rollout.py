@@ -1,0 +1,43 @@
+"""Rollouts by transformers in `auto`: the first token is one of the two decision tokens, as the server decodes it.
+
+vLLM and transformers' continuous batching cannot limit the first token alone, so their rollouts decode it freely; another
+token than a decision token makes the trajectory malformed, hence wrong. After SFT the two hold nearly all of the probability.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import FloatTensor, LongTensor
+from transformers import LogitsProcessor
+
+from autotool_core.prompt import DecisionTokens
+
+
+class _FirstToken(LogitsProcessor):
+    """Allows only the decision tokens in the first step of one generation."""
+
+    def __init__(self, decision: DecisionTokens) -> None:
+        self._allowed = [decision.long, decision.short]
+        self._first = True
+
+    def __call__(self, input_ids: LongTensor, scores: FloatTensor) -> FloatTensor:
+        if not self._first:
+            return scores
+        self._first = False
+        forbidden = torch.ones_like(scores, dtype=torch.bool)
+        forbidden[:, self._allowed] = False
+        scores.masked_fill_(forbidden, -torch.inf)
+        return scores
+
+
+@contextmanager
+def deciding_first(model: Any, decision: DecisionTokens) -> Generator[None]:
+    """Within it, the next `model.generate` begins with a decision token. `model` is the base model, within any adapter."""
+    model.generate = partial(model.generate, logits_processor=[_FirstToken(decision)])
+    try:
+        yield
+    finally:
+        del model.generate

@@ -1,0 +1,70 @@
+"""Settings of the RL objective; `variant` alone picks the paper's method or one of its ablations."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Variant = Literal["autotool", "grpo", "static-beta", "length-penalty", "no-decoupling", "no-adaptive"]
+UNCONSTRAINED: tuple[Variant, ...] = ("grpo", "length-penalty")
+"""Variants without an entropy term."""
+UNTARGETED: tuple[Variant, ...] = (*UNCONSTRAINED, "static-beta")
+"""Variants that need no entropy targets."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class EntropyTargets(_Settings):
+    """The H of the entropy constraints, in nats (see `entropy.entropy_targets`)."""
+
+    short: float = Field(ge=0)
+    """H_s: short trajectories are constrained at or below it."""
+    long: float = Field(ge=0)
+    """H_l: long trajectories are constrained at or below it, and the adaptive beta holds their mean entropy at it."""
+    shared: float = Field(ge=0)
+    """The one target of the variant `no-decoupling`."""
+
+
+class RewardTable(_Settings):
+    """Reward by correctness and mode. Malformed and truncated trajectories are wrong."""
+
+    right_short: float = 1.0
+    right_long: float = 0.5
+    wrong_long: float = -0.5
+    wrong_short: float = -1.0
+
+    def break_even(self, p_long: float) -> float:
+        """The p_short above which short pays, where p_short and p_long are the chances that the mode is right."""
+        long = self.wrong_long + p_long * (self.right_long - self.wrong_long)
+        return (long - self.wrong_short) / (self.right_short - self.wrong_short)
+
+
+class ObjectiveSettings(_Settings):
+    """What the trainer optimises. Raises pydantic's ValidationError, which names the field."""
+
+    variant: Variant = "autotool"
+    """`autotool`: the whole method. `grpo`: no entropy term. `static-beta`: constant betas without targets.
+    `length-penalty`: no entropy term, and a reward that falls with the length instead of the table. `no-decoupling`:
+    one target and one adaptive beta for both modes. `no-adaptive`: both betas constant."""
+    targets: EntropyTargets | None = None
+    """Measured after SFT; not needed where the variant has none."""
+    short_beta: float = Field(default=0.005, ge=0)
+    """β_s, constant."""
+    long_beta: float = Field(default=0.005, ge=0)
+    """β_l at the start."""
+    beta_lr: float = Field(default=5e-4, gt=0)
+    """Step of β_l's gradient descent, one an optimiser step."""
+    beta_cap: float = Field(default=0.02, gt=0)
+    """β_l stays in [0, cap]."""
+    rewards: RewardTable = RewardTable()
+    length_penalty: float = Field(default=0.5, ge=0, le=1)
+    """Variant `length-penalty`: what a right answer of the full length loses."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.targets is None and self.variant not in UNTARGETED:
+            raise ValueError(f"targets are missing: variant {self.variant} needs the entropies measured after SFT.")
+        if self.long_beta > self.beta_cap:
+            raise ValueError("long_beta is above beta_cap: lower it, or raise the cap.")
+        return self

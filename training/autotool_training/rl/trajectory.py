@@ -1,0 +1,143 @@
+"""What a rollout did: its mode by its first token, its calls by the parser that serves.
+
+Text is no guide to the mode: a prompt or an answer may quote a marker. The reader takes the token ids after the `auto`
+prefix and reads them as the server does: the decision token, what completes the prefix, then one `TurnParser`.
+The server injects that completion; here the model writes it, because stock servers leave it to the model.
+"""
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autotool_core.calls import Call
+from autotool_core.detokenizer import Detokenizer
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode, ResolvedMode
+from autotool_core.parsing.events import ContentDelta, Event, ToolCallArguments, ToolCallEnd, ToolCallStart
+from autotool_core.parsing.stream import Section, TurnParser
+from autotool_core.profile import Profile
+from autotool_core.prompt import DecisionTokens, PromptRenderer
+from autotool_core.tokenizer import Tokenizer
+
+
+def mode_masks(response_ids: Tensor, decision: DecisionTokens) -> tuple[Tensor, Tensor]:
+    """Which of the responses (B, T) are short (m_i = 1) and which long: two (B,) of bool, both False without a decision."""
+    first = response_ids[:, 0]
+    return first == decision.short, first == decision.long
+
+
+class Fault(StrEnum):
+    """Why a trajectory is malformed."""
+
+    NO_DECISION = "no decision token"
+    PREFIX = "decision token without the rest of its prefix"
+    TRUNCATED = "truncated"
+    OPEN_BLOCK = "think block not closed"
+    BROKEN_CALL = "broken call"
+    MARKER = "marker in the content"
+    TEXT_BESIDE_CALL = "text beside the calls of a short answer"
+    EMPTY = "neither content nor call"
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A rollout, read."""
+
+    mode: ResolvedMode | None
+    """None without a decision token."""
+    calls: tuple[Call, ...] = ()
+    fault: Fault | None = None
+
+
+@dataclass(slots=True)
+class _Answer:
+    content: str = ""
+    names: dict[int, str] = dataclasses.field(default_factory=dict)
+    arguments: dict[int, str] = dataclasses.field(default_factory=dict)
+    ended: set[int] = dataclasses.field(default_factory=set)
+
+    def add(self, event: Event) -> None:
+        match event:
+            case ContentDelta(text):
+                self.content += text
+            case ToolCallStart(index, name):
+                self.names[index] = name
+            case ToolCallArguments(index, text):
+                self.arguments[index] = self.arguments.get(index, "") + text
+            case ToolCallEnd(index):
+                self.ended.add(index)
+            case _:
+                pass
+
+    def calls(self) -> tuple[Call, ...] | None:
+        """The calls; None if one is broken."""
+        if self.ended != set(self.names):
+            return None
+        try:
+            return tuple(Call.parse(name, self.arguments.get(index, "{}")) for index, name in self.names.items())
+        except (ValueError, RecursionError):
+            return None
+
+
+class TrajectoryReader:
+    """Reads the rollouts of one checkpoint. Raises AutoToolError for one that cannot do `auto`."""
+
+    def __init__(self, tokenizer: Tokenizer, profile: Profile, eos_token_ids: Collection[int]) -> None:
+        renderer = PromptRenderer(tokenizer, profile)
+        if renderer.decision_tokens is None:
+            raise AutoToolError(f"The checkpoint cannot be trained for mode=auto: {renderer.refusals[Mode.AUTO]}")
+        self.decision = renderer.decision_tokens
+        self.prefix_ids = renderer.prefix_ids[Mode.AUTO]
+        self._tokenizer = tokenizer
+        self._profile = profile
+        self._kept = renderer.marker_ids
+        self._eos = frozenset(eos_token_ids)
+
+    def mode(self, response_ids: Sequence[int]) -> ResolvedMode | None:
+        """The mode of one response."""
+        short, long = mode_masks(torch.tensor([list(response_ids[:1]) or [-1]]), self.decision)
+        return ResolvedMode.SHORT if short.item() else ResolvedMode.LONG if long.item() else None
+
+    def read(self, prompt_ids: Sequence[int], response_ids: Sequence[int], tools: Sequence[Mapping[str, Any]]) -> Trajectory:
+        """Read the response to a prompt that ends with the `auto` prefix. `tools`: the prompt's, as OpenAI writes them."""
+        mode = self.mode(response_ids)
+        if mode is None:
+            return Trajectory(None, fault=Fault.NO_DECISION)
+        rest = self.decision.rest[mode]
+        start = 1 + len(rest)
+        if tuple(response_ids[1:start]) != rest:
+            return Trajectory(mode, fault=Fault.PREFIX)
+        if response_ids[-1] not in self._eos:
+            return Trajectory(mode, fault=Fault.TRUNCATED)
+        parser = TurnParser(self._profile, self._profile.prefix(Mode(mode)), tools)
+        detokenizer = Detokenizer(self._tokenizer, [*prompt_ids, *response_ids[:start]], self._kept)
+        answer = _Answer()
+        for text in (detokenizer.push(response_ids[start:-1]), detokenizer.finish()):
+            for event in parser.feed(text):
+                answer.add(event)
+        for event in parser.finish():
+            answer.add(event)
+        return self._judge(mode, answer, is_open=parser.section is Section.REASONING)
+
+    def _judge(self, mode: ResolvedMode, answer: _Answer, *, is_open: bool) -> Trajectory:
+        calls = answer.calls()
+        if calls is None:
+            return Trajectory(mode, fault=Fault.BROKEN_CALL)
+        return Trajectory(mode, calls, self._fault(mode, answer.content.strip(), calls, is_open=is_open))
+
+    def _fault(self, mode: ResolvedMode, content: str, calls: tuple[Call, ...], *, is_open: bool) -> Fault | None:
+        if is_open:
+            return Fault.OPEN_BLOCK
+        if any(marker in content for marker in self._profile.markers):
+            return Fault.MARKER
+        if not content and not calls:
+            return Fault.EMPTY
+        # Reasoning that moved out of the think block would be paid as short.
+        if content and calls and mode is ResolvedMode.SHORT:
+            return Fault.TEXT_BESIDE_CALL
+        return None
