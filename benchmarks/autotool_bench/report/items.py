@@ -1,0 +1,166 @@
+"""A run read back: its rows as columns of numbers, so that 100,000 of them take some tens of megabytes."""
+
+import json
+import math
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotool_bench import rows
+from autotool_core.errors import AutoToolError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
+
+NUMBERS = (
+    *("mode", "category", "id", "message", "solved"),
+    *("turns", "told_turns", "long_turns"),
+    *("prompt", "cached", "generated", "reasoning", "content"),
+    *("latency", "p_long"),
+)
+"""The columns, in the order in which a row's numbers are kept."""
+MESSAGE_LENGTH = 300
+
+
+@dataclass(frozen=True)
+class Items:
+    """Rows as columns, one entry a row: (rows,). A number that the server does not tell is NaN."""
+
+    modes: tuple[str, ...]
+    categories: tuple[str, ...]
+    ids: tuple[str, ...]
+    messages: tuple[str, ...]
+    """Distinct error messages."""
+    columns: Mapping[str, Floats] = field(repr=False)
+    """By the names of NUMBERS. Token counts and latency (seconds) are sums over an item's turns; p_long is the first turn's."""
+
+    def codes(self, name: str) -> Ints:
+        """Positions in `modes`, `categories`, `ids` or `messages` (-1: no error)."""
+        return self.columns[name].astype(np.intp)
+
+    @cached_property
+    def index(self) -> Ints:
+        """The row of each mode and item, (modes, ids); -1 where the item was not tried in the mode."""
+        index = np.full((len(self.modes), len(self.ids)), -1, dtype=np.intp)
+        index[self.codes("mode"), self.codes("id")] = np.arange(len(self.columns["mode"]))
+        return index
+
+    def rows_of(self, mode: str) -> Ints:
+        """The rows of a mode, (rows of the mode,)."""
+        return np.flatnonzero(self.columns["mode"] == self.modes.index(mode))
+
+    def item_rows(self, mode: str) -> Ints:
+        """The mode's row of every item, (ids,); -1 where there is none."""
+        return self.index[self.modes.index(mode)]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder, read."""
+
+    folder: Path
+    label: str
+    about: Mapping[str, Any]
+    """`run.json`."""
+    items: Items
+    official: Mapping[str, Any]
+    """`official.json`, {} where there is none."""
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder. Raises AutoToolError if it holds no run, no rows, or rows that cannot be used."""
+    about = read_json(folder / "run.json")
+    if about is None:
+        raise AutoToolError(f"{folder} holds no run.json: name a folder that `autotool bench run --out` wrote.")
+    items = collect(rows.read(folder), folder, order=[str(mode) for mode in about.get("modes") or ()])
+    return Run(
+        folder, str(about.get("label") or folder.resolve().name), about, items, read_json(folder / "official.json") or {}
+    )
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, None where there is no such file. Raises AutoToolError if the file holds anything else."""
+    if not path.exists():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AutoToolError(f"{path} is no JSON: run the benchmark again into the same folder to have it rewritten.") from error
+    if not isinstance(value, dict):
+        raise AutoToolError(f"{path} holds no JSON object: run the benchmark again into the same folder to have it rewritten.")
+    return value
+
+
+def collect(lines: Iterable[Mapping[str, Any]], folder: Path, order: Sequence[str] = ()) -> Items:
+    """Rows to columns; modes in the order given, others after them. Raises AutoToolError as `read_run` does."""
+    names = {name: _numbering() for name in ("mode", "category", "id", "message")}
+    for mode in order:
+        names["mode"][mode]
+    flat = array("d")
+    for number, line in enumerate(lines, 1):
+        try:
+            flat.extend(_numbers(line, names))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise AutoToolError(
+                f"{folder}, row {number} is no row of a run: {error!r}. Remove it to run its item again."
+            ) from error
+    if not flat:
+        raise AutoToolError(f"{folder} holds no rows: run the benchmark into it first (`autotool bench run --out`).")
+    table = np.frombuffer(flat).reshape(-1, len(NUMBERS)).T
+    items = _trimmed(names, {name: table[at] for at, name in enumerate(NUMBERS)})
+    _refuse_doubled(items, folder)
+    return items
+
+
+def _numbering() -> defaultdict[str, int]:
+    """Gives every new key the next number."""
+    names: defaultdict[str, int] = defaultdict()
+    names.default_factory = names.__len__
+    return names
+
+
+def _numbers(row: Mapping[str, Any], names: Mapping[str, Mapping[str, int]]) -> tuple[float, ...]:
+    turns = row["turns"]
+    resolved = [turn["resolved"] for turn in turns if turn["resolved"] is not None]
+    p_long = turns[0]["p_long"] if turns else None
+    return (
+        *(names[name][str(row[name])] for name in ("mode", "category", "id")),
+        -1 if row["error"] is None else names["message"][str(row["error"])[:MESSAGE_LENGTH]],
+        row["error"] is None and row["score"] >= 1.0,
+        *(len(turns), len(resolved), resolved.count("long")),
+        *(_total(turns, f"{kind}_tokens") for kind in ("prompt", "cached", "generated", "reasoning", "content")),
+        _total(turns, "latency"),
+        math.nan if p_long is None else p_long,
+    )
+
+
+def _total(turns: Sequence[Mapping[str, Any]], name: str) -> float:
+    values = [turn[name] for turn in turns]
+    return math.nan if None in values else sum(values)
+
+
+def _trimmed(names: Mapping[str, Mapping[str, int]], columns: dict[str, Floats]) -> Items:
+    """Without the modes that were announced and have no row yet."""
+    used = np.unique(columns["mode"]).astype(int)
+    columns["mode"] = np.searchsorted(used, columns["mode"]).astype(float)
+    modes = tuple(names["mode"])
+    return Items(
+        tuple(modes[at] for at in used), tuple(names["category"]), tuple(names["id"]), tuple(names["message"]), columns
+    )
+
+
+def _refuse_doubled(items: Items, folder: Path) -> None:
+    count = len(items.columns["mode"])
+    doubled = np.setdiff1d(np.arange(count), items.index)
+    if len(doubled):
+        row = doubled[0]
+        item, mode = items.ids[items.codes("id")[row]], items.modes[items.codes("mode")[row]]
+        raise AutoToolError(f"{folder} holds the item {item!r} twice in the mode {mode!r}: remove one of its rows.")

@@ -1,0 +1,128 @@
+"""The figures of a mode, and of a category in a mode. docs/benchmarks.md has every formula with its source."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotool_bench.report.intervals import Interval, percentile_interval, proportion_interval, ratio, resampled_sums
+from autotool_bench.report.items import Floats, Ints, Items
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles of an item's latency, the sum of its turns, in seconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a set of rows comes to. None: the server does not tell, or there is nothing to divide by.
+
+    Means of tokens and latencies are over the served items, those with at least one turn: an item that never was answered
+    must not make a server look cheap.
+    """
+
+    items: int
+    solved: int
+    errors: int
+    served: int
+    accuracy: float
+    accuracy_interval: Interval
+    generated_tokens: float | None
+    generated_interval: Interval | None
+    reasoning_tokens: float | None
+    content_tokens: float | None
+    prompt_tokens: float | None
+    cached_tokens: float | None
+    token_cost: float
+    """All generated tokens over the solved tasks; infinite where no task is solved."""
+    token_cost_interval: Interval
+    thinking_rate: float | None
+    acu: float | None
+    latency: Latency | None
+
+
+def acu(accuracy: float, parameters: float | None, tokens: float | None) -> float | None:
+    """Accuracy per computation unit, in the unit of CoT-Valve's tables (arXiv 2502.09601, eq. 5 and table 1).
+
+    Accuracy in per cent, over billions of parameters times mean generated tokens, times 100.
+    """
+    if not parameters or not tokens:
+        return None
+    return 100 * (100 * accuracy) / (parameters / 1e9 * tokens)
+
+
+def figures_of(items: Items, mode: str, parameters: float | None) -> tuple[Figures, dict[str, Figures]]:
+    """The figures of a mode, and of its categories. One bootstrap, stratified by category, serves all of them."""
+    rows = items.rows_of(mode)
+    categories = items.codes("category")[rows]
+    counted = np.stack(
+        [items.columns["solved"], items.columns["generated"], (items.columns["turns"] > 0).astype(float)], axis=1
+    )
+    sums = resampled_sums(counted[rows], categories)
+    by_category = {
+        items.categories[code]: _figures(items, rows[categories == code], sums[code], parameters)
+        for code in np.unique(categories)
+    }
+    return _figures(items, rows, sums.sum(axis=0), parameters), by_category
+
+
+def _figures(items: Items, rows: Ints, sums: Floats, parameters: float | None) -> Figures:
+    """`sums`: resampled sums of solved, generated tokens and served, (resamples, 3)."""
+    column = {name: values[rows] for name, values in items.columns.items()}
+    served = column["turns"] > 0
+    solved, generated = int(column["solved"].sum()), _mean(column["generated"][served])
+    accuracy = solved / len(rows)
+    return Figures(
+        items=len(rows),
+        solved=solved,
+        errors=int((column["message"] >= 0).sum()),
+        served=int(served.sum()),
+        accuracy=accuracy,
+        accuracy_interval=proportion_interval(sums[:, 0], len(rows)),
+        generated_tokens=generated,
+        generated_interval=_mean_interval(sums) if generated is not None else None,
+        reasoning_tokens=_mean(column["reasoning"][served]),
+        content_tokens=_mean(column["content"][served]),
+        prompt_tokens=_mean(column["prompt"][served]),
+        cached_tokens=_mean(column["cached"][served]),
+        token_cost=float(column["generated"].sum()) / solved if solved else math.inf,
+        token_cost_interval=percentile_interval(ratio(sums[:, 1], sums[:, 0])),
+        thinking_rate=_share(column["long_turns"], column["told_turns"]),
+        acu=acu(accuracy, parameters, generated),
+        latency=_latency(column["latency"][served]),
+    )
+
+
+def _mean(values: Floats) -> float | None:
+    """Over what the server tells; None where it tells nothing."""
+    told = values[~np.isnan(values)]
+    return float(told.mean()) if len(told) else None
+
+
+def _mean_interval(sums: Floats) -> Interval:
+    """A resample that holds no served item has no mean."""
+    held = sums[sums[:, 2] > 0]
+    return percentile_interval(held[:, 1] / held[:, 2])
+
+
+def _share(part: Floats, whole: Floats) -> float | None:
+    return float(part.sum() / whole.sum()) if whole.sum() else None
+
+
+def _latency(seconds: Floats) -> Latency | None:
+    return Latency(*(float(value) for value in np.percentile(seconds, (50, 90, 99)))) if len(seconds) else None
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which of the points (tokens, accuracy) no other beats in one without losing in the other, by rising tokens."""
+    frontier: list[int] = []
+    for at in sorted(range(len(points)), key=lambda at: (points[at][0], -points[at][1])):
+        if not frontier or points[at][1] > points[frontier[-1]][1]:
+            frontier.append(at)
+    return frontier

@@ -1,0 +1,102 @@
+"""What the better forced mode, item by item, would have given, and whether p_long knows which one that is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotool_bench.report.intervals import Interval, wilson
+from autotool_bench.report.items import Bools, Floats, Ints, Items
+
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Regret:
+    """A mode against the oracle, over the items that it and both forced modes have."""
+
+    items: int
+    accuracy: float
+    oracle_accuracy: float
+    accuracy_regret: float
+    """Oracle's accuracy less the mode's; below 0 where a mode solves what neither forced mode does."""
+    token_ratio: float | None
+    """The mode's generated tokens over the oracle's; None where the oracle generated none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The items whose p_long lies in [low, high); the last bin holds 1 as well."""
+
+    low: float
+    high: float
+    items: int
+    p_long: float
+    """Mean over the bin's items."""
+    long_share: float
+    """Share of them that only long solves."""
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """p_long of the first turn against the need for long, over the items that exactly one of the forced modes solves."""
+
+    mode: str
+    items: int
+    calibration_error: float
+    """Expected calibration error: how far mean p_long and share lie apart, over the bins, weighted by their items."""
+    bins: tuple[Bin, ...]
+
+
+def regrets(items: Items) -> dict[str, Regret]:
+    """Every mode's regret; {} where the run lacks a forced mode, without the modes that share no item with both."""
+    if not {"long", "short"} <= set(items.modes):
+        return {}
+    best = _oracle(items)
+    both = {mode: (best >= 0) & (items.item_rows(mode) >= 0) for mode in items.modes}
+    return {mode: _regret(items, items.item_rows(mode)[held], best[held]) for mode, held in both.items() if held.any()}
+
+
+def _oracle(items: Items) -> Ints:
+    """The row that the oracle takes of each item, (ids,): the solved one, then that of fewer tokens, then short."""
+    long, short = items.item_rows("long"), items.item_rows("short")
+    solved, generated = items.columns["solved"], items.columns["generated"]
+    better = solved[long] > solved[short]
+    cheaper = (solved[long] == solved[short]) & (generated[long] < generated[short])
+    return np.where((long >= 0) & (short >= 0), np.where(better | cheaper, long, short), -1)
+
+
+def _regret(items: Items, rows: Ints, best: Ints) -> Regret:
+    solved, generated = items.columns["solved"], items.columns["generated"]
+    mine, oracle, tokens = float(solved[rows].mean()), float(solved[best].mean()), float(generated[best].sum())
+    return Regret(len(rows), mine, oracle, oracle - mine, float(generated[rows].sum()) / tokens if tokens else None)
+
+
+def reliability(items: Items) -> Reliability | None:
+    """The reliability curve of the first auto mode (a bias does not move p_long); None where no item can tell."""
+    auto = next((mode for mode in items.modes if mode.partition("@")[0] == "auto"), None)
+    if auto is None or not {"long", "short"} <= set(items.modes):
+        return None
+    p_long, long_wins = _telling(items, auto)
+    return _curve(auto, p_long, long_wins) if len(p_long) else None
+
+
+def _telling(items: Items, auto: str) -> tuple[Floats, Bools]:
+    """p_long, and whether long is the one that solves, of the items that exactly one forced mode solves."""
+    long, short, rows = (items.item_rows(mode) for mode in ("long", "short", auto))
+    held = (long >= 0) & (short >= 0) & (rows >= 0)
+    long, short, p_long = items.columns["solved"][long], items.columns["solved"][short], items.columns["p_long"][rows]
+    held &= (long != short) & ~np.isnan(p_long)
+    return p_long[held], long[held] > 0
+
+
+def _curve(mode: str, p_long: Floats, long_wins: Bools) -> Reliability:
+    places = np.minimum((p_long * BINS).astype(int), BINS - 1)
+    bins = tuple(_bin(int(place), p_long[places == place], long_wins[places == place]) for place in np.unique(places))
+    error = sum(part.items * abs(part.p_long - part.long_share) for part in bins) / len(p_long)
+    return Reliability(mode, len(p_long), error, bins)
+
+
+def _bin(place: int, p_long: Floats, long_wins: Bools) -> Bin:
+    n, wins = len(p_long), int(long_wins.sum())
+    return Bin(place / BINS, (place + 1) / BINS, n, float(p_long.mean()), wins / n, wilson(wins, n))

@@ -1,0 +1,110 @@
+"""A report as data: what the terminal, report.json and report.html all show."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autotool_bench.report import official
+from autotool_bench.report.intervals import LEVEL, RESAMPLES, SEED
+from autotool_bench.report.items import Items, Run, read_run
+from autotool_bench.report.metrics import Figures, figures_of
+from autotool_bench.report.oracle import Regret, Reliability, regrets, reliability
+
+SHOWN_ERRORS = 5
+METHOD = (
+    "Accuracy is solved items over all items; errors and unanswered items count as unsolved. Intervals: "
+    f"{100 * LEVEL:g} % percentile bootstrap over items, {RESAMPLES} resamples stratified by category, seed {SEED}; where all "
+    "or none are solved, Wilson's. A null bound of a token cost is infinite: some resamples solve no task."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """An error message, and how many items ended with it."""
+
+    message: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModeReport:
+    """A mode of a run."""
+
+    mode: str
+    figures: Figures
+    categories: Mapping[str, Figures]
+    regret: Regret | None
+    official: Mapping[str, Any] | None
+    errors: tuple[ErrorCount, ...]
+    """The most frequent ones."""
+    untried: int
+    """Items of the run that have no row in this mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run."""
+
+    label: str
+    about: Mapping[str, Any]
+    """`run.json`."""
+    modes: tuple[ModeReport, ...]
+    categories: tuple[str, ...]
+    reliability: Reliability | None
+
+    def mode(self, name: str) -> ModeReport | None:
+        """The report of a mode, None where the run has no such mode."""
+        return next((report for report in self.modes if report.mode == name), None)
+
+
+def report_runs(folders: Sequence[Path]) -> tuple[RunReport, ...]:
+    """Read and report several runs, one at a time. Raises AutoToolError for a folder that holds no usable run."""
+    reports: list[RunReport] = []
+    for folder in folders:
+        run = read_run(folder)
+        label = _distinct(run.label, [report.label for report in reports])
+        reports.append(report_run(run, label))
+    return tuple(reports)
+
+
+def _distinct(label: str, taken: Sequence[str]) -> str:
+    names = [label, *(f"{label} #{number}" for number in range(2, len(taken) + 2))]
+    return next(name for name in names if name not in taken)
+
+
+def report_run(run: Run, label: str) -> RunReport:
+    """All figures of a run. Raises AutoToolError where its official figures are not those of its rows."""
+    against = regrets(run.items)
+    modes = tuple(_report_mode(run, mode, against.get(mode)) for mode in run.items.modes)
+    return RunReport(label, run.about, modes, run.items.categories, reliability(run.items))
+
+
+def _report_mode(run: Run, mode: str, regret: Regret | None) -> ModeReport:
+    figures, categories = figures_of(run.items, mode, run.about.get("parameters"))
+    told = official.check(run, mode, categories)
+    return ModeReport(
+        mode, figures, categories, regret, told, _errors(run.items, mode), untried=len(run.items.ids) - figures.items
+    )
+
+
+def _errors(items: Items, mode: str) -> tuple[ErrorCount, ...]:
+    codes = items.codes("message")[items.rows_of(mode)]
+    counts = Counter(int(code) for code in codes if code >= 0)
+    return tuple(ErrorCount(items.messages[code], count) for code, count in counts.most_common(SHOWN_ERRORS))
+
+
+def report_json(runs: Sequence[RunReport]) -> dict[str, Any]:
+    """`report.json`: the same dataclasses, an infinite number as null."""
+    return {"method": METHOD, "runs": [finite(asdict(run)) for run in runs]}
+
+
+def finite(value: Any) -> Any:
+    """JSON has no infinity: null in its place."""
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,83 @@
+"""The report in a terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autotool_bench.report import official, text
+from autotool_bench.report.plots import Series, series_of
+from autotool_bench.report.summary import RunReport
+
+
+def show(runs: Sequence[RunReport], console: Console) -> None:
+    """Print the tables of a report."""
+    series = series_of(runs)
+    console.print(_accuracy(series), _costs(series), sep="\n")
+    _official(series, console)
+    console.print(_categories(series, runs))
+    _errors(series, console)
+
+
+def table_of(title: str, columns: Sequence[str]) -> Table:
+    """An empty table: its first column reads from the left, the others hold figures."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for at, name in enumerate(columns):
+        table.add_column(Text(name), justify="right" if at else "left", overflow="fold", no_wrap=not at)
+    return table
+
+
+def add(table: Table, *cells: str) -> None:
+    """A row of plain text, which no label can style."""
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+def _accuracy(series: Sequence[Series]) -> Table:
+    table = table_of("Modes", ("mode", "items", "errors", "solved", "accuracy", "95 %", "thinking", "regret"))
+    for one in series:
+        f, regret = one.report.figures, one.report.regret
+        counts = (str(f.items), str(f.errors), str(f.solved), text.percent(f.accuracy), text.percent_range(f.accuracy_interval))
+        add(table, one.label, *counts, text.percent(f.thinking_rate), text.points(regret.accuracy_regret) if regret else "n/a")
+    return table
+
+
+def _costs(series: Sequence[Series]) -> Table:
+    table = table_of("\nTokens and time", ("mode", "tokens/item", "reasoning", "tokens/solved", "ACU", "p50", "p90", "p99"))
+    for one in series:
+        f = one.report.figures
+        spent = (text.tokens(f.generated_tokens), text.tokens(f.reasoning_tokens), text.cost(f.token_cost), text.figure(f.acu))
+        times = (f.latency.p50, f.latency.p90, f.latency.p99) if f.latency else ()
+        add(table, one.label, *spent, *(text.seconds(time) for time in times))
+    return table
+
+
+def _official(series: Sequence[Series], console: Console) -> None:
+    told = {one.label: one.report.official for one in series if one.report.official}
+    if not told:
+        return
+    table = table_of("\nOfficial figures", ("mode", *official.FIGURES.values()))
+    for label, figures in told.items():
+        add(
+            table,
+            label,
+            *(text.percent(share) if (share := figures.get(name)) is not None else "n/a" for name in official.FIGURES),
+        )
+    console.print(table)
+    for label, figures in told.items():
+        console.print(Text(f"{label} leaves out: {', '.join(figures.get('left_out', ())) or 'nothing'}", style="dim"))
+
+
+def _categories(series: Sequence[Series], runs: Sequence[RunReport]) -> Table:
+    table = table_of("\nAccuracy by category", ("category", "items", *(one.label for one in series)))
+    for name in {name: None for run in runs for name in run.categories}:
+        figures = [one.report.categories.get(name) for one in series]
+        items = max(f.items for f in figures if f)
+        add(table, text.short(name), str(items), *(text.percent(f.accuracy) if f else "not run" for f in figures))
+    return table
+
+
+def _errors(series: Sequence[Series], console: Console) -> None:
+    for one in series:
+        for error in one.report.errors:
+            console.print(Text(f"{one.label}: {error.items} items: {text.short(error.message, 160)}", style="red"))

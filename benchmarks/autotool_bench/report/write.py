@@ -1,0 +1,33 @@
+"""`autotool bench report DIR…`: terminal tables, report.json and report.html."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from autotool_bench.report import page, terminal
+from autotool_bench.report.summary import report_json, report_runs
+
+
+def write_report(folders: Sequence[Path], out: Path | None = None, console: Console | None = None) -> None:
+    """Report runs side by side, into the first one's folder or `out`. Raises AutoToolError for a folder without a run."""
+    console = console or Console()
+    runs = report_runs(folders)
+    into = out or folders[0]
+    into.mkdir(parents=True, exist_ok=True)
+    terminal.show(runs, console)
+    write_json(into / "report.json", report_json(runs))
+    write_text(into / "report.html", page.report_page(runs))
+    console.print(f"\n{into / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Strict JSON: a figure that is not finite must have been made null before."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8; half a surrogate pair, which JSON may hold and UTF-8 may not, becomes a question mark."""
+    path.write_text(text, encoding="utf-8", errors="replace")

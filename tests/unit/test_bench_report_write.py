@@ -1,0 +1,181 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from support.bench_runs import made_up, official_of, row, turn, write_run
+
+from autotool_bench.report import write_report
+from autotool_bench.report.summary import report_runs
+from autotool_core.errors import AutoToolError
+
+HOSTILE = '<script>alert(1)</script>"><b onload=x>$\\frac{1}{2}$\x00&amp;\ud800'
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text outside of styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def report(*folders: Path, out: Path | None = None) -> tuple[Page, dict[str, Any], str]:
+    into = out or folders[0]
+    console = Console(width=120, record=True, file=(folders[0] / "shown").open("w", errors="replace"))
+    write_report(list(folders), out, console)
+    return Page((into / "report.html").read_text()), json.loads((into / "report.json").read_text()), console.export_text()
+
+
+def test_a_report_holds_every_plot_and_no_two_ids_alike(tmp_path: Path) -> None:
+    one, two = (write_run(tmp_path / name, made_up(60, seed=at)) for at, name in enumerate(("one", "two")))
+    page, _, _ = report(one, two)
+    assert len(page.attributes("svg")) == 6  # frontier, categories, composition, latency, a reliability curve each
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    referred = [attributes["xlink:href"] for attributes in page.attributes("use")]
+    assert referred
+    assert {(name or "")[1:] for name in referred} <= set(ids)
+    clipped = {
+        match for _, attributes in page.tags for match in re.findall(r"url\(#(.+?)\)", attributes.get("clip-path") or "")
+    }
+    assert clipped <= set(ids)
+
+
+def test_drawings_are_described_and_tables_are_captioned(tmp_path: Path) -> None:
+    page, _, _ = report(write_run(tmp_path, made_up(60)))
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    for svg in page.attributes("svg"):
+        assert svg["role"] == "img"
+        assert set((svg["aria-labelledby"] or "").split()) <= ids
+    assert len(page.attributes("caption")) == len(page.attributes("table"))
+    assert all(attributes.get("scope") in ("col", "row") for attributes in page.attributes("th"))
+
+
+def test_hostile_text_is_only_ever_text(tmp_path: Path) -> None:
+    modes = ("auto", "long", "short")
+    rows = [row(f"a{at}", mode, category=HOSTILE, error=HOSTILE if at else None) for mode in modes for at in range(2)]
+    folder = write_run(tmp_path, rows, label=HOSTILE, model=HOSTILE, suite=HOSTILE, request={HOSTILE: HOSTILE})
+    page, _, shown = report(folder)
+    assert not page.attributes("script")
+    assert not page.attributes("b")
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert "<script>alert(1)</script>" in page.text
+    assert "<script>alert(1)</script>" in shown
+
+
+def test_brackets_in_a_label_are_no_markup_in_the_terminal(tmp_path: Path) -> None:
+    _, _, shown = report(write_run(tmp_path, [row("a", "auto", category="[bold]simple[/bold]")]))
+    assert "[bold]simple[/bold]" in shown
+
+
+def test_nothing_on_the_page_is_fetched(tmp_path: Path) -> None:
+    page, _, _ = report(write_run(tmp_path, made_up(60), url="http://localhost:8000/v1"))
+    fetched = [
+        attributes[name] for _, attributes in page.tags for name in ("src", "href", "xlink:href") if attributes.get(name)
+    ]
+    assert all((address or "").startswith(("#", "data:")) for address in fetched)
+
+
+def test_what_a_server_does_not_tell_is_said_so(tmp_path: Path) -> None:
+    page, data, shown = report(write_run(tmp_path, [row("a", "long", solved=False)]))
+    figures = data["runs"][0]["modes"][0]["figures"]
+    assert (figures["reasoning_tokens"], figures["token_cost"], figures["acu"]) == (None, None, None)
+    for text in (page.text, shown):
+        assert "not told" in text
+        assert "no task solved" in text
+
+
+def test_a_server_that_served_nothing_is_still_reported(tmp_path: Path) -> None:
+    page, _, _ = report(
+        write_run(tmp_path, [row("a", mode, turns=[], error="refused", solved=False) for mode in ("auto", "long")])
+    )
+    assert "none served" in page.text
+    assert "refused" in page.text
+
+
+def test_the_most_frequent_errors_come_first_and_are_counted(tmp_path: Path) -> None:
+    errors = ["rare", "common", "common"]
+    rows = [row(str(at), "auto", turns=[], error=error, solved=False) for at, error in enumerate(errors)]
+    _, data, shown = report(write_run(tmp_path, [*rows, row("good", "auto")]))
+    (mode,) = data["runs"][0]["modes"]
+    assert mode["errors"] == [{"message": "common", "items": 2}, {"message": "rare", "items": 1}]
+    assert mode["figures"]["accuracy"] == 0.25
+    assert "2 items: common" in shown
+
+
+def test_items_that_a_mode_was_not_tried_on_are_told(tmp_path: Path) -> None:
+    page, data, _ = report(write_run(tmp_path, [row("a", "auto"), row("b", "auto"), row("a", "long")]))
+    assert [mode["untried"] for mode in data["runs"][0]["modes"]] == [0, 1]
+    assert "1 not tried" in page.text
+
+
+def test_runs_of_one_label_are_told_apart(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / name, [row("a", "auto")], label="same") for name in "abc"]
+    _, data, _ = report(*folders, out=tmp_path / "out" / "deep")
+    assert [run["label"] for run in data["runs"]] == ["same", "same #2", "same #3"]
+    assert not (folders[0] / "report.html").exists()
+
+
+def test_the_headline_says_what_choosing_brought(tmp_path: Path) -> None:
+    rows = [
+        *(row(str(at), "auto", solved=at < 3, turns=[turn(10)]) for at in range(4)),
+        *(row(str(at), "long", solved=at < 2, turns=[turn(40)]) for at in range(4)),
+    ]
+    page, _, _ = report(write_run(tmp_path / "ours", rows))
+    assert "ours: auto solves 75.0 % of the items, +25.0 points against long, with 25.0 % of the generated tokens" in page.text
+
+
+def with_official(folder: Path, change: dict[str, Any] | None = None) -> Path:
+    write_run(folder, made_up(80), suite="bfcl")
+    official = official_of(folder, ["auto", "long"])
+    official["auto"]["categories"]["simple"] |= change or {}
+    (folder / "official.json").write_text(json.dumps(official))
+    return folder
+
+
+def test_official_figures_are_shown_with_what_they_leave_out(tmp_path: Path) -> None:
+    page, data, shown = report(with_official(tmp_path))
+    assert [mode["official"] is None for mode in data["runs"][0]["modes"]] == [False, False, True]
+    for text in (page.text, shown):
+        assert "Official figures" in text
+        assert "18.2 %" in text
+        assert "web_search_base, memory_kv" in text
+
+
+@pytest.mark.parametrize("change", [{"accuracy": 0.9}, {"count": 11}])
+def test_official_figures_that_are_not_those_of_the_rows_are_an_error(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(
+        AutoToolError, match=r"official\.json says .* of the category 'simple' in the mode 'auto', the rows say"
+    ):
+        report_runs([with_official(tmp_path, change)])
+
+
+def test_a_category_that_the_official_scorer_has_not_seen_is_an_error(tmp_path: Path) -> None:
+    folder = with_official(tmp_path)
+    with (folder / "rows.jsonl").open("a") as rows:
+        rows.write(json.dumps(row("new", "auto", category="added later")) + "\n")
+    with pytest.raises(AutoToolError, match="says nothing of the category 'added later'"):
+        report_runs([folder])
+
+
+def test_the_same_rows_give_the_same_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, made_up(40))
+    report(folder)
+    first = (folder / "report.html").read_text()
+    report(folder)
+    assert (folder / "report.html").read_text() == first
