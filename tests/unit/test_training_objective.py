@@ -83,8 +83,8 @@ def test_targets_are_asked_for_where_they_are_needed(variant: Variant) -> None:
     if variant in UNTARGETED:
         assert EntropyConstraint(ObjectiveSettings(variant=variant)).betas(ENTROPY, MODES).isfinite().all()
     else:
-        with pytest.raises(ValidationError, match="targets are missing"):
-            ObjectiveSettings(variant=variant)
+        with pytest.raises(AutoToolError, match="targets are missing"):
+            EntropyConstraint(ObjectiveSettings(variant=variant))
 
 
 @pytest.mark.parametrize(

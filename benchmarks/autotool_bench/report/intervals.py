@@ -14,8 +14,8 @@ from autotool_bench.report.items import Floats, Ints
 
 SEED = 0
 RESAMPLES = 2000
-LEVEL = 0.95
-Z = 1.959963984540054  # the normal quantile of LEVEL, two-sided
+TAILS = (0.025, 0.975)
+Z = 1.959963984540054  # the normal quantile at the upper one
 CHUNK = 1 << 20
 
 
@@ -58,8 +58,7 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 def percentile_interval(statistics: Floats) -> Interval:
     """The middle 95 % of a statistic's resamples. Takes infinite ones."""
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(statistics, [tail, 1 - tail], method="inverted_cdf")
+    low, high = np.quantile(statistics, TAILS, method="inverted_cdf")
     return Interval(float(low), float(high))
 
 

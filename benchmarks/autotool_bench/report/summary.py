@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autotool_bench.report import official
-from autotool_bench.report.intervals import LEVEL, RESAMPLES, SEED
+from autotool_bench.report.intervals import RESAMPLES, SEED
 from autotool_bench.report.items import Items, Run, read_run
 from autotool_bench.report.metrics import Figures, figures_of
 from autotool_bench.report.oracle import Regret, Reliability, regrets, reliability
@@ -16,7 +16,7 @@ from autotool_bench.report.oracle import Regret, Reliability, regrets, reliabili
 SHOWN_ERRORS = 5
 METHOD = (
     "Accuracy is solved items over all items; errors and unanswered items count as unsolved. Intervals: "
-    f"{100 * LEVEL:g} % percentile bootstrap over items, {RESAMPLES} resamples stratified by category, seed {SEED}; where all "
+    f"95 % percentile bootstrap over items, {RESAMPLES} resamples stratified by category, seed {SEED}; where all "
     "or none are solved, Wilson's. A null bound of a token cost is infinite: some resamples solve no task."
 )
 

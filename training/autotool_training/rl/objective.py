@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autotool_core.errors import AutoToolError
 from autotool_training.rl.beta import BetaController, gap_sums, mode_beta
-from autotool_training.rl.settings import UNCONSTRAINED, ObjectiveSettings
+from autotool_training.rl.settings import UNCONSTRAINED, UNTARGETED, ObjectiveSettings
 
 GRPO: Mapping[str, Any] = {
     "loss_type": "dapo",
@@ -56,10 +56,15 @@ class Modes:
 
 
 class EntropyConstraint:
-    """The entropy term of one run. `controller` holds β_l, the only state there is."""
+    """The entropy term of one run. `controller` holds β_l, the only state there is.
+
+    Raises AutoToolError where the variant needs entropy targets and the settings have none.
+    """
 
     def __init__(self, settings: ObjectiveSettings) -> None:
         variant, targets = settings.variant, settings.targets
+        if targets is None and variant not in UNTARGETED:
+            raise AutoToolError(f"targets are missing: variant {variant} needs the entropies measured after SFT.")
         self._coupled = variant == "no-decoupling"
         self._short_target = self._long_target = math.inf
         if targets is not None and variant != "static-beta":

@@ -1,0 +1,115 @@
+"""SFT of a tiny model from scratch: it learns, resumes, and what it writes is served."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from support.serving import running
+from support.training import SIZES, records
+from transformers import AutoModelForCausalLM
+
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode
+from autotool_core.prompt import PromptRenderer
+from autotool_server import profiles
+from autotool_server.engines.transformers import TransformersEngine
+from autotool_training import checkpoint, lora, scratch, sft
+from autotool_training.render import Example, ExampleWriter
+
+SETTINGS = sft.SftSettings(modes="both", epochs=1, learning_rate=5e-3, warmup_steps=2, batch_size=8, save_steps=4)
+
+
+def data(base: checkpoint.Checkpoint, count: int = 32) -> list[Example]:
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    return sft.examples(records(count), writer, SETTINGS)[0]
+
+
+class StopError(Exception):
+    """A run is cut off."""
+
+
+def stop(*_: object, **__: object) -> None:
+    raise StopError
+
+
+def train(out: Path) -> checkpoint.Checkpoint:
+    base = scratch.make(SIZES, seed=0)
+    return sft.train(base, data(base), SETTINGS, out, seed=1)
+
+
+def test_it_learns_and_an_interrupted_run_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = train(tmp_path / "straight")
+    lines = [json.loads(line) for line in (tmp_path / "straight/metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses[-1] < losses[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(sft.FiniteLoss, "on_save", stop, raising=False)
+        with pytest.raises(StopError):
+            train(tmp_path / "cut")
+    resumed = train(tmp_path / "cut")
+    for one, other in zip(straight.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+async def test_what_it_writes_is_served_with_the_same_prompt_ids(tmp_path: Path) -> None:
+    base = scratch.make(SIZES, seed=0)
+    base.save(tmp_path)
+    engine = TransformersEngine(str(tmp_path))
+    await engine.start()
+    try:
+        served = PromptRenderer(engine.tokenizer, profiles.find(None, str(tmp_path), str(engine.tokenizer.chat_template)))
+        writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+        for mode in Mode:
+            for one in records(5):
+                assert served.render(one.messages, one.tools, mode) == writer.prompt(one, mode)
+        assert not served.refusals
+        async with running(engine) as server:
+            answer = await server.client.chat.completions.create(
+                model="tested",
+                messages=[{"role": "user", "content": "Hi"}],
+                max_completion_tokens=4,
+                extra_body={"mode": "auto"},
+            )
+            assert answer.usage
+    finally:
+        await engine.stop()
+
+
+def test_lora_trains_the_markers_rows_alone_and_is_merged(tmp_path: Path) -> None:
+    base = scratch.make(SIZES, seed=0)
+    before = base.model.get_input_embeddings().weight.detach().clone()
+    settings = SETTINGS.model_copy(update={"lora": lora.LoraSettings(rank=4, alpha=8)})
+    sft.train(base, data(base, 8), settings, tmp_path, seed=1)
+    after = AutoModelForCausalLM.from_pretrained(tmp_path).get_input_embeddings().weight
+    changed = {index for index in range(len(before)) if not torch.equal(before[index], after[index])}
+    markers = set(base.tokenizer.convert_tokens_to_ids(list(base.profile.markers)))
+    assert changed
+    assert changed <= markers
+    assert (tmp_path / "adapter/adapter_config.json").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    base = scratch.make(SIZES, seed=0)
+    some = data(base)
+    with torch.no_grad():
+        base.model.lm_head.weight[5] = float("nan")
+    with pytest.raises(AutoToolError, match="is not a number at step"):
+        sft.train(base, some, SETTINGS.model_copy(update={"save_steps": 100}), tmp_path, seed=1)
+
+
+def test_a_base_without_chat_template_is_refused(tmp_path: Path) -> None:
+    base = scratch.make(SIZES, seed=0)
+    base.save(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    with pytest.raises(AutoToolError, match="has no chat template"):
+        checkpoint.load(str(tmp_path))
+
+
+def test_a_label_is_asked_for(tmp_path: Path) -> None:
+    base = scratch.make(SIZES, seed=0)
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    with pytest.raises(AutoToolError, match="has no label"):
+        sft.examples(records(1), writer, sft.SftSettings())
+    with pytest.raises(AutoToolError, match="nothing to learn"):
+        sft.train(base, [], sft.SftSettings(), tmp_path, seed=0)

@@ -1,0 +1,77 @@
+"""What is learnt is what is served: prompts and answers have the token ids that the server injects and decodes."""
+
+from typing import Any
+
+import pytest
+from support.tiny import make_tokenizer
+
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode, ResolvedMode
+from autotool_core.profile import BUILTIN, Profile
+from autotool_core.prompt import PromptRenderer
+from autotool_training.records import GoldCall, Record
+from autotool_training.render import ExampleWriter, answer_text
+
+PROFILE = BUILTIN["smollm2-autotool"]
+CALL = GoldCall(name="weather", arguments={"city": "Rome"})
+
+
+def record(**changes: Any) -> Record:
+    given: dict[str, Any] = {
+        "id": "1",
+        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+        "messages": [{"role": "user", "content": "Weather in Rome?"}],
+        "calls": [CALL],
+        "reasoning": "The city is Rome.",
+        "source": "test",
+        "licence": "Apache-2.0",
+    }
+    return Record(**{**given, **changes})
+
+
+@pytest.fixture
+def tokenizer() -> Any:
+    return make_tokenizer()
+
+
+@pytest.fixture
+def writer(tokenizer: Any) -> ExampleWriter:
+    return ExampleWriter(tokenizer, PROFILE, tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize("mode", [Mode.LONG, Mode.SHORT])
+def test_prompt_and_beginning_are_the_prompt_that_the_server_renders(writer: ExampleWriter, tokenizer: Any, mode: Mode) -> None:
+    served = PromptRenderer(tokenizer, PROFILE).render(record().messages, record().tools, mode)
+    example = writer.example(record(), ResolvedMode(mode.value))
+    learnt = [*example.prompt_ids, *example.response_ids]
+    assert learnt[: len(served)] == served == writer.prompt(record(), mode)
+    assert example.prompt_ids == writer.prompt(record(), Mode.AUTO) == served[: len(example.prompt_ids)]
+
+
+def test_a_long_answer_thinks_closes_the_block_and_calls(writer: ExampleWriter, tokenizer: Any) -> None:
+    example = writer.example(record(), ResolvedMode.LONG)
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+    assert tokenizer.decode(example.response_ids) == f"\nThe city is Rome.\n</think>\n\n{call}<|im_end|>"
+
+
+def test_a_short_answer_closes_the_block_at_once(writer: ExampleWriter, tokenizer: Any) -> None:
+    example = writer.example(record(calls=[], content="Sunny."), ResolvedMode.SHORT)
+    assert tokenizer.decode(example.response_ids) == "\n\n</think>\n\nSunny.<|im_end|>"
+
+
+def test_calls_follow_the_text_each_in_its_block() -> None:
+    block = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+    assert answer_text("Let me look.", [CALL, CALL]) == f"Let me look.\n{block}\n{block}"
+
+
+def test_a_long_answer_needs_reasoning(writer: ExampleWriter) -> None:
+    with pytest.raises(AutoToolError, match="Record 1 has no reasoning"):
+        writer.example(record(reasoning=None), ResolvedMode.LONG)
+
+
+@pytest.mark.parametrize(
+    ("profile", "why"), [(BUILTIN["plain"], "cannot think"), (Profile(name="x", tool_format="qwen3_coder"), "hermes")]
+)
+def test_a_base_that_cannot_be_trained_is_refused(tokenizer: Any, profile: Profile, why: str) -> None:
+    with pytest.raises(AutoToolError, match=why):
+        ExampleWriter(tokenizer, profile, tokenizer.eos_token_id)

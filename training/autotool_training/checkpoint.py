@@ -1,0 +1,72 @@
+"""Base models and checkpoints: markers as tokens, the modes in the chat template, the profile beside the weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from autotool_core import profile as profiles
+from autotool_core.errors import AutoToolError
+from autotool_core.profile import Profile
+from autotool_server import default_model
+from autotool_server.default_model.build import prepare_base
+
+MODES = """
+{%- if add_generation_prompt %}
+{%- if mode is defined and mode is not none %}
+{{- {'long': '<think>\\n', 'short': '<think>\\n\\n</think>\\n\\n', 'auto': '<think>'}[mode] }}
+{%- elif enable_thinking is defined and enable_thinking is not none %}
+{{- '<think>\\n' if enable_thinking else '<think>\\n\\n</think>\\n\\n' }}
+{%- endif %}
+{%- endif %}"""
+"""What is put behind a chat template that knows nothing of modes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model with all that is served with it."""
+
+    model: Any
+    """A transformers causal model."""
+    tokenizer: Any
+    """Its fast tokenizer, with a chat template that switches modes."""
+    profile: Profile
+
+    def save(self, folder: Path) -> None:
+        """Write what this server, stock vLLM, SGLang and transformers all load."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        (folder / profiles.FILE_NAME).write_text(self.profile.model_dump_json(indent=2) + "\n")
+
+
+def finished(folder: Path) -> Checkpoint | None:
+    """The checkpoint that a stage has written into a folder, if it has ended: the profile is the last that is written."""
+    return load(str(folder)) if (folder / profiles.FILE_NAME).exists() else None
+
+
+def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
+    """Load a folder, a hub id, or `default` (the server's default model), made ready for training.
+
+    Raises AutoToolError if nothing can be loaded from there, or if it has no chat template.
+    """
+    where = str(default_model.ensure()) if source == "default" else source
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(where, dtype="float32", trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise AutoToolError(f"No model can be loaded from {source}: name a checkpoint's folder or hub id.") from error
+    if not tokenizer.chat_template:
+        raise AutoToolError(f"The base {source} has no chat template: train its -Instruct sibling, or add chat_template.jinja.")
+    profile_path = Path(where) / profiles.FILE_NAME
+    if profile_path.exists():
+        return Checkpoint(model, tokenizer, profiles.load(profile_path))
+    return prepare(model, tokenizer)
+
+
+def prepare(model: Any, tokenizer: Any) -> Checkpoint:
+    """Give a base the markers as tokens, a template that switches modes, and a profile."""
+    prepare_base(model, tokenizer)
+    if "enable_thinking" not in tokenizer.chat_template:
+        tokenizer.chat_template += MODES
+    return Checkpoint(model, tokenizer, profiles.BUILTIN["smollm2-autotool"])

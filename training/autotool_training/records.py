@@ -1,0 +1,78 @@
+"""The one record type of training: a task, its gold answer, and where it came from; a file of them is JSON lines."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from autotool_core.errors import AutoToolError
+
+
+class GoldCall(BaseModel):
+    """A call of the gold answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class Record(BaseModel):
+    """One turn to be learnt: what the model sees, and what it should answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    """Unique in its file."""
+    tools: list[dict[str, Any]]
+    """OpenAI's `function` tools."""
+    messages: list[dict[str, Any]]
+    """OpenAI's messages, up to and without the answer."""
+    calls: list[GoldCall]
+    """The gold calls; empty where the right answer is text."""
+    content: str | None = None
+    """The gold text, where the answer is (or begins with) text."""
+    reasoning: str | None = None
+    """How the answer is derived, where the source tells."""
+    source: str
+    """The data set that it is from."""
+    licence: str
+    """SPDX identifier."""
+    level: int | None = None
+    """Of a graded task."""
+    label: Literal["long", "short"] | None = None
+    """The mode that the answer is to be learnt in, once labelled; `reasoning` is then what a long answer thinks."""
+
+
+def write(path: Path, records: Iterable[Record]) -> int:
+    """Write a file of records, whole or not at all; their number."""
+    part, count = path.with_name(path.name + ".part"), 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("w", encoding="utf-8") as out:
+        for record in records:
+            out.write(record.model_dump_json(exclude_none=True) + "\n")
+            count += 1
+    part.replace(path)
+    return count
+
+
+def read(path: Path, *, strict: bool = False, skipped: Callable[[str], None] | None = None) -> Iterator[Record]:
+    """The records of a file, one at a time.
+
+    A bad one is skipped, and `skipped` told of file, line and field; with `strict` it raises AutoToolError.
+    """
+    if not path.exists():
+        raise AutoToolError(f"{path}: there is no such file of records.")
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield Record.model_validate_json(line)
+            except ValidationError as error:
+                first = error.errors(include_input=False, include_url=False)[0]
+                field = ".".join(str(part) for part in first["loc"]) or "the line"
+                sentence = f"{path}, line {number}: {field}: {first['msg']}"
+                if strict:
+                    raise AutoToolError(sentence + ".") from None
+                if skipped:
+                    skipped(sentence)

@@ -1,0 +1,176 @@
+"""RL from records: entropy targets measured on the base, rollouts, GRPO with the objective, the checkpoint."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from datasets import Dataset
+from pydantic import BaseModel, ConfigDict, Field
+from transformers.trainer_utils import get_last_checkpoint
+from trl.trainer.grpo_config import GRPOConfig
+
+from autotool_core.modes import Mode
+from autotool_training.checkpoint import Checkpoint, finished
+from autotool_training.guard import FiniteLoss, MetricsFile, clear_disk_errors
+from autotool_training.lora import LoraSettings, complete_head, lora_config, merged
+from autotool_training.records import Record
+from autotool_training.render import ExampleWriter
+from autotool_training.rl.entropy import entropy_targets, measure
+from autotool_training.rl.grpo import AutoToolGRPOTrainer
+from autotool_training.rl.objective import GRPO
+from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings
+
+TARGETS_FILE = "targets.json"
+"""Keeps a run's entropy targets, so that it goes on with them when it is resumed."""
+
+
+class RlSettings(BaseModel):
+    """One RL run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    objective: ObjectiveSettings = ObjectiveSettings(variant="grpo")
+    """What is optimised; entropy targets that are missing are measured before the first step."""
+    percentile: float = Field(50, gt=0, lt=100)
+    """Of the entropies of the base's answers: the targets H_s and H_l."""
+    probes: int = Field(64, ge=2)
+    """Records whose answers the targets are measured on, in either mode."""
+    steps: int = Field(200, ge=1)
+    """Optimiser steps."""
+    prompts: int = Field(8, ge=1)
+    """Groups of an optimiser step, per device."""
+    group: int = Field(8, ge=2)
+    """Rollouts of a prompt."""
+    accumulation: int = Field(1, ge=1)
+    """Parts that the rollouts of a device's step are taken in, to save memory."""
+    max_response_tokens: int = Field(256, ge=8)
+    learning_rate: float = Field(1e-5, gt=0)
+    warmup_steps: int = Field(10, ge=0)
+    lora: LoraSettings | None = None
+    """None: all weights are trained."""
+    rollouts: Literal["transformers", "vllm", "vllm-server"] = "transformers"
+    """What decodes: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
+    vllm_url: str | None = None
+    """Of the vLLM server."""
+    deepspeed: str | None = None
+    """DeepSpeed's own configuration file, for several GPUs."""
+    gradient_checkpointing: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    save_steps: int = Field(50, ge=1)
+
+
+def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out: Path, *, seed: int) -> Checkpoint:
+    """Train, resuming where a run in `out` was stopped, β_l and targets included, and write the checkpoint into it.
+
+    A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and to TensorBoard. Raises AutoToolError where the loss is not a number
+    or the disk is full.
+    """
+    if done := finished(out):
+        return done
+    with clear_disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        trainer = _trainer(_Job(base, records, settings, out, seed))
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / "steps")) if (out / "steps").is_dir() else None)
+        trained = Checkpoint(merged(trainer.model, out / "adapter"), base.tokenizer, base.profile)
+        trained.save(out)
+    return trained
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    base: Checkpoint
+    records: Sequence[Record]
+    settings: RlSettings
+    out: Path
+    seed: int
+
+    def writer(self) -> ExampleWriter:
+        return ExampleWriter(self.base.tokenizer, self.base.profile, self.base.tokenizer.eos_token_id)
+
+
+def _trainer(job: _Job) -> AutoToolGRPOTrainer:
+    trainer = AutoToolGRPOTrainer(
+        job.base.model,
+        settings=_with_targets(job),
+        profile=job.base.profile,
+        args=grpo_config(job.settings, job.out / "steps", job.seed),
+        train_dataset=_dataset(job.writer(), job.records),
+        processing_class=job.base.tokenizer,
+        peft_config=job.settings.lora and lora_config(job.base, job.settings.lora),
+        callbacks=[FiniteLoss(), MetricsFile(job.out / "metrics.jsonl")],
+    )
+    complete_head(trainer.model)
+    return trainer
+
+
+def _with_targets(job: _Job) -> ObjectiveSettings:
+    """The objective with its entropy targets: given, kept by an earlier start of the run, or measured now."""
+    objective, kept = job.settings.objective, job.out / TARGETS_FILE
+    if objective.targets is not None or objective.variant in UNTARGETED:
+        return objective
+    if not kept.exists():
+        kept.write_text(_measured_targets(job).model_dump_json())
+    return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(kept.read_text())})
+
+
+def _measured_targets(job: _Job) -> EntropyTargets:
+    """Percentiles of the entropies of sampled answers, each probe answered in short and in long."""
+    draw = random.Random(job.seed)  # noqa: S311 not a secret
+    probes = draw.sample(list(job.records), min(job.settings.probes, len(job.records)))
+    writer = job.writer()
+    modes = [mode for mode in (Mode.SHORT, Mode.LONG) for _ in probes]
+    prompts = [writer.prompt(record, mode) for mode, record in zip(modes, probes * 2, strict=True)]
+    rollouts = [(prompt, _sample(job.base, prompt, job.settings.max_response_tokens)) for prompt in prompts]
+    short = torch.tensor([mode is Mode.SHORT for mode in modes])
+    return entropy_targets(measure(job.base.model, rollouts), short, job.settings.percentile)
+
+
+@torch.no_grad()
+def _sample(base: Checkpoint, prompt: Sequence[int], most: int) -> list[int]:
+    ids = torch.tensor([prompt], device=base.model.device)
+    answer = base.model.generate(input_ids=ids, max_new_tokens=most, do_sample=True, temperature=1.0, top_k=0, top_p=1.0)
+    return answer[0, len(prompt) :].tolist()
+
+
+def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
+    """TRL's settings of the run."""
+    rollouts = settings.prompts * settings.group
+    vllm: dict[str, Any] = {"use_vllm": settings.rollouts != "transformers"}
+    if settings.rollouts != "transformers":
+        vllm |= {"vllm_mode": "server" if settings.rollouts == "vllm-server" else "colocate"}
+        vllm |= {"vllm_server_base_url": settings.vllm_url}
+    return GRPOConfig(
+        output_dir=str(out),
+        max_steps=settings.steps,
+        per_device_train_batch_size=rollouts // settings.accumulation,
+        gradient_accumulation_steps=settings.accumulation,
+        num_generations=settings.group,
+        max_completion_length=settings.max_response_tokens,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=settings.warmup_steps,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        deepspeed=settings.deepspeed,
+        bf16=settings.precision == "bfloat16",
+        save_steps=settings.save_steps,
+        save_total_limit=1,
+        logging_steps=1,
+        report_to=["tensorboard"],
+        seed=seed,
+        use_cpu=not torch.cuda.is_available(),
+        **vllm,
+        **GRPO,
+    )
+
+
+def _dataset(writer: ExampleWriter, records: Sequence[Record]) -> Dataset:
+    def rows() -> Iterator[dict[str, Any]]:
+        for record in records:
+            gold = json.dumps([call.model_dump() for call in record.calls])
+            yield {"prompt": writer.prompt(record), "gold": gold, "tools": json.dumps(record.tools)}
+
+    return Dataset.from_list(list(rows()))

@@ -1,0 +1,93 @@
+"""A tiny Llama with a tokenizer of its own, from scratch: the base of recipes that run on two CPU cores in minutes."""
+
+from collections.abc import Iterator
+from importlib import resources
+from itertools import islice
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from autotool_core.graded import LEVELS, generate
+from autotool_core.profile import BUILTIN
+from autotool_training.checkpoint import Checkpoint
+from autotool_training.records import GoldCall
+from autotool_training.render import answer_text
+
+PROFILE = BUILTIN["smollm2-autotool"]
+TEMPLATE = "templates/tiny.jinja"
+PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
+WORDS = Regex(r"\n+| ?[A-Za-z_]+|\d| ?[^\sA-Za-z_\d]+|\s")
+"""Words, digits one by one, runs of newlines, punctuation."""
+
+
+class ScratchSettings(BaseModel):
+    """Sizes of the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden_size: int = Field(160, ge=8)
+    layers: int = Field(4, ge=1)
+    heads: int = Field(5, ge=1)
+    intermediate_size: int = Field(448, ge=8)
+    vocabulary: int = Field(1024, ge=300)
+    initial_range: float = Field(0.06, gt=0)
+    """Standard deviation of the weights at the start. Transformers' 0.02 is for wide models: at this width the model takes
+    several times as many steps to begin to copy from its prompt."""
+    max_position: int = Field(1024, ge=64)
+
+
+def make(settings: ScratchSettings, *, seed: int) -> Checkpoint:
+    """A random model, and a tokenizer trained on the text of graded training tasks."""
+    tokenizer = _tokenizer(settings)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=settings.max_position,
+        initializer_range=settings.initial_range,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    return Checkpoint(model, tokenizer, PROFILE)
+
+
+def _tokenizer(settings: ScratchSettings) -> Any:
+    backend = Tokenizer(models.BPE())
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(WORDS, "isolated"), byte_level])
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(_corpus(), trainer)
+    # Not special: they are text that the parser reads.
+    backend.add_tokens([AddedToken(marker, normalized=False) for marker in PROFILE.markers])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END, pad_token=PAD)
+    tokenizer.chat_template = resources.files("autotool_training").joinpath(TEMPLATE).read_text()
+    tokenizer.model_max_length = settings.max_position
+    return tokenizer
+
+
+def _corpus() -> Iterator[str]:
+    """Prompts and answers as the template writes them, without the markers, which are tokens anyway."""
+    for level in LEVELS:
+        for task in islice(generate("train", level, seed=1), 1000):
+            calls = [GoldCall(name=call.name, arguments=dict(call.arguments)) for call in task.calls]
+            yield f"system\n{task.request}\nuser\nassistant\n\n{task.reasoning}\n\n{answer_text(None, calls)}"
+            yield from (
+                ", ".join([tool["function"]["name"], *tool["function"]["parameters"]["properties"]]) for tool in task.tools
+            )

@@ -1,0 +1,130 @@
+"""Warm-up SFT: a base learns both modes, and when which, from labelled records; the loss is on the response alone."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from datasets import Dataset
+from pydantic import BaseModel, ConfigDict, Field
+from transformers.trainer_utils import get_last_checkpoint
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import ResolvedMode
+from autotool_training.checkpoint import Checkpoint, finished
+from autotool_training.guard import FiniteLoss, MetricsFile, clear_disk_errors
+from autotool_training.lora import LoraSettings, complete_head, lora_config, merged
+from autotool_training.records import Record
+from autotool_training.render import Example, ExampleWriter
+
+IGNORED = -100
+"""Label of a token without loss."""
+
+
+class SftSettings(BaseModel):
+    """One SFT run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    modes: Literal["labelled", "long", "short", "both"] = "labelled"
+    """Which answers are learnt: each record's label; always-long (distilled); always-short; or each record in both modes."""
+    lora: LoraSettings | None = None
+    """None: all weights are trained."""
+    epochs: float = Field(1.0, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
+    warmup_steps: int = Field(100, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    batch_size: int = Field(32, ge=1)
+    """Sequences of a device's step."""
+    accumulation: int = Field(1, ge=1)
+    """Steps of an optimiser step."""
+    max_tokens: int = Field(2048, ge=1)
+    """Longer sequences are left out, and counted."""
+    save_steps: int = Field(500, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16`: mixed precision."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; None leaves PyTorch's choice."""
+
+
+def examples(records: Iterable[Record], writer: ExampleWriter, settings: SftSettings) -> tuple[list[Example], int]:
+    """What is to be learnt, and how many sequences were too long."""
+    written = [writer.example(record, mode) for record in records for mode in _modes(record, settings.modes)]
+    kept = [one for one in written if len(one.prompt_ids) + len(one.response_ids) <= settings.max_tokens]
+    return kept, len(written) - len(kept)
+
+
+def _modes(record: Record, asked: str) -> Sequence[ResolvedMode]:
+    if asked == "both":
+        return (ResolvedMode.LONG, ResolvedMode.SHORT)
+    if asked == "labelled" and record.label is None:
+        raise AutoToolError(f"Record {record.id} has no label: run `autotool train label`, or set sft.modes.")
+    return (ResolvedMode(record.label if asked == "labelled" else asked),)
+
+
+def train(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, *, seed: int) -> Checkpoint:
+    """Train, resuming where a run in `out` was stopped (one that ended is left as it is), and write the checkpoint into it.
+
+    With LoRA the adapter is written to `out/adapter`, and the merged weights to `out`. Metrics go to `out/metrics.jsonl`
+    and to TensorBoard.
+    Raises AutoToolError if there is nothing to learn, the loss is not a number or the disk is full.
+    """
+    if done := finished(out):
+        return done
+    if not data:
+        raise AutoToolError("There is nothing to learn: no record is left. Look at the counts of `data` and `label`.")
+    trainer = _trainer(base, data, settings, out / "steps", seed)
+    with clear_disk_errors(out):
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / "steps")) if (out / "steps").is_dir() else None)
+        trained = Checkpoint(merged(trainer.model, out / "adapter"), base.tokenizer, base.profile)
+        trained.save(out)
+    return trained
+
+
+def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, seed: int) -> SFTTrainer:
+    args = SFTConfig(
+        output_dir=str(out),
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        max_length=None,
+        # Sequences of like length share a batch, so that little of it is padding.
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        gradient_checkpointing=False,
+        bf16=settings.precision == "bfloat16",
+        seed=seed,
+        save_steps=settings.save_steps,
+        save_total_limit=1,
+        logging_steps=1,
+        report_to=["tensorboard"],
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+    )
+    trainer = SFTTrainer(
+        model=base.model,
+        args=args,
+        train_dataset=_dataset(data),
+        processing_class=base.tokenizer,
+        peft_config=settings.lora and lora_config(base, settings.lora),
+        callbacks=[FiniteLoss(), MetricsFile(out.parent / "metrics.jsonl")],
+    )
+    complete_head(trainer.model)
+    return trainer
+
+
+def _dataset(data: Sequence[Example]) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "input_ids": [[*one.prompt_ids, *one.response_ids] for one in data],
+            "labels": [[IGNORED] * len(one.prompt_ids) + one.response_ids for one in data],
+            "length": [len(one.prompt_ids) + len(one.response_ids) for one in data],
+        }
+    )
