@@ -4,14 +4,15 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 from support.bench_runs import made_up, official_of, write_run
 
 from autotool_bench.report import write_dial, write_report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
 
@@ -20,7 +21,7 @@ DRAWN = """svg => {
     const box = svg.getBoundingClientRect()
     return {shapes: shapes.length, width: box.width, height: box.height}
 }"""
-CONTRAST = """node => [getComputedStyle(node).fill, getComputedStyle(document.body).backgroundColor]"""
+COLOURS = "node => [getComputedStyle(node).fill, getComputedStyle(document.body).backgroundColor]"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Visit:
     """A page opened from its file: what it asked for, what it complained of."""
 
-    def __init__(self, page: "sync_api.Page", path: Path) -> None:
+    def __init__(self, page: Page, path: Path) -> None:
         self.page, self.requests, self.complaints = page, list[str](), list[str]()
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", lambda message: self.complaints.append(message.text))
@@ -48,8 +49,8 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as playwright:
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
         # Chromium's own sandbox needs rights that a container does not give.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -57,9 +58,7 @@ def browser() -> Iterator["sync_api.Browser"]:
 
 
 @pytest.mark.parametrize(("name", "plots"), [("report.html", 5), ("dial/dial.html", 1)])
-def test_plots_are_drawn_without_an_error_or_a_request(
-    browser: "sync_api.Browser", folder: Path, name: str, plots: int
-) -> None:
+def test_plots_are_drawn_without_an_error_or_a_request(browser: Browser, folder: Path, name: str, plots: int) -> None:
     page = browser.new_page(offline=True)
     visit = Visit(page, folder / name)
     drawn = [svg.evaluate(DRAWN) for svg in page.query_selector_all("svg")]
@@ -74,12 +73,12 @@ def test_plots_are_drawn_without_an_error_or_a_request(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_in_plots_stands_out_in_either_scheme(browser: "sync_api.Browser", folder: Path, scheme: str) -> None:
-    page = browser.new_page(color_scheme=scheme, offline=True)  # pyright: ignore[reportArgumentType] a literal
+def test_text_in_plots_stands_out_in_either_scheme(browser: Browser, folder: Path, scheme: Literal["light", "dark"]) -> None:
+    page = browser.new_page(color_scheme=scheme, offline=True)
     Visit(page, folder / "report.html")
     label = page.query_selector("svg text")
     assert label is not None
-    ink, paper = (luminance(colour) for colour in label.evaluate(CONTRAST))
+    ink, paper = (luminance(colour) for colour in label.evaluate(COLOURS))
     assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) > 7
     page.close()
 
@@ -91,7 +90,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_the_page_fits_a_phone(browser: "sync_api.Browser", folder: Path) -> None:
+def test_the_page_fits_a_phone(browser: Browser, folder: Path) -> None:
     page = browser.new_page(viewport={"width": 360, "height": 740}, offline=True)
     Visit(page, folder / "report.html")
     assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -28,15 +28,15 @@ class ScratchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden_size: int = Field(160, ge=8)
-    layers: int = Field(4, ge=1)
-    heads: int = Field(5, ge=1)
-    intermediate_size: int = Field(448, ge=8)
-    vocabulary: int = Field(1024, ge=300)
-    initial_range: float = Field(0.06, gt=0)
+    hidden_size: int = Field(default=160, ge=8)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=5, ge=1)
+    intermediate_size: int = Field(default=448, ge=8)
+    vocabulary: int = Field(default=1024, ge=300)
+    initial_range: float = Field(default=0.06, gt=0)
     """Standard deviation of the weights at the start. Transformers' 0.02 is for wide models: at this width the model takes
     several times as many steps to begin to copy from its prompt."""
-    max_position: int = Field(1024, ge=64)
+    max_position: int = Field(default=1024, ge=64)
 
 
 def make(settings: ScratchSettings, *, seed: int) -> Checkpoint:

@@ -32,21 +32,19 @@ class SftSettings(BaseModel):
     """Which answers are learnt: each record's label; always-long (distilled); always-short; or each record in both modes."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
-    epochs: float = Field(1.0, gt=0)
-    learning_rate: float = Field(2e-4, gt=0)
-    warmup_steps: int = Field(100, ge=0)
-    weight_decay: float = Field(0.01, ge=0)
-    batch_size: int = Field(32, ge=1)
+    epochs: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    batch_size: int = Field(default=32, ge=1)
     """Sequences of a device's step."""
-    accumulation: int = Field(1, ge=1)
+    accumulation: int = Field(default=1, ge=1)
     """Steps of an optimiser step."""
-    max_tokens: int = Field(2048, ge=1)
+    max_tokens: int = Field(default=2048, ge=1)
     """Longer sequences are left out, and counted."""
-    save_steps: int = Field(500, ge=1)
+    save_steps: int = Field(default=500, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision."""
-    threads: int | None = Field(None, ge=1)
-    """CPU threads; None leaves PyTorch's choice."""
 
 
 def examples(records: Iterable[Record], writer: ExampleWriter, settings: SftSettings) -> tuple[list[Example], int]:

@@ -35,21 +35,21 @@ class RlSettings(BaseModel):
 
     objective: ObjectiveSettings = ObjectiveSettings(variant="grpo")
     """What is optimised; entropy targets that are missing are measured before the first step."""
-    percentile: float = Field(50, gt=0, lt=100)
+    percentile: float = Field(default=50, gt=0, lt=100)
     """Of the entropies of the base's answers: the targets H_s and H_l."""
-    probes: int = Field(64, ge=2)
+    probes: int = Field(default=64, ge=2)
     """Records whose answers the targets are measured on, in either mode."""
-    steps: int = Field(200, ge=1)
+    steps: int = Field(default=200, ge=1)
     """Optimiser steps."""
-    prompts: int = Field(8, ge=1)
+    prompts: int = Field(default=8, ge=1)
     """Groups of an optimiser step, per device."""
-    group: int = Field(8, ge=2)
+    group: int = Field(default=8, ge=2)
     """Rollouts of a prompt."""
-    accumulation: int = Field(1, ge=1)
+    accumulation: int = Field(default=1, ge=1)
     """Parts that the rollouts of a device's step are taken in, to save memory."""
-    max_response_tokens: int = Field(256, ge=8)
-    learning_rate: float = Field(1e-5, gt=0)
-    warmup_steps: int = Field(10, ge=0)
+    max_response_tokens: int = Field(default=256, ge=8)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    warmup_steps: int = Field(default=10, ge=0)
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     rollouts: Literal["transformers", "vllm", "vllm-server"] = "transformers"
@@ -60,14 +60,14 @@ class RlSettings(BaseModel):
     """DeepSpeed's own configuration file, for several GPUs."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
-    save_steps: int = Field(50, ge=1)
+    save_steps: int = Field(default=50, ge=1)
 
 
 def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out: Path, *, seed: int) -> Checkpoint:
     """Train, resuming where a run in `out` was stopped, β_l and targets included, and write the checkpoint into it.
 
-    A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and to TensorBoard. Raises AutoToolError where the loss is not a number
-    or the disk is full.
+    A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and to TensorBoard.
+    Raises AutoToolError where the loss is not a number or the disk is full.
     """
     if done := finished(out):
         return done
