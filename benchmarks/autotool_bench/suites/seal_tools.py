@@ -22,8 +22,9 @@ from typing import Any
 
 from autotool_bench.suites.base import Answer, Item, SingleTurn, ToolCall, Verdict, choose, read_calls
 from autotool_bench.suites.data import find, json_lines, parsed
-from autotool_bench.suites.functions import plain_name, tools
+from autotool_bench.suites.functions import tools
 from autotool_core.calls import Call, same_calls
+from autotool_core.functions import plain_name
 
 DISTRACTORS = 5
 """Tools of an item that its gold calls do not need."""

@@ -32,8 +32,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotool_bench.suites.base import Answer, ToolCall, read_calls
-from autotool_bench.suites.functions import plain_name
 from autotool_core.calls import Call
+from autotool_core.functions import plain_name
 
 KINDS: Mapping[Any, type] = {
     **dict.fromkeys(("string", "any"), str),

@@ -1,0 +1,69 @@
+"""Files of JSON lines that a killed process leaves whole: one system call a line, and a half-written last line is cut off."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from autotool_core.errors import AutoToolError
+
+_STEP = 1 << 16
+
+
+class Appender:
+    """Appends values to a file. What a killed process left half-written is cut off first."""
+
+    def __init__(self, path: Path) -> None:
+        _cut_torn_line(path)
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, value: Any) -> None:
+        """One line, by one system call: a kill leaves it whole or torn, never mixed. Raises OSError (a full disk)."""
+        line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        if self._file.write(line) != len(line):
+            raise OSError(f"the disk took only a part of a line of {self._file.name}")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "Appender":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read(path: Path) -> Iterator[Any]:
+    """The values of a file, one at a time; none where there is no file, and none of a half-written last line.
+
+    Raises AutoToolError naming file and line if one cannot be read.
+    """
+    if not path.exists():
+        return
+    # In bytes: a killed writer may have left half a character.
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return  # its writer was killed here; the next one cuts it off
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise AutoToolError(f"{path}, line {number} is no JSON: remove the line to do its work again.") from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - _STEP)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                file.truncate(start + newline + 1)
+                return
+            end = start
+        file.truncate(0)

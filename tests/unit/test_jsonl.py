@@ -1,0 +1,42 @@
+"""JSON lines that outlive their writer."""
+
+from pathlib import Path
+
+import pytest
+
+from autotool_core import jsonl
+from autotool_core.errors import AutoToolError
+
+
+def test_lines_come_back_in_order_and_an_absent_file_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    assert [*jsonl.read(path)] == []
+    for part in ([1, {"ä": "ö"}], ["\u2028 and \n"]):
+        with jsonl.Appender(path) as file:
+            for value in part:
+                file.write(value)
+    assert [*jsonl.read(path)] == [1, {"ä": "ö"}, "\u2028 and \n"]
+
+
+@pytest.mark.parametrize("torn", [b'{"a', b'{"a": 1}', b"x" * 200_000, b"\xc3"])
+def test_a_half_written_line_is_not_read_and_is_cut_off_by_the_next_writer(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b"1\n2\n" + torn)
+    assert [*jsonl.read(path)] == [1, 2]
+    with jsonl.Appender(path) as file:
+        file.write(3)
+    assert path.read_bytes() == b"1\n2\n3\n"
+
+
+def test_a_file_of_one_torn_line_becomes_empty(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{"a')
+    jsonl.Appender(path).close()
+    assert path.read_bytes() == b""
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text("1\n{]\n3\n")
+    with pytest.raises(AutoToolError, match=r"lines\.jsonl, line 2 is no JSON"):
+        list(jsonl.read(path))

@@ -1,0 +1,419 @@
+"""Loaders of data sets: rows of each one's shape become records, calls and results proper messages, bad rows named."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import jsonschema
+import pytest
+
+from autotool_core.errors import AutoToolError
+from autotool_training.data import hermes, toolace, xlam
+from autotool_training.data.rows import Bad
+from autotool_training.data.sources import SOURCES, Place
+from autotool_training.data.tools import Tool, parameters, tools
+from autotool_training.records import GoldCall, Record
+
+
+def load(name: str, location: object, seed: int = 0) -> list[Record]:
+    """The records of a source; there may be no bad row."""
+    found = list(SOURCES[name].load(str(location), seed))
+    assert not [one for one in found if isinstance(one, Bad)]
+    records = [one for one in found if isinstance(one, Record)]
+    for record in records:
+        check_record(record, name)
+    assert len({record.id for record in records}) == len(records)
+    return records
+
+
+def check_record(record: Record, source: str) -> None:
+    """What holds for every record: valid tools, a conversation that OpenAI's API would take, calls of given tools."""
+    assert (record.source, record.licence) == (source, SOURCES[source].licence)
+    names = [tool["function"]["name"] for tool in record.tools]
+    assert len(set(names)) == len(names)
+    for tool in record.tools:
+        jsonschema.Draft202012Validator.check_schema(parameters(tool))
+        assert parameters(tool)["type"] == "object"
+    waiting: list[str] = []
+    for message in record.messages:
+        if message["role"] == "tool":
+            assert message["tool_call_id"] == waiting.pop(0)
+            continue
+        assert waiting == []
+        assert isinstance(message["content"], str)
+        for call in message.get("tool_calls", ()):
+            assert isinstance(json.loads(call["function"]["arguments"]), dict)
+            waiting.append(call["id"])
+    assert waiting == []
+    assert record.messages[-1]["role"] in ("user", "tool")
+
+
+def calls(record: Record) -> list[tuple[str, dict[str, Any]]]:
+    return [(call.name, call.arguments) for call in record.calls]
+
+
+def roles(record: Record) -> str:
+    return "".join(message["role"][0] for message in record.messages)
+
+
+def lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+XLAM_TOOL = {
+    "name": "find hotel",
+    "description": "Find one.",
+    "parameters": {
+        "town": {"description": "Where", "type": "str"},
+        "stars": {"description": "At least", "type": "int, optional", "default": 3},
+        "near": {"description": "Points", "type": "Tuple[float, float], optional"},
+    },
+}
+
+
+def test_xlam_tells_optional_parameters_by_their_type(tmp_path: Path) -> None:
+    answers = [{"name": "find hotel", "arguments": {"town": "Ulm"}}, {"name": "find hotel", "arguments": {"town": "Bern"}}]
+    row = {"id": 7, "query": "Hotels in Ulm and Bern?", "answers": json.dumps(answers), "tools": json.dumps([XLAM_TOOL])}
+    (record,) = load("xlam", lines(tmp_path / "x.jsonl", row))
+    assert calls(record) == [("find_hotel", {"town": "Ulm"}), ("find_hotel", {"town": "Bern"})]
+    schema = parameters(record.tools[0])
+    assert schema["required"] == ["town"]
+    assert schema["properties"]["stars"] == {"type": "integer", "description": "At least", "default": 3}
+    assert schema["properties"]["near"]["items"] == {"type": "number"}
+    assert record.licence == "CC-BY-4.0"
+
+
+def test_what_a_gold_call_leaves_out_is_not_required_unless_the_data_say_so() -> None:
+    flat = {"name": "f", "parameters": {"a": {"type": "str", "default": ""}, "b": {"type": "str", "default": ""}}}
+    stated = {**flat, "required": ["a", "b"]}
+    call = [GoldCall(name="f", arguments={"a": "x"})]
+    assert [parameters(tools([one], call)[0])["required"] for one in (flat, stated)] == [["a"], ["a", "b"]]
+    assert parameters(tools([flat])[0])["required"] == ["a", "b"]
+    assert "default" not in parameters(tools([flat])[0])["properties"]["a"]
+
+
+TOOLACE_SYSTEM = (
+    "You are an expert in composing functions. Here is a list of functions in JSON format that you can invoke:\n"
+    + json.dumps(
+        [
+            {
+                "name": "Market Trends API",
+                "description": "Trends.",
+                "parameters": {
+                    "type": "dict",
+                    "properties": {"kind": {"type": "string"}, "days": {"type": "int"}, "tags": {"type": "list"}},
+                    "required": ["kind"],
+                },
+                "required": None,
+            }
+        ]
+    )
+    + ". \nThe current time is 2024-07-01 10:00:00.\nPut it in the format of [func1(params_name=params_value), func2(params)]"
+)
+
+
+def test_toolace_reads_calls_as_python_writes_them(tmp_path: Path) -> None:
+    turns = [
+        ("user", "What moves?"),
+        (
+            "assistant",
+            '[Market Trends API(kind="A, (b]", days=3), Market Trends API(kind=\'it\\\'s\', tags=["x", true, null])]',
+        ),
+        ("tool", '[{"name": "Market Trends API", "results": {"up": 1}}, {"name": "Market Trends API", "results": {"up": 2}}]'),
+        ("assistant", "Both up."),
+        ("user", "And c?"),
+        ("assistant", "[Market Trends API(kind='c', tags=[{'a': 1.5}])]"),
+    ]
+    row = {"system": TOOLACE_SYSTEM, "conversations": [{"from": who, "value": text} for who, text in turns]}
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps([row]))
+    first, said, last = load("toolace", path)
+    assert calls(first) == [
+        ("Market_Trends_API", {"kind": "A, (b]", "days": 3}),
+        ("Market_Trends_API", {"kind": "it's", "tags": ["x", True, None]}),
+    ]
+    assert (said.content, said.calls, roles(said)) == ("Both up.", [], "suatt")
+    assert (calls(last), roles(last)) == ([("Market_Trends_API", {"kind": "c", "tags": [{"a": 1.5}]})], "suattau")
+    assert first.messages[0]["content"] == "The current time is 2024-07-01 10:00:00."
+    assert [tool["function"]["name"] for tool in first.tools] == ["Market_Trends_API"]
+
+
+@pytest.mark.parametrize("call", ["[f(a=)]", "[f(a='b]", "[f(1)]", "[f(a=__import__('os'))]"])
+def test_toolace_calls_that_cannot_be_read_are_bad_rows(tmp_path: Path, call: str) -> None:
+    row = {"system": "", "conversations": [{"from": "user", "value": "?"}, {"from": "assistant", "value": call}]}
+    found = list(toolace.load(str(lines(tmp_path / "t.jsonl", row))))
+    assert not any(isinstance(one, Record) and one.calls for one in found)
+
+
+def hermes_row(**fields: Any) -> dict[str, Any]:
+    function = {
+        "name": "get_price",
+        "description": "d",
+        "parameters": {"type": "object", "properties": {"of": {"type": "string"}}},
+    }
+    tool = {"type": "function", "function": function}
+    turns = [
+        ("system", f"Rules with <tools></tools> tags. Here: <tools> {json.dumps([tool])} </tools>"),
+        ("human", "Price of x and y?"),
+        ("gpt", "Wait.\n<tool_call>\n{'arguments': {'of': 'x'}, 'name': 'get_price'}\n</tool_call>\n<tool_call>\n"
+         '{"name": "get_price", "arguments": {"of": "y"}}\n</tool_call>'),
+        ("tool", "<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>"),
+        ("gpt", "1 and 2."),
+    ]  # fmt: skip
+    return {
+        "id": "u",
+        "conversations": [{"from": who, "value": text} for who, text in turns],
+        "tools": json.dumps([tool]),
+        **fields,
+    }
+
+
+@pytest.mark.parametrize("fields", [{}, {"tools": None}])
+def test_hermes_reads_calls_in_tags_and_tools_of_either_place(tmp_path: Path, fields: dict[str, Any]) -> None:
+    called, said = load("hermes", lines(tmp_path / "h.jsonl", hermes_row(**fields)))
+    assert calls(called) == [("get_price", {"of": "x"}), ("get_price", {"of": "y"})]
+    assert (called.content, roles(called)) == ("Wait.", "u")
+    assert (said.content, roles(said)) == ("1 and 2.", "uatt")
+    assert [message["content"] for message in said.messages[2:]] == ["1", "2"]
+    assert [tool["function"]["name"] for tool in said.tools] == ["get_price"]
+
+
+def test_hub_ids_go_through_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from_hub, asked = datasets.load_dataset, list[tuple[str, str | None]]()
+    path = lines(tmp_path / "hub.jsonl", hermes_row())
+
+    def load_dataset(name: str, config: str | None = None, *, split: str) -> Any:
+        asked.append((name, config))
+        return from_hub("json", data_files=str(path), split=split, cache_dir=str(tmp_path / "cache"))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    records = load("hermes", Place.parse("hermes").location)
+    assert asked == [(hermes.HUB, config) for config in hermes.CONFIGS]
+    assert [len(record.calls) for record in records] == [2, 0] * 3
+    assert (Place.parse("xlam").location, Place.parse("toolace").location) == (xlam.HUB, toolace.HUB)
+
+
+def test_a_hub_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(*_: Any, **__: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(
+        AutoToolError, match=r"Salesforce/xlam-function-calling-60k could not be loaded .* give the file's path"
+    ):
+        list(xlam.load())
+
+
+TOOLRL = {
+    "instruction": (
+        "You help.\n\n**Available Tools**\nIn your response, you can use the following tools:\n"
+        "1. Name: Get Genres\nDescription: First line.\nSecond line.\nParameters: {}\n2. Name: Title\nDescription: t\n"
+        'Parameters: {"ids": {"description": "i", "type": "string", "default": ""}, "n": {"type": "int", "default": 25}}\n\n'
+        "**Steps for Each Turn**\n1. **Think:** so."
+    ),
+    "input": (
+        "**Dialogue Records History**\n<user> Genres? </user>\n\n<think> stock </think>\n<tool_call>\n"
+        '{"name": "Get Genres", "parameters": {}}\n{"name": "Title", "parameters": {"ids": "1"}}\n</tool_call>\n'
+        '<obs> [{"a": 1}, {"b": 2}] </obs>\n\n<think> stock </think>\n<response> Some. </response>\n\n<user> Titles? </user>'
+    ),
+    "output": "<think> I quote <tool_call> here. </think>\n<tool_call>\n"
+    '{"name": "Title", "parameters": {"ids": "2"}}\n</tool_call>',
+}
+
+
+def test_toolrl_reads_prose_and_tags(tmp_path: Path) -> None:
+    path = tmp_path / "rl.json"
+    path.write_text(json.dumps([TOOLRL, {**TOOLRL, "output": "<think> No. </think>\n<response> I cannot. </response>"}]))
+    call, text = load("toolrl", path)
+    assert (roles(call), calls(call)) == ("suattau", [("Title", {"ids": "2"})])
+    assert call.reasoning == "I quote <tool_call> here."
+    assert call.messages[0]["content"] == "You help."
+    assert call.messages[3]["content"] == '{"a": 1}'
+    assert call.tools[0]["function"]["description"] == "First line.\nSecond line."
+    assert parameters(call.tools[1])["required"] == ["ids"]
+    assert (text.content, text.calls, text.reasoning) == ("I cannot.", [], "No.")
+
+
+def test_reason_tool_use_keeps_the_reasoning_of_every_answer(tmp_path: Path) -> None:
+    def message(role: str, *parts: tuple[str, str]) -> dict[str, Any]:
+        return {"role": role, "content": [{"type": kind, "value": value} for kind, value in parts]}
+
+    call = json.dumps({"name": "area", "arguments": {"r": 1.5}})
+    messages = [
+        message("system", ("text", "Be exact.")),
+        message("user", ("text", "Areas?")),
+        message("assistant", ("reasoning", "Two calls."), ("tool_call", call), ("tool_call", call)),
+        message("tool", ("text", '[{"content": "7"}, {"content": "7"}]')),
+        message("assistant", ("reasoning", "Say it."), ("text", "Both 7.")),
+    ]
+    function = {"name": "area", "description": "", "parameters": {"type": "dict", "properties": {"r": {"type": "float"}}}}
+    row = {"messages": messages, "tools": json.dumps([{"type": "function", "function": {**function, "required": ["r"]}}])}
+    first, second = load("reason_tool_use", lines(tmp_path / "r.jsonl", row))
+    assert (first.reasoning, calls(first), roles(first)) == ("Two calls.", [("area", {"r": 1.5})] * 2, "su")
+    assert (second.reasoning, second.content, roles(second)) == ("Say it.", "Both 7.", "suatt")
+    assert parameters(first.tools[0])["required"] == ["r"]
+
+
+def test_glaive_makes_a_record_of_every_answer_and_joins_turns_of_one_role(tmp_path: Path) -> None:
+    turns = [
+        ("human", "Hi."),
+        ("human", "Tip for 50?"),
+        ("function_call", '{"name": "tip", "arguments": {"bill": 50}}'),
+        ("observation", '{"tip": 5}'),
+        ("gpt", "5."),
+    ]
+    tool = {"name": "tip", "description": "", "parameters": {"type": "object", "properties": {"bill": {"type": "number"}}}}
+    row = {"conversations": [{"from": who, "value": text} for who, text in turns], "tools": json.dumps([tool])}
+    call, text = load("glaive", lines(tmp_path / "g.jsonl", row, {**row, "tools": "[]", "conversations": []}))
+    assert call.messages == [{"role": "user", "content": "Hi.\nTip for 50?"}]
+    assert (text.content, roles(text)) == ("5.", "uat")
+
+
+def seal_api(name: str, **kinds: str) -> dict[str, Any]:
+    described = {key: {"type": kind, "description": "d"} for key, kind in kinds.items()}
+    return {
+        "api_name": name,
+        "api_description": f"About {name}.",
+        "parameters": described,
+        "required": [*kinds][:1],
+        "responses": {},
+    }
+
+
+def test_seal_tools_finds_the_tools_beside_the_rows(tmp_path: Path) -> None:
+    lines(tmp_path / "seal_tools_apis.jsonl", seal_api("getTax", income="float", year="int"), seal_api("getRain", town="str"))
+    calling = [{"api": "getTax", "parameters": {"income": "40.7", "year": 2020}, "responses": ["API_call_0"]}] * 2
+    path = lines(tmp_path / "rows.jsonl", {"id": "dev-1", "query": "Taxes?", "calling": calling})
+    (record,) = load("seal_tools", path)
+    assert (record.id, len(record.calls), len(record.tools)) == ("seal_tools/dev-1", 2, 1)
+    assert parameters(record.tools[0])["required"] == ["income"]
+    pool = SOURCES["seal_tools"].pool
+    assert pool is not None
+    assert [tool["function"]["name"] for tool in pool(str(path))] == ["getTax", "getRain"]
+
+
+def sgd_service(service: str, intent: str, city: str, party: str) -> dict[str, Any]:
+    slots = [
+        {"name": city, "description": "c", "is_categorical": False, "possible_values": []},
+        {"name": party, "description": "p", "is_categorical": True, "possible_values": ["1", "2"]},
+        {"name": f"{party}_live", "description": "l", "is_categorical": True, "possible_values": ["True", "False"]},
+    ]
+    optional = {party: "1", f"{party}_live": "dontcare"}
+    intents = [{"name": intent, "description": "i", "required_slots": [city], "optional_slots": optional}]
+    return {"service_name": service, "slots": slots, "intents": intents}
+
+
+@pytest.fixture
+def sgd_folder(tmp_path: Path) -> Path:
+    (tmp_path / "schema.json").write_text(json.dumps([sgd_service("Eat_1", "Find", "city", "party")]))
+    (tmp_path / "schema_x1.json").write_text(json.dumps([sgd_service("Eat_11", "Seek", "town", "guests")]))
+    call = {"service": "Eat_1", "method": "Find", "parameters": {"city": "Ulm", "party": "2", "party_live": "dontcare"}}
+    turns = [
+        {"speaker": "USER", "utterance": "Food?"},
+        {"speaker": "SYSTEM", "utterance": "Where?"},
+        {"speaker": "USER", "utterance": "In Ulm, two of us."},
+        {"speaker": "SYSTEM", "utterance": "The Ox.", "calls": [{**call, "results": [{"city": "Ulm"}] * 5}]},
+    ]
+    with gzip.open(tmp_path / "train.slim.jsonl.gz", "wt") as out:
+        out.writelines(json.dumps({"dialogue_id": str(n), "services": ["Eat_1"], "turns": turns}) + "\n" for n in range(20))
+    return tmp_path
+
+
+def test_sgd_speaks_of_each_dialogue_in_one_of_the_schemas(sgd_folder: Path) -> None:
+    records = load("sgd", sgd_folder)
+    assert len(records) == 60
+    plain = [one for one in records if one.tools[0]["function"]["name"] == "Find"]
+    asked, call, said = plain[:3]
+    assert (asked.content, calls(call)) == ("Where?", [("Find", {"city": "Ulm", "party": "2"})])
+    assert (said.content, roles(said)) == ("The Ox.", "suauat")
+    assert json.loads(said.messages[-1]["content"]) == {"found": 5, "results": [{"city": "Ulm"}] * 3}
+    properties = parameters(call.tools[0])["properties"]
+    assert (properties["party"]["enum"], properties["party_live"]["type"]) == ([1, 2], "boolean")
+    other = next(one for one in records if one.calls and one.tools[0]["function"]["name"] == "Seek")
+    assert calls(other) == [("Seek", {"town": "Ulm", "guests": "2"})]
+    assert load("sgd", sgd_folder / "train.slim.jsonl.gz") == records
+    assert load("sgd", sgd_folder, seed=1) != records
+
+
+def test_a_schema_that_is_no_paraphrase_is_refused(sgd_folder: Path) -> None:
+    (sgd_folder / "schema_x2.json").write_text("[]")
+    with pytest.raises(AutoToolError, match=r"schema_x2\.json does not paraphrase"):
+        load("sgd", sgd_folder)
+
+
+def test_graded_tasks_of_every_level() -> None:
+    records = load("graded", "3")
+    assert [record.level for record in records] == [level for level in range(1, 7) for _ in range(3)]
+    assert all(record.reasoning and record.calls for record in records)
+    assert load("graded", "3", seed=1) != records
+
+
+def test_bad_rows_are_named_and_cost_no_other_row(tmp_path: Path) -> None:
+    good = {"query": "q", "answers": "[]", "tools": "[]"}
+    twice = json.dumps([XLAM_TOOL, XLAM_TOOL])
+    odd = json.dumps([{"name": "f", "parameters": {"a": {"type": "Callable[[int], int]"}}}])
+    rows = [good, {"query": 1}, {**good, "tools": twice}, {**good, "tools": odd}, {**good, "answers": "{}"}, "text", good]
+    path = lines(tmp_path / "x.jsonl", *rows)
+    path.write_text(path.read_text() + "{broken\n" + json.dumps(good) + "\n")
+    found = list(xlam.load(str(path)))
+    bad = [one for one in found if isinstance(one, Bad)]
+    assert [one.where.rpartition(", ")[2] for one in bad] == ["line 2", "line 3", "line 4", "line 5", "line 6", "line 8"]
+    assert [one.reason for one in bad] == [
+        "row not of this source's shape",
+        "two tools of one name",
+        "tool with an unknown type",
+        "not a JSON list where one should be",
+        "row not of this source's shape",
+        "line is no JSON",
+    ]
+    assert len(found) - len(bad) == 3
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        ([("observation", "1"), ("observation", "1")], "results that match no calls"),
+        ([("human", "And now?")], "calls without results"),
+        ([("gpt", "Done.")], "calls without results"),
+    ],
+)
+def test_calls_and_results_that_do_not_match_end_a_dialogue_and_not_what_was_before(
+    tmp_path: Path, after: list[tuple[str, str]], reason: str
+) -> None:
+    turns = [("human", "a"), ("function_call", '{"name": "f", "arguments": {}}'), *after, ("gpt", "c")]
+    row = {"conversations": [{"from": who, "value": text} for who, text in turns], "tools": "[]"}
+    record, bad = SOURCES["glaive"].load(str(lines(tmp_path / "g.jsonl", row)), 0)
+    assert isinstance(record, Record)
+    assert isinstance(bad, Bad)
+    assert (calls(record), bad.reason) == ([("f", {})], reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("nothing", "--source nothing: use toolace"), ("glaive", "--source glaive: say where it is")],
+)
+def test_a_source_that_is_not_told_is_asked_for(text: str, sentence: str) -> None:
+    with pytest.raises(AutoToolError, match=sentence):
+        Place.parse(text)
+
+
+@pytest.mark.parametrize("name", ["glaive", "seal_tools", "sgd", "graded"])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AutoToolError, match=r"absent|graded="):
+        list(SOURCES[name].load(str(tmp_path / "absent" / "rows.jsonl"), 0))
+
+
+def test_a_list_that_is_no_json_or_no_list_is_named(tmp_path: Path) -> None:
+    for text in ("{", "{}"):
+        (tmp_path / "rows.json").write_text(text)
+        with pytest.raises(AutoToolError, match=r"rows\.json"):
+            list(SOURCES["glaive"].load(str(tmp_path / "rows.json"), 0))
+
+
+def test_an_invalid_schema_makes_a_bad_row() -> None:
+    broken: Tool = {"name": "f", "parameters": {"properties": {"a": {"type": "string", "enum": "x, y"}}}}
+    with pytest.raises(ValueError, match="invalid JSON schema"):
+        tools([broken])

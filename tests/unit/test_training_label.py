@@ -1,0 +1,391 @@
+"""Labels by recorded traces, by a server over HTTP and by a checkpoint: the rule, the file of attempts, killed and resumed."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fake_api import fake_api
+from rich.console import Console
+from support.serving import running, scripted
+from support.tiny import make_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from autotool_core import jsonl
+from autotool_core.calls import Call
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode, ResolvedMode
+from autotool_core.profile import BUILTIN
+from autotool_core.prompt import PromptRenderer
+from autotool_server.engines.base import EngineRequest
+from autotool_training import records
+from autotool_training.label import checkpoint
+from autotool_training.label.attempt import Answer, Attempt, AttemptFile, Task
+from autotool_training.label.checkpoint import Checkpoint
+from autotool_training.label.endpoint import Sampling, Switch
+from autotool_training.label.label import LabelSettings, ModelChoice, label
+from autotool_training.records import GoldCall, Record
+
+ADD = {"type": "function", "function": {"name": "add", "description": "", "parameters": {"type": "object", "properties": {}}}}
+RIGHT = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
+WRONG = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def record(name: str, **fields: Any) -> Record:
+    made: dict[str, Any] = {
+        "id": name,
+        "tools": [ADD],
+        "messages": [{"role": "user", "content": name}],
+        "calls": [GoldCall(name="add", arguments={"a": 1})],
+        "source": "graded",
+        "licence": "Apache-2.0",
+    }
+    return Record(**{**made, **fields})
+
+
+def trace(name: str, a: int | None = 1, reasoning: str | None = None, **fields: Any) -> dict[str, Any]:
+    calls = [] if a is None else [{"name": "add", "arguments": {"a": a}}]
+    return {"id": name, "content": "Well.", "calls": calls, "reasoning": reasoning, **fields}
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def run(folder: Path, short: str, long: str, **settings: Any) -> tuple[dict[str, Record], dict[str, Any]]:
+    given = LabelSettings(**{"k": 2, "max_tokens": 200, **settings})
+    quiet = Console(file=StringIO())
+    models = ModelChoice(short), ModelChoice(long)
+    counts = label(folder / "in.jsonl", folder / "out.jsonl", models[0], models[1], given, skipped=pytest.fail, console=quiet)
+    assert json.loads((folder / "out.counts.json").read_text()) == counts.as_dict()
+    return {one.id: one for one in records.read(folder / "out.jsonl", strict=True)}, counts.as_dict()["graded"]
+
+
+def attempts(folder: Path) -> list[tuple[str, str, int]]:
+    return [(row["mode"], row["id"], row["at"]) for row in [*jsonl.read(folder / "out.attempts.jsonl")][1:]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        (Answer("", (Call("add", {"a": 1}),)), True),
+        (Answer("Calling.", (Call("add", {"a": 1.0}),)), True),
+        (Answer("", (Call("add", {"a": "1"}),)), False),
+        (Answer("", (Call("add", {"a": 1}), Call("add", {"a": 1}))), False),
+        (Answer("Text", ()), False),
+        (Answer("", None), False),
+        (Answer("</think>", (Call("add", {"a": 1}),)), False),
+        (Answer("", (Call("add", {"a": 1}),), whole=False), False),
+    ],
+)
+def test_an_answer_is_right_by_its_calls_and_form(answer: Answer, *, right: bool) -> None:
+    assert answer.is_right(record("r")) == right
+
+
+def test_without_gold_calls_any_text_is_right_and_silence_is_not() -> None:
+    asked = record("r", calls=[], content="No tool does that.")
+    assert Answer("I have no tool.", ()).is_right(asked)
+    assert not Answer(" ", ()).is_right(asked)
+    assert not Answer("I have no tool.", (Call("add", {"a": 1}),)).is_right(asked)
+
+
+def test_the_rule(tmp_path: Path) -> None:
+    names = ["easy", "hard", "never", "mute", "silent"]
+    records.write(tmp_path / "in.jsonl", [record(name, reasoning="The source's.") for name in names])
+    short = [trace("easy", 2), trace("easy"), *(trace(name, 2) for name in names[1:4] for _ in range(2))]
+    long = [
+        trace("hard", reasoning="a b c d e"),
+        trace("hard", reasoning="a b c"),
+        trace("hard", 2, reasoning="a"),
+        trace("never", None, reasoning="a"),
+        trace("mute", reasoning=" "),
+    ]
+    paths = [str(write(tmp_path / f"{name}.jsonl", *rows)) for name, rows in (("short", short), ("long", long))]
+    made, counts = run(tmp_path, *paths, k=3)
+    assert {name: (one.label, one.reasoning) for name, one in made.items()} == {
+        "easy": ("short", "The source's."),
+        "hard": ("long", "a b c"),
+    }
+    assert made["hard"].calls == record("r").calls
+    assert counts["records"] == 5
+    assert counts["kept"] == {"short": 1, "long": 1}
+    assert counts["dropped"] == {"neither model right": 1, "right, without reasoning": 1, "neither model answered": 1}
+    assert counts["notes"]["short answers"] == 8
+    assert counts["notes"]["short answers right"] == 1
+    assert counts["notes"]["long answers right"] == 3
+    # Files hold at most so many attempts at a record.
+    assert Counter(mode for mode, _, _ in attempts(tmp_path)) == {"short": 10, "long": 12}
+    made, counts = run(tmp_path, *paths, k=3, threshold=0.6)
+    assert (counts["kept"], counts["dropped"]) == ({"long": 1}, {"neither model right": 2, **DROPPED})
+
+
+DROPPED = {"right, without reasoning": 1, "neither model answered": 1}
+
+
+def test_a_file_of_records_is_a_file_of_traces(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a", reasoning="Because."), record("b")])
+    write(tmp_path / "none.jsonl")
+    made, counts = run(tmp_path, str(tmp_path / "none.jsonl"), str(tmp_path / "in.jsonl"))
+    assert {name: (one.label, one.reasoning) for name, one in made.items()} == {"a": ("long", "Because.")}
+    assert counts["dropped"] == {"right, without reasoning": 1}
+
+
+def test_a_line_that_is_no_trace_is_named(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a")])
+    for row in ({"id": "a", "calls": [{"name": "f"}]}, {"calls": []}, "text"):
+        write(tmp_path / "t.jsonl", trace("a"), row)
+        with pytest.raises(AutoToolError, match=r"t\.jsonl, line 2 is no trace"):
+            run(tmp_path, str(tmp_path / "t.jsonl"), str(tmp_path / "t.jsonl"))
+        (tmp_path / "out.attempts.jsonl").unlink()
+
+
+def test_bad_records_are_skipped_or_end_the_run(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a")])
+    with (tmp_path / "in.jsonl").open("a") as file:
+        file.write('{"id": "b"}\n')
+    empty = ModelChoice(str(write(tmp_path / "t.jsonl", trace("a"))))
+    told: list[str] = []
+    counts = label(tmp_path / "in.jsonl", tmp_path / "out.jsonl", empty, empty, LabelSettings(), skipped=told.append)
+    assert counts.as_dict()["total"]["kept"] == {"short": 1}
+    assert len(told) == 1
+    assert "in.jsonl, line 2: tools" in told[0]
+    with pytest.raises(AutoToolError, match=r"in\.jsonl, line 2: tools"):
+        label(tmp_path / "in.jsonl", tmp_path / "out.jsonl", empty, empty, LabelSettings(strict=True), skipped=pytest.fail)
+
+
+TOKENIZER = make_tokenizer()
+
+
+def by_name(request: EngineRequest) -> str:
+    """The right call where the request is `easy`, or `hard` and the answer long."""
+    prompt = TOKENIZER.decode(request.prompt_ids)
+    is_long = prompt.endswith("<think>\n")
+    call = RIGHT if "easy" in prompt or ("hard" in prompt and is_long) else WRONG
+    return f"One and\nno more.\n</think>\n\n{call}" if is_long else call
+
+
+async def test_a_server_is_asked_in_both_modes(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record(f"{name}{at}") for name in ("easy", "hard", "never") for at in range(5)])
+    async with running(scripted(by_name)) as server:
+        made, counts = await asyncio.to_thread(run, tmp_path, server.url, server.url, concurrency=4)
+        assert sorted(attempts(tmp_path)) == sorted({*attempts(tmp_path)})
+        again = await asyncio.to_thread(run, tmp_path, server.url, server.url, concurrency=4)
+    assert again == (made, counts)  # nothing is left to ask
+    assert (counts["kept"], counts["dropped"]) == ({"short": 5, "long": 5}, {"neither model right": 5})
+    assert made["hard0"].reasoning == "One and\nno more."
+    assert Counter(mode for mode, _, _ in attempts(tmp_path)) == {"short": 30, "long": 20}
+
+
+async def test_a_refused_request_is_an_unanswered_attempt(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("easy"), record("easy too long" * 500)])
+    async with running(scripted(by_name)) as server:
+        made, counts = await asyncio.to_thread(run, tmp_path, server.url, server.url)
+    assert [*made] == ["easy"]
+    assert counts["dropped"] == {"neither model answered": 1}
+    rows = [row for row in jsonl.read(tmp_path / "out.attempts.jsonl") if row.get("error")]
+    assert len(rows) == 4
+    assert all(row["error"].startswith("400: ") for row in rows)
+
+
+def test_stock_servers_are_told_by_the_templates_variable(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a", calls=[], content="It is 4.", tools=[])])
+    with fake_api(with_record=False) as api:
+        short = ModelChoice(api.url, switch=Switch.ENABLE_THINKING)
+        long = ModelChoice(api.url, name="other", switch=Switch.NONE)
+        settings = LabelSettings(k=2, threshold=1.1, seed=5)  # none is short, so that both are asked
+        counts = label(tmp_path / "in.jsonl", tmp_path / "out.jsonl", short, long, settings, skipped=pytest.fail)
+    assert counts.as_dict()["total"]["kept"] == {"long": 1}
+    first, second, third, _ = api.bodies
+    assert (first["chat_template_kwargs"], first["model"], first["seed"]) == ({"enable_thinking": False}, "tiny", 5)
+    assert second["seed"] == 6
+    assert third["model"] == "other"
+    assert not {"chat_template_kwargs", "mode", "tools"} & third.keys()
+    (made,) = records.read(tmp_path / "out.jsonl")
+    assert (made.label, made.reasoning, made.content) == ("long", "2+2", "It is 4.")
+
+
+def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a")])
+    with pytest.raises(AutoToolError, match="Is the server up"):
+        run(tmp_path, "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1")
+
+
+def test_attempts_of_other_settings_or_records_are_not_mixed(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a")])
+    traces = str(write(tmp_path / "t.jsonl", trace("a")))
+    run(tmp_path, traces, traces)
+    with pytest.raises(AutoToolError, match=r"out\.attempts\.jsonl holds attempts with other settings \(k, sampling\)"):
+        run(tmp_path, traces, traces, k=3, seed=1)
+    records.write(tmp_path / "in.jsonl", [record("b")])
+    with pytest.raises(AutoToolError, match=r"other settings \(records\)"):
+        run(tmp_path, traces, traces)
+
+
+def test_attempts_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
+    made = [
+        Attempt("a", 0, Answer("c", (Call("f", {"x": [1, None]}),), "r")),
+        Attempt("a", 1, Answer("", None, whole=False)),
+        Attempt("b", 0, None, "400: no"),
+    ]
+    file = AttemptFile(tmp_path / "a.jsonl", {"k": 1})
+    for one in made:
+        file.add(ResolvedMode.LONG, one)
+    file.close()
+    again = AttemptFile(tmp_path / "a.jsonl", {"k": 1})
+    assert [*again.of(ResolvedMode.LONG)] == made
+    assert [*again.of(ResolvedMode.SHORT)] == []
+    again.close()
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from autotool_training.label.label import LabelSettings, ModelChoice, label
+folder, url = Path(sys.argv[1]), sys.argv[2]
+settings = LabelSettings(k=2, max_tokens=200, concurrency=4)
+label(folder / "in.jsonl", folder / "out.jsonl", ModelChoice(url), ModelChoice(url), settings, skipped=print)
+"""
+
+
+async def test_a_killed_run_goes_on_without_a_lost_or_doubled_attempt(tmp_path: Path) -> None:
+    total = 60
+    names = [f"{('easy', 'hard', 'never')[at % 3]}{at}" for at in range(total)]
+    records.write(tmp_path / "in.jsonl", [record(name) for name in names])
+    path = tmp_path / "out.attempts.jsonl"
+    async with running(scripted(by_name)) as server:
+        command = [sys.executable, "-c", KILLED, str(tmp_path), server.url]
+        for enough in (30, 140):  # within the first model's attempts, and the second's
+            killed = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+            while not path.exists() or path.read_bytes().count(b"\n") < enough:  # noqa: ASYNC110 another process writes
+                await asyncio.sleep(0.01)
+            killed.kill()
+            await killed.wait()
+            assert not (tmp_path / "out.jsonl").exists()
+            with path.open("ab") as file:
+                file.write('{"mode": "short", "id": "easy0", "answer": "ü'.encode()[:-1])  # as a kill within a write leaves it
+        last = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        assert await last.wait() == 0
+    made = attempts(tmp_path)
+    assert len(set(made)) == len(made) == total * 2 + total // 3 * 2 * 2
+    labels = Counter(one.label for one in records.read(tmp_path / "out.jsonl"))
+    assert labels == {"short": total // 3, "long": total // 3}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random Llama that can do every mode."""
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    eos = TOKENIZER.eos_token_id
+    config = LlamaConfig(
+        vocab_size=len(TOKENIZER),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=None,
+        eos_token_id=eos,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    (folder / "mode_profile.json").write_text(BUILTIN["smollm2-autotool"].model_dump_json())
+    return folder
+
+
+def made_by(model: Checkpoint, *tasks: Task) -> list[Attempt]:
+    found: list[Attempt] = []
+    asyncio.run(model.attempt(iter(tasks), found.append))
+    return sorted(found, key=lambda attempt: (attempt.id, attempt.at))
+
+
+TASKS = [Task(record("x" * length), at) for length in (1, 30, 7) for at in range(2)]
+
+
+@pytest.mark.parametrize("mode", list(ResolvedMode))
+def test_a_checkpoint_answers_alike_in_any_batch(tiny: Path, mode: ResolvedMode) -> None:
+    greedy = Sampling(0.0, 12, 0)
+    one, three = (made_by(Checkpoint(str(tiny), mode, greedy, batch=size), *TASKS) for size in (1, 4))
+    assert len(one) == 6
+    assert one == three
+    assert one[0].answer == one[1].answer  # of one record, greedily
+
+
+def test_a_checkpoints_draws_are_fixed_by_the_seed(tiny: Path) -> None:
+    def drawn(seed: int) -> list[Attempt]:
+        return made_by(Checkpoint(str(tiny), ResolvedMode.SHORT, Sampling(1.0, 12, seed), batch=4), *TASKS)
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    first, second = drawn(1)[:2]
+    assert first.answer != second.answer
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "wanted"),
+    [
+        (ResolvedMode.SHORT, RIGHT + "<|im_end|>", Answer("", (Call("add", {"a": 1}),))),
+        (
+            ResolvedMode.SHORT,
+            f"Both: {RIGHT}\n{WRONG}<|im_end|>junk",
+            Answer("Both:", (Call("add", {"a": 1}), Call("add", {"a": 2}))),
+        ),
+        (ResolvedMode.LONG, f"One.\n</think>\n\n{RIGHT}<|im_end|>", Answer("", (Call("add", {"a": 1}),), "One.")),
+        (ResolvedMode.LONG, "One.<|im_end|>", Answer("", (), "One.", whole=False)),
+        (ResolvedMode.SHORT, "Cut of", Answer("Cut of", (), whole=False)),
+        (ResolvedMode.SHORT, '<tool_call>\n{"name": "add", "arguments": {"a"<|im_end|>', Answer("", None)),
+    ],
+)
+def test_what_a_checkpoint_writes_is_read_as_the_server_reads_it(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, mode: ResolvedMode, text: str, wanted: Answer
+) -> None:
+    prompts: list[list[int]] = []
+
+    def generate(_: Any, ids: torch.Tensor, **options: Any) -> torch.Tensor:
+        prompts.extend(ids[options["attention_mask"].bool()][None].tolist())
+        return torch.cat([ids, torch.tensor([TOKENIZER.encode(text, add_special_tokens=False)])], dim=1)
+
+    monkeypatch.setattr(LlamaForCausalLM, "generate", generate)
+    (attempt,) = made_by(Checkpoint(str(tiny), mode, Sampling(0.0, 50, 0), batch=4), Task(record("r"), 0))
+    assert attempt.answer == wanted
+    asked = record("r")
+    assert prompts == [PromptRenderer(TOKENIZER, BUILTIN["smollm2-autotool"]).render(asked.messages, asked.tools, Mode(mode))]
+
+
+def test_a_prompt_beyond_the_context_is_an_unanswered_attempt(tiny: Path) -> None:
+    model = Checkpoint(str(tiny), ResolvedMode.SHORT, Sampling(0.0, 12, 0), batch=4)
+    short, long = made_by(model, Task(record("a"), 0), Task(record("b" * 600), 0))
+    assert short.answer is not None
+    assert (long.answer, long.error) == (None, checkpoint.LONG_PROMPT)
+
+
+def test_a_checkpoint_labels_a_file(tiny: Path, tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record(name, calls=[], content="No.") for name in "abc"])
+    made, counts = run(tmp_path, str(tiny), str(tiny), max_tokens=8)
+    assert counts["notes"]["short answers"] == 6
+    assert counts["records"] == 3 == len(made) + sum(counts["dropped"].values())
+
+
+def test_a_model_that_cannot_think_is_refused_for_long(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    for path in tiny.iterdir():
+        if path.name != "mode_profile.json":
+            (tmp_path / "plain" / path.name).write_bytes(path.read_bytes())
+    for path in (tmp_path / "plain").glob("*template*"):
+        path.write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
+    plain = str(tmp_path / "plain")
+    assert made_by(Checkpoint(plain, ResolvedMode.SHORT, Sampling(0.0, 4, 0), batch=4), TASKS[0])[0].answer
+    with pytest.raises(AutoToolError, match="cannot answer in mode=long"):
+        made_by(Checkpoint(plain, ResolvedMode.LONG, Sampling(0.0, 4, 0), batch=4), TASKS[0])
+    with pytest.raises(AutoToolError, match=r"absent: name a checkpoint's folder or hub id, a URL or a file of traces"):
+        made_by(Checkpoint(str(tmp_path / "absent"), ResolvedMode.LONG, Sampling(0.0, 4, 0), batch=4), TASKS[0])

@@ -1,0 +1,185 @@
+"""`autotool train data`: read data sets, drop what is of no use, doubled or evaluated on, down-sample, add distractor tools."""
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autotool_core.errors import AutoToolError
+from autotool_training import records
+from autotool_training.data.counts import Counts
+from autotool_training.data.distractors import Distractors
+from autotool_training.data.overlap import Evaluation, read_texts, same_key
+from autotool_training.data.quality import check
+from autotool_training.data.rows import Bad
+from autotool_training.data.sources import SOURCES, Place
+from autotool_training.data.tools import Tool
+from autotool_training.records import Record
+
+KINDS = ("call", "reply", "text")
+"""Of records: a call; text after a call's result; other text (a question back, a refusal, talk)."""
+IRRELEVANT = "made irrelevant"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """What is kept, and how it is made. Everything drawn is fixed by `seed`."""
+
+    seed: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Most records, by source (`sgd`) or by source and kind (`sgd/call`), which goes before the source's own."""
+    licences: frozenset[str] | None = None
+    """SPDX identifiers to keep; None keeps all."""
+    against: tuple[Path, ...] = ()
+    """Files of evaluation texts (`overlap.read_texts`)."""
+    ngram: int = 8
+    """Words in a row that a record may not share with an evaluation text."""
+    distractors: int = 0
+    """Tools that each record gets beside its own."""
+    irrelevant: float = 0.0
+    """Share of the records with calls and one request that get only other tools, so that the right answer is to call none."""
+    max_chars: int | None = None
+    """Most characters of a record's messages and tools."""
+    strict: bool = False
+    """Whether a bad row ends the run."""
+
+    def __post_init__(self) -> None:
+        for key in self.limits:
+            source, slash, kind = key.partition("/")
+            if source not in SOURCES or (slash and kind not in KINDS):
+                raise AutoToolError(f"--max {key}: name a source ({', '.join(SOURCES)}), or one of its kinds as in sgd/call.")
+        known = {source.licence for source in SOURCES.values()}
+        if unknown := (self.licences or frozenset()) - known:
+            raise AutoToolError(f"--licence {', '.join(sorted(unknown))}: use {', '.join(sorted(known))}.")
+
+
+def build(places: Iterable[Place], out: Path, settings: DataSettings, skipped: Callable[[str], None]) -> Counts:
+    """Write a file of records, and its counts beside it as JSON. `skipped` is told of every bad row, by file and line.
+
+    Raises AutoToolError for a file or hub id that cannot be read, and with `strict` for a bad row.
+    """
+    counts = Counts("Training data")
+    sieve = _Sieve(settings, counts)
+    for place in places:
+        counts.seen[place.name] += 0
+        for one in place.source.load(place.location, settings.seed):
+            sieve.take(place.name, one, skipped)
+        if place.source.pool:
+            sieve.tools[place.name].update(_named(place.source.pool(place.location)))
+    records.write(out, sieve.finish())
+    counts.write(out.with_name(f"{out.stem}.counts.json"))
+    return counts
+
+
+def kind(record: Record) -> str:
+    """One of KINDS."""
+    if record.calls:
+        return "call"
+    return "reply" if record.messages[-1]["role"] == "tool" else "text"
+
+
+class _Sample:
+    """At most so many records, each with the same chance, in their order (reservoir sampling)."""
+
+    def __init__(self, size: int | None, seed: str) -> None:
+        self.kept: dict[int, Record] = {}
+        self._places: list[int] = []
+        self._size = size
+        self._draw = random.Random(seed)  # noqa: S311 not a secret
+        self._seen = 0
+
+    def add(self, order: int, record: Record) -> bool:
+        """Take the record or not; whether one, this or an earlier one, is left out for it."""
+        self._seen += 1
+        if self._size is None or len(self.kept) < self._size:
+            self._places.append(order)
+            self.kept[order] = record
+            return False
+        at = self._draw.randrange(self._seen)
+        if at < self._size:
+            del self.kept[self._places[at]]
+            self._places[at] = order
+            self.kept[order] = record
+        return True
+
+
+class _Sieve:
+    """The steps between loading and writing, record by record."""
+
+    def __init__(self, settings: DataSettings, counts: Counts) -> None:
+        self.tools: dict[str, dict[str, Tool]] = defaultdict(dict)
+        self._settings, self._counts = settings, counts
+        self._evaluation = Evaluation(read_texts(settings.against), settings.ngram)
+        self._same: set[int] = set()
+        self._samples: dict[str, _Sample] = {}
+        self._order = 0
+
+    def take(self, source: str, one: Record | Bad, skipped: Callable[[str], None]) -> None:
+        """Keep a record for now, or count why not."""
+        self._counts.seen[source] += 1
+        if isinstance(one, Bad):
+            sentence = f"{one.where}: {one.reason}{f' ({one.detail})' if one.detail else ''}"
+            if self._settings.strict:
+                raise AutoToolError(sentence + ".")
+            skipped(sentence)
+            fault = one.reason
+        else:
+            checked = check(one)
+            fault = self._fault(checked.record) or checked.fault or self._overlap(checked.record)
+            if fault is None:
+                self._counts.notes[source].update(checked.notes)
+                fault = self._sample(checked.record)
+        if fault:
+            self._counts.dropped[source][fault] += 1
+
+    def finish(self) -> Iterator[Record]:
+        """The records that are kept, with their tools."""
+        kept = dict(sorted((order, record) for sample in self._samples.values() for order, record in sample.kept.items()))
+        pools = {source: Distractors(tools.values(), self._settings.seed) for source, tools in self.tools.items()}
+        for record in kept.values():
+            made = self._with_tools(record, pools[record.source])
+            self._counts.kept[record.source][kind(made)] += 1
+            yield made
+
+    def _fault(self, record: Record) -> str | None:
+        if self._settings.licences is not None and record.licence not in self._settings.licences:
+            return f"licence {record.licence}"
+        return None
+
+    def _overlap(self, record: Record) -> str | None:
+        key = same_key(record)
+        if key in self._same:
+            return "doubled"
+        self._same.add(key)
+        if self._settings.max_chars is not None and _length(record) > self._settings.max_chars:
+            return "too long"
+        return "in an evaluation set" if self._evaluation.overlaps(record) else None
+
+    def _sample(self, record: Record) -> str | None:
+        self.tools[record.source].update(_named(record.tools))
+        limits, key = self._settings.limits, f"{record.source}/{kind(record)}"
+        key = key if key in limits else record.source
+        if key not in self._samples:
+            self._samples[key] = _Sample(limits.get(key), f"{self._settings.seed}/{key}")
+        self._order += 1
+        return "down-sampled" if self._samples[key].add(self._order, record) else None
+
+    def _with_tools(self, record: Record, pool: Distractors) -> Record:
+        more = self._settings.distractors
+        # A longer conversation has used its tools already.
+        is_single = sum(message["role"] == "user" for message in record.messages) == 1
+        if record.calls and is_single and pool.is_drawn(record, self._settings.irrelevant):
+            made = pool.irrelevant(record, max(more, len(record.tools)))
+            self._counts.notes[record.source][IRRELEVANT] += not made.calls
+            return made
+        return pool.add(record, more) if more else record
+
+
+def _named(tools: Iterable[Tool]) -> dict[str, Tool]:
+    return {tool["function"]["name"]: tool for tool in tools}
+
+
+def _length(record: Record) -> int:
+    return sum(len(message["content"]) for message in record.messages) + len(json.dumps(record.tools))

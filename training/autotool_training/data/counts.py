@@ -1,0 +1,59 @@
+"""What became of the records: kept and dropped, by source and reason, for people and machines."""
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+_Tally = defaultdict[str, Counter[str]]
+
+
+def _tally() -> _Tally:
+    return defaultdict(Counter)
+
+
+@dataclass(slots=True)
+class Counts:
+    """Counts by source, then by what is counted."""
+
+    title: str
+    seen: Counter[str] = field(default_factory=Counter[str])
+    """Records made (or read), by source."""
+    kept: _Tally = field(default_factory=_tally)
+    """Records kept, by kind."""
+    dropped: _Tally = field(default_factory=_tally)
+    """Records dropped, by reason. A row that no record could be made of counts as one, here and in `seen`."""
+    notes: _Tally = field(default_factory=_tally)
+    """What else is worth knowing; no drops."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """By source, and for all of them as `total`."""
+        by_source = {source: self._of((source,)) for source in self.seen}
+        return {**by_source, "total": self._of(tuple(self.seen))}
+
+    def write(self, path: Path) -> None:
+        """The same as JSON."""
+        path.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+
+    def table(self) -> Table:
+        """A column a source, a row a reason."""
+        columns = [(source,) for source in self.seen]
+        columns += [tuple(self.seen)] if len(columns) > 1 else []
+        table = Table("", title=self.title)
+        for column in columns:
+            table.add_column(column[0] if len(column) == 1 else "total", justify="right")
+        table.add_row("records", *(str(sum(self.seen[source] for source in column)) for column in columns))
+        for name, tally in (("kept", self.kept), ("dropped", self.dropped), ("note", self.notes)):
+            table.add_section()
+            for what in dict.fromkeys(one for counter in tally.values() for one in counter):
+                numbers = [sum(tally[source][what] for source in column) for column in columns]
+                table.add_row(f"{name}: {what}", *(str(number or "") for number in numbers))
+        return table
+
+    def _of(self, sources: tuple[str, ...]) -> dict[str, Any]:
+        parts = {"kept": self.kept, "dropped": self.dropped, "notes": self.notes}
+        summed = {name: sum((tally[source] for source in sources), Counter[str]()) for name, tally in parts.items()}
+        return {"records": sum(self.seen[source] for source in sources), **{name: dict(one) for name, one in summed.items()}}

@@ -1,0 +1,100 @@
+"""A conversation of a data set, which grows message by message: every answer of the assistant makes a record."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autotool_core.functions import plain_name
+from autotool_training.data.rows import MalformedError, listing
+from autotool_training.data.tools import Tool
+from autotool_training.records import GoldCall, Record
+
+
+def gold_call(raw: Mapping[str, Any]) -> GoldCall:
+    """A call as data sets write it: `arguments` or `parameters`, as an object or as text. Raises ValueError."""
+    given = raw["arguments"] if "arguments" in raw else raw["parameters"]
+    arguments = json.loads(given) if isinstance(given, str) else given
+    if not isinstance(arguments, Mapping):
+        raise MalformedError("call whose arguments are no JSON object")
+    return GoldCall(name=plain_name(raw["name"]), arguments=dict(arguments))
+
+
+class Dialogue:
+    """One conversation. `id` is unique in its source; `several`: whether its records need a number of their own."""
+
+    def __init__(self, source: str, licence: str, id: str, tools: Sequence[Tool], *, several: bool = False) -> None:  # noqa: A002 the record's own word
+        self._source, self._licence = source, licence
+        self._id = f"{source}/{id}"
+        self._several = several
+        self._tools = list(tools)
+        self._messages: list[dict[str, Any]] = []
+        self._answers = 0
+        self._calls = 0
+        self._waiting: list[str] = []
+
+    def say(self, role: str, text: str) -> None:
+        """Add a message of the user or the system. Two of one role in a row become one: many templates refuse them.
+
+        Raises ValueError where calls wait for results.
+        """
+        self._expect_results()
+        last = self._messages[-1] if self._messages else None
+        if last is not None and last["role"] == role:
+            self._messages[-1] = {"role": role, "content": f"{last['content']}\n{text}"}
+        else:
+            self._messages.append({"role": role, "content": text})
+
+    def answer(self, *, content: str | None = None, calls: Iterable[GoldCall] = (), reasoning: str | None = None) -> Record:
+        """The record of an answer, which becomes part of the conversation. Raises ValueError where calls wait for results."""
+        self._expect_results()
+        calls = list(calls)
+        record = Record(
+            id=f"{self._id}/{self._answers}" if self._several else self._id,
+            tools=self._tools,
+            messages=self._messages,
+            calls=calls,
+            content=content or None,
+            reasoning=reasoning or None,
+            source=self._source,
+            licence=self._licence,
+        )
+        self._answers += 1
+        self._append(content, calls)
+        return record
+
+    def result(self, text: str) -> None:
+        """What the last answer's calls gave: of one call the text, of several a JSON list with an entry for each."""
+        entries = [text] if len(self._waiting) == 1 else [json.dumps(one, ensure_ascii=False) for one in _entries(text)]
+        self.results(entries)
+
+    def results(self, texts: Sequence[str]) -> None:
+        """What the last answer's calls gave, one text for each. Raises ValueError where their number is another."""
+        if len(texts) != len(self._waiting):
+            raise MalformedError("results that match no calls")
+        for call, text in zip(self._waiting, texts, strict=True):
+            self._messages.append({"role": "tool", "tool_call_id": call, "content": text})
+        self._waiting = []
+
+    def _expect_results(self) -> None:
+        if self._waiting:
+            raise MalformedError("calls without results")
+
+    def _append(self, content: str | None, calls: Sequence[GoldCall]) -> None:
+        # Text and not None, as the server gives it to chat templates.
+        message: dict[str, Any] = {"role": "assistant", "content": content or ""}
+        if calls:
+            message["tool_calls"] = [self._tool_call(call) for call in calls]
+            self._waiting = [call["id"] for call in message["tool_calls"]]
+        self._messages.append(message)
+
+    def _tool_call(self, call: GoldCall) -> dict[str, Any]:
+        self._calls += 1
+        function = {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)}
+        return {"id": f"call_{self._calls}", "type": "function", "function": function}
+
+
+def _entries(text: str) -> Sequence[Any]:
+    try:
+        return listing(text)
+    except ValueError:
+        raise MalformedError("results that match no calls") from None

@@ -1,0 +1,31 @@
+"""The project's own graded tasks (`autotool_core.graded`), of the train split: their reasoning is the gold derivation."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from autotool_core.errors import AutoToolError
+from autotool_core.graded import LEVELS, Task, generate
+from autotool_training.data.rows import Bad
+from autotool_training.records import GoldCall, Record
+
+NAME, LICENCE = "graded", "Apache-2.0"
+
+
+def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
+    """So many tasks of every level as `location` says. Raises AutoToolError if that is no number."""
+    if not location.isdecimal():
+        raise AutoToolError(f"graded={location}: give the number of tasks a level, such as graded=200.")
+    return (_record(task) for level in LEVELS for task in islice(generate("train", level, seed), int(location)))
+
+
+def _record(task: Task) -> Record:
+    return Record(
+        id=f"{NAME}/{task.id}",
+        tools=list(task.tools),
+        messages=[{"role": "user", "content": task.request}],
+        calls=[GoldCall(name=call.name, arguments=dict(call.arguments)) for call in task.calls],
+        reasoning=task.reasoning,
+        source=NAME,
+        licence=LICENCE,
+        level=task.level,
+    )

@@ -1,0 +1,66 @@
+"""Hermes function calling (`NousResearch/hermes-function-calling-v1`): ShareGPT turns whose calls stand in `<tool_call>` tags.
+
+Its system messages are the rules of the format and the tools, which a checkpoint's own template says in its own way: they
+are left out. The hub's configurations of JSON mode, which have no tools, are too.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from autotool_training.data.dialogue import Dialogue, gold_call
+from autotool_training.data.rows import Bad, MalformedError, Row, each, listing, mapping, read
+from autotool_training.data.tools import tools
+from autotool_training.records import Record
+
+NAME, LICENCE, HUB = "hermes", "Apache-2.0", "NousResearch/hermes-function-calling-v1"
+CONFIGS = ("func_calling_singleturn", "func_calling", "glaive_func_calling")
+TOOLS = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
+CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+RESULT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
+
+
+def load(location: str = HUB, seed: int = 0) -> Iterator[Record | Bad]:
+    """A record for every answer, calls or text."""
+    return each(read(location, CONFIGS if location == HUB else ()), _records)
+
+
+def _records(row: Row) -> Iterator[Record]:
+    dialogue = Dialogue(NAME, LICENCE, row.id, tools(_tools(row.value)), several=True)
+    for turn in row.value["conversations"]:
+        text = turn["value"]
+        match turn["from"]:
+            case "system":
+                pass
+            case "human":
+                dialogue.say("user", text)
+            case "gpt":
+                calls = [gold_call(_object(call)) for call in CALL.findall(text)]
+                yield dialogue.answer(content=CALL.sub("", text).strip(), calls=calls)
+            case "tool":
+                dialogue.results([result.strip() for result in RESULT.findall(text)])
+            case _:
+                raise MalformedError("unknown role")
+
+
+def _tools(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """From the field; where it is missing or empty, from the system message."""
+    if row.get("tools"):
+        return listing(row["tools"])
+    first = row["conversations"][0]
+    # The rules name the empty tags before they fill them.
+    listed = [text for text in TOOLS.findall(first["value"]) if text.strip()] if first["from"] == "system" else []
+    return listing(_literal(listed[-1])) if listed else []
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    return mapping(_literal(text))
+
+
+def _literal(text: str) -> Any:
+    """JSON, or as in many rows the same as Python writes it. Raises ValueError or SyntaxError."""
+    try:
+        return mapping(text) if text.strip().startswith("{") else listing(text)
+    except ValueError:
+        return ast.literal_eval(text.strip())

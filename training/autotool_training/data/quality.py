@@ -1,0 +1,104 @@
+"""Which records are worth learning from: a check of each, and its mend where that is certain."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autotool_core.profile import Profile
+from autotool_training.data.arguments import coerced, fits, is_broken
+from autotool_training.data.tools import parameters
+from autotool_training.records import GoldCall, Record
+
+MARKERS = Profile(name="of every checkpoint that is trained here").markers
+PLACEHOLDER = re.compile(
+    r"<[^<>]+>|\{\{.+\}\}|\[[A-Z][\w' ]*\]|your[_ ]\w*(key|id|token|name|password)|.*API_call_\d+.*", re.DOTALL | re.IGNORECASE
+)
+
+TYPED, UNTYPED, UNTHOUGHT = (
+    "argument typed",
+    "argument of another type than its schema's, left",
+    "reasoning with a marker, removed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A record after the check."""
+
+    record: Record
+    fault: str | None
+    """Why it is of no use; None where it is."""
+    notes: Mapping[str, int]
+    """What was mended, and how often."""
+
+
+def check(record: Record) -> Checked:
+    """Mend what is certain (types of arguments, also in the history), and find the first fault that is left."""
+    schemas = {tool["function"]["name"]: parameters(tool) for tool in record.tools}
+    calls = [GoldCall(name=call.name, arguments=_typed(call.arguments, schemas.get(call.name))) for call in record.calls]
+    values = [
+        (old, new, schemas[call.name]["properties"].get(name))
+        for before, call in zip(record.calls, calls, strict=True)
+        if call.name in schemas
+        for (name, new), old in zip(call.arguments.items(), before.arguments.values(), strict=True)
+    ]
+    thought = record.reasoning if not _marked(record.reasoning) else None
+    notes = {
+        TYPED: sum(type(old) is not type(new) for old, new, _ in values),
+        UNTYPED: sum(not fits(new, schema) for _, new, schema in values),
+        UNTHOUGHT: int(thought != record.reasoning),
+    }
+    messages = [_message(message, schemas) for message in record.messages]
+    mended = record.model_copy(update={"calls": calls, "messages": messages, "reasoning": thought})
+    return Checked(mended, _fault(mended, schemas), {what: number for what, number in notes.items() if number})
+
+
+def _fault(record: Record, schemas: Mapping[str, Mapping[str, Any]]) -> str | None:
+    if not any(message["role"] == "user" and message["content"].strip() for message in record.messages):
+        return "no request"
+    if not record.calls and not (record.content or "").strip():
+        return "no answer"
+    if _marked(record.content):
+        return "marker in the answer"
+    return next((fault for call in record.calls if (fault := _call_fault(call, schemas.get(call.name)))), None)
+
+
+def _call_fault(call: GoldCall, schema: Mapping[str, Any] | None) -> str | None:
+    if schema is None:
+        return "call of a tool that is not offered"
+    if any(name not in call.arguments for name in schema["required"]):
+        return "required argument missing"
+    if any(name not in schema["properties"] for name in call.arguments):
+        return "argument that the tool does not have"
+    if any(is_broken(value, schema["properties"][name]) for name, value in call.arguments.items()):
+        return "argument that is broken JSON"
+    return "placeholder argument" if any(map(_is_placeholder, call.arguments.values())) else None
+
+
+def _is_placeholder(value: Any) -> bool:
+    if isinstance(value, str):
+        return PLACEHOLDER.fullmatch(value.strip()) is not None
+    inner = value if isinstance(value, list) else value.values() if isinstance(value, Mapping) else ()
+    return any(map(_is_placeholder, inner))
+
+
+def _marked(text: str | None) -> bool:
+    return any(marker in (text or "") for marker in MARKERS)
+
+
+def _typed(arguments: Mapping[str, Any], schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    return coerced(arguments, schema)
+
+
+def _message(message: dict[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    if not message.get("tool_calls"):
+        return message
+    return {**message, "tool_calls": [_tool_call(call, schemas) for call in message["tool_calls"]]}
+
+
+def _tool_call(call: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    function = call["function"]
+    arguments = _typed(json.loads(function["arguments"]), schemas.get(function["name"]))
+    return {**call, "function": {**function, "arguments": json.dumps(arguments, ensure_ascii=False)}}

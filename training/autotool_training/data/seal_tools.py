@@ -1,0 +1,49 @@
+"""Seal-Tools (arXiv 2405.08355, github.com/fairyshine/Seal-Tools): a request and all its calls in one turn.
+
+The descriptions of the tools stand beside the rows, in `seal_tools_apis.jsonl` (there `tool.jsonl`); a record has the tools
+that its calls need, so give it distractor tools. The pool of those is the whole file.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from autotool_training.data.dialogue import Dialogue, gold_call
+from autotool_training.data.rows import Bad, MalformedError, Row, beside, each, mapping, read
+from autotool_training.data.tools import Tool, tools
+from autotool_training.records import Record
+
+NAME, LICENCE = "seal_tools", "Apache-2.0"
+APIS = ("seal_tools_apis.jsonl", "tool.jsonl")
+
+
+def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
+    """One record a row."""
+    apis = {api["api_name"]: api for api in _apis(location)}
+    return each(read(location), lambda row: _record(row, apis))
+
+
+def pool(location: str) -> Iterator[Tool]:
+    """Every tool that is described."""
+    for api in _apis(location):
+        try:
+            yield from tools([_function(api)])
+        except ValueError:
+            continue  # no row can use it either
+
+
+def _apis(location: str) -> Iterator[Mapping[str, Any]]:
+    yield from (mapping(row.value) for row in read(str(beside(location, *APIS))) if isinstance(row, Row))
+
+
+def _record(row: Row, apis: Mapping[str, Mapping[str, Any]]) -> Iterator[Record]:
+    names = list(dict.fromkeys(call["api"] for call in row.value["calling"]))
+    if any(name not in apis for name in names):
+        raise MalformedError("call of an undescribed tool")
+    dialogue = Dialogue(NAME, LICENCE, row.value["id"], tools(_function(apis[name]) for name in names))
+    dialogue.say("user", row.value["query"])
+    yield dialogue.answer(calls=[gold_call({**call, "name": call["api"]}) for call in row.value["calling"]])
+
+
+def _function(api: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = {"properties": api["parameters"], "required": api["required"]}
+    return {"name": api["api_name"], "description": api["api_description"], "parameters": schema}

@@ -1,0 +1,114 @@
+"""Schema-Guided Dialogue (arXiv 1909.05855), slimmed to utterances and service calls, with the paraphrased schemas of SGD-X.
+
+A service's intents become tools. Each dialogue sees its services in one of the schema files beside it (`schema.json`,
+`schema_x1.json`, ...), drawn by the seed: they list the same services, slots and intents in the same order under other names
+and descriptions, so that 26 services look like many more.
+
+The calls' dates are absolute where the user says "today": the data's today is 1 March 2019, and a system message says so.
+"""
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotool_core.errors import AutoToolError
+from autotool_training.data.dialogue import Dialogue
+from autotool_training.data.rows import Bad, Row, beside, each, read
+from autotool_training.data.tools import tools
+from autotool_training.records import GoldCall, Record
+
+NAME, LICENCE = "sgd", "CC-BY-SA-4.0"
+TODAY = "Today is Friday, 1 March 2019. Write dates as YYYY-MM-DD and times as HH:MM."
+SHOWN = 3
+"""Of a search's results, how many the tool message has; it says how many there are."""
+ANY = "dontcare"
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """A service of one schema file: its tools, and its names by those of the first schema file."""
+
+    functions: Sequence[Mapping[str, Any]]
+    intents: Mapping[str, str]
+    slots: Mapping[str, str]
+
+
+def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
+    """A record for every call, and for every answer in text. `location`: the file of dialogues, or its folder."""
+    first = beside(location, "schema.json")
+    rows = str(beside(location, "train.slim.jsonl.gz", "train.slim.jsonl")) if Path(location).is_dir() else location
+    plain = _services(first)
+    schemas = [_read_schema(path, plain) for path in (first, *sorted(first.parent.glob("schema_x*.json")))]
+    return each(read(rows), lambda row: _records(row, schemas, seed))
+
+
+def _services(path: Path) -> list[Mapping[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_schema(path: Path, plain: Sequence[Mapping[str, Any]]) -> Mapping[str, _Service]:
+    """The services of a schema file, by the names that dialogues have for them."""
+    services = _services(path)
+    if [len(one["slots"]) for one in services] != [len(one["slots"]) for one in plain]:
+        raise AutoToolError(f"{path} does not paraphrase schema.json slot by slot: leave it out of the folder.")
+    return {old["service_name"]: _service(old, new) for old, new in zip(plain, services, strict=True)}
+
+
+def _service(old: Mapping[str, Any], new: Mapping[str, Any]) -> _Service:
+    renamed = {
+        kind: {one["name"]: other["name"] for one, other in zip(old[kind], new[kind], strict=True)}
+        for kind in ("intents", "slots")
+    }
+    slots = {slot["name"]: slot for slot in new["slots"]}
+    return _Service([_function(intent, slots) for intent in new["intents"]], renamed["intents"], renamed["slots"])
+
+
+def _function(intent: Mapping[str, Any], slots: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    required, optional = intent["required_slots"], intent["optional_slots"]
+    schema = {
+        "type": "object",
+        "properties": {name: _parameter(slots[name]) for name in (*required, *optional)},
+        "required": list(required),
+    }
+    return {"name": intent["name"], "description": intent["description"], "parameters": schema}
+
+
+def _parameter(slot: Mapping[str, Any]) -> dict[str, Any]:
+    values = slot["possible_values"] if slot["is_categorical"] else []
+    described = {"description": slot["description"]}
+    if sorted(values) == ["False", "True"]:
+        return {"type": "boolean", **described}
+    if values and all(value.isdecimal() for value in values):
+        return {"type": "integer", **described, "enum": [int(value) for value in values]}
+    return {"type": "string", **described} | ({"enum": values} if values else {})
+
+
+def _records(row: Row, schemas: Sequence[Mapping[str, _Service]], seed: int) -> Iterator[Record]:
+    value = row.value
+    services = random.Random(f"{seed}/{value['dialogue_id']}").choice(schemas)  # noqa: S311 not a secret
+    functions = [function for name in value["services"] for function in services[name].functions]
+    dialogue = Dialogue(NAME, LICENCE, value["dialogue_id"], tools(functions), several=True)
+    dialogue.say("system", TODAY)
+    for turn in value["turns"]:
+        if turn["speaker"] == "USER":
+            dialogue.say("user", turn["utterance"])
+            continue
+        for call in turn.get("calls", ()):
+            service = services[call["service"]]
+            yield dialogue.answer(calls=[_gold(call, service)])
+            dialogue.result(_results(call["results"], service))
+        yield dialogue.answer(content=turn["utterance"])
+
+
+def _gold(call: Mapping[str, Any], service: _Service) -> GoldCall:
+    """The call in the schema's words; what the user does not care about is not passed."""
+    arguments = {service.slots[name]: value for name, value in call["parameters"].items() if value != ANY}
+    return GoldCall(name=service.intents[call["method"]], arguments=arguments)
+
+
+def _results(results: Sequence[Mapping[str, Any]], service: _Service) -> str:
+    shown = [{service.slots[name]: value for name, value in result.items()} for result in results[:SHOWN]]
+    return json.dumps({"found": len(results), "results": shown}, ensure_ascii=False)

@@ -1,0 +1,73 @@
+"""ToolRL's SFT rows (arXiv 2504.13958, github.com/qiancheng0/ToolRL): tools and rules in prose, a dialogue in tags, one answer.
+
+The rules on steps and output format are left out, since a checkpoint's own template has others; the first paragraph remains
+as system message. The dialogue's earlier thoughts are stock phrases, and are left out too.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+
+from autotool_training.data.dialogue import Dialogue, gold_call
+from autotool_training.data.rows import Bad, MalformedError, Row, each, read
+from autotool_training.data.tools import Tool, tools
+from autotool_training.records import GoldCall, Record
+
+NAME, LICENCE = "toolrl", "Apache-2.0"
+TOOLS, STEPS = "**Available Tools**", "**Steps for Each Turn**"
+TOOL = re.compile(r"^\d+\. Name: (.*)\nDescription: ((?:.|\n)*?)\nParameters: (\{.*\})\s*$", re.MULTILINE)
+PART = re.compile(r"<(user|think|tool_call|response|obs)>(.*?)</\1>", re.DOTALL)
+# A thought may quote the tags, the closing one of thoughts aside.
+ANSWER = re.compile(
+    r"\s*<think>(?P<think>.*?)</think>\s*(?:<tool_call>(?P<calls>.*?)</tool_call>)?\s*(?:<response>(?P<text>.*)</response>)?\s*",
+    re.DOTALL,
+)
+
+
+def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
+    """One record a row: the last answer, with its reasoning."""
+    return each(read(location), _record)
+
+
+def _record(row: Row) -> Iterator[Record]:
+    system, _, rest = row.value["instruction"].partition(TOOLS)
+    answer = ANSWER.fullmatch(row.value["output"])
+    if answer is None:
+        raise MalformedError("answer outside of the known tags")
+    calls = _calls(answer["calls"] or "")
+    dialogue = Dialogue(NAME, LICENCE, row.id, _tools(rest.partition(STEPS)[0], calls))
+    dialogue.say("system", system.strip())
+    _history(dialogue, row.value["input"])
+    yield dialogue.answer(content=(answer["text"] or "").strip(), calls=calls, reasoning=answer["think"].strip())
+
+
+def _tools(listed: str, calls: list[GoldCall]) -> list[Tool]:
+    listed = listed.partition(":\n")[2]
+    if TOOL.sub("", listed).strip():
+        raise MalformedError("tool that cannot be read")
+    functions = (
+        {"name": name, "description": text, "parameters": json.loads(parameters)}
+        for name, text, parameters in TOOL.findall(listed)
+    )
+    return tools(functions, calls)
+
+
+def _calls(text: str) -> list[GoldCall]:
+    return [gold_call(json.loads(line)) for line in text.splitlines() if line.strip()]
+
+
+def _history(dialogue: Dialogue, text: str) -> None:
+    calls: list[GoldCall] = []
+    for tag, body in PART.findall(text):
+        match tag:
+            case "user":
+                dialogue.say("user", body.strip())
+            case "tool_call":
+                calls = _calls(body)
+            case "response":
+                dialogue.answer(content=body.strip())
+            case "obs":
+                dialogue.answer(calls=calls)
+                dialogue.result(body.strip())
+            case _:
+                pass

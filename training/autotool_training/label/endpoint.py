@@ -1,0 +1,135 @@
+"""Attempts by a server that speaks OpenAI's chat completions."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import openai
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessage
+from openai.types.chat.chat_completion import Choice
+
+from autotool_core.calls import Call
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode, ResolvedMode
+from autotool_training.label.attempt import Answer, Attempt, Task
+
+STOPPING = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+"""Errors that every further request would meet too."""
+
+
+class Switch(StrEnum):
+    """How a server is told the mode."""
+
+    MODE = "mode"
+    """By this project's field."""
+    ENABLE_THINKING = "enable_thinking"
+    """By the chat template's variable, as vLLM and SGLang pass it on."""
+    NONE = "none"
+    """Not at all: its model has one way to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers are drawn."""
+
+    temperature: float
+    max_tokens: int
+    seed: int
+    """Of a record's first attempt; the next ones count up."""
+
+
+class Endpoint:
+    """A server's model. `model`: its name, None for the server's only one; the key is OPENAI_API_KEY, where it asks for one."""
+
+    def __init__(
+        self, url: str, mode: ResolvedMode, sampling: Sampling, *, switch: Switch, model: str | None, concurrency: int
+    ) -> None:
+        self._url, self._model = url, model
+        self._sampling, self._concurrency = sampling, concurrency
+        self._fields: Mapping[str, Any] = {
+            Switch.MODE: {"mode": mode.value},
+            Switch.ENABLE_THINKING: {"chat_template_kwargs": {"enable_thinking": mode is ResolvedMode.LONG}},
+            Switch.NONE: {},
+        }[switch]
+
+    @property
+    def most(self) -> None:
+        return None
+
+    async def attempt(self, tasks: Iterator[Task], done: Callable[[Attempt], None]) -> None:
+        async with AsyncOpenAI(base_url=self._url, api_key=os.environ.get("OPENAI_API_KEY", "none")) as client:
+            model = self._model or await _only_model(client)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(self._concurrency):
+                        group.create_task(self._work(client, model, tasks, done))
+            except* AutoToolError as failed:
+                raise failed.exceptions[0] from None
+
+    def close(self) -> None:
+        return
+
+    async def _work(self, client: AsyncOpenAI, model: str, tasks: Iterator[Task], done: Callable[[Attempt], None]) -> None:
+        # The workers share one iterator: none holds more than the task that it is at.
+        for task in tasks:
+            done(await self._one(client, model, task))
+
+    async def _one(self, client: AsyncOpenAI, model: str, task: Task) -> Attempt:
+        record, sampling = task.record, self._sampling
+        body = {
+            **self._fields,
+            "model": model,
+            "messages": record.messages,
+            "temperature": sampling.temperature,
+            "max_completion_tokens": sampling.max_tokens,
+            "seed": sampling.seed + task.at,
+        }
+        try:
+            # What is no field of OpenAI's, the official client takes as `extra_body`; it sends both alike.
+            completion = await client.chat.completions.create(
+                messages=[], model="", extra_body=body | ({"tools": record.tools} if record.tools else {})
+            )
+        except STOPPING as error:
+            raise AutoToolError(f"{self._url} refuses every request: {error.message}") from error
+        except openai.APITimeoutError:
+            return Attempt(record.id, task.at, None, "time-out")
+        except openai.APIConnectionError as error:
+            raise AutoToolError(f"{self._url} is gone; run again to go on.") from error
+        except openai.APIStatusError as error:
+            return Attempt(record.id, task.at, None, f"{error.status_code}: {error.message[:300]}")
+        if not completion.choices:
+            return Attempt(record.id, task.at, None, "an answer without choices")
+        return Attempt(record.id, task.at, _answer(completion.choices[0]))
+
+
+def _answer(choice: Choice) -> Answer:
+    message = choice.message
+    reasoning = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
+    return Answer(message.content or "", _calls(message), reasoning, choice.finish_reason != "length")
+
+
+def _calls(message: ChatCompletionMessage) -> tuple[Call, ...] | None:
+    try:
+        return tuple(
+            Call.parse(call.function.name, call.function.arguments)
+            for call in message.tool_calls or ()
+            if call.type == "function"
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+async def _only_model(client: AsyncOpenAI) -> str:
+    try:
+        names = [model.id for model in (await client.models.list()).data]
+    except openai.OpenAIError as error:
+        raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
+    # Our server lists its model's modes too, as name:long.
+    own = [name for name in names if name.rpartition(":")[2] not in list(Mode)]
+    if len(own) != 1:
+        raise AutoToolError(f"{client.base_url} has several models: name one of {', '.join(names) or 'none'}.")
+    return own[0]

@@ -1,0 +1,232 @@
+"""`autotool train label`: which mode each record is to be learnt in (the paper's rule, arXiv 2603.13348).
+
+The no-thinking model tries every record k times. A record that it gets right is labelled short: its gold answer is learnt
+without reasoning. The others go to the thinking model; where an attempt is right, the record is labelled long, with the
+reasoning of that attempt. Of several right ones it is the one with the fewest words: all lead to the gold answer, and what
+the others say more is what the method is to save. A record that neither model gets right is dropped.
+"""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from autotool_core.modes import ResolvedMode
+from autotool_training import records
+from autotool_training.data.counts import Counts
+from autotool_training.label.attempt import Attempt, AttemptFile, Model, Task
+from autotool_training.label.endpoint import Endpoint, Sampling, Switch
+from autotool_training.label.traces import Traces
+from autotool_training.records import Record
+
+SHORT, LONG = ResolvedMode.SHORT, ResolvedMode.LONG
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model, as the user names it."""
+
+    location: str
+    """A server's URL, a file of traces, or a checkpoint's folder or hub id."""
+    name: str | None = None
+    """Of a server's model; None for its only one."""
+    switch: Switch = Switch.MODE
+    """How a server is told the mode."""
+
+    def open(self, mode: ResolvedMode, settings: "LabelSettings") -> Model:
+        """The model, ready for attempts. Raises AutoToolError for a file that holds no traces."""
+        if self.location.startswith(("http://", "https://")):
+            return Endpoint(
+                self.location,
+                mode,
+                settings.sampling,
+                switch=self.switch,
+                model=self.name,
+                concurrency=settings.concurrency,
+            )
+        if Path(self.location).is_file():
+            return Traces(Path(self.location))
+        from autotool_training.label.checkpoint import Checkpoint  # noqa: PLC0415 torch takes seconds, and may not be needed
+
+        return Checkpoint(self.location, mode, settings.sampling, batch=settings.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """How records are tried and labelled."""
+
+    k: int = 4
+    """Attempts a record and model."""
+    threshold: float = 0.0
+    """Share of the no-thinking model's answers that must be right for a short label; at least one must be."""
+    temperature: float = 0.8
+    max_tokens: int = 2048
+    """Of one answer, reasoning included."""
+    seed: int = 0
+    concurrency: int = 32
+    """Requests to a server at a time."""
+    batch: int = 16
+    """Attempts of a checkpoint at a time."""
+    strict: bool = False
+    """Whether a bad record ends the run."""
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.max_tokens, self.seed)
+
+
+def label(
+    path: Path,
+    out: Path,
+    short: ModelChoice,
+    long: ModelChoice,
+    settings: LabelSettings,
+    *,
+    skipped: Callable[[str], None],
+    console: Console | None = None,
+) -> Counts:
+    """Label a file of records; write the labelled ones, and the counts beside them as JSON.
+
+    The attempts are kept in `<out>.attempts.jsonl` as they end: killed and started again, a run goes on with them.
+    `skipped` is told of bad records, by file and line. Raises AutoToolError if a model cannot be reached or loaded, if the
+    attempts there are were made with other settings, and with `strict` for a bad record.
+    """
+    tasks = list(records.read(path, strict=settings.strict, skipped=skipped))
+    file = AttemptFile(out.with_name(f"{out.stem}.attempts.jsonl"), _identity(path, short, long, settings))
+    try:
+        with _progress(console) as progress:
+            by_short = _Phase(SHORT, tasks, short.open(SHORT, settings), k=settings.k, file=file, progress=progress)
+            by_short.run()
+            left = [record for record in tasks if not by_short.outcomes[record.id].passes(settings.threshold)]
+            by_long = _Phase(LONG, left, long.open(LONG, settings), k=settings.k, file=file, progress=progress)
+            by_long.run()
+    finally:
+        file.close()
+    counts = Counts("Labels")
+    records.write(out, _labelled(tasks, by_short, by_long, settings.threshold, counts))
+    counts.write(out.with_name(f"{out.stem}.counts.json"))
+    return counts
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What a model's attempts at a record came to."""
+
+    made: set[int] = field(default_factory=set[int])
+    """Which of the k attempts there are."""
+    answered: int = 0
+    right: int = 0
+    trace: str | None = None
+    """Of the right answers with reasoning, the one of fewest words."""
+
+    def add(self, attempt: Attempt, record: Record) -> None:
+        self.made.add(attempt.at)
+        if attempt.answer is None:
+            return
+        self.answered += 1
+        if attempt.answer.is_right(record):
+            self.right += 1
+            traces = [text for text in (self.trace, (attempt.answer.reasoning or "").strip()) if text]
+            self.trace = min(traces, key=lambda text: len(text.split()), default=None)
+
+    def passes(self, threshold: float) -> bool:
+        return self.right > 0 and self.right >= threshold * self.answered
+
+
+class _Phase:
+    """All attempts of one model."""
+
+    def __init__(
+        self, mode: ResolvedMode, todo: Sequence[Record], model: Model, *, k: int, file: AttemptFile, progress: Progress
+    ) -> None:
+        self.outcomes = {record.id: _Outcome() for record in todo}
+        self._mode, self._model, self._file, self._progress = mode, model, file, progress
+        self._k = k if model.most is None else min(k, model.most)
+        self._records = {record.id: record for record in todo}
+        self._tally = Counter[str]()
+        for attempt in file.of(mode):
+            if attempt.id in self._records:
+                self._note(attempt)
+        self._bar = progress.add_task(self._words(), total=len(todo) * self._k, completed=self._tally["made"])
+
+    def run(self) -> None:
+        """Make the attempts that the file does not hold."""
+        todo = (Task(record, at) for record in self._records.values() for at in range(self._k))
+        try:
+            asyncio.run(self._model.attempt((task for task in todo if task.at not in self._made(task)), self._done))
+        finally:
+            self._model.close()
+
+    def _made(self, task: Task) -> set[int]:
+        return self.outcomes[task.record.id].made
+
+    def _done(self, attempt: Attempt) -> None:
+        self._file.add(self._mode, attempt)
+        self._note(attempt)
+        self._progress.update(self._bar, advance=1, description=self._words())
+
+    def _note(self, attempt: Attempt) -> None:
+        outcome = self.outcomes[attempt.id]
+        before = outcome.right
+        outcome.add(attempt, self._records[attempt.id])
+        self._tally.update(made=1, right=outcome.right - before, unanswered=attempt.answer is None)
+
+    def _words(self) -> str:
+        tally = self._tally
+        share = f"{tally['right'] / tally['made']:.1%} right" if tally["made"] else "starting"
+        return f"{self._mode}: {share}" + (f", {tally['unanswered']} unanswered" if tally["unanswered"] else "")
+
+
+def _labelled(tasks: Sequence[Record], by_short: _Phase, by_long: _Phase, threshold: float, counts: Counts) -> Iterator[Record]:
+    for record in tasks:
+        outcomes = {
+            mode: phase.outcomes[record.id]
+            for mode, phase in ((SHORT, by_short), (LONG, by_long))
+            if record.id in phase.outcomes
+        }
+        counts.seen[record.source] += 1
+        for mode, outcome in outcomes.items():
+            notes = {f"{mode} answers": outcome.answered, f"{mode} answers right": outcome.right}
+            notes[f"{mode} attempts unanswered"] = len(outcome.made) - outcome.answered
+            counts.notes[record.source].update(notes)
+        made = _label(record, outcomes, threshold)
+        if isinstance(made, Record):
+            counts.kept[record.source][f"{made.label}"] += 1
+            yield made
+        else:
+            counts.dropped[record.source][made] += 1
+
+
+def _label(record: Record, outcomes: Mapping[ResolvedMode, _Outcome], threshold: float) -> Record | str:
+    """The record with its label, or why it has none."""
+    if outcomes[SHORT].passes(threshold):
+        return record.model_copy(update={"label": "short"})
+    if outcomes[LONG].trace is not None:
+        return record.model_copy(update={"label": "long", "reasoning": outcomes[LONG].trace})
+    if outcomes[LONG].right:
+        return "right, without reasoning"
+    return "neither model right" if any(outcome.answered for outcome in outcomes.values()) else "neither model answered"
+
+
+def _identity(path: Path, short: ModelChoice, long: ModelChoice, settings: LabelSettings) -> dict[str, Any]:
+    """What attempts depend on."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "records": digest,
+        "short": asdict(short),
+        "long": asdict(long),
+        "k": settings.k,
+        "sampling": asdict(settings.sampling),
+    }
+
+
+def _progress(console: Console | None) -> Progress:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    return Progress(*columns, console=console or Console(stderr=True))
