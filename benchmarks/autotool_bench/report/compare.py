@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotool_bench.report import text
-from autotool_bench.report.intervals import Interval, mcnemar, percentile_interval, ratio, resampled_sums
+from autotool_bench.report.intervals import Interval, difference_interval, mcnemar, percentile_interval, ratio, resampled_sums
 from autotool_bench.report.items import Bools, Floats, Run, read_run
 from autotool_bench.report.summary import METHOD, finite
 from autotool_bench.report.terminal import add, table_of
@@ -118,7 +118,7 @@ def _compare(a: Run, b: Run, mode_a: str, mode_b: str) -> Comparison:
         accuracy_a=solved_a,
         accuracy_b=solved_b,
         difference=solved_b - solved_a,
-        difference_interval=percentile_interval((sums[:, 2] - sums[:, 0]) / len(ids)),
+        difference_interval=difference_interval(sums[:, 2] - sums[:, 0], len(ids)),
         p_value=mcnemar(len(solved.only_a), len(solved.only_b)),
         tokens_a=tokens_a,
         tokens_b=tokens_b,

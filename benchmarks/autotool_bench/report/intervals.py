@@ -72,6 +72,17 @@ def proportion_interval(solved: Floats, n: int) -> Interval:
     return percentile_interval(solved / n)
 
 
+def difference_interval(differences: Floats, n: int) -> Interval:
+    """The interval of a difference of shares over n pairs, from its resampled counts (resamples,).
+
+    Where no pair differs in any resample, the bootstrap has no width: up to Wilson's bound of none in n may still differ.
+    """
+    if not differences.any():
+        bound = wilson(0, n).high
+        return Interval(-bound, bound)
+    return percentile_interval(differences / n)
+
+
 def wilson(successes: int, n: int) -> Interval:
     """Wilson's score interval of a binomial proportion, n > 0."""
     share, square = successes / n, Z * Z

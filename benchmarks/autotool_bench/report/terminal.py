@@ -64,8 +64,11 @@ def _official(series: Sequence[Series], console: Console) -> None:
             *(text.percent(share) if (share := figures.get(name)) is not None else "n/a" for name in official.FIGURES),
         )
     console.print(table)
+    left_out: dict[str, list[str]] = {}
     for label, figures in told.items():
-        console.print(Text(f"{label} leaves out: {', '.join(figures.get('left_out', ())) or 'nothing'}", style="dim"))
+        left_out.setdefault(", ".join(figures.get("left_out", ())), []).append(label)
+    for names, labels in left_out.items():
+        console.print(Text(f"Left out of {', '.join(labels)}: {names or 'nothing'}", style="dim"))
 
 
 def _categories(series: Sequence[Series], runs: Sequence[RunReport]) -> Table:
