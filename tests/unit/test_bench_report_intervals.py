@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from autotool_bench.report.intervals import (
     Interval,
+    difference_interval,
     mcnemar,
     percentile_interval,
     proportion_interval,
@@ -71,6 +72,11 @@ def test_where_none_is_solved_wilson_stands_in_for_a_bootstrap_without_width() -
     assert proportion_interval(np.zeros(100), 10) == wilson(0, 10)
     assert proportion_interval(np.zeros(100), 10).high == pytest.approx(0.2775, abs=1e-4)
     assert proportion_interval(np.array([0.0, 10.0] * 50), 10) == Interval(0.0, 1.0)
+
+
+def test_a_difference_that_no_pair_shows_may_still_be_there() -> None:
+    assert difference_interval(np.zeros(100), 10) == Interval(-wilson(0, 10).high, wilson(0, 10).high)
+    assert difference_interval(np.array([-1.0, 2.0] * 50), 10) == Interval(-0.1, 0.2)
 
 
 def test_mcnemar_of_known_cases() -> None:
