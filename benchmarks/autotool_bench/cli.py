@@ -176,11 +176,12 @@ def compare(
     mode_a: Annotated[str | None, typer.Option(help="Compare this mode of A. Default: every mode with itself.")] = None,
     mode_b: Annotated[str | None, typer.Option(help="With this one of B. Default: the same.")] = None,
     ids: Annotated[bool, typer.Option("--ids", help="List the items that only one of both solves.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A file for the comparison as JSON.")] = None,
 ) -> None:
     """Two runs item by item: accuracy difference with interval, token ratio, who solved what."""
     from autotool_bench.report import compare as compare_runs  # noqa: PLC0415 numpy
 
-    compare_runs(a, b, mode_a, mode_b, ids=ids)
+    compare_runs(a, b, mode_a, mode_b, ids=ids, out=out)
 
 
 @app.command("prove")
