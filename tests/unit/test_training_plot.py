@@ -1,0 +1,37 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from autotool_core.errors import AutoToolError
+from autotool_training.plot import Run, draw
+
+
+def run(folder: Path, **metrics: list[float]) -> Path:
+    folder.mkdir()
+    count = max(map(len, metrics.values()))
+    lines = [
+        {"step": at + 1} | {name: values[at] for name, values in metrics.items() if at < len(values)} for at in range(count)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_a_series_is_a_running_mean(tmp_path: Path) -> None:
+    steps, values = Run.read(run(tmp_path / "a", accuracy=[0.0, 1.0, 0.5])).series("accuracy", 2)
+    assert steps.tolist() == [2, 3]
+    assert values.tolist() == [0.5, 0.75]
+
+
+def test_runs_are_drawn_side_by_side_whatever_they_log(tmp_path: Path) -> None:
+    one = run(tmp_path / "whole", accuracy=[0.1, 0.2], beta_long=[0.01, 0.02])
+    other = run(tmp_path / "plain", accuracy=[0.3], reward=[1.0])
+    draw([one, other], tmp_path / "dynamics.svg")
+    picture = (tmp_path / "dynamics.svg").read_text()
+    assert "<svg" in picture
+    assert picture.count("<path") > 20
+
+
+def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AutoToolError, match=r"holds no metrics\.jsonl"):
+        draw([tmp_path], tmp_path / "x.svg")

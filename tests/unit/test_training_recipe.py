@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from autotool_core.errors import AutoToolError
+from autotool_training.recipe import load
+
+TEXT = """
+seed = 3
+[base]
+source = "scratch"
+[sft]
+epochs = 2.0
+[rl.objective]
+variant = "grpo"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "a.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_recipe_is_read_and_changed(recipe: Path) -> None:
+    read = load(recipe, ["sft.epochs=5", "rl.objective.variant=static-beta", "base.scratch.layers=3", "seed=9"])
+    assert (read.seed, read.sft.epochs, read.rl.objective.variant, read.base.scratch.layers) == (9, 5.0, "static-beta", 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sft.epoch=5", r"a\.toml: sft\.epoch: Extra inputs"),
+        ("sft.epochs=many", r"sft\.epochs: Input should be a valid number"),
+        ("sft.epochs", "write section.key=value"),
+        ("rl.objective.variant=magic", "'autotool', 'grpo'"),
+    ],
+)
+def test_a_change_that_is_wrong_is_named(recipe: Path, change: str, message: str) -> None:
+    with pytest.raises(AutoToolError, match=message):
+        load(recipe, [change])
+
+
+def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AutoToolError, match="cannot be read"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("= 3")
+    with pytest.raises(AutoToolError, match="is no TOML"):
+        load(tmp_path / "bad.toml")

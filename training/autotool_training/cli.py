@@ -1,0 +1,162 @@
+"""`autotool train`: from tool-call data and a base model to a checkpoint that chooses how long to think."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autotool_core.errors import AutoToolError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+
+Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped goes on.")]
+Change = Annotated[list[str] | None, typer.Option("--set", help="Change a value of the recipe, as in sft.epochs=2.")]
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe (training/recipes).", metavar="RECIPE")]
+Records = Annotated[Path, typer.Option(help="A file of records.")]
+Seed = Annotated[int | None, typer.Option(help="Default: the recipe's.")]
+Strict = Annotated[bool, typer.Option("--strict", help="End the run at a bad record instead of skipping it.")]
+
+
+@app.command()
+def data(
+    source: Annotated[
+        list[str], typer.Option(help="NAME=FILE, graded=TASKS_PER_LEVEL, or a NAME that the hub has. Repeatable.")
+    ],
+    out: Annotated[Path, typer.Option(help="The file of records to write; its counts go beside it.")],
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Evaluation texts: records that share 8 words in a row go.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option("--max", help="Most records of a source, as in sgd=2000 or sgd/call=500.")
+    ] = None,
+    licence: Annotated[list[str] | None, typer.Option(help="Keep these licences alone, as in Apache-2.0.")] = None,
+    ngram: Annotated[int, typer.Option(min=2, help="Words in a row that may not be shared.")] = 8,
+    distractors: Annotated[int, typer.Option(min=0, help="Tools that each record gets beside its own.")] = 0,
+    irrelevant: Annotated[float, typer.Option(min=0, max=1, help="Share of records that get only other tools.")] = 0.0,
+    max_chars: Annotated[int | None, typer.Option(min=1, help="Most characters of a record.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    strict: Strict = False,
+) -> None:
+    """Read data sets; drop what is of no use, doubled or evaluated on; write one file of records."""
+    from autotool_training.data.build import DataSettings, build  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.data.sources import Place  # noqa: PLC0415
+
+    settings = DataSettings(
+        seed=seed,
+        limits=_limits(limit or []),
+        licences=frozenset(licence) if licence else None,
+        against=tuple(against or ()),
+        ngram=ngram,
+        distractors=distractors,
+        irrelevant=irrelevant,
+        max_chars=max_chars,
+        strict=strict,
+    )
+    Console().print(build([Place.parse(one) for one in source], out, settings, _warn()).table())
+
+
+def _limits(given: list[str]) -> dict[str, int]:
+    limits: dict[str, int] = {}
+    for one in given:
+        name, _, number = one.partition("=")
+        if not number.isdigit():
+            raise AutoToolError(f"--max {one}: write NAME=NUMBER, as in sgd=2000.")
+        limits[name] = int(number)
+    return limits
+
+
+def _warn() -> Callable[[str], None]:
+    console = Console(stderr=True)
+    return lambda sentence: console.print(f"skipped: {sentence}", style="yellow", markup=False, highlight=False)
+
+
+@app.command()
+def label(
+    records: Records,
+    out: Annotated[Path, typer.Option(help="The file of labelled records to write; attempts and counts go beside it.")],
+    short: Annotated[str, typer.Option(help="The no-thinking model: a server's URL, a checkpoint, or a file of traces.")],
+    long: Annotated[str, typer.Option(help="The thinking model, likewise. A file of records with reasoning is traces too.")],
+    k: Annotated[int, typer.Option(min=1, help="Attempts a record and model.")] = 4,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of right short attempts that a short label needs.")
+    ] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0)] = 0.8,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an attempt.")] = 2048,
+    batch: Annotated[int, typer.Option(min=1, help="Attempts of a checkpoint at once.")] = 16,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests to a server at once.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the attempts.")] = 0,
+    strict: Strict = False,
+) -> None:
+    """Say of each record in which mode it is to be learnt: short where the no-thinking model is right, else long."""
+    from autotool_training.label.label import LabelSettings, ModelChoice  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.label.label import label as label_records  # noqa: PLC0415
+
+    settings = LabelSettings(
+        k=k,
+        threshold=threshold,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        seed=seed,
+        concurrency=concurrency,
+        batch=batch,
+        strict=strict,
+    )
+    counts = label_records(records, out, ModelChoice(short), ModelChoice(long), settings, skipped=_warn())
+    Console().print(counts.table())
+
+
+@app.command()
+def sft(
+    recipe: RecipeFile, records: Records, out: Out, change: Change = None, seed: Seed = None, strict: Strict = False
+) -> None:
+    """Warm-up SFT of the recipe's base on labelled records."""
+    from autotool_training import records as files  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import sft as stage  # noqa: PLC0415
+    from autotool_training.recipe import load  # noqa: PLC0415
+    from autotool_training.render import ExampleWriter  # noqa: PLC0415
+
+    settings = load(recipe, change or ())
+    drawn = settings.seed if seed is None else seed
+    base = settings.base.load(drawn)
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    examples, long = stage.examples(files.read(records, strict=strict, skipped=_warn()), writer, settings.sft)
+    Console().print(f"{len(examples)} sequences; {long} longer than {settings.sft.max_tokens} tokens are left out.")
+    stage.train(base, examples, settings.sft, out, seed=drawn)
+
+
+@app.command()
+def rl(
+    recipe: RecipeFile,
+    records: Records,
+    out: Out,
+    base: Annotated[
+        str | None, typer.Option(help="The checkpoint of SFT. Default: the recipe's base, without warm-up.")
+    ] = None,
+    change: Change = None,
+    seed: Seed = None,
+    strict: Strict = False,
+) -> None:
+    """GRPO with decoupled adaptive entropy constraints, or a variant of it (rl.objective.variant)."""
+    from autotool_training import checkpoint  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import records as files  # noqa: PLC0415
+    from autotool_training.recipe import load  # noqa: PLC0415
+    from autotool_training.rl.run import train  # noqa: PLC0415
+
+    settings = load(recipe, change or ())
+    drawn = settings.seed if seed is None else seed
+    start = checkpoint.load(base) if base else settings.base.load(drawn)
+    train(start, list(files.read(records, strict=strict, skipped=_warn())), settings.rl, out, seed=drawn)
+
+
+@app.command()
+def plot(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of RL runs.", metavar="DIR...")],
+    out: Annotated[Path, typer.Option(help="The picture: .svg, .png or .pdf.")],
+    window: Annotated[int, typer.Option(min=1, help="Steps that a point is the mean of.")] = 10,
+) -> None:
+    """Draw accuracy, thinking rate, length, entropy, reward and β over the steps, runs side by side."""
+    from autotool_training.plot import draw  # noqa: PLC0415 `--help` answers at once
+
+    draw(folders, out, window)

@@ -1,0 +1,71 @@
+"""`autotool train plot`: how runs went, step by step, variants side by side (the paper's figures of dynamics)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from autotool_core.errors import AutoToolError
+
+PANELS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "accuracy": ("accuracy", "share of right rollouts", ("accuracy",)),
+    "thinking": ("thinking rate", "share of long rollouts", ("thinking_rate",)),
+    "length": ("length", "tokens", ("length/long", "length/short")),
+    "entropy": ("entropy", "nats a token", ("entropy/long", "entropy/short")),
+    "reward": ("reward", "", ("reward",)),
+    "beta": ("β of long", "", ("beta_long",)),
+}
+"""By name: title, unit, and the metrics that are drawn: the first solid, the second dashed."""
+STYLES = ("-", "--")
+# Tell themselves apart for every kind of colour vision (Okabe and Ito, 2008).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's metrics, step by step."""
+
+    label: str
+    lines: Sequence[Mapping[str, float]]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Run":
+        """Read a run's folder. Raises AutoToolError where it has no metrics."""
+        path = folder / METRICS
+        if not path.exists():
+            raise AutoToolError(f"{folder} holds no {METRICS}: name the folder of a run of `autotool train rl`.")
+        return cls(folder.name, [json.loads(line) for line in path.read_text().splitlines()])
+
+    def series(self, metric: str, window: int) -> tuple[np.ndarray, np.ndarray]:
+        """Steps, and the metric's running mean over a window of them; empty where the run does not log it."""
+        found = [(line["step"], line[metric]) for line in self.lines if metric in line]
+        steps, values = (np.array([pair[at] for pair in found]) for at in (0, 1))
+        width = max(1, min(window, len(values)))
+        return steps[width - 1 :], np.convolve(values, np.ones(width) / width, "valid") if len(values) else values
+
+
+def draw(folders: Sequence[Path], out: Path, window: int = 10) -> None:
+    """Draw the runs' dynamics into a file whose ending says its format (svg, png, pdf)."""
+    runs = [Run.read(folder) for folder in folders]
+    figure = Figure(figsize=(11, 6.5), layout="constrained")
+    for axes, panel in zip(figure.subplots(2, 3).flat, PANELS.values(), strict=True):
+        _panel(axes, panel, runs, window)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(out)
+
+
+def _panel(axes: Axes, panel: tuple[str, str, tuple[str, ...]], runs: Sequence[Run], window: int) -> None:
+    title, unit, metrics = panel
+    for at, run in enumerate(runs):
+        for style, metric in zip(STYLES, metrics, strict=False):
+            steps, values = run.series(metric, window)
+            axes.plot(steps, values, style, color=COLOURS[at % len(COLOURS)], label=run.label, linewidth=1.4)
+    note = " (long solid, short dashed)" if len(metrics) > 1 else ""
+    axes.set(title=title + note, xlabel="step", ylabel=unit)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,74 @@
+"""Recipes: one TOML file a run, a section a stage; `--set sft.epochs=2` changes a value of it."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from autotool_core.errors import AutoToolError
+from autotool_training import checkpoint, scratch
+from autotool_training.checkpoint import Checkpoint
+from autotool_training.rl.run import RlSettings
+from autotool_training.scratch import ScratchSettings
+from autotool_training.sft import SftSettings
+
+
+class BaseSettings(BaseModel):
+    """What training starts from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = "default"
+    """A folder, a hub id, `default` (the server's default model) or `scratch` (a tiny random model)."""
+    scratch: ScratchSettings = ScratchSettings()
+    """Sizes of the model from scratch."""
+
+    def load(self, seed: int) -> Checkpoint:
+        """The base, ready for training. Raises AutoToolError if there is none to be loaded."""
+        return scratch.make(self.scratch, seed=seed) if self.source == "scratch" else checkpoint.load(self.source)
+
+
+class Recipe(BaseModel):
+    """A run's settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=0, ge=0)
+    base: BaseSettings = BaseSettings()
+    sft: SftSettings = SftSettings()
+    rl: RlSettings = RlSettings()
+
+
+def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and change values of it, each as `section.key=value` with a TOML value.
+
+    Raises AutoToolError naming the file and what is wrong in it.
+    """
+    try:
+        text = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AutoToolError(f"{path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise AutoToolError(f"{path} is no TOML: {error}.") from error
+    for change in changes:
+        _change(text, change)
+    try:
+        return Recipe.model_validate(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise AutoToolError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
+
+
+def _change(text: dict[str, Any], change: str) -> None:
+    where, equals, value = change.partition("=")
+    *sections, key = where.split(".")
+    if not equals or not key:
+        raise AutoToolError(f"--set {change}: write section.key=value, such as sft.epochs=2.")
+    for section in sections:
+        text = text.setdefault(section, {})
+    try:
+        text[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        text[key] = value
