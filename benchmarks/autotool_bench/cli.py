@@ -1,6 +1,7 @@
 """`autotool bench`: what a solved task costs in tokens, per mode, per model, per server."""
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -88,9 +89,11 @@ def run_suite(
 ) -> None:
     """Attempt a suite's items in every mode: one row an attempt, written as it ends; then report."""
     names = tuple(modes.split(","))
+    if len(set(names)) < len(names):
+        raise AutoToolError("--modes: name each mode once.")
     for name in names:
         target.mode_fields(name, switch)
-    with _opened(suite, categories, directory) as opened:
+    with running.locked(out), _opened(suite, categories, directory) as opened:
         config = Config(
             suite=suite,
             url=url,
@@ -104,8 +107,10 @@ def run_suite(
             request=_request(temperature, max_tokens, max_reasoning_tokens),
             parameters=parameters,
             label=label,
+            concurrency=concurrency,
+            timeout=timeout,
         )
-        client = AsyncOpenAI(base_url=url, api_key=api_key, timeout=timeout)
+        client = AsyncOpenAI(base_url=url, api_key=api_key, timeout=timeout, max_retries=0)
         asyncio.run(_attempt_all(opened, config, out, client, concurrency))
         running.finish(opened, out, names)
     report([out])
@@ -164,9 +169,9 @@ def _range(text: str) -> list[float]:
         first, last, step = (float(part) for part in text.split(":"))
     except ValueError:
         first, last, step = 0.0, 0.0, 0.0
-    if step <= 0 or last < first:
-        raise AutoToolError("--biases: three numbers with colons between, FIRST:LAST:STEP, such as -6:6:2.")
-    return [first + step * at for at in range(int((last - first) / step + 1e-9) + 1)]
+    if not (math.isfinite(first) and math.isfinite(last) and 0 < step <= last - first):
+        raise AutoToolError("--biases: FIRST:LAST:STEP with at least two biases, such as -6:6:2.")
+    return [round(first + step * at, 9) + 0.0 for at in range(int((last - first) / step + 1e-9) + 1)]
 
 
 @app.command()

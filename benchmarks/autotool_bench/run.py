@@ -5,10 +5,12 @@ import json
 import random
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from autotool_bench import rows
@@ -41,6 +43,14 @@ class Config:
     """Of the model, for ACU."""
     directory: str | None
     """Where the suite's data came from."""
+    concurrency: int
+    """Items under way at once: latencies are those of this load."""
+    timeout: float
+    """Seconds that an answer could take."""
+
+
+CIRCUMSTANCES = frozenset({"url", "concurrency", "timeout"})
+"""What may differ when a run goes on: the same model may be served elsewhere."""
 
 
 def open_run(folder: Path, config: Config) -> None:
@@ -49,12 +59,33 @@ def open_run(folder: Path, config: Config) -> None:
     path = folder / CONFIG
     wanted = json.loads(json.dumps(asdict(config)))
     if not path.exists():
-        path.write_text(json.dumps({**wanted, "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}, indent=1))
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        _replace(path, {**wanted, "started": started})
         return
-    found = json.loads(path.read_text())
-    # The same model may be served elsewhere when a run goes on.
-    if differing := [name for name, value in wanted.items() if name != "url" and found.get(name) != value]:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise AutoToolError(f"{path} is no JSON: give another --out, or remove the folder.") from error
+    if differing := [name for name, value in wanted.items() if name not in CIRCUMSTANCES and found.get(name) != value]:
         raise AutoToolError(f"{folder} holds a run with other settings ({', '.join(differing)}): give another --out.")
+
+
+def _replace(path: Path, value: dict[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, indent=1))
+    part.replace(path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder. Raises AutoToolError if one is in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise AutoToolError(f"Another process is running into {folder}: wait for it, or give another --out.") from None
 
 
 def select(items: Iterable[Item], count: int, limit: int | None, seed: int) -> Iterator[Item]:
@@ -101,6 +132,8 @@ class Run:
         done = self._read_done()
         counts = {one: sum(1 for _ in self.suite.items(one)) for one in self.config.categories}
         sizes = [size if self.config.limit is None else min(size, self.config.limit) for size in counts.values()]
+        # Of a run that was stopped, a report can then say how much is missing.
+        _replace(self.folder / CONFIG, json.loads((self.folder / CONFIG).read_text()) | {"items": sum(sizes)})
         bar = self.progress.add_task(self._words(), total=sum(sizes) * len(self.config.modes), completed=len(done))
         writer = rows.RowWriter(self.folder)
         left = ((item, mode) for item in self._items(counts) for mode in self.config.modes if (item.id, mode) not in done)
@@ -108,7 +141,7 @@ class Run:
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):
                     group.create_task(self._work(left, writer, bar))
-        except* AutoToolError as failed:
+        except* (AutoToolError, OSError) as failed:
             raise failed.exceptions[0] from None
         finally:
             writer.close()

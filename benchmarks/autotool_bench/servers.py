@@ -17,6 +17,7 @@ from autotool_server.listener import listen
 
 AUTOTOOL = "from autotool_core.cli import main; main()"
 START_SECONDS = 300
+STOP_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,17 @@ def started(server: Server, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
         _await_ready(server, process, log)
         yield process
     finally:
+        _stop(process)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End the server and its children: asked first, then killed."""
+    for word in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+            os.killpg(process.pid, word)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+            return
 
 
 def _free_port() -> int:

@@ -7,11 +7,13 @@ the answers by its own parsers; it has no budget for reasoning, so `--max-tokens
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from autotool_bench import cli, servers
+from autotool_bench import cli, servers, suites
 from autotool_bench.load import CPU_FLAGS, is_cpu
 from autotool_bench.target import Switch
+from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 
 FLAGS = {"max_model_len": "8192", "max_num_seqs": "32"}
@@ -22,6 +24,8 @@ TOLD = ("--enable-prompt-tokens-details",)
 def main() -> None:
     """Run both, then report."""
     options = _options()
+    # What is wrong with them is said before an engine is started.
+    suites.load(options.suite, options.categories and options.categories.split(","), options.directory).close()
     flags = FLAGS | (CPU_FLAGS if is_cpu() else {})
     shared = ["--model", options.model, "--served-model-name", "measured"]
     ours = servers.autotool("--engine", "vllm", *shared, *servers.engine_options(flags, ours=True))
@@ -68,4 +72,7 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AutoToolError as error:
+        sys.exit(str(error))

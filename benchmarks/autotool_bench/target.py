@@ -1,5 +1,7 @@
 """The server under test: any that speaks OpenAI's chat completions over HTTP."""
 
+import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -32,6 +34,12 @@ class Switch(StrEnum):
 EFFORTS = MappingProxyType({"short": "none", "auto": "medium", "long": "high"})
 DEFAULT = "default"
 """The mode that asks for none: the server's own default."""
+PAUSES = (1.0, 5.0, 25.0)
+"""Seconds before another try where the server was busy."""
+BUSY = (429, 502, 503)
+"""Answers that say nothing of the item: the server has no room, or is not there behind its proxy."""
+MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
+"""What reading a body raises that is no chat completion; the official client does not check it."""
 STOPPING = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 """Errors that every further request would meet too."""
 
@@ -45,16 +53,23 @@ def mode_fields(label: str, switch: Switch) -> dict[str, Any]:
 
     Raises AutoToolError for another label, and for a bias where the server is not told the mode by our field.
     """
-    mode, _, bias = label.partition("@")
-    if mode == DEFAULT and not bias:
+    mode, at, bias = label.partition("@")
+    if mode == DEFAULT and not at:
         return {}
-    if mode not in EFFORTS or (bias and (mode != "auto" or switch is not Switch.MODE)):
+    if mode not in EFFORTS or (at and (mode != "auto" or switch is not Switch.MODE or not _is_finite(bias))):
         raise AutoToolError(f"mode {label}: use auto, long, short or default; auto@BIAS only with the switch `mode`.")
     if switch is Switch.MODE:
         return {"mode": mode} | ({"reasoning_bias": float(bias)} if bias else {})
     if switch is Switch.REASONING_EFFORT:
         return {"reasoning_effort": EFFORTS[mode]}
     return {} if mode == "auto" else {"chat_template_kwargs": {"enable_thinking": mode == "long"}}
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +97,31 @@ class Attempt:
 
     async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
         """One turn. Raises UnansweredError if the server refuses or fails it, AutoToolError if it would every other too."""
-        start = perf_counter()
-        completion = await self._complete(messages, tools)
-        answer = _answer(completion)
-        self.turns.append(_turn(completion, answer, perf_counter() - start))
+        completion, latency = await self._complete(messages, tools)
+        try:
+            answer = _answer(completion)
+            turn = _turn(completion, answer, latency)
+        except MALFORMED as error:
+            raise UnansweredError("an answer that is no chat completion") from error
+        self.turns.append(turn)
         self.answers.append(answer.message() | ({"reasoning": answer.reasoning} if answer.reasoning else {}))
         return answer
 
-    async def _complete(self, messages: Sequence[Message], tools: Sequence[Tool]) -> ChatCompletion:
+    async def _complete(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[ChatCompletion, float]:
+        """The answer and its seconds. A busy server is asked again, and only the last try is timed."""
+        for pause in (*PAUSES, None):
+            start = perf_counter()
+            try:
+                return await self._try(messages, tools), perf_counter() - start
+            except openai.APIStatusError as error:
+                if error.status_code not in BUSY:
+                    raise UnansweredError(f"{error.status_code}: {error.message[:300]}") from error
+                if pause is None:
+                    raise AutoToolError(f"The server keeps answering {error.status_code}; run again to go on.") from error
+                await asyncio.sleep(pause)
+        raise AssertionError("the last pause is None")
+
+    async def _try(self, messages: Sequence[Message], tools: Sequence[Tool]) -> ChatCompletion:
         body = {**self.fields, "messages": messages, "model": self.target.model} | ({"tools": tools} if tools else {})
         try:
             # What is no field of OpenAI's, the official client takes as `extra_body`; it sends both alike.
@@ -100,8 +132,8 @@ class Attempt:
             raise UnansweredError("time-out") from error
         except openai.APIConnectionError as error:
             raise AutoToolError(f"The server at {self.target.client.base_url} is gone; run again to go on.") from error
-        except openai.APIStatusError as error:
-            raise UnansweredError(f"{error.status_code}: {error.message[:300]}") from error
+        except (openai.APIResponseValidationError, *MALFORMED) as error:
+            raise UnansweredError("an answer that is no chat completion") from error
 
 
 def _answer(completion: ChatCompletion) -> Answer:
@@ -160,6 +192,10 @@ async def find_model(client: AsyncOpenAI, wanted: str | None) -> str:
     """
     try:
         names = [model.id for model in (await client.models.list()).data]
+    except openai.APIStatusError as error:
+        raise AutoToolError(f"{client.base_url}models answers {error.status_code}: {error.message[:300]}") from error
+    except MALFORMED as error:
+        raise AutoToolError(f"{client.base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
     except openai.OpenAIError as error:
         raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
     if wanted in names:

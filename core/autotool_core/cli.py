@@ -90,6 +90,8 @@ def _sentence(error: Exception) -> str | None:
     """What to tell the user of an error that is not a bug; None of one that is."""
     if isinstance(error, AutoToolError):
         return str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
     # An error of openai's can only come from a command that imported it.
     if "openai" in sys.modules and isinstance(error, sys.modules["openai"].OpenAIError):
         return import_module("autotool_client.errors").sentence(error)

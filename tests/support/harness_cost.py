@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 from rich.progress import Progress
 
 from autotool_bench import suites
-from autotool_bench.run import Config, Run
+from autotool_bench.run import Config, Run, open_run
 from autotool_bench.target import Switch, Target
 
 
@@ -29,6 +29,8 @@ def config(limit: int) -> Config:
         label=None,
         parameters=None,
         directory=None,
+        concurrency=8,
+        timeout=60.0,
     )
 
 
@@ -37,7 +39,7 @@ async def measure(url: str, folder: Path) -> dict[str, float]:
     target = Target(AsyncOpenAI(base_url=url, api_key="none"), "tiny", Switch.MODE, {})
 
     async def take(limit: int, into: Path) -> None:
-        into.mkdir()  # noqa: ASYNC240 nothing else is under way
+        open_run(into, config(limit))
         with Progress(disable=True) as progress:
             await Run(suites.load("graded"), target, config(limit), into, progress).go(8)
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from fake_api import fake_api
@@ -15,7 +16,7 @@ from support import harness_cost
 from support.serving import Running, running, scripted
 
 from autotool_bench import rows, suites
-from autotool_bench.run import Config, Run, Tally, open_run, select
+from autotool_bench.run import Config, Run, Tally, locked, open_run, select
 from autotool_bench.suites.base import Answer, prove
 from autotool_bench.target import Switch, Target, UnansweredError, find_model, mode_fields
 from autotool_core.errors import AutoToolError
@@ -38,6 +39,8 @@ def config(**changes: Any) -> Config:
         "label": None,
         "parameters": None,
         "directory": None,
+        "concurrency": 8,
+        "timeout": 60.0,
     }
     return Config(**{**given, **changes})
 
@@ -60,6 +63,7 @@ async def test_every_item_has_one_row_a_mode(tmp_path: Path) -> None:
         found = await attempt_all(server, tmp_path)
         assert len(set(keys(found))) == len(found) == 60
         assert await attempt_all(server, tmp_path) == found  # nothing is left to do
+    assert json.loads((tmp_path / "run.json").read_text())["items"] == 20
     long = next(row for row in found if row["mode"] == "long")["turns"][0]
     short = next(row for row in found if row["mode"] == "short")["turns"][0]
     assert long["resolved"] == "long"
@@ -93,9 +97,20 @@ def count(folder: Path) -> int:
 
 async def test_another_run_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     open_run(tmp_path, config())
-    open_run(tmp_path, config(url="http://elsewhere/v1"))
+    open_run(tmp_path, config(url="http://elsewhere/v1", concurrency=2))
     with pytest.raises(AutoToolError, match="limit, seed"):
         open_run(tmp_path, config(limit=3, seed=4))
+
+
+def test_a_run_whose_settings_were_torn_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("")
+    with pytest.raises(AutoToolError, match="is no JSON"):
+        open_run(tmp_path, config())
+
+
+def test_two_processes_do_not_run_into_one_folder(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(AutoToolError, match="Another process"), locked(tmp_path):
+        pass
 
 
 async def test_a_refusal_is_the_items_error_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -135,6 +150,31 @@ async def test_a_slow_answer_is_the_items_error() -> None:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none", max_retries=0, timeout=0.000_001)
         with pytest.raises(UnansweredError, match="time-out"):
             await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
+
+
+@pytest.mark.parametrize("body", ["<html>", "{}", '{"choices": [{"message": null}]}', '{"choices": [], "usage": {}}'])
+async def test_an_answer_that_is_no_completion_is_the_items_error(body: str) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=body))
+    client = openai.AsyncOpenAI(base_url="http://x/v1", api_key="none", http_client=httpx.AsyncClient(transport=transport))
+    with pytest.raises(UnansweredError, match="an answer"):
+        await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
+    with pytest.raises(AutoToolError, match=r"does not speak OpenAI's API|name one of"):
+        await find_model(client, None)
+
+
+async def test_a_busy_server_is_asked_again_and_then_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autotool_bench.target.PAUSES", (0.0, 0.0))
+    asked: list[int] = []
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        asked.append(1)
+        return httpx.Response(503, text="busy")
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    client = openai.AsyncOpenAI(base_url="http://x/v1", api_key="none", http_client=http, max_retries=0)
+    with pytest.raises(AutoToolError, match="keeps answering 503"):
+        await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,8 @@ def report_run(run: Run, label: str) -> RunReport:
 def _report_mode(run: Run, mode: str, regret: Regret | None) -> ModeReport:
     figures, categories = figures_of(run.items, mode, run.about.get("parameters"))
     told = official.check(run, mode, categories)
-    return ModeReport(
-        mode, figures, categories, regret, told, _errors(run.items, mode), untried=len(run.items.ids) - figures.items
-    )
+    planned = run.about.get("items", len(run.items.ids))
+    return ModeReport(mode, figures, categories, regret, told, _errors(run.items, mode), untried=planned - figures.items)
 
 
 def _errors(items: Items, mode: str) -> tuple[ErrorCount, ...]:

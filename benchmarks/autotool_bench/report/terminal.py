@@ -37,7 +37,8 @@ def _accuracy(series: Sequence[Series]) -> Table:
     table = table_of("Modes", ("mode", "items", "errors", "solved", "accuracy", "95 %", "thinking", "regret"))
     for one in series:
         f, regret = one.report.figures, one.report.regret
-        counts = (str(f.items), str(f.errors), str(f.solved), text.percent(f.accuracy), text.percent_range(f.accuracy_interval))
+        items = f"{f.items} of {f.items + one.report.untried}" if one.report.untried else str(f.items)
+        counts = (items, str(f.errors), str(f.solved), text.percent(f.accuracy), text.percent_range(f.accuracy_interval))
         add(table, one.label, *counts, text.percent(f.thinking_rate), text.points(regret.accuracy_regret) if regret else "n/a")
     return table
 
