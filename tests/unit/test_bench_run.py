@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,14 @@ async def test_a_slow_answer_is_the_items_error() -> None:
             await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
 
 
+def answered_by(answer: Callable[[httpx.Request], httpx.Response]) -> openai.AsyncOpenAI:
+    http: Any = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    return openai.AsyncOpenAI(base_url="http://x/v1", api_key="none", http_client=http, max_retries=0)
+
+
 @pytest.mark.parametrize("body", ["<html>", "{}", '{"choices": [{"message": null}]}', '{"choices": [], "usage": {}}'])
 async def test_an_answer_that_is_no_completion_is_the_items_error(body: str) -> None:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=body))
-    client = openai.AsyncOpenAI(base_url="http://x/v1", api_key="none", http_client=httpx.AsyncClient(transport=transport))
+    client = answered_by(lambda _: httpx.Response(200, text=body))
     with pytest.raises(UnansweredError, match="an answer"):
         await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
     with pytest.raises(AutoToolError, match=r"does not speak OpenAI's API|name one of"):
@@ -170,8 +175,7 @@ async def test_a_busy_server_is_asked_again_and_then_ends_the_run(monkeypatch: p
         asked.append(1)
         return httpx.Response(503, text="busy")
 
-    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    client = openai.AsyncOpenAI(base_url="http://x/v1", api_key="none", http_client=http, max_retries=0)
+    client = answered_by(answer)
     with pytest.raises(AutoToolError, match="keeps answering 503"):
         await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
     assert len(asked) == 3
