@@ -19,6 +19,9 @@ from autotool_bench.suites.bfcl import Bfcl, categories, environment
 from autotool_bench.suites.bfcl.gold import UNSOLVABLE
 from autotool_core.errors import AutoToolError
 
+# The first test waits for the environment.
+pytestmark = pytest.mark.timeout(900)
+
 OFFICIAL = Path(__file__).parents[1] / "support/bfcl_official.py"
 SOME = 4
 TEXT = Answer(content="I cannot do that.")
