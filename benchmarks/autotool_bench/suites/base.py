@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from autotool_core.calls import Call
+from autotool_core.calls import Call, same_calls
 from autotool_core.errors import AutoToolError
 
 Message = Mapping[str, Any]
@@ -117,6 +117,18 @@ class SingleTurn(Suite, Protocol):
 
     def close(self) -> None:
         return
+
+
+class ExactCalls(SingleTurn, Protocol):
+    """A suite whose items are solved by exactly their gold calls, in any order; `Item.gold` holds them."""
+
+    def score(self, item: Item, answer: Answer) -> Verdict:
+        calls = read_calls(answer)
+        if calls is None:
+            return Verdict(0.0, "the arguments of a call are no JSON object")
+        if same_calls(calls, item.gold):
+            return Verdict(1.0)
+        return Verdict(0.0, "other calls than the gold ones" if calls else "no call")
 
 
 def choose(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:

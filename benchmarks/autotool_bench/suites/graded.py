@@ -8,15 +8,14 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from autotool_bench.suites.base import Answer, Item, SingleTurn, ToolCall, Verdict, choose, read_calls
-from autotool_core.calls import same_calls
+from autotool_bench.suites.base import Answer, ExactCalls, Item, ToolCall, choose
 from autotool_core.graded import LEVELS, generate
 
 SIZE = 500
 """Items of a level."""
 
 
-class Graded(SingleTurn):
+class Graded(ExactCalls):
     """The suite; categories `level-1` to `level-6`."""
 
     name = "graded"
@@ -27,14 +26,6 @@ class Graded(SingleTurn):
     def items(self, category: str) -> Iterator[Item]:
         for task in islice(generate("test", int(category.removeprefix("level-"))), SIZE):
             yield Item(task.id, category, [{"role": "user", "content": task.request}], task.tools, task.calls)
-
-    def score(self, item: Item, answer: Answer) -> Verdict:
-        calls = read_calls(answer)
-        if calls is None:
-            return Verdict(0.0, "the arguments of a call are no JSON object")
-        if same_calls(calls, item.gold):
-            return Verdict(1.0)
-        return Verdict(0.0, "other calls than the gold ones" if calls else "no call")
 
     def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
         changes = {"day": "Doomsday"} if corrupted else {}

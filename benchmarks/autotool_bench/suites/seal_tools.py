@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotool_bench.suites.base import Answer, Item, SingleTurn, ToolCall, Verdict, choose, read_calls
+from autotool_bench.suites.base import Answer, ExactCalls, Item, ToolCall, choose
 from autotool_bench.suites.data import find, json_lines, parsed
 from autotool_bench.suites.functions import tools
-from autotool_core.calls import Call, same_calls
+from autotool_core.calls import Call
 from autotool_core.functions import plain_name
 
 DISTRACTORS = 5
@@ -35,7 +35,7 @@ SYSTEM = (
 )
 
 
-class SealTools(SingleTurn):
+class SealTools(ExactCalls):
     """The suite; categories `easy` (one call) and `difficult` (several, some nested)."""
 
     name = "seal-tools"
@@ -51,14 +51,6 @@ class SealTools(SingleTurn):
         # The other category's rows are made, too, so that a bad one is told by its true number.
         rows = parsed(self._path, json_lines(self._path), lambda row: _item(row, apis))
         yield from (item for item in rows if item.category == category)
-
-    def score(self, item: Item, answer: Answer) -> Verdict:
-        calls = read_calls(answer)
-        if calls is None:
-            return Verdict(0.0, "the arguments of a call are no JSON object")
-        if same_calls(calls, item.gold):
-            return Verdict(1.0)
-        return Verdict(0.0, "other calls than the gold ones" if calls else "no call")
 
     def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
         kept = item.gold[:-1] if corrupted else item.gold

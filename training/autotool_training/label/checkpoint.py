@@ -10,11 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from autotool_core import profile as profiles
-from autotool_core.calls import Call
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallArguments, ToolCallEnd, ToolCallStart
+from autotool_core.parsing.collect import collect
 from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
@@ -102,27 +101,9 @@ class _Loaded:
         parser = TurnParser(self._profile, self._profile.prefix(self._mode), record.tools)
         detokenizer = Detokenizer(self._tokenizer, prompt, self._renderer.marker_ids)
         text = detokenizer.push(response[:end]) + detokenizer.finish()
-        events = [*parser.feed(text), *parser.finish()]
-        return collect(events, whole=end is not None and parser.section is not Section.REASONING)
-
-
-def collect(events: Sequence[Event], *, whole: bool) -> Answer:
-    """The answer that a turn's events tell."""
-    started = {event.index: event.name for event in events if isinstance(event, ToolCallStart)}
-    ended = {event.index for event in events if isinstance(event, ToolCallEnd)}
-    try:
-        calls = tuple(
-            Call.parse(name, "".join(one.text for one in events if isinstance(one, ToolCallArguments) and one.index == index))
-            for index, name in started.items()
-        )
-    except (ValueError, RecursionError):
-        calls = None
-    return Answer(
-        content="".join(event.text for event in events if isinstance(event, ContentDelta)),
-        calls=calls if ended == set(started) else None,
-        reasoning="".join(event.text for event in events if isinstance(event, ReasoningDelta)) or None,
-        whole=whole,
-    )
+        turn = collect([*parser.feed(text), *parser.finish()])
+        whole = end is not None and parser.section is not Section.REASONING
+        return Answer(turn.content, turn.calls, turn.reasoning or None, whole)
 
 
 def _profile(source: str, chat_template: str) -> Profile:

@@ -5,7 +5,6 @@ prefix and reads them as the server does: the decision token, what completes the
 The server injects that completion; here the model writes it, because stock servers leave it to the model.
 """
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,7 +17,7 @@ from autotool_core.calls import Call
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.parsing.events import ContentDelta, Event, ToolCallArguments, ToolCallEnd, ToolCallStart
+from autotool_core.parsing.collect import Collected, collect
 from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.profile import Profile
 from autotool_core.prompt import DecisionTokens, PromptRenderer
@@ -54,36 +53,6 @@ class Trajectory:
     fault: Fault | None = None
 
 
-@dataclass(slots=True)
-class _Answer:
-    content: str = ""
-    names: dict[int, str] = dataclasses.field(default_factory=dict)
-    arguments: dict[int, str] = dataclasses.field(default_factory=dict)
-    ended: set[int] = dataclasses.field(default_factory=set)
-
-    def add(self, event: Event) -> None:
-        match event:
-            case ContentDelta(text):
-                self.content += text
-            case ToolCallStart(index, name):
-                self.names[index] = name
-            case ToolCallArguments(index, text):
-                self.arguments[index] = self.arguments.get(index, "") + text
-            case ToolCallEnd(index):
-                self.ended.add(index)
-            case _:
-                pass
-
-    def calls(self) -> tuple[Call, ...] | None:
-        """The calls; None if one is broken."""
-        if self.ended != set(self.names):
-            return None
-        try:
-            return tuple(Call.parse(name, self.arguments.get(index, "{}")) for index, name in self.names.items())
-        except (ValueError, RecursionError):
-            return None
-
-
 class TrajectoryReader:
     """Reads the rollouts of one checkpoint. Raises AutoToolError for one that cannot do `auto`."""
 
@@ -116,19 +85,17 @@ class TrajectoryReader:
             return Trajectory(mode, fault=Fault.TRUNCATED)
         parser = TurnParser(self._profile, self._profile.prefix(Mode(mode)), tools)
         detokenizer = Detokenizer(self._tokenizer, [*prompt_ids, *response_ids[:start]], self._kept)
-        answer = _Answer()
-        for text in (detokenizer.push(response_ids[start:-1]), detokenizer.finish()):
-            for event in parser.feed(text):
-                answer.add(event)
-        for event in parser.finish():
-            answer.add(event)
-        return self._judge(mode, answer, is_open=parser.section is Section.REASONING)
+        events = [
+            *parser.feed(detokenizer.push(response_ids[start:-1])),
+            *parser.feed(detokenizer.finish()),
+            *parser.finish(),
+        ]
+        return self._judge(mode, collect(events), is_open=parser.section is Section.REASONING)
 
-    def _judge(self, mode: ResolvedMode, answer: _Answer, *, is_open: bool) -> Trajectory:
-        calls = answer.calls()
-        if calls is None:
+    def _judge(self, mode: ResolvedMode, turn: Collected, *, is_open: bool) -> Trajectory:
+        if turn.calls is None:
             return Trajectory(mode, fault=Fault.BROKEN_CALL)
-        return Trajectory(mode, calls, self._fault(mode, answer.content.strip(), calls, is_open=is_open))
+        return Trajectory(mode, turn.calls, self._fault(mode, turn.content.strip(), turn.calls, is_open=is_open))
 
     def _fault(self, mode: ResolvedMode, content: str, calls: tuple[Call, ...], *, is_open: bool) -> Fault | None:
         if is_open:
