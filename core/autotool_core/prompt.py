@@ -3,9 +3,14 @@
 The prefix is always tokenised by itself, so that a mode has the same ids whatever stands before it, here and in
 training. Where the template itself writes a part of the prefix after its generation prompt, that part is taken off and
 the canonical ids put in its place.
+
+What a tool returned is data: where it holds the text of a control token or a marker, that text is tokenised in two pieces, so
+that the model reads the characters and no tool can end a turn, open one in another role or make a call.
 """
 
 import json
+import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -54,6 +59,7 @@ class PromptRenderer:
         self.decision_tokens = self._find_decision_tokens()
         self.marker_ids = {ids[0] for marker in profile.markers if len(ids := self.ids(marker)) == 1}
         self._takes_argument_text = self._probe_arguments()
+        self._control = _control_texts(tokenizer, profile)
 
     @property
     def can_think(self) -> bool:
@@ -83,10 +89,21 @@ class PromptRenderer:
             raise InvalidRequestError(f"mode={mode} cannot be served: {self.refusals[mode]}", "mode", code="unsupported_mode")
         if not self._takes_argument_text:
             messages = [_with_parsed_arguments(message) for message in messages]
+        data = _Data(self._control)
+        messages = [data.hide(message) if message["role"] == "tool" else message for message in messages]
         text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
         if not _is_unicode(text):
             raise InvalidRequestError("messages hold half of a surrogate pair, which is no character.", "messages")
-        return [*self.ids(text), *self.prefix_ids[mode]]
+        return [token for piece in data.pieces(text) for token in self.ids(piece)] + [*self.prefix_ids[mode]]
+
+    def shows(self, text: str, messages: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the chat template takes these messages and writes this text of them."""
+        if not self._takes_argument_text:
+            messages = [_with_parsed_arguments(message) for message in messages]
+        try:
+            return text in self._render_text(messages, (), Mode.SHORT)
+        except InvalidRequestError:
+            return False
 
     def _render_text(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], mode: Mode, *, prompt: bool = True
@@ -142,6 +159,44 @@ class PromptRenderer:
         return DecisionTokens(
             long=long[at], short=short[at], rest={ResolvedMode.LONG: long[at + 1 :], ResolvedMode.SHORT: short[at + 1 :]}
         )
+
+
+class _Data:
+    """Control texts in results of tools, put aside while the template is rendered and tokenised as plain characters."""
+
+    def __init__(self, control: re.Pattern[str] | None) -> None:
+        self._control = control
+        # Not to be guessed by a tool, and of letters, so that no template changes it.
+        self._name = secrets.token_hex(16)
+        self._found: list[str] = []
+
+    def hide(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The message with each control text in its content replaced by a name of its own."""
+        if self._control is None or not self._control.search(message["content"]):
+            return message
+        return {**message, "content": self._control.sub(self._put_aside, message["content"])}
+
+    def pieces(self, text: str) -> list[str]:
+        """The text in pieces to be tokenised one by one, the control texts each in two."""
+        if not self._found:
+            return [text]
+        parts = re.split(f"{self._name}([0-9]+)x", text)
+        return [piece for at, part in enumerate(parts) for piece in (self._halves(int(part)) if at % 2 else (part,))]
+
+    def _put_aside(self, found: re.Match[str]) -> str:
+        self._found.append(found[0])
+        return f"{self._name}{len(self._found) - 1}x"
+
+    def _halves(self, at: int) -> tuple[str, str]:
+        return self._found[at][:1], self._found[at][1:]
+
+
+def _control_texts(tokenizer: Tokenizer, profile: Profile) -> re.Pattern[str] | None:
+    """What the tokenizer or the profile gives a meaning: every added token, and every marker."""
+    added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+    # One character cannot be taken apart: newlines that are tokens, or bytes.
+    texts = {text for text in (*(str(token.content) for token in added), *profile.markers) if len(text.strip()) > 1}
+    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
 
 
 def _with_parsed_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:

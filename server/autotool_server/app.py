@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from autotool_server import errors
-from autotool_server.routes import chat, health, models
+from autotool_server.routes import chat, health, models, tools
 from autotool_server.state import ServerState
 
 
@@ -11,7 +11,7 @@ def create_app(state: ServerState) -> FastAPI:
     """An app that serves `state.service` once it is there."""
     app = FastAPI(title="AutoTool Server", openapi_url=None)
     app.state.server = state
-    for module in (chat, models, health):
+    for module in (chat, models, tools, health):
         app.include_router(module.router)
     errors.install(app)
     return app

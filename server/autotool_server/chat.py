@@ -2,77 +2,169 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
-
-import jsonschema
-import xgrammar
 
 from autotool_core import modes
 from autotool_core.errors import InvalidRequestError
-from autotool_core.grammar import AnswerShape, structural_tag
-from autotool_core.json_schema import unenforceable
+from autotool_core.grammar import AnswerShape
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_server.answer import answer_shape, grammar
 from autotool_server.engines.base import Engine, Sampling
 from autotool_server.generation import Turn, TurnRequest
-from autotool_server.schemas import AssistantMessage, ChatRequest, Message, NamedToolChoice, ToolMessage, plain_text
+from autotool_server.loop import Budget, Conversation, NextTurn, NoRoomError, ServerTools, ToolConversation
+from autotool_server.schemas import (
+    AssistantMessage,
+    ChatRequest,
+    FunctionTool,
+    Message,
+    ServerTool,
+    ToolBudget,
+    ToolMessage,
+    plain_text,
+)
 from autotool_server.settings import Settings
-
-ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+from autotool_server.tools.base import Tool
+from autotool_server.tools.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
 class ChatJob:
-    """A request that was accepted: one turn per choice, all of the same prompt."""
+    """A request that was accepted: one conversation per choice, all of the same prompt."""
 
     id: str
     model: str
     mode: Mode
-    turns: Sequence[Turn]
+    choices: Sequence[Conversation]
     stream: bool
     include_usage: bool
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Every turn of every choice."""
+        return [turn for conversation in self.choices for turn in conversation.turns]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What all turns of a request share."""
+
+    id: str
+    body: ChatRequest
+    mode: Mode
+    messages: Sequence[Mapping[str, Any]]
+    tools: Mapping[str, Tool]
+    """Those of the server that the request names."""
 
 
 class ChatService:
     """Turns request bodies into jobs for one served model."""
 
-    def __init__(self, engine: Engine, profile: Profile, model: str, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, profile: Profile, model: str, settings: Settings, registry: Registry | None = None
+    ) -> None:
         self.engine = engine
         self.model = model
         self.settings = settings
+        self.registry = registry or Registry()
         self.started = int(time.time())
         self.renderer = PromptRenderer(engine.tokenizer, profile)
         self._profile = profile
 
     def prepare(self, body: ChatRequest) -> ChatJob:
         """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
-        mode = self._mode(body)
-        shape = _answer_shape(body)
-        prompt_ids = self.renderer.render(_messages(body.messages), shape.tools, mode)
-        request = TurnRequest(
-            id=f"chatcmpl-{uuid.uuid4().hex}",
+        tools = self._server_tools(body)
+        ask = Ask(f"chatcmpl-{uuid.uuid4().hex}", body, self._mode(body), [_message(one) for one in body.messages], tools)
+        first = self._first(ask)
+        turns = [self._turn(_choice(first, index)) for index in range(self._choices(body))]
+        if tools:
+            choices = [ToolConversation(turns[0], lambda step: self._turn(self._later(ask, step)), self._loop(body, tools))]
+        else:
+            choices = [Conversation(turn) for turn in turns]
+        include_usage = body.stream_options is not None and body.stream_options.include_usage
+        return ChatJob(ask.id, self.model, ask.mode, choices, body.stream, include_usage)
+
+    def _turn(self, request: TurnRequest) -> Turn:
+        return Turn(self.engine, self.renderer, self._profile, request)
+
+    def _first(self, ask: Ask) -> TurnRequest:
+        shape = answer_shape(ask.body, ask.tools, ask.body.tool_choice)
+        request = self._request(ask, ask.id, ask.mode, shape, ())
+        return replace(request, max_tokens=self._max_tokens(ask.body, ask.mode, len(request.prompt_ids)))
+
+    def _later(self, ask: Ask, step: NextTurn) -> TurnRequest:
+        """A turn after the first, which may call what it likes, or nothing. Raises NoRoomError."""
+        mode = step.mode or ask.mode
+        # What a tool choice demanded was of the first turn, or the loop would have no end.
+        shape = answer_shape(ask.body, ask.tools, None if step.may_call else "none")
+        request = self._request(ask, f"{ask.id}-t{step.number}", mode, shape, step.messages)
+        room = self._room(ask.body, mode, len(request.prompt_ids))
+        asked = ask.body.answer_tokens
+        left = room if asked is None else min(room, asked - step.spent)
+        if left < 1:
+            raise NoRoomError("context" if room < 1 else "length")
+        return replace(request, max_tokens=left)
+
+    def _request(
+        self, ask: Ask, turn_id: str, mode: Mode, shape: AnswerShape, said: Sequence[Mapping[str, Any]]
+    ) -> TurnRequest:
+        body = ask.body
+        return TurnRequest(
+            id=turn_id,
             choice=0,
-            prompt_ids=prompt_ids,
+            prompt_ids=self.renderer.render([*ask.messages, *map(_rendered, said)], shape.tools, mode),
             mode=mode,
             reasoning_bias=body.reasoning_bias,
-            max_tokens=self._max_tokens(body, mode, len(prompt_ids)),
+            max_tokens=0,
             max_reasoning_tokens=body.max_reasoning_tokens if self.renderer.can_think else None,
             stop=body.stops,
             sampling=self._sampling(body),
-            structural_tag=self._grammar(shape),
+            structural_tag=grammar(shape, self._profile.tool_format),
             logprobs=_logprobs(body),
             tools=shape.tools,
             parallel_tool_calls=body.parallel_tool_calls,
         )
-        turns = [
-            Turn(self.engine, self.renderer, self._profile, _choice(request, index)) for index in range(self._choices(body))
-        ]
-        include_usage = body.stream_options is not None and body.stream_options.include_usage
-        return ChatJob(request.id, self.model, mode, turns, body.stream, include_usage)
+
+    def _server_tools(self, body: ChatRequest) -> Mapping[str, Tool]:
+        named = {tool.name: f"tools.{at}.name" for at, tool in enumerate(body.tools) if isinstance(tool, ServerTool)}
+        if body.tool_budget is not None and not named:
+            raise InvalidRequestError("tool_budget is only allowed with server tools in tools.", "tool_budget")
+        if not named or body.tool_choice == "none":
+            return {}
+        if body.n > 1:
+            raise InvalidRequestError("n must be 1 with server tools, which would run once for each.", "n")
+        if not self._renders_results:
+            raise InvalidRequestError("The model's chat template has no place for results of tools.", "tools")
+        return self.registry.choose(named)
+
+    @cached_property
+    def _renders_results(self) -> bool:
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        result = {"role": "tool", "tool_call_id": "c", "content": "result"}
+        said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}, result]
+        return self.renderer.shows("result", said)
+
+    def _loop(self, body: ChatRequest, tools: Mapping[str, Tool]) -> ServerTools:
+        names = frozenset(tool.function.name for tool in body.tools if isinstance(tool, FunctionTool))
+        escalate = self.settings.escalate and Mode.LONG not in self.renderer.refusals
+        return ServerTools(tools, names, self._budget(body.tool_budget or ToolBudget()), self.registry.secrets, escalate)
+
+    def _budget(self, asked: ToolBudget) -> Budget:
+        settings = self.settings
+        ceilings = {
+            "max_turns": settings.max_tool_turns,
+            "max_calls": settings.max_tool_calls,
+            "max_seconds": settings.max_tool_seconds,
+        }
+        given = asked.model_dump(exclude_none=True)
+        for name, value in given.items():
+            if value > ceilings[name]:
+                raise InvalidRequestError(f"{name} can be at most {ceilings[name]:g} here.", f"tool_budget.{name}")
+        return Budget(**(ceilings | given))
 
     def _mode(self, body: ChatRequest) -> Mode:
         name, alias = (self.model, None) if body.model in (None, self.model) else modes.split_alias(body.model)
@@ -92,17 +184,21 @@ class ChatService:
         """How many tokens may be decoded, after what may have to be injected; the rest of the context if nothing is asked."""
         if None not in (body.max_tokens, body.max_completion_tokens) and body.max_tokens != body.max_completion_tokens:
             raise InvalidRequestError("max_tokens and max_completion_tokens disagree. Send only the latter.", "max_tokens")
-        reasoning = (body.max_reasoning_tokens or 0) if mode is not Mode.SHORT else 0
-        room = self.engine.max_model_len - prompt_tokens - self.renderer.most_injected(mode) - reasoning
-        asked = body.answer_tokens
+        room, asked = self._room(body, mode, prompt_tokens), body.answer_tokens
         if room < (asked or 1):
+            more = (asked or 1) + _reasoning_tokens(body, mode)
             raise InvalidRequestError(
                 f"The model's context is {self.engine.max_model_len} tokens: the prompt has {prompt_tokens}, and "
-                f"{(asked or 1) + reasoning} more are to be generated. Shorten either.",
+                f"{more} more are to be generated. Shorten either.",
                 "messages" if prompt_tokens >= self.engine.max_model_len or asked is None else "max_completion_tokens",
                 code="context_length_exceeded",
             )
         return asked or room
+
+    def _room(self, body: ChatRequest, mode: Mode, prompt_tokens: int) -> int:
+        """How many tokens the context has left for the answer."""
+        taken = prompt_tokens + self.renderer.most_injected(mode) + _reasoning_tokens(body, mode)
+        return self.engine.max_model_len - taken
 
     def _sampling(self, body: ChatRequest) -> Sampling:
         bias = {int(token): value for token, value in (body.logit_bias or {}).items()}
@@ -119,22 +215,6 @@ class ChatService:
             seed=body.seed,
             logit_bias=bias,
         )
-
-    def _grammar(self, shape: AnswerShape) -> str | None:
-        tag = structural_tag(shape, self._profile.tool_format)
-        if tag is None:
-            return None
-        for field, schema in _enforced(shape):
-            if feature := unenforceable(schema):
-                raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
-        if not _compiles(tag):
-            field = "response_format" if shape.schema is not None else "tools"
-            raise InvalidRequestError("A JSON schema cannot be made a grammar. Use a simpler schema.", field)
-        return tag
-
-
-def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    return [_message(message) for message in messages]
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -155,68 +235,14 @@ def _message(message: Message) -> dict[str, Any]:
     return rendered
 
 
-def _answer_shape(body: ChatRequest) -> AnswerShape:
-    """What the answer may be, from tools, tool_choice and response_format."""
-    tools = _tools(body)
-    choice = body.tool_choice
-    if choice not in (None, "none") and not tools:
-        raise InvalidRequestError("tool_choice is only allowed where tools are given.", "tool_choice")
-    if isinstance(choice, NamedToolChoice):
-        named = [tool for tool in tools if tool["function"]["name"] == choice.function.name]
-        if not named:
-            raise InvalidRequestError("tool_choice names a function that is not in tools.", "tool_choice.function.name")
-        return AnswerShape(named, "one", schema=_content_schema(body))
-    offered = () if choice == "none" else tools
-    return AnswerShape(
-        offered, "required" if choice == "required" else "allowed", body.parallel_tool_calls, _content_schema(body)
-    )
+def _rendered(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A message of the transcript, as if a follow-up request had sent it."""
+    kind = AssistantMessage if said["role"] == "assistant" else ToolMessage
+    return _message(kind.model_validate(said))
 
 
-def _tools(body: ChatRequest) -> list[dict[str, Any]]:
-    names: set[str] = set()
-    for at, tool in enumerate(body.tools):
-        field = f"tools.{at}.function"
-        if tool.function.name in names:
-            raise InvalidRequestError("Two tools have the same name.", f"{field}.name")
-        names.add(tool.function.name)
-        _check_schema(tool.function.parameters, f"{field}.parameters")
-    return [tool.model_dump(exclude_none=True) for tool in body.tools]
-
-
-def _content_schema(body: ChatRequest) -> Mapping[str, Any] | bool | None:
-    form = body.response_format
-    if form is None or form.type == "text":
-        return None
-    if form.json_schema is None:
-        return ANY_OBJECT
-    _check_schema(form.json_schema.schema_, "response_format.json_schema.schema")
-    return form.json_schema.schema_
-
-
-def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema if schema is not None else ANY_OBJECT)
-    except jsonschema.SchemaError as error:
-        where = "/".join(map(str, error.absolute_path)) or "its top level"
-        raise InvalidRequestError(f"This is not a valid JSON schema (at {where[:80]}).", field) from None
-    except RecursionError:
-        raise InvalidRequestError("This JSON schema is nested too deeply.", field) from None
-
-
-def _enforced(shape: AnswerShape) -> Iterator[tuple[str, Any]]:
-    if shape.schema is not None:
-        yield "response_format.json_schema.schema", shape.schema
-    for tool in shape.tools:
-        yield "tools", tool["function"].get("parameters") or {}
-
-
-@lru_cache(maxsize=64)
-def _compiles(tag: str) -> bool:
-    try:
-        xgrammar.Grammar.from_structural_tag(tag)
-    except RuntimeError:
-        return False
-    return True
+def _reasoning_tokens(body: ChatRequest, mode: Mode) -> int:
+    return (body.max_reasoning_tokens or 0) if mode is not Mode.SHORT else 0
 
 
 def _logprobs(body: ChatRequest) -> int | None:

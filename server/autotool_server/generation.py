@@ -77,6 +77,8 @@ class Ledger:
     reasoning_tokens: int = 0
     content_tokens: int = 0
     cached_tokens: int = 0
+    started_at: float = 0.0
+    """As `time.perf_counter`, like the other times."""
     first_token_at: float | None = None
     first_content_at: float | None = None
     last_token_at: float | None = None
@@ -124,6 +126,7 @@ class Turn:
 
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Decide, reason, answer. Closing the generator aborts whatever the engine is doing for it."""
+        self.ledger.started_at = time.perf_counter()
         await self._decide()
         self._parser = TurnParser(self._profile, self._profile.prefix(Mode(self.resolved)), self.request.tools)
         self._detokenizer = self._make_detokenizer()
@@ -155,7 +158,24 @@ class Turn:
             content_tokens=self.ledger.content_tokens,
             reasoning_truncated=self.reasoning_truncated,
             tool_calls=self.ledger.tool_calls,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.ledger.cached_tokens,
         )
+
+    @property
+    def prompt_tokens(self) -> int:
+        """What is charged to the prompt: the conversation, and what was injected after it."""
+        return len(self.request.prompt_ids) + self.ledger.injected_tokens
+
+    @property
+    def hit_stop(self) -> bool:
+        """Whether a stop string ended the answer."""
+        return self._stops.hit
+
+    @property
+    def charged(self) -> int:
+        """Decoded tokens that count for the request's bound."""
+        return self.ledger.completion_tokens if self.request.max_reasoning_tokens is None else self.ledger.content_tokens
 
     async def _decide(self) -> None:
         """In `auto`, decode the decision token and inject what completes the prefix of the mode it settled."""
@@ -304,9 +324,7 @@ class Turn:
         return [*events, ContentDelta(held)] if held else events
 
     def _tokens_left(self) -> int:
-        if self.request.max_reasoning_tokens is not None:
-            return self.request.max_tokens - self.ledger.content_tokens
-        return self.request.max_tokens - self.ledger.completion_tokens
+        return self.request.max_tokens - self.charged
 
     def _cut(self) -> None:
         self.finish_reason = "length"

@@ -6,6 +6,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from autotool_server.chat import ChatJob
 from autotool_server.generation import Turn
+from autotool_server.tools.metrics import ToolMetrics
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 PER_TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
@@ -44,6 +45,7 @@ class Metrics:
             "autotool_time_per_output_token_seconds", "Mean time between decoded tokens of a turn", PER_TOKEN_SECONDS
         )
         self.request_seconds = self._seconds("autotool_request_seconds", "Whole request", SECONDS)
+        self.tools = ToolMetrics(registry)
 
     def page(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -59,8 +61,10 @@ class Metrics:
         label = resolved.pop() if len(resolved) == 1 else "mixed" if resolved else "none"
         self.requests.labels(job.mode.value, label, str(status)).inc()
         self.request_seconds.labels(label).observe(time.perf_counter() - started)
-        for turn in job.turns:
-            self._turn(turn, started)
+        for conversation in job.choices:
+            for at, turn in enumerate(conversation.turns):
+                self._turn(turn, started if at == 0 else turn.ledger.started_at)
+            self.tools.ended(conversation)
 
     def _turn(self, turn: Turn, started: float) -> None:
         ledger, resolved = turn.ledger, turn.resolved.value
@@ -69,7 +73,7 @@ class Metrics:
         if turn.p_long is not None:
             self.p_long.observe(turn.p_long)
         for kind, tokens in (
-            ("prompt", len(turn.request.prompt_ids) + ledger.injected_tokens),
+            ("prompt", turn.prompt_tokens),
             ("cached", ledger.cached_tokens),
             ("decision", ledger.decision_tokens),
             ("reasoning", ledger.reasoning_tokens),

@@ -2,7 +2,6 @@
 
 import json
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,8 @@ from autotool_core.record import DecisionRecord
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.chat import ChatJob
 from autotool_server.engines.base import TokenLogprob
-from autotool_server.generation import Turn, TurnOutput
+from autotool_server.generation import TurnOutput
+from autotool_server.loop import Conversation, Notice
 
 REASONING_NAMES = {
     "both": ("reasoning", "reasoning_content"),
@@ -26,27 +26,26 @@ REASONING_NAMES = {
 
 
 def usage(job: ChatJob) -> CompletionUsage:
-    """Tokens of the whole request; the prompt is charged once, whatever `n` is."""
-    ledgers = [turn.ledger for turn in job.turns]
-    prompt = len(job.turns[0].request.prompt_ids) + max(ledger.injected_tokens for ledger in ledgers)
-    completion = sum(ledger.completion_tokens for ledger in ledgers)
+    """Tokens of the whole request: of every turn; the prompt is charged once, whatever `n` is."""
+    prompt = max(sum(turn.prompt_tokens for turn in conversation.turns) for conversation in job.choices)
+    completion = sum(turn.ledger.completion_tokens for turn in job.turns)
+    cached = sum(turn.ledger.cached_tokens for turn in job.choices[0].turns)
+    reasoning = sum(turn.ledger.reasoning_tokens for turn in job.turns)
     return CompletionUsage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=ledgers[0].cached_tokens),
-        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=sum(ledger.reasoning_tokens for ledger in ledgers)),
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=reasoning),
     )
 
 
 def record(job: ChatJob) -> dict[str, Any]:
     """The `autotool` object of an answer."""
-    return DecisionRecord(mode=job.mode, turns=[turn.record() for turn in job.turns]).model_dump(mode="json")
-
-
-def finish_reason(turn: Turn) -> str:
-    """OpenAI's finish reason: calls end a turn with `tool_calls`, unless the bound on tokens cut it."""
-    return "tool_calls" if turn.ledger.tool_calls and turn.finish_reason == "stop" else turn.finish_reason
+    turns = [turn for conversation in job.choices for turn in conversation.records()]
+    first = job.choices[0]
+    told = DecisionRecord(mode=job.mode, turns=turns, stop_reason=first.stop_reason, transcript=first.transcript)
+    return told.model_dump(mode="json", exclude=set() if first.transcript is not None else {"stop_reason", "transcript"})
 
 
 @dataclass(slots=True)
@@ -62,8 +61,8 @@ class _Choice:
                 self.reasoning.append(text)
             case ContentDelta(text):
                 self.content.append(text)
-            case ToolCallStart(_, name):
-                self.calls.append({"id": _call_id(), "type": "function", "function": {"name": name, "arguments": ""}})
+            case ToolCallStart(_, name, call_id):
+                self.calls.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": ""}})
             case ToolCallArguments(index, text):
                 self.calls[index]["function"]["arguments"] += text
             case ToolCallEnd():
@@ -77,7 +76,7 @@ class CompletionBuilder:
         self._job = job
         self._names = REASONING_NAMES[reasoning_fields]
         self._tokenizer = tokenizer
-        self._choices = [_Choice() for _ in job.turns]
+        self._choices = [_Choice() for _ in job.choices]
 
     def add(self, choice: int, output: TurnOutput) -> None:
         """Take in what a choice's next tokens meant."""
@@ -94,21 +93,22 @@ class CompletionBuilder:
                 "object": "chat.completion",
                 "created": int(time.time()),
                 "model": self._job.model,
-                "choices": [self._choice(turn) for turn in self._job.turns],
+                "choices": [self._choice(conversation) for conversation in self._job.choices],
                 "usage": usage(self._job),
                 "autotool": record(self._job),
             }
         )
 
-    def _choice(self, turn: Turn) -> dict[str, Any]:
-        collected = self._choices[turn.request.choice]
+    def _choice(self, conversation: Conversation) -> dict[str, Any]:
+        collected = self._choices[conversation.choice]
         reasoning = "".join(collected.reasoning) or None
         message: dict[str, Any] = {"role": "assistant", **dict.fromkeys(self._names, reasoning)}
         message["content"] = "".join(collected.content) or (None if collected.calls else "")
         if collected.calls:
             message["tool_calls"] = collected.calls
-        logprobs = {"content": collected.logprobs} if turn.request.logprobs is not None else None
-        return {"index": turn.request.choice, "message": message, "finish_reason": finish_reason(turn), "logprobs": logprobs}
+        logprobs = {"content": collected.logprobs} if conversation.turns[0].request.logprobs is not None else None
+        finish = conversation.finish_reason
+        return {"index": conversation.choice, "message": message, "finish_reason": finish, "logprobs": logprobs}
 
 
 class ChunkWriter:
@@ -141,11 +141,15 @@ class ChunkWriter:
             chunks.append(self._chunk(choice, {"content": ""}, logprobs=logprobs))
         return "".join(chunks)
 
-    def finish(self, turn: Turn, *, last: bool) -> str:
+    def notice(self, notice: Notice) -> str:
+        """A chunk without choices, which clients pass over that do not know its `autotool` event."""
+        event = json.dumps({"event": notice.event, **notice.data})
+        return f'{self._head}"choices": [], "autotool": {event}}}\n\n'
+
+    def finish(self, conversation: Conversation, *, last: bool) -> str:
         """The chunk with a choice's finish reason; the last one of the job carries the decision record."""
-        return self._chunk(
-            turn.request.choice, {}, finish=finish_reason(turn), extra={"autotool": record(self._job)} if last else {}
-        )
+        told = {"autotool": record(self._job)} if last else {}
+        return self._chunk(conversation.choice, {}, finish=conversation.finish_reason, extra=told)
 
     def end(self) -> str:
         """The usage, if it was asked for, and the end of the stream."""
@@ -161,9 +165,9 @@ class ChunkWriter:
                 return {"content": text}
             case ReasoningDelta(text):
                 return dict.fromkeys(self._names, text)
-            case ToolCallStart(index, name):
+            case ToolCallStart(index, name, call_id):
                 function = {"name": name, "arguments": ""}
-                return {"tool_calls": [{"index": index, "id": _call_id(), "type": "function", "function": function}]}
+                return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
             case ToolCallArguments(index, text):
                 return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
             case ToolCallEnd():
@@ -194,7 +198,3 @@ def logprob_entries(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> l
 def _token(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
     text = tokenizer.decode([token_id])
     return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(text.encode())}
-
-
-def _call_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"

@@ -17,6 +17,8 @@ from autotool_server.engines.create import create, served_name
 from autotool_server.listener import base_url, listen
 from autotool_server.settings import Settings
 from autotool_server.state import ServerState
+from autotool_server.tools.config import registry
+from autotool_server.tools.registry import Registry
 
 WhenReady = Callable[[str, ServerState], Awaitable[None]]
 """Run with the base URL once requests are answered."""
@@ -52,8 +54,9 @@ async def serve(settings: Settings, when_ready: WhenReady | None = None) -> None
     server = Server(config)
     serving = asyncio.create_task(server.serve([listener]))
     try:
-        async with started_engine(settings) as engine:
-            state.service = make_service(engine, settings)
+        # Tools first: what is wrong with them is found before a model is loaded.
+        async with registry(settings) as tools, started_engine(settings) as engine:
+            state.service = make_service(engine, settings, tools)
             # What was loaded stays: a collection that looked at all of it would hold every stream up.
             gc.collect()
             gc.freeze()
@@ -76,10 +79,10 @@ async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
         await engine.stop()
 
 
-def make_service(engine: Engine, settings: Settings) -> ChatService:
+def make_service(engine: Engine, settings: Settings, tools: Registry | None = None) -> ChatService:
     """The chat service over a started engine. Raises AutoToolError where the default mode cannot be served."""
     profile = profiles.find(settings.profile, engine.checkpoint, str(engine.tokenizer.chat_template))
-    service = ChatService(engine, profile, served_name(settings, engine), settings)
+    service = ChatService(engine, profile, served_name(settings, engine), settings, tools)
     if reason := service.renderer.refusals.get(settings.default_mode):
         raise AutoToolError(
             f"Setting default_mode: {settings.default_mode} cannot be served: {reason} Set --default-mode short."

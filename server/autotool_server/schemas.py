@@ -124,6 +124,22 @@ class FunctionTool(Body):
     function: FunctionDefinition
 
 
+class ServerTool(Body):
+    """A tool that the server executes, by its name in `GET /v1/tools`; `weather.*` is all of that namespace."""
+
+    type: Literal["server"]
+    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}(\.\*)?$")]
+
+
+class ToolBudget(Body):
+    """How far server tools may go in one request; the server's own limits hold where a field is not given."""
+
+    max_turns: int | None = Field(default=None, ge=1, le=MOST)
+    """Turns that may call tools; one more, without them, answers."""
+    max_calls: int | None = Field(default=None, ge=1, le=MOST)
+    max_seconds: float | None = Field(default=None, gt=0)
+
+
 class NamedFunction(Body):
     """The name in a named tool choice."""
 
@@ -135,6 +151,9 @@ class NamedToolChoice(Body):
 
     type: Literal["function"]
     function: NamedFunction
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
 
 
 class JSONSchema(Body):
@@ -199,8 +218,8 @@ class ChatRequest(Body):
         dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
     ) = None
     response_format: ResponseFormat | None = None
-    tools: list[FunctionTool] = []
-    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    tools: list[Annotated[FunctionTool | ServerTool, Field(discriminator="type")]] = []
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     chat_template_kwargs: TemplateArguments | None = None
@@ -208,6 +227,7 @@ class ChatRequest(Body):
     store: Literal[False] | None = None
     """Nothing is stored; clients that say so are heard."""
     mode: Mode | None = None
+    tool_budget: ToolBudget | None = None
     reasoning_bias: float = Field(default=0.0, ge=-100, le=100)
     max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MOST)
 

@@ -65,6 +65,27 @@ class Settings(BaseSettings):
     max_choices: int = Field(default=16, ge=1)
     """Largest n of a request."""
 
+    tools: str | None = None
+    """File of server tools, in TOML (docs/tools.md)."""
+
+    builtin_tools: str = ""
+    """Built-in tools to offer, separated by commas: calculator, clock, fetch, python."""
+
+    max_tool_turns: int = Field(default=16, ge=1)
+    """Most turns of a request that may call server tools, and what holds where it asks for no fewer."""
+
+    max_tool_calls: int = Field(default=64, ge=1)
+    """Most calls of server tools in a request."""
+
+    max_tool_seconds: float = Field(default=300, gt=0)
+    """Seconds after which a request's calls of server tools are ended."""
+
+    escalate: bool = False
+    """Whether a short turn whose call of a server tool has bad arguments or fails is decoded once more in long."""
+
+    admin_key: SecretStr | None = Field(default=None, min_length=1)
+    """Key of the operator, who accepts tools that a MCP server has changed. Default: they stay disabled."""
+
     reasoning_fields: Literal["both", "reasoning", "reasoning_content"] = "both"
     """Names under which answers carry the reasoning: two are in use among clients."""
 

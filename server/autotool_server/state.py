@@ -3,6 +3,7 @@
 import hmac
 
 from fastapi import Request
+from pydantic import SecretStr
 
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.admission import Admission
@@ -40,12 +41,20 @@ class ServerState:
 
     def authorize(self, request: Request) -> None:
         """Raise UnauthorizedError unless the request carries the API key that is asked for, if one is."""
-        if self.settings.api_key is None:
-            return
-        expected = f"Bearer {self.settings.api_key.get_secret_value()}"
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), expected.encode()):
+        if self.settings.api_key is not None and not _carries(request, self.settings.api_key):
             raise UnauthorizedError("Send the API key of this server: `Authorization: Bearer KEY`.")
+
+    def authorize_operator(self, request: Request) -> None:
+        """Raise UnauthorizedError unless the request carries the operator's key."""
+        if self.settings.admin_key is None:
+            raise UnauthorizedError("This server has no operator's key. Start it with AUTOTOOL_ADMIN_KEY set.")
+        if not _carries(request, self.settings.admin_key):
+            raise UnauthorizedError("Send the operator's key: `Authorization: Bearer KEY`.")
+
+
+def _carries(request: Request, key: SecretStr) -> bool:
+    given = request.headers.get("authorization", "")
+    return hmac.compare_digest(given.encode(), f"Bearer {key.get_secret_value()}".encode())
 
 
 def state_of(request: Request) -> ServerState:

@@ -17,6 +17,7 @@ from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.listener import base_url, listen
 from autotool_server.settings import Settings
 from autotool_server.state import ServerState
+from autotool_server.tools.registry import Registry
 from support.tiny import make_tokenizer
 
 MODEL = "tested"
@@ -42,11 +43,15 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    engine: Engine, profile: Profile = BUILTIN["smollm2-autotool"], model: str = MODEL, **settings: Any
+    engine: Engine,
+    profile: Profile = BUILTIN["smollm2-autotool"],
+    model: str = MODEL,
+    registry: Registry | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
-    """Serve over a started engine on a free port of the loopback address."""
+    """Serve over a started engine, with a started registry, on a free port of the loopback address."""
     state = ServerState(Settings(port=0, **settings))
-    state.service = ChatService(engine, profile, model, state.settings)
+    state.service = ChatService(engine, profile, model, state.settings, registry)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False))
     task = asyncio.create_task(server.serve([listener]))

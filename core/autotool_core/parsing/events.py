@@ -24,6 +24,8 @@ class ToolCallStart:
     index: int
     """0 for the turn's first call."""
     name: str
+    id: str = ""
+    """Of the call in the API; a server gives it, and a parser none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from autotool_core.errors import InvalidRequestError
 from autotool_server.chat import ChatJob, ChatService
 from autotool_server.connection import ClientGoneError, while_connected
 from autotool_server.errors import describe, invalid_body
-from autotool_server.generation import Turn, TurnOutput
+from autotool_server.generation import TurnOutput
+from autotool_server.loop import Conversation, Notice, Output
 from autotool_server.metrics import CLIENT_GONE
 from autotool_server.responses import ChunkWriter, CompletionBuilder
 from autotool_server.schemas import ChatRequest
@@ -106,10 +107,10 @@ class ChatResponse(Response):
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         builder = CompletionBuilder(self._job, self._state.tokenizer, self._state.settings.reasoning_fields)
-        async with aclosing(run(self._job.turns)) as outputs:
-            async for turn, output in outputs:
-                if output is not None:
-                    builder.add(turn.request.choice, output)
+        async with aclosing(run(self._job.choices)) as outputs:
+            async for conversation, output in outputs:
+                if isinstance(output, TurnOutput):
+                    builder.add(conversation.choice, output)
         await JSONResponse(builder.build().model_dump(mode="json", exclude_unset=True))(scope, receive, send)
 
     async def _stream(self, send: Send) -> None:
@@ -131,15 +132,14 @@ class ChatResponse(Response):
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
         writer = ChunkWriter(self._job, self._state.tokenizer, self._state.settings.reasoning_fields)
-        turns, started = self._job.turns, set[int]()
-        left = len(turns)
-        async with aclosing(run(turns)) as outputs:
-            async for turn, output in outputs:
-                choice = turn.request.choice
-                text = "" if choice in started else writer.start(choice)
-                started.add(choice)
+        choices, started = self._job.choices, set[int]()
+        left = len(choices)
+        async with aclosing(run(choices)) as outputs:
+            async for conversation, output in outputs:
+                text = "" if conversation.choice in started else writer.start(conversation.choice)
+                started.add(conversation.choice)
                 left -= output is None
-                text += writer.output(choice, output) if output is not None else writer.finish(turn, last=left == 0)
+                text += _written(writer, conversation, output, last=left == 0)
                 if text:
                     yield text.encode()
         yield writer.end().encode()
@@ -149,36 +149,46 @@ def _error_event(error: Exception) -> bytes:
     return f"data: {json.dumps(describe(error)[1])}\n\n".encode()
 
 
-async def run(turns: Sequence[Turn]) -> AsyncGenerator[tuple[Turn, TurnOutput | None]]:
-    """The outputs of all turns as they come; None ends a turn."""
-    if len(turns) == 1:
-        async with aclosing(turns[0].run()) as outputs:
+def _written(writer: ChunkWriter, conversation: Conversation, output: Output | None, *, last: bool) -> str:
+    match output:
+        case None:
+            return writer.finish(conversation, last=last)
+        case Notice():
+            return writer.notice(output)
+        case TurnOutput():
+            return writer.output(conversation.choice, output)
+
+
+async def run(choices: Sequence[Conversation]) -> AsyncGenerator[tuple[Conversation, Output | None]]:
+    """The outputs of all choices as they come; None ends one."""
+    if len(choices) == 1:
+        async with aclosing(choices[0].run()) as outputs:
             async for output in outputs:
-                yield turns[0], output
-        yield turns[0], None
+                yield choices[0], output
+        yield choices[0], None
         return
-    queue = asyncio.Queue[tuple[Turn, TurnOutput | Exception | None]](maxsize=len(turns))
-    tasks = [asyncio.create_task(_relay(turn, queue)) for turn in turns]
+    queue = asyncio.Queue[tuple[Conversation, Output | Exception | None]](maxsize=len(choices))
+    tasks = [asyncio.create_task(_relay(conversation, queue)) for conversation in choices]
     try:
-        left = len(turns)
+        left = len(choices)
         while left:
-            turn, output = await queue.get()
+            conversation, output = await queue.get()
             if isinstance(output, Exception):
                 raise output
             left -= output is None
-            yield turn, output
+            yield conversation, output
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _relay(turn: Turn, queue: asyncio.Queue[tuple[Turn, TurnOutput | Exception | None]]) -> None:
+async def _relay(conversation: Conversation, queue: asyncio.Queue[tuple[Conversation, Output | Exception | None]]) -> None:
     try:
-        async with aclosing(turn.run()) as outputs:
+        async with aclosing(conversation.run()) as outputs:
             async for output in outputs:
-                await queue.put((turn, output))
+                await queue.put((conversation, output))
     except Exception as error:
-        await queue.put((turn, error))
+        await queue.put((conversation, error))
     else:
-        await queue.put((turn, None))
+        await queue.put((conversation, None))

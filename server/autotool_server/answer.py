@@ -1,0 +1,102 @@
+"""What an answer may be: the tools it may call, the form of its content, and the grammar that holds it to both."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import jsonschema
+import xgrammar
+
+from autotool_core.errors import InvalidRequestError
+from autotool_core.grammar import AnswerShape, structural_tag
+from autotool_core.json_schema import unenforceable
+from autotool_core.profile import ToolFormat
+from autotool_server.schemas import ChatRequest, FunctionTool, NamedToolChoice, ToolChoice
+from autotool_server.tools.base import Tool
+
+ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+
+
+def answer_shape(body: ChatRequest, server_tools: Mapping[str, Tool], choice: ToolChoice | None) -> AnswerShape:
+    """What the answer may be, from tools, `choice` and response_format. Raises InvalidRequestError, naming the field."""
+    tools = [*_client_tools(body, server_tools), *map(_as_function, server_tools.values())]
+    if choice not in (None, "none") and not tools:
+        raise InvalidRequestError("tool_choice is only allowed where tools are given.", "tool_choice")
+    if isinstance(choice, NamedToolChoice):
+        named = [tool for tool in tools if tool["function"]["name"] == choice.function.name]
+        if not named:
+            raise InvalidRequestError("tool_choice names a function that is not in tools.", "tool_choice.function.name")
+        return AnswerShape(named, "one", schema=_content_schema(body))
+    offered = () if choice == "none" else tools
+    return AnswerShape(
+        offered, "required" if choice == "required" else "allowed", body.parallel_tool_calls, _content_schema(body)
+    )
+
+
+def grammar(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
+    """The answer's grammar, if it has one. Raises InvalidRequestError for a schema that it cannot enforce."""
+    tag = structural_tag(shape, tool_format)
+    if tag is None:
+        return None
+    for field, schema in _enforced(shape):
+        if feature := unenforceable(schema):
+            raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
+    if not _compiles(tag):
+        field = "response_format" if shape.schema is not None else "tools"
+        raise InvalidRequestError("A JSON schema cannot be made a grammar. Use a simpler schema.", field)
+    return tag
+
+
+def _client_tools(body: ChatRequest, server_tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
+    functions = [(at, tool) for at, tool in enumerate(body.tools) if isinstance(tool, FunctionTool)]
+    names = set(server_tools)
+    for at, tool in functions:
+        field = f"tools.{at}.function"
+        if tool.function.name in names:
+            raise InvalidRequestError("Two tools have the same name.", f"{field}.name")
+        names.add(tool.function.name)
+        _check_schema(tool.function.parameters, f"{field}.parameters")
+    return [tool.model_dump(exclude_none=True) for _, tool in functions]
+
+
+def _as_function(tool: Tool) -> dict[str, Any]:
+    """A server tool as the model sees it: like any function."""
+    spec = tool.spec
+    function = {"name": spec.name, "description": spec.description, "parameters": dict(spec.parameters)}
+    return {"type": "function", "function": function}
+
+
+def _content_schema(body: ChatRequest) -> Mapping[str, Any] | bool | None:
+    form = body.response_format
+    if form is None or form.type == "text":
+        return None
+    if form.json_schema is None:
+        return ANY_OBJECT
+    _check_schema(form.json_schema.schema_, "response_format.json_schema.schema")
+    return form.json_schema.schema_
+
+
+def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema if schema is not None else ANY_OBJECT)
+    except jsonschema.SchemaError as error:
+        where = "/".join(map(str, error.absolute_path)) or "its top level"
+        raise InvalidRequestError(f"This is not a valid JSON schema (at {where[:80]}).", field) from None
+    except RecursionError:
+        raise InvalidRequestError("This JSON schema is nested too deeply.", field) from None
+
+
+def _enforced(shape: AnswerShape) -> Iterator[tuple[str, Any]]:
+    if shape.schema is not None:
+        yield "response_format.json_schema.schema", shape.schema
+    for tool in shape.tools:
+        yield "tools", tool["function"].get("parameters") or {}
+
+
+@lru_cache(maxsize=64)
+def _compiles(tag: str) -> bool:
+    try:
+        xgrammar.Grammar.from_structural_tag(tag)
+    except RuntimeError:
+        return False
+    return True

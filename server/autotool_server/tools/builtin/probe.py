@@ -1,0 +1,86 @@
+"""Run inside the sandbox when the server starts: says what it could reach. It prints `[]` where that is nothing.
+
+A program of its own, read from standard input by an interpreter that sees nothing of this package; what it needs to know
+of the server is the literal in place of `FACTS`.
+"""
+
+import errno
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+FACTS = {"namespaces": {}, "file": "", "folders": [], "environment": [], "processes": 0}
+
+
+def _namespaces() -> Iterator[str]:
+    for name, outer in FACTS["namespaces"].items():
+        if os.readlink(f"/proc/self/ns/{name}") == outer:  # noqa: PTH115 - the target is no path
+            yield f"the server's {name} namespace"
+    if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115
+        yield "the server's /proc"
+
+
+def _network() -> Iterator[str]:
+    if [name for _, name in socket.if_nameindex() if name != "lo"]:
+        yield "network interfaces"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # An address set aside for documentation; connecting a datagram socket looks up the route and sends nothing.
+        if sock.connect_ex(("192.0.2.1", 9)) != errno.ENETUNREACH:
+            yield "a route to the network"
+
+
+def _files() -> Iterator[str]:
+    if os.path.exists(FACTS["file"]):  # noqa: PTH110
+        yield "the server's files"
+    if set(os.listdir("/")) - set(FACTS["folders"]):  # noqa: PTH208
+        yield "other folders"
+    if os.getcwd() != "/tmp" or os.listdir():  # noqa: PTH109, PTH208, S108 - the sandbox's own
+        yield "a working folder that is not empty"
+    yield from (f"writing in {folder}" for folder in ("/", "/usr", "/dev", sys.prefix) if _writable(folder))
+
+
+def _writable(folder: str) -> bool:
+    try:
+        os.close(os.open(os.path.join(folder, "probe"), os.O_CREAT | os.O_WRONLY))  # noqa: PTH118
+    except OSError:
+        return False
+    return True
+
+
+def _privileges() -> Iterator[str]:
+    with open("/proc/self/status") as file:  # noqa: PTH123
+        status = dict(line.split(":", 1) for line in file)
+    if int(status["CapEff"], 16) or int(status["CapBnd"], 16) or status["NoNewPrivs"].strip() != "1":
+        yield "privileges"
+    if set(os.environ) - set(FACTS["environment"]):
+        yield "the server's environment"
+
+
+def _limits() -> Iterator[str]:
+    for name in ("AS", "CPU", "NPROC", "FSIZE", "NOFILE"):
+        if resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1] == resource.RLIM_INFINITY:
+            yield f"no limit on {name}"
+    children: list[int] = []
+    try:
+        for _ in range(FACTS["processes"]):
+            children.append(os.fork())
+            if children[-1] == 0:
+                time.sleep(60)
+        yield "more processes than allowed"
+    except BlockingIOError:
+        pass
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+
+
+def _main() -> None:
+    checks = (_namespaces, _network, _files, _privileges, _limits)
+    print(json.dumps([found for check in checks for found in check()]))  # noqa: T201 - its answer
+
+
+_main()

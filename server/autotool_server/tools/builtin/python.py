@@ -1,0 +1,127 @@
+"""The built-in tool `python`: a program of the model's, run in a sandbox; what it prints is the result."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autotool_core.errors import AutoToolError
+from autotool_server.tools.base import OversizeError, Policy, ToolSpec
+from autotool_server.tools.builtin.sandbox import ENVIRONMENT, WAYS, Sandbox
+
+PROBE = Path(__file__).with_name("probe.py")
+PROBE_SECONDS = 30
+
+DESCRIPTION = (
+    "Run a Python 3 program and return what it prints (also to standard error). Standard library only; no network; an empty "
+    "working folder that is removed afterwards; nothing is kept from one run to the next. Print what you want to see."
+)
+PARAMETERS = {
+    "type": "object",
+    "properties": {"code": {"type": "string", "description": "The program.", "maxLength": 100_000}},
+    "required": ["code"],
+    "additionalProperties": False,
+}
+# Nothing outlives a run, so that one that is thrown away or repeated changes nothing.
+POLICY = Policy(read_only=True, idempotent=True)
+
+
+class PythonTool:
+    """Runs `code` in a process of its own, in a sandbox that was probed."""
+
+    def __init__(self, sandbox: Sandbox, policy: Policy = POLICY) -> None:
+        self.spec = ToolSpec("python", DESCRIPTION, PARAMETERS, policy)
+        self._sandbox = sandbox
+
+    async def call(self, arguments: Mapping[str, Any]) -> bytes:
+        """What the program prints, and how it ended where that was not well. Raises OversizeError."""
+        process = await asyncio.create_subprocess_exec(
+            *self._sandbox.command(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            output = await self._talk(process, arguments["code"].encode(errors="replace"))
+            return output + _ending(await process.wait(), self._sandbox)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                # A kill cannot be refused, so that this ends; it may not be cut short by a second cancellation.
+                await asyncio.shield(process.wait())
+
+    async def _talk(self, process: asyncio.subprocess.Process, code: bytes) -> bytes:
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+        process.stdin.write(code)
+        process.stdin.close()
+        limit, output = self.spec.policy.max_result_bytes, b""
+        while chunk := await process.stdout.read(64 * 1024):
+            output += chunk
+            if len(output) > limit:
+                raise OversizeError(limit)
+        return output
+
+
+def _ending(status: int, sandbox: Sandbox) -> bytes:
+    # A shell says 128 + n of a command that signal n ended; SIGXCPU is 24.
+    if status in {-24, 128 + 24, -9, 128 + 9}:
+        return f"\n[stopped: killed, or more than {sandbox.limits.cpu_seconds} s of CPU time]".encode()
+    return f"\n[exit status {status}]".encode() if status else b""
+
+
+def python_tool() -> PythonTool:
+    """The tool, in the first way of isolation that works. Raises AutoToolError, saying what is missing, where none does."""
+    failures: dict[str, str] = {}
+    for way in WAYS:
+        sandbox = Sandbox(way)
+        failure = probe(sandbox)
+        if failure is None:
+            return PythonTool(sandbox)
+        failures[way] = failure
+    reasons = "; ".join(f"{way}: {failure}" for way, failure in failures.items())
+    raise AutoToolError(
+        f"The built-in tool python cannot be isolated on this machine, and is not run unprotected ({reasons}). Install "
+        "bubblewrap and allow user namespaces, or leave python out of --builtin-tools."
+    )
+
+
+def probe(sandbox: Sandbox) -> str | None:
+    """Why the sandbox must not be used; None where it holds. Blocks for some tenths of a second."""
+    with tempfile.NamedTemporaryFile() as outside:
+        Path(outside.name).chmod(0o644)
+        try:
+            ended = subprocess.run(  # noqa: S603 - our own command
+                sandbox.command(),
+                input=_probe_program(sandbox, outside.name).encode(),
+                env=ENVIRONMENT,
+                cwd="/",
+                capture_output=True,
+                timeout=PROBE_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+    if ended.returncode == 0 and ended.stdout == b"[]\n":
+        return None
+    return (ended.stderr or b"inside it could reach: " + ended.stdout).decode(errors="replace").strip()[-300:]
+
+
+def _probe_program(sandbox: Sandbox, outside: str) -> str:
+    names = ("net", "pid", "mnt", "ipc", "uts", "user")
+    facts = {
+        "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in names},  # noqa: PTH115 - the target is no path
+        "file": outside,
+        "folders": sorted({Path(path).parts[1] for path in sandbox.shown()} | {"dev", "proc", "tmp"}),
+        # The shell adds two of its own; C.UTF-8 may make the interpreter add LC_CTYPE.
+        "environment": [*ENVIRONMENT, "PWD", "OLDPWD", "LC_CTYPE", "SHLVL", "_"],
+        "processes": sandbox.limits.processes + 1,
+    }
+    return re.sub(r"(?m)^FACTS = .*$", lambda _: f"FACTS = {json.dumps(facts)}", PROBE.read_text())

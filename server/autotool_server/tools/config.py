@@ -1,0 +1,90 @@
+"""The tools file and the built-in tools: from settings to a registry."""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from autotool_core.errors import AutoToolError
+from autotool_server.settings import Settings
+from autotool_server.tools.base import Tool, ToolSource
+from autotool_server.tools.builtin import BUILTIN
+from autotool_server.tools.registry import Registry
+from autotool_server.tools.secrets import Secrets
+
+KINDS = {"python": "functions.Functions", "http": "http.Http", "openapi": "openapi.OpenApi", "mcp": "mcp.Mcp"}
+"""Module and classes of each kind of table, `...Entry` and `...Source`; imported where a file has one."""
+
+Tables = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
+
+
+def registry(settings: Settings) -> AbstractAsyncContextManager[Registry]:
+    """The tools of the settings, not started yet. Raises AutoToolError, naming what is wrong."""
+    secrets = Secrets()
+    sources: list[ToolSource] = [BuiltinSource(_builtin(settings.builtin_tools))]
+    if settings.tools is not None:
+        sources += read(Path(settings.tools), secrets)
+    return Registry(sources, secrets)
+
+
+def read(path: Path, secrets: Secrets) -> list[ToolSource]:
+    """The sources of a tools file; relative paths in it are relative to it. Raises AutoToolError, naming file and key."""
+    try:
+        tables = Tables.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise AutoToolError(f"The tools file {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise AutoToolError(f"The tools file {path} is not valid TOML: {error}.") from None
+    except ValidationError as error:
+        raise _wrong(path, "", error) from None
+    return [
+        _source(path, kind, namespace, table, secrets)
+        for kind, entries in tables.items()
+        for namespace, table in entries.items()
+    ]
+
+
+def _source(path: Path, kind: str, namespace: str, table: dict[str, Any], secrets: Secrets) -> ToolSource:
+    if kind not in KINDS:
+        raise AutoToolError(
+            f"The tools file {path}: there is no kind [{kind}.{namespace}]. Those there are: {', '.join(KINDS)}."
+        )
+    module, _, name = KINDS[kind].partition(".")
+    found = import_module(f"autotool_server.tools.{module}")
+    try:
+        entry = getattr(found, f"{name}Entry").model_validate(table)
+    except ValidationError as error:
+        raise _wrong(path, f"{kind}.{namespace}.", error) from None
+    return getattr(found, f"{name}Source")(namespace, entry.beside(path.absolute().parent), secrets)
+
+
+def _wrong(path: Path, where: str, error: ValidationError) -> AutoToolError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    return AutoToolError(f"The tools file {path}: {where}{'.'.join(map(str, first['loc']))}: {first['msg']}.")
+
+
+def _builtin(names: str) -> Iterator[Tool]:
+    for name in filter(None, map(str.strip, names.split(","))):
+        if name not in BUILTIN:
+            raise AutoToolError(f"There is no built-in tool {name}. Those there are: {', '.join(BUILTIN)}.")
+        yield BUILTIN[name]()
+
+
+class BuiltinSource:
+    """Tools that this package brings."""
+
+    def __init__(self, tools: Iterator[Tool]) -> None:
+        self.tools: Sequence[Tool] = tuple(tools)
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
+    def accept(self, name: str) -> None:
+        """Nothing is ever disabled."""

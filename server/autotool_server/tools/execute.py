@@ -1,0 +1,137 @@
+"""One call of a server tool: arguments checked, run under a time-out, every failure made a result that the model reads."""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import best_match
+from jsonschema.validators import validator_for
+from referencing import Registry as References
+
+from autotool_core.calls import Call
+from autotool_server.tools.base import OversizeError, Tool, ToolError
+from autotool_server.tools.secrets import Secrets
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE = 500
+"""Longest error message, in characters: a schema's complaint quotes the value it is about."""
+FIRST_PAUSE = 0.1
+"""Seconds before the first retry; each further one waits twice as long."""
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    OVERSIZE = "oversize"
+    INVALID_ARGUMENTS = "invalid_arguments"
+    UNKNOWN_TOOL = "unknown_tool"
+    DISABLED = "disabled"
+    BUDGET = "budget"
+    NOT_RUN = "not_run"
+
+
+MISTAKES = {Outcome.INVALID_ARGUMENTS, Outcome.UNKNOWN_TOOL}
+"""What is the model's fault, and known before anything runs."""
+FAILURES = {Outcome.ERROR, Outcome.TIMEOUT, Outcome.OVERSIZE}
+"""What went wrong while a tool ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the model reads, and how it came about."""
+
+    outcome: Outcome
+    content: str
+    started: float = 0.0
+    """As `time.perf_counter`, seconds; 0 where nothing ran."""
+    ended: float = 0.0
+    attempts: int = 0
+
+
+def refusal(outcome: Outcome, message: str) -> Result:
+    """The result of a call that was not run."""
+    return Result(outcome, f"Error: {message[:MAX_MESSAGE]}")
+
+
+def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, Any] | Result:
+    """The arguments of a call, if it may run; else the result that says why not.
+
+    `arguments` is the JSON text that the model wrote; None where it broke off.
+    """
+    if tool is None:
+        return refusal(Outcome.UNKNOWN_TOOL, f"There is no tool {name[:64]!r}.")
+    if tool.spec.disabled is not None:
+        return refusal(Outcome.DISABLED, tool.spec.disabled)
+    try:
+        call = Call.parse(name, arguments or "")
+    except (ValueError, RecursionError):
+        return refusal(Outcome.INVALID_ARGUMENTS, "The arguments are not a JSON object. Write the call again.")
+    if wrong := _mismatch(tool.spec.parameters, call.arguments):
+        return refusal(Outcome.INVALID_ARGUMENTS, wrong)
+    return call.arguments
+
+
+def _mismatch(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+    """What is wrong with arguments; None where they fit."""
+    # Without references of its own, jsonschema would fetch those to other documents from the network.
+    validator = validator_for(schema, default=jsonschema.Draft202012Validator)(schema, registry=References())
+    error = best_match(validator.iter_errors(arguments))
+    if error is None:
+        return None
+    where = ".".join(map(str, error.absolute_path)) or "arguments"
+    return f"{where}: {error.message}"
+
+
+async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) -> Result:
+    """Run a call whose arguments fit. Never raises but for its own cancellation, which ends the call."""
+    started = time.perf_counter()
+    attempts = [0]
+    try:
+        async with asyncio.timeout(tool.spec.policy.timeout):
+            outcome, content = Outcome.OK, await _attempts(tool, arguments, attempts, secrets)
+    except TimeoutError:
+        outcome, content = Outcome.TIMEOUT, f"Error: The tool did not answer within {tool.spec.policy.timeout:g} seconds."
+    except OversizeError as error:
+        outcome, content = Outcome.OVERSIZE, f"Error: {error}"
+    except ToolError as error:
+        outcome, content = Outcome.ERROR, f"Error: {str(error)[:MAX_MESSAGE]}"
+    except Exception as error:
+        trace = "".join(traceback.format_exception(error))
+        logger.warning("tool %s failed: %s", tool.spec.name, secrets.redact(trace))
+        outcome, content = Outcome.ERROR, "Error: The tool failed."
+    return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0])
+
+
+async def _attempts(tool: Tool, arguments: Mapping[str, Any], attempts: list[int], secrets: Secrets) -> str:
+    """The first result of as many attempts as the tool's policy allows."""
+    policy = tool.spec.policy
+    most = 1 + policy.retries if policy.idempotent else 1
+    while True:
+        attempts[0] += 1
+        try:
+            return _text(await tool.call(arguments), policy.max_result_bytes)
+        except OversizeError:
+            raise
+        except Exception as error:
+            if attempts[0] == most:
+                raise
+            logger.info("tool %s is tried again: %s", tool.spec.name, secrets.redact(str(error)[:MAX_MESSAGE]))
+        await asyncio.sleep(FIRST_PAUSE * 2 ** (attempts[0] - 1))
+
+
+def _text(result: str | bytes, limit: int) -> str:
+    """A result as text that can be sent: UTF-8, no half characters."""
+    raw = result.encode(errors="replace") if isinstance(result, str) else result
+    if len(raw) > limit:
+        raise OversizeError(limit)
+    return raw.decode(errors="replace")

@@ -1,0 +1,58 @@
+"""Prometheus metrics of server tools, prefix `autotool_tool_`."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from autotool_core.record import ToolExecution
+from autotool_server.loop import Conversation
+from autotool_server.tools.execute import Outcome
+
+SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+BYTES = tuple(4**power for power in range(2, 12))
+TURNS = (1, 2, 3, 4, 6, 8, 12, 16, 32)
+BUDGETS = {"max_turns", "max_calls", "max_seconds", "context"}
+
+
+class ToolMetrics:
+    """What became of the calls of server tools. Names that are no tool's are counted as `unknown`: a model may invent any."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.calls = Counter("autotool_tool_calls", "Calls by tool and outcome", ("tool", "outcome"), registry=registry)
+        self.seconds = Histogram(
+            "autotool_tool_seconds",
+            "Wall time of calls that ran, retries included",
+            ("tool",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.result_bytes = Histogram(
+            "autotool_tool_result_bytes", "Results that the model reads", ("tool",), buckets=BYTES, registry=registry
+        )
+        self.overlap = Counter(
+            "autotool_tool_overlap_seconds", "Time that calls ran while the model still decoded their turn", registry=registry
+        )
+        self.turns = Histogram("autotool_tool_turns", "Turns of requests with server tools", buckets=TURNS, registry=registry)
+        self.budget_stops = Counter("autotool_tool_budget_stops", "Requests ended by a budget", ("budget",), registry=registry)
+        self.escalations = Counter(
+            "autotool_tool_escalations", "Short turns decoded again in long, by reason", ("reason",), registry=registry
+        )
+
+    def ended(self, conversation: Conversation) -> None:
+        """Account for a request's loop, if it had one."""
+        if conversation.transcript is None:
+            return
+        self.turns.observe(len(conversation.turns))
+        if conversation.stop_reason in BUDGETS:
+            self.budget_stops.labels(conversation.stop_reason).inc()
+        for record in conversation.records():
+            if record.escalated is not None:
+                self.escalations.labels(record.escalated).inc()
+            for execution in record.executions:
+                self._call(execution)
+
+    def _call(self, execution: ToolExecution) -> None:
+        tool = "unknown" if execution.outcome == Outcome.UNKNOWN_TOOL else execution.name
+        self.calls.labels(tool, execution.outcome).inc()
+        self.result_bytes.labels(tool).observe(execution.result_bytes)
+        self.overlap.inc(execution.overlap_seconds)
+        if execution.attempts:
+            self.seconds.labels(tool).observe(execution.seconds)

@@ -1,0 +1,91 @@
+"""Server tools for tests: small, and told what to do."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.tools.base import Policy, Tool, ToolSpec
+from autotool_server.tools.registry import Registry
+from autotool_server.tools.secrets import Secrets
+from support.serving import Running, running
+
+NUMBERS = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+}
+Work = Callable[[Mapping[str, Any]], Awaitable[str | bytes]]
+
+
+class Scripted:
+    """A tool that does what it is told, and remembers its calls."""
+
+    def __init__(self, name: str, work: Work, parameters: Mapping[str, Any] | None = None, **policy: Any) -> None:
+        schema = NUMBERS if parameters is None else parameters
+        self.spec = ToolSpec(name, f"The tool {name}.", schema, Policy(**policy))
+        self.calls: list[Mapping[str, Any]] = []
+        self.running = 0
+        self._work = work
+
+    async def call(self, arguments: Mapping[str, Any]) -> str | bytes:
+        self.calls.append(arguments)
+        self.running += 1
+        try:
+            return await self._work(arguments)
+        finally:
+            self.running -= 1
+
+
+async def add(arguments: Mapping[str, Any]) -> str:
+    """The sum."""
+    return str(arguments["a"] + arguments["b"])
+
+
+async def hang(_: Mapping[str, Any]) -> str:
+    """Never ends."""
+    return await asyncio.Future()
+
+
+async def fail(_: Mapping[str, Any]) -> str:
+    """Raises."""
+    raise RuntimeError("the inside of the tool")
+
+
+class Fixed:
+    """A source of these tools."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self.tools = tools
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
+    def accept(self, name: str) -> None:
+        """Nothing is disabled."""
+
+
+@asynccontextmanager
+async def with_tools(
+    engine: ScriptedEngine, *tools: Tool, secrets: Secrets | None = None, **settings: Any
+) -> AsyncIterator[Running]:
+    """Serve these tools over a scripted engine."""
+    async with Registry([Fixed(tools)], secrets) as registry, running(engine, registry=registry, **settings) as server:
+        yield server
+
+
+def called(name: str, arguments: Mapping[str, Any] | str) -> str:
+    """The text of a call as the model writes it."""
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return f'<tool_call>\n{{"name": "{name}", "arguments": {written}}}\n</tool_call>'
+
+
+def named(*names: str) -> list[dict[str, Any]]:
+    """Server tools in a request's `tools`."""
+    return [{"type": "server", "name": name} for name in names]
