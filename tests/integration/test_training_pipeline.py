@@ -1,53 +1,79 @@
-"""The commands of `autotool train`, one after the other, from data to pictures."""
+"""The commands of `autotool train`, one after the other, by the recipes' miniatures: from data to a benchmark."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from support.serving import running
 
 from autotool_core import cli
+from autotool_server import profiles
+from autotool_server.engines.transformers import TransformersEngine
 from autotool_training import records
 
-RECIPE = """
-[base]
-source = "scratch"
-scratch = { hidden_size = 32, layers = 2, heads = 2, intermediate_size = 64 }
-[sft]
-epochs = 1
-batch_size = 8
-learning_rate = 5e-3
-warmup_steps = 1
-[rl]
-steps = 2
-prompts = 2
-group = 2
-probes = 2
-max_response_tokens = 16
-objective = { variant = "autotool" }
-"""
+RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 
 
-def train(*arguments: object) -> None:
+def autotool(*arguments: object) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.app(["train", *map(str, arguments)], prog_name="autotool")
+        cli.app([*map(str, arguments)], prog_name="autotool")
     assert ended.value.code == 0
 
 
-def test_data_label_sft_rl_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe, made, labelled = tmp_path / "tiny.toml", tmp_path / "data.jsonl", tmp_path / "labelled.jsonl"
-    recipe.write_text(RECIPE)
-    train("data", "--source", "graded=4", "--distractors", "1", "--out", made)
-    assert "graded" in capsys.readouterr().out
-    # The no-thinking model is one that knows level 1 alone.
+def train(*arguments: object) -> None:
+    autotool("train", *arguments)
+
+
+def labelled(folder: Path, tasks: int) -> Path:
+    """Graded tasks of all levels, labelled: the no-thinking model is one that knows level 1 alone."""
+    made, out = folder / "data.jsonl", folder / "labelled.jsonl"
+    train("data", "--source", f"graded={tasks}", "--distractors", "1", "--out", made)
     easy = [record for record in records.read(made) if record.level == 1]
-    records.write(tmp_path / "easy.jsonl", easy)
-    train("label", "--records", made, "--short", tmp_path / "easy.jsonl", "--long", made, "--out", labelled, "--k", 1)
-    labels = {record.level: record.label for record in records.read(labelled)}
+    records.write(folder / "easy.jsonl", easy)
+    train("label", "--records", made, "--short", folder / "easy.jsonl", "--long", made, "--out", out, "--k", 1)
+    return out
+
+
+async def serve_and_bench(model: Path, out: Path) -> None:
+    engine = TransformersEngine(str(model))
+    await engine.start()
+    try:
+        profile = profiles.find(None, str(model), str(engine.tokenizer.chat_template))
+        async with running(engine, profile) as server:
+            options = ["--url", f"{server.url}", "--out", out, "--limit", "1", "--max-tokens", "16"]
+            await asyncio.to_thread(autotool, "bench", "run", "--suite", "graded", *options)
+    finally:
+        await engine.stop()
+
+
+def test_graded_tiny_from_data_to_a_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = RECIPES / "graded-tiny-ci.toml"
+    data, refined = labelled(tmp_path, 4), tmp_path / "refined.jsonl"
+    assert "graded" in capsys.readouterr().out
+    labels = {record.level: record.label for record in records.read(data)}
     assert labels == {1: "short", 2: "long", 3: "long", 4: "long", 5: "long", 6: "long"}
-    train("sft", recipe, "--records", labelled, "--out", tmp_path / "sft")
-    train("rl", recipe, "--records", labelled, "--base", tmp_path / "sft", "--out", tmp_path / "rl", "--set", "rl.steps=1")
+    train("sft", recipe, "--records", data, "--out", tmp_path / "sft")
+    train("refine", recipe, "--records", data, "--checkpoint", tmp_path / "sft/steps", "--out", refined)
+    assert "Refinement" in capsys.readouterr().out
+    counts = json.loads((tmp_path / "refined.counts.json").read_text())["graded"]
+    kept = list(records.read(refined))
+    assert counts["records"] == 24
+    assert len(kept) == sum(counts["kept"].values()) == 24 - sum(counts["dropped"].values())
+    rounds = {json.loads(line)["checkpoint"] for line in (tmp_path / "refined.probes.jsonl").read_text().splitlines()[1:]}
+    assert len(rounds) == 2
+    train("rl", recipe, "--records", refined, "--base", tmp_path / "sft", "--out", tmp_path / "rl", "--set", "rl.steps=1")
     steps = [json.loads(line)["step"] for line in (tmp_path / "rl/metrics.jsonl").read_text().splitlines()]
     assert max(steps) == 1
-    assert (tmp_path / "rl/mode_profile.json").exists()
     train("plot", tmp_path / "rl", "--out", tmp_path / "dynamics.svg", "--window", 1)
     assert (tmp_path / "dynamics.svg").stat().st_size > 1000
+    asyncio.run(serve_and_bench(tmp_path / "rl", tmp_path / "bench"))
+    assert (tmp_path / "bench/report.json").exists()
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "qwen2.5-7b"])
+def test_the_other_miniatures_train(name: str, tmp_path: Path) -> None:
+    recipe, data = RECIPES / f"{name}-ci.toml", labelled(tmp_path, 1)
+    train("sft", recipe, "--records", data, "--out", tmp_path / "sft")
+    train("rl", recipe, "--records", data, "--base", tmp_path / "sft", "--out", tmp_path / "rl")
+    assert (tmp_path / "rl/mode_profile.json").exists()

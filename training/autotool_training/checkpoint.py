@@ -1,10 +1,13 @@
 """Base models and checkpoints: markers as tokens, the modes in the chat template, the profile beside the weights."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from autotool_core import profile as profiles
 from autotool_core.errors import AutoToolError
@@ -33,9 +36,9 @@ class Checkpoint:
     """Its fast tokenizer, with a chat template that switches modes."""
     profile: Profile
 
-    def save(self, folder: Path) -> None:
-        """Write what this server, stock vLLM, SGLang and transformers all load."""
-        self.model.save_pretrained(folder)
+    def save(self, folder: Path, weights: Mapping[str, Any] | None = None) -> None:
+        """Write what this server, stock vLLM, SGLang and transformers all load. `weights`: None for the model's own."""
+        self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
         (folder / profiles.FILE_NAME).write_text(self.profile.model_dump_json(indent=2) + "\n")
 
@@ -62,6 +65,20 @@ def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
     if profile_path.exists():
         return Checkpoint(model, tokenizer, profiles.load(profile_path))
     return prepare(model, tokenizer)
+
+
+def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
+    """Load a checkpoint that a run saved on its way: whole weights, or an adapter, which goes onto the run's base."""
+    if not (folder / "adapter_config.json").exists():
+        return load(str(folder))
+    start = base()
+    return Checkpoint(PeftModel.from_pretrained(start.model, str(folder)).merge_and_unload(), start.tokenizer, start.profile)
+
+
+def steps(folder: Path) -> list[Path]:
+    """The checkpoints in a folder that holds several, in the order of their steps; else the folder itself."""
+    found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (path / profiles.FILE_NAME).exists()]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2])) or [folder]
 
 
 def prepare(model: Any, tokenizer: Any) -> Checkpoint:

@@ -127,6 +127,50 @@ def sft(
 
 
 @app.command()
+def refine(
+    recipe: RecipeFile,
+    records: Records,
+    checkpoint: Annotated[
+        list[Path], typer.Option(help="A checkpoint, or a folder of them such as runs/sft/steps. Repeatable.", metavar="DIR")
+    ],
+    out: Annotated[Path, typer.Option(help="The file of records to write; probes and counts go beside it.")],
+    change: Change = None,
+    seed: Seed = None,
+    strict: Strict = False,
+) -> None:
+    """Drop what RL would learn little from: half of the too easy and the too hard records, and the unaligned.
+
+    Each checkpoint is a probe round: it answers every record refine.group times in mode=auto and is paid by the rewards of
+    rl.objective. Too easy are records with the best reward in all rounds, too hard those with the worst; of the others those
+    are kept whose rewards rise over the rounds as the mean of all does (refine.min_alignment).
+
+    Let SFT keep its checkpoints (sft.save_steps, sft.keep) and name the folder that holds them:
+
+      autotool train refine recipe.toml --records labelled.jsonl --checkpoint runs/sft/steps --out refined.jsonl
+
+    One that is named several times is probed with as many seeds. Started again, a run goes on with <out>.probes.jsonl, where
+    every reward is: another refine.min_alignment or refine.rate chooses anew at once.
+    """
+    from autotool_training import checkpoint as checkpoints  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import records as files  # noqa: PLC0415
+    from autotool_training.probe import Probing, refine_records  # noqa: PLC0415
+    from autotool_training.recipe import load  # noqa: PLC0415
+
+    settings = load(recipe, change or ())
+    drawn = settings.seed if seed is None else seed
+    job = Probing(
+        records=list(files.read(records, strict=strict, skipped=_warn())),
+        rounds=[step for folder in checkpoint for step in checkpoints.steps(folder)],
+        base=lambda: settings.base.load(drawn),
+        settings=settings.refine,
+        rl=settings.rl,
+        seed=drawn,
+        out=out,
+    )
+    Console().print(refine_records(job).table())
+
+
+@app.command()
 def rl(
     recipe: RecipeFile,
     records: Records,
@@ -148,6 +192,20 @@ def rl(
     drawn = settings.seed if seed is None else seed
     start = checkpoint.load(base) if base else settings.base.load(drawn)
     train(start, list(files.read(records, strict=strict, skipped=_warn())), settings.rl, out, seed=drawn)
+
+
+@app.command()
+def check(recipe: RecipeFile, change: Change = None) -> None:
+    """Dry run of a recipe: build every setting of it, and take one step of each stage on a tiny random model.
+
+    The model is of the architecture base.scratch.model_type, and decodes by transformers. Neither base nor data are loaded,
+    and no GPU is needed.
+    """
+    from autotool_training.dry_run import dry_run  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.recipe import load  # noqa: PLC0415
+
+    dry_run(load(recipe, change or ()))
+    Console().print(f"{recipe}: sft, refine and rl each took a step.", markup=False, highlight=False)
 
 
 @app.command()

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from autotool_core.errors import AutoToolError
+from autotool_core.profile import FILE_NAME, Profile
 
 
 class FiniteLoss(TrainerCallback):
@@ -59,6 +61,19 @@ class MetricsFile(TrainerCallback):
         if logs and state.is_world_process_zero:
             with self._path.open("a") as out:
                 out.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+class KeepsProfile(TrainerCallback):
+    """Writes the profile into each checkpoint of a run, beside the tokenizer that is there, so that it is served as it is."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Add it to the checkpoint that was just written."""
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir or "") / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+            (folder / FILE_NAME).write_text(self._profile.model_dump_json(indent=2) + "\n")
 
 
 @contextmanager

@@ -31,13 +31,6 @@ def lora_config(base: Checkpoint, settings: LoraSettings) -> LoraConfig:
     )
 
 
-def complete_head(model: Any) -> None:
-    """Let TRL's fused head find what it asks for: PEFT's wrapper around a head whose rows are trained has no `bias`."""
-    head = model.get_output_embeddings()
-    if not hasattr(head, "bias"):
-        head.bias = None
-
-
 def merged(model: Any, adapter: Path) -> Any:
     """The model with its adapter, if it has one, written to a folder and merged into the weights."""
     if not hasattr(model, "merge_and_unload"):

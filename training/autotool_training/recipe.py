@@ -1,4 +1,7 @@
-"""Recipes: one TOML file a run, a section a stage; `--set sft.epochs=2` changes a value of it."""
+"""Recipes: one TOML file a run, a section a stage; `--set sft.epochs=2` changes a value of it.
+
+`extends = "other.toml"` begins with another recipe of the same folder, whose values the file then changes.
+"""
 
 import tomllib
 from collections.abc import Sequence
@@ -10,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from autotool_core.errors import AutoToolError
 from autotool_training import checkpoint, scratch
 from autotool_training.checkpoint import Checkpoint
+from autotool_training.probe import RefineSettings
 from autotool_training.rl.run import RlSettings
 from autotool_training.scratch import ScratchSettings
 from autotool_training.sft import SftSettings
@@ -23,7 +27,6 @@ class BaseSettings(BaseModel):
     source: str = "default"
     """A folder, a hub id, `default` (the server's default model) or `scratch` (a tiny random model)."""
     scratch: ScratchSettings = ScratchSettings()
-    """Sizes of the model from scratch."""
 
     def load(self, seed: int) -> Checkpoint:
         """The base, ready for training. Raises AutoToolError if there is none to be loaded."""
@@ -38,6 +41,7 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0)
     base: BaseSettings = BaseSettings()
     sft: SftSettings = SftSettings()
+    refine: RefineSettings = RefineSettings()
     rl: RlSettings = RlSettings()
 
 
@@ -46,12 +50,7 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
     Raises AutoToolError naming the file and what is wrong in it.
     """
-    try:
-        text = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AutoToolError(f"{path} cannot be read: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise AutoToolError(f"{path} is no TOML: {error}.") from error
+    text = _read(path)
     for change in changes:
         _change(text, change)
     try:
@@ -59,6 +58,27 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise AutoToolError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
+
+
+def _read(path: Path, extending: tuple[str, ...] = ()) -> dict[str, Any]:
+    try:
+        text = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AutoToolError(f"{path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise AutoToolError(f"{path} is no TOML: {error}.") from error
+    extended = text.pop("extends", None)
+    if extended is None:
+        return text
+    line = (*extending, path.name)
+    if not isinstance(extended, str) or Path(extended).name != extended or extended in line:
+        raise AutoToolError(f'{path}: extends: write the name of another recipe beside it, such as "graded-tiny.toml".')
+    return _merged(_read(path.with_name(extended), line), text)
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    shared = [key for key in under.keys() & over.keys() if isinstance(under[key], dict) and isinstance(over[key], dict)]
+    return {**under, **over, **{key: _merged(under[key], over[key]) for key in shared}}
 
 
 def _change(text: dict[str, Any], change: str) -> None:

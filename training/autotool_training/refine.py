@@ -25,6 +25,8 @@ class Refined:
 
     kept: tuple[int, ...]
     """Indices of the items, in their order."""
+    verdicts: tuple[str, ...]
+    """Of each item: `too easy`, `too hard`, `unaligned` or `aligned`."""
     counts: dict[str, int]
     """`items`, `too_easy`, `too_hard`, `dropped_easy`, `dropped_hard`, `dropped_unaligned`, `kept`."""
 
@@ -42,6 +44,7 @@ def refine(rates: Sequence[Sequence[float]], *, seed: int, min_alignment: float 
     dropped_easy, dropped_hard = (draw.sample(part, len(part) // 2) for part in (easy, hard))
     dropped = {*dropped_easy, *dropped_hard, *unaligned}
     kept = tuple(at for at in range(len(rates)) if at not in dropped)
+    verdict = {**dict.fromkeys(easy, "too easy"), **dict.fromkeys(hard, "too hard"), **dict.fromkeys(unaligned, "unaligned")}
     counts = {
         "items": len(rates),
         "too_easy": len(easy),
@@ -51,7 +54,7 @@ def refine(rates: Sequence[Sequence[float]], *, seed: int, min_alignment: float 
         "dropped_unaligned": len(unaligned),
         "kept": len(kept),
     }
-    return Refined(kept, counts)
+    return Refined(kept, tuple(verdict.get(at, "aligned") for at in range(len(rates))), counts)
 
 
 def alignment(rates: Sequence[Sequence[float]]) -> list[float]:

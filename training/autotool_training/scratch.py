@@ -1,14 +1,14 @@
-"""A tiny Llama with a tokenizer of its own, from scratch: the base of recipes that run on two CPU cores in minutes."""
+"""A tiny model with a tokenizer of its own, from scratch: the base of recipes that run on two CPU cores in minutes."""
 
 from collections.abc import Iterator
 from importlib import resources
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
 
 from autotool_core.graded import LEVELS, generate
 from autotool_core.profile import BUILTIN
@@ -28,6 +28,8 @@ class ScratchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    model_type: Literal["llama", "qwen2", "qwen3"] = "llama"
+    """The architecture, by transformers' name; of another base's, what a dry run is made on."""
     hidden_size: int = Field(default=160, ge=8)
     layers: int = Field(default=4, ge=1)
     heads: int = Field(default=5, ge=1)
@@ -43,7 +45,8 @@ def make(settings: ScratchSettings, *, seed: int) -> Checkpoint:
     """A random model, and a tokenizer trained on the text of graded training tasks."""
     tokenizer = _tokenizer(settings)
     torch.manual_seed(seed)
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        settings.model_type,
         vocab_size=len(tokenizer),
         hidden_size=settings.hidden_size,
         intermediate_size=settings.intermediate_size,
@@ -57,7 +60,7 @@ def make(settings: ScratchSettings, *, seed: int) -> Checkpoint:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model = LlamaForCausalLM(config)
+    model = AutoModelForCausalLM.from_config(config)
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     return Checkpoint(model, tokenizer, PROFILE)
 

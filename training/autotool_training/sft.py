@@ -1,5 +1,6 @@
 """Warm-up SFT: a base learns both modes, and when which, from labelled records; the loss is on the response alone."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,11 @@ from trl.trainer.sft_trainer import SFTTrainer
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training.checkpoint import Checkpoint, finished
-from autotool_training.guard import FiniteLoss, MetricsFile, clear_disk_errors
-from autotool_training.lora import LoraSettings, complete_head, lora_config, merged
+from autotool_training.finish import write_trained
+from autotool_training.guard import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
+from autotool_training.head import fit_head
+from autotool_training.lora import LoraSettings, lora_config
+from autotool_training.order import in_batches, joining
 from autotool_training.records import Record
 from autotool_training.render import Example, ExampleWriter
 
@@ -42,7 +46,13 @@ class SftSettings(BaseModel):
     """Steps of an optimiser step."""
     max_tokens: int = Field(default=2048, ge=1)
     """Longer sequences are left out, and counted."""
+    curriculum: bool = False
+    """Levels join one after the other, one with each tenth of the steps, and all are learnt from then on."""
     save_steps: int = Field(default=500, ge=1)
+    """Steps between two checkpoints in `steps/`."""
+    keep: int = Field(default=1, ge=1)
+    """Latest checkpoints in `steps/` that are kept: the probe rounds of `autotool train refine`."""
+    gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision."""
 
@@ -76,15 +86,29 @@ def train(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out:
     trainer = _trainer(base, data, settings, out / "steps", seed)
     with clear_disk_errors(out):
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / "steps")) if (out / "steps").is_dir() else None)
-        trained = Checkpoint(merged(trainer.model, out / "adapter"), base.tokenizer, base.profile)
-        trained.save(out)
-    return trained
+        return write_trained(trainer, base, out)
 
 
 def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, seed: int) -> SFTTrainer:
-    args = SFTConfig(
+    args = sft_config(settings, out, seed)
+    trainer = SFTTrainer(
+        model=base.model,
+        args=args,
+        train_dataset=_dataset(data).select(_order(data, settings, args.world_size, seed)),
+        processing_class=base.tokenizer,
+        peft_config=settings.lora and lora_config(base, settings.lora),
+        callbacks=[FiniteLoss(), MetricsFile(out.parent / "metrics.jsonl"), KeepsProfile(base.profile)],
+    )
+    fit_head(trainer.model)
+    return trainer
+
+
+def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
+    """TRL's settings of the run, whose dataset is all of its sequences in their order."""
+    return SFTConfig(
         output_dir=str(out),
-        num_train_epochs=settings.epochs,
+        num_train_epochs=1,
+        train_sampling_strategy="sequential",
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup_steps,
@@ -92,30 +116,25 @@ def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, o
         per_device_train_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
         max_length=None,
-        # Sequences of like length share a batch, so that little of it is padding.
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
-        gradient_checkpointing=False,
+        gradient_checkpointing=settings.gradient_checkpointing,
         bf16=settings.precision == "bfloat16",
         seed=seed,
         save_steps=settings.save_steps,
-        save_total_limit=1,
+        save_total_limit=settings.keep,
         logging_steps=1,
         report_to=["tensorboard"],
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         use_cpu=not torch.cuda.is_available(),
     )
-    trainer = SFTTrainer(
-        model=base.model,
-        args=args,
-        train_dataset=_dataset(data),
-        processing_class=base.tokenizer,
-        peft_config=settings.lora and lora_config(base, settings.lora),
-        callbacks=[FiniteLoss(), MetricsFile(out.parent / "metrics.jsonl")],
-    )
-    complete_head(trainer.model)
-    return trainer
+
+
+def _order(data: Sequence[Example], settings: SftSettings, devices: int, seed: int) -> list[int]:
+    lengths = [len(one.prompt_ids) + len(one.response_ids) for one in data]
+    levels = joining([one.level if settings.curriculum else None for one in data])
+    parts = settings.accumulation * devices
+    steps = math.ceil(settings.epochs * len(data) / (settings.batch_size * parts))
+    return in_batches(lengths, levels, batch=settings.batch_size, batches=steps * parts, seed=seed)
 
 
 def _dataset(data: Sequence[Example]) -> Dataset:
@@ -123,6 +142,5 @@ def _dataset(data: Sequence[Example]) -> Dataset:
         {
             "input_ids": [[*one.prompt_ids, *one.response_ids] for one in data],
             "labels": [[IGNORED] * len(one.prompt_ids) + one.response_ids for one in data],
-            "length": [len(one.prompt_ids) + len(one.response_ids) for one in data],
         }
     )

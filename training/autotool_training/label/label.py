@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from autotool_core.modes import ResolvedMode
 from autotool_training import records
@@ -23,6 +23,7 @@ from autotool_training.data.counts import Counts
 from autotool_training.label.attempt import Attempt, AttemptFile, Model, Task
 from autotool_training.label.endpoint import Endpoint, Sampling, Switch
 from autotool_training.label.traces import Traces
+from autotool_training.progress import progress_bar
 from autotool_training.records import Record
 
 SHORT, LONG = ResolvedMode.SHORT, ResolvedMode.LONG
@@ -100,7 +101,7 @@ def label(
     tasks = list(records.read(path, strict=settings.strict, skipped=skipped))
     file = AttemptFile(out.with_name(f"{out.stem}.attempts.jsonl"), _identity(path, short, long, settings))
     try:
-        with _progress(console) as progress:
+        with progress_bar(console) as progress:
             by_short = _Phase(SHORT, tasks, short.open(SHORT, settings), k=settings.k, file=file, progress=progress)
             by_short.run()
             left = [record for record in tasks if not by_short.outcomes[record.id].passes(settings.threshold)]
@@ -225,8 +226,3 @@ def _identity(path: Path, short: ModelChoice, long: ModelChoice, settings: Label
         "k": settings.k,
         "sampling": asdict(settings.sampling),
     }
-
-
-def _progress(console: Console | None) -> Progress:
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    return Progress(*columns, console=console or Console(stderr=True))

@@ -55,6 +55,14 @@ def length_reward(length: int, longest: int, penalty: float, *, right: bool) -> 
     return 1 - penalty * length / longest if right else -1.0
 
 
+def reward_range(settings: ObjectiveSettings) -> tuple[float, float]:
+    """The lowest and the highest reward that there can be."""
+    if settings.variant == "length-penalty":
+        return -1.0, 1.0
+    table = settings.rewards.model_dump().values()
+    return min(table), max(table)
+
+
 class Scorer:
     """Scores rollouts of at most `longest` tokens."""
 

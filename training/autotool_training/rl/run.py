@@ -5,23 +5,26 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from datasets import Dataset
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from transformers.trainer_utils import get_last_checkpoint
 from trl.trainer.grpo_config import GRPOConfig
 
 from autotool_core.modes import Mode
 from autotool_training.checkpoint import Checkpoint, finished
+from autotool_training.finish import write_trained
 from autotool_training.guard import FiniteLoss, MetricsFile, clear_disk_errors
-from autotool_training.lora import LoraSettings, complete_head, lora_config, merged
+from autotool_training.head import fit_head
+from autotool_training.lora import LoraSettings, lora_config
 from autotool_training.records import Record
 from autotool_training.render import ExampleWriter
 from autotool_training.rl.entropy import entropy_targets, measure
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
+from autotool_training.rl.sample import sample
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings
 
 TARGETS_FILE = "targets.json"
@@ -56,11 +59,17 @@ class RlSettings(BaseModel):
     """What decodes: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
     vllm_url: str | None = None
     """Of the vLLM server."""
-    deepspeed: str | None = None
-    """DeepSpeed's own configuration file, for several GPUs."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     save_steps: int = Field(default=50, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.prompts * self.group % self.accumulation:
+            raise ValueError("accumulation does not divide prompts x group: the rollouts of a step are taken in equal parts")
+        if self.rollouts == "vllm-server" and not self.vllm_url:
+            raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
+        return self
 
 
 def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out: Path, *, seed: int) -> Checkpoint:
@@ -75,9 +84,7 @@ def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out
         out.mkdir(parents=True, exist_ok=True)
         trainer = _trainer(_Job(base, records, settings, out, seed))
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / "steps")) if (out / "steps").is_dir() else None)
-        trained = Checkpoint(merged(trainer.model, out / "adapter"), base.tokenizer, base.profile)
-        trained.save(out)
-    return trained
+        return write_trained(trainer, base, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +100,31 @@ class _Job:
 
 
 def _trainer(job: _Job) -> AutoToolGRPOTrainer:
+    args = grpo_config(job.settings, job.out / "steps", job.seed)
+    # Every process trains with the targets that the first one has measured.
+    with args.main_process_first(local=False):
+        objective = _with_targets(job, args.device)
     trainer = AutoToolGRPOTrainer(
         job.base.model,
-        settings=_with_targets(job),
+        settings=objective,
         profile=job.base.profile,
-        args=grpo_config(job.settings, job.out / "steps", job.seed),
+        args=args,
         train_dataset=_dataset(job.writer(), job.records),
         processing_class=job.base.tokenizer,
         peft_config=job.settings.lora and lora_config(job.base, job.settings.lora),
         callbacks=[FiniteLoss(), MetricsFile(job.out / "metrics.jsonl")],
     )
-    complete_head(trainer.model)
+    fit_head(trainer.model)
     return trainer
 
 
-def _with_targets(job: _Job) -> ObjectiveSettings:
+def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
     """The objective with its entropy targets: given, kept by an earlier start of the run, or measured now."""
     objective, kept = job.settings.objective, job.out / TARGETS_FILE
     if objective.targets is not None or objective.variant in UNTARGETED:
         return objective
     if not kept.exists():
+        job.base.model.to(device)
         kept.write_text(_measured_targets(job).model_dump_json())
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(kept.read_text())})
 
@@ -124,16 +136,16 @@ def _measured_targets(job: _Job) -> EntropyTargets:
     writer = job.writer()
     modes = [mode for mode in (Mode.SHORT, Mode.LONG) for _ in probes]
     prompts = [writer.prompt(record, mode) for mode, record in zip(modes, probes * 2, strict=True)]
-    rollouts = [(prompt, _sample(job.base, prompt, job.settings.max_response_tokens)) for prompt in prompts]
+    most, eos = job.settings.max_response_tokens, [job.base.tokenizer.eos_token_id]
+    size = job.settings.prompts * job.settings.group
+    responses = [
+        response
+        for start in range(0, len(prompts), size)
+        for response in sample(job.base.model, prompts[start : start + size], most, eos)
+    ]
     short = torch.tensor([mode is Mode.SHORT for mode in modes])
-    return entropy_targets(measure(job.base.model, rollouts), short, job.settings.percentile)
-
-
-@torch.no_grad()
-def _sample(base: Checkpoint, prompt: Sequence[int], most: int) -> list[int]:
-    ids = torch.tensor([prompt], device=base.model.device)
-    answer = base.model.generate(input_ids=ids, max_new_tokens=most, do_sample=True, temperature=1.0, top_k=0, top_p=1.0)
-    return answer[0, len(prompt) :].tolist()
+    measured = measure(job.base.model, zip(prompts, responses, strict=True))
+    return entropy_targets(measured, short, job.settings.percentile)
 
 
 def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
@@ -154,7 +166,6 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=settings.warmup_steps,
         gradient_checkpointing=settings.gradient_checkpointing,
-        deepspeed=settings.deepspeed,
         bf16=settings.precision == "bfloat16",
         save_steps=settings.save_steps,
         save_total_limit=1,

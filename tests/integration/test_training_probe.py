@@ -1,0 +1,121 @@
+"""Refinement of records by the checkpoints that SFT keeps."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from support.training import SIZES, records
+
+from autotool_core.errors import AutoToolError
+from autotool_training import checkpoint, probe, scratch, sft
+from autotool_training.lora import LoraSettings
+from autotool_training.probe import Probing, RefineSettings, refine_records
+from autotool_training.records import Record
+from autotool_training.records import read as read_records
+from autotool_training.render import ExampleWriter
+from autotool_training.rl.run import RlSettings
+from autotool_training.rl.settings import ObjectiveSettings
+
+SETTINGS = RefineSettings(group=2, batch=4, min_alignment=-1e9)
+RL = RlSettings(objective=ObjectiveSettings(variant="autotool"), max_response_tokens=8)
+WARM_UP = sft.SftSettings(modes="both", warmup_steps=1, batch_size=4, save_steps=1, keep=2)
+
+
+def base() -> checkpoint.Checkpoint:
+    return scratch.make(SIZES, seed=0)
+
+
+def job(out: Path, rounds: Sequence[Path], some: Sequence[Record], **changes: object) -> Probing:
+    settings = SETTINGS.model_copy(update=changes)
+    return Probing(records=some, rounds=rounds, base=base, settings=settings, rl=RL, seed=0, out=out)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SFT run with LoRA of three steps that has kept the last two."""
+    folder = tmp_path_factory.mktemp("sft")
+    start = base()
+    writer = ExampleWriter(start.tokenizer, start.profile, start.tokenizer.eos_token_id)
+    settings = WARM_UP.model_copy(update={"lora": LoraSettings(rank=2, alpha=4)})
+    sft.train(start, sft.examples(records(6), writer, settings)[0], settings, folder, seed=0)
+    return folder
+
+
+def lines(job: Probing) -> list[dict[str, object]]:
+    return [json.loads(line) for line in job.probes.read_text().splitlines()]
+
+
+def test_what_sft_keeps_are_the_rounds_of_its_folder(run: Path) -> None:
+    assert [path.name for path in checkpoint.steps(run / "steps")] == ["checkpoint-2", "checkpoint-3"]
+    assert checkpoint.steps(run) == [run]
+    loaded = checkpoint.load_step(run / "steps/checkpoint-3", base)
+    ended = checkpoint.load(str(run)).model.state_dict()
+    assert loaded.profile.name == "smollm2-autotool"
+    assert all(value.allclose(ended[name], atol=1e-5) for name, value in loaded.model.state_dict().items())
+
+
+def test_records_are_probed_and_chosen(run: Path, tmp_path: Path) -> None:
+    some = records(5)
+    probing = job(tmp_path / "refined.jsonl", checkpoint.steps(run / "steps"), some)
+    counts = refine_records(probing)
+    _, *groups = lines(probing)
+    assert [(line["round"], line["id"]) for line in groups] == [(at, one.id) for at in (0, 1) for one in some]
+    assert all(len(line["rewards"]) == SETTINGS.group for line in groups)  # pyright: ignore[reportArgumentType]
+    kept = list(read_records(probing.out))
+    assert [one.id for one in kept] == [one.id for one in some if one in kept]
+    assert sum(counts.kept["graded"].values()) == len(kept)
+    assert json.loads((tmp_path / "refined.counts.json").read_text())["total"]["records"] == 5
+
+
+def test_a_run_that_was_cut_goes_on_and_ends_alike(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some, rounds = records(6), [run, run]
+    straight, cut = (job(tmp_path / name / "refined.jsonl", rounds, some) for name in ("straight", "cut"))
+    refine_records(straight)
+    groups, calls = probe._Roller.groups, []
+
+    def once(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return groups(*arguments)  # pyright: ignore[reportArgumentType]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(probe._Roller, "groups", once)
+        with pytest.raises(KeyboardInterrupt):
+            refine_records(cut)
+    assert len(lines(cut)) == 1 + 2
+    refine_records(cut)
+    assert lines(cut) == lines(straight)
+    # The same checkpoint in another round is another draw.
+    first, second = ([line["rewards"] for line in lines(straight)[1:] if line["round"] == at] for at in (0, 1))
+    assert first != second
+
+
+def test_another_threshold_needs_no_new_rollouts_and_another_group_another_file(run: Path, tmp_path: Path) -> None:
+    some, out = records(4), tmp_path / "refined.jsonl"
+    refine_records(job(out, [run], some))
+    before = lines(job(out, [run], some))
+    refine_records(job(out, [run], some, min_alignment=1.0, rate="accuracy"))
+    assert lines(job(out, [run], some)) == before
+    with pytest.raises(AutoToolError, match=r"other settings \(group\)"):
+        refine_records(job(out, [run], some, group=3))
+
+
+def test_rates_are_by_reward_or_by_accuracy() -> None:
+    one = records(1)
+    rounds = [{one[0].id: {"rewards": [1.0, -0.5, 0.5, -1.0], "right": 2}}]
+    assert probe._rates(job(Path("a"), [], one), rounds) == [[0.5]]
+    rounds = [{one[0].id: {"rewards": [0.5, 0.5], "right": 2}}]
+    assert probe._rates(job(Path("a"), [], one), rounds) == [[0.75]]
+    assert probe._rates(job(Path("a"), [], one, rate="accuracy"), rounds) == [[1.0]]
+
+
+def test_what_cannot_be_probed_is_said(run: Path, tmp_path: Path) -> None:
+    one = records(1)
+    with pytest.raises(AutoToolError, match="needs records and at least one checkpoint"):
+        refine_records(job(tmp_path / "a.jsonl", [run], []))
+    with pytest.raises(AutoToolError, match="same id"):
+        refine_records(job(tmp_path / "a.jsonl", [run], one * 2))
+    with pytest.raises(AutoToolError, match="No model can be loaded"):
+        refine_records(job(tmp_path / "a.jsonl", [tmp_path / "none"], one))

@@ -1,0 +1,74 @@
+"""`autotool train check`: whether a recipe would run, without its base, its data and its machines."""
+
+import tempfile
+from pathlib import Path
+
+from autotool_core.graded import LEVELS
+from autotool_training import scratch, sft
+from autotool_training.data import graded
+from autotool_training.data.rows import Bad
+from autotool_training.lora import lora_config
+from autotool_training.probe import Probing, refine_records
+from autotool_training.recipe import Recipe
+from autotool_training.records import Record
+from autotool_training.render import ExampleWriter
+from autotool_training.rl import run as rl
+
+TINY = {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64}
+
+
+def dry_run(recipe: Recipe) -> None:
+    """Build all settings as they are; then take one step of SFT, one probe round and one step of RL on a tiny model.
+
+    Raises what the stages raise where something does not fit.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _build(recipe, Path(folder))
+        _step(_small(recipe), Path(folder))
+
+
+def _build(recipe: Recipe, folder: Path) -> None:
+    sft.sft_config(recipe.sft, folder, recipe.seed)
+    rl.grpo_config(recipe.rl, folder, recipe.seed)
+    base = scratch.make(recipe.base.scratch.model_copy(update=TINY), seed=0)
+    for settings in (recipe.sft.lora, recipe.rl.lora):
+        if settings:
+            lora_config(base, settings)
+
+
+def _small(recipe: Recipe) -> Recipe:
+    sizes = recipe.base.scratch.model_copy(update=TINY)
+    learnt = {"epochs": 1, "batch_size": len(LEVELS), "accumulation": 1, "max_tokens": sizes.max_position, "save_steps": 1}
+    rolled = {"steps": 1, "prompts": 2, "group": 2, "accumulation": 1, "probes": 2, "max_response_tokens": 16}
+    return recipe.model_copy(
+        update={
+            "base": recipe.base.model_copy(update={"source": "scratch", "scratch": sizes}),
+            "sft": recipe.sft.model_copy(update=learnt),
+            "refine": recipe.refine.model_copy(update={"group": 2, "batch": 4}),
+            "rl": recipe.rl.model_copy(update={**rolled, "rollouts": "transformers", "vllm_url": None}),
+        }
+    )
+
+
+def _step(recipe: Recipe, folder: Path) -> None:
+    base, records = recipe.base.load(recipe.seed), _records()
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    examples, _ = sft.examples(records, writer, recipe.sft)
+    sft.train(base, examples, recipe.sft, folder / "sft", seed=recipe.seed)
+    probing = Probing(
+        records=records,
+        rounds=[folder / "sft"],
+        base=lambda: recipe.base.load(recipe.seed),
+        settings=recipe.refine,
+        rl=recipe.rl,
+        seed=recipe.seed,
+        out=folder / "refined.jsonl",
+    )
+    refine_records(probing)
+    rl.train(recipe.base.load(recipe.seed), records, recipe.rl, folder / "rl", seed=recipe.seed)
+
+
+def _records() -> list[Record]:
+    """One of each level, labelled in turn."""
+    made = [record for record in graded.load("1") if not isinstance(record, Bad)]
+    return [record.model_copy(update={"label": ("short", "long")[at % 2]}) for at, record in enumerate(made)]
