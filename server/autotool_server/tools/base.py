@@ -16,6 +16,10 @@ class ToolError(AutoToolError):
     """A call that failed. The model reads the message, so it holds no secret and nothing of the server's inside."""
 
 
+class TransientError(ToolError):
+    """A call that failed for a reason that may have passed when it is tried again: no connection, a server that is busy."""
+
+
 class OversizeError(ToolError):
     """A result larger than the tool's limit. Sources that read a stream stop reading there."""
 
@@ -32,7 +36,7 @@ class Policy:
     max_result_bytes: int = 16 * 1024
     """Largest result, in bytes of UTF-8."""
     retries: int = 2
-    """How often a call that failed is tried again; only of a tool that is idempotent."""
+    """How often a call that failed is tried again, but for a ToolError that is not transient; only of an idempotent tool."""
     read_only: bool = False
     """Changes nothing: may start while the model still decodes, and may be thrown away."""
     idempotent: bool = False

@@ -13,9 +13,10 @@ import jsonschema
 from jsonschema.exceptions import best_match
 from jsonschema.validators import validator_for
 from referencing import Registry as References
+from referencing.exceptions import Unresolvable
 
 from autotool_core.calls import Call
-from autotool_server.tools.base import OversizeError, Tool, ToolError
+from autotool_server.tools.base import OversizeError, Tool, ToolError, TransientError
 from autotool_server.tools.secrets import Secrets
 
 logger = logging.getLogger(__name__)
@@ -71,14 +72,16 @@ def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, A
     if tool is None:
         return refusal(Outcome.UNKNOWN_TOOL, f"There is no tool {name[:64]!r}.")
     if tool.spec.disabled is not None:
-        return refusal(Outcome.DISABLED, tool.spec.disabled)
+        return refusal(Outcome.DISABLED, f"This tool is disabled: {tool.spec.disabled}")
     try:
         call = Call.parse(name, arguments or "")
     except (ValueError, RecursionError):
         return refusal(Outcome.INVALID_ARGUMENTS, "The arguments are not a JSON object. Write the call again.")
-    if wrong := _mismatch(tool.spec.parameters, call.arguments):
-        return refusal(Outcome.INVALID_ARGUMENTS, wrong)
-    return call.arguments
+    try:
+        wrong = _mismatch(tool.spec.parameters, call.arguments)
+    except Unresolvable:
+        return refusal(Outcome.ERROR, "The tool's schema refers to another document, which is not fetched.")
+    return refusal(Outcome.INVALID_ARGUMENTS, wrong) if wrong else call.arguments
 
 
 def _mismatch(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
@@ -104,7 +107,8 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
     except OversizeError as error:
         outcome, content = Outcome.OVERSIZE, f"Error: {error}"
     except ToolError as error:
-        outcome, content = Outcome.ERROR, f"Error: {str(error)[:MAX_MESSAGE]}"
+        # Before it is cut: half a secret would not be found.
+        outcome, content = Outcome.ERROR, f"Error: {secrets.redact(str(error))[:MAX_MESSAGE]}"
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
         logger.warning("tool %s failed: %s", tool.spec.name, secrets.redact(trace))
@@ -120,12 +124,11 @@ async def _attempts(tool: Tool, arguments: Mapping[str, Any], attempts: list[int
         attempts[0] += 1
         try:
             return _text(await tool.call(arguments), policy.max_result_bytes)
-        except OversizeError:
-            raise
         except Exception as error:
-            if attempts[0] == most:
+            final = isinstance(error, ToolError) and not isinstance(error, TransientError)
+            if final or attempts[0] == most:
                 raise
-            logger.info("tool %s is tried again: %s", tool.spec.name, secrets.redact(str(error)[:MAX_MESSAGE]))
+            logger.info("tool %s is tried again after %s", tool.spec.name, type(error).__name__)
         await asyncio.sleep(FIRST_PAUSE * 2 ** (attempts[0] - 1))
 
 

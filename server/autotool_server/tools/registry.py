@@ -4,11 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
+import jsonschema
+from jsonschema.validators import validator_for
+
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_server.tools.base import Tool, ToolSource
 from autotool_server.tools.secrets import Secrets
 
 GROUP = ".*"
+UNKNOWN = "There is no such server tool. GET /v1/tools lists what is."
 
 
 class Registry:
@@ -26,6 +30,8 @@ class Registry:
                 self._running.push_async_callback(source.stop)
                 await source.start()
             self._check_names()
+            for tool in self.tools.values():
+                _check_schema(tool)
         except BaseException:
             await self._running.aclose()
             raise
@@ -47,7 +53,7 @@ class Registry:
             group = [one for one in tools if one.startswith(name.removesuffix("*"))] if name.endswith(GROUP) else []
             found = group or ([name] if name in tools else [])
             if not found:
-                raise InvalidRequestError("There is no such server tool. GET /v1/tools lists what is.", field)
+                raise InvalidRequestError(UNKNOWN, field)
             chosen |= {one: tools[one] for one in found if tools[one].spec.disabled is None or one == name}
         for name, tool in chosen.items():
             if tool.spec.disabled is not None:
@@ -57,12 +63,24 @@ class Registry:
     def accept(self, name: str) -> Tool:
         """Let a disabled tool be called again. Raises InvalidRequestError where there is no such tool."""
         for source in self._sources:
-            if any(tool.spec.name == name for tool in source.tools):
-                source.accept(name)
-                return self.tools[name]
-        raise InvalidRequestError("There is no such server tool. GET /v1/tools lists what is.", "name", status=404)
+            for tool in source.tools:
+                if tool.spec.name == name:
+                    _check_schema(tool)
+                    source.accept(name)
+                    return self.tools[name]
+        raise InvalidRequestError(UNKNOWN, "name", status=404)
 
     def _check_names(self) -> None:
         counts = Counter(tool.spec.name for source in self._sources for tool in source.tools)
         if twice := sorted(name for name, count in counts.items() if count > 1):
             raise AutoToolError(f"Two server tools are named {twice[0]}. Give one of them another namespace in the tools file.")
+
+
+def _check_schema(tool: Tool) -> None:
+    """Raise AutoToolError where the schema of a tool's arguments is none, so that no call finds it out."""
+    schema = tool.spec.parameters
+    try:
+        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
+    except jsonschema.SchemaError as error:
+        where = "/".join(map(str, error.absolute_path)) or "its top level"
+        raise AutoToolError(f"The arguments of {tool.spec.name} have no valid JSON schema (at {where}).") from None

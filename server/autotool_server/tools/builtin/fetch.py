@@ -1,0 +1,190 @@
+"""The built-in tool `fetch`: GET of a public URL, as text.
+
+The model chooses the URL, so that nothing of this machine's network may be reached: see `network.PublicTransport`, through
+which each redirect goes as the first request does. A client is made for every request: no cookie, no connection is shared.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import unescape
+from typing import Any
+
+import httpx
+
+from autotool_server.tools.base import Policy, Tool, ToolError, ToolSpec, TransientError
+from autotool_server.tools.http import http_error
+from autotool_server.tools.network import PublicTransport, certificates, charset, read
+
+MAX_REDIRECTS = 5
+MAX_PAGE_BYTES = 1024 * 1024
+"""Largest page that is read; what the model is given of it is cut at the policy's limit."""
+PORTS = {None, 80, 443}
+
+POLICY = Policy(timeout=20.0, read_only=True, idempotent=True)
+
+DESCRIPTION = """Read a public web page or text file by its URL (HTTP GET). HTML is returned as its title and text. \
+A long text is cut; call again with the `start` it names to read on."""
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "url": {"type": "string", "description": "An http or https URL."},
+        "start": {"type": "integer", "minimum": 0, "description": "The character to begin at. Default 0."},
+    },
+    "required": ["url"],
+    "additionalProperties": False,
+}
+
+_HEADERS = {"User-Agent": "autotool-server", "Accept": "text/*, application/json, */*;q=0.1", "Accept-Encoding": "identity"}
+_TIMEOUT = httpx.Timeout(None, connect=5.0)  # the executor's time-out ends the call; this one, the wait for one address
+_TEXT = re.compile(r"text/.*|(application|image)/(.*\+)?(json|xml)|application/(javascript|yaml|x-yaml|x-ndjson|toml)")
+_HTML = {"text/html", "application/xhtml+xml"}
+
+
+def fetch_tool(policy: Policy = POLICY, transport: Callable[[], httpx.AsyncBaseTransport] | None = None) -> Tool:
+    """The tool. `transport`, made anew for each request, is for tests: it stands between the tool and the network."""
+    return _Fetch(ToolSpec("fetch", DESCRIPTION, PARAMETERS, policy), transport or _public)
+
+
+def _public() -> httpx.AsyncBaseTransport:
+    return PublicTransport(httpx.AsyncHTTPTransport(verify=certificates(), trust_env=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    spec: ToolSpec
+    transport: Callable[[], httpx.AsyncBaseTransport]
+
+    async def call(self, arguments: Mapping[str, Any]) -> str:
+        """The text of the page. Raises ToolError where the URL may not be reached, or answers with no success."""
+        try:
+            response, body = await self._follow(_target(arguments["url"]))
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise TransientError("The host cannot be reached.") from error
+        except httpx.HTTPError as error:
+            raise TransientError("The host broke off the connection before it had answered.") from error
+        # In a thread, for a page of the largest size takes a while.
+        text = await asyncio.to_thread(_text, response, body)
+        if not response.is_success:
+            raise http_error(response, text)
+        return _window(text, int(arguments.get("start", 0)), self.spec.policy.max_result_bytes)
+
+    async def _follow(self, url: httpx.URL) -> tuple[httpx.Response, bytes]:
+        for _ in range(MAX_REDIRECTS + 1):
+            response, body = await self._get(url)
+            if not response.has_redirect_location:
+                return response, body
+            url = _target(response.headers["location"], url)
+        raise ToolError(f"The page is behind more than {MAX_REDIRECTS} redirects.")
+
+    async def _get(self, url: httpx.URL) -> tuple[httpx.Response, bytes]:
+        """The response to one request, and its body if that is text."""
+        limit = max(MAX_PAGE_BYTES, self.spec.policy.max_result_bytes)
+        async with (
+            httpx.AsyncClient(transport=self.transport(), trust_env=False, timeout=_TIMEOUT, headers=_HEADERS) as client,
+            client.stream("GET", url, follow_redirects=False) as response,
+        ):
+            skip = response.has_redirect_location or not _TEXT.fullmatch(_media_type(response))
+            return response, b"" if skip else await read(response, limit)
+
+
+def _target(text: str, base: httpx.URL | None = None) -> httpx.URL:
+    """The URL to reach. Raises ToolError where it is not a plain one of the web."""
+    try:
+        url = base.join(text) if base else httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ToolError("This is not a URL.") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ToolError("The URL must begin with http:// or https:// and a host.")
+    if url.userinfo or url.port not in PORTS:
+        raise ToolError("The URL must have no user name and no port other than 80 and 443.")
+    return url
+
+
+def _media_type(response: httpx.Response) -> str:
+    return response.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
+
+
+def _text(response: httpx.Response, body: bytes) -> str:
+    """What the model reads of a body."""
+    media_type = _media_type(response)
+    if not _TEXT.fullmatch(media_type):
+        size = response.headers.get("content-length", "")
+        return f"A document of type {media_type[:100]}, of {size[:20] if size.isdigit() else 'unknown'} bytes. It is not text."
+    text = body.decode(charset(response), "replace")
+    return html_text(text) if media_type in _HTML else text
+
+
+def _window(text: str, start: int, limit: int) -> str:
+    """The text from a character on, of at most so many bytes of UTF-8, with a note where there is more."""
+    rest = text[start:].encode(errors="replace")
+    if len(rest) <= limit:
+        return rest.decode()
+    note = "\n[cut here; read on with start={}]"
+    part = rest[: limit - len(note) - 10].decode(errors="ignore")
+    return part + note.format(start + len(part))
+
+
+def html_text(html: str) -> str:
+    """The title and the text of a page, a line for each block.
+
+    Not with `html.parser`: older releases take minutes for a hostile page of 64 KB (CVE-2025-6069). This passes
+    over the page once.
+    """
+    parts, at = list[str](), 0
+    while (tag := html.find("<", at)) >= 0:
+        parts.append(html[at:tag])
+        name, at = _after_tag(html, tag)
+        parts.append("\n" if name in _BLOCKS else "")
+    parts.append(html[at:])
+    lines = (" ".join(line.split()) for line in _characters("".join(parts)).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+_NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)|<[!?/]")
+_NOT_SHOWN = {"script", "style", "noscript", "template", "svg", "iframe"}
+_BLOCKS = {
+    *(
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "br",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+    ),
+    *("h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section", "table", "td", "th", "title", "tr", "ul"),
+}
+
+
+def _after_tag(html: str, at: int) -> tuple[str, int]:
+    """The name of the tag that begins here, if it is one, and where the text goes on: the page's end at the latest."""
+    found = _NAME.match(html, at)
+    if found is None:
+        return "", at + 1
+    name = (found[1] or "").lower()
+    if name in _NOT_SHOWN and html[at + 1] != "/":
+        closing = re.compile(f"</{name}", re.IGNORECASE).search(html, found.end())
+        return name, closing.start() if closing else len(html)
+    end = "-->" if html.startswith("<!--", at) else ">"
+    position = html.find(end, found.end())
+    return name, position + len(end) if position >= 0 else len(html)
+
+
+def _characters(text: str) -> str:
+    """The text with `&amp;` and the like read."""
+    try:
+        return unescape(text)
+    except ValueError:  # a number of thousands of digits
+        return text

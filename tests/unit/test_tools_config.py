@@ -1,0 +1,91 @@
+"""The tools file and the registry: what starts, and what stops the start by name."""
+
+from pathlib import Path
+
+import pytest
+from support.tools import Fixed, Scripted, add
+
+from autotool_core.errors import AutoToolError
+from autotool_server.settings import Settings
+from autotool_server.tools.config import registry
+from autotool_server.tools.registry import Registry
+
+MODULE = '''
+from autotool_server.tools.functions import tool
+
+@tool
+def double(number: int) -> int:
+    """Twice the number."""
+    return 2 * number
+'''
+
+
+def settings(folder: Path, text: str, builtin: str = "") -> Settings:
+    (folder / "tools.toml").write_text(text)
+    return Settings(tools=str(folder / "tools.toml"), builtin_tools=builtin)
+
+
+async def test_functions_beside_the_file_and_built_in_tools_are_found(tmp_path: Path) -> None:
+    (tmp_path / "doubling.py").write_text(MODULE)
+    async with registry(settings(tmp_path, '[python.math]\nmodule = "doubling"\n', "calculator, clock")) as tools:
+        assert sorted(tools.tools) == ["calculator", "clock", "math.double"]
+        assert await tools.tools["math.double"].call({"number": 4}) == b"8"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[python", "not valid TOML"),
+        ("[robots.x]\n", r"there is no kind \[robots.x\]"),
+        ("tools = 1\n", "tools: "),
+        ("[python.x]\n", "python.x.module: Field required"),
+        ('[python.x]\nmodule = "no_such_module_here"\n', "no_such_module_here"),
+        ('[http.x]\nbase_url = "http://a"\ntimeout = 0\nendpoints = []\n', "http.x.timeout"),
+        ('[openapi.x]\ndocument = "a"\nsecret = 1\n', "openapi.x.secret"),
+        ('[openapi.x]\ndocument = "missing.json"\n', r"\[openapi.x\]"),
+        ("[mcp.x]\n", "mcp.x"),
+    ],
+)
+async def test_what_is_wrong_with_the_file_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(AutoToolError, match=says):
+        async with registry(settings(tmp_path, text)):
+            pass
+
+
+async def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
+    text = '[http.x]\nbase_url = "http://a"\nheaders = { Key = "${NO_SUCH_VARIABLE}" }\n'
+    endpoint = '[[http.x.endpoints]]\nname = "a"\nmethod = "GET"\npath = "/"\ndescription = "d"\n'
+    with pytest.raises(AutoToolError, match="NO_SUCH_VARIABLE"):
+        async with registry(settings(tmp_path, text + endpoint)):
+            pass
+
+
+async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AutoToolError, match=r"nowhere\.toml cannot be read"):
+        async with registry(Settings(tools=str(tmp_path / "nowhere.toml"))):
+            pass
+
+
+async def test_an_unknown_built_in_tool_is_named() -> None:
+    with pytest.raises(AutoToolError, match="no built-in tool calulator"):
+        async with registry(Settings(builtin_tools="calulator")):
+            pass
+
+
+async def test_two_tools_of_one_name_stop_the_start_and_what_was_started() -> None:
+    stopped: list[bool] = []
+
+    class Source(Fixed):
+        async def stop(self) -> None:
+            stopped.append(True)
+
+    with pytest.raises(AutoToolError, match="Two server tools are named a"):
+        async with Registry([Source([Scripted("a", add)]), Source([Scripted("a", add)])]):
+            pass
+    assert stopped == [True, True]
+
+
+async def test_a_schema_that_is_none_stops_the_start() -> None:
+    with pytest.raises(AutoToolError, match="The arguments of a have no valid JSON schema"):
+        async with Registry([Fixed([Scripted("a", add, {"type": "objekt"})])]):
+            pass

@@ -1,0 +1,82 @@
+"""One call of a server tool: what is retried, what is not, and what its schema may say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from support.tools import Scripted, add
+
+from autotool_server.tools import execute
+from autotool_server.tools.base import OversizeError, ToolError, TransientError
+from autotool_server.tools.execute import Outcome, Result, check
+from autotool_server.tools.secrets import Secrets
+
+NOTHING: dict[str, Any] = {"type": "object"}
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "FIRST_PAUSE", 0)
+
+
+def failing(error: Exception, times: int, **policy: Any) -> Scripted:
+    """A tool that fails so many times, then answers."""
+    left = [times]
+
+    async def work(_: Mapping[str, Any]) -> str:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error
+        return "well"
+
+    return Scripted("t", work, NOTHING, **policy)
+
+
+@pytest.mark.parametrize("error", [TransientError("busy"), RuntimeError("boom")])
+async def test_an_idempotent_tool_is_tried_again(error: Exception) -> None:
+    result = await execute.execute(failing(error, 2, idempotent=True, retries=2), {}, Secrets({}))
+    assert (result.outcome, result.content, result.attempts) == (Outcome.OK, "well", 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "policy", "attempts"),
+    [
+        (TransientError("busy"), {}, 1),
+        (ToolError("no such city"), {"idempotent": True}, 1),
+        (OversizeError(10), {"idempotent": True}, 1),
+        (TransientError("busy"), {"idempotent": True, "retries": 1}, 2),
+    ],
+)
+async def test_what_would_not_help_is_not_tried_again(error: Exception, policy: dict[str, Any], attempts: int) -> None:
+    tool = failing(error, 9, **policy)
+    result = await execute.execute(tool, {}, Secrets({}))
+    assert result.outcome in {Outcome.ERROR, Outcome.OVERSIZE}
+    assert (len(tool.calls), result.attempts, result.content) == (attempts, attempts, f"Error: {error}")
+
+
+async def test_a_secret_at_the_cut_of_a_message_is_taken_out_whole() -> None:
+    secrets = Secrets({"KEY": "hunter22"})
+    secrets.fill("${KEY}", "test")
+    error = ToolError("x" * (execute.MAX_MESSAGE - 4) + "hunter22")
+    result = await execute.execute(failing(error, 1), {}, secrets)
+    assert "hunt" not in result.content
+
+
+def test_a_schemas_reference_to_the_network_is_not_followed() -> None:
+    schema = {"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/schema.json"}}}
+    result = check(Scripted("t", add, schema), "t", '{"a": 1}')
+    assert isinstance(result, Result)
+    assert "not fetched" in result.content
+
+
+@pytest.mark.parametrize("arguments", ["[1]", "1", "null", '{"a": NaN', "", None, "[" * 100_000])
+def test_arguments_that_are_no_object_are_refused(arguments: str | None) -> None:
+    result = check(Scripted("t", add, NOTHING), "t", arguments)
+    assert isinstance(result, Result)
+    assert result.outcome is Outcome.INVALID_ARGUMENTS
+
+
+def test_a_long_complaint_is_cut() -> None:
+    result = check(Scripted("t", add), "t", '{"a": "%s", "b": 1}' % ("x" * 10_000))
+    assert isinstance(result, Result)
+    assert len(result.content) < 600
