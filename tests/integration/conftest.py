@@ -18,6 +18,7 @@ from urllib.error import URLError
 import pytest
 from support.engines import ask, collect, until
 from support.serving import Running, running
+from support.tools import TOWN, Fixed
 
 from autotool_core.errors import EngineError
 from autotool_server import default_model
@@ -25,6 +26,7 @@ from autotool_server.engines.base import Engine
 from autotool_server.engines.remote import RemoteEngine
 from autotool_server.engines.transformers import TransformersEngine
 from autotool_server.engines.vllm import VllmEngine
+from autotool_server.tools.registry import Registry
 
 ENGINES = ("transformers", "vllm", "remote")
 MAX_MODEL_LEN = 4096
@@ -125,6 +127,6 @@ async def _stop(engine: Engine) -> None:
 
 @pytest.fixture(scope="session")
 async def server(engine: Engine) -> AsyncIterator[Running]:
-    """The whole server over each engine in turn, on a real port."""
-    async with running(engine) as server:
+    """The whole server over each engine in turn, with two tools of its own, on a real port."""
+    async with Registry([Fixed(TOWN)]) as registry, running(engine, registry=registry) as server:
         yield server

@@ -71,6 +71,21 @@ class Fixed:
         """Nothing is disabled."""
 
 
+async def weather(arguments: Mapping[str, Any]) -> str:
+    """The weather of every city."""
+    return f"Sunny in {arguments['city']}."
+
+
+async def clock(_: Mapping[str, Any]) -> str:
+    """The time everywhere."""
+    return "Noon."
+
+
+CITY = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"]}
+TOWN = (Scripted("town.weather", weather, CITY, read_only=True), Scripted("town.time", clock, CITY))
+"""For real models: few arguments, so that a small one finds an end."""
+
+
 @asynccontextmanager
 async def with_tools(
     engine: ScriptedEngine, *tools: Tool, secrets: Secrets | None = None, **settings: Any

@@ -1,0 +1,61 @@
+"""Server tools with a real model over every engine: whatever it calls is run and closed, streamed or not."""
+
+from typing import Any
+
+import pytest
+from support.serving import MODEL, Running
+from support.tools import named
+
+QUESTION = [{"role": "user", "content": "What is the weather in Rome, and what time is it in Oslo?"}]
+ENDS = {"answer", "length", "context", "max_turns", "max_calls"}
+
+
+def body(mode: str, *, parallel: bool) -> dict[str, Any]:
+    # A required call, since this small model makes few of its own accord.
+    budget = {"max_turns": 2, "max_calls": 4}
+    extra = {"mode": mode, "max_reasoning_tokens": 8, "tool_budget": budget}
+    choice = {"tool_choice": "required", "parallel_tool_calls": parallel}
+    return {
+        **choice,
+        "model": MODEL,
+        "messages": QUESTION,
+        "tools": named("town.*"),
+        "temperature": 0,
+        "max_completion_tokens": 160,
+        "extra_body": extra,
+    }
+
+
+def check(record: dict[str, Any]) -> None:
+    """Every call has one result, of what was run under its name."""
+    transcript = record["transcript"]
+    calls = [call["id"] for message in transcript for call in message.get("tool_calls", [])]
+    assert calls
+    assert [message["tool_call_id"] for message in transcript if message["role"] == "tool"] == calls
+    executions = [one for turn in record["turns"] for one in turn["executions"]]
+    assert [one["id"] for one in executions] == calls
+    assert any(one["outcome"] == "ok" for one in executions)
+    assert record["stop_reason"] in ENDS
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("mode", ["short", "auto"])
+async def test_whatever_is_called_is_run_and_closed(server: Running, mode: str, parallel: bool) -> None:
+    create: Any = server.client.chat.completions.create
+    answer = await create(**body(mode, parallel=parallel))
+    check(answer.autotool)
+    # Asked for one call at a time, it comes to an end by itself and reads the result.
+    assert parallel or len(answer.autotool["turns"]) >= 2
+    assert answer.choices[0].message.tool_calls is None
+    assert answer.usage.prompt_tokens == sum(turn["prompt_tokens"] for turn in answer.autotool["turns"])
+
+
+async def test_the_same_streamed(server: Running) -> None:
+    create: Any = server.client.chat.completions.create
+    chunks = [chunk async for chunk in await create(**body("short", parallel=True), stream=True)]
+    check(chunks[-1].autotool)
+    events = [chunk.autotool["event"] for chunk in chunks[:-1] if hasattr(chunk, "autotool")]
+    executions = [one for turn in chunks[-1].autotool["turns"] for one in turn["executions"]]
+    assert events.count("tool_result") == len(executions)
+    assert events.count("tool_started") == sum(one["attempts"] > 0 for one in executions)
+    assert events.count("turn") == len(chunks[-1].autotool["turns"]) - 1
