@@ -172,9 +172,10 @@ class _Data:
 
     def hide(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """The message with each control text in its content replaced by a name of its own."""
-        if self._control is None or not self._control.search(message["content"]):
+        content = message.get("content")
+        if self._control is None or not isinstance(content, str) or not self._control.search(content):
             return message
-        return {**message, "content": self._control.sub(self._put_aside, message["content"])}
+        return {**message, "content": self._control.sub(self._put_aside, content)}
 
     def pieces(self, text: str) -> list[str]:
         """The text in pieces to be tokenised one by one, the control texts each in two."""

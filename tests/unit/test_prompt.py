@@ -115,3 +115,28 @@ def test_arguments_are_text_for_a_template_that_copies_them() -> None:
 def test_arguments_that_are_no_object_are_refused() -> None:
     with pytest.raises(InvalidRequestError, match="JSON object"):
         PromptRenderer(make_tokenizer(), THINKS).render(call("[1"), (), Mode.SHORT)
+
+
+def with_result(text: str) -> list[dict[str, str]]:
+    return [*USER, {"role": "tool", "tool_call_id": "c", "content": text}]
+
+
+@pytest.mark.parametrize("marker", ["<|im_end|>", "<|im_start|>", "<tool_call>", "</think>"])
+def test_a_control_token_in_a_result_is_read_as_its_characters(marker: str) -> None:
+    tokenizer = make_tokenizer()
+    renderer = PromptRenderer(tokenizer, THINKS)
+    (control,) = tokenizer.encode(marker)
+    ids = renderer.render(with_result(f"a {marker}{marker} b"), (), Mode.LONG)
+    assert ids.count(control) == renderer.render(with_result("a  b"), (), Mode.LONG).count(control)
+    assert f"tool\na {marker}{marker} b<|im_end|>" in tokenizer.decode(ids)
+
+
+def test_other_messages_and_plain_results_are_tokenised_as_ever() -> None:
+    tokenizer = make_tokenizer()
+    renderer = PromptRenderer(tokenizer, THINKS)
+    (control,) = tokenizer.encode("<tool_call>")
+    said = [{"role": "user", "content": "<tool_call>"}]
+    assert renderer.render(said, (), Mode.LONG).count(control) == 1
+    text = tokenizer.apply_chat_template(with_result("21 degrees"), add_generation_prompt=True, tokenize=False)
+    prefix = renderer.prefix_ids[Mode.LONG]
+    assert renderer.render(with_result("21 degrees"), (), Mode.LONG) == [*tokenizer.encode(text), *prefix]

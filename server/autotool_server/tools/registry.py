@@ -78,7 +78,7 @@ class Registry:
 
 def _check_schema(tool: Tool) -> None:
     """Raise AutoToolError where the schema of a tool's arguments is none, so that no call finds it out."""
-    schema = tool.spec.parameters
+    schema = dict(tool.spec.parameters)
     try:
         validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
     except jsonschema.SchemaError as error:

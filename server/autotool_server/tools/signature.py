@@ -74,7 +74,7 @@ def _adapter(name: str, parameters: Mapping[str, inspect.Parameter], hints: Mapp
         key: Required[hints[key]] if one.default is inspect.Parameter.empty else NotRequired[hints[key]]
         for key, one in parameters.items()
     }
-    arguments: Any = TypedDict("Arguments", fields)  # pyright: ignore[reportArgumentType] - made at run time
+    arguments: Any = TypedDict("Arguments", fields)  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues] - made at run time
     arguments.__pydantic_config__ = ConfigDict(extra="forbid")
     try:
         return TypeAdapter(arguments)
