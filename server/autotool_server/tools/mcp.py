@@ -1,0 +1,230 @@
+"""Tools of an MCP server, over stdio or streamable HTTP, by the official SDK.
+
+What an operator reviewed is what a server offered when this one started. A tool that is new since, or whose description or
+schema has changed, is disabled until an operator accepts it: a server, or who has taken it over, could otherwise put words
+into every prompt. The server's own hints (annotations, instructions) are not believed either: the tools file says what is
+read-only. A stdio server gets PATH, HOME and the like and what the tools file gives it, nothing else of the environment.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+import httpx2
+from mcp import MCPError, StdioServerParameters, types
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from pydantic import Field, model_validator
+
+from autotool_core.errors import AutoToolError
+from autotool_server.tools.base import OversizeError, ToolError, ToolSpec
+from autotool_server.tools.entry import Entry
+from autotool_server.tools.http import filled, refuse_twins, tool_name
+from autotool_server.tools.mcp_connection import START_SECONDS, Connection, first
+from autotool_server.tools.network import certificates
+from autotool_server.tools.secrets import Secrets
+
+logger = logging.getLogger(__name__)
+
+CHANGED = "its MCP server has changed its description or schema since this server started; an operator must accept it."
+NEW = "its MCP server has added it since this server started; an operator must accept it."
+GONE = "its MCP server no longer offers it."
+REASON_CHARACTERS = 300
+
+
+class McpEntry(Entry):
+    """A table `[mcp.NAME]` of the tools file: `command` or `url`."""
+
+    command: list[str] = Field(default=[])
+    """Program and arguments of a stdio server."""
+    env: dict[str, str] = Field(default={})
+    """Its environment, beside PATH, HOME and the like; `${NAME}` is read from this server's environment."""
+    cwd: Path = Path()
+    """Its working folder."""
+    url: str | None = None
+    """Of a streamable HTTP server."""
+    headers: dict[str, str] = Field(default={})
+    """Sent with every request to it; `${NAME}` is read from the environment."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.command) == (self.url is not None):
+            raise ValueError("give either command or url")
+        if self.headers if self.command else self.env or self.cwd != Path():
+            raise ValueError("env and cwd go with command, headers with url")
+        return self
+
+    def beside(self, folder: Path) -> Self:
+        """The entry with its working folder as it is seen from the folder of the tools file."""
+        return self.model_copy(update={"cwd": folder / self.cwd})
+
+
+@dataclass(frozen=True, slots=True)
+class McpTool:
+    """A tool as its server described it at some time."""
+
+    source: "McpSource"
+    remote_name: str
+    offered: ToolSpec
+    fingerprint: str
+    """Equal for what a model would read alike."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What it is, and whether that is what the server offers now and an operator has accepted."""
+        return replace(self.offered, disabled=self.source.why_disabled(self))
+
+    async def call(self, arguments: Mapping[str, Any]) -> str:
+        """Ask the server, once it is there. Raises ToolError where it has no result, or has become another tool meanwhile."""
+        await self.source.connection.ready()
+        if (why := self.source.why_disabled(self)) is not None:
+            raise ToolError(f"The tool is disabled: {why}")
+        result = await self.source.connection.call(self.remote_name, arguments)
+        text = _text(result)
+        if result.is_error:
+            raise ToolError(text or "The tool failed and does not say why.")
+        if len(text.encode(errors="replace")) > self.offered.policy.max_result_bytes:
+            raise OversizeError(self.offered.policy.max_result_bytes)
+        return text
+
+
+class McpSource:
+    """One `[mcp.NAME]` table.
+
+    Tools that its server adds after the start are disabled until they are accepted, as nobody has reviewed them.
+    """
+
+    def __init__(self, namespace: str, entry: McpEntry, secrets: Secrets) -> None:
+        self._namespace = namespace
+        self._where = f"[mcp.{namespace}]"
+        self._entry = entry
+        self._secrets = secrets
+        self._env: dict[str, str] = {}
+        self._headers: dict[str, str] = {}
+        self._tools: dict[str, McpTool] = {}
+        self._accepted: dict[str, str] | None = None
+        self.connection = Connection(self._where, self._transport, self._listed)
+
+    @property
+    def tools(self) -> Sequence[McpTool]:
+        """What the server offers now, disabled tools included."""
+        return tuple(self._tools.values())
+
+    async def start(self) -> None:
+        """Connect and list. Raises AutoToolError where that does not succeed within START_SECONDS."""
+        entry = self._entry
+        self._env = {name: self._secrets.fill(text, f"{self._where} env.{name}") for name, text in entry.env.items()}
+        self._headers = filled(self._where, entry.headers, self._secrets)
+        try:
+            await self.connection.start()
+        except Exception as error:
+            raise self._not_started(first(error)) from None
+
+    async def stop(self) -> None:
+        """Disconnect; a stdio server and what it has started are ended."""
+        await self.connection.stop()
+
+    def accept(self, name: str) -> None:
+        """Let a tool be called as the server describes it now."""
+        if self._accepted is not None:
+            self._accepted[name] = self._tools[name].fingerprint
+
+    def why_disabled(self, tool: McpTool) -> str | None:
+        """Why a tool may not be called; None where it may."""
+        name, accepted = tool.offered.name, self._accepted or {}
+        now = self._tools.get(name)
+        if now is None:
+            return GONE
+        if name not in accepted:
+            return NEW
+        return None if tool.fingerprint == now.fingerprint == accepted[name] else CHANGED
+
+    @asynccontextmanager
+    async def _transport(self) -> AsyncIterator[Any]:
+        if self._entry.url is not None:
+            # No limit for reading: the answer to a call may take as long as the executor lets it.
+            limits = httpx2.Timeout(START_SECONDS, read=None)
+            async with (
+                httpx2.AsyncClient(headers=self._headers, timeout=limits, trust_env=False, verify=certificates()) as client,
+                streamable_http_client(self._entry.url, http_client=client) as streams,
+            ):
+                yield streams
+            return
+        program, *arguments = self._entry.command
+        server = StdioServerParameters(command=program, args=arguments, env=self._env, cwd=self._entry.cwd)
+        with _nowhere() as silent:
+            async with stdio_client(server, errlog=silent) as streams:
+                yield streams
+
+    def _listed(self, offered: Sequence[types.Tool]) -> None:
+        starting = self._accepted is None
+        made = [tool for one in offered if (tool := self._made(one, strict=starting)) is not None]
+        if starting:
+            refuse_twins(self._where, [tool.offered for tool in made])
+            self._accepted = {tool.offered.name: tool.fingerprint for tool in made}
+        self._tools = {tool.offered.name: tool for tool in made}
+
+    def _made(self, tool: types.Tool, *, strict: bool) -> McpTool | None:
+        """The tool; None where it has no name that can be used and came after the start."""
+        try:
+            name = tool_name(self._where, self._namespace, tool.name)
+        except AutoToolError:
+            if strict:
+                raise
+            logger.debug("%s: a tool's name cannot be used", self._where)
+            return None
+        spec = ToolSpec(name, tool.description or "", tool.input_schema, self._entry.policy(tool.name))
+        read = json.dumps([spec.description, spec.parameters], sort_keys=True)
+        return McpTool(self, tool.name, spec, hashlib.sha256(read.encode()).hexdigest())
+
+    def _not_started(self, cause: BaseException) -> AutoToolError:
+        if isinstance(cause, AutoToolError):
+            return cause
+        if isinstance(cause, TimeoutError):
+            return AutoToolError(f"{self._where}: no MCP server has answered within {START_SECONDS:g} seconds.")
+        reason = cause.message if isinstance(cause, MCPError) else f"{type(cause).__name__}: {cause}"
+        # A server's words may hold what it was given.
+        reason = self._secrets.redact(reason)[:REASON_CHARACTERS].rstrip(".")
+        mend = "Run its command by itself to see more" if self._entry.command else "Check its url and headers"
+        return AutoToolError(f"{self._where}: its MCP server cannot be used: {reason}. {mend}.")
+
+
+def _nowhere() -> TextIO:
+    """For what a server writes to stderr: nobody reads it, and it must not fill this server's own log."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _text(result: types.CallToolResult) -> str:
+    """A result as text: its texts, and all else by kind and size. Structured content repeats the texts where there are any."""
+    parts = [_part(block) for block in result.content]
+    texts = any(isinstance(block, types.TextContent) for block in result.content)
+    if not texts and result.structured_content is not None:
+        parts.append(json.dumps(result.structured_content, ensure_ascii=False))
+    return "\n".join(parts)
+
+
+def _part(block: types.ContentBlock) -> str:
+    match block:
+        case types.TextContent():
+            return block.text
+        case types.ImageContent() | types.AudioContent():
+            return _named(block.mime_type, block.data)
+        case types.ResourceLink():
+            return f"[{block.name}: {block.uri}]"
+        case types.EmbeddedResource(resource=types.TextResourceContents() as inner):
+            return inner.text
+        case types.EmbeddedResource(resource=types.BlobResourceContents() as inner):
+            return _named(inner.mime_type, inner.blob)
+        case _:
+            return f"[{block.type}]"
+
+
+def _named(kind: str | None, base64: str) -> str:
+    size = len(base64) * 3 // 4 - base64[-2:].count("=")
+    return f"[{kind or 'application/octet-stream'}, {size} bytes]"

@@ -1,0 +1,123 @@
+"""MCP servers as processes, and the sources of their tools."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autotool_server.tools.mcp import McpEntry, McpSource, McpTool
+from autotool_server.tools.secrets import Secrets
+from support import mcp_servers
+from support.engines import until
+
+SCRIPT = mcp_servers.__file__
+TOKEN = "token-of-the-server"
+SECRETS = Secrets({"TOKEN": TOKEN})
+
+
+@dataclass
+class Served:
+    """A server for tests, and the source of its tools."""
+
+    entry: McpEntry
+    folder: Path
+    source: McpSource = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source = McpSource("t", self.entry, SECRETS)
+
+    def tool(self, name: str) -> McpTool:
+        """The tool, by the server's name, as it is now."""
+        return next(tool for tool in self.source.tools if tool.remote_name == name)
+
+    async def call(self, name: str, **arguments: Any) -> str:
+        """Call it, within the time that a reconnect may take."""
+        async with asyncio.timeout(20):
+            return await self.tool(name).call(arguments)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs: one that has ended, and that nobody has asked about, does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(port: int) -> bool:
+    """Whether a server is there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class HttpServer:
+    """An MCP server on a port, started anew when it dies, as a supervisor would do."""
+
+    def __init__(self, era: str, folder: Path) -> None:
+        self.port = free_port()
+        self._command = [sys.executable, SCRIPT, str(self.port), era, str(folder)]
+        self._start()
+
+    async def keep(self) -> None:
+        """Until cancelled."""
+        while True:
+            if self._process.poll() is not None:
+                self._start()
+            await asyncio.sleep(0.05)
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(self._command)
+
+    def kill(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+@asynccontextmanager
+async def serve(way: str, era: str, folder: Path) -> AsyncIterator[Served]:
+    """A server and its source, which runs within."""
+    async with AsyncExitStack() as stack:
+        if way == "http":
+            entry = await stack.enter_async_context(over_http(era, folder))
+        else:
+            entry = McpEntry(command=[sys.executable, SCRIPT, "stdio", era, str(folder)])
+        served = Served(entry, folder)
+        stack.push_async_callback(served.source.stop)
+        await served.source.start()
+        yield served
+
+
+@asynccontextmanager
+async def over_http(era: str, folder: Path) -> AsyncIterator[McpEntry]:
+    """A server on a port."""
+    server = HttpServer(era, folder)
+    keeper = asyncio.create_task(server.keep())
+    try:
+        await until(lambda: listens(server.port))
+        yield McpEntry(url=f"http://127.0.0.1:{server.port}/mcp")
+    finally:
+        keeper.cancel()
+        server.kill()
+
+
+async def started(entry: McpEntry, folder: Path) -> Served:
+    """The source of an entry, started."""
+    served = Served(entry, folder)
+    await served.source.start()
+    return served
+
+
+def stdio(folder: Path, **more: Any) -> McpEntry:
+    """An entry of a stdio server."""
+    return McpEntry(command=[sys.executable, SCRIPT, "stdio", "2026", str(folder)], **more)
