@@ -88,6 +88,16 @@ async def test_a_result_that_is_too_large_is_refused(calm: Served) -> None:
     assert await calm.call("add", **SUM) == "3"
 
 
+async def test_a_stdio_server_that_says_fifty_megabytes_is_ended_and_started_again(tmp_path: Path) -> None:
+    served = await started(stdio(tmp_path), tmp_path)
+    child = int(await served.call("child"))
+    with pytest.raises(TransientError, match="broke off"):
+        await served.call("big", size=50_000_000)
+    await until(lambda: not alive(child))
+    assert await served.call("add", **SUM) == "3"
+    await served.source.stop()
+
+
 async def test_cancelling_a_call_ends_it_in_the_server(calm: Served) -> None:
     call = asyncio.create_task(calm.call("wait", mark="cancelled"))
     await until((calm.folder / "cancelled.began").exists)

@@ -1,5 +1,7 @@
 """A model that calls tools of real MCP servers, by the official client; and the operator, who accepts a changed one."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,11 @@ import httpx
 import openai
 import pytest
 from support.engines import until
-from support.mcp_served import SECRETS, serve
-from support.serving import MODEL, running, scripted
+from support.mcp_served import SECRETS, Served, serve
+from support.serving import MODEL, Running, running, scripted
 from support.tools import called, named
 
+from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.tools.registry import Registry
 
 QUESTION: list[Any] = [{"role": "user", "content": "1 + 2?"}]
@@ -37,14 +40,24 @@ class Started:
         self.source.accept(name)
 
 
+@asynccontextmanager
+async def with_mcp(way: str, folder: Path, engine: ScriptedEngine, **settings: Any) -> AsyncIterator[tuple[Served, Running]]:
+    """A real MCP server, and a server over a scripted engine that has its tools."""
+    async with (
+        serve(way, "2026", folder) as served,
+        Registry([Started(served.source)], SECRETS) as registry,
+        running(engine, registry=registry, **settings) as server,
+    ):
+        yield served, server
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_model_calls_tools_of_an_mcp_server(way: str, tmp_path: Path) -> None:
     texts = (called("t.add", {"a": 1, "b": 2}), f"{called('t.fail', {})}\n{called('t.add', {'a': 3, 'b': 4})}", "It is 7.")
     engine = scripted(*texts)
-    async with serve(way, "2026", tmp_path) as served, Registry([Started(served.source)], SECRETS) as registry:
-        async with running(engine, registry=registry) as server:
-            create: Any = server.client.chat.completions.create
-            answer = await create(model=MODEL, messages=QUESTION, tools=named("t.*"), extra_body={"mode": "short"})
+    async with with_mcp(way, tmp_path, engine) as (_, server):
+        create: Any = server.client.chat.completions.create
+        answer = await create(model=MODEL, messages=QUESTION, tools=named("t.*"), extra_body={"mode": "short"})
     assert answer.choices[0].message.content == "It is 7."
     said = [message["content"] for message in answer.autotool["transcript"] if message["role"] == "tool"]
     assert said == ["3", "Error: no such city", "7"]
@@ -53,20 +66,19 @@ async def test_a_model_calls_tools_of_an_mcp_server(way: str, tmp_path: Path) ->
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_changed_tool_is_refused_until_the_operator_accepts_it(way: str, tmp_path: Path) -> None:
     engine = scripted(called("t.add", {"a": 1, "b": 2}), "It is 3.")
-    async with serve(way, "2026", tmp_path) as served, Registry([Started(served.source)], SECRETS) as registry:
-        async with running(engine, registry=registry, admin_key="operator") as server:
-            create: Any = server.client.chat.completions.create
-            await served.call("change", state="schema")
-            await until(lambda: registry.tools["t.add"].spec.disabled is not None)
-            with pytest.raises(openai.BadRequestError, match="disabled"):
-                await create(model=MODEL, messages=QUESTION, tools=named("t.add"), extra_body={"mode": "short"})
-            async with httpx.AsyncClient(base_url=server.url) as client:
-                assert (await client.post("/tools/t.add/accept")).status_code == 401
-                asked = {"Authorization": "Bearer operator"}
-                assert (await client.post("/tools/t.nothing/accept", headers=asked)).status_code == 404
-                accepted = await client.post("/tools/t.add/accept", headers=asked)
-            assert accepted.json()["disabled"] is None
-            answer = await create(model=MODEL, messages=QUESTION, tools=named("t.add"), extra_body={"mode": "short"})
+    async with with_mcp(way, tmp_path, engine, admin_key="operator") as (served, server):
+        create: Any = server.client.chat.completions.create
+        await served.call("change", state="schema")
+        await until(lambda: served.tool("add").spec.disabled is not None)
+        with pytest.raises(openai.BadRequestError, match="disabled"):
+            await create(model=MODEL, messages=QUESTION, tools=named("t.add"), extra_body={"mode": "short"})
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            assert (await client.post("/tools/t.add/accept")).status_code == 401
+            asked = {"Authorization": "Bearer operator"}
+            assert (await client.post("/tools/t.nothing/accept", headers=asked)).status_code == 404
+            accepted = await client.post("/tools/t.add/accept", headers=asked)
+        assert accepted.json()["disabled"] is None
+        answer = await create(model=MODEL, messages=QUESTION, tools=named("t.add"), extra_body={"mode": "short"})
     assert answer.choices[0].message.content == "It is 3."
 
 

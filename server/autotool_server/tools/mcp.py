@@ -10,6 +10,8 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +25,7 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic import Field, model_validator
 
 from autotool_core.errors import AutoToolError
+from autotool_server.tools import mcp_relay
 from autotool_server.tools.base import OversizeError, ToolError, ToolSpec
 from autotool_server.tools.entry import Entry
 from autotool_server.tools.http import filled, refuse_twins, tool_name
@@ -36,6 +39,8 @@ CHANGED = "its MCP server has changed its description or schema since this serve
 NEW = "its MCP server has added it since this server started; an operator must accept it."
 GONE = "its MCP server no longer offers it."
 REASON_CHARACTERS = 300
+MAX_MESSAGE_BYTES = 4 * 2**20
+"""Largest message of a stdio server; a larger one ends it."""
 
 
 class McpEntry(Entry):
@@ -156,8 +161,8 @@ class McpSource:
             ):
                 yield streams
             return
-        program, *arguments = self._entry.command
-        server = StdioServerParameters(command=program, args=arguments, env=self._env, cwd=self._entry.cwd)
+        command = _relayed(self._entry.command, self._entry.cwd)
+        server = StdioServerParameters(command=sys.executable, args=command, env=self._env, cwd=self._entry.cwd)
         with _nowhere() as silent:
             async with stdio_client(server, errlog=silent) as streams:
                 yield streams
@@ -193,6 +198,13 @@ class McpSource:
         reason = self._secrets.redact(reason)[:REASON_CHARACTERS].rstrip(".")
         mend = "Run its command by itself to see more" if self._entry.command else "Check its url and headers"
         return AutoToolError(f"{self._where}: its MCP server cannot be used: {reason}. {mend}.")
+
+
+def _relayed(command: Sequence[str], folder: Path) -> list[str]:
+    """Arguments of this Python that run the command behind the relay. Raises FileNotFoundError where there is no program."""
+    if shutil.which(command[0]) is None and not (folder / command[0]).is_file():
+        raise FileNotFoundError(f"No such file or program: {command[0]}")
+    return ["-I", "-S", mcp_relay.__file__, str(MAX_MESSAGE_BYTES), *command]
 
 
 def _nowhere() -> TextIO:

@@ -1,21 +1,26 @@
 """Runs a stdio MCP server and passes its messages on, up to a size: `python mcp_relay.py MOST_BYTES PROGRAM [ARGUMENT...]`.
 
-The SDK reads a message of many megabytes in quadratic time, on the event loop of everybody else's streams. A larger message
-ends the server here instead, which fails the call. What goes to the server does not pass here: it inherits the input.
+The SDK reads a message of many megabytes in quadratic time, on the event loop that serves everybody: 50 MB took it a minute.
+A larger message ends the server here instead, with all it has started, and so the call. What goes to the server does not
+pass here: it inherits the input.
 """
 
+import os
+import signal
 import subprocess
 import sys
+from typing import IO, cast
 
 
 def main(most: int, command: list[str]) -> int:
-    """Pass lines on until the server ends or says too much; its exit status, 1 for too much."""
+    """Pass lines on until the server ends; its exit status."""
     with subprocess.Popen(command, stdout=subprocess.PIPE) as server:  # noqa: S603 the operator's command
-        assert server.stdout is not None
-        while line := server.stdout.readline(most + 1):
+        # A server that does not leave when asked is killed with its group, this process included, and not before.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        said = cast("IO[bytes]", server.stdout)
+        while line := said.readline(most + 1):
             if len(line) > most:
-                server.kill()
-                return 1
+                os.killpg(0, signal.SIGKILL)
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
     return server.returncode
