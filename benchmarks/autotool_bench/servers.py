@@ -74,6 +74,16 @@ def started(server: Server, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
         _stop(process)
 
 
+@contextmanager
+def paused(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Hold a server and its children still: an idle vLLM worker spins, and would take a core from what is measured."""
+    os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGCONT)
+
+
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     """End the server and its children: asked first, then killed."""
     for word in (signal.SIGTERM, signal.SIGKILL):

@@ -5,13 +5,15 @@
 The task is six calls over three turns, two in each, and an answer; every call takes `--seconds`. The model is a tiny one that
 has learned these turns by heart within a minute, so that both servers decode the same tokens from the same prompts (needs the
 `train` extra). The client calls its tools one after the other, as the examples of OpenAI's documentation do, and in a second
-measurement at the same time. Only ratios within a round mean anything; their medians are reported.
+measurement at the same time. Both servers are up, and the one that is not measured is held still. Only ratios within a round
+mean anything, each after a run that counts for nothing; their medians are reported.
 """
 
 import argparse
 import asyncio
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -53,6 +55,7 @@ async def step(number: int) -> str:
     await asyncio.sleep({seconds})
     return f"step {{number}} taken"
 """
+Pair = tuple[servers.Server, "subprocess.Popen[bytes]"]
 LEARNED = 0.01
 """Mean loss in nats a token under which the turns are known by heart."""
 MAX_STEPS = 2000
@@ -152,16 +155,21 @@ def _check(content: str | None, made: int) -> None:
         raise AutoToolError(f"The task was not done: {made} calls, answer {content!r}.")
 
 
-async def measure(ours: str, stock: str, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Ratios of each round: this server's time over that of each kind of client."""
+async def measure(ours: Pair, stock: Pair, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Ratios of each round: this server's time over that of each kind of client. One server runs at a time."""
     ratios: dict[str, list[float]] = {"one after the other": [], "at the same time": []}
-    async with AsyncOpenAI(base_url=ours, api_key="none") as server, AsyncOpenAI(base_url=stock, api_key="none") as client:
-        await with_server_tools(server)
-        await with_client_tools(client, 0, parallel=True)
+    async with (
+        AsyncOpenAI(base_url=ours[0].url, api_key="none") as server,
+        AsyncOpenAI(base_url=stock[0].url, api_key="none") as client,
+    ):
         for _ in track(range(rounds), "rounds"):
-            took = await with_server_tools(server)
-            ratios["one after the other"].append(took / await with_client_tools(client, seconds, parallel=False))
-            ratios["at the same time"].append(took / await with_client_tools(client, seconds, parallel=True))
+            with servers.paused(stock[1]):
+                await with_server_tools(server)
+                took = await with_server_tools(server)
+            with servers.paused(ours[1]):
+                await with_client_tools(client, 0, parallel=True)
+                ratios["one after the other"].append(took / await with_client_tools(client, seconds, parallel=False))
+                ratios["at the same time"].append(took / await with_client_tools(client, seconds, parallel=True))
     return ratios
 
 
@@ -178,9 +186,8 @@ def main() -> None:
         tools = ["--tools", str(folder / "tools.toml")]
         ours = servers.autotool("--engine", "vllm", *shared, *tools, *servers.engine_options(flags, ours=True))
         stock = servers.stock_vllm(*shared, *PARSERS, *servers.engine_options(flags, ours=False))
-        for server in (ours, stock):
-            running.enter_context(servers.started(server, folder / f"{server.name}.log"))
-        ratios = asyncio.run(measure(ours.url, stock.url, options.rounds, options.seconds))
+        both = [(one, running.enter_context(servers.started(one, folder / f"{one.name}.log"))) for one in (ours, stock)]
+        ratios = asyncio.run(measure(*both, options.rounds, options.seconds))
     for kind, found in ratios.items():
         Console().print(f"wall time over a client that calls {kind}: median {statistics.median(found):.2f}")
     if options.out is not None:
