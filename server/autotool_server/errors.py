@@ -47,7 +47,7 @@ def describe(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
 
 def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
     """The first thing wrong with a body, by path and kind."""
-    found = error.errors(include_input=False, include_context=False, include_url=False)
+    found = error.errors(include_input=False, include_url=False)
     # Of the alternatives of a union, the one that went furthest is the one that was meant.
     first = max((one for one in found if one["loc"][:3] == found[0]["loc"][:3]), key=lambda one: len(one["loc"]))
     field = _path(first["loc"], body, missing=first["type"] == "missing")
@@ -55,8 +55,14 @@ def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
         return InvalidRequestError(
             f"{field} is not a field that this server supports. Leave it out.", field, code="unsupported_field"
         )
-    message = first["msg"] if first["type"] != "union_tag_invalid" else "unknown role"
-    return InvalidRequestError(f"{field or 'body'}: {message}.", field or None)
+    if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        return _unknown_kind(f"{field}.{first['ctx']['discriminator'][1:-1]}", first["ctx"].get("expected_tags"))
+    return InvalidRequestError(f"{field or 'body'}: {first['msg']}.", field or None)
+
+
+def _unknown_kind(field: str, known: str | None) -> InvalidRequestError:
+    """The error of a `role` or `type` that is missing, or none of those there are."""
+    return InvalidRequestError(f"{field} is missing." if known is None else f"{field} must be one of {known}.", field)
 
 
 def _path(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:

@@ -463,7 +463,7 @@ async def test_secrets_are_in_no_result_and_no_log(caplog: pytest.LogCaptureFixt
         (named("math.add"), {"extra": {"tool_budget": {"max_calls": 0}}}, "tool_budget.max_calls"),
         (named("math.add"), {"extra": {"tool_budget": {"seconds": 1}}}, "tool_budget.seconds"),
         ([CLIENT_TOOL], {"extra": {"tool_budget": {"max_calls": 1}}}, "tool_budget"),
-        ([{"type": "robot", "name": "x"}], {}, "tools.0"),
+        ([{"type": "robot", "name": "x"}], {}, "tools.0.type"),
     ],
 )
 async def test_what_cannot_be_is_refused_by_name(tools: list[Any], fields: dict[str, Any], param: str) -> None:
