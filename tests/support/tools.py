@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.tools.base import Policy, Tool, ToolSpec
 from autotool_server.tools.registry import Registry
 from autotool_server.tools.secrets import Secrets
-from support.serving import Running, running
+from support.serving import MODEL, Running, running
 
 NUMBERS = {
     "type": "object",
@@ -104,3 +106,49 @@ def called(name: str, arguments: Mapping[str, Any] | str) -> str:
 def named(*names: str) -> list[dict[str, Any]]:
     """Server tools in a request's `tools`."""
     return [{"type": "server", "name": name} for name in names]
+
+
+QUESTION: list[Any] = [{"role": "user", "content": "What is 1+2+3?"}]
+ADD_1_2 = called("math.add", {"a": 1, "b": 2})
+ADD_3_3 = called("math.add", {"a": 3, "b": 3})
+CLIENT_TOOL: dict[str, Any] = {"type": "function", "function": {"name": "paint", "parameters": {"type": "object"}}}
+
+
+def adder(**policy: Any) -> Scripted:
+    """The usual tool."""
+    return Scripted("math.add", add, **policy)
+
+
+async def ask(server: Running, tools: list[dict[str, Any]], messages: list[Any] = QUESTION, **fields: Any) -> ChatCompletion:
+    """Ask over the official client."""
+    extra = {"mode": "short", **fields.pop("extra", {})}
+    create: Any = server.client.chat.completions.create
+    return await create(model=MODEL, messages=messages, tools=tools, extra_body=extra, **fields)
+
+
+async def stream(server: Running, tools: list[dict[str, Any]], **extra: Any) -> list[ChatCompletionChunk]:
+    """Ask, streamed."""
+    create: Any = server.client.chat.completions.create
+    extra = {"mode": "short", **extra}
+    return [chunk async for chunk in await create(model=MODEL, messages=QUESTION, tools=tools, stream=True, extra_body=extra)]
+
+
+def told(answer: Any) -> dict[str, Any]:
+    """The record."""
+    return answer.model_extra["autotool"]
+
+
+def executions(answer: ChatCompletion) -> list[list[tuple[str, str]]]:
+    """Names and outcomes of the calls, by turn."""
+    return [[(one["name"], one["outcome"]) for one in turn["executions"]] for turn in told(answer)["turns"]]
+
+
+def results(answer: ChatCompletion) -> list[str]:
+    """What the model read of each call."""
+    return [message["content"] for message in told(answer)["transcript"] if message["role"] == "tool"]
+
+
+async def metrics(server: Running) -> str:
+    """The metrics' page, once the request is accounted for."""
+    await server.idle()
+    return server.state.metrics.page().decode()
