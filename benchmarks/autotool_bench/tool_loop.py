@@ -186,8 +186,8 @@ def main() -> None:
         tools = ["--tools", str(folder / "tools.toml")]
         ours = servers.autotool("--engine", "vllm", *shared, *tools, *servers.engine_options(flags, ours=True))
         stock = servers.stock_vllm(*shared, *PARSERS, *servers.engine_options(flags, ours=False))
-        both = [(one, running.enter_context(servers.started(one, folder / f"{one.name}.log"))) for one in (ours, stock)]
-        ratios = asyncio.run(measure(*both, options.rounds, options.seconds))
+        pairs = [(one, running.enter_context(servers.started(one, folder / f"{one.name}.log"))) for one in (ours, stock)]
+        ratios = asyncio.run(measure(pairs[0], pairs[1], options.rounds, options.seconds))
     for kind, found in ratios.items():
         Console().print(f"wall time over a client that calls {kind}: median {statistics.median(found):.2f}")
     if options.out is not None:

@@ -55,8 +55,8 @@ def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
         return InvalidRequestError(
             f"{field} is not a field that this server supports. Leave it out.", field, code="unsupported_field"
         )
-    if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
-        return _unknown_kind(f"{field}.{first['ctx']['discriminator'][1:-1]}", first["ctx"].get("expected_tags"))
+    if discriminator := first.get("ctx", {}).get("discriminator"):
+        return _unknown_kind(f"{field}.{discriminator[1:-1]}", first.get("ctx", {}).get("expected_tags"))
     return InvalidRequestError(f"{field or 'body'}: {first['msg']}.", field or None)
 
 
