@@ -58,6 +58,18 @@ async def huge(_: Mapping[str, Any]) -> bytes:
     return b"x" * 50_000_000
 
 
+async def leave(_: Mapping[str, Any]) -> str:
+    raise SystemExit(1)
+
+
+async def cancel_itself(_: Mapping[str, Any]) -> str:
+    raise asyncio.CancelledError
+
+
+async def half_a_character(_: Mapping[str, Any]) -> str:
+    return "\ud800"
+
+
 async def broken_text(_: Mapping[str, Any]) -> bytes:
     return b"caf\xe9 \xff"
 
@@ -68,6 +80,9 @@ async def broken_text(_: Mapping[str, Any]) -> bytes:
         (hang, {"timeout": 0.05}, "timeout", "Error: The tool did not answer within 0.05 seconds."),
         (raise_secret, {}, "error", "Error: The tool failed."),
         (huge, {}, "oversize", "Error: The result is larger than 16384 bytes. Ask for less."),
+        (leave, {}, "error", "Error: The tool failed."),
+        (cancel_itself, {}, "error", "Error: The tool failed."),
+        (half_a_character, {}, "ok", "?"),
         (broken_text, {}, "ok", "caf\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}"),
     ],
 )

@@ -109,11 +109,19 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
     except ToolError as error:
         # Before it is cut: half a secret would not be found.
         outcome, content = Outcome.ERROR, f"Error: {secrets.redact(str(error))[:MAX_MESSAGE]}"
-    except Exception as error:
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         trace = "".join(traceback.format_exception(error))
         logger.warning("tool %s failed: %s", tool.spec.name, secrets.redact(trace))
         outcome, content = Outcome.ERROR, "Error: The tool failed."
     return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0])
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody ends this call, and it is not the tool that says it was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _attempts(tool: Tool, arguments: Mapping[str, Any], attempts: list[int], secrets: Secrets) -> str:
