@@ -56,7 +56,7 @@ class PythonTool:
             if process.returncode is None:
                 process.kill()
                 # A kill cannot be refused, so that this ends; it may not be cut short by a second cancellation.
-                await asyncio.shield(process.wait())
+                await asyncio.shield(_reap(process))
 
     async def _talk(self, process: asyncio.subprocess.Process, code: bytes) -> bytes:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
@@ -68,6 +68,13 @@ class PythonTool:
             if len(output) > limit:
                 raise OversizeError(limit)
         return output
+
+
+async def _reap(process: asyncio.subprocess.Process) -> None:
+    """Wait for a process that was killed, its output read to the end: some releases of asyncio wait for that, too."""
+    while process.stdout is not None and await process.stdout.read(64 * 1024):
+        pass
+    await process.wait()
 
 
 def _ending(status: int, sandbox: Sandbox) -> bytes:
