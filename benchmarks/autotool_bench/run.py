@@ -141,8 +141,10 @@ class Run:
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):
                     group.create_task(self._work(left, writer, bar))
-        except* (AutoToolError, OSError) as failed:
-            raise failed.exceptions[0] from None
+        except ExceptionGroup as failed:
+            # Not `except*`: before Python 3.11.4 what is raised there comes out in a group again.
+            known = failed.subgroup((AutoToolError, OSError))
+            raise failed if known is None else known.exceptions[0] from None
         finally:
             writer.close()
 

@@ -142,7 +142,9 @@ class ToolConversation(Conversation):
         """OpenAI's finish reason: calls of the client's tools end it with `tool_calls`."""
         if self.stop_reason in ("context", "length"):
             return "length"
-        return "tool_calls" if self.stop_reason == "client_tools" else self.turns[-1].finish_reason
+        reason = self.turns[-1].finish_reason
+        called = bool(self._readers) and self._readers[-1].client_calls > 0
+        return "tool_calls" if called and reason == "stop" else reason
 
     def records(self) -> list[TurnRecord]:
         """Every turn's part of the decision record, the calls of server tools in it."""

@@ -53,9 +53,9 @@ class TurnReader:
 
     def message(self) -> dict[str, Any]:
         """The turn as a message of the transcript."""
-        for index, call in self._servers.items():
-            # A history of calls that cannot be read could not be sent again; their results say what was wrong.
-            self._all[index]["function"]["arguments"] = call.arguments if _is_object(call.arguments) else "{}"
+        for call in self._all:
+            # A history of calls that cannot be read could not be sent again.
+            call["function"]["arguments"] = _object_or_none(call["function"]["arguments"])
         told: dict[str, Any] = {"role": "assistant", "content": "".join(self._content) or (None if self._all else "")}
         if self._reasoning:
             told["reasoning"] = "".join(self._reasoning)
@@ -85,8 +85,11 @@ class Shown:
         return BETWEEN_TURNS + text if separate else text
 
 
-def _is_object(text: str) -> bool:
+def _object_or_none(text: str) -> str:
+    """The text of a JSON object that can be sent; of none where it is no such thing."""
     try:
-        return isinstance(json.loads(text), dict)
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        return False
+        return "{}"
+    return text if isinstance(value, dict) else "{}"

@@ -13,6 +13,7 @@ from support.tools import (
     CLIENT_TOOL,
     QUESTION,
     Scripted,
+    add,
     adder,
     ask,
     called,
@@ -187,3 +188,46 @@ async def test_what_cannot_be_is_refused_by_name(tools: list[Any], fields: dict[
         with pytest.raises(openai.BadRequestError) as refused:
             await ask(server, tools, **fields)
     assert refused.value.param == param
+
+
+async def own_timeout(_: Mapping[str, Any]) -> str:
+    raise TimeoutError
+
+
+async def refuse_to_end(_: Mapping[str, Any]) -> str:
+    try:
+        return await hang(_)
+    except asyncio.CancelledError:
+        raise RuntimeError("not me") from None
+
+
+async def test_a_tools_own_time_out_is_an_error_of_its() -> None:
+    async with with_tools(scripted(ADD_1_2, "Well."), Scripted("math.add", own_timeout)) as server:
+        answer = await ask(server, named("math.add"))
+    assert executions(answer)[0] == [("math.add", "error")]
+
+
+async def test_a_tool_that_makes_an_error_of_its_cancellation_is_not_begun_again() -> None:
+    tool = Scripted("math.add", refuse_to_end, idempotent=True, timeout=0.05)
+    async with with_tools(scripted(ADD_1_2, "Well."), tool) as server:
+        answer = await ask(server, named("math.add"))
+    assert executions(answer)[0] == [("math.add", "timeout")]
+    assert len(tool.calls) == 1
+
+
+async def test_arguments_too_deep_to_check_are_the_calls_error() -> None:
+    deep = {"type": "object", "$defs": {"n": {"type": "array", "items": {"$ref": "#/$defs/n"}}}}
+    schema = deep | {"properties": {"a": {"$ref": "#/$defs/n"}}}
+    text = called("math.add", '{"a": %s}' % ("[" * 300 + "]" * 300))
+    async with with_tools(scripted(text, "Well."), Scripted("math.add", add, schema)) as server:
+        answer = await ask(server, named("math.add"))
+    assert executions(answer)[0] == [("math.add", "invalid_arguments")]
+
+
+async def test_a_broken_call_of_the_clients_leaves_a_transcript_that_can_be_sent() -> None:
+    text = '<tool_call>\n{"name": "paint", "arguments": "no"}\n</tool_call>'
+    async with with_tools(scripted(text, "Well."), adder()) as server:
+        tools = [*named("math.add"), CLIENT_TOOL]
+        answer = await ask(server, tools)
+        follow = await ask(server, tools, [*QUESTION, *told(answer)["transcript"], *QUESTION])
+    assert follow.choices[0].message.content == "Well."

@@ -10,6 +10,7 @@ from autotool_server.tools.base import Tool
 from autotool_server.tools.execute import FAILURES, MISTAKES, Outcome, Result, check, execute, refusal
 from autotool_server.tools.secrets import Secrets
 
+MAY_BE_DONE = {Outcome.OK, Outcome.TIMEOUT, Outcome.OVERSIZE, Outcome.BUDGET}
 NO_CALLS = "The budget of tool calls is used up. Answer with what you have."
 NO_TIME = "The budget of time for tools is used up. Answer with what you have."
 
@@ -103,10 +104,10 @@ class TurnCalls:
 
     def failed(self) -> bool:
         """Whether a call that ran went wrong, and no other did anything that must not be done twice."""
-        ran = [call for call in self.calls if call.result is not None and call.tool is not None]
-        done = [call.tool for call in ran if call.result is not None and call.result.outcome is Outcome.OK]
-        repeatable = all(tool is not None and tool.spec.policy.idempotent for tool in done)
-        return repeatable and any(call.result is not None and call.result.outcome in FAILURES for call in ran)
+        ended = [(call.tool, call.result.outcome) for call in self.calls if call.tool is not None and call.result is not None]
+        # What timed out, or said too much, may have been done all the same.
+        repeatable = all(tool.spec.policy.idempotent or outcome not in MAY_BE_DONE for tool, outcome in ended)
+        return repeatable and any(outcome in FAILURES for _, outcome in ended)
 
     def finished(self) -> list[ServerCall]:
         """The calls that have ended since this was last asked."""

@@ -81,6 +81,10 @@ def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, A
         wrong = _mismatch(tool.spec.parameters, call.arguments)
     except Unresolvable:
         return refusal(Outcome.ERROR, "The tool's schema refers to another document, which is not fetched.")
+    except (ArithmeticError, RecursionError, ValueError):
+        return refusal(
+            Outcome.INVALID_ARGUMENTS, "The arguments cannot be checked: they are nested too deeply, or a number is too large."
+        )
     return refusal(Outcome.INVALID_ARGUMENTS, wrong) if wrong else call.arguments
 
 
@@ -99,22 +103,23 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
     """Run a call whose arguments fit. Never raises but for its own cancellation, which ends the call."""
     started = time.perf_counter()
     attempts = [0]
+    limit = asyncio.timeout(tool.spec.policy.timeout)
     try:
-        async with asyncio.timeout(tool.spec.policy.timeout):
+        async with limit:
             outcome, content = Outcome.OK, await _attempts(tool, arguments, attempts, secrets)
-    except TimeoutError:
-        outcome, content = Outcome.TIMEOUT, f"Error: The tool did not answer within {tool.spec.policy.timeout:g} seconds."
     except OversizeError as error:
         outcome, content = Outcome.OVERSIZE, f"Error: {error}"
     except ToolError as error:
         # Before it is cut: half a secret would not be found.
         outcome, content = Outcome.ERROR, f"Error: {secrets.redact(str(error))[:MAX_MESSAGE]}"
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
         trace = "".join(traceback.format_exception(error))
         logger.warning("tool %s failed: %s", tool.spec.name, secrets.redact(trace))
         outcome, content = Outcome.ERROR, "Error: The tool failed."
+    if limit.expired() and outcome is not Outcome.OK:
+        outcome, content = Outcome.TIMEOUT, f"Error: The tool did not answer within {tool.spec.policy.timeout:g} seconds."
     return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0])
 
 
@@ -134,7 +139,8 @@ async def _attempts(tool: Tool, arguments: Mapping[str, Any], attempts: list[int
             return _text(await tool.call(arguments), policy.max_result_bytes)
         except Exception as error:
             final = isinstance(error, ToolError) and not isinstance(error, TransientError)
-            if final or attempts[0] == most:
+            # A tool that makes an error of its cancellation is not begun again: nobody waits for it any more.
+            if final or attempts[0] == most or _is_cancelled():
                 raise
             logger.info("tool %s is tried again after %s", tool.spec.name, type(error).__name__)
         await asyncio.sleep(FIRST_PAUSE * 2 ** (attempts[0] - 1))

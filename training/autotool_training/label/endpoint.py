@@ -67,8 +67,10 @@ class Endpoint:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self._concurrency):
                         group.create_task(self._work(client, model, tasks, done))
-            except* AutoToolError as failed:
-                raise failed.exceptions[0] from None
+            except ExceptionGroup as failed:
+                # Not `except*`: before Python 3.11.4 what is raised there comes out in a group again.
+                known = failed.subgroup(AutoToolError)
+                raise failed if known is None else known.exceptions[0] from None
 
     def close(self) -> None:
         return
