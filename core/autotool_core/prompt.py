@@ -4,17 +4,18 @@ The prefix is always tokenised by itself, so that a mode has the same ids whatev
 training. Where the template itself writes a part of the prefix after its generation prompt, that part is taken off and
 the canonical ids put in its place.
 
-What a tool returned is data: where it holds the text of a control token or a marker, that text is tokenised in two pieces, so
-that the model reads the characters and no tool can end a turn, open one in another role or make a call.
+What a tool returned is data, and so is what the model has said of it: where either holds the text of a control token or a
+marker, that text is tokenised in two pieces, so that the model reads the characters and no tool can end a turn, open one in
+another role or make a call, be it through words that the model has repeated.
 """
 
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import TemplateError
 
@@ -60,6 +61,8 @@ class PromptRenderer:
         self.marker_ids = {ids[0] for marker in profile.markers if len(ids := self.ids(marker)) == 1}
         self._takes_argument_text = self._probe_arguments()
         self._control = _control_texts(tokenizer, profile)
+        # Templates find in the content of earlier answers where the reasoning in it ends.
+        self._control_in_answers = _control_texts(tokenizer, profile, allowed=_think_markers(profile))
 
     @property
     def can_think(self) -> bool:
@@ -89,8 +92,8 @@ class PromptRenderer:
             raise InvalidRequestError(f"mode={mode} cannot be served: {self.refusals[mode]}", "mode", code="unsupported_mode")
         if not self._takes_argument_text:
             messages = [_with_parsed_arguments(message) for message in messages]
-        data = _Data(self._control)
-        messages = [data.hide(message) if message["role"] == "tool" else message for message in messages]
+        data = _Data()
+        messages = [self._with_data_hidden(message, data) for message in messages]
         text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
         if not _is_unicode(text):
             raise InvalidRequestError("messages hold half of a surrogate pair, which is no character.", "messages")
@@ -104,6 +107,13 @@ class PromptRenderer:
             return text in self._render_text(messages, (), Mode.SHORT)
         except InvalidRequestError:
             return False
+
+    def _with_data_hidden(self, message: Mapping[str, Any], data: "_Data") -> Mapping[str, Any]:
+        if message["role"] not in ("tool", "assistant"):
+            return message
+        in_content = self._control_in_answers if message["role"] == "assistant" else self._control
+        hidden = {name: data.hide(value, in_content if name == "content" else self._control) for name, value in message.items()}
+        return {**hidden, "role": message["role"]}
 
     def _render_text(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], mode: Mode, *, prompt: bool = True
@@ -162,20 +172,25 @@ class PromptRenderer:
 
 
 class _Data:
-    """Control texts in results of tools, put aside while the template is rendered and tokenised as plain characters."""
+    """Control texts in data, put aside while the template is rendered and tokenised as plain characters."""
 
-    def __init__(self, control: re.Pattern[str] | None) -> None:
-        self._control = control
+    def __init__(self) -> None:
         # Not to be guessed by a tool, and of letters, so that no template changes it.
         self._name = secrets.token_hex(16)
         self._found: list[str] = []
 
-    def hide(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The message with each control text in its content replaced by a name of its own."""
-        content = message.get("content")
-        if self._control is None or not isinstance(content, str) or not self._control.search(content):
-            return message
-        return {**message, "content": self._control.sub(self._put_aside, content)}
+    def hide(self, value: Any, control: re.Pattern[str] | None) -> Any:
+        """The value with each control text, in whatever text it holds, replaced by a name of its own."""
+        if control is None:
+            return value
+        if isinstance(value, str):
+            return control.sub(self._put_aside, value)
+        if isinstance(value, Mapping):
+            held = cast("Mapping[str, Any]", value)
+            return {self.hide(key, control): self.hide(inner, control) for key, inner in held.items()}
+        if isinstance(value, list):
+            return [self.hide(inner, control) for inner in cast("list[Any]", value)]
+        return value
 
     def pieces(self, text: str) -> list[str]:
         """The text in pieces to be tokenised one by one, the control texts each in two."""
@@ -192,11 +207,16 @@ class _Data:
         return self._found[at][:1], self._found[at][1:]
 
 
-def _control_texts(tokenizer: Tokenizer, profile: Profile) -> re.Pattern[str] | None:
-    """What the tokenizer or the profile gives a meaning: every added token, and every marker."""
+def _think_markers(profile: Profile) -> Collection[str]:
+    return (profile.think.open, profile.think.close) if profile.think is not None else ()
+
+
+def _control_texts(tokenizer: Tokenizer, profile: Profile, allowed: Collection[str] = ()) -> re.Pattern[str] | None:
+    """What the tokenizer or the profile gives a meaning, every added token and every marker, but for those `allowed`."""
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
     # One character cannot be taken apart: newlines that are tokens, or bytes.
     texts = {text for text in (*(str(token.content) for token in added), *profile.markers) if len(text.strip()) > 1}
+    texts -= {*allowed}
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
 
 

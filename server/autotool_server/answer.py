@@ -1,6 +1,7 @@
 """What an answer may be: the tools it may call, the form of its content, and the grammar that holds it to both."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -33,18 +34,30 @@ def answer_shape(body: ChatRequest, server_tools: Mapping[str, Tool], choice: To
     )
 
 
-def grammar(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
-    """The answer's grammar, if it has one. Raises InvalidRequestError for a schema that it cannot enforce."""
-    tag = structural_tag(shape, tool_format)
-    if tag is None:
+def grammar(shape: AnswerShape, tool_format: ToolFormat, server_tools: Container[str] = ()) -> str | None:
+    """The answer's grammar, if it has one. Raises InvalidRequestError for a schema that it cannot enforce.
+
+    Arguments of server tools, whose schemas are not the client's to mend, are then any object: they are checked before a call.
+    """
+    if structural_tag(shape, tool_format) is None:
         return None
+    loosened = [_loosened(tool, tool_format) if tool["function"]["name"] in server_tools else tool for tool in shape.tools]
+    shape = replace(shape, tools=loosened)
     for field, schema in _enforced(shape):
         if feature := unenforceable(schema):
             raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
-    if not _compiles(tag):
+    tag = structural_tag(shape, tool_format)
+    if tag is not None and not _compiles(tag):
         field = "response_format" if shape.schema is not None else "tools"
         raise InvalidRequestError("A JSON schema cannot be made a grammar. Use a simpler schema.", field)
     return tag
+
+
+def _loosened(tool: Mapping[str, Any], tool_format: ToolFormat) -> Mapping[str, Any]:
+    alone = structural_tag(AnswerShape([tool], "one"), tool_format)
+    if alone is not None and not unenforceable(tool["function"]["parameters"]) and _compiles(alone):
+        return tool
+    return {**tool, "function": {**tool["function"], "parameters": ANY_OBJECT}}
 
 
 def _client_tools(body: ChatRequest, server_tools: Mapping[str, Tool]) -> list[dict[str, Any]]:

@@ -77,12 +77,13 @@ class ChatService:
 
     def prepare(self, body: ChatRequest) -> ChatJob:
         """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
+        budget = self._budget(body.tool_budget or ToolBudget())
         tools = self._server_tools(body)
         ask = Ask(f"chatcmpl-{uuid.uuid4().hex}", body, self._mode(body), [_message(one) for one in body.messages], tools)
         first = self._first(ask)
         turns = [self._turn(_choice(first, index)) for index in range(self._choices(body))]
         if tools:
-            choices = [ToolConversation(turns[0], lambda step: self._turn(self._later(ask, step)), self._loop(body, tools))]
+            choices = [ToolConversation(turns[0], lambda step: self._turn(self._later(ask, step)), self._loop(ask, budget))]
         else:
             choices = [Conversation(turn) for turn in turns]
         include_usage = body.stream_options is not None and body.stream_options.include_usage
@@ -123,7 +124,7 @@ class ChatService:
             max_reasoning_tokens=body.max_reasoning_tokens if self.renderer.can_think else None,
             stop=body.stops,
             sampling=self._sampling(body),
-            structural_tag=grammar(shape, self._profile.tool_format),
+            structural_tag=self._grammar(ask, shape),
             logprobs=_logprobs(body),
             tools=shape.tools,
             parallel_tool_calls=body.parallel_tool_calls,
@@ -133,13 +134,14 @@ class ChatService:
         named = {tool.name: f"tools.{at}.name" for at, tool in enumerate(body.tools) if isinstance(tool, ServerTool)}
         if body.tool_budget is not None and not named:
             raise InvalidRequestError("tool_budget is only allowed with server tools in tools.", "tool_budget")
-        if not named or body.tool_choice == "none":
+        if not named:
             return {}
         if body.n > 1:
             raise InvalidRequestError("n must be 1 with server tools, which would run once for each.", "n")
         if not self._renders_results:
             raise InvalidRequestError("The model's chat template has no place for results of tools.", "tools")
-        return self.registry.choose(named)
+        chosen = self.registry.choose(named)
+        return {} if body.tool_choice == "none" else chosen
 
     @cached_property
     def _renders_results(self) -> bool:
@@ -148,10 +150,16 @@ class ChatService:
         said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}, result]
         return self.renderer.shows("result", said)
 
-    def _loop(self, body: ChatRequest, tools: Mapping[str, Tool]) -> ServerTools:
-        names = frozenset(tool.function.name for tool in body.tools if isinstance(tool, FunctionTool))
+    def _loop(self, ask: Ask, budget: Budget) -> ServerTools:
+        for choice in (None, "none"):
+            # Of the turns after the first: what cannot be enforced is refused before the loop begins.
+            self._grammar(ask, answer_shape(ask.body, ask.tools, choice))
+        names = frozenset(tool.function.name for tool in ask.body.tools if isinstance(tool, FunctionTool))
         escalate = self.settings.escalate and Mode.LONG not in self.renderer.refusals
-        return ServerTools(tools, names, self._budget(body.tool_budget or ToolBudget()), self.registry.secrets, escalate)
+        return ServerTools(ask.tools, names, budget, self.registry.secrets, escalate)
+
+    def _grammar(self, ask: Ask, shape: AnswerShape) -> str | None:
+        return grammar(shape, self._profile.tool_format, ask.tools)
 
     def _budget(self, asked: ToolBudget) -> Budget:
         settings = self.settings

@@ -129,6 +129,7 @@ class ToolConversation(Conversation):
         self._readers: list[TurnReader] = []
         self._decoded_until: list[float] = []
         self._escalated: dict[int, str] = {}
+        self._again: Turn | None = None
         self._limit: str | None = None
         self._deadline = 0.0
 
@@ -179,9 +180,8 @@ class ToolConversation(Conversation):
         async with aclosing(self.turns[-1].run()) as outputs:
             async for output in outputs:
                 yield TurnOutput([seen for event in output.events if (seen := reader.read(event))], output.logprobs)
-                for call in called.calls:
-                    if call.is_eager and called.begin(call):
-                        yield self._started(call)
+                for call in called.begin_eager():
+                    yield self._started(call)
                 for call in called.finished():
                     yield self._result(call)
         self._decoded_until.append(time.perf_counter())
@@ -191,22 +191,29 @@ class ToolConversation(Conversation):
         called = self._called[-1]
         if self._was_cut():
             await called.close(Outcome.NOT_RUN, "The answer was cut before this call could run.")
-        elif self._may_escalate() and called.mistaken():
-            self._escalated[len(self.turns) - 1] = "invalid_arguments"
+        elif self._may_escalate() and called.refuse_mistakes() and await self._escalate("invalid_arguments"):
             await called.close(Outcome.NOT_RUN, "The turn is decoded again.")
-        for call in called.calls:
-            if call.is_new and called.begin(call):
-                yield self._started(call)
+        for call in called.begin():
+            yield self._started(call)
         async with aclosing(called.wait()) as ended:
             async for call in ended:
                 yield self._result(call)
         if self._may_escalate() and called.failed():
-            self._escalated[len(self.turns) - 1] = "error"
+            await self._escalate("error")
+
+    async def _escalate(self, reason: str) -> bool:
+        """Have the turn decoded again, in long; False where there is no room for that, and what it called stands."""
+        self._again = await self._make(Mode.LONG)
+        if self._again is None:
+            self.stop_reason = None
+            return False
+        self._escalated[len(self.turns) - 1] = reason
+        return True
 
     async def _follow(self) -> Turn | None:
         """The turn that follows, if one does; else `stop_reason` says why not."""
         if len(self.turns) - 1 in self._escalated:
-            return await self._make(Mode.LONG)
+            return self._again
         called = self._called[-1]
         results = [{"role": "tool", "tool_call_id": call.id, "content": call.content} for call in called.calls]
         self._transcript += [self._readers[-1].message(), *results]
@@ -228,12 +235,9 @@ class ToolConversation(Conversation):
 
     def _limit_reached(self) -> str | None:
         """The budget that is used up, so that the turn that follows answers without tools."""
-        budget = self._server.budget
-        if self._called[-1].refused or sum(called.started for called in self._called) >= budget.max_calls:
+        if self._called[-1].refused or self._is_used_up():
             return "max_seconds" if time.perf_counter() >= self._deadline else "max_calls"
-        if time.perf_counter() >= self._deadline:
-            return "max_seconds"
-        return "max_turns" if len(self.turns) - len(self._escalated) >= budget.max_turns else None
+        return "max_turns" if len(self.turns) - len(self._escalated) >= self._server.budget.max_turns else None
 
     async def _make(self, mode: Mode | None) -> Turn | None:
         spent = sum(turn.charged for turn in self.turns)
@@ -262,14 +266,14 @@ class ToolConversation(Conversation):
         return turn.finish_reason == "length" or turn.hit_stop
 
     def _may_escalate(self) -> bool:
-        turn = self.turns[-1]
-        decided = turn.resolved is ResolvedMode.SHORT and not self._was_cut()
-        return (
-            self._server.escalate
-            and decided
-            and not self._readers[-1].client_calls
-            and len(self.turns) - 1 not in self._escalated
-        )
+        short = self.turns[-1].resolved is ResolvedMode.SHORT and not self._was_cut()
+        first = len(self.turns) - 1 not in self._escalated
+        return self._server.escalate and short and first and not self._readers[-1].client_calls and not self._is_used_up()
+
+    def _is_used_up(self) -> bool:
+        """Whether no further call may start."""
+        started = sum(called.started for called in self._called)
+        return self._limit is not None or started >= self._server.budget.max_calls or time.perf_counter() >= self._deadline
 
     def _record(self, at: int) -> TurnRecord:
         record = self.turns[at].record()

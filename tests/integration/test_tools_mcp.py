@@ -121,12 +121,15 @@ def _with_timeout(tool: McpTool, seconds: float) -> Any:
 
 
 @pytest.mark.parametrize("state", ["description", "schema"])
-async def test_a_tool_that_changed_is_disabled_until_it_is_accepted(own: Served, state: str) -> None:
+async def test_a_tool_that_changed_is_disabled_until_it_is_accepted(
+    own: Served, state: str, caplog: pytest.LogCaptureFixture
+) -> None:
     before = own.tool("add")
     await own.call("change", state=state)
     await until(lambda: own.tool("add").spec.disabled)
     after = own.tool("add")
     assert after.spec.disabled == before.spec.disabled == CHANGED
+    assert caplog.text.count("t.add is disabled") == 1
     refused = check(after, "t.add", json.dumps(SUM))
     assert isinstance(refused, Result)
     assert refused.outcome is Outcome.DISABLED
@@ -273,18 +276,23 @@ async def test_a_servers_noise_is_nowhere_in_our_output(
     assert "noise" not in written.out + written.err + caplog.text
 
 
+HIDDEN = {"A": "${TOKEN}"}
+SAID = r"Connection closed. It wrote to stderr: no licence for \[redacted\]"
+
+
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
         (McpEntry(command=["/no/such/program"]), "No such file"),
-        (McpEntry(command=[sys.executable, "-c", "raise SystemExit(3)"]), "Connection closed"),
-        (McpEntry(command=[sys.executable, SCRIPT], cwd=Path("/no/such/folder")), "No such file"),
+        (McpEntry(command=[sys.executable, "-c", "raise SystemExit(3)"]), "Connection closed.*wrote nothing to stderr"),
+        (McpEntry(command=[sys.executable, "-c", f"raise SystemExit('no licence for {TOKEN}')"], env=HIDDEN), SAID),
+        (McpEntry(command=[sys.executable, SCRIPT], cwd=Path("/no/such/folder")), "cwd: /no/such/folder is no folder"),
         (McpEntry(command=[sys.executable, SCRIPT], env={"A": "${UNSET}"}), "env.A needs the environment variable UNSET"),
         (McpEntry(url="http://127.0.0.1:9/mcp"), "ConnectError"),
         (McpEntry(url="ftp://127.0.0.1/mcp"), "UnsupportedProtocol"),
         (McpEntry(url="http://127.0.0.1:9/mcp", headers={"A": "two\nlines"}), "headers.A must be one line"),
     ],
-    ids=["no program", "ends at once", "no folder", "no secret", "no server", "no HTTP", "no header"],
+    ids=["no program", "ends at once", "says why", "no folder", "no secret", "no server", "no HTTP", "no header"],
 )
 async def test_a_server_that_cannot_be_had_stops_the_start(entry: McpEntry, reason: str) -> None:
     source = McpSource("gone", entry, SECRETS)

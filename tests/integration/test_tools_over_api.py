@@ -76,7 +76,11 @@ async def test_a_changed_tool_is_refused_until_the_operator_accepts_it(way: str,
             assert (await client.post("/tools/t.add/accept")).status_code == 401
             asked = {"Authorization": "Bearer operator"}
             assert (await client.post("/tools/t.nothing/accept", headers=asked)).status_code == 404
-            accepted = await client.post("/tools/t.add/accept", headers=asked)
+            unread = await client.post("/tools/t.add/accept", headers=asked, params={"fingerprint": "0"})
+            assert (unread.status_code, unread.json()["error"]["param"]) == (409, "fingerprint")
+            listed = (await client.get("/tools")).json()["data"]
+            (fingerprint,) = [tool["fingerprint"] for tool in listed if tool["name"] == "t.add"]
+            accepted = await client.post("/tools/t.add/accept", headers=asked, params={"fingerprint": fingerprint})
         assert accepted.json()["disabled"] is None
         answer = await create(model=MODEL, messages=QUESTION, tools=named("t.add"), extra_body={"mode": "short"})
     assert answer.choices[0].message.content == "It is 3."

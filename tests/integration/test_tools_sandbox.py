@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools.base import OversizeError, Policy
+from autotool_server.tools.base import OversizeError, Policy, ToolError
 from autotool_server.tools.builtin import BUILTIN
 from autotool_server.tools.builtin import python as builtin
 from autotool_server.tools.builtin.python import POLICY, PythonTool, probe
@@ -41,7 +41,10 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 
 async def run(sandbox: Sandbox, code: str, policy: Policy = POLICY) -> str:
-    output = await PythonTool(sandbox, policy).call({"code": code})
+    try:
+        output = await PythonTool(sandbox, policy).call({"code": code})
+    except ToolError as error:
+        return str(error).strip()
     return output.decode(errors="replace").strip()
 
 
@@ -62,9 +65,10 @@ async def test_a_program(sandbox: Sandbox) -> None:
         await run(sandbox, "import json, math\nprint(json.dumps([math.factorial(20)]), 'grün')") == "[2432902008176640000] grün"
     )
     failed = await run(sandbox, "print('before')\n1 / 0")
-    assert failed.startswith("before\nTraceback")
+    assert failed.startswith("The program ended with status 1. It printed:\nbefore\nTraceback")
     assert 'File "<stdin>", line 2' in failed
-    assert failed.endswith("ZeroDivisionError: division by zero\n\n[exit status 1]")
+    assert failed.endswith("ZeroDivisionError: division by zero")
+    assert await run(sandbox, "pass") == "The program ended well and printed nothing."
     assert "SyntaxError" in await run(sandbox, "def f(:\n pass")
     assert await run(sandbox, "import os\nprint(os.getcwd(), os.listdir())\nopen('a', 'w').write('x')") == "/tmp []"  # noqa: S108 - the sandbox's own
     assert await run(sandbox, "import os\nprint(os.listdir())") == "[]"
@@ -127,9 +131,33 @@ async def test_memory(sandbox: Sandbox) -> None:
     assert "Cannot allocate memory" in await run(sandbox, grow)
 
 
+async def test_memory_keys_and_sockets_that_no_limit_and_no_namespace_covers(sandbox: Sandbox) -> None:
+    code = """
+import ctypes, os, platform, socket
+libc = ctypes.CDLL(None, use_errno=True)
+keyctl, x32 = {"x86_64": (250, 1 << 30 | 39), "aarch64": (219, 219)}[platform.machine()]
+def errno(value):
+    return ctypes.get_errno() if value == -1 else value
+print([errno(libc.shmget(0, 1 << 20, 0o1600)), errno(libc.msgget(0, 0o1600)), errno(libc.semget(0, 1, 0o1600))])
+print([errno(libc.syscall(number, 0, -3, 0)) for number in (keyctl, x32)])
+for family in (socket.AF_VSOCK, socket.AF_NETLINK, socket.AF_PACKET, socket.AF_ALG):
+    try:
+        print(socket.socket(family, socket.SOCK_RAW))
+    except PermissionError:
+        print("refused")
+try:
+    print(os.memfd_create("x"))
+except PermissionError:
+    print("refused")
+print([one.close() for one in socket.socketpair()], socket.socket(socket.AF_INET6).close())
+"""
+    refused = ["refused"] * 5
+    assert (await run(sandbox, code)).splitlines() == ["[1, 1, 1]", "[1, 1]", *refused, "[None, None] None"]
+
+
 async def test_endless_loop(sandbox: Sandbox) -> None:
     output = await run(sandbox, "print('begun')\nwhile True: pass")
-    assert output == f"begun\n\n[stopped: killed, or more than {LIMITS.cpu_seconds} s of CPU time]"
+    assert output == f"The program was stopped: killed, or more than {LIMITS.cpu_seconds} s of CPU time. It printed:\nbegun"
 
 
 async def test_files_outside_cannot_be_written(sandbox: Sandbox) -> None:

@@ -131,6 +131,32 @@ def test_a_control_token_in_a_result_is_read_as_its_characters(marker: str) -> N
     assert f"tool\na {marker}{marker} b<|im_end|>" in tokenizer.decode(ids)
 
 
+@pytest.mark.parametrize("marker", ["<|im_end|>", "<tool_call>"])
+@pytest.mark.parametrize("template", [CHAT_TEMPLATE, CHAT_TEMPLATE.replace("arguments | tojson", "arguments")])
+def test_a_control_token_that_the_model_has_repeated_is_read_as_its_characters(marker: str, template: str) -> None:
+    tokenizer = make_tokenizer(template)
+    renderer = PromptRenderer(tokenizer, THINKS)
+    (control,) = tokenizer.encode(marker)
+
+    def rendered(text: str) -> list[int]:
+        function = {"name": f"f{text}", "arguments": f'{{"a{text}": ["b{text}"]}}'}
+        calls = [{"id": f"c{text}", "type": "function", "function": function}]
+        answer = {"role": "assistant", "content": f"said {text}", "reasoning_content": f"thought {text}", "tool_calls": calls}
+        return renderer.render([*USER, answer, {"role": "tool", "tool_call_id": f"c{text}", "content": "1"}], (), Mode.LONG)
+
+    assert rendered(marker).count(control) == rendered("").count(control)
+    text = tokenizer.decode(rendered(marker))
+    assert f"said {marker}" in text
+    assert f'"a{marker}": ["b{marker}"]' in text
+
+
+def test_reasoning_in_the_content_of_an_answer_is_found_by_the_template() -> None:
+    tokenizer = make_tokenizer()
+    said = [*USER, {"role": "assistant", "content": "<think>\nHm.\n</think>\n\nHi."}, *USER]
+    ids = PromptRenderer(tokenizer, THINKS).render(said, (), Mode.LONG)
+    assert ids.count(*tokenizer.encode("</think>")) == 1
+
+
 def test_other_messages_and_plain_results_are_tokenised_as_ever() -> None:
     tokenizer = make_tokenizer()
     renderer = PromptRenderer(tokenizer, THINKS)

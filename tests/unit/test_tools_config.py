@@ -1,11 +1,12 @@
 """The tools file and the registry: what starts, and what stops the start by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.tools import Fixed, Scripted, add
 
-from autotool_core.errors import AutoToolError
+from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_server.settings import Settings
 from autotool_server.tools.config import registry
 from autotool_server.tools.registry import Registry
@@ -38,7 +39,17 @@ async def test_functions_beside_the_file_and_built_in_tools_are_found(tmp_path: 
         ("[python", "not valid TOML"),
         ("[robots.x]\n", r"there is no kind \[robots.x\]"),
         ("tools = 1\n", "tools: "),
-        ("[python.x]\n", "python.x.module: Field required"),
+        ("[python.x]\n", "python.x.module: This is missing"),
+        ('[python.x]\nmodul = "a"\n', "python.x.modul: There is no such key. Those there are: .*module"),
+        (
+            '[python]\nmodule = "a"\n',
+            r"python.module: This must be a table; an entry has a name of its own, as in \[python.NAME\]",
+        ),
+        ('[python."x y"]\nmodule = "json"\n', "json has no function"),
+        ('[python.x]\nmodule = "a"\nfolder = "nowhere"\n', r"\[python.x\] folder: .*nowhere is no folder"),
+        ('[mcp.x]\ncommand = "a"\n', "mcp.x.command: This must be a list"),
+        ('[mcp.x]\ncommand = ["a"]\nurl = "b"\n', "mcp.x: give either command or url"),
+        ('[mcp.x]\ncommand = ["a"]\ncwd = "nowhere"\n', r"\[mcp.x\] cwd: .*nowhere is no folder"),
         ('[python.x]\nmodule = "no_such_module_here"\n', "no_such_module_here"),
         ('[http.x]\nbase_url = "http://a"\ntimeout = 0\nendpoints = []\n', "http.x.timeout"),
         ('[openapi.x]\ndocument = "a"\nsecret = 1\n', "openapi.x.secret"),
@@ -50,6 +61,33 @@ async def test_what_is_wrong_with_the_file_is_named(tmp_path: Path, text: str, s
     with pytest.raises(AutoToolError, match=says):
         async with registry(settings(tmp_path, text)):
             pass
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[python."x y"]\nmodule = "doubling"\n', "'x y.double' is not a name for a tool"),
+        (
+            '[python.x]\nmodule = "doubling"\nread_only = ["tripel"]\n',
+            "read_only: no tool of it is named 'tripel'. There are: double",
+        ),
+        ('[python.x]\nmodule = "doubling"\nidempotent = ["t*"]\n', "idempotent: no tool of it is named"),
+    ],
+)
+async def test_names_and_patterns_are_checked_at_the_start(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "doubling.py").write_text(MODULE)
+    with pytest.raises(AutoToolError, match=says):
+        async with registry(settings(tmp_path, text)):
+            pass
+
+
+async def test_a_group_of_disabled_tools_is_refused_by_name() -> None:
+    tool = Scripted("a.b", add)
+    tool.spec = replace(tool.spec, disabled="it has changed.")
+    async with Registry([Fixed([tool])]) as tools:
+        with pytest.raises(InvalidRequestError, match="All server tools of this group are disabled") as refused:
+            tools.choose({"a.*": "tools.0.name"})
+    assert refused.value.field == "tools.0.name"
 
 
 async def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:

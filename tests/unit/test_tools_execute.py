@@ -7,7 +7,7 @@ import pytest
 from support.tools import Scripted, add
 
 from autotool_server.tools import execute
-from autotool_server.tools.base import OversizeError, ToolError, TransientError
+from autotool_server.tools.base import OversizeError, Policy, ToolError, TransientError
 from autotool_server.tools.execute import Outcome, Result, check
 from autotool_server.tools.secrets import Secrets
 
@@ -57,7 +57,7 @@ async def test_what_would_not_help_is_not_tried_again(error: Exception, policy: 
 async def test_a_secret_at_the_cut_of_a_message_is_taken_out_whole() -> None:
     secrets = Secrets({"KEY": "hunter22"})
     secrets.fill("${KEY}", "test")
-    error = ToolError("x" * (execute.MAX_MESSAGE - 4) + "hunter22")
+    error = ToolError("x" * (Policy().max_result_bytes - 4) + "hunter22")
     result = await execute.execute(failing(error, 1), {}, secrets)
     assert "hunt" not in result.content
 

@@ -26,13 +26,16 @@ from support.tools import (
     with_tools,
 )
 
+from autotool_server.tools import calls
 from autotool_server.tools.secrets import Secrets
 
 FAULTS = [
     (called("math.add", {"a": 1, "b": "2"}), "invalid_arguments", "b: '2' is not of type 'integer'"),
     (called("math.add", {"a": 1}), "invalid_arguments", "'b' is a required property"),
     (called("math.add", "{bad}"), "invalid_arguments", "not a JSON object"),
-    ('<tool_call>\n{"name": "math.add", "arguments": {"a": 1', "invalid_arguments", "not a JSON object"),
+    ('<tool_call>\n{"name": "math.add", "arguments": {"a": 1', "invalid_arguments", "broke off"),
+    (called("math.add", '{"a": 1, "b": "\\ud800"}'), "invalid_arguments", "surrogate"),
+    (called("math.add\\ud800", {"a": 1, "b": 2}), "unknown_tool", "There is no tool"),
     (called("math.divide", {"a": 1, "b": 2}), "unknown_tool", "There is no tool 'math.divide'"),
 ]
 
@@ -123,6 +126,36 @@ async def test_a_client_that_leaves_during_a_call_takes_it_with_it(streamed: boo
         assert tool.running == 0
 
 
+async def test_a_tool_that_cannot_be_cancelled_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "END_SECONDS", 0.05)
+    ended = asyncio.Event()
+
+    async def stay(_: Mapping[str, Any]) -> str:
+        while not ended.is_set():
+            try:
+                await ended.wait()
+            except asyncio.CancelledError:
+                continue
+        return "late"
+
+    async with with_tools(scripted(ADD_1_2, "Too slow."), Scripted("math.add", stay)) as server:
+        answer = await ask(server, named("math.add"), extra={"tool_budget": {"max_seconds": 0.05}})
+        ended.set()
+    assert executions(answer) == [[("math.add", "budget")], []]
+    assert answer.choices[0].message.content == "Too slow."
+
+
+async def test_an_invented_tool_of_a_turn_that_was_cut_is_no_label_of_the_metrics() -> None:
+    text = f"{called('rm', {})} "
+    engine = scripted(text + "word " * 50)
+    async with with_tools(engine, adder()) as server:
+        answer = await ask(server, named("math.add"), max_completion_tokens=len(engine.tokenizer.encode(text)) + 5)
+        page = await metrics(server)
+    assert executions(answer) == [[("rm", "unknown_tool")]]
+    assert 'tool="unknown"' in page
+    assert 'tool="rm"' not in page
+
+
 async def test_a_result_too_large_for_the_context_is_left_out_and_said_so() -> None:
     async def long_text(_: Mapping[str, Any]) -> str:
         return "x" * 10_000
@@ -169,6 +202,18 @@ async def test_secrets_are_in_no_result_and_no_log(caplog: pytest.LogCaptureFixt
     assert "RuntimeError" in caplog.text
 
 
+SECRET = 'a "b"/ü+c'
+
+
+@pytest.mark.parametrize(
+    "form", [SECRET, "a%20%22b%22%2F%C3%BC%2Bc", "a+%22b%22%2F%C3%BC%2Bc", 'a \\"b\\"/\\u00fc+c', "YSAiYiIvw7wrYw=="]
+)
+def test_a_secret_is_taken_out_in_each_form_in_which_it_may_come_back(form: str) -> None:
+    secrets = Secrets({"KEY": SECRET})
+    secrets.fill("${KEY}", "test")
+    assert secrets.redact(f"<{form}>").rstrip("=>") == "<[redacted]"
+
+
 @pytest.mark.parametrize(
     ("tools", "fields", "param"),
     [
@@ -176,6 +221,8 @@ async def test_secrets_are_in_no_result_and_no_log(caplog: pytest.LogCaptureFixt
         (named("nothing.*"), {}, "tools.0.name"),
         ([*named("math.add"), {"type": "function", "function": {"name": "math.add"}}], {}, "tools.1.function.name"),
         (named("math.add"), {"n": 2}, "n"),
+        (named("nothing"), {"tool_choice": "none"}, "tools.0.name"),
+        (named("math.add"), {"tool_choice": "none", "extra": {"tool_budget": {"max_calls": 1000}}}, "tool_budget.max_calls"),
         (named("math.add"), {"extra": {"tool_budget": {"max_calls": 1000}}}, "tool_budget.max_calls"),
         (named("math.add"), {"extra": {"tool_budget": {"max_calls": 0}}}, "tool_budget.max_calls"),
         (named("math.add"), {"extra": {"tool_budget": {"seconds": 1}}}, "tool_budget.seconds"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from support.engines import until
 from support.serving import MODEL, scripted
 from support.tools import (
     ADD_1_2,
@@ -14,10 +15,12 @@ from support.tools import (
     NUMBERS,
     QUESTION,
     Scripted,
+    Work,
     add,
     adder,
     ask,
     called,
+    clock,
     executions,
     fail,
     hang,
@@ -240,6 +243,35 @@ async def test_the_budget_of_time_ends_a_tool_and_the_model_answers() -> None:
     assert (told(answer)["stop_reason"], answer.choices[0].message.content) == ("max_seconds", "Too slow.")
 
 
+async def test_a_call_ends_at_the_limit_of_time_while_the_model_still_decodes() -> None:
+    tool = Scripted("math.add", hang, read_only=True)
+    engine = scripted(ADD_1_2 + "\nI wait. " * 40, "Too slow.")
+    # Decodes nothing more until the call has ended.
+    engine.gate = lambda: asyncio.ensure_future(until(lambda: not tool.running))
+    async with with_tools(engine, tool) as server:
+        answer = await ask(server, named("math.add"), extra={"tool_budget": {"max_seconds": 0.3}})
+    (execution,) = told(answer)["turns"][0]["executions"]
+    assert execution["outcome"] == "budget"
+    assert execution["seconds"] == pytest.approx(execution["overlap_seconds"])
+
+
+async def test_calls_that_start_early_take_no_budget_from_those_before_them() -> None:
+    first, second = Scripted("send", add), adder(read_only=True)
+    texts = (f"{called('send', {'a': 1, 'b': 1})}\n{ADD_1_2}", "Done.")
+    async with with_tools(scripted(*texts), first, second) as server:
+        answer = await ask(server, named("send", "math.add"), extra={"tool_budget": {"max_calls": 1}})
+    assert executions(answer)[0] == [("send", "ok"), ("math.add", "budget")]
+
+
+async def test_a_server_tool_whose_schema_no_grammar_can_hold_is_checked_before_the_call_instead() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}, "required": ["a"]}
+    tool = Scripted("odd", clock, schema)
+    texts = (called("odd", {"a": [1, 1]}), called("odd", {"a": [1]}), "Done.")
+    async with with_tools(scripted(*texts), tool) as server:
+        answer = await ask(server, named("odd"), tool_choice="required")
+    assert executions(answer) == [[("odd", "invalid_arguments")], [("odd", "ok")], []]
+
+
 def _prompt(engine: Any, request: EngineRequest) -> bytes:
     return engine.tokenizer.decode(request.prompt_ids).encode()
 
@@ -276,6 +308,31 @@ class TestEscalation:
             answer = await ask(server, named("send", "math.add"))
         assert [turn["escalated"] for turn in told(answer)["turns"]] == [None, None]
         assert len(sent.calls) == 1
+
+    @pytest.mark.parametrize(
+        ("text", "work", "extra", "outcome"),
+        [
+            (called("math.add", {"a": 1}), add, {"max_reasoning_tokens": 100_000}, "invalid_arguments"),
+            (ADD_1_2, fail, {"max_reasoning_tokens": 100_000}, "error"),
+            (ADD_1_2, fail, {"tool_budget": {"max_calls": 1}}, "error"),
+        ],
+    )
+    async def test_where_there_is_no_room_or_no_budget_for_it_the_result_stands(
+        self, text: str, work: Work, extra: dict[str, Any], outcome: str
+    ) -> None:
+        tool = Scripted("math.add", work)
+        async with with_tools(scripted(text, "Sorry."), tool, escalate=True) as server:
+            answer = await ask(server, named("math.add"), extra=extra)
+        assert [turn["escalated"] for turn in told(answer)["turns"]] == [None, None]
+        assert executions(answer)[0] == [("math.add", outcome)]
+        assert len(results(answer)) == 1
+        assert answer.choices[0].message.content == "Sorry."
+
+    async def test_the_record_tells_which_call_was_mistaken(self) -> None:
+        texts = (f"{ADD_1_2}\n{called('math.add', {'a': 1})}", "Hm.\n</think>\n\nNo.")
+        async with with_tools(scripted(*texts), adder(), escalate=True) as server:
+            answer = await ask(server, named("math.add"))
+        assert executions(answer) == [[("math.add", "not_run"), ("math.add", "invalid_arguments")], []]
 
     async def test_it_is_off_unless_set(self) -> None:
         async with with_tools(scripted(called("math.add", {"a": 1}), "Sorry."), adder()) as server:

@@ -1,6 +1,6 @@
 """A thin layer over the official `openai` client: `mode=` and the decision record (docs/client.md)."""
 
-from autotool_client.client import AsyncAutoTool, AutoTool
+from autotool_client.client import AsyncAutoTool, AutoTool, ToolBudget
 from autotool_client.record import DecisionRecord, TurnRecord, reasoning, record
 
-__all__ = ["AsyncAutoTool", "AutoTool", "DecisionRecord", "TurnRecord", "reasoning", "record"]
+__all__ = ["AsyncAutoTool", "AutoTool", "DecisionRecord", "ToolBudget", "TurnRecord", "reasoning", "record"]

@@ -21,7 +21,17 @@ else:
     from functools import cached_property
 
 DEFAULT_BASE_URL = "http://localhost:8000/v1"
-FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens")
+FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget")
+
+
+class ToolBudget(TypedDict, total=False):
+    """How far the server's own tools may go in one request (docs/tools.md)."""
+
+    max_turns: int
+    """Turns that may call tools; one more, without them, answers."""
+    max_calls: int
+    max_seconds: float
+    """Counted from the request's first turn, decoding included."""
 
 
 class Fields(TypedDict, total=False):
@@ -33,6 +43,8 @@ class Fields(TypedDict, total=False):
     """Log-odds added to the long decision token in `auto`."""
     max_reasoning_tokens: int | None
     """The think block is closed when it has this many tokens; the answer keeps its own budget."""
+    tool_budget: ToolBudget | None
+    """None: the server's own limits."""
     extra_headers: Mapping[str, str] | None
     extra_query: Mapping[str, object] | None
     extra_body: Mapping[str, object] | None
@@ -73,7 +85,7 @@ class AutoToolCompletions(Completions):
     def create(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, **params: Any
     ) -> ChatCompletion | Stream[ChatCompletionChunk]:
-        """As `openai.OpenAI`'s, and `mode`, `reasoning_bias`, `max_reasoning_tokens` (see `Fields`)."""
+        """As `openai.OpenAI`'s, and `mode`, `reasoning_bias`, `max_reasoning_tokens`, `tool_budget` (see `Fields`)."""
         return super().create(**_to_wire(params))
 
 
@@ -90,7 +102,7 @@ class AsyncAutoToolCompletions(AsyncCompletions):
     async def create(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, **params: Any
     ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]:
-        """As `openai.AsyncOpenAI`'s, and `mode`, `reasoning_bias`, `max_reasoning_tokens` (see `Fields`)."""
+        """As `openai.AsyncOpenAI`'s, and `mode`, `reasoning_bias`, `max_reasoning_tokens`, `tool_budget` (see `Fields`)."""
         return await super().create(**_to_wire(params))
 
 

@@ -19,11 +19,11 @@ async def list_tools(request: Request) -> dict[str, Any]:
 
 
 @router.post("/v1/tools/{name}/accept")
-async def accept_tool(request: Request, name: str) -> dict[str, Any]:
-    """Let a disabled tool be called, as it is now."""
+async def accept_tool(request: Request, name: str, fingerprint: str = "") -> dict[str, Any]:
+    """Let a disabled tool be called, as the operator has read it."""
     state = state_of(request)
     state.authorize_operator(request)
-    return _described(state.service.registry.accept(name))
+    return _described(state.service.registry.accept(name, fingerprint))
 
 
 def _described(tool: Tool) -> dict[str, Any]:
@@ -38,4 +38,5 @@ def _described(tool: Tool) -> dict[str, Any]:
         "timeout": spec.policy.timeout,
         "max_result_bytes": spec.policy.max_result_bytes,
         "disabled": spec.disabled,
+        "fingerprint": spec.fingerprint,
     }

@@ -5,6 +5,8 @@ tool is a specification and an asynchronous call. Everything that is the same fo
 limit, retries, parallel and eager execution) is done by the executor and by no source.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -25,6 +27,11 @@ class OversizeError(ToolError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The result is larger than {limit} bytes. Ask for less.")
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[type["OversizeError"], tuple[int]]:
+        """Made again from its limit where it comes from another process: exceptions are remade from their message."""
+        return type(self), (self.limit,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ class ToolSpec:
     policy: Policy = field(default_factory=Policy)
     disabled: str | None = None
     """Why the tool may not be called until an operator accepts it; None where it may."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for tools that a model would read alike."""
+        return hashlib.sha256(json.dumps([self.description, self.parameters], sort_keys=True).encode()).hexdigest()
 
 
 class Tool(Protocol):

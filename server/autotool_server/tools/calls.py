@@ -1,16 +1,22 @@
 """The calls of server tools in one turn: started, some while the model still decodes, and each brought to a result."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from autotool_core.record import ToolExecution
 from autotool_server.tools.base import Tool
 from autotool_server.tools.execute import FAILURES, MISTAKES, Outcome, Result, check, execute, refusal
 from autotool_server.tools.secrets import Secrets
 
+logger = logging.getLogger(__name__)
+
 MAY_BE_DONE = {Outcome.OK, Outcome.TIMEOUT, Outcome.OVERSIZE, Outcome.BUDGET}
+END_SECONDS = 5.0
+"""How long a tool may take to end once its call is cancelled; after that it is no longer waited for."""
 NO_CALLS = "The budget of tool calls is used up. Answer with what you have."
 NO_TIME = "The budget of time for tools is used up. Answer with what you have."
 
@@ -84,9 +90,16 @@ class TurnCalls:
         self.calls.append(ServerCall(call_id, name, self._tools.get(name)))
         return self.calls[-1]
 
-    def begin(self, call: ServerCall) -> bool:
-        """Check a call and start it; False where it was refused and has its result."""
-        arguments = check(call.tool, call.name, call.arguments if call.complete else None)
+    def begin_eager(self) -> list[ServerCall]:
+        """Start what is read-only and complete; those that were started. Calls that stand before it keep their budget."""
+        return [call for call in self.calls[: max(self._allowed, 0)] if call.is_eager and self._begin(call)]
+
+    def begin(self) -> list[ServerCall]:
+        """Check every call that is new and start it; those that were started. The others have their result."""
+        return [call for call in self.calls if call.is_new and self._begin(call)]
+
+    def _begin(self, call: ServerCall) -> bool:
+        arguments = self._check(call)
         if isinstance(arguments, Result):
             call.result = arguments
         elif time.perf_counter() >= self._deadline:
@@ -94,13 +107,29 @@ class TurnCalls:
         elif self.started >= self._allowed:
             call.result = refusal(Outcome.BUDGET, NO_CALLS)
         elif call.tool is not None:
-            call.task = asyncio.create_task(execute(call.tool, arguments, self._secrets))
+            call.task = asyncio.create_task(self._run(call.tool, arguments))
         return call.task is not None
 
-    def mistaken(self) -> bool:
-        """Whether a call has no tool or arguments that do not fit."""
-        checked = (check(call.tool, call.name, call.arguments if call.complete else None) for call in self.calls)
-        return any(isinstance(one, Result) and one.outcome in MISTAKES for one in checked)
+    def _check(self, call: ServerCall) -> Mapping[str, Any] | Result:
+        checked = check(call.tool, call.name, call.arguments if call.complete else None)
+        # A complaint quotes the schema and the arguments.
+        return replace(checked, content=self._secrets.redact(checked.content)) if isinstance(checked, Result) else checked
+
+    async def _run(self, tool: Tool, arguments: Mapping[str, Any]) -> Result:
+        """The call's result, or that of the budget, which goes on while the model still decodes."""
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._deadline - started):
+                return await execute(tool, arguments, self._secrets)
+        except TimeoutError:
+            return replace(refusal(Outcome.BUDGET, NO_TIME), started=started, ended=time.perf_counter(), attempts=1)
+
+    def refuse_mistakes(self) -> bool:
+        """Give calls that have no tool, or arguments that do not fit, their result; whether there were any."""
+        for call in self.calls:
+            checked = self._check(call) if call.is_new else None
+            call.result = checked if isinstance(checked, Result) else call.result
+        return any(call.result is not None and call.result.outcome in MISTAKES for call in self.calls)
 
     def failed(self) -> bool:
         """Whether a call that ran went wrong, and no other did anything that must not be done twice."""
@@ -132,12 +161,16 @@ class TurnCalls:
             yield call
 
     async def close(self, outcome: Outcome, why: str) -> None:
-        """End what still runs, and give every call without a result this one."""
-        running = [call.task for call in self.calls if call.task is not None and not call.task.done()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """End what still runs, and give every call without a result this one; the name of no tool remains that."""
+        running = [call for call in self.calls if call.task is not None and not call.task.done()]
+        tasks = [call.task for call in running if call.task is not None and call.task.cancel()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=END_SECONDS)
+        for call in running:
+            if call.task is not None and not call.task.done():
+                logger.warning("tool %s still runs %g s after its call was cancelled", call.name, END_SECONDS)
         for call in self.calls:
-            if call.task is not None and call.result is None and not call.task.cancelled():
+            if call.task is not None and call.result is None and call.task.done() and not call.task.cancelled():
                 call.result = call.task.result()
-            call.result = call.result or refusal(outcome, why)
+            unknown = self._check(call) if call.tool is None else None
+            call.result = call.result or (unknown if isinstance(unknown, Result) else refusal(outcome, why))

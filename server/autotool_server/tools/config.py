@@ -1,7 +1,7 @@
 """The tools file and the built-in tools: from settings to a registry."""
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from pathlib import Path
@@ -13,11 +13,21 @@ from autotool_core.errors import AutoToolError
 from autotool_server.settings import Settings
 from autotool_server.tools.base import Tool, ToolSource
 from autotool_server.tools.builtin import BUILTIN
+from autotool_server.tools.entry import Entry
 from autotool_server.tools.registry import Registry
 from autotool_server.tools.secrets import Secrets
 
 KINDS = {"python": "functions.Functions", "http": "http.Http", "openapi": "openapi.OpenApi", "mcp": "mcp.Mcp"}
 """Module and classes of each kind of table, `...Entry` and `...Source`; imported where a file has one."""
+
+_COMPLAINTS = {
+    "dict_type": "This must be a table; an entry has a name of its own, as in [python.NAME]",
+    "extra_forbidden": "There is no such key",
+    "list_type": "This must be a list, in [ ]",
+    "missing": "This is missing",
+    "string_type": "This must be a text, in quotes",
+}
+"""Pydantic's kinds of errors in the words of a tools file."""
 
 Tables = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 
@@ -40,7 +50,7 @@ def read(path: Path, secrets: Secrets) -> list[ToolSource]:
     except tomllib.TOMLDecodeError as error:
         raise AutoToolError(f"The tools file {path} is not valid TOML: {error}.") from None
     except ValidationError as error:
-        raise _wrong(path, "", error) from None
+        raise _wrong(path, "", (), error) from None
     return [
         _source(path, kind, namespace, table, secrets)
         for kind, entries in tables.items()
@@ -55,16 +65,23 @@ def _source(path: Path, kind: str, namespace: str, table: dict[str, Any], secret
         )
     module, _, name = KINDS[kind].partition(".")
     found = import_module(f"autotool_server.tools.{module}")
+    entry_class: type[Entry] = getattr(found, f"{name}Entry")
     try:
-        entry = getattr(found, f"{name}Entry").model_validate(table)
+        entry = entry_class.model_validate(table)
     except ValidationError as error:
-        raise _wrong(path, f"{kind}.{namespace}.", error) from None
+        raise _wrong(path, f"{kind}.{namespace}.", entry_class.model_fields, error) from None
     return getattr(found, f"{name}Source")(namespace, entry.beside(path.absolute().parent), secrets)
 
 
-def _wrong(path: Path, where: str, error: ValidationError) -> AutoToolError:
-    first = error.errors(include_input=False, include_url=False)[0]
-    return AutoToolError(f"The tools file {path}: {where}{'.'.join(map(str, first['loc']))}: {first['msg']}.")
+def _wrong(path: Path, where: str, keys: Iterable[str], error: ValidationError) -> AutoToolError:
+    found = error.errors(include_input=False, include_url=False)
+    # A key that is mistyped is also missing.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    complaint = _COMPLAINTS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        complaint += f". Those there are: {', '.join(keys)}"
+    key = f"{where}{'.'.join(map(str, first['loc']))}".rstrip(".")
+    return AutoToolError(f"The tools file {path}: {key}: {complaint}.")
 
 
 def _builtin(names: str) -> Iterator[Tool]:

@@ -1,14 +1,19 @@
-"""What every entry of the tools file can say, whatever its kind."""
+"""What every entry of the tools file can say, whatever its kind, and what a tool of an entry is called."""
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from autotool_server.tools.base import Policy
+from autotool_core.errors import AutoToolError
+from autotool_server.tools.base import Policy, ToolSpec
 
 DEFAULT = Policy()
+NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 
 class Entry(BaseModel):
@@ -42,6 +47,27 @@ class Entry(BaseModel):
             read_only=read_only,
             idempotent=read_only or idempotent or _any_matches(self.idempotent, name),
         )
+
+    def check(self, where: str, namespace: str, specs: Sequence[ToolSpec]) -> None:
+        """Raise AutoToolError where two tools have one name, or a pattern is of none, which is a typing error."""
+        counts = Counter(spec.name.removeprefix(f"{namespace}.") for spec in specs)
+        for name, count in counts.items():
+            if count > 1:
+                raise AutoToolError(f"{where} has two tools named {namespace}.{name}. Rename one or leave it out.")
+        for key, patterns in (("read_only", self.read_only), ("idempotent", self.idempotent)):
+            for pattern in patterns:
+                if not any(fnmatchcase(name, pattern) for name in counts):
+                    raise AutoToolError(f"{where} {key}: no tool of it is named {pattern!r}. There are: {', '.join(counts)}.")
+
+
+def tool_name(where: str, namespace: str, name: str) -> str:
+    """The name with its namespace. Raises AutoToolError where that is no name of a tool."""
+    full = f"{namespace}.{name}"
+    if not NAME.fullmatch(full):
+        raise AutoToolError(
+            f"{where}: {full!r} is not a name for a tool: use letters, digits, '_', '.' and '-', at most 64 in all."
+        )
+    return full
 
 
 def _any_matches(patterns: list[str], name: str) -> bool:

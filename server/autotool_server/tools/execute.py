@@ -1,6 +1,7 @@
 """One call of a server tool: arguments checked, run under a time-out, every failure made a result that the model reads."""
 
 import asyncio
+import json
 import logging
 import time
 import traceback
@@ -22,7 +23,7 @@ from autotool_server.tools.secrets import Secrets
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE = 500
-"""Longest error message, in characters: a schema's complaint quotes the value it is about."""
+"""Longest complaint about a call, in characters: a schema's quotes the value it is about."""
 FIRST_PAUSE = 0.1
 """Seconds before the first retry; each further one waits twice as long."""
 
@@ -73,26 +74,39 @@ def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, A
         return refusal(Outcome.UNKNOWN_TOOL, f"There is no tool {name[:64]!r}.")
     if tool.spec.disabled is not None:
         return refusal(Outcome.DISABLED, f"This tool is disabled: {tool.spec.disabled}")
+    read = _read(name, arguments)
+    if isinstance(read, str):
+        return refusal(Outcome.INVALID_ARGUMENTS, read)
     try:
-        call = Call.parse(name, arguments or "")
-    except (ValueError, RecursionError):
-        return refusal(Outcome.INVALID_ARGUMENTS, "The arguments are not a JSON object. Write the call again.")
-    try:
-        wrong = _mismatch(tool.spec.parameters, call.arguments)
+        wrong = _mismatch(tool.spec.parameters, read)
     except Unresolvable:
         return refusal(Outcome.ERROR, "The tool's schema refers to another document, which is not fetched.")
-    except (ArithmeticError, RecursionError, ValueError):
-        return refusal(
-            Outcome.INVALID_ARGUMENTS, "The arguments cannot be checked: they are nested too deeply, or a number is too large."
-        )
-    return refusal(Outcome.INVALID_ARGUMENTS, wrong) if wrong else call.arguments
+    return refusal(Outcome.INVALID_ARGUMENTS, wrong) if wrong else read
+
+
+def _read(name: str, arguments: str | None) -> Mapping[str, Any] | str:
+    """The arguments, or what is wrong with their text."""
+    if arguments is None:
+        return "The call broke off before it was complete. Write it again."
+    try:
+        read = Call.parse(name, arguments).arguments
+        # Half of a surrogate pair can be written in JSON, but no tool can be sent it.
+        json.dumps(read, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "The arguments hold half of a surrogate pair, which is no character."
+    except (ValueError, RecursionError):
+        return "The arguments are not a JSON object. Write the call again."
+    return read
 
 
 def _mismatch(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
     """What is wrong with arguments; None where they fit."""
     # Without references of its own, jsonschema would fetch those to other documents from the network.
     validator = validator_for(schema, default=jsonschema.Draft202012Validator)(schema, registry=References())
-    error = best_match(validator.iter_errors(arguments))
+    try:
+        error = best_match(validator.iter_errors(arguments))
+    except (ArithmeticError, RecursionError, ValueError):
+        return "The arguments cannot be checked: they are nested too deeply, or a number is too large."
     if error is None:
         return None
     where = ".".join(map(str, error.absolute_path)) or "arguments"
@@ -111,7 +125,7 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
         outcome, content = Outcome.OVERSIZE, f"Error: {error}"
     except ToolError as error:
         # Before it is cut: half a secret would not be found.
-        outcome, content = Outcome.ERROR, f"Error: {secrets.redact(str(error))[:MAX_MESSAGE]}"
+        outcome, content = Outcome.ERROR, f"Error: {_cut(secrets.redact(str(error)), tool.spec.policy.max_result_bytes)}"
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
@@ -144,6 +158,10 @@ async def _attempts(tool: Tool, arguments: Mapping[str, Any], attempts: list[int
                 raise
             logger.info("tool %s is tried again after %s", tool.spec.name, type(error).__name__)
         await asyncio.sleep(FIRST_PAUSE * 2 ** (attempts[0] - 1))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text.encode(errors="replace")[:limit].decode(errors="ignore")
 
 
 def _text(result: str | bytes, limit: int) -> str:

@@ -15,13 +15,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from anyio import CapacityLimiter, to_process
+from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools.base import OversizeError, Policy, ToolError, ToolSpec
-from autotool_server.tools.entry import Entry
+from autotool_server.tools.base import OversizeError, Policy, ToolError, ToolSpec, TransientError
+from autotool_server.tools.entry import Entry, tool_name
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.signature import Signature, read_signature
 from autotool_server.tools.worker import quiet_pipes
@@ -102,7 +102,8 @@ class FunctionTool:
     def __init__(self, namespace: str, function: Function, entry: Entry, limiter: CapacityLimiter) -> None:
         mark: Mark = getattr(function, _MARK, None) or Mark(function.__name__)
         signature = read_signature(function)
-        self.spec = ToolSpec(f"{namespace}.{mark.name}", signature.description, signature.parameters, mark.policy(entry))
+        name = tool_name(f"[python.{namespace}] {function.__qualname__}", namespace, mark.name)
+        self.spec = ToolSpec(name, signature.description, signature.parameters, mark.policy(entry))
         self._function = function
         self._signature = signature
         self._limiter = limiter
@@ -117,7 +118,11 @@ class FunctionTool:
         limit = self.spec.policy.max_result_bytes
         if not inspect.iscoroutinefunction(self._function):
             work = (self._function, dict(arguments), limit)
-            return await to_process.run_sync(_run_in_worker, *work, cancellable=True, limiter=self._limiter)
+            try:
+                return await to_process.run_sync(_run_in_worker, *work, cancellable=True, limiter=self._limiter)
+            except BrokenWorkerProcess as error:
+                # While it ran, or before: processes are kept between calls.
+                raise TransientError("The tool's process has died.") from error
         values = _values(self._signature, arguments)
         try:
             return _render(await self._function(**values), limit)
@@ -141,6 +146,7 @@ class FunctionsSource:
         functions = self._functions or _marked_in(self._namespace, self._entry)
         limiter = CapacityLimiter(WORKERS)
         self._tools = tuple(FunctionTool(self._namespace, function, self._entry, limiter) for function in functions)
+        self._entry.check(f"[python.{self._namespace}]", self._namespace, [tool.spec for tool in self._tools])
 
     async def stop(self) -> None:
         """Nothing is left to end: anyio ends the worker processes with the event loop."""
@@ -160,6 +166,8 @@ def functions_source(namespace: str, functions: Iterable[Function], **limits: An
 
 def _marked_in(namespace: str, entry: FunctionsEntry) -> list[Function]:
     folder = str(entry.folder.resolve())
+    if not entry.folder.is_dir():
+        raise AutoToolError(f"[python.{namespace}] folder: {folder} is no folder.")
     if folder not in sys.path:
         # Last, so that a file there hides no installed package. Worker processes are given the same path.
         sys.path.append(folder)
@@ -167,7 +175,8 @@ def _marked_in(namespace: str, entry: FunctionsEntry) -> list[Function]:
         module = import_module(entry.module)
     except Exception as error:
         raise AutoToolError(
-            f"[python.{namespace}] module: {entry.module} cannot be imported ({type(error).__name__}: {error})."
+            f"[python.{namespace}] module: importing {entry.module} failed ({type(error).__name__}: {error}). It is looked for "
+            f"among the installed packages and in {folder}."
         ) from error
     marked = {id(value): value for value in vars(module).values() if inspect.isfunction(value) and hasattr(value, _MARK)}
     if not marked:

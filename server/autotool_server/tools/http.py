@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import Tool, ToolError, ToolSpec, TransientError
-from autotool_server.tools.entry import Entry
+from autotool_server.tools.entry import Entry, tool_name
 from autotool_server.tools.network import certificates, charset, read, read_start
 from autotool_server.tools.secrets import Secrets
 
@@ -27,7 +27,6 @@ Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 SAFE = {"GET", "HEAD"}
 IDEMPOTENT = SAFE | {"PUT", "DELETE"}
 
-NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 IN_PATH = re.compile(r"\{([^{}]*)\}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _ERROR_CHARACTERS = 500
@@ -163,7 +162,7 @@ class HttpSource:
         headers = filled(where, self._entry.headers, self._secrets)
         routes = [_route(f"{where} endpoint {endpoint.name!r}", endpoint) for endpoint in self._entry.endpoints]
         specs = [self._spec(where, endpoint) for endpoint in self._entry.endpoints]
-        refuse_twins(where, specs)
+        self._entry.check(where, self._namespace, specs)
         client = self._client = connect(base_url(where, self._entry.base_url), headers)
         self._tools = [HttpTool(spec, route, client, self._secrets) for spec, route in zip(specs, routes, strict=True)]
 
@@ -184,24 +183,6 @@ class HttpSource:
         policy = self._entry.policy(endpoint.name, read_only=endpoint.method in SAFE, idempotent=endpoint.method in IDEMPOTENT)
         name = tool_name(where, self._namespace, endpoint.name)
         return ToolSpec(name, endpoint.description, endpoint.parameters, policy)
-
-
-def tool_name(where: str, namespace: str, name: str) -> str:
-    """The name with its namespace. Raises AutoToolError where that is no name of a tool."""
-    full = f"{namespace}.{name}"
-    if not NAME.fullmatch(full):
-        raise AutoToolError(
-            f"{where}: {full!r} is not a name for a tool: use letters, digits, '_', '.' and '-', at most 64 in all."
-        )
-    return full
-
-
-def refuse_twins(where: str, specs: Sequence[ToolSpec]) -> None:
-    """Raise AutoToolError where two tools have one name."""
-    names = [spec.name for spec in specs]
-    for name in names:
-        if names.count(name) > 1:
-            raise AutoToolError(f"{where} has two tools named {name}. Rename one or leave it out.")
 
 
 def filled(where: str, headers: Mapping[str, str], secrets: Secrets) -> dict[str, str]:

@@ -6,17 +6,17 @@ into every prompt. The server's own hints (annotations, instructions) are not be
 read-only. A stdio server gets PATH, HOME and the like and what the tools file gives it, nothing else of the environment.
 """
 
-import hashlib
 import json
 import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import httpx2
 from mcp import MCPError, StdioServerParameters, types
@@ -27,8 +27,8 @@ from pydantic import Field, model_validator
 from autotool_core.errors import AutoToolError
 from autotool_server.tools import mcp_relay
 from autotool_server.tools.base import OversizeError, ToolError, ToolSpec
-from autotool_server.tools.entry import Entry
-from autotool_server.tools.http import filled, refuse_twins, tool_name
+from autotool_server.tools.entry import Entry, tool_name
+from autotool_server.tools.http import filled
 from autotool_server.tools.mcp_connection import START_SECONDS, Connection, first
 from autotool_server.tools.network import certificates
 from autotool_server.tools.secrets import Secrets
@@ -78,7 +78,7 @@ class McpTool:
     remote_name: str
     offered: ToolSpec
     fingerprint: str
-    """Equal for what a model would read alike."""
+    """That of `offered`, as every request asks for it."""
 
     @property
     def spec(self) -> ToolSpec:
@@ -112,6 +112,7 @@ class McpSource:
         self._secrets = secrets
         self._env: dict[str, str] = {}
         self._headers: dict[str, str] = {}
+        self._last_words = ""
         self._tools: dict[str, McpTool] = {}
         self._accepted: dict[str, str] | None = None
         self.connection = Connection(self._where, self._transport, self._listed)
@@ -124,6 +125,8 @@ class McpSource:
     async def start(self) -> None:
         """Connect and list. Raises AutoToolError where that does not succeed within START_SECONDS."""
         entry = self._entry
+        if entry.command and not entry.cwd.is_dir():
+            raise AutoToolError(f"{self._where} cwd: {entry.cwd} is no folder.")
         self._env = {name: self._secrets.fill(text, f"{self._where} env.{name}") for name, text in entry.env.items()}
         self._headers = filled(self._where, entry.headers, self._secrets)
         try:
@@ -138,6 +141,7 @@ class McpSource:
     def accept(self, name: str) -> None:
         """Let a tool be called as the server describes it now."""
         if self._accepted is not None:
+            logger.info("%s: tool %s is accepted as it is now", self._where, name)
             self._accepted[name] = self._tools[name].fingerprint
 
     def why_disabled(self, tool: McpTool) -> str | None:
@@ -163,17 +167,27 @@ class McpSource:
             return
         command = _relayed(self._entry.command, self._entry.cwd)
         server = StdioServerParameters(command=sys.executable, args=command, env=self._env, cwd=self._entry.cwd)
-        with _nowhere() as silent:
-            async with stdio_client(server, errlog=silent) as streams:
-                yield streams
+        with tempfile.TemporaryFile("w+") as errors:
+            try:
+                async with stdio_client(server, errlog=errors) as streams:
+                    yield streams
+            finally:
+                self._last_words = os.pread(errors.fileno(), mcp_relay.MOST_ERROR_BYTES, 0).decode(errors="replace")
 
     def _listed(self, offered: Sequence[types.Tool]) -> None:
         starting = self._accepted is None
         made = [tool for one in offered if (tool := self._made(one, strict=starting)) is not None]
         if starting:
-            refuse_twins(self._where, [tool.offered for tool in made])
+            self._entry.check(self._where, self._namespace, [tool.offered for tool in made])
             self._accepted = {tool.offered.name: tool.fingerprint for tool in made}
+        before = self._disabled()
         self._tools = {tool.offered.name: tool for tool in made}
+        for name, why in self._disabled().items():
+            if name not in before:
+                logger.warning("%s: tool %s is disabled: %s", self._where, name, why)
+
+    def _disabled(self) -> dict[str, str]:
+        return {name: why for name, tool in self._tools.items() if (why := self.why_disabled(tool)) is not None}
 
     def _made(self, tool: types.Tool, *, strict: bool) -> McpTool | None:
         """The tool; None where it has no name that can be used and came after the start."""
@@ -185,19 +199,23 @@ class McpSource:
             logger.debug("%s: a tool's name cannot be used", self._where)
             return None
         spec = ToolSpec(name, tool.description or "", tool.input_schema, self._entry.policy(tool.name))
-        read = json.dumps([spec.description, spec.parameters], sort_keys=True)
-        return McpTool(self, tool.name, spec, hashlib.sha256(read.encode()).hexdigest())
+        return McpTool(self, tool.name, spec, spec.fingerprint)
 
     def _not_started(self, cause: BaseException) -> AutoToolError:
         if isinstance(cause, AutoToolError):
             return cause
         if isinstance(cause, TimeoutError):
-            return AutoToolError(f"{self._where}: no MCP server has answered within {START_SECONDS:g} seconds.")
+            said = f" {self._said()}" if self._entry.command else ""
+            return AutoToolError(f"{self._where}: no MCP server has answered within {START_SECONDS:g} seconds.{said}")
         reason = cause.message if isinstance(cause, MCPError) else f"{type(cause).__name__}: {cause}"
         # A server's words may hold what it was given.
         reason = self._secrets.redact(reason)[:REASON_CHARACTERS].rstrip(".")
-        mend = "Run its command by itself to see more" if self._entry.command else "Check its url and headers"
-        return AutoToolError(f"{self._where}: its MCP server cannot be used: {reason}. {mend}.")
+        mend = self._said() if self._entry.command else "Check its url and headers."
+        return AutoToolError(f"{self._where}: its MCP server cannot be used: {reason}. {mend}")
+
+    def _said(self) -> str:
+        said = " ".join(self._secrets.redact(self._last_words).split())[-REASON_CHARACTERS:]
+        return f"It wrote to stderr: {said}" if said else "It wrote nothing to stderr; run its command by itself to see more."
 
 
 def _relayed(command: Sequence[str], folder: Path) -> list[str]:
@@ -205,11 +223,6 @@ def _relayed(command: Sequence[str], folder: Path) -> list[str]:
     if shutil.which(command[0]) is None and not (folder / command[0]).is_file():
         raise FileNotFoundError(f"No such file or program: {command[0]}")
     return ["-I", "-S", mcp_relay.__file__, str(MAX_MESSAGE_BYTES), *command]
-
-
-def _nowhere() -> TextIO:
-    """For what a server writes to stderr: nobody reads it, and it must not fill this server's own log."""
-    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _text(result: types.CallToolResult) -> str:

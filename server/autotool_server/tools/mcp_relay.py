@@ -2,19 +2,24 @@
 
 The SDK reads a message of many megabytes in quadratic time, on the event loop that serves everybody: 50 MB took it a minute.
 A larger message ends the server here instead, with all it has started, and so the call. What goes to the server does not
-pass here: it inherits the input.
+pass here: it inherits the input. Of what it writes to stderr only the beginning is passed on, which says why it did not start.
 """
 
 import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import IO, cast
+
+MOST_ERROR_BYTES = 16 * 1024
 
 
 def main(most: int, command: list[str]) -> int:
     """Pass lines on until the server ends; its exit status."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:  # noqa: S603 the operator's command
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:  # noqa: S603 the operator's
+        errors = threading.Thread(target=_pass_beginning, args=(server.stderr,), daemon=True)
+        errors.start()
         # A server that does not leave when asked is killed with its group, this process included, and not before.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         said = cast("IO[bytes]", server.stdout)
@@ -23,7 +28,17 @@ def main(most: int, command: list[str]) -> int:
                 os.killpg(0, signal.SIGKILL)
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
+        # Not for ever: what the server has left running may hold it open.
+        errors.join(timeout=1)
     return server.returncode
+
+
+def _pass_beginning(errors: IO[bytes]) -> None:
+    left = MOST_ERROR_BYTES
+    while part := os.read(errors.fileno(), 4096):
+        sys.stderr.buffer.write(part[:left])
+        sys.stderr.buffer.flush()
+        left -= len(part[:left])
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import Tool, ToolError, ToolSpec
-from autotool_server.tools.entry import Entry
-from autotool_server.tools.http import IDEMPOTENT, SAFE, HttpTool, Route, base_url, connect, filled, refuse_twins, tool_name
+from autotool_server.tools.entry import Entry, tool_name
+from autotool_server.tools.http import IDEMPOTENT, SAFE, HttpTool, Route, base_url, connect, filled
 from autotool_server.tools.network import charset, read
 from autotool_server.tools.openapi_operation import Operation, operations
 from autotool_server.tools.openapi_schema import Document
@@ -61,7 +61,7 @@ class OpenApiSource:
         chosen = [one for one in operations(document) if any(fnmatchcase(one.id, name) for name in self._entry.include)]
         self._check_include([one.id for one in operations(document)])
         made = [self._make(one) for one in chosen]
-        refuse_twins(self._where, [spec for spec, _ in made])
+        self._entry.check(self._where, self._namespace, [spec for spec, _ in made])
         client = self._client = connect(base, headers)
         self._tools = [HttpTool(spec, route, client, self._secrets) for spec, route in made]
 

@@ -12,7 +12,7 @@ from autotool_server.tools.base import Tool, ToolSource
 from autotool_server.tools.secrets import Secrets
 
 GROUP = ".*"
-UNKNOWN = "There is no such server tool. GET /v1/tools lists what is."
+CHANGED = "This is not the tool's fingerprint as GET /v1/tools has it now. Read the tool there, and accept what you have read."
 
 
 class Registry:
@@ -53,22 +53,32 @@ class Registry:
             group = [one for one in tools if one.startswith(name.removesuffix("*"))] if name.endswith(GROUP) else []
             found = group or ([name] if name in tools else [])
             if not found:
-                raise InvalidRequestError(UNKNOWN, field)
-            chosen |= {one: tools[one] for one in found if tools[one].spec.disabled is None or one == name}
+                raise InvalidRequestError(f"{field} names no server tool. GET /v1/tools lists those there are.", field)
+            usable = {one: tools[one] for one in found if tools[one].spec.disabled is None or one == name}
+            if not usable:
+                raise InvalidRequestError("All server tools of this group are disabled. GET /v1/tools says why.", field)
+            chosen |= usable
         for name, tool in chosen.items():
             if tool.spec.disabled is not None:
                 raise InvalidRequestError(f"This server tool is disabled: {tool.spec.disabled}", names[name])
         return chosen
 
-    def accept(self, name: str) -> Tool:
-        """Let a disabled tool be called again. Raises InvalidRequestError where there is no such tool."""
+    def accept(self, name: str, fingerprint: str) -> Tool:
+        """Let a disabled tool be called again, as it was when it had this fingerprint.
+
+        Raises InvalidRequestError where there is no such tool, or it has changed since it was looked at.
+        """
         for source in self._sources:
             for tool in source.tools:
                 if tool.spec.name == name:
+                    if tool.spec.fingerprint != fingerprint:
+                        raise InvalidRequestError(CHANGED, "fingerprint", status=409)
                     _check_schema(tool)
                     source.accept(name)
                     return self.tools[name]
-        raise InvalidRequestError(UNKNOWN, "name", status=404)
+        raise InvalidRequestError(
+            "There is no server tool of this name. GET /v1/tools lists those there are.", "name", status=404
+        )
 
     def _check_names(self) -> None:
         counts = Counter(tool.spec.name for source in self._sources for tool in source.tools)

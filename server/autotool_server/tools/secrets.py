@@ -1,9 +1,11 @@
 """Secrets of tools: read from the environment, and taken out of everything that leaves a tool."""
 
+import base64
+import json
 import os
 import re
-from collections.abc import Iterable, Mapping
-from urllib.parse import quote
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote, quote_plus
 
 from autotool_core.errors import AutoToolError
 
@@ -35,5 +37,13 @@ class Secrets:
 
 
 def _forms(values: Iterable[str]) -> set[str]:
-    """Each value as it is and as it stands in a URL."""
-    return {form for value in values for form in (value, quote(value, safe=""))}
+    """Each value as it is, and as it stands in a URL, in JSON and in base64 by itself."""
+    return {form for value in values for form in (value, *_encoded(value))}
+
+
+def _encoded(value: str) -> Iterator[str]:
+    yield quote(value, safe="")
+    yield quote_plus(value)
+    yield from (json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(value.encode()).decode().rstrip("=")

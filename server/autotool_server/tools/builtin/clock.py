@@ -21,8 +21,7 @@ class ClockTool:
     """Tells the time."""
 
     def __init__(self, now: Callable[[tzinfo], datetime] = datetime.now) -> None:
-        # Not idempotent: a second call tells another time. Thrown away, it has changed nothing.
-        self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, Policy(read_only=True))
+        self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, Policy(read_only=True, idempotent=True))
         self._now = now
 
     async def call(self, arguments: Mapping[str, Any]) -> str:

@@ -26,8 +26,10 @@ def _namespaces() -> Iterator[str]:
 
 
 def _network() -> Iterator[str]:
-    if [name for _, name in socket.if_nameindex() if name != "lo"]:
-        yield "network interfaces"
+    with open("/proc/net/dev") as file:  # noqa: PTH123
+        # Two lines of headings.
+        if [line for line in file.readlines()[2:] if line.split(":")[0].strip() != "lo"]:
+            yield "network interfaces"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         # An address set aside for documentation; connecting a datagram socket looks up the route and sends nothing.
         if sock.connect_ex(("192.0.2.1", 9)) != errno.ENETUNREACH:
@@ -57,8 +59,23 @@ def _privileges() -> Iterator[str]:
         status = dict(line.split(":", 1) for line in file)
     if int(status["CapEff"], 16) or int(status["CapBnd"], 16) or status["NoNewPrivs"].strip() != "1":
         yield "privileges"
+    if status["Seccomp"].strip() != "2":
+        yield "system calls that the filter is to refuse"
     if set(os.environ) - set(FACTS["environment"]):
         yield "the server's environment"
+
+
+def _calls() -> Iterator[str]:
+    attempts = {
+        "memory without a limit": lambda: os.memfd_create("probe"),
+        "the virtual machine's host": lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM),
+    }
+    for what, attempt in attempts.items():
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        yield what
 
 
 def _limits() -> Iterator[str]:
@@ -79,7 +96,7 @@ def _limits() -> Iterator[str]:
 
 
 def _main() -> None:
-    checks = (_namespaces, _network, _files, _privileges, _limits)
+    checks = (_namespaces, _network, _files, _privileges, _calls, _limits)
     print(json.dumps([found for check in checks for found in check()]))  # noqa: T201 - its answer
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools.base import OversizeError, Policy, ToolSpec
+from autotool_server.tools.base import OversizeError, Policy, ToolError, ToolSpec
 from autotool_server.tools.builtin.sandbox import ENVIRONMENT, WAYS, Sandbox
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -39,7 +39,7 @@ class PythonTool:
         self._sandbox = sandbox
 
     async def call(self, arguments: Mapping[str, Any]) -> bytes:
-        """What the program prints, and how it ended where that was not well. Raises OversizeError."""
+        """What the program prints. Raises OversizeError, and ToolError with what it printed where it did not end well."""
         process = await asyncio.create_subprocess_exec(
             *self._sandbox.command(),
             stdin=asyncio.subprocess.PIPE,
@@ -51,12 +51,15 @@ class PythonTool:
         )
         try:
             output = await self._talk(process, arguments["code"].encode(errors="replace"))
-            return output + _ending(await process.wait(), self._sandbox)
+            status = await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
                 # A kill cannot be refused, so that this ends; it may not be cut short by a second cancellation.
                 await asyncio.shield(_reap(process))
+        if status:
+            raise ToolError(f"{_ending(status, self._sandbox)} It printed:\n{output.decode(errors='replace')}")
+        return output or b"The program ended well and printed nothing."
 
     async def _talk(self, process: asyncio.subprocess.Process, code: bytes) -> bytes:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
@@ -77,11 +80,11 @@ async def _reap(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def _ending(status: int, sandbox: Sandbox) -> bytes:
+def _ending(status: int, sandbox: Sandbox) -> str:
     # A shell says 128 + n of a command that signal n ended; SIGXCPU is 24.
     if status in {-24, 128 + 24, -9, 128 + 9}:
-        return f"\n[stopped: killed, or more than {sandbox.limits.cpu_seconds} s of CPU time]".encode()
-    return f"\n[exit status {status}]".encode() if status else b""
+        return f"The program was stopped: killed, or more than {sandbox.limits.cpu_seconds} s of CPU time."
+    return f"The program ended with status {status}."
 
 
 def python_tool() -> PythonTool:

@@ -1,7 +1,8 @@
 """A Linux sandbox for one command: no network, no files of the machine, no other process in sight, hard limits.
 
 Two ways to it: bubblewrap, and util-linux's `unshare` with a script. Both need user namespaces, or a server that is root.
-Neither is trusted: `probe.py` is run inside and says what it could reach.
+Inside either, `confine.py` closes what namespaces leave open and becomes the program. Neither is trusted: `probe.py` is run
+inside and says what it could reach.
 """
 
 import itertools
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("namespaces.sh")
+CONFINE = Path(__file__).with_name("confine.py")
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108 - the sandbox's own
 WAYS = ("bubblewrap", "namespaces")
 
@@ -64,8 +66,9 @@ class Sandbox:
 
     def command(self) -> list[str]:
         """The command of one run. It needs `ENVIRONMENT`; killing it kills all that was started by it."""
-        python = [str(self.prefix / "bin" / "python3"), "-I", "-B", "-u", "-X", "utf8", "-"]
-        inside = [*self.limits.command(), *python]
+        python = str(self.prefix / "bin" / "python3")
+        confined = [python, "-I", "-S", "-B", "-c", CONFINE.read_text()]
+        inside = [*self.limits.command(), *confined, python, "-I", "-B", "-u", "-X", "utf8", "-"]
         uid = str(next(_USERS)) if os.geteuid() == 0 else ""
         outside = self._bubblewrap(uid) if self.way == "bubblewrap" else self._namespaces(uid)
         # Should the machine run out of memory, this is what the kernel ends first.
