@@ -36,7 +36,7 @@ class Task:
     calls: tuple[Call, ...]
     """The gold calls."""
     reasoning: str
-    """The gold reasoning: one sentence a step."""
+    """The gold reasoning: where each argument comes from, step by step, and the call in words."""
 
 
 @dataclass(slots=True)
@@ -52,13 +52,13 @@ class _Draft:
     def phrase(self, patterns: dict[str, tuple[str, ...]], **values: object) -> str:
         return self.draw.choice(patterns[self.split]).format(**values)
 
-    def table(self, patterns: dict[str, tuple[str, ...]], values: Sequence[object], **words: str) -> tuple[str, int]:
-        """Put a table into the request; one of its names, and the place of the name's value."""
+    def table(self, patterns: dict[str, tuple[str, ...]], values: Sequence[object], **words: str) -> tuple[str, int, str]:
+        """Put a table into the request; one of its names, the place of the name's value, and the rows."""
         names = self.draw.sample(NAMES, len(values))
         rows = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
         self.tables.append(self.phrase(patterns, rows=rows, **words))
         at = self.draw.randrange(len(values))
-        return names[at], at
+        return names[at], at, rows
 
 
 def generate(split: Split, level: int, seed: int = 0, *, distractors: int = 2) -> Iterator[Task]:
@@ -91,7 +91,7 @@ def make(split: Split, level: int, seed: int, index: int, *, distractors: int = 
     asked = draft.phrase(phrases.FRAMES, request=draw.choice(domain.requests[split]).format(**words))
     sentences = [*draft.tables, asked] if draw.random() < 0.5 else [asked, *draft.tables]
     tools = [one.schema() for one in draw.sample([domain, *others], distractors + 1)]
-    reasoning = " ".join(draft.reasoning) or "Every value stands in the request."
+    draft.reasoning.append(f"So {domain.tool}: {', '.join(f'{name} {value}' for name, value in values.items())}.")
     return Task(
         f"{split}-{level}-{seed}-{index}",
         level,
@@ -99,7 +99,7 @@ def make(split: Split, level: int, seed: int, index: int, *, distractors: int = 
         " ".join(sentences),
         tuple(tools),
         (Call(domain.tool, values),),
-        reasoning,
+        " ".join(draft.reasoning),
     )
 
 
@@ -116,10 +116,11 @@ def _thing(draft: _Draft, looked_up: bool) -> tuple[str, str]:
     domain = draft.domain
     if not looked_up:
         value = draft.draw.choice(domain.things)
+        draft.reasoning.append(f"{domain.thing}: the request says {value}.")
         return value, domain.named.format(value=value)
     values = draft.draw.sample(domain.things, 3)
-    name, at = draft.table(phrases.THING_LIST, values, thing=domain.thing)
-    draft.reasoning.append(f"{domain.thing}: the list gives {name} {values[at]}.")
+    name, at, rows = draft.table(phrases.THING_LIST, values, thing=domain.thing)
+    draft.reasoning.append(f"{domain.thing}: the list gives {rows}, so {name} has {values[at]}.")
     return values[at], draft.phrase(phrases.THING_FROM_LIST, thing=domain.thing, name=name)
 
 
@@ -127,7 +128,9 @@ def _amount(draft: _Draft, steps: Sequence[Step]) -> tuple[int, str]:
     domain = draft.domain
     one, many = domain.large if "unit" in steps else (domain.amount.removesuffix("s"), domain.amount)
     value, words = _base(draft, many, "look up amount" in steps)
-    words = words or _count(value, one, many)
+    if words is None:
+        words = _count(value, one, many)
+        draft.reasoning.append(f"{domain.amount}: the request says {words}.")
     if "sum" in steps:
         value, words = _sum(draft, value, words, one, many)
     if "unit" in steps:
@@ -141,8 +144,8 @@ def _base(draft: _Draft, many: str, looked_up: bool) -> tuple[int, str | None]:
     if not looked_up:
         return draft.draw.randint(2, 9), None
     values = draft.draw.sample(range(2, 10), 3)
-    name, at = draft.table(phrases.AMOUNT_TABLE, values, unit=many)
-    draft.reasoning.append(f"{draft.domain.amount}: the table gives {name} {values[at]} {many}.")
+    name, at, rows = draft.table(phrases.AMOUNT_TABLE, values, unit=many)
+    draft.reasoning.append(f"{draft.domain.amount}: the table gives {rows}, so {name} has {values[at]} {many}.")
     return values[at], draft.phrase(phrases.AMOUNT_FROM_TABLE, unit=many, name=name)
 
 
@@ -158,11 +161,12 @@ def _sum(draft: _Draft, value: int, words: str, one: str, many: str) -> tuple[in
 def _day(draft: _Draft, shifted: bool) -> tuple[str, str]:
     start = draft.draw.randrange(7)
     if not shifted:
+        draft.reasoning.append(f"{DAY}: the request says {WEEKDAYS[start]}.")
         return WEEKDAYS[start], WEEKDAYS[start]
     count = draft.draw.randint(2, 6)
-    day = WEEKDAYS[(start + count) % 7]
-    draft.reasoning.append(f"day: {WEEKDAYS[start]} + {count} days = {day}.")
-    return day, draft.phrase(phrases.SHIFTED, count=str(count), day=WEEKDAYS[start])
+    days = [f"{step} {WEEKDAYS[(start + step) % 7]}" for step in range(1, count + 1)]
+    draft.reasoning.append(f"{DAY}: {count} days after {WEEKDAYS[start]}: {', '.join(days)}.")
+    return WEEKDAYS[(start + count) % 7], draft.phrase(phrases.SHIFTED, count=str(count), day=WEEKDAYS[start])
 
 
 def _count(value: int, one: str, many: str) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -55,6 +55,9 @@ class HttpEntry(Entry):
     headers: dict[str, str] = Field(default={})
     """Sent with every call; `${NAME}` is read from the environment."""
     endpoints: list[Endpoint] = Field(min_length=1)
+
+
+E = TypeVar("E", bound=Entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +149,18 @@ def http_error(response: httpx.Response, text: str) -> ToolError:
     return kind(f"HTTP {response.status_code}: {text[:_ERROR_CHARACTERS]}".rstrip(": \n"))
 
 
-class HttpSource:
-    """The endpoints of one `[http.NAME]` table."""
+class RouteSource(Generic[E]):
+    """A table whose tools are all requests to one service: one client, and a tool for each route, for as long as it runs."""
 
-    def __init__(self, namespace: str, entry: HttpEntry, secrets: Secrets) -> None:
+    kind: ClassVar[str]
+
+    def __init__(self, namespace: str, entry: E, secrets: Secrets) -> None:
         self._namespace = namespace
         self._entry = entry
         self._secrets = secrets
+        self._where = f"[{self.kind}.{namespace}]"
         self._client: httpx.AsyncClient | None = None
         self._tools: Sequence[Tool] = ()
-
-    async def start(self) -> None:
-        """Make the tools. Raises AutoToolError, naming the entry, where a name, a path or a header is none."""
-        where = f"[http.{self._namespace}]"
-        headers = filled(where, self._entry.headers, self._secrets)
-        routes = [_route(f"{where} endpoint {endpoint.name!r}", endpoint) for endpoint in self._entry.endpoints]
-        specs = [self._spec(where, endpoint) for endpoint in self._entry.endpoints]
-        self._entry.check(where, self._namespace, specs)
-        client = self._client = connect(base_url(where, self._entry.base_url), headers)
-        self._tools = [HttpTool(spec, route, client, self._secrets) for spec, route in zip(specs, routes, strict=True)]
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -173,16 +169,34 @@ class HttpSource:
 
     @property
     def tools(self) -> Sequence[Tool]:
-        """One for each endpoint."""
+        """One for each route."""
         return self._tools
 
     def accept(self, name: str) -> None:
-        """Nothing to do: these tools change only with the tools file."""
+        """Nothing to do: these tools change only with the tools file, or with a document that is read only at the start."""
 
-    def _spec(self, where: str, endpoint: Endpoint) -> ToolSpec:
+    def _open(self, base: httpx.URL, headers: Mapping[str, str], made: Sequence[tuple[ToolSpec, Route]]) -> None:
+        self._entry.check(self._where, self._namespace, [spec for spec, _ in made])
+        client = self._client = connect(base, headers)
+        self._tools = [HttpTool(spec, route, client, self._secrets) for spec, route in made]
+
+
+class HttpSource(RouteSource[HttpEntry]):
+    """The endpoints of one `[http.NAME]` table."""
+
+    kind = "http"
+
+    async def start(self) -> None:
+        """Make the tools. Raises AutoToolError, naming the entry, where a name, a path or a header is none."""
+        headers = filled(self._where, self._entry.headers, self._secrets)
+        made = [self._make(endpoint) for endpoint in self._entry.endpoints]
+        self._open(base_url(self._where, self._entry.base_url), headers, made)
+
+    def _make(self, endpoint: Endpoint) -> tuple[ToolSpec, Route]:
         policy = self._entry.policy(endpoint.name, read_only=endpoint.method in SAFE, idempotent=endpoint.method in IDEMPOTENT)
-        name = tool_name(where, self._namespace, endpoint.name)
-        return ToolSpec(name, endpoint.description, endpoint.parameters, policy)
+        name = tool_name(self._where, self._namespace, endpoint.name)
+        route = _route(f"{self._where} endpoint {endpoint.name!r}", endpoint)
+        return ToolSpec(name, endpoint.description, endpoint.parameters, policy), route
 
 
 def filled(where: str, headers: Mapping[str, str], secrets: Secrets) -> dict[str, str]:

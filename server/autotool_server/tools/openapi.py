@@ -13,13 +13,12 @@ import yaml
 from pydantic import Field
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools.base import Tool, ToolError, ToolSpec
+from autotool_server.tools.base import ToolError, ToolSpec
 from autotool_server.tools.entry import Entry, tool_name
-from autotool_server.tools.http import IDEMPOTENT, SAFE, HttpTool, Route, base_url, connect, filled
+from autotool_server.tools.http import IDEMPOTENT, SAFE, Route, RouteSource, base_url, connect, filled
 from autotool_server.tools.network import charset, read
 from autotool_server.tools.openapi_operation import Operation, operations
 from autotool_server.tools.openapi_schema import Document
-from autotool_server.tools.secrets import Secrets
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 DOCUMENT_SECONDS = 30.0
@@ -42,16 +41,10 @@ class OpenApiEntry(Entry):
         return self if _is_url(self.document) else self.model_copy(update={"document": str(folder / self.document)})
 
 
-class OpenApiSource:
+class OpenApiSource(RouteSource[OpenApiEntry]):
     """The operations of one `[openapi.NAME]` table."""
 
-    def __init__(self, namespace: str, entry: OpenApiEntry, secrets: Secrets) -> None:
-        self._namespace = namespace
-        self._entry = entry
-        self._secrets = secrets
-        self._where = f"[openapi.{namespace}]"
-        self._client: httpx.AsyncClient | None = None
-        self._tools: Sequence[Tool] = ()
+    kind = "openapi"
 
     async def start(self) -> None:
         """Read the document. Raises AutoToolError, naming the entry and the operation, where one cannot be a tool."""
@@ -60,23 +53,7 @@ class OpenApiSource:
         base = self._base(document)
         chosen = [one for one in operations(document) if any(fnmatchcase(one.id, name) for name in self._entry.include)]
         self._check_include([one.id for one in operations(document)])
-        made = [self._make(one) for one in chosen]
-        self._entry.check(self._where, self._namespace, [spec for spec, _ in made])
-        client = self._client = connect(base, headers)
-        self._tools = [HttpTool(spec, route, client, self._secrets) for spec, route in made]
-
-    async def stop(self) -> None:
-        """Close the connections."""
-        if self._client:
-            await self._client.aclose()
-
-    @property
-    def tools(self) -> Sequence[Tool]:
-        """One for each operation that was chosen."""
-        return self._tools
-
-    def accept(self, name: str) -> None:
-        """Nothing to do: the document is read only at the start."""
+        self._open(base, headers, [self._make(one) for one in chosen])
 
     def _make(self, operation: Operation) -> tuple[ToolSpec, Route]:
         if operation.has_servers and self._entry.base_url is None:
