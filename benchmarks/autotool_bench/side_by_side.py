@@ -31,12 +31,13 @@ def main() -> None:
     ours = servers.autotool("--engine", "vllm", *shared, *servers.engine_options(flags, ours=True))
     stock = servers.stock_vllm(*shared, *PARSERS, *TOLD, *servers.engine_options(flags, ours=False))
     options.out.mkdir(parents=True, exist_ok=True)
-    _measure(ours, options, "auto,long,short", Switch.MODE, options.max_reasoning_tokens)
-    _measure(stock, options, "long,short", Switch.ENABLE_THINKING, None)
+    measure(ours, options, "auto,long,short", Switch.MODE, options.max_reasoning_tokens)
+    measure(stock, options, "long,short", Switch.ENABLE_THINKING, None)
     cli.report([options.out / ours.name, options.out / stock.name], options.out)
 
 
-def _measure(server: servers.Server, options: argparse.Namespace, modes: str, switch: Switch, reasoning: int | None) -> None:
+def measure(server: servers.Server, options: argparse.Namespace, modes: str, switch: Switch, reasoning: int | None) -> None:
+    """Run the suite of `suite_options` through a server that is up for as long; its rows go to the folder of its name."""
     with servers.started(server, options.out / f"{server.name}.log"):
         cli.run_suite(
             options.suite,
@@ -55,10 +56,18 @@ def _measure(server: servers.Server, options: argparse.Namespace, modes: str, sw
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = suite_options(__doc__)
+    parser.add_argument("--model", help="folder of a checkpoint; default: the default model")
+    options = parser.parse_args()
+    options.model = options.model or str(default_model.ensure())
+    return options
+
+
+def suite_options(description: str | None) -> argparse.ArgumentParser:
+    """Options of a measurement, whatever it measures."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--model", help="folder of a checkpoint; default: the default model")
     parser.add_argument("--categories")
     parser.add_argument("--directory", type=Path)
     parser.add_argument("--limit", type=int)
@@ -66,9 +75,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--max-reasoning-tokens", type=int, default=32)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--parameters", type=float, help="of the model, for ACU")
-    options = parser.parse_args()
-    options.model = options.model or str(default_model.ensure())
-    return options
+    return parser
 
 
 if __name__ == "__main__":
