@@ -5,8 +5,9 @@ training. Where the template itself writes a part of the prefix after its genera
 the canonical ids put in its place.
 
 What a tool returned is data, and so is what the model has said of it: where either holds the text of a control token or a
-marker, that text is tokenised in two pieces, so that the model reads the characters and no tool can end a turn, open one in
-another role or make a call, be it through words that the model has repeated.
+marker, that text is tokenised in two pieces, so that the model reads the characters and nothing in the history ends a turn,
+opens one in another role or makes a call. Think markers in the content of an answer stay what they are: there are clients
+that send reasoning back in it, and templates that look for it.
 """
 
 import json
@@ -93,8 +94,11 @@ class PromptRenderer:
         if not self._takes_argument_text:
             messages = [_with_parsed_arguments(message) for message in messages]
         data = _Data()
-        messages = [self._with_data_hidden(message, data) for message in messages]
-        text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
+        try:
+            messages = [self._with_data_hidden(message, data) for message in messages]
+            text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
+        except RecursionError:
+            raise InvalidRequestError("The arguments of a tool call in messages are nested too deeply.", "messages") from None
         if not _is_unicode(text):
             raise InvalidRequestError("messages hold half of a surrogate pair, which is no character.", "messages")
         return [token for piece in data.pieces(text) for token in self.ids(piece)] + [*self.prefix_ids[mode]]

@@ -286,13 +286,14 @@ SAID = r"Connection closed. It wrote to stderr: no licence for \[redacted\]"
         (McpEntry(command=["/no/such/program"]), "No such file"),
         (McpEntry(command=[sys.executable, "-c", "raise SystemExit(3)"]), "Connection closed.*wrote nothing to stderr"),
         (McpEntry(command=[sys.executable, "-c", f"raise SystemExit('no licence for {TOKEN}')"], env=HIDDEN), SAID),
+        (McpEntry(command=[sys.executable, "-c", "raise SystemExit('x' * 50_000 + 'at last')"]), "xat last"),
         (McpEntry(command=[sys.executable, SCRIPT], cwd=Path("/no/such/folder")), "cwd: /no/such/folder is no folder"),
         (McpEntry(command=[sys.executable, SCRIPT], env={"A": "${UNSET}"}), "env.A needs the environment variable UNSET"),
         (McpEntry(url="http://127.0.0.1:9/mcp"), "ConnectError"),
         (McpEntry(url="ftp://127.0.0.1/mcp"), "UnsupportedProtocol"),
         (McpEntry(url="http://127.0.0.1:9/mcp", headers={"A": "two\nlines"}), "headers.A must be one line"),
     ],
-    ids=["no program", "ends at once", "says why", "no folder", "no secret", "no server", "no HTTP", "no header"],
+    ids=["no program", "ends at once", "says why", "says much", "no folder", "no secret", "no server", "no HTTP", "no header"],
 )
 async def test_a_server_that_cannot_be_had_stops_the_start(entry: McpEntry, reason: str) -> None:
     source = McpSource("gone", entry, SECRETS)

@@ -9,7 +9,7 @@ from typing import Any
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from autotool_server.engines.scripted import ScriptedEngine
-from autotool_server.tools.base import Policy, Tool, ToolSpec
+from autotool_server.tools.base import Policy, Tool, ToolError, ToolSpec
 from autotool_server.tools.registry import Registry
 from autotool_server.tools.secrets import Secrets
 from support.serving import MODEL, Running, running
@@ -55,6 +55,11 @@ async def hang(_: Mapping[str, Any]) -> str:
 async def fail(_: Mapping[str, Any]) -> str:
     """Raises."""
     raise RuntimeError("the inside of the tool")
+
+
+async def refuse(_: Mapping[str, Any]) -> str:
+    """Says what is wrong, and has done nothing."""
+    raise ToolError("There is no such number.")
 
 
 class Fixed:

@@ -117,6 +117,12 @@ def test_arguments_that_are_no_object_are_refused() -> None:
         PromptRenderer(make_tokenizer(), THINKS).render(call("[1"), (), Mode.SHORT)
 
 
+def test_arguments_that_are_nested_too_deeply_are_refused() -> None:
+    deep = '{"a":' + "[" * 600 + "]" * 600 + "}"
+    with pytest.raises(InvalidRequestError, match="nested too deeply"):
+        PromptRenderer(make_tokenizer(), THINKS).render(call(deep), (), Mode.SHORT)
+
+
 def with_result(text: str) -> list[dict[str, str]]:
     return [*USER, {"role": "tool", "tool_call_id": "c", "content": text}]
 

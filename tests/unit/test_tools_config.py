@@ -90,6 +90,15 @@ async def test_a_group_of_disabled_tools_is_refused_by_name() -> None:
     assert refused.value.field == "tools.0.name"
 
 
+async def test_a_changed_tool_whose_schema_is_none_cannot_be_accepted() -> None:
+    tool = Scripted("a", add)
+    async with Registry([Fixed([tool])]) as tools:
+        tool.spec = replace(tool.spec, parameters={"type": "objekt"})
+        with pytest.raises(InvalidRequestError, match="no valid JSON schema") as refused:
+            tools.accept("a", tool.spec.fingerprint)
+    assert refused.value.status == 409
+
+
 async def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
     text = '[http.x]\nbase_url = "http://a"\nheaders = { Key = "${NO_SUCH_VARIABLE}" }\n'
     endpoint = '[[http.x.endpoints]]\nname = "a"\nmethod = "GET"\npath = "/"\ndescription = "d"\n'

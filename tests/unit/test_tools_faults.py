@@ -126,7 +126,23 @@ async def test_a_client_that_leaves_during_a_call_takes_it_with_it(streamed: boo
         assert tool.running == 0
 
 
-async def test_a_tool_that_cannot_be_cancelled_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tool_that_takes_time_to_end_is_recorded_with_it() -> None:
+    async def clean_up(_: Mapping[str, Any]) -> str:
+        try:
+            return await asyncio.Future()
+        finally:
+            await asyncio.sleep(0.05)
+
+    async with with_tools(scripted(ADD_1_2, "Too slow."), Scripted("math.add", clean_up)) as server:
+        answer = await ask(server, named("math.add"), extra={"tool_budget": {"max_seconds": 0.05}})
+    (execution,) = told(answer)["turns"][0]["executions"]
+    assert (execution["outcome"], execution["attempts"]) == ("budget", 1)
+    assert execution["seconds"] > 0.05
+
+
+async def test_a_tool_that_cannot_be_cancelled_holds_up_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(calls, "END_SECONDS", 0.05)
     ended = asyncio.Event()
 
@@ -143,6 +159,7 @@ async def test_a_tool_that_cannot_be_cancelled_holds_up_nothing(monkeypatch: pyt
         ended.set()
     assert executions(answer) == [[("math.add", "budget")], []]
     assert answer.choices[0].message.content == "Too slow."
+    assert caplog.text.count("still runs") == 1
 
 
 async def test_an_invented_tool_of_a_turn_that_was_cut_is_no_label_of_the_metrics() -> None:
@@ -212,6 +229,16 @@ def test_a_secret_is_taken_out_in_each_form_in_which_it_may_come_back(form: str)
     secrets = Secrets({"KEY": SECRET})
     secrets.fill("${KEY}", "test")
     assert secrets.redact(f"<{form}>").rstrip("=>") == "<[redacted]"
+
+
+async def test_a_long_complaint_is_cut_and_holds_no_half_of_a_secret() -> None:
+    secrets = Secrets({"KEY": "hunter22"})
+    secrets.fill("${KEY}", "test")
+    text = called("math.add", {"a": "x" * 485 + "hunter22" + "x" * 10_000, "b": 1})
+    async with with_tools(scripted(text, "Sorry."), adder(), secrets=secrets) as server:
+        (result,) = results(await ask(server, named("math.add")))
+    assert len(result) == 500
+    assert "hunt" not in result
 
 
 @pytest.mark.parametrize(

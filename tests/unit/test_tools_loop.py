@@ -22,10 +22,10 @@ from support.tools import (
     called,
     clock,
     executions,
-    fail,
     hang,
     metrics,
     named,
+    refuse,
     results,
     stream,
     told,
@@ -33,6 +33,7 @@ from support.tools import (
 )
 
 from autotool_server.engines.base import EngineRequest
+from autotool_server.tools.base import OversizeError, TransientError
 
 
 async def test_two_calls_in_sequence_are_answered_in_one_request() -> None:
@@ -293,28 +294,39 @@ class TestEscalation:
 
     async def test_a_call_that_fails_is_decoded_again_once(self) -> None:
         texts = (ADD_1_2, "Hm.\n</think>\n\n" + ADD_3_3, "It does not work.")
-        tool = Scripted("math.add", fail)
+        tool = Scripted("math.add", refuse)
         async with with_tools(scripted(*texts), tool, escalate=True) as server:
             answer = await ask(server, named("math.add"))
         assert [turn["escalated"] for turn in told(answer)["turns"]] == ["error", None, None]
         assert len(tool.calls) == 2
-        assert results(answer) == ["Error: The tool failed."]
+        assert results(answer) == ["Error: There is no such number."]
 
     async def test_what_must_not_be_done_twice_is_not(self) -> None:
         sent = Scripted("send", add)
-        broken = Scripted("math.add", fail)
+        broken = Scripted("math.add", refuse)
         texts = (f"{called('send', {'a': 1, 'b': 1})}\n{ADD_1_2}", "It does not work.")
         async with with_tools(scripted(*texts), sent, broken, escalate=True) as server:
             answer = await ask(server, named("send", "math.add"))
         assert [turn["escalated"] for turn in told(answer)["turns"]] == [None, None]
         assert len(sent.calls) == 1
 
+    @pytest.mark.parametrize("error", [RuntimeError("half way"), TransientError("The service broke off."), OversizeError(1)])
+    async def test_what_may_have_been_done_is_not_done_again(self, error: Exception) -> None:
+        async def break_off(_: Mapping[str, Any]) -> str:
+            raise error
+
+        tool = Scripted("math.add", break_off)
+        async with with_tools(scripted(ADD_1_2, "It does not work."), tool, escalate=True) as server:
+            answer = await ask(server, named("math.add"))
+        assert len(tool.calls) == 1
+        assert [turn["escalated"] for turn in told(answer)["turns"]] == [None, None]
+
     @pytest.mark.parametrize(
         ("text", "work", "extra", "outcome"),
         [
             (called("math.add", {"a": 1}), add, {"max_reasoning_tokens": 100_000}, "invalid_arguments"),
-            (ADD_1_2, fail, {"max_reasoning_tokens": 100_000}, "error"),
-            (ADD_1_2, fail, {"tool_budget": {"max_calls": 1}}, "error"),
+            (ADD_1_2, refuse, {"max_reasoning_tokens": 100_000}, "error"),
+            (ADD_1_2, refuse, {"tool_budget": {"max_calls": 1}}, "error"),
         ],
     )
     async def test_where_there_is_no_room_or_no_budget_for_it_the_result_stands(

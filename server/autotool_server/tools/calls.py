@@ -9,12 +9,11 @@ from typing import Any
 
 from autotool_core.record import ToolExecution
 from autotool_server.tools.base import Tool
-from autotool_server.tools.execute import FAILURES, MISTAKES, Outcome, Result, check, execute, refusal
+from autotool_server.tools.execute import FAILURES, MAX_MESSAGE, MISTAKES, Outcome, Result, check, execute, refusal
 from autotool_server.tools.secrets import Secrets
 
 logger = logging.getLogger(__name__)
 
-MAY_BE_DONE = {Outcome.OK, Outcome.TIMEOUT, Outcome.OVERSIZE, Outcome.BUDGET}
 END_SECONDS = 5.0
 """How long a tool may take to end once its call is cancelled; after that it is no longer waited for."""
 NO_CALLS = "The budget of tool calls is used up. Answer with what you have."
@@ -112,8 +111,10 @@ class TurnCalls:
 
     def _check(self, call: ServerCall) -> Mapping[str, Any] | Result:
         checked = check(call.tool, call.name, call.arguments if call.complete else None)
-        # A complaint quotes the schema and the arguments.
-        return replace(checked, content=self._secrets.redact(checked.content)) if isinstance(checked, Result) else checked
+        if not isinstance(checked, Result):
+            return checked
+        # A complaint quotes the schema and the arguments. It is cut last: half a secret would not be found.
+        return replace(checked, content=self._secrets.redact(checked.content)[:MAX_MESSAGE])
 
     async def _run(self, tool: Tool, arguments: Mapping[str, Any]) -> Result:
         """The call's result, or that of the budget, which goes on while the model still decodes."""
@@ -122,7 +123,7 @@ class TurnCalls:
             async with asyncio.timeout(self._deadline - started):
                 return await execute(tool, arguments, self._secrets)
         except TimeoutError:
-            return replace(refusal(Outcome.BUDGET, NO_TIME), started=started, ended=time.perf_counter(), attempts=1)
+            return Result(Outcome.BUDGET, f"Error: {NO_TIME}", started, time.perf_counter(), attempts=1, may_be_done=True)
 
     def refuse_mistakes(self) -> bool:
         """Give calls that have no tool, or arguments that do not fit, their result; whether there were any."""
@@ -132,11 +133,10 @@ class TurnCalls:
         return any(call.result is not None and call.result.outcome in MISTAKES for call in self.calls)
 
     def failed(self) -> bool:
-        """Whether a call that ran went wrong, and no other did anything that must not be done twice."""
-        ended = [(call.tool, call.result.outcome) for call in self.calls if call.tool is not None and call.result is not None]
-        # What timed out, or said too much, may have been done all the same.
-        repeatable = all(tool.spec.policy.idempotent or outcome not in MAY_BE_DONE for tool, outcome in ended)
-        return repeatable and any(outcome in FAILURES for _, outcome in ended)
+        """Whether a call that ran went wrong, and none may have done anything that must not be done twice."""
+        ended = [(call.tool, call.result) for call in self.calls if call.tool is not None and call.result is not None]
+        repeatable = all(tool.spec.policy.idempotent or not result.may_be_done for tool, result in ended)
+        return repeatable and any(result.outcome in FAILURES for _, result in ended)
 
     def finished(self) -> list[ServerCall]:
         """The calls that have ended since this was last asked."""
@@ -162,8 +162,12 @@ class TurnCalls:
 
     async def close(self, outcome: Outcome, why: str) -> None:
         """End what still runs, and give every call without a result this one; the name of no tool remains that."""
-        running = [call for call in self.calls if call.task is not None and not call.task.done()]
-        tasks = [call.task for call in running if call.task is not None and call.task.cancel()]
+        running = [call for call in self.calls if call.task is not None and call.result is None and not call.task.done()]
+        tasks = [call.task for call in running if call.task is not None]
+        for task in tasks:
+            # A second time would break off a tool's own cleaning up.
+            if task.cancelling() == 0:
+                task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=END_SECONDS)
         for call in running:

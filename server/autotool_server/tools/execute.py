@@ -58,11 +58,13 @@ class Result:
     """As `time.perf_counter`, seconds; 0 where nothing ran."""
     ended: float = 0.0
     attempts: int = 0
+    may_be_done: bool = False
+    """Whether the tool may have done its work, whatever became of the answer: then another call could do it twice."""
 
 
 def refusal(outcome: Outcome, message: str) -> Result:
     """The result of a call that was not run."""
-    return Result(outcome, f"Error: {message[:MAX_MESSAGE]}")
+    return Result(outcome, f"Error: {message}")
 
 
 def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, Any] | Result:
@@ -117,6 +119,7 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
     """Run a call whose arguments fit. Never raises but for its own cancellation, which ends the call."""
     started = time.perf_counter()
     attempts = [0]
+    may_be_done = True
     limit = asyncio.timeout(tool.spec.policy.timeout)
     try:
         async with limit:
@@ -124,6 +127,8 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
     except OversizeError as error:
         outcome, content = Outcome.OVERSIZE, f"Error: {error}"
     except ToolError as error:
+        # A tool that says what was wrong has not done it; one that lost its service, or raised anything else, may have.
+        may_be_done = isinstance(error, TransientError)
         # Before it is cut: half a secret would not be found.
         outcome, content = Outcome.ERROR, f"Error: {_cut(secrets.redact(str(error)), tool.spec.policy.max_result_bytes)}"
     except BaseException as error:
@@ -134,7 +139,7 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
         outcome, content = Outcome.ERROR, "Error: The tool failed."
     if limit.expired() and outcome is not Outcome.OK:
         outcome, content = Outcome.TIMEOUT, f"Error: The tool did not answer within {tool.spec.policy.timeout:g} seconds."
-    return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0])
+    return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0], may_be_done)
 
 
 def _is_cancelled() -> bool:

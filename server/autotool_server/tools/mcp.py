@@ -172,7 +172,7 @@ class McpSource:
                 async with stdio_client(server, errlog=errors) as streams:
                     yield streams
             finally:
-                self._last_words = os.pread(errors.fileno(), mcp_relay.MOST_ERROR_BYTES, 0).decode(errors="replace")
+                self._last_words = os.pread(errors.fileno(), 2 * mcp_relay.MOST_ERROR_BYTES, 0).decode(errors="replace")
 
     def _listed(self, offered: Sequence[types.Tool]) -> None:
         starting = self._accepted is None

@@ -73,7 +73,10 @@ class Registry:
                 if tool.spec.name == name:
                     if tool.spec.fingerprint != fingerprint:
                         raise InvalidRequestError(CHANGED, "fingerprint", status=409)
-                    _check_schema(tool)
+                    try:
+                        _check_schema(tool)
+                    except AutoToolError as error:
+                        raise InvalidRequestError(str(error), "name", status=409) from None
                     source.accept(name)
                     return self.tools[name]
         raise InvalidRequestError(

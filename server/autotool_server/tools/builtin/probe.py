@@ -66,10 +66,10 @@ def _privileges() -> Iterator[str]:
 
 
 def _calls() -> Iterator[str]:
-    attempts = {
-        "memory without a limit": lambda: os.memfd_create("probe"),
-        "the virtual machine's host": lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM),
-    }
+    vsock = 40
+    attempts = {"the virtual machine's host": lambda: socket.socket(vsock, socket.SOCK_STREAM)}
+    if hasattr(os, "memfd_create"):
+        attempts["memory without a limit"] = lambda: os.memfd_create("probe")
     for what, attempt in attempts.items():
         try:
             attempt()
