@@ -1,15 +1,13 @@
 """The commands of `autotool train`, one after the other, by the recipes' miniatures: from data to a benchmark."""
 
-import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from support.serving import running
 
 from autotool_core import cli
-from autotool_server import profiles
-from autotool_server.engines.transformers import TransformersEngine
 from autotool_training import records
 
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
@@ -35,16 +33,9 @@ def labelled(folder: Path, tasks: int) -> Path:
     return out
 
 
-async def serve_and_bench(model: Path, out: Path) -> None:
-    engine = TransformersEngine(str(model))
-    await engine.start()
-    try:
-        profile = profiles.find(None, str(model), str(engine.tokenizer.chat_template))
-        async with running(engine, profile) as server:
-            options = ["--url", f"{server.url}", "--out", out, "--limit", "1", "--max-tokens", "16"]
-            await asyncio.to_thread(autotool, "bench", "run", "--suite", "graded", *options)
-    finally:
-        await engine.stop()
+def serve_and_bench(model: Path, out: Path) -> None:
+    options = ("--engine", "transformers", "--suite", "graded", "--limit", "1", "--max-tokens", "16", "--out", str(out))
+    subprocess.run([sys.executable, "-m", "autotool_bench.checkpoints", str(model), *options], check=True, timeout=300)
 
 
 def test_graded_tiny_from_data_to_a_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +58,10 @@ def test_graded_tiny_from_data_to_a_benchmark(tmp_path: Path, capsys: pytest.Cap
     assert max(steps) == 1
     train("plot", tmp_path / "rl", "--out", tmp_path / "dynamics.svg", "--window", 1)
     assert (tmp_path / "dynamics.svg").stat().st_size > 1000
-    asyncio.run(serve_and_bench(tmp_path / "rl", tmp_path / "bench"))
+    serve_and_bench(tmp_path / "rl", tmp_path / "bench")
+    rows = [json.loads(line) for line in (tmp_path / "bench/rl/rows.jsonl").read_text().splitlines()]
+    assert len(rows) == 6 * 3
+    assert not any(row["error"] for row in rows)
     assert (tmp_path / "bench/report.json").exists()
 
 
