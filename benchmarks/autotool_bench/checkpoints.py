@@ -20,12 +20,18 @@ def main() -> None:
     """Measure each, then report."""
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
-    flags = {"max_num_seqs": str(options.concurrency)} | (CPU_FLAGS if is_cpu() else {})
-    engine = servers.engine_options(flags, ours=True) if options.engine == "vllm" else []
+    engine = _vllm_options(options) if options.engine == "vllm" else []
     for folder in options.checkpoints:
-        server = servers.autotool("--engine", options.engine, "--model", str(folder), *engine, name=folder.name)
+        name = folder.resolve().name
+        model = ["--model", str(folder), "--served-model-name", name]
+        server = servers.autotool("--engine", options.engine, *model, *engine, name=name)
         measure(server, options, options.modes, Switch.MODE, None)
-    cli.report([options.out / folder.name for folder in options.checkpoints], options.out)
+    cli.report([options.out / folder.resolve().name for folder in options.checkpoints], options.out)
+
+
+def _vllm_options(options: argparse.Namespace) -> list[str]:
+    flags = {"max_num_seqs": str(options.concurrency)} | (CPU_FLAGS if is_cpu() else {})
+    return servers.engine_options(flags, ours=True)
 
 
 def _options() -> argparse.Namespace:

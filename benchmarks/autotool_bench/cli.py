@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +11,13 @@ import typer
 from openai import AsyncOpenAI
 from rich.progress import track
 
+from autotool_bench import rows, suites, target
 from autotool_bench import run as running
-from autotool_bench import suites, target
 from autotool_bench.run import Config
 from autotool_bench.suites.base import Suite, prove
 from autotool_core.errors import AutoToolError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
 
 SuiteName = Annotated[str, typer.Option("--suite", help=f"One of {', '.join(suites.SUITES)}.")]
 Categories = Annotated[str | None, typer.Option(help="Some of the suite's categories, with commas between. Default: all.")]
@@ -28,14 +27,19 @@ Seed = Annotated[int, typer.Option(help="Which items those are.")]
 Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped goes on.")]
 Url = Annotated[str, typer.Option(help="The server's OpenAI URL.")]
 Model = Annotated[str | None, typer.Option(help="The model to ask for. Default: the server's only one.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Items under way at once.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Attempts under way at once.")]
 Temperature = Annotated[float, typer.Option(min=0)]
-MaxTokens = Annotated[int, typer.Option(min=1, help="Most tokens of an answer, reasoning included.")]
-MaxReasoning = Annotated[int | None, typer.Option(min=0, help="Most tokens of reasoning, for a server of this project.")]
+MaxTokens = Annotated[
+    int, typer.Option(min=1, help="Most tokens of an answer, reasoning included unless it has a budget of its own.")
+]
+MaxReasoning = Annotated[
+    int | None, typer.Option(min=0, help="Budget of reasoning, beside that of the answer, for a server of this project.")
+]
 Timeout = Annotated[float, typer.Option(help="Seconds for one answer.")]
 Parameters = Annotated[float | None, typer.Option(help="Parameters of the model, such as 135e6, for ACU.")]
 Label = Annotated[str | None, typer.Option(help="What reports call the run. Default: the folder's name.")]
 ApiKey = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="Sent to the server.")]
+RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Attempt again what ended in an error in an earlier start.")]
 
 LOCAL = "http://localhost:8000/v1"
 
@@ -54,14 +58,20 @@ def _request(temperature: float, max_tokens: int, max_reasoning_tokens: int | No
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def _attempt_all(suite: Suite, config: Config, out: Path, client: AsyncOpenAI, concurrency: int) -> None:
+def _client(url: str, api_key: str, timeout: float) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=url, api_key=api_key, timeout=timeout, max_retries=0)
+
+
+async def _found(client: AsyncOpenAI, wanted: str | None) -> str:
     async with client:
-        model = await target.find_model(client, config.model or None)
-        config = replace(config, model=model)
-        running.open_run(out, config)
-        aim = target.Target(client, model, target.Switch(config.switch), config.request)
+        return await target.find_model(client, wanted)
+
+
+async def _attempt_all(suite: Suite, config: Config, out: Path, client: AsyncOpenAI) -> None:
+    async with client:
+        aim = target.Target(client, config.model, target.Switch(config.switch), config.request)
         with running.progress_bar() as progress:
-            await running.Run(suite, aim, config, out, progress).go(concurrency)
+            await running.Run(suite, aim, config, out, progress).go(config.concurrency)
 
 
 @app.command("run")
@@ -86,18 +96,24 @@ def run_suite(
     parameters: Parameters = None,
     label: Label = None,
     api_key: ApiKey = "none",
+    retry_errors: RetryErrors = False,
 ) -> None:
-    """Attempt a suite's items in every mode: one row an attempt, written as it ends; then report."""
+    """Attempt a suite's items in every mode: one row an attempt, written as it ends; then report.
+
+    Stopped, by Ctrl-C or in any other way, it goes on when it is started again with the same options.
+    """
     names = tuple(modes.split(","))
     if len(set(names)) < len(names):
         raise AutoToolError("--modes: name each mode once.")
     for name in names:
         target.mode_fields(name, switch)
+    # Before the suite, which may have to build an environment first.
+    found = asyncio.run(_found(_client(url, api_key, timeout), model))
     with running.locked(out), _opened(suite, categories, directory) as opened:
         config = Config(
             suite=suite,
             url=url,
-            model=model or "",
+            model=found,
             modes=names,
             switch=switch.value,
             categories=opened.categories,
@@ -110,8 +126,10 @@ def run_suite(
             concurrency=concurrency,
             timeout=timeout,
         )
-        client = AsyncOpenAI(base_url=url, api_key=api_key, timeout=timeout, max_retries=0)
-        asyncio.run(_attempt_all(opened, config, out, client, concurrency))
+        running.open_run(out, config)
+        if retry_errors:
+            rows.drop_errors(out)
+        asyncio.run(_attempt_all(opened, config, out, _client(url, api_key, timeout)))
         running.finish(opened, out, names)
     report([out])
 
@@ -191,18 +209,26 @@ def compare(
 
 @app.command("prove")
 def prove_suite(suite: SuiteName, categories: Categories = None, directory: Directory = None) -> None:
-    """Score every item's gold answer, and a corrupted one; exits 1 unless the first solves every item and the other none."""
+    """Score every item's gold answer, and a corrupted one; exits 1 unless the first solves every item and the other none.
+
+    Items that are known to have no answer that solves them are named, and left aside.
+    """
     with _opened(suite, categories, directory) as opened:
-        broken = asyncio.run(_prove_all(opened))
-    if broken:
-        raise AutoToolError(f"{len(broken)} items are broken: {', '.join(broken[:20])}")
+        items, broken = asyncio.run(_prove_all(opened))
+        known = [name for name in broken if name in opened.unsolvable]
+    if unknown := [name for name in broken if name not in known]:
+        raise AutoToolError(f"{len(unknown)} items are broken: {', '.join(unknown[:20])}")
+    said = f", but for {len(known)} that no answer solves: {', '.join(known)}" if known else ""
+    typer.echo(f"{items} items proved{said}.")
 
 
-async def _prove_all(suite: Suite) -> list[str]:
-    broken: list[str] = []
+async def _prove_all(suite: Suite) -> tuple[int, list[str]]:
+    """How many items there are, and those that their gold does not solve, or a corrupted one does."""
+    items, broken = 0, list[str]()
     for category in suite.categories:
         for item in track(suite.items(category), description=category):
             right, wrong = await prove(suite, item)
+            items += 1
             if right != 1 or wrong == 1:
                 broken.append(item.id)
-    return broken
+    return items, broken

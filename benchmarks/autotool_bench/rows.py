@@ -67,3 +67,14 @@ class RowWriter:
 def read(folder: Path) -> Iterator[dict[str, Any]]:
     """A run's rows, one at a time. Raises AutoToolError naming file and line if one cannot be read."""
     return jsonl.read(folder / FILE)
+
+
+def drop_errors(folder: Path) -> None:
+    """Take the rows of items that were not answered out of a run, so that it attempts them again. Whole or not at all."""
+    part = folder / f"{FILE}.part"
+    part.unlink(missing_ok=True)
+    with jsonl.Appender(part) as kept:
+        for row in read(folder):
+            if row["error"] is None:
+                kept.write(row)
+    part.replace(folder / FILE)

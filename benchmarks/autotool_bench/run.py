@@ -49,8 +49,8 @@ class Config:
     """Seconds that an answer could take."""
 
 
-CIRCUMSTANCES = frozenset({"url", "concurrency", "timeout"})
-"""What may differ when a run goes on: the same model may be served elsewhere."""
+CIRCUMSTANCES = frozenset({"url", "concurrency", "timeout", "label", "parameters"})
+"""What may differ when a run goes on, and is then kept as it is now: the same model may be served elsewhere."""
 
 
 def open_run(folder: Path, config: Config) -> None:
@@ -65,9 +65,14 @@ def open_run(folder: Path, config: Config) -> None:
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
-        raise AutoToolError(f"{path} is no JSON: give another --out, or remove the folder.") from error
-    if differing := [name for name, value in wanted.items() if name not in CIRCUMSTANCES and found.get(name) != value]:
-        raise AutoToolError(f"{folder} holds a run with other settings ({', '.join(differing)}): give another --out.")
+        raise AutoToolError(
+            f"{path} is no JSON: remove that file and run again with the same options; the rows stay."
+        ) from error
+    differing = {name: value for name, value in wanted.items() if name not in CIRCUMSTANCES and found.get(name) != value}
+    if differing:
+        told = "; ".join(f"{name} {found.get(name)}, not {value}" for name, value in differing.items())
+        raise AutoToolError(f"{folder} holds a run with other settings ({told[:500]}): give another --out.")
+    _replace(path, {**found, **{name: wanted[name] for name in CIRCUMSTANCES}})
 
 
 def _replace(path: Path, value: dict[str, Any]) -> None:

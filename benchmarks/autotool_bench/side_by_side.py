@@ -27,7 +27,8 @@ def main() -> None:
     # What is wrong with them is said before an engine is started.
     suites.load(options.suite, options.categories and options.categories.split(","), options.directory).close()
     flags = FLAGS | (CPU_FLAGS if is_cpu() else {})
-    shared = ["--model", options.model, "--served-model-name", "measured"]
+    # By its own name, so that a run of another model in the same folder is refused.
+    shared = ["--model", options.model, "--served-model-name", Path(options.model).resolve().name]
     ours = servers.autotool("--engine", "vllm", *shared, *servers.engine_options(flags, ours=True))
     stock = servers.stock_vllm(*shared, *PARSERS, *TOLD, *servers.engine_options(flags, ours=False))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,7 @@ def measure(server: servers.Server, options: argparse.Namespace, modes: str, swi
 def _options() -> argparse.Namespace:
     parser = suite_options(__doc__)
     parser.add_argument("--model", help="folder of a checkpoint; default: the default model")
+    parser.add_argument("--max-reasoning-tokens", type=int, default=32, help="of this server, beside --max-tokens")
     options = parser.parse_args()
     options.model = options.model or str(default_model.ensure())
     return options
@@ -72,7 +74,6 @@ def suite_options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--directory", type=Path)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--max-tokens", type=int, default=128)
-    parser.add_argument("--max-reasoning-tokens", type=int, default=32)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--parameters", type=float, help="of the model, for ACU")
     return parser

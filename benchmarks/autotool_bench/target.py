@@ -38,10 +38,25 @@ PAUSES = (1.0, 5.0, 25.0)
 """Seconds before another try where the server was busy."""
 BUSY = (429, 502, 503)
 """Answers that say nothing of the item: the server has no room, or is not there behind its proxy."""
+HINTS = {
+    401: " Give the key by --api-key or OPENAI_API_KEY.",
+    403: " Give another key by --api-key or OPENAI_API_KEY.",
+    404: " A base URL ends in /v1.",
+}
 MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
 """What reading a body raises that is no chat completion; the official client does not check it."""
 STOPPING = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 """Errors that every further request would meet too."""
+
+
+NO_RECORD = (
+    "The server gives no decision record, so it may not know `mode`, and all modes would be the same. Tell it the mode "
+    "by --switch enable_thinking or reasoning_effort, or ask for none by --modes default."
+)
+LOOK_UP_SECONDS = 20.0
+"""For the list of models."""
+LOADING_SECONDS = 300.0
+"""How long a server may say that it is busy before there is anything to ask it."""
 
 
 class UnansweredError(Exception):
@@ -100,9 +115,12 @@ class Attempt:
         completion, latency = await self._complete(messages, tools)
         try:
             answer = _answer(completion)
-            turn = _turn(completion, answer, latency)
+            ours = record(completion)
+            turn = _turn(completion, answer, ours, latency)
         except MALFORMED as error:
             raise UnansweredError("an answer that is no chat completion") from error
+        if ours is None and "mode" in self.fields:
+            raise AutoToolError(NO_RECORD)
         self.turns.append(turn)
         self.answers.append(answer.message() | ({"reasoning": answer.reasoning} if answer.reasoning else {}))
         return answer
@@ -148,11 +166,10 @@ def _answer(completion: ChatCompletion) -> Answer:
     return Answer(message.content, calls, reasoning(message))
 
 
-def _turn(completion: ChatCompletion, answer: Answer, latency: float) -> Turn:
+def _turn(completion: ChatCompletion, answer: Answer, ours: DecisionRecord | None, latency: float) -> Turn:
     usage = completion.usage
     if usage is None:
         raise UnansweredError("an answer without usage")
-    ours = record(completion)
     resolved, p_long, thought, content = _split(completion, answer, ours)
     cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
     return Turn(
@@ -176,13 +193,25 @@ def _split(
     if ours:
         turn = ours.turns[-1]
         return turn.resolved.value, turn.p_long, turn.reasoning_tokens, turn.content_tokens
-    resolved = "long" if answer.reasoning and answer.reasoning.strip() else "short"
     details = completion.usage.completion_tokens_details if completion.usage else None
     thought = details.reasoning_tokens if details else None
+    resolved = "long" if thought or (answer.reasoning or "").strip() else "short"
     if thought is None and resolved == "short":
         thought = 0
     total = completion.usage.completion_tokens if completion.usage else 0
     return resolved, None, thought, None if thought is None else total - thought
+
+
+async def _names(client: AsyncOpenAI) -> list[str]:
+    """Of the models, once a server that is still loading has loaded them."""
+    until = perf_counter() + LOADING_SECONDS
+    while True:
+        try:
+            return [model.id for model in (await client.models.list(timeout=LOOK_UP_SECONDS)).data]
+        except openai.APIStatusError as error:
+            if error.status_code not in BUSY or perf_counter() > until:
+                raise
+        await asyncio.sleep(PAUSES[0])
 
 
 async def find_model(client: AsyncOpenAI, wanted: str | None) -> str:
@@ -191,9 +220,10 @@ async def find_model(client: AsyncOpenAI, wanted: str | None) -> str:
     Raises AutoToolError if the server cannot be reached, has no such model, or has several.
     """
     try:
-        names = [model.id for model in (await client.models.list()).data]
+        names = await _names(client)
     except openai.APIStatusError as error:
-        raise AutoToolError(f"{client.base_url}models answers {error.status_code}: {error.message[:300]}") from error
+        hint = HINTS.get(error.status_code, "")
+        raise AutoToolError(f"{client.base_url}models answers {error.status_code}: {error.message[:300]}{hint}") from error
     except MALFORMED as error:
         raise AutoToolError(f"{client.base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
     except openai.OpenAIError as error:

@@ -43,6 +43,14 @@ def test_regret_is_over_the_items_that_all_three_attempted() -> None:
     assert told["long"].items == 2
 
 
+def test_an_item_that_a_forced_mode_did_not_answer_tells_the_oracle_nothing() -> None:
+    rows = [
+        *(attempt("a", "long", 100, solved=True), attempt("a", "short", 10, solved=False)),
+        *({**attempt("b", "long", 0, solved=False), "error": "time-out"}, attempt("b", "short", 10, solved=False)),
+    ]
+    assert regrets(of(rows))["short"] == Regret(1, 0.0, 1.0, 1.0, 0.1)
+
+
 def test_without_both_forced_modes_there_is_no_oracle() -> None:
     assert regrets(of([attempt("a", "long", 1, solved=True), attempt("a", "auto", 1, solved=True)])) == {}
 

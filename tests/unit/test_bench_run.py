@@ -99,8 +99,29 @@ def count(folder: Path) -> int:
 async def test_another_run_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     open_run(tmp_path, config())
     open_run(tmp_path, config(url="http://elsewhere/v1", concurrency=2))
-    with pytest.raises(AutoToolError, match="limit, seed"):
+    with pytest.raises(AutoToolError, match="limit 10, not 3; seed 0, not 4"):
         open_run(tmp_path, config(limit=3, seed=4))
+
+
+def test_what_only_a_report_needs_may_be_told_later(tmp_path: Path) -> None:
+    open_run(tmp_path, config())
+    open_run(tmp_path, config(label="mine", parameters=135e6, concurrency=2))
+    kept = json.loads((tmp_path / "run.json").read_text())
+    assert (kept["label"], kept["parameters"], kept["concurrency"]) == ("mine", 135e6, 2)
+    assert kept["started"]
+
+
+async def test_errors_are_attempted_again_where_that_is_asked_for(tmp_path: Path) -> None:
+    async with running(scripted(CALL)) as server:
+        found = await attempt_all(server, tmp_path)
+        with (tmp_path / rows.FILE).open("w") as file:
+            file.writelines(json.dumps({**row, "error": "time-out" if at % 2 else None}) + "\n" for at, row in enumerate(found))
+        assert len([row for row in await attempt_all(server, tmp_path) if row["error"]]) == 30
+        rows.drop_errors(tmp_path)
+        assert len([*rows.read(tmp_path)]) == 30
+        again = await attempt_all(server, tmp_path)
+    assert keys(again) == keys(found)
+    assert not any(row["error"] for row in again)
 
 
 def test_a_run_whose_settings_were_torn_is_named(tmp_path: Path) -> None:
@@ -144,6 +165,40 @@ async def test_a_server_without_our_record_is_read_from_usage_and_reasoning(tmp_
     turn = attempt.turns[0]
     assert (turn.resolved, turn.p_long, turn.reasoning_tokens) == ("long" if answer.reasoning else "short", None, None)
     assert turn.generated_tokens == 10
+
+
+async def test_a_server_that_may_not_know_our_modes_is_not_believed() -> None:
+    with fake_api(with_record=False) as api:
+        client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
+        with pytest.raises(AutoToolError, match="gives no decision record.*--switch enable_thinking"):
+            await Target(client, "tiny", Switch.MODE, {}).attempt("long")([{"role": "user", "content": "Hi"}], [])
+        await Target(client, "tiny", Switch.MODE, {}).attempt("default")([{"role": "user", "content": "Hi"}], [])
+
+
+async def test_reasoning_that_only_usage_tells_is_reasoning() -> None:
+    usage = {
+        "prompt_tokens": 5,
+        "completion_tokens": 9,
+        "total_tokens": 14,
+        "completion_tokens_details": {"reasoning_tokens": 7},
+    }
+    message = {"role": "assistant", "content": "Hi"}
+    body = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}], "usage": usage}
+    attempt = Target(answered_by(lambda _: httpx.Response(200, json=body)), "tiny", Switch.ENABLE_THINKING, {}).attempt("auto")
+    await attempt([{"role": "user", "content": "Hi"}], [])
+    assert (attempt.turns[0].resolved, attempt.turns[0].reasoning_tokens, attempt.turns[0].content_tokens) == ("long", 7, 2)
+
+
+async def test_a_server_that_is_still_loading_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autotool_bench.target.PAUSES", (0.0, 0.0))
+    answers = [httpx.Response(503, text="loading"), httpx.Response(200, json={"data": [{"id": "tiny", "object": "model"}]})]
+    assert await find_model(answered_by(lambda _: answers.pop(0)), None) == "tiny"
+
+
+@pytest.mark.parametrize(("status", "hint"), [(401, "--api-key or OPENAI_API_KEY"), (404, "A base URL ends in /v1")])
+async def test_what_a_refused_look_up_may_lack_is_said(status: int, hint: str) -> None:
+    with pytest.raises(AutoToolError, match=hint):
+        await find_model(answered_by(lambda _: httpx.Response(status, json={"error": {"message": "no"}})), None)
 
 
 async def test_a_slow_answer_is_the_items_error() -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from autotool_core.errors import AutoToolError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
 
 Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped goes on.")]
 Change = Annotated[list[str] | None, typer.Option("--set", help="Change a value of the recipe, as in sft.epochs=2.")]

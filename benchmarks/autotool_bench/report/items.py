@@ -93,9 +93,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise AutoToolError(f"{path} is no JSON: run the benchmark again into the same folder to have it rewritten.") from error
+        raise AutoToolError(f"{path} is no JSON: remove it and run the benchmark again with the same options.") from error
     if not isinstance(value, dict):
-        raise AutoToolError(f"{path} holds no JSON object: run the benchmark again into the same folder to have it rewritten.")
+        raise AutoToolError(f"{path} holds no JSON object: remove it and run the benchmark again with the same options.")
     return value
 
 

@@ -58,12 +58,16 @@ def regrets(items: Items) -> dict[str, Regret]:
 
 
 def _oracle(items: Items) -> Ints:
-    """The row that the oracle takes of each item, (ids,): the solved one, then that of fewer tokens, then short."""
+    """The row that the oracle takes of each item, (ids,): the solved one, then that of fewer tokens, then short.
+
+    -1 for an item that a forced mode did not attempt, or did not answer: an answer that never came has no number of tokens.
+    """
     long, short = items.item_rows("long"), items.item_rows("short")
+    answered = items.codes("message") < 0
     solved, generated = items.columns["solved"], items.columns["generated"]
     better = solved[long] > solved[short]
     cheaper = (solved[long] == solved[short]) & (generated[long] < generated[short])
-    return np.where((long >= 0) & (short >= 0), np.where(better | cheaper, long, short), -1)
+    return np.where((long >= 0) & (short >= 0) & answered[long] & answered[short], np.where(better | cheaper, long, short), -1)
 
 
 def _regret(items: Items, rows: Ints, best: Ints) -> Regret:

@@ -23,7 +23,7 @@ FILTERS = {
     "cost": text.cost,
     "range": text.range_of,
     "factor": text.factor,
-    "figure": text.figure,
+    "acu": text.acu,
     "seconds": text.seconds,
 }
 

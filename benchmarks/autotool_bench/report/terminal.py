@@ -47,7 +47,7 @@ def _costs(series: Sequence[Series]) -> Table:
     table = table_of("\nTokens and time", ("mode", "tokens/item", "reasoning", "tokens/solved", "ACU", "p50", "p90", "p99"))
     for one in series:
         f = one.report.figures
-        spent = (text.tokens(f.generated_tokens), text.tokens(f.reasoning_tokens), text.cost(f.token_cost), text.figure(f.acu))
+        spent = (text.tokens(f.generated_tokens), text.tokens(f.reasoning_tokens), text.cost(f.token_cost), text.acu(f.acu))
         times = (f.latency.p50, f.latency.p90, f.latency.p99) if f.latency else ()
         add(table, one.label, *spent, *(text.seconds(time) for time in times))
     return table

@@ -58,9 +58,9 @@ def factor_range(interval: Interval) -> str:
     return f"{interval.low:.2f}{TO}{'∞' if math.isinf(interval.high) else f'{interval.high:.2f}'}"
 
 
-def figure(value: float | None) -> str:
-    """A bare figure to three significant digits."""
-    return NOT_TOLD if value is None else f"{value:.3g}"
+def acu(value: float | None) -> str:
+    """To three significant digits; it cannot be had without the model's size."""
+    return "needs --parameters" if value is None else f"{value:.3g}"
 
 
 def p_value(value: float) -> str:

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from autotool_core.calls import Call, same_calls
@@ -76,6 +77,8 @@ class Suite(Protocol):
     name: str
     categories: tuple[str, ...]
     """In the order of reports."""
+    unsolvable: Mapping[str, str]
+    """Items that no answer solves, not even the gold one, and why."""
 
     def items(self, category: str) -> Iterator[Item]:
         """The items of a category, in a fixed order, read as they are needed."""
@@ -103,6 +106,8 @@ class Suite(Protocol):
 
 class SingleTurn(Suite, Protocol):
     """What is the same for all suites whose items take one turn and that have no official result files: a base class."""
+
+    unsolvable: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def score(self, item: Item, answer: Answer) -> Verdict:
