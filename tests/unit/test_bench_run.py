@@ -170,7 +170,7 @@ async def test_a_server_without_our_record_is_read_from_usage_and_reasoning(tmp_
 async def test_a_server_that_may_not_know_our_modes_is_not_believed() -> None:
     with fake_api(with_record=False) as api:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
-        with pytest.raises(AutoToolError, match="gives no decision record.*--switch enable_thinking"):
+        with pytest.raises(AutoToolError, match=r"gives no decision record.*--switch enable_thinking"):
             await Target(client, "tiny", Switch.MODE, {}).attempt("long")([{"role": "user", "content": "Hi"}], [])
         await Target(client, "tiny", Switch.MODE, {}).attempt("default")([{"role": "user", "content": "Hi"}], [])
 
