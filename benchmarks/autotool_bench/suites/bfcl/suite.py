@@ -21,7 +21,7 @@ class Bfcl:
     """
 
     name = "bfcl"
-    unsolvable = gold.UNSOLVABLE
+    unsolvable: Mapping[str, str] = gold.UNSOLVABLE
 
     def __init__(self, names: Sequence[str] | None = None, *, seconds: float = SECONDS) -> None:
         self.categories = categories.select(["all"] if names is None else names)

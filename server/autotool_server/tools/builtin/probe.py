@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 FACTS = {"namespaces": {}, "file": "", "folders": [], "environment": [], "processes": 0}
 
@@ -67,7 +67,7 @@ def _privileges() -> Iterator[str]:
 
 def _calls() -> Iterator[str]:
     vsock = 40
-    attempts = {"the virtual machine's host": lambda: socket.socket(vsock, socket.SOCK_STREAM)}
+    attempts: dict[str, Callable[[], object]] = {"the virtual machine's host": lambda: socket.socket(vsock, socket.SOCK_STREAM)}
     if hasattr(os, "memfd_create"):
         attempts["memory without a limit"] = lambda: os.memfd_create("probe")
     for what, attempt in attempts.items():
