@@ -43,6 +43,8 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 async def run(sandbox: Sandbox, code: str, policy: Policy = POLICY) -> str:
     try:
         output = await PythonTool(sandbox, policy).call({"code": code})
+    except OversizeError:
+        raise
     except ToolError as error:
         return str(error).strip()
     return output.decode(errors="replace").strip()
