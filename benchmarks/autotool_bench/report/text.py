@@ -59,8 +59,8 @@ def factor_range(interval: Interval) -> str:
 
 
 def acu(value: float | None) -> str:
-    """To three significant digits; it cannot be had without the model's size."""
-    return "needs --parameters" if value is None else f"{value:.3g}"
+    """To three significant digits; None where the model's size was not told."""
+    return "no size" if value is None else f"{value:.3g}"
 
 
 def p_value(value: float) -> str:
