@@ -108,6 +108,24 @@ def label(
 
 
 @app.command()
+def scratch(recipe: RecipeFile, out: Out, change: Change = None, seed: Seed = None) -> None:
+    """Make a tiny base: a random model, of the sizes in base.scratch, practises until it answers graded tasks in either mode.
+
+    It reads single tables first, then does drills of one step of derivation each, then whole tasks with reasoning and
+    without. Recipes name its folder as base.source.
+    """
+    from autotool_training.recipe import load  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.scratch import make  # noqa: PLC0415
+    from autotool_training.scratch.practice import practise  # noqa: PLC0415
+
+    settings = load(recipe, change or ())
+    drawn = settings.seed if seed is None else seed
+    sizes = settings.base.scratch
+    done = practise(make(sizes, seed=drawn), sizes.practice, out, seed=drawn)
+    Console().print(f"{out}: {done.model.num_parameters():,} parameters", markup=False, highlight=False)
+
+
+@app.command()
 def sft(
     recipe: RecipeFile, records: Records, out: Out, change: Change = None, seed: Seed = None, strict: Strict = False
 ) -> None:

@@ -20,8 +20,6 @@ class Example:
     """Ends with the `auto` prefix, as the server's prompt does."""
     response_ids: list[int]
     """Decision token, rest of the mode's prefix, reasoning, answer, end of the turn."""
-    level: int | None = None
-    """Of a graded task."""
 
 
 class ExampleWriter:
@@ -57,7 +55,7 @@ class ExampleWriter:
                 raise AutoToolError(f"Record {record.id} has no reasoning: a long answer needs one.")
             thought = record.reasoning.strip() + self._closing
         text = self._renderer.ids(thought + answer_text(record.content, record.calls))
-        return Example(self.prompt(record), [*self._begun[mode], *text, self._eos], record.level)
+        return Example(self.prompt(record), [*self._begun[mode], *text, self._eos])
 
 
 def answer_text(content: str | None, calls: Sequence[GoldCall]) -> str:

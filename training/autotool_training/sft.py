@@ -19,7 +19,7 @@ from autotool_training.finish import write_trained
 from autotool_training.guard import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
 from autotool_training.head import fit_head
 from autotool_training.lora import LoraSettings, lora_config
-from autotool_training.order import in_batches, joining
+from autotool_training.order import in_batches
 from autotool_training.records import Record
 from autotool_training.render import Example, ExampleWriter
 
@@ -46,8 +46,6 @@ class SftSettings(BaseModel):
     """Steps of an optimiser step."""
     max_tokens: int = Field(default=2048, ge=1)
     """Longer sequences are left out, and counted."""
-    curriculum: bool = False
-    """Levels join one after the other, one with each tenth of the steps, and all are learnt from then on."""
     save_steps: int = Field(default=500, ge=1)
     """Steps between two checkpoints in `steps/`."""
     keep: int = Field(default=1, ge=1)
@@ -131,10 +129,9 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
 
 def _order(data: Sequence[Example], settings: SftSettings, devices: int, seed: int) -> list[int]:
     lengths = [len(one.prompt_ids) + len(one.response_ids) for one in data]
-    levels = joining([one.level if settings.curriculum else None for one in data])
     parts = settings.accumulation * devices
     steps = math.ceil(settings.epochs * len(data) / (settings.batch_size * parts))
-    return in_batches(lengths, levels, batch=settings.batch_size, batches=steps * parts, seed=seed)
+    return in_batches(lengths, batch=settings.batch_size, batches=steps * parts, seed=seed)
 
 
 def _dataset(data: Sequence[Example]) -> Dataset:

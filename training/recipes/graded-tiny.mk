@@ -15,11 +15,8 @@ export OMP_NUM_THREADS := 1
 .SECONDARY:
 all: tiny/eval/report.json
 
-tiny/base.jsonl:
-	autotool train data --source graded=8000 --seed 1 --out $@
-
-tiny/base/$(DONE): tiny/base.jsonl
-	OMP_NUM_THREADS=2 autotool train sft $(R)-base.toml --records $< --out $(@D)
+tiny/base/$(DONE):
+	OMP_NUM_THREADS=2 autotool train scratch $(R)-base.toml --out $(@D)
 
 tiny/data.jsonl:
 	autotool train data --source graded=500 --seed 2 --out $@

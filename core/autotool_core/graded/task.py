@@ -36,7 +36,7 @@ class Task:
     calls: tuple[Call, ...]
     """The gold calls."""
     reasoning: str
-    """The gold reasoning: where each argument comes from, step by step, and the call in words."""
+    """The gold reasoning: which tool fits, where each argument comes from, step by step, and the call in words."""
 
 
 @dataclass(slots=True)
@@ -90,16 +90,17 @@ def make(split: Split, level: int, seed: int, index: int, *, distractors: int = 
     values, words = _derive(draft, steps)
     asked = draft.phrase(phrases.FRAMES, request=draw.choice(domain.requests[split]).format(**words))
     sentences = [*draft.tables, asked] if draw.random() < 0.5 else [asked, *draft.tables]
-    tools = [one.schema() for one in draw.sample([domain, *others], distractors + 1)]
-    draft.reasoning.append(f"So {domain.tool}: {', '.join(f'{name} {value}' for name, value in values.items())}.")
+    offered = draw.sample([domain, *others], distractors + 1)
+    chosen = [f"{one.tool}: {one.about} {'Yes' if one is domain else 'No'}." for one in offered]
+    said = f"So {domain.tool}: {', '.join(f'{name} {value}' for name, value in values.items())}."
     return Task(
         f"{split}-{level}-{seed}-{index}",
         level,
         steps,
         " ".join(sentences),
-        tuple(tools),
+        tuple(one.schema() for one in offered),
         (Call(domain.tool, values),),
-        " ".join(draft.reasoning),
+        " ".join([*chosen, *draft.reasoning, said]),
     )
 
 

@@ -15,10 +15,11 @@ def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
     """So many tasks of every level as `location` says. Raises AutoToolError if that is no number."""
     if not location.isdecimal():
         raise AutoToolError(f"graded={location}: give the number of tasks a level, such as graded=200.")
-    return (_record(task) for level in LEVELS for task in islice(generate("train", level, seed), int(location)))
+    return (record(task) for level in LEVELS for task in islice(generate("train", level, seed), int(location)))
 
 
-def _record(task: Task) -> Record:
+def record(task: Task) -> Record:
+    """A task and its gold answer."""
     return Record(
         id=f"{NAME}/{task.id}",
         tools=list(task.tools),

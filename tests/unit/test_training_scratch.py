@@ -1,0 +1,144 @@
+"""Lessons say what is so, and a random model that practises them learns."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from support.training import SIZES
+from typer.testing import CliRunner
+
+from autotool_core.errors import AutoToolError
+from autotool_core.graded.domains import NAMES, WEEKDAYS
+from autotool_training import checkpoint, recipe, scratch
+from autotool_training.cli import app
+from autotool_training.scratch import practice
+from autotool_training.scratch.drills import Drill, drill, single_table
+from autotool_training.scratch.lessons import IGNORED, drill_row, lessons
+from autotool_training.scratch.practice import PracticeSettings, practise
+
+RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "graded-tiny-base.toml"
+FEW = {"table_steps": 4, "table_batch": 8, "drill_steps": 4, "drill_batch": 4, "task_steps": 16, "task_batch": 4}
+SETTINGS = PracticeSettings(**FEW, table_goal=None, drill_goal=None, embedding_rate=2e-2, warmup_steps=4, save_steps=4)
+
+
+def tables(one: Drill) -> dict[str, dict[str, str]]:
+    found = re.findall(r"(list|table) of.*?: (.*?\.)", one.tables, re.IGNORECASE)
+    return {kind.lower(): dict(re.findall(r"(\w+) (\w+)(?=[,.])", rows)) for kind, rows in found}
+
+
+def test_a_drill_asks_for_rows_of_its_own_tables() -> None:
+    for one in (drill(0, index) for index in range(50)):
+        told = tables(one)
+        asked = [(name, value) for phrase, value in one.answers for name in NAMES if re.search(rf"\b{name}\b", phrase)]
+        assert len(asked) == 16
+        assert all(told["table" if value.isdecimal() else "list"][name] == value for name, value in asked)
+    assert drill(0, 0) != drill(1, 0)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_single_table_gives_its_rows_again(rows: int) -> None:
+    for one in (single_table(0, index, rows=rows) for index in range(50)):
+        told = dict(re.findall(r"(\w+) (\w+)[,.]", one.tables))
+        assert len(told) == rows
+        assert all(told[name] == value for name, value in one.answers)
+
+
+def test_a_drill_counts_days_and_calculates() -> None:
+    text = " ".join(f"{phrase} {value}." for index in range(50) for phrase, value in drill(0, index).answers)
+    for start, days, end in re.findall(r"(\w+) plus (\d) days: (\w+)\.", text):
+        assert (WEEKDAYS.index(start) + int(days)) % 7 == WEEKDAYS.index(end)
+    sums = re.findall(r"(\d) minutes (plus|minus) (\d): (\d+)\.", text)
+    assert sums
+    assert all(int(total) == int(one) + (int(other) if sign == "plus" else -int(other)) for one, sign, other, total in sums)
+    hours = re.findall(r"(\d+) hours are minutes: (\d+)\.", text)
+    assert hours
+    assert all(60 * int(large) == int(small) for large, small in hours)
+
+
+def test_the_loss_is_on_the_values_alone() -> None:
+    tokenizer = scratch.make(SIZES, seed=0).tokenizer
+    one = drill(0, 0)
+    row = drill_row(one, tokenizer)
+    learnt = [(token, label) for token, label in zip(row.ids, row.labels, strict=True) if label != IGNORED]
+    assert tokenizer.decode([label for _, label in learnt]) == "".join(f" {value}." for _, value in one.answers)
+    assert all(token == label for token, label in learnt)
+    assert tokenizer.decode(row.ids).startswith(one.tables)
+
+
+def test_a_lesson_goes_on_where_it_was_left() -> None:
+    tasks = lessons(scratch.make(SIZES, seed=0), SETTINGS, seed=0)[-1]
+    whole = list(tasks.batches(0, 0))
+    assert len(whole) == SETTINGS.task_steps
+    assert all(list(tasks.batches(0, start)) == whole[start:] for start in (3, 8, 15))
+    assert list(tasks.batches(1, 0)) != whole
+    decisions = [next(label for label in row.labels if label != IGNORED) for rows in whole for row in rows]
+    assert len(set(decisions)) == 2
+    assert decisions.count(decisions[0]) == pytest.approx(len(decisions) / 2, abs=6)
+
+
+class StopError(Exception):
+    """A run is cut off."""
+
+
+def run(out: Path) -> checkpoint.Checkpoint:
+    return practise(scratch.make(SIZES, seed=0), SETTINGS, out, seed=0)
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_practice_teaches_and_an_interrupted_run_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = run(tmp_path / "straight")
+    seen = losses(tmp_path / "straight")
+    assert len(seen) == 7
+    assert seen[-1] < 0.8 * seen[3]  # the first of whole tasks
+    assert not (tmp_path / "straight" / practice.STATE).exists()
+    with monkeypatch.context() as patch:
+        step = iter(range(10))
+        loss = practice._loss
+        patch.setattr(practice, "_loss", lambda model, rows: loss(model, rows) if next(step, None) is not None else stop())
+        with pytest.raises(StopError):
+            run(tmp_path / "cut")
+    resumed = run(tmp_path / "cut")
+    assert losses(tmp_path / "cut") == seen
+    for one, other in zip(straight.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert run(tmp_path / "cut").model.num_parameters() == straight.model.num_parameters()  # has ended: loaded, not trained
+
+
+def stop() -> torch.Tensor:
+    raise StopError
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = practice._loss
+    monkeypatch.setattr(practice, "_loss", lambda model, rows: loss(model, rows) * float("nan"))
+    with pytest.raises(AutoToolError, match=r"not a number at step 1: lower base\.scratch\.practice\.learning_rate"):
+        run(tmp_path)
+
+
+def test_a_lesson_ends_at_its_goal_or_says_that_it_was_missed(tmp_path: Path) -> None:
+    base, easy = (
+        scratch.make(SIZES, seed=0),
+        SETTINGS.model_copy(update={"table_goal": 99.0, "save_steps": 1, "table_steps": 50}),
+    )
+    practise(base, easy, tmp_path / "easy", seed=0)
+    lines = [json.loads(line) for line in (tmp_path / "easy" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["lesson"] for line in lines[:3]] == [0, 1, 2]
+    with pytest.raises(AutoToolError, match=r"Lesson 3 did not reach 0\.0 nats in 4 steps: try another --seed"):
+        practise(base, easy.model_copy(update={"drill_goal": 0.0}), tmp_path / "hard", seed=0)
+
+
+def test_the_command_writes_a_base_that_recipes_load(tmp_path: Path) -> None:
+    sizes = "base.scratch={ hidden_size = 32, layers = 2, heads = 2, intermediate_size = 64 }"
+    few = [f"{key} = {min(value, 2)}" for key, value in FEW.items()]
+    steps = f"base.scratch.practice={{ {', '.join(few)}, table_goal = 99.0, drill_goal = 99.0, save_steps = 1 }}"
+    changes = ["--set", sizes, "--set", steps]
+    done = CliRunner().invoke(app, ["scratch", str(RECIPE), "--out", str(tmp_path / "tiny"), *changes])
+    assert "parameters" in done.output, done.output
+    base = recipe.load(RECIPE, [f"base.source={tmp_path / 'tiny'}"]).base.load(0)
+    assert base.profile.markers
+    assert base.model.config.hidden_size == 32

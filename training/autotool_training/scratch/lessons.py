@@ -1,0 +1,114 @@
+"""What a tiny base practises, one lesson after the other: single tables, drills, whole graded tasks in both modes.
+
+From short texts to long ones: a model that meets tables among a hundred other tokens from the start has not learnt to look
+anything up after 17 million tokens (docs/log.md).
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autotool_core.graded import LEVELS, make
+from autotool_core.modes import ResolvedMode
+from autotool_training.checkpoint import Checkpoint
+from autotool_training.data import graded
+from autotool_training.render import ExampleWriter
+from autotool_training.scratch.drills import Drill, drill, single_table
+
+IGNORED = -100
+"""Label of a token without loss."""
+POOL = 8
+"""Batches that are made together and sorted by length, so that little of them is padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A text as the model learns it."""
+
+    ids: list[int]
+    labels: list[int]
+    """Of the same length: the token where there is loss on it, else IGNORED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Some steps of one kind of text."""
+
+    row: Callable[[int], Row]
+    """The text of a number."""
+    batch: int
+    steps: int
+    """All of them; where there is a `goal`, the most."""
+    goal: float | None = None
+    """Mean loss (nats a token) that ends the lesson."""
+
+    def batches(self, seed: int, start: int) -> Iterator[list[Row]]:
+        """What each step from `start` on sees: always the same for a step."""
+        for pool in range(start // POOL, -(-self.steps // POOL)):
+            first = pool * POOL * self.batch
+            rows = sorted((self.row(first + at) for at in range(POOL * self.batch)), key=lambda row: len(row.ids))
+            parts = [rows[at : at + self.batch] for at in range(0, len(rows), self.batch)]
+            random.Random(f"order/{seed}/{pool}").shuffle(parts)  # noqa: S311 not a secret
+            begin = pool * POOL
+            yield from parts[max(0, start - begin) : self.steps - begin]
+
+
+class LessonSettings(BaseModel):
+    """How much of each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table_steps: int = Field(default=2000, ge=1)
+    """Most steps on single tables of two rows, and again of three."""
+    table_batch: int = Field(default=64, ge=1)
+    """Tables of a step. With a quarter of it the model does not get there."""
+    table_goal: float | None = 0.02
+    """Loss (nats a token) that ends them; None: all steps are made."""
+    drill_steps: int = Field(default=3000, ge=1)
+    """Most steps on drills."""
+    drill_batch: int = Field(default=16, ge=1)
+    drill_goal: float | None = 0.1
+    task_steps: int = Field(default=3000, ge=1)
+    task_batch: int = Field(default=32, ge=1)
+
+
+def lessons(base: Checkpoint, settings: LessonSettings, seed: int) -> list[Lesson]:
+    """The lessons, in their order."""
+    tokenizer, writer = base.tokenizer, ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+
+    def of(rows: int) -> Lesson:
+        def row(at: int) -> Row:
+            return drill_row(single_table(seed, at, rows=rows), tokenizer)
+
+        return Lesson(row, settings.table_batch, settings.table_steps, settings.table_goal)
+
+    drilled = Lesson(
+        lambda at: drill_row(drill(seed, at), tokenizer), settings.drill_batch, settings.drill_steps, settings.drill_goal
+    )
+    return [of(2), of(3), drilled, Lesson(lambda at: task_row(seed, at, writer), settings.task_batch, settings.task_steps)]
+
+
+def drill_row(text: Drill, tokenizer: Any) -> Row:
+    """With loss on the values alone: among the words of the phrases, which nothing foretells, their signal is lost."""
+
+    def encode(part: str) -> list[int]:
+        return tokenizer.encode(part, add_special_tokens=False)
+
+    ids = encode(text.tables)
+    labels = [IGNORED] * len(ids)
+    for phrase, value in text.answers:
+        asked, told = encode(f" {phrase}"), encode(f" {value}.")
+        ids += [*asked, *told]
+        labels += [*[IGNORED] * len(asked), *told]
+    return Row(ids, labels)
+
+
+def task_row(seed: int, index: int, writer: ExampleWriter) -> Row:
+    """A graded task of the train split, its level and mode in turn, with loss on the answer."""
+    turn, level = divmod(index, len(LEVELS))
+    mode = (ResolvedMode.LONG, ResolvedMode.SHORT)[turn % 2]
+    example = writer.example(graded.record(make("train", LEVELS[level], seed, index)), mode)
+    return Row([*example.prompt_ids, *example.response_ids], [*[IGNORED] * len(example.prompt_ids), *example.response_ids])
