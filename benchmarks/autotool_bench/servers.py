@@ -18,6 +18,8 @@ from autotool_server.listener import listen
 AUTOTOOL = "from autotool_core.cli import main; main()"
 START_SECONDS = 300
 STOP_SECONDS = 60
+PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
+"""With which stock vLLM reads the answers of this project's checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 
 FLAGS = {"max_model_len": "8192", "max_num_seqs": "32"}
-PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 TOLD = ("--enable-prompt-tokens-details",)
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     # By its own name, so that a run of another model in the same folder is refused.
     shared = ["--model", options.model, "--served-model-name", Path(options.model).resolve().name]
     ours = servers.autotool("--engine", "vllm", *shared, *servers.engine_options(flags, ours=True))
-    stock = servers.stock_vllm(*shared, *PARSERS, *TOLD, *servers.engine_options(flags, ours=False))
+    stock = servers.stock_vllm(*shared, *servers.PARSERS, *TOLD, *servers.engine_options(flags, ours=False))
     options.out.mkdir(parents=True, exist_ok=True)
     measure(ours, options, "auto,long,short", Switch.MODE, options.max_reasoning_tokens)
     measure(stock, options, "long,short", Switch.ENABLE_THINKING, None)

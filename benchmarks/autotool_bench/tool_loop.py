@@ -36,7 +36,6 @@ from autotool_training.checkpoint import Checkpoint
 from autotool_training.scratch import ScratchSettings, make
 
 FLAGS = {"max_model_len": "1024", "max_num_seqs": "4"}
-PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 NAME = "wait.step"
 SCHEMA = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
 TOOL = {"type": "function", "function": {"name": NAME, "description": "Take a step.", "parameters": SCHEMA}}
@@ -185,7 +184,7 @@ def main() -> None:
         shared = ["--model", str(folder / "model"), "--served-model-name", "task"]
         tools = ["--tools", str(folder / "tools.toml")]
         ours = servers.autotool("--engine", "vllm", *shared, *tools, *servers.engine_options(flags, ours=True))
-        stock = servers.stock_vllm(*shared, *PARSERS, *servers.engine_options(flags, ours=False))
+        stock = servers.stock_vllm(*shared, *servers.PARSERS, *servers.engine_options(flags, ours=False))
         pairs = [(one, running.enter_context(servers.started(one, folder / f"{one.name}.log"))) for one in (ours, stock)]
         ratios = asyncio.run(measure(pairs[0], pairs[1], options.rounds, options.seconds))
     for kind, found in ratios.items():

@@ -2,11 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
+import torch
 from support.training import SIZES, records
 
+from autotool_core.errors import AutoToolError
 from autotool_training import checkpoint, scratch
 from autotool_training.lora import LoraSettings
+from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.run import RlSettings, train
 from autotool_training.rl.settings import ObjectiveSettings
 
@@ -15,18 +20,70 @@ SETTINGS = RlSettings(
 )
 
 
-def test_targets_are_measured_once_and_metrics_and_checkpoint_are_written(tmp_path: Path) -> None:
-    train(scratch.make(SIZES, seed=0), records(8), SETTINGS, tmp_path, seed=0)
-    targets = json.loads((tmp_path / "targets.json").read_text())
+class StopError(Exception):
+    """A run is cut off."""
+
+
+def run(out: Path) -> None:
+    train(scratch.make(SIZES, seed=0), records(8), SETTINGS, out, seed=0)
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    """Of each step, what does not depend on the machine's speed."""
+    timed = ("time", "runtime", "per_second", "flos")
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if not any(word in name for word in timed)} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing cut off."""
+    folder = tmp_path_factory.mktemp("rl") / "whole"
+    run(folder)
+    return folder
+
+
+def test_a_run_writes_targets_metrics_of_every_step_and_a_checkpoint(whole: Path) -> None:
+    targets = json.loads((whole / "targets.json").read_text())
     assert targets["short"] > 0
     assert targets["long"] > 0
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if "beta_long" in line] == [1, 2]
-    assert checkpoint.load(str(tmp_path)).profile.name == "smollm2-autotool"
-    # Started again, a run that is done does nothing.
-    train(scratch.make(SIZES, seed=0), records(8), SETTINGS, tmp_path, seed=0)
-    assert json.loads((tmp_path / "targets.json").read_text()) == targets
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == len(lines)
+    assert [line["step"] for line in metrics(whole) if "beta_long" in line] == [1, 2]
+    assert list((whole / "steps").rglob("events.out.tfevents*"))
+    assert checkpoint.load(str(whole)).profile.name == "smollm2-autotool"
+
+
+@pytest.mark.parametrize("at", ["its second step", "the writing of its result"])
+def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    with monkeypatch.context() as patch:
+        if at == "its second step":
+            steps, end = iter([True]), AutoToolGRPOTrainer._end_micro_batch
+            patch.setattr(AutoToolGRPOTrainer, "_end_micro_batch", lambda *of: end(*of) if next(steps, False) else stop())
+        else:
+            patch.setattr("autotool_training.rl.run.write_trained", lambda *_: stop())
+        with pytest.raises(StopError):
+            run(tmp_path)
+    assert not (tmp_path / "mode_profile.json").exists()
+    targets = (tmp_path / "targets.json").read_bytes()
+    run(tmp_path)
+    assert (tmp_path / "targets.json").read_bytes() == targets == (whole / "targets.json").read_bytes()
+    kept = ("beta_long", "reward", "entropy/long", "entropy/short", "step")
+    steps_of = [[{name: line.get(name) for name in kept} for line in metrics(at) if "beta_long" in line] for at in (whole, tmp_path)]
+    assert steps_of[0] == pytest.approx(steps_of[1])
+    ours, theirs = (checkpoint.load(str(folder)).model.state_dict() for folder in (tmp_path, whole))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+    run(tmp_path)  # has ended: nothing more is done
+
+
+def stop() -> None:
+    raise StopError
+
+
+def test_a_run_of_other_settings_does_not_go_on_in_its_folder(whole: Path) -> None:
+    other = SETTINGS.model_copy(update={"steps": 3})
+    with pytest.raises(AutoToolError, match=r"holds a run with other settings \(seed, settings\.steps\)"):
+        train(scratch.make(SIZES, seed=0), records(8), other, whole, seed=1)
 
 
 def test_an_adapter_is_trained_and_merged(tmp_path: Path) -> None:

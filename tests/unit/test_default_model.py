@@ -67,8 +67,8 @@ def test_template_renders_a_later_developer_message_as_system(render: Callable[.
 @pytest.mark.parametrize(
     ("kwargs", "expected"),
     [
-        ({}, ""),
-        ({"enable_thinking": None, "mode": None}, ""),
+        ({}, "<think>"),
+        ({"enable_thinking": None, "mode": None}, "<think>"),
         ({"enable_thinking": True}, "<think>\n"),
         ({"enable_thinking": False}, "<think>\n\n</think>\n\n"),
         ({"mode": "long"}, "<think>\n"),

@@ -27,7 +27,8 @@ from autotool_training import records
 from autotool_training.label import checkpoint
 from autotool_training.label.attempt import Answer, Attempt, AttemptFile, Task
 from autotool_training.label.checkpoint import Checkpoint
-from autotool_training.label.endpoint import Sampling, Switch
+from autotool_training.label.endpoint import Sampling
+from autotool_training.label.switch import Switch
 from autotool_training.label.label import LabelSettings, ModelChoice, label
 from autotool_training.records import GoldCall, Record
 

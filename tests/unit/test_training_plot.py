@@ -33,5 +33,23 @@ def test_runs_are_drawn_side_by_side_whatever_they_log(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AutoToolError, match=r"holds no metrics\.jsonl"):
-        draw([tmp_path], tmp_path / "x.svg")
+    for folder in (tmp_path, tmp_path / "missing", run(tmp_path / "sft", loss=[0.1])):
+        with pytest.raises(AutoToolError, match=r"holds no metrics\.jsonl of RL"):
+            draw([folder], tmp_path / "x.svg")
+
+
+def test_a_picture_of_no_known_format_is_refused_and_its_folder_is_made(tmp_path: Path) -> None:
+    one = run(tmp_path / "a", accuracy=[0.5])
+    with pytest.raises(AutoToolError, match=r"let its name end in \.svg, \.png, \.pdf"):
+        draw([one], tmp_path / "dynamics.xyz")
+    with pytest.raises(AutoToolError, match="8 runs are more than there are colours"):
+        draw([one] * 8, tmp_path / "dynamics.svg")
+    draw([one], tmp_path / "new" / "dynamics.png")
+    assert (tmp_path / "new" / "dynamics.png").stat().st_size > 1000
+
+
+def test_runs_of_one_name_have_labels_of_their_own(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    runs = [Run.read(run(tmp_path / name / "rl", accuracy=[0.5])) for name in "ab"]
+    assert len({one.label for one in runs}) == 2

@@ -19,11 +19,16 @@ MODES = """
 {%- if add_generation_prompt %}
 {%- if mode is defined and mode is not none %}
 {{- {'long': '<think>\\n', 'short': '<think>\\n\\n</think>\\n\\n', 'auto': '<think>'}[mode] }}
-{%- elif enable_thinking is defined and enable_thinking is not none %}
-{{- '<think>\\n' if enable_thinking else '<think>\\n\\n</think>\\n\\n' }}
-{%- endif %}
+{%- elif enable_thinking is not defined or enable_thinking is none %}
+{{- '<think>' }}
+{%- elif enable_thinking %}
+{{- '<think>\\n' }}
+SHORT{%- endif %}
 {%- endif %}"""
-"""What is put behind a chat template that knows nothing of modes."""
+"""What is put behind a chat template, for SHORT what it does not write itself: undefined means that the model chooses."""
+SHORT = """{%- else %}
+{{- '<think>\\n\\n</think>\\n\\n' }}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,19 @@ def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
 
 def steps(folder: Path) -> list[Path]:
     """The checkpoints in a folder that holds several, in the order of their steps; else the folder itself."""
-    found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (path / profiles.FILE_NAME).exists()]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2])) or [folder]
+    return [path for path in numbered(folder) if (path / profiles.FILE_NAME).exists()] or [folder]
+
+
+def numbered(folder: Path) -> list[Path]:
+    """What a trainer has saved into a folder, whole or not, in the order of the steps."""
+    return sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def prepare(model: Any, tokenizer: Any) -> Checkpoint:
     """Give a base the markers as tokens, a template that switches modes, and a profile."""
     prepare_base(model, tokenizer)
-    if "enable_thinking" not in tokenizer.chat_template:
-        tokenizer.chat_template += MODES
+    template = tokenizer.chat_template
+    if "'auto'" not in template:
+        # Of Qwen3's kind are templates that close the block for `enable_thinking=false`, and know no other mode.
+        tokenizer.chat_template += MODES.replace("SHORT", "" if "enable_thinking" in template else SHORT)
     return Checkpoint(model, tokenizer, profiles.BUILTIN["smollm2-autotool"])

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from autotool_core.errors import AutoToolError
+from autotool_training.label.switch import Switch
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
 
@@ -17,6 +18,10 @@ RecipeFile = Annotated[Path, typer.Argument(help="A recipe (training/recipes).",
 Records = Annotated[Path, typer.Option(help="A file of records.")]
 Seed = Annotated[int | None, typer.Option(help="Default: the recipe's.")]
 Strict = Annotated[bool, typer.Option("--strict", help="End the run at a bad record instead of skipping it.")]
+
+ModeSwitch = Annotated[
+    Switch, typer.Option(help="How its server is told the mode; none for a model that has one way to answer, and for strict APIs.")
+]
 
 
 @app.command()
@@ -87,6 +92,10 @@ def label(
     batch: Annotated[int, typer.Option(min=1, help="Attempts of a checkpoint at once.")] = 16,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests to a server at once.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the attempts.")] = 0,
+    short_model: Annotated[str | None, typer.Option(help="The name of the no-thinking model, where a server has several.")] = None,
+    long_model: Annotated[str | None, typer.Option(help="The name of the thinking model, likewise.")] = None,
+    short_switch: ModeSwitch = Switch.MODE,
+    long_switch: ModeSwitch = Switch.MODE,
     strict: Strict = False,
 ) -> None:
     """Say of each record in which mode it is to be learnt: short where the no-thinking model is right, else long."""
@@ -103,7 +112,8 @@ def label(
         batch=batch,
         strict=strict,
     )
-    counts = label_records(records, out, ModelChoice(short), ModelChoice(long), settings, skipped=_warn())
+    models = ModelChoice(short, short_model, short_switch), ModelChoice(long, long_model, long_switch)
+    counts = label_records(records, out, *models, settings, skipped=_warn())
     Console().print(counts.table())
 
 
@@ -139,8 +149,9 @@ def sft(
     drawn = settings.seed if seed is None else seed
     base = settings.base.load(drawn)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
-    examples, long = stage.examples(files.read(records, strict=strict, skipped=_warn()), writer, settings.sft)
-    Console().print(f"{len(examples)} sequences; {long} longer than {settings.sft.max_tokens} tokens are left out.")
+    examples, left_out = stage.examples(files.read(records, strict=strict, skipped=_warn()), writer, settings.sft)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
+    Console().print(f"{len(examples)} sequences; left out: {reasons}.", highlight=False)
     stage.train(base, examples, settings.sft, out, seed=drawn)
 
 

@@ -1,18 +1,23 @@
 """Trainer callbacks that end a run with one clear sentence instead of going on with a broken model."""
 
 import errno
-import json
 import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import FILE_NAME, Profile
+
+LITTLE_ROOM = 64 << 20
+"""Bytes. A file that a writer could not finish goes, and leaves room again."""
 
 
 class FiniteLoss(TrainerCallback):
@@ -44,10 +49,15 @@ class MetricsFile(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Drop the lines of steps that a killed run had logged and not saved."""
-        if self._path.exists():
-            lines = self._path.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-            self._path.write_text("".join(f"{line}\n" for line in kept))
+        if not state.is_world_process_zero or not self._path.exists():
+            return
+        part = self._path.with_name(f"{self._path.name}.part")
+        part.unlink(missing_ok=True)
+        with jsonl.Appender(part) as out:
+            for line in jsonl.read(self._path):
+                if line["step"] <= state.global_step:
+                    out.write(line)
+        part.replace(self._path)
 
     def on_log(
         self,
@@ -59,8 +69,8 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Append a line."""
         if logs and state.is_world_process_zero:
-            with self._path.open("a") as out:
-                out.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            with jsonl.Appender(self._path) as out:
+                out.write({"step": state.global_step, **logs})
 
 
 class KeepsProfile(TrainerCallback):
@@ -77,12 +87,23 @@ class KeepsProfile(TrainerCallback):
 
 
 @contextmanager
-def clear_disk_errors(folder: object) -> Iterator[None]:
+def clear_disk_errors(folder: Path) -> Iterator[None]:
     """Say in one sentence that the disk is full. The checkpoints before it are whole."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        # safetensors and torch raise their own errors, which carry the system's words.
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if is_disk_full(error, folder):
             raise AutoToolError(f"The disk is full: free room for {folder} and run again; it goes on from there.") from error
         raise
+
+
+def is_disk_full(error: Exception, folder: Path) -> bool:
+    """Whether an error is that of a full disk.
+
+    safetensors has an error of its own that carries the system's words. Torch's writer says how many bytes it missed, and
+    nothing of the reason: then the disk is asked.
+    """
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        return True
+    is_written = folder if folder.exists() else folder.parent
+    return "inline_container" in str(error) and shutil.disk_usage(is_written).free < LITTLE_ROOM

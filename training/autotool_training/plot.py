@@ -1,6 +1,5 @@
 """`autotool train plot`: how runs went, step by step, variants side by side (the paper's figures of dynamics)."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 
 PANELS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
@@ -24,6 +24,7 @@ STYLES = ("-", "--")
 # Tell themselves apart for every kind of colour vision (Okabe and Ito, 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 METRICS = "metrics.jsonl"
+SUFFIXES = (".svg", ".png", ".pdf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,12 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> "Run":
-        """Read a run's folder. Raises AutoToolError where it has no metrics."""
-        path = folder / METRICS
-        if not path.exists():
-            raise AutoToolError(f"{folder} holds no {METRICS}: name the folder of a run of `autotool train rl`.")
-        return cls(folder.name, [json.loads(line) for line in path.read_text().splitlines()])
+        """Read a run's folder. Raises AutoToolError where it has no metrics of RL."""
+        lines = list(jsonl.read(folder / METRICS))
+        drawn = {metric for _, _, metrics in PANELS.values() for metric in metrics}
+        if not any(drawn & line.keys() for line in lines):
+            raise AutoToolError(f"{folder} holds no {METRICS} of RL: name the folder of a run of `autotool train rl`.")
+        return cls(str(folder), lines)
 
     def series(self, metric: str, window: int) -> tuple[np.ndarray, np.ndarray]:
         """Steps, and the metric's running mean over a window of them; empty where the run does not log it."""
@@ -50,8 +52,16 @@ class Run:
 
 
 def draw(folders: Sequence[Path], out: Path, window: int = 10) -> None:
-    """Draw the runs' dynamics into a file whose ending says its format (svg, png, pdf)."""
+    """Draw the runs' dynamics into a file whose ending says its format.
+
+    Raises AutoToolError for another format, and for a folder that holds no run of RL.
+    """
+    if out.suffix not in SUFFIXES:
+        raise AutoToolError(f"{out}: let its name end in {', '.join(SUFFIXES)}.")
+    if len(folders) > len(COLOURS):
+        raise AutoToolError(f"{len(folders)} runs are more than there are colours: draw at most {len(COLOURS)} side by side.")
     runs = [Run.read(folder) for folder in folders]
+    out.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     for axes, panel in zip(figure.subplots(2, 3).flat, PANELS.values(), strict=True):
         _panel(axes, panel, runs, window)

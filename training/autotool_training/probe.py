@@ -26,6 +26,7 @@ from autotool_training.progress import progress_bar
 from autotool_training.records import Record
 from autotool_training.refine import refine
 from autotool_training.render import ExampleWriter
+from autotool_training.resume import digest
 from autotool_training.rl.reward import Scored, Scorer, reward_range
 from autotool_training.rl.rollout import deciding_first
 from autotool_training.rl.run import RlSettings
@@ -84,7 +85,9 @@ def refine_records(job: Probing) -> Counts:
     with clear_disk_errors(job.out):
         job.out.parent.mkdir(parents=True, exist_ok=True)
         probed = _probe(job)
-        refined = refine(_rates(job, probed), seed=job.seed, min_alignment=job.settings.min_alignment)
+        accuracy = _rates(job, probed, _accuracy)
+        rates = accuracy if job.settings.rate == "accuracy" else _rates(job, probed, _reward_rate(job))
+        refined = refine(rates, seed=job.seed, min_alignment=job.settings.min_alignment, accuracy=accuracy)
         files.write(job.out, (job.records[at] for at in refined.kept))
         counts = _counts(job.records, frozenset(refined.kept), refined.verdicts)
         counts.write(job.out.with_name(f"{job.out.stem}.counts.json"))
@@ -120,12 +123,9 @@ def _read(job: Probing) -> defaultdict[tuple[int, str], _Probed]:
 
 def _identity(job: Probing) -> dict[str, Any]:
     """What the rewards of a round depend on, its checkpoint apart."""
-    digest = hashlib.sha256()
-    for record in job.records:
-        digest.update(record.model_dump_json().encode())
     objective = job.rl.objective
     return {
-        "records": digest.hexdigest(),
+        "records": digest(job.records),
         "group": job.settings.group,
         "seed": job.seed,
         "max_response_tokens": job.rl.max_response_tokens,
@@ -195,16 +195,18 @@ class _Roller:
             yield [self._scorer.score(prompt, response, record.tools, gold) for response in rollouts]
 
 
-def _rates(job: Probing, rounds: Sequence[_Probed]) -> list[list[float]]:
+def _rates(job: Probing, rounds: Sequence[_Probed], rate: Callable[[dict[str, Any]], float]) -> list[list[float]]:
     """Rates (records, rounds)."""
-    low, high = reward_range(job.rl.objective)
-
-    def rate(line: dict[str, Any]) -> float:
-        if job.settings.rate == "accuracy":
-            return line["right"] / len(line["rewards"])
-        return (sum(line["rewards"]) / len(line["rewards"]) - low) / (high - low)
-
     return [[rate(one[record.id]) for one in rounds] for record in job.records]
+
+
+def _accuracy(line: dict[str, Any]) -> float:
+    return line["right"] / len(line["rewards"])
+
+
+def _reward_rate(job: Probing) -> Callable[[dict[str, Any]], float]:
+    low, high = reward_range(job.rl.objective)
+    return lambda line: (sum(line["rewards"]) / len(line["rewards"]) - low) / (high - low)
 
 
 def _counts(records: Sequence[Record], kept: frozenset[int], verdicts: Sequence[str]) -> Counts:

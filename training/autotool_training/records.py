@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from autotool_core.errors import AutoToolError
 
@@ -44,6 +44,26 @@ class Record(BaseModel):
     label: Literal["long", "short"] | None = None
     """The mode that the answer is to be learnt in, once labelled; `reasoning` is then what a long answer thinks."""
 
+    @field_validator("messages")
+    @classmethod
+    def _have_roles(cls, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not messages or not all(isinstance(message.get("role"), str) for message in messages):
+            raise ValueError('write at least one message, each with "role" and "content"')
+        return messages
+
+    @field_validator("tools")
+    @classmethod
+    def _are_functions(cls, tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not all(isinstance(tool.get("function"), dict) and isinstance(tool["function"].get("name"), str) for tool in tools):
+            raise ValueError('write each tool as {"type": "function", "function": {"name": ..., ...}}')
+        return tools
+
+    @model_validator(mode="after")
+    def _long_thinks(self) -> Self:
+        if self.label == "long" and not (self.reasoning or "").strip():
+            raise ValueError("a record of label long needs reasoning")
+        return self
+
 
 def write(path: Path, records: Iterable[Record]) -> int:
     """Write a file of records, whole or not at all; their number."""
@@ -64,7 +84,8 @@ def read(path: Path, *, strict: bool = False, skipped: Callable[[str], None] | N
     """
     if not path.exists():
         raise AutoToolError(f"{path}: there is no such file of records.")
-    with path.open(encoding="utf-8") as lines:
+    # In bytes, so that a line that is no UTF-8 is one bad record.
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 yield Record.model_validate_json(line)

@@ -2,8 +2,8 @@
 
 A probe round gives each item a rate r_jt in [0, 1]: its share of right rollouts, or its mean reward brought to [0, 1].
 
-1. Too easy are items with r_jt = 1 in every round, too hard those with r_jt = 0 in every round: all their rewards are
-   equal, so their groups teach nothing. Half of each, drawn by the seed, is dropped; the others stay, because the model
+1. Too easy are items with r_jt = 1 in every round, too hard those without a right rollout in any round: nothing there
+   tells a better rollout from a worse one. Half of each, drawn by the seed, is dropped; the others stay, because the model
    moves and some of them will count again.
 2. Every other item is kept if it is aligned with the learning trajectory c_t = mean_j r_jt over these items. Its score is
    1 minus the variance of its rate about the trajectory, in units of the distance that is left to learn (LIMR,
@@ -31,11 +31,21 @@ class Refined:
     """`items`, `too_easy`, `too_hard`, `dropped_easy`, `dropped_hard`, `dropped_unaligned`, `kept`."""
 
 
-def refine(rates: Sequence[Sequence[float]], *, seed: int, min_alignment: float = 0.6) -> Refined:
-    """Choose items by their rates (items, rounds). Raises AutoToolError for rates that are ragged or not in [0, 1]."""
+def refine(
+    rates: Sequence[Sequence[float]],
+    *,
+    seed: int,
+    min_alignment: float = 0.6,
+    accuracy: Sequence[Sequence[float]] | None = None,
+) -> Refined:
+    """Choose items by their rates (items, rounds).
+
+    `accuracy` (items, rounds) is the share of right rollouts, where the rates are another thing: an item that always thinks
+    and is never right has a mean reward above the lowest. Raises AutoToolError for rates that are ragged or not in [0, 1].
+    """
     _check(rates)
     easy = [at for at, item in enumerate(rates) if min(item) == 1]
-    hard = [at for at, item in enumerate(rates) if max(item) == 0]
+    hard = [at for at, item in enumerate(rates if accuracy is None else accuracy) if max(item) == 0]
     extreme = {*easy, *hard}
     middle = [at for at in range(len(rates)) if at not in extreme]
     scores = alignment([rates[at] for at in middle])

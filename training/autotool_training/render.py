@@ -1,7 +1,7 @@
 """From records to token ids, as the server makes them: the prompt by `PromptRenderer`, the answer behind the `auto` prefix."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autotool_core.errors import AutoToolError
@@ -36,10 +36,11 @@ class ExampleWriter:
             raise AutoToolError(f"The base cannot be trained for mode=auto: {self._renderer.refusals[Mode.AUTO]}")
         if profile.tool_format != "hermes":
             raise AutoToolError(f"Profile {profile.name} has the tool format {profile.tool_format}: only hermes is trained.")
-        self._begun = {
+        self.begun: Mapping[ResolvedMode, tuple[int, ...]] = {
             ResolvedMode.LONG: (decision.long, *decision.rest[ResolvedMode.LONG]),
             ResolvedMode.SHORT: (decision.short, *decision.rest[ResolvedMode.SHORT]),
         }
+        """What a response of a mode begins with: the decision token and the rest of the prefix."""
         self._closing = f"\n{think.close}{think.answer_separator}"
         self._eos = eos_token_id
 
@@ -49,13 +50,15 @@ class ExampleWriter:
 
     def example(self, record: Record, mode: ResolvedMode) -> Example:
         """The gold answer in a mode. Raises AutoToolError for a long one without reasoning."""
-        thought = ""
-        if mode is ResolvedMode.LONG:
-            if not record.reasoning:
-                raise AutoToolError(f"Record {record.id} has no reasoning: a long answer needs one.")
-            thought = record.reasoning.strip() + self._closing
-        text = self._renderer.ids(thought + answer_text(record.content, record.calls))
-        return Example(self.prompt(record), [*self._begun[mode], *text, self._eos])
+        return Example(self.prompt(record), [*self.begun[mode], *self._renderer.ids(self._text(record, mode)), self._eos])
+
+    def _text(self, record: Record, mode: ResolvedMode) -> str:
+        if mode is ResolvedMode.SHORT:
+            # Text beside the calls of a short answer is what RL takes for reasoning in the wrong place.
+            return answer_text(None if record.calls else record.content, record.calls)
+        if not record.reasoning:
+            raise AutoToolError(f"Record {record.id} has no reasoning: a long answer needs one.")
+        return record.reasoning.strip() + self._closing + answer_text(record.content, record.calls)
 
 
 def answer_text(content: str | None, calls: Sequence[GoldCall]) -> str:

@@ -1,6 +1,8 @@
 """Warm-up SFT: a base learns both modes, and when which, from labelled records; the loss is on the response alone."""
 
+import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -8,12 +10,12 @@ from typing import Literal
 import torch
 from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field
-from transformers.trainer_utils import get_last_checkpoint
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
+from autotool_training import resume
 from autotool_training.checkpoint import Checkpoint, finished
 from autotool_training.finish import write_trained
 from autotool_training.guard import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
@@ -22,6 +24,7 @@ from autotool_training.lora import LoraSettings, lora_config
 from autotool_training.order import in_batches
 from autotool_training.records import Record
 from autotool_training.render import Example, ExampleWriter
+from autotool_training.resume import claim
 
 IGNORED = -100
 """Label of a token without loss."""
@@ -55,11 +58,24 @@ class SftSettings(BaseModel):
     """`bfloat16`: mixed precision."""
 
 
-def examples(records: Iterable[Record], writer: ExampleWriter, settings: SftSettings) -> tuple[list[Example], int]:
-    """What is to be learnt, and how many sequences were too long."""
-    written = [writer.example(record, mode) for record in records for mode in _modes(record, settings.modes)]
-    kept = [one for one in written if len(one.prompt_ids) + len(one.response_ids) <= settings.max_tokens]
-    return kept, len(written) - len(kept)
+def examples(records: Iterable[Record], writer: ExampleWriter, settings: SftSettings) -> tuple[list[Example], Counter[str]]:
+    """What is to be learnt, and how many sequences are left out, by reason.
+
+    Raises AutoToolError for a record without a label where the labels decide.
+    """
+    kept: list[Example] = []
+    left_out = Counter[str]()
+    for record in records:
+        for mode in _modes(record, settings.modes):
+            if mode is ResolvedMode.LONG and not record.reasoning:
+                left_out["without reasoning"] += 1
+                continue
+            example = writer.example(record, mode)
+            if len(example.prompt_ids) + len(example.response_ids) > settings.max_tokens:
+                left_out[f"longer than {settings.max_tokens} tokens"] += 1
+            else:
+                kept.append(example)
+    return kept, left_out
 
 
 def _modes(record: Record, asked: str) -> Sequence[ResolvedMode]:
@@ -75,16 +91,25 @@ def train(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out:
 
     With LoRA the adapter is written to `out/adapter`, and the merged weights to `out`. Metrics go to `out/metrics.jsonl`
     and to TensorBoard.
-    Raises AutoToolError if there is nothing to learn, the loss is not a number or the disk is full.
+    Raises AutoToolError if there is nothing to learn, the folder holds another run, the loss is not a number or the disk is
+    full.
     """
+    claim(out, {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data)})
     if done := finished(out):
         return done
     if not data:
         raise AutoToolError("There is nothing to learn: no record is left. Look at the counts of `data` and `label`.")
-    trainer = _trainer(base, data, settings, out / "steps", seed)
     with clear_disk_errors(out):
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / "steps")) if (out / "steps").is_dir() else None)
+        trainer = _trainer(base, data, settings, out / "steps", seed)
+        resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
+
+
+def _digest(data: Sequence[Example]) -> str:
+    found = hashlib.sha256()
+    for one in data:
+        found.update(repr((one.prompt_ids, one.response_ids)).encode())
+    return found.hexdigest()
 
 
 def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, seed: int) -> SFTTrainer:
@@ -120,6 +145,7 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
         save_steps=settings.save_steps,
         save_total_limit=settings.keep,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         report_to=["tensorboard"],
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,

@@ -22,7 +22,7 @@ tiny/data.jsonl:
 	autotool train data --source graded=500 --seed 2 --out $@
 
 tiny/labelled.jsonl: tiny/data.jsonl tiny/base/$(DONE)
-	OMP_NUM_THREADS=2 autotool train label --records $< --short tiny/base --long tiny/base --k 4 --threshold 0.5 --max-tokens 160 --batch 256 --out $@
+	OMP_NUM_THREADS=2 autotool train label --records $< --short tiny/base --long tiny/base --k 4 --threshold 0.75 --max-tokens 192 --batch 256 --out $@
 
 tiny/sft-%/$(DONE): tiny/labelled.jsonl
 	autotool train sft $(R).toml --seed $* --records $< --out $(@D)

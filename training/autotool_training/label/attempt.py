@@ -51,6 +51,8 @@ class Attempt:
     """None where the model did not answer."""
     error: str | None = None
     """Why not."""
+    again: bool = False
+    """Whether it is to be made again when the run goes on: the server was busy or slow."""
 
 
 class Model(Protocol):
@@ -114,4 +116,4 @@ def read_answer(value: Mapping[str, Any]) -> Answer:
 
 def _attempt(line: Mapping[str, Any]) -> Attempt:
     answer = line["answer"]
-    return Attempt(line["id"], line["at"], read_answer(answer) if answer is not None else None, line["error"])
+    return Attempt(line["id"], line["at"], read_answer(answer) if answer is not None else None, line["error"], line["again"])

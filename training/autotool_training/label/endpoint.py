@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import openai
@@ -16,20 +15,15 @@ from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_training.label.attempt import Answer, Attempt, Task
+from autotool_training.label.switch import Switch
 
 STOPPING = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 """Errors that every further request would meet too."""
 
 
-class Switch(StrEnum):
-    """How a server is told the mode."""
-
-    MODE = "mode"
-    """By this project's field."""
-    ENABLE_THINKING = "enable_thinking"
-    """By the chat template's variable, as vLLM and SGLang pass it on."""
-    NONE = "none"
-    """Not at all: its model has one way to answer."""
+TRANSIENT = (408, 409, 429)
+"""Refusals that another try may not meet, beside all from 500 on."""
+THOUGHT = "the no-thinking model has thought: tell its server the mode by --short-switch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,7 @@ class Endpoint:
     def __init__(
         self, url: str, mode: ResolvedMode, sampling: Sampling, *, switch: Switch, model: str | None, concurrency: int
     ) -> None:
-        self._url, self._model = url, model
+        self._url, self._model, self._mode = url, model, mode
         self._sampling, self._concurrency = sampling, concurrency
         self._fields: Mapping[str, Any] = {
             Switch.MODE: {"mode": mode.value},
@@ -98,14 +92,18 @@ class Endpoint:
         except STOPPING as error:
             raise AutoToolError(f"{self._url} refuses every request: {error.message}") from error
         except openai.APITimeoutError:
-            return Attempt(record.id, task.at, None, "time-out")
+            return Attempt(record.id, task.at, None, "time-out", again=True)
         except openai.APIConnectionError as error:
             raise AutoToolError(f"{self._url} is gone; run again to go on.") from error
         except openai.APIStatusError as error:
-            return Attempt(record.id, task.at, None, f"{error.status_code}: {error.message[:300]}")
+            again = error.status_code in TRANSIENT or error.status_code >= 500
+            return Attempt(record.id, task.at, None, f"{error.status_code}: {error.message[:300]}", again=again)
         if not completion.choices:
             return Attempt(record.id, task.at, None, "an answer without choices")
-        return Attempt(record.id, task.at, _answer(completion.choices[0]))
+        answer = _answer(completion.choices[0])
+        if self._mode is ResolvedMode.SHORT and answer.reasoning:
+            return Attempt(record.id, task.at, None, THOUGHT)
+        return Attempt(record.id, task.at, answer)
 
 
 def _answer(choice: Choice) -> Answer:
@@ -133,5 +131,5 @@ async def _only_model(client: AsyncOpenAI) -> str:
     # Our server lists its model's modes too, as name:long.
     own = [name for name in names if name.rpartition(":")[2] not in list(Mode)]
     if len(own) != 1:
-        raise AutoToolError(f"{client.base_url} has several models: name one of {', '.join(names) or 'none'}.")
+        raise AutoToolError(f"{client.base_url} has several models: name one of {', '.join(names) or 'none'} by --short-model or --long-model.")
     return own[0]

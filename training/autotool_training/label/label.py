@@ -21,7 +21,8 @@ from autotool_core.modes import ResolvedMode
 from autotool_training import records
 from autotool_training.data.counts import Counts
 from autotool_training.label.attempt import Attempt, AttemptFile, Model, Task
-from autotool_training.label.endpoint import Endpoint, Sampling, Switch
+from autotool_training.label.endpoint import Endpoint, Sampling
+from autotool_training.label.switch import Switch
 from autotool_training.label.traces import Traces
 from autotool_training.progress import progress_bar
 from autotool_training.records import Record
@@ -152,7 +153,7 @@ class _Phase:
         self._records = {record.id: record for record in todo}
         self._tally = Counter[str]()
         for attempt in file.of(mode):
-            if attempt.id in self._records:
+            if attempt.id in self._records and not attempt.again:
                 self._note(attempt)
         self._bar = progress.add_task(self._words(), total=len(todo) * self._k, completed=self._tally["made"])
 

@@ -1,7 +1,6 @@
 """RL from records: entropy targets measured on the base, rollouts, GRPO with the objective, the checkpoint."""
 
 import json
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any, Literal, Self
 import torch
 from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from transformers.trainer_utils import get_last_checkpoint
 from trl.trainer.grpo_config import GRPOConfig
 
-from autotool_core.modes import Mode
+from autotool_training import resume
 from autotool_training.checkpoint import Checkpoint, finished
 from autotool_training.finish import write_trained
 from autotool_training.guard import FiniteLoss, MetricsFile, clear_disk_errors
@@ -21,11 +19,11 @@ from autotool_training.head import fit_head
 from autotool_training.lora import LoraSettings, lora_config
 from autotool_training.records import Record
 from autotool_training.render import ExampleWriter
-from autotool_training.rl.entropy import entropy_targets, measure
+from autotool_training.resume import claim, digest
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
-from autotool_training.rl.sample import sample
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings
+from autotool_training.rl.targets import Probes, measured_targets
 
 TARGETS_FILE = "targets.json"
 """Keeps a run's entropy targets, so that it goes on with them when it is resumed."""
@@ -76,14 +74,16 @@ def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out
     """Train, resuming where a run in `out` was stopped, β_l and targets included, and write the checkpoint into it.
 
     A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and to TensorBoard.
-    Raises AutoToolError where the loss is not a number or the disk is full.
+    Raises AutoToolError where the folder holds another run, the loss is not a number or the disk is full.
     """
+    # `name_or_path` is where the base was loaded from.
+    start = str(getattr(base.model, "name_or_path", ""))
+    claim(out, {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": digest(records), "base": start})
     if done := finished(out):
         return done
     with clear_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
         trainer = _trainer(_Job(base, records, settings, out, seed))
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out / "steps")) if (out / "steps").is_dir() else None)
+        resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
 
 
@@ -120,32 +120,18 @@ def _trainer(job: _Job) -> AutoToolGRPOTrainer:
 
 def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
     """The objective with its entropy targets: given, kept by an earlier start of the run, or measured now."""
-    objective, kept = job.settings.objective, job.out / TARGETS_FILE
+    settings, kept = job.settings, job.out / TARGETS_FILE
+    objective = settings.objective
     if objective.targets is not None or objective.variant in UNTARGETED:
         return objective
     if not kept.exists():
         job.base.model.to(device)
-        kept.write_text(_measured_targets(job).model_dump_json())
+        batch, longest = settings.prompts * settings.group, settings.max_response_tokens
+        probes = Probes(settings.probes, batch, longest, settings.percentile, job.seed)
+        part = kept.with_name(f"{TARGETS_FILE}.part")
+        part.write_text(measured_targets(job.base, job.records, probes).model_dump_json())
+        part.replace(kept)
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(kept.read_text())})
-
-
-def _measured_targets(job: _Job) -> EntropyTargets:
-    """Percentiles of the entropies of sampled answers, each probe answered in short and in long."""
-    draw = random.Random(job.seed)  # noqa: S311 not a secret
-    probes = draw.sample(list(job.records), min(job.settings.probes, len(job.records)))
-    writer = job.writer()
-    modes = [mode for mode in (Mode.SHORT, Mode.LONG) for _ in probes]
-    prompts = [writer.prompt(record, mode) for mode, record in zip(modes, probes * 2, strict=True)]
-    most, eos = job.settings.max_response_tokens, [job.base.tokenizer.eos_token_id]
-    size = job.settings.prompts * job.settings.group
-    responses = [
-        response
-        for start in range(0, len(prompts), size)
-        for response in sample(job.base.model, prompts[start : start + size], most, eos)
-    ]
-    short = torch.tensor([mode is Mode.SHORT for mode in modes])
-    measured = measure(job.base.model, zip(prompts, responses, strict=True))
-    return entropy_targets(measured, short, job.settings.percentile)
 
 
 def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
@@ -170,6 +156,7 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         save_steps=settings.save_steps,
         save_total_limit=1,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         report_to=["tensorboard"],
         seed=seed,
         use_cpu=not torch.cuda.is_available(),

@@ -26,6 +26,8 @@ def sample(model: Any, prompts: Sequence[Sequence[int]], most: int, eos: Collect
         top_p=1.0,
         eos_token_id=list(eos),
         pad_token_id=pad,
+        # One process samples while the others wait: with sharded weights generate would wait for them at every token.
+        synced_gpus=False,
         **options,
     )
     return [_until_end(response, eos) for response in output[:, width:].tolist()]

@@ -1,19 +1,22 @@
-"""Drills: tables, and the values of phrases in the words of graded requests, one step of derivation each.
+"""Drills: tables, the values of phrases in the words of graded requests, and those of whole requests.
 
 A graded task asks for two look-ups at most among a hundred tokens, too few for a tiny model ever to find out how a table is
-read. It finds out in texts as short as a single table, and then needs a long one to go on from there (docs/log.md).
+read. It finds out in texts as short as a single table, needs long ones to go on from there, and then texts that ask for many
+values of several steps, before it meets the one request of a task (docs/log.md).
 """
 
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from autotool_core.graded import phrases
-from autotool_core.graded.domains import DOMAINS, NAMES, WEEKDAYS, Domain
+from autotool_core.graded import LEVELS, make, phrases
+from autotool_core.graded.domains import DAY, DOMAINS, NAMES, WEEKDAYS, Domain
 
 AMOUNTS = tuple(range(2, 10))
 AGAIN = 6
 """Rows that follow a single table. With two a model may look nothing up after 800 steps, with six it does after 250."""
+REQUESTS = 6
+"""Of a text with requests."""
 _Asked = tuple[str, object]
 
 
@@ -42,6 +45,19 @@ def drill(seed: int, index: int) -> Drill:
     return Drill(writer.tables(), tuple(writer.answers()))
 
 
+def requests(seed: int, index: int) -> Drill:
+    """Requests and the values of their arguments, of any number of steps each.
+
+    In turn several behind a list and a table, and the one of a graded task, which may stand before its tables.
+    """
+    turn, is_task = divmod(index, 2)
+    if not is_task:
+        writer = _Writer(random.Random(f"requests/{seed}/{turn}"))  # noqa: S311 not a secret
+        return Drill(writer.tables(), tuple(writer.requests()))
+    task = make("train", LEVELS[turn % len(LEVELS)], seed, turn, distractors=0)
+    return Drill(task.request, tuple((f"{name}:", str(value)) for name, value in task.calls[0].arguments.items()))
+
+
 class _Writer:
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
@@ -66,6 +82,35 @@ class _Writer:
         for phrase, value in self._draw.sample(asked, len(asked)):
             yield phrase, str(value)
 
+    def requests(self) -> Iterator[tuple[str, str]]:
+        """Each argument of some requests, which name it or give one or more steps to it."""
+        domain = self._domain
+        for _ in range(REQUESTS):
+            thing, amount, day = self._any_thing(), self._any_amount(), self._any_day()
+            words = self._draw.choice(domain.requests["train"]).format(thing=thing[0], amount=amount[0], day=day[0])
+            yield f"{self._phrase(phrases.FRAMES, request=words)} {domain.thing}:", str(thing[1])
+            yield f"{domain.amount}:", str(amount[1])
+            yield f"{DAY}:", str(day[1])
+
+    def _any_thing(self) -> _Asked:
+        if self._is_drawn():
+            return self._looked_up_thing()
+        value = self._draw.choice(self._domain.things)
+        return self._domain.named.format(value=value), value
+
+    def _any_amount(self) -> _Asked:
+        """A number or a row, with or without a sum, in the table's unit, which is the argument's or the larger one."""
+        words, value = self._looked_up_amount() if self._is_drawn() else self._number()
+        if self._is_drawn():
+            words, value = self._summed(words, value)
+        return words, value * (self._domain.factor if self._unit == self._domain.large[1] else 1)
+
+    def _any_day(self) -> _Asked:
+        return self._shifted() if self._is_drawn() else (day := self._draw.choice(WEEKDAYS), day)
+
+    def _is_drawn(self) -> bool:
+        return self._draw.random() < 0.6
+
     def _thing_row(self) -> _Asked:
         return self._draw.choice(list(self._things.items()))
 
@@ -73,29 +118,43 @@ class _Writer:
         return self._draw.choice(list(self._amounts.items()))
 
     def _thing(self) -> _Asked:
+        return _colon(self._looked_up_thing())
+
+    def _looked_up_thing(self) -> _Asked:
         name, value = self._thing_row()
-        return f"{self._phrase(phrases.THING_FROM_LIST, thing=self._domain.thing, name=name)}:", value
+        return self._phrase(phrases.THING_FROM_LIST, thing=self._domain.thing, name=name), value
 
     def _amount(self) -> _Asked:
-        name, value = self._amount_row()
-        return f"{self._phrase(phrases.AMOUNT_FROM_TABLE, unit=self._unit, name=name)}:", value
+        return _colon(self._looked_up_amount())
+
+    def _looked_up_amount(self) -> tuple[str, int]:
+        name, value = self._draw.choice(list(self._amounts.items()))
+        return self._phrase(phrases.AMOUNT_FROM_TABLE, unit=self._unit, name=name), value
+
+    def _number(self) -> tuple[str, int]:
+        value = self._draw.choice(AMOUNTS)
+        return f"{value} {self._unit}", value
 
     def _sum(self) -> _Asked:
-        value, change = self._draw.choice(AMOUNTS), self._draw.choice([n for n in range(-8, 10) if n])
-        if value + change < 1:
-            change = -change
+        value = self._draw.choice(AMOUNTS)
+        return _colon(self._summed(f"{value} {self._domain.amount}", value))
+
+    def _summed(self, words: str, value: int) -> tuple[str, int]:
+        change = self._draw.choice([n for n in range(-8, 10) if n and value + n >= 1])
         pattern, key = (phrases.ADDED, "more") if change > 0 else (phrases.TAKEN, "less")
-        amount = f"{value} {self._domain.amount}"
-        return f"{self._phrase(pattern, amount=amount, **{key: abs(change)})}:", value + change
+        return self._phrase(pattern, amount=words, **{key: abs(change)}), value + change
 
     def _large(self) -> _Asked:
         value = self._draw.randint(2, 18)
         return f"{value} {self._domain.large[1]} are {self._domain.amount}:", value * self._domain.factor
 
     def _day(self) -> _Asked:
+        return _colon(self._shifted())
+
+    def _shifted(self) -> tuple[str, str]:
         start, days = self._draw.randrange(len(WEEKDAYS)), self._draw.randint(2, 6)
         end = WEEKDAYS[(start + days) % len(WEEKDAYS)]
-        return f"{self._phrase(phrases.SHIFTED, count=days, day=WEEKDAYS[start])}:", end
+        return self._phrase(phrases.SHIFTED, count=days, day=WEEKDAYS[start]), end
 
     def _phrase(self, patterns: Mapping[str, tuple[str, ...]], **values: object) -> str:
         return self._draw.choice(patterns["train"]).format(**values)
@@ -103,3 +162,7 @@ class _Writer:
 
 def _rows(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _colon(asked: _Asked) -> _Asked:
+    return f"{asked[0]}:", asked[1]

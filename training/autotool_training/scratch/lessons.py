@@ -1,4 +1,4 @@
-"""What a tiny base practises, one lesson after the other: single tables, drills, whole graded tasks in both modes.
+"""What a tiny base practises, one lesson after the other: single tables, drills, requests, whole graded tasks in both modes.
 
 From short texts to long ones: a model that meets tables among a hundred other tokens from the start has not learnt to look
 anything up after 17 million tokens (docs/log.md).
@@ -16,7 +16,7 @@ from autotool_core.modes import ResolvedMode
 from autotool_training.checkpoint import Checkpoint
 from autotool_training.data import graded
 from autotool_training.render import ExampleWriter
-from autotool_training.scratch.drills import Drill, drill, single_table
+from autotool_training.scratch.drills import Drill, drill, requests, single_table
 
 IGNORED = -100
 """Label of a token without loss."""
@@ -71,6 +71,9 @@ class LessonSettings(BaseModel):
     """Most steps on drills."""
     drill_batch: int = Field(default=16, ge=1)
     drill_goal: float | None = 0.1
+    request_steps: int = Field(default=1000, ge=1)
+    """Steps on the values of whole requests."""
+    request_batch: int = Field(default=16, ge=1)
     task_steps: int = Field(default=3000, ge=1)
     task_batch: int = Field(default=32, ge=1)
 
@@ -88,7 +91,9 @@ def lessons(base: Checkpoint, settings: LessonSettings, seed: int) -> list[Lesso
     drilled = Lesson(
         lambda at: drill_row(drill(seed, at), tokenizer), settings.drill_batch, settings.drill_steps, settings.drill_goal
     )
-    return [of(2), of(3), drilled, Lesson(lambda at: task_row(seed, at, writer), settings.task_batch, settings.task_steps)]
+    asked = Lesson(lambda at: drill_row(requests(seed, at), tokenizer), settings.request_batch, settings.request_steps)
+    tasks = Lesson(lambda at: task_row(seed, at, writer), settings.task_batch, settings.task_steps)
+    return [of(2), of(3), drilled, asked, tasks]
 
 
 def drill_row(text: Drill, tokenizer: Any) -> Row:
@@ -107,8 +112,10 @@ def drill_row(text: Drill, tokenizer: Any) -> Row:
 
 
 def task_row(seed: int, index: int, writer: ExampleWriter) -> Row:
-    """A graded task of the train split, its level and mode in turn, with loss on the answer."""
+    """A graded task of the train split, its level and mode in turn, with loss on the answer.
+
+    Two of three without reasoning: that is what takes longer to learn, and costs less."""
     turn, level = divmod(index, len(LEVELS))
-    mode = (ResolvedMode.LONG, ResolvedMode.SHORT)[turn % 2]
+    mode = ResolvedMode.SHORT if turn % 3 else ResolvedMode.LONG
     example = writer.example(graded.record(make("train", LEVELS[level], seed, index)), mode)
     return Row([*example.prompt_ids, *example.response_ids], [*[IGNORED] * len(example.prompt_ids), *example.response_ids])

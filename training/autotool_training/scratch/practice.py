@@ -15,14 +15,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pad_sequence
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedModel
 
 from autotool_core.errors import AutoToolError
 from autotool_training.checkpoint import Checkpoint, finished
 from autotool_training.guard import clear_disk_errors
 from autotool_training.progress import progress_bar
+from autotool_training.resume import claim
 from autotool_training.scratch.lessons import IGNORED, Lesson, LessonSettings, Row, lessons
+from autotool_training.scratch.muon import muon
 
 STATE, METRICS = "practice.pt", "metrics.jsonl"
 
@@ -39,15 +41,15 @@ class PracticeSettings(LessonSettings):
 
 
 def practise(base: Checkpoint, settings: PracticeSettings, out: Path, *, seed: int) -> Checkpoint:
-    """Train the model of `base` (in bfloat16, weights in float32), resuming where a run in `out` was stopped; write it there.
+    """Train the model of `base` (on a GPU in bfloat16, weights in float32), resuming where a run in `out` was stopped; write it there.
 
     The mean loss (nats a token) of every `save_steps` steps goes to `out/metrics.jsonl`.
-    Raises AutoToolError if the loss is not a number or the disk is full.
+    Raises AutoToolError if the folder holds another run, the loss is not a number or the disk is full.
     """
+    claim(out, {"stage": "scratch", "seed": seed, "settings": settings.model_dump(), "model": base.model.config.to_diff_dict()})
     if done := finished(out):
         return done
     with clear_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
         _Practice(base, settings, out, seed).run()
         base.save(out)
         (out / STATE).unlink(missing_ok=True)
@@ -146,7 +148,7 @@ def _loss(model: PreTrainedModel, rows: Sequence[Row]) -> Tensor:
     """Cross-entropy (nats a token) of the tokens with loss."""
     ids = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True)
     labels = pad_sequence([torch.tensor(row.labels) for row in rows], batch_first=True, padding_value=IGNORED)
-    with torch.autocast(model.device.type, torch.bfloat16):
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type != "cpu"):
         logits = model(input_ids=ids.to(model.device)).logits[:, :-1]
     return cross_entropy(logits.float().flatten(0, 1), labels[:, 1:].flatten().to(model.device), ignore_index=IGNORED)
 
@@ -156,6 +158,6 @@ def _optimizers(model: PreTrainedModel, settings: PracticeSettings) -> list[Opti
     matrices = [one for one in model.parameters() if one.ndim == 2 and id(one) != embedded]
     others = [one for one in model.parameters() if one.ndim != 2 or id(one) == embedded]
     return [
-        Muon(matrices, lr=settings.learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        muon(matrices, lr=settings.learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         AdamW(others, lr=settings.embedding_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]

@@ -1,0 +1,114 @@
+"""Where a run goes on, and the errors that must not be taken for others."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import SafetensorError
+from support.training import records
+from transformers import TrainerState
+
+from autotool_core import jsonl
+from autotool_core.errors import AutoToolError
+from autotool_training import resume
+from autotool_training.guard import LITTLE_ROOM, MetricsFile, clear_disk_errors, is_disk_full
+
+TORN = "[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"
+"""What torch says of a file that a full disk did not take."""
+
+
+def saved(folder: Path, step: int, *, whole: bool = True) -> Path:
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    if whole:
+        TrainerState(global_step=step, max_steps=10).save_to_json(str(path / "trainer_state.json"))
+    return path
+
+
+def test_a_run_goes_on_from_the_last_checkpoint_that_is_whole(tmp_path: Path) -> None:
+    assert resume.last_whole(tmp_path / "none") is None
+    whole = saved(tmp_path, 9)
+    saved(tmp_path, 10, whole=False)
+    torn = saved(tmp_path, 11)
+    (torn / "trainer_state.json").write_text('{"global_step": 1')
+    assert resume.last_whole(tmp_path) == whole
+
+
+class FakeTrainer:
+    def __init__(self, max_steps: int) -> None:
+        self.args: Any = type("Arguments", (), {"max_steps": max_steps})
+        self.done: list[tuple[str, str | None]] = []
+
+    def train(self, resume_from_checkpoint: str | None = None) -> None:
+        self.done.append(("train", resume_from_checkpoint))
+
+    def _load_from_checkpoint(self, folder: str) -> None:
+        self.done.append(("load", folder))
+
+
+@pytest.mark.parametrize(("max_steps", "done"), [(12, "train"), (10, "load"), (-1, "load")])
+def test_a_run_that_took_all_its_steps_takes_no_more(tmp_path: Path, max_steps: int, done: str) -> None:
+    trainer: Any = FakeTrainer(max_steps)
+    resume.train(trainer, tmp_path)
+    last = saved(tmp_path, 10)
+    resume.train(trainer, tmp_path)
+    assert trainer.done == [("train", None), (done, str(last))]
+
+
+def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    run = {"seed": 0, "settings": {"rl": {"steps": 5, "group": (1, 2)}}}
+    resume.claim(tmp_path / "out", run)
+    resume.claim(tmp_path / "out", run)
+    other = {"seed": 1, "settings": {"rl": {"steps": 6, "group": (1, 2)}}}
+    with pytest.raises(AutoToolError, match=r"out holds a run with other settings \(seed, settings\.rl\.steps\): give another"):
+        resume.claim(tmp_path / "out", other)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
+
+
+def test_a_digest_is_of_all_that_a_record_says() -> None:
+    one, other = records(2)
+    assert resume.digest([one, other]) == resume.digest(iter([one, other])) != resume.digest([other, one])
+    assert resume.digest([one]) != resume.digest([one.model_copy(update={"label": "short"})])
+
+
+@pytest.mark.parametrize(
+    ("error", "free", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 1 << 40, True),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), 1 << 40, True),
+        (RuntimeError(TORN), LITTLE_ROOM - 1, True),
+        (RuntimeError(TORN), 1 << 40, False),
+        (RuntimeError("out of memory"), 0, False),
+        (OSError(errno.EACCES, "Permission denied"), 0, False),
+    ],
+)
+def test_a_full_disk_is_known_by_every_writers_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, free: int, full: bool
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
+    assert is_disk_full(error, tmp_path / "new") is full
+    with pytest.raises(AutoToolError if full else type(error), match="The disk is full: free room for" if full else ""):
+        fail(error, tmp_path)
+
+
+def fail(error: Exception, folder: Path) -> None:
+    with clear_disk_errors(folder):
+        raise error
+
+
+def test_metrics_go_on_behind_the_checkpoint_though_a_line_is_torn(tmp_path: Path) -> None:
+    path, arguments, control = tmp_path / "metrics.jsonl", None, None
+    state = TrainerState(global_step=3, is_world_process_zero=True)
+    metrics: Any = MetricsFile(path)
+    metrics.on_log(arguments, state, control, {"loss": 0.5})
+    with path.open("a") as file:
+        file.write('{"step": 4, "loss": 0.4}\n{"step": 5, "lo')
+    other = TrainerState(global_step=3, is_world_process_zero=False)
+    metrics.on_train_begin(arguments, other, control)
+    metrics.on_log(arguments, other, control, {"loss": 9.0})
+    assert len(path.read_text().splitlines()) == 3  # other processes leave it alone
+    metrics.on_train_begin(arguments, state, control)
+    metrics.on_log(arguments, TrainerState(global_step=4, is_world_process_zero=True), control, {"loss": 0.3})
+    assert list(jsonl.read(path)) == [{"step": 3, "loss": 0.5}, {"step": 4, "loss": 0.3}]
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
