@@ -41,6 +41,9 @@ def data(
     distractors: Annotated[int, typer.Option(min=0, help="Tools that each record gets beside its own.")] = 0,
     irrelevant: Annotated[float, typer.Option(min=0, max=1, help="Share of records that get only other tools.")] = 0.0,
     max_chars: Annotated[int | None, typer.Option(min=1, help="Most characters of a record.")] = None,
+    write_reasoning: Annotated[
+        bool, typer.Option("--write-reasoning", help="Write the reasoning of calls that have none, by rule.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     strict: Strict = False,
 ) -> None:
@@ -57,6 +60,7 @@ def data(
         distractors=distractors,
         irrelevant=irrelevant,
         max_chars=max_chars,
+        write_reasoning=write_reasoning,
         strict=strict,
     )
     Console().print(build([Place.parse(one) for one in source], out, settings, _warn()).table())

@@ -16,11 +16,13 @@ from autotool_training.data.quality import check
 from autotool_training.data.rows import Bad
 from autotool_training.data.sources import SOURCES, Place
 from autotool_training.data.tools import Tool
+from autotool_training.data.written import reasoning
 from autotool_training.records import Record
 
 KINDS = ("call", "reply", "text")
 """Of records: a call; text after a call's result; other text (a question back, a refusal, talk)."""
 IRRELEVANT = "made irrelevant"
+WRITTEN = "reasoning written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class DataSettings:
     """Share of the records with calls and one request that get only other tools, so that the right answer is to call none."""
     max_chars: int | None = None
     """Most characters of a record's messages and tools."""
+    write_reasoning: bool = False
+    """Whether records with calls, and those made irrelevant, get the reasoning of `written` where they have none."""
     strict: bool = False
     """Whether a bad row ends the run."""
 
@@ -140,6 +144,8 @@ class _Sieve:
         pools = {source: Distractors(tools.values(), self._settings.seed) for source, tools in self.tools.items()}
         for record in kept.values():
             made = self._with_tools(record, pools[record.source])
+            # Answers in text that were so from the start have nothing to be traced.
+            made = self._with_reasoning(made) if record.calls else made
             self._counts.kept[record.source][kind(made)] += 1
             yield made
 
@@ -175,6 +181,12 @@ class _Sieve:
             self._counts.notes[record.source][IRRELEVANT] += not made.calls
             return made
         return pool.add(record, more) if more else record
+
+    def _with_reasoning(self, record: Record) -> Record:
+        if not self._settings.write_reasoning or record.reasoning:
+            return record
+        self._counts.notes[record.source][WRITTEN] += 1
+        return record.model_copy(update={"reasoning": reasoning(record)})
 
 
 def _named(tools: Iterable[Tool]) -> dict[str, Tool]:
