@@ -1,6 +1,7 @@
 """`autotool bench`: what a solved task costs in tokens, per mode, per model, per server."""
 
 import asyncio
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -220,6 +221,30 @@ def prove_suite(suite: SuiteName, categories: Categories = None, directory: Dire
         raise AutoToolError(f"{len(unknown)} items are broken: {', '.join(unknown[:20])}")
     said = f", but for {len(known)} that no answer solves: {', '.join(known)}" if known else ""
     typer.echo(f"{items} items proved{said}.")
+
+
+@app.command()
+def texts(
+    suite: SuiteName,
+    out: Annotated[Path, typer.Option(help="The file to write, of JSON strings, one a line; its name ends in .jsonl.")],
+    categories: Categories = None,
+    directory: Directory = None,
+) -> None:
+    """Write what a suite's users ask, of several turns in the first, for `autotool train data --against`.
+
+    No training record that shares words with it is kept then.
+    """
+    if out.suffix != ".jsonl":
+        raise AutoToolError(f"--out {out}: let its name end in .jsonl.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with _opened(suite, categories, directory) as opened, out.open("w", encoding="utf-8") as lines:
+        for category in opened.categories:
+            for item in track(opened.items(category), description=category):
+                asked = [message["content"] for message in item.messages if message["role"] == "user" and message["content"]]
+                lines.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in asked)
+                count += len(asked)
+    typer.echo(f"{out}: {count} texts.")
 
 
 async def _prove_all(suite: Suite) -> tuple[int, list[str]]:

@@ -103,12 +103,10 @@ def test_another_threshold_needs_no_new_rollouts_and_another_group_another_file(
 
 
 def test_rates_are_by_reward_or_by_accuracy() -> None:
-    one = records(1)
-    rounds = [{one[0].id: {"rewards": [1.0, -0.5, 0.5, -1.0], "right": 2}}]
-    assert probe._rates(job(Path("a"), [], one), rounds) == [[0.5]]
-    rounds = [{one[0].id: {"rewards": [0.5, 0.5], "right": 2}}]
-    assert probe._rates(job(Path("a"), [], one), rounds) == [[0.75]]
-    assert probe._rates(job(Path("a"), [], one, rate="accuracy"), rounds) == [[1.0]]
+    by_reward = probe._reward_rate(job(Path("a"), [], records(1)))
+    assert by_reward({"rewards": [1.0, -0.5, 0.5, -1.0], "right": 2}) == 0.5
+    assert by_reward({"rewards": [0.5, 0.5], "right": 2}) == 0.75
+    assert probe._accuracy({"rewards": [0.5, 0.5], "right": 2}) == 1.0
 
 
 def test_what_cannot_be_probed_is_said(run: Path, tmp_path: Path) -> None:

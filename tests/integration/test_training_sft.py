@@ -108,6 +108,19 @@ def test_a_base_without_chat_template_is_refused(tmp_path: Path) -> None:
         checkpoint.load(str(tmp_path))
 
 
+def test_what_cannot_be_learnt_is_left_out_and_counted() -> None:
+    base = scratch.make(SIZES, seed=0)
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    some = records(3)
+    some[0] = some[0].model_copy(update={"reasoning": None})
+    long = SETTINGS.model_copy(update={"modes": "long"})
+    kept, left_out = sft.examples(some, writer, long)
+    assert (len(kept), left_out) == (2, {"without reasoning": 1})
+    assert len(sft.examples(some, writer, SETTINGS.model_copy(update={"modes": "both"}))[0]) == 5
+    kept, left_out = sft.examples(some, writer, long.model_copy(update={"max_tokens": 30}))
+    assert (len(kept), left_out) == (0, {"without reasoning": 1, "longer than 30 tokens": 2})
+
+
 def test_a_label_is_asked_for(tmp_path: Path) -> None:
     base = scratch.make(SIZES, seed=0)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)

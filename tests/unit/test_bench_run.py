@@ -15,12 +15,14 @@ from fake_api import fake_api
 from rich.progress import Progress
 from support import harness_cost
 from support.serving import Running, running, scripted
+from typer.testing import CliRunner
 
-from autotool_bench import rows, suites
+from autotool_bench import cli, rows, suites
 from autotool_bench.run import Config, Run, Tally, locked, open_run, select
 from autotool_bench.suites.base import Answer, prove
 from autotool_bench.target import Switch, Target, UnansweredError, find_model, mode_fields
 from autotool_core.errors import AutoToolError
+from autotool_training.data.overlap import read_texts
 
 CLI = [sys.executable, "-c", "from autotool_core.cli import main; main()", "bench", "run", "--suite", "graded"]
 CALL = '<tool_call>\n{"name": "order_fruit", "arguments": {"fruit": "figs", "pieces": 3, "day": "Monday"}}\n</tool_call>'
@@ -294,6 +296,16 @@ async def test_graded_refuses_bad_arguments_and_no_call() -> None:
 def test_a_suite_there_is_not_is_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AutoToolError, match=message):
         suites.load(name, **options)
+
+
+def test_the_texts_of_a_suite_are_what_training_is_held_against(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "graded.jsonl"
+    done = CliRunner().invoke(cli.app, ["texts", "--suite", "graded", "--categories", "level-2", "--out", str(out)])
+    assert "500 texts" in done.output
+    said = list(read_texts([out]))
+    assert said == [item.messages[0]["content"] for item in suites.load("graded").items("level-2")]
+    refused = CliRunner().invoke(cli.app, ["texts", "--suite", "graded", "--out", str(tmp_path / "texts.txt")])
+    assert "end in .jsonl" in str(refused.exception)
 
 
 def test_a_row_that_is_no_json_is_named(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from fake_api import fake_api
+from openai import AsyncOpenAI
 from rich.console import Console
 from support.serving import running, scripted
 from support.tiny import make_tokenizer
@@ -28,8 +30,8 @@ from autotool_training.label import checkpoint
 from autotool_training.label.attempt import Answer, Attempt, AttemptFile, Task
 from autotool_training.label.checkpoint import Checkpoint
 from autotool_training.label.endpoint import Sampling
-from autotool_training.label.switch import Switch
 from autotool_training.label.label import LabelSettings, ModelChoice, label
+from autotool_training.label.switch import Switch
 from autotool_training.records import GoldCall, Record
 
 ADD = {"type": "function", "function": {"name": "add", "description": "", "parameters": {"type": "object", "properties": {}}}}
@@ -214,6 +216,40 @@ def test_stock_servers_are_told_by_the_templates_variable(tmp_path: Path) -> Non
     assert not {"chat_template_kwargs", "mode", "tools"} & third.keys()
     (made,) = records.read(tmp_path / "out.jsonl")
     assert (made.label, made.reasoning, made.content) == ("long", "2+2", "It is 4.")
+
+
+def test_an_answer_with_reasoning_is_none_of_the_no_thinking_model(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a", calls=[], content="It is 4.", tools=[])])
+    with fake_api(with_record=False) as api:
+        made, counts = run(tmp_path, api.url, api.url, k=1)
+    assert made["a"].label == "long"
+    assert counts["notes"]["short attempts unanswered"] == 1
+    errors = [row["error"] for row in jsonl.read(tmp_path / "out.attempts.jsonl") if row.get("error")]
+    assert errors == ["the no-thinking model has thought: tell its server the mode by --short-switch"]
+
+
+@pytest.mark.parametrize(("status", "asked_again"), [(503, True), (429, True), (408, True), (400, False), (422, False)])
+def test_a_busy_server_is_asked_again_when_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, asked_again: bool
+) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a")])
+    traces = str(write(tmp_path / "t.jsonl", trace("a", reasoning="Because.")))
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"object": "list", "data": [{"id": "tiny"}]})
+        asked.append(request)
+        return httpx.Response(status, json={"error": {"message": "Not now."}})
+
+    def client(**options: Any) -> AsyncOpenAI:
+        return AsyncOpenAI(**options, max_retries=0, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+
+    monkeypatch.setattr("autotool_training.label.endpoint.AsyncOpenAI", client)
+    for _ in range(2):
+        made, _ = run(tmp_path, "http://server/v1", traces, k=1)
+        assert made["a"].label == "long"
+    assert len(asked) == (2 if asked_again else 1)
 
 
 def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         load(FOLDER / "graded-tiny.toml", ["rl.prompts=1", "rl.group=2", "rl.accumulation=3"])
     with pytest.raises(AutoToolError, match=r"rl: .*vllm_url is missing"):
         load(FOLDER / "graded-tiny.toml", ["rl.rollouts=vllm-server"])
+    with pytest.raises(AutoToolError, match=r"rl: .*lora goes with rollouts=transformers alone"):
+        load(FOLDER / "smollm2-135m.toml", ["rl.rollouts=vllm"])
 
 
 def test_the_machines_file_is_accelerates() -> None:

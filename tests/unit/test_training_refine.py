@@ -39,6 +39,15 @@ def test_extremes_do_not_bend_the_trajectory() -> None:
     assert set(refine([*middle, *[[0, 0]] * 50], seed=0).kept) >= {0, 1}
 
 
+def test_an_item_that_always_thinks_and_is_never_right_is_too_hard() -> None:
+    learning = [[0.3, 0.8]] * 10
+    thinking = [[0.25, 0.25]] * 10
+    accuracy = [*[[0.3, 0.9]] * 10, *[[0.0, 0.0]] * 10]
+    refined = refine([*learning, *thinking], seed=0, accuracy=accuracy)
+    assert refined.counts["too_hard"] == 10
+    assert len(refined.kept) == 15
+
+
 def test_the_seed_alone_draws() -> None:
     rates = [[1.0]] * 40
     assert refine(rates, seed=1) == refine(rates, seed=1)

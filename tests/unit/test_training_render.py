@@ -5,12 +5,16 @@ from typing import Any
 import pytest
 from support.tiny import make_tokenizer
 
+from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import BUILTIN, Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_training.records import GoldCall, Record
 from autotool_training.render import ExampleWriter, answer_text
+from autotool_training.rl.reward import Scorer
+from autotool_training.rl.settings import ObjectiveSettings
+from autotool_training.rl.trajectory import TrajectoryReader
 
 PROFILE = BUILTIN["smollm2-autotool"]
 CALL = GoldCall(name="weather", arguments={"city": "Rome"})
@@ -57,6 +61,20 @@ def test_a_long_answer_thinks_closes_the_block_and_calls(writer: ExampleWriter, 
 def test_a_short_answer_closes_the_block_at_once(writer: ExampleWriter, tokenizer: Any) -> None:
     example = writer.example(record(calls=[], content="Sunny."), ResolvedMode.SHORT)
     assert tokenizer.decode(example.response_ids) == "\n\n</think>\n\nSunny.<|im_end|>"
+
+
+@pytest.mark.parametrize("mode", [ResolvedMode.LONG, ResolvedMode.SHORT])
+@pytest.mark.parametrize("changes", [{}, {"content": "Let me look."}, {"calls": [], "content": "Sunny."}])
+def test_what_is_learnt_is_what_rl_pays_as_right(
+    writer: ExampleWriter, tokenizer: Any, mode: ResolvedMode, changes: dict[str, Any]
+) -> None:
+    asked = record(**changes)
+    example, gold = writer.example(asked, mode), [Call(call.name, call.arguments) for call in asked.calls]
+    reader = TrajectoryReader(tokenizer, PROFILE, [tokenizer.eos_token_id])
+    scored = Scorer(reader, ObjectiveSettings(variant="grpo"), longest=999).score(
+        example.prompt_ids, example.response_ids, asked.tools, gold
+    )
+    assert scored.reward == {ResolvedMode.LONG: 0.5, ResolvedMode.SHORT: 1.0}[mode]
 
 
 def test_calls_follow_the_text_each_in_its_block() -> None:

@@ -31,7 +31,7 @@ def data(
     ],
     out: Annotated[Path, typer.Option(help="The file of records to write; its counts go beside it.")],
     against: Annotated[
-        list[Path] | None, typer.Option(help="Evaluation texts: records that share 8 words in a row go.")
+        list[Path] | None, typer.Option(help="Evaluation texts, as `autotool bench texts` writes them: records that share --ngram words in a row go.")
     ] = None,
     limit: Annotated[
         list[str] | None, typer.Option("--max", help="Most records of a source, as in sgd=2000 or sgd/call=500.")

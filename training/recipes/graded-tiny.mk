@@ -18,8 +18,11 @@ all: tiny/eval/report.json
 tiny/base/$(DONE):
 	OMP_NUM_THREADS=2 autotool train scratch $(R)-base.toml --out $(@D)
 
-tiny/data.jsonl:
-	autotool train data --source graded=500 --seed 2 --out $@
+tiny/test.jsonl:
+	autotool bench texts --suite graded --out $@
+
+tiny/data.jsonl: tiny/test.jsonl
+	autotool train data --source graded=250 --seed 2 --against $< --out $@
 
 tiny/labelled.jsonl: tiny/data.jsonl tiny/base/$(DONE)
 	OMP_NUM_THREADS=2 autotool train label --records $< --short tiny/base --long tiny/base --k 4 --threshold 0.75 --max-tokens 192 --batch 256 --out $@
@@ -30,19 +33,20 @@ tiny/sft-%/$(DONE): tiny/labelled.jsonl
 tiny/always-%-0/$(DONE): tiny/labelled.jsonl
 	autotool train sft $(R)-always-$*.toml --records $< --out $(@D)
 
-tiny/refined-%.jsonl: tiny/sft-%/$(DONE)
-	autotool train refine $(R).toml --seed $* --records tiny/labelled.jsonl --checkpoint tiny/sft-$*/steps --out $@
+# Chosen once: the seeds then differ in their training alone.
+tiny/refined.jsonl: tiny/sft-0/$(DONE)
+	autotool train refine $(R).toml --records tiny/labelled.jsonl --checkpoint tiny/sft-0/steps --out $@
 
-tiny/autotool-%/$(DONE): tiny/refined-%.jsonl
+tiny/autotool-%/$(DONE): tiny/refined.jsonl tiny/sft-%/$(DONE)
 	autotool train rl $(R).toml --seed $* --records $< --base tiny/sft-$* --out $(@D)
 
-tiny/grpo-%/$(DONE): tiny/refined-%.jsonl
+tiny/grpo-%/$(DONE): tiny/refined.jsonl tiny/sft-%/$(DONE)
 	autotool train rl $(R)-grpo.toml --seed $* --records $< --base tiny/sft-$* --out $(@D)
 
 tiny/grpo-cold-%/$(DONE): tiny/labelled.jsonl
 	autotool train rl $(R)-grpo-cold.toml --seed $* --records $< --out $(@D)
 
-$(ONCE:%=tiny/%-0/$(DONE)): tiny/%-0/$(DONE): tiny/refined-0.jsonl
+$(ONCE:%=tiny/%-0/$(DONE)): tiny/%-0/$(DONE): tiny/refined.jsonl tiny/sft-0/$(DONE)
 	autotool train rl $(R)-$*.toml --records $< --base tiny/sft-0 --out $(@D)
 
 tiny/eval/report.json: $(RUNS:%=tiny/%/$(DONE))

@@ -67,6 +67,8 @@ class RlSettings(BaseModel):
             raise ValueError("accumulation does not divide prompts x group: the rollouts of a step are taken in equal parts")
         if self.rollouts == "vllm-server" and not self.vllm_url:
             raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
+        if self.rollouts != "transformers" and self.lora:
+            raise ValueError("lora goes with rollouts=transformers alone: TRL hands vLLM no trained rows of the embeddings")
         return self
 
 

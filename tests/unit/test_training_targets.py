@@ -1,0 +1,63 @@
+"""Entropy targets are measured on what the objective measures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from support.training import SIZES, records
+from torch import Tensor
+
+from autotool_core.modes import Mode
+from autotool_training import scratch
+from autotool_training.checkpoint import Checkpoint
+from autotool_training.render import ExampleWriter
+from autotool_training.rl import targets
+from autotool_training.rl.targets import Probes, measured_targets
+
+PROBES = Probes(count=4, batch=3, longest=8, percentile=50, seed=1)
+
+
+@pytest.fixture(scope="module")
+def base() -> Checkpoint:
+    return scratch.make(SIZES, seed=0)
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, base: Checkpoint, *, ended: int) -> list[tuple[list[int], list[int]]]:
+    """What is measured where so many answers of each batch end, the others being cut off."""
+    seen: list[tuple[list[int], list[int]]] = []
+
+    def sample(model: Any, prompts: Sequence[Sequence[int]], most: int, eos: Sequence[int]) -> list[list[int]]:
+        return [[7, 8, *eos] if at < ended else [9] * most for at in range(len(prompts))]
+
+    def measure(model: Any, rollouts: Sequence[tuple[list[int], list[int]]]) -> Tensor:
+        seen.extend(rollouts)
+        return torch.arange(len(rollouts), dtype=torch.float32)
+
+    monkeypatch.setattr(targets, "sample", sample)
+    monkeypatch.setattr(targets, "measure", measure)
+    measured_targets(base, records(6), PROBES)
+    return seen
+
+
+def test_an_answer_begins_behind_the_auto_prefix_and_truncated_ones_do_not_count(
+    base: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    measured = answered(monkeypatch, base, ended=1)
+    prompts = [writer.prompt(one, Mode.AUTO) for one in records(6)]
+    assert all(prompt in prompts for prompt, _ in measured)
+    end = base.tokenizer.eos_token_id
+    assert [response for _, response in measured] == [[*begun, 7, 8, end] for begun in reversed(writer.begun.values()) for _ in "ab"]
+
+
+def test_a_mode_that_ends_no_answer_is_measured_all_the_same(base: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(answered(monkeypatch, base, ended=0)) == 2 * PROBES.count
+
+
+def test_the_seed_alone_draws(base: Checkpoint) -> None:
+    torch.manual_seed(5)
+    first = measured_targets(base, records(6), PROBES)
+    torch.manual_seed(6)
+    assert measured_targets(base, records(6), PROBES) == first
+    assert measured_targets(base, records(6), Probes(4, 3, 8, 50, seed=2)) != first
