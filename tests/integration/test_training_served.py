@@ -1,4 +1,4 @@
-"""The checkpoint that the project trained: this server over both engines and stock vLLM read the same prompts and answer alike."""
+"""The checkpoint that the project trained, served by both engines and by stock vLLM: the same prompts and the same answers."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ SWITCHES: dict[Mode, dict[str, Any]] = {
     Mode.LONG: {"enable_thinking": True},
     Mode.SHORT: {"enable_thinking": False},
 }
-"""How stock servers are told the mode. `{"mode": ...}`, which the template takes too, is asked for where prompts are compared."""
+"""How stock servers are told the mode; `{"mode": ...}`, which the template takes too, is used where prompts are compared."""
 
 
 def started(kind: str, folder: Path) -> Iterator[str]:

@@ -8,7 +8,7 @@ import torch
 from support.training import SIZES, records
 from torch import Tensor
 
-from autotool_core.modes import Mode
+from autotool_core.modes import Mode, ResolvedMode
 from autotool_training import scratch
 from autotool_training.checkpoint import Checkpoint
 from autotool_training.render import ExampleWriter
@@ -48,7 +48,9 @@ def test_an_answer_begins_behind_the_auto_prefix_and_truncated_ones_do_not_count
     prompts = [writer.prompt(one, Mode.AUTO) for one in records(6)]
     assert all(prompt in prompts for prompt, _ in measured)
     end = base.tokenizer.eos_token_id
-    assert [response for _, response in measured] == [[*begun, 7, 8, end] for begun in reversed(writer.begun.values()) for _ in "ab"]
+    assert [response for _, response in measured] == [
+        [*begun, 7, 8, end] for begun in (writer.begun[ResolvedMode.SHORT], writer.begun[ResolvedMode.LONG]) for _ in "ab"
+    ]
 
 
 def test_a_mode_that_ends_no_answer_is_measured_all_the_same(base: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:

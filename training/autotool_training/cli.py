@@ -20,7 +20,8 @@ Seed = Annotated[int | None, typer.Option(help="Default: the recipe's.")]
 Strict = Annotated[bool, typer.Option("--strict", help="End the run at a bad record instead of skipping it.")]
 
 ModeSwitch = Annotated[
-    Switch, typer.Option(help="How its server is told the mode; none for a model that has one way to answer, and for strict APIs.")
+    Switch,
+    typer.Option(help="How its server is told the mode; none for a model that has one way to answer, and for strict APIs."),
 ]
 
 
@@ -31,7 +32,10 @@ def data(
     ],
     out: Annotated[Path, typer.Option(help="The file of records to write; its counts go beside it.")],
     against: Annotated[
-        list[Path] | None, typer.Option(help="Evaluation texts, as `autotool bench texts` writes them: records that share --ngram words in a row go.")
+        list[Path] | None,
+        typer.Option(
+            help="Evaluation texts, as `autotool bench texts` writes them: records that share --ngram words in a row go."
+        ),
     ] = None,
     limit: Annotated[
         list[str] | None, typer.Option("--max", help="Most records of a source, as in sgd=2000 or sgd/call=500.")
@@ -96,7 +100,9 @@ def label(
     batch: Annotated[int, typer.Option(min=1, help="Attempts of a checkpoint at once.")] = 16,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests to a server at once.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the attempts.")] = 0,
-    short_model: Annotated[str | None, typer.Option(help="The name of the no-thinking model, where a server has several.")] = None,
+    short_model: Annotated[
+        str | None, typer.Option(help="The name of the no-thinking model, where a server has several.")
+    ] = None,
     long_model: Annotated[str | None, typer.Option(help="The name of the thinking model, likewise.")] = None,
     short_switch: ModeSwitch = Switch.MODE,
     long_switch: ModeSwitch = Switch.MODE,

@@ -66,7 +66,7 @@ def train(trainer: Trainer, folder: Path) -> None:
     if state.global_step < steps:
         trainer.train(resume_from_checkpoint=str(found))
     else:
-        trainer._load_from_checkpoint(str(found))  # noqa: SLF001 what `train` does with it
+        trainer._load_from_checkpoint(str(found))
 
 
 def last_whole(folder: Path) -> Path | None:

@@ -131,5 +131,7 @@ async def _only_model(client: AsyncOpenAI) -> str:
     # Our server lists its model's modes too, as name:long.
     own = [name for name in names if name.rpartition(":")[2] not in list(Mode)]
     if len(own) != 1:
-        raise AutoToolError(f"{client.base_url} has several models: name one of {', '.join(names) or 'none'} by --short-model or --long-model.")
+        raise AutoToolError(
+            f"{client.base_url} has several models: name one of {', '.join(names) or 'none'} by --short-model or --long-model."
+        )
     return own[0]

@@ -114,7 +114,8 @@ def drill_row(text: Drill, tokenizer: Any) -> Row:
 def task_row(seed: int, index: int, writer: ExampleWriter) -> Row:
     """A graded task of the train split, its level and mode in turn, with loss on the answer.
 
-    Two of three without reasoning: that is what takes longer to learn, and costs less."""
+    Two of three without reasoning: that is what takes longer to learn, and costs less.
+    """
     turn, level = divmod(index, len(LEVELS))
     mode = ResolvedMode.SHORT if turn % 3 else ResolvedMode.LONG
     example = writer.example(graded.record(make("train", LEVELS[level], seed, index)), mode)
