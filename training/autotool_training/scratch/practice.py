@@ -43,7 +43,8 @@ class PracticeSettings(LessonSettings):
 def practise(base: Checkpoint, settings: PracticeSettings, out: Path, *, seed: int) -> Checkpoint:
     """Train the model of `base`, resuming where a run in `out` was stopped, and write it there.
 
-    The weights are float32; on a GPU it calculates in bfloat16, which processors may only emulate. The mean loss (nats a token) of every `save_steps` steps goes to `out/metrics.jsonl`.
+    The weights are float32; on a GPU it calculates in bfloat16, which processors may only emulate. The mean loss (nats a
+    token) of every `save_steps` steps goes to `out/metrics.jsonl`.
     Raises AutoToolError if the folder holds another run, the loss is not a number or the disk is full.
     """
     claim(out, {"stage": "scratch", "seed": seed, "settings": settings.model_dump(), "model": base.model.config.to_diff_dict()})
