@@ -51,7 +51,7 @@ def call(name: str, arguments: Any) -> dict[str, Any]:
 
 
 def test_template_puts_the_default_system_prompt_first(render: Callable[..., str]) -> None:
-    assert render(QUESTION, prompt=True) == SYSTEM + ASK + PROMPT
+    assert render(QUESTION, prompt=True) == SYSTEM + ASK + PROMPT + "<think>"
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])

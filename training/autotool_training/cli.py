@@ -131,17 +131,16 @@ def label(
 def scratch(recipe: RecipeFile, out: Out, change: Change = None, seed: Seed = None) -> None:
     """Make a tiny base: a random model, of the sizes in base.scratch, practises until it answers graded tasks in either mode.
 
-    It reads single tables first, then does drills of one step of derivation each, then whole tasks with reasoning and
-    without. Recipes name its folder as base.source.
+    It reads single tables first, then does drills of one step of derivation each, gives the values of requests, and then does
+    whole tasks with reasoning and without. A base.source other than scratch practises on, from that checkpoint. Recipes name
+    the folder as base.source.
     """
     from autotool_training.recipe import load  # noqa: PLC0415 `--help` answers at once
-    from autotool_training.scratch import make  # noqa: PLC0415
     from autotool_training.scratch.practice import practise  # noqa: PLC0415
 
     settings = load(recipe, change or ())
     drawn = settings.seed if seed is None else seed
-    sizes = settings.base.scratch
-    done = practise(make(sizes, seed=drawn), sizes.practice, out, seed=drawn)
+    done = practise(settings.base.load(drawn), settings.base.scratch.practice, out, seed=drawn)
     Console().print(f"{out}: {done.model.num_parameters():,} parameters", markup=False, highlight=False)
 
 

@@ -15,8 +15,11 @@ export OMP_NUM_THREADS := 1
 .SECONDARY:
 all: tiny/eval/report.json
 
-tiny/base/$(DONE):
+tiny/base-1/$(DONE):
 	OMP_NUM_THREADS=2 autotool train scratch $(R)-base.toml --out $(@D)
+
+tiny/base/$(DONE): tiny/base-1/$(DONE)
+	OMP_NUM_THREADS=2 autotool train scratch $(R)-base-more.toml --out $(@D)
 
 tiny/test.jsonl:
 	autotool bench texts --suite graded --out $@

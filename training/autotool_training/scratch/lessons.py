@@ -61,21 +61,23 @@ class LessonSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    table_steps: int = Field(default=2000, ge=1)
-    """Most steps on single tables of two rows, and again of three."""
+    table_steps: int = Field(default=2000, ge=0)
+    """Most steps on single tables of two rows, and again of three; 0, here and below, leaves a lesson out."""
     table_batch: int = Field(default=64, ge=1)
     """Tables of a step. With a quarter of it the model does not get there."""
     table_goal: float | None = 0.02
     """Loss (nats a token) that ends them; None: all steps are made."""
-    drill_steps: int = Field(default=3000, ge=1)
+    drill_steps: int = Field(default=3000, ge=0)
     """Most steps on drills."""
     drill_batch: int = Field(default=16, ge=1)
     drill_goal: float | None = 0.1
-    request_steps: int = Field(default=1000, ge=1)
+    request_steps: int = Field(default=1000, ge=0)
     """Steps on the values of whole requests."""
     request_batch: int = Field(default=16, ge=1)
-    task_steps: int = Field(default=3000, ge=1)
+    task_steps: int = Field(default=3000, ge=0)
     task_batch: int = Field(default=32, ge=1)
+    long_every: int = Field(default=3, ge=1)
+    """One of so many tasks is answered with reasoning: short answers take longer to learn, and cost less."""
 
 
 def lessons(base: Checkpoint, settings: LessonSettings, seed: int) -> list[Lesson]:
@@ -92,8 +94,8 @@ def lessons(base: Checkpoint, settings: LessonSettings, seed: int) -> list[Lesso
         lambda at: drill_row(drill(seed, at), tokenizer), settings.drill_batch, settings.drill_steps, settings.drill_goal
     )
     asked = Lesson(lambda at: drill_row(requests(seed, at), tokenizer), settings.request_batch, settings.request_steps)
-    tasks = Lesson(lambda at: task_row(seed, at, writer), settings.task_batch, settings.task_steps)
-    return [of(2), of(3), drilled, asked, tasks]
+    tasks = Lesson(lambda at: task_row(seed, at, writer, settings.long_every), settings.task_batch, settings.task_steps)
+    return [lesson for lesson in (of(2), of(3), drilled, asked, tasks) if lesson.steps]
 
 
 def drill_row(text: Drill, tokenizer: Any) -> Row:
@@ -111,12 +113,9 @@ def drill_row(text: Drill, tokenizer: Any) -> Row:
     return Row(ids, labels)
 
 
-def task_row(seed: int, index: int, writer: ExampleWriter) -> Row:
-    """A graded task of the train split, its level and mode in turn, with loss on the answer.
-
-    Two of three without reasoning: that is what takes longer to learn, and costs less.
-    """
+def task_row(seed: int, index: int, writer: ExampleWriter, long_every: int) -> Row:
+    """A graded task of the train split, its level and mode in turn, with loss on the answer."""
     turn, level = divmod(index, len(LEVELS))
-    mode = ResolvedMode.SHORT if turn % 3 else ResolvedMode.LONG
+    mode = ResolvedMode.SHORT if turn % long_every else ResolvedMode.LONG
     example = writer.example(graded.record(make("train", LEVELS[level], seed, index)), mode)
     return Row([*example.prompt_ids, *example.response_ids], [*[IGNORED] * len(example.prompt_ids), *example.response_ids])

@@ -47,7 +47,8 @@ def practise(base: Checkpoint, settings: PracticeSettings, out: Path, *, seed: i
     token) of every `save_steps` steps goes to `out/metrics.jsonl`.
     Raises AutoToolError if the folder holds another run, the loss is not a number or the disk is full.
     """
-    claim(out, {"stage": "scratch", "seed": seed, "settings": settings.model_dump(), "model": base.model.config.to_diff_dict()})
+    start = {"base": str(base.model.name_or_path), "parameters": base.model.num_parameters()}
+    claim(out, {"stage": "scratch", "seed": seed, "settings": settings.model_dump(), **start})
     if done := finished(out):
         return done
     with clear_disk_errors(out):
