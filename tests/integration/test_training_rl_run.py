@@ -68,11 +68,9 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
     targets = (tmp_path / "targets.json").read_bytes()
     run(tmp_path)
     assert (tmp_path / "targets.json").read_bytes() == targets == (whole / "targets.json").read_bytes()
-    kept = ("beta_long", "reward", "entropy/long", "entropy/short", "step")
-    steps_of = [
-        [{name: line.get(name) for name in kept} for line in metrics(at) if "beta_long" in line] for at in (whole, tmp_path)
-    ]
-    assert steps_of[0] == pytest.approx(steps_of[1])
+    for name in ("step", "reward", "thinking_rate", "beta_long"):
+        ours, theirs = ([line[name] for line in metrics(folder) if "beta_long" in line] for folder in (tmp_path, whole))
+        assert ours == pytest.approx(theirs)
     ours, theirs = (checkpoint.load(str(folder)).model.state_dict() for folder in (tmp_path, whole))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
     run(tmp_path)  # has ended: nothing more is done

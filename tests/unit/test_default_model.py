@@ -143,7 +143,8 @@ def test_template_writes_content_then_calls_and_groups_their_results(render: Cal
     one = '<tool_call>\n{"name": "add", "arguments": {}}\n</tool_call>'
     assert render(QUESTION, *messages, prompt=True) == (
         f"{SYSTEM}{ASK}{PROMPT}<think>\n\n</think>\n\nAdding.\n{one}\n{one}<|im_end|>\n"
-        "<|im_start|>user\n<tool_response>\n3\n</tool_response>\n<tool_response>\n4\n</tool_response><|im_end|>\n" + PROMPT
+        "<|im_start|>user\n<tool_response>\n3\n</tool_response>\n<tool_response>\n4\n</tool_response><|im_end|>\n"
+        + f"{PROMPT}<think>"
     )
 
 

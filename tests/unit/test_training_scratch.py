@@ -10,22 +10,33 @@ from support.training import SIZES
 from typer.testing import CliRunner
 
 from autotool_core.errors import AutoToolError
+from autotool_core.graded import LEVELS
+from autotool_core.graded import make as make_task
 from autotool_core.graded.domains import NAMES, WEEKDAYS
 from autotool_training import checkpoint, recipe, scratch
 from autotool_training.cli import app
 from autotool_training.scratch import practice
-from autotool_training.scratch.drills import Drill, drill, single_table
+from autotool_training.scratch.drills import Drill, drill, requests, single_table
 from autotool_training.scratch.lessons import IGNORED, drill_row, lessons
 from autotool_training.scratch.muon import muon
 from autotool_training.scratch.practice import PracticeSettings, practise
 
 RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "graded-tiny-base.toml"
-FEW = {"table_steps": 4, "table_batch": 8, "drill_steps": 4, "drill_batch": 4, "task_steps": 16, "task_batch": 4}
+FEW = {
+    "table_steps": 4,
+    "table_batch": 8,
+    "drill_steps": 4,
+    "drill_batch": 4,
+    "request_steps": 4,
+    "request_batch": 4,
+    "task_steps": 16,
+    "task_batch": 4,
+}
 SETTINGS = PracticeSettings(**FEW, table_goal=None, drill_goal=None, embedding_rate=2e-2, warmup_steps=4, save_steps=4)
 
 
 def tables(one: Drill) -> dict[str, dict[str, str]]:
-    found = re.findall(r"(list|table) of.*?: (.*?\.)", one.tables, re.IGNORECASE)
+    found = re.findall(r"(list|table)\b.*?: (.*?\.)", one.tables, re.IGNORECASE)
     return {kind.lower(): dict(re.findall(r"(\w+) (\w+)(?=[,.])", rows)) for kind, rows in found}
 
 
@@ -44,6 +55,30 @@ def test_a_single_table_gives_its_rows_again(rows: int) -> None:
         told = dict(re.findall(r"(\w+) (\w+)[,.]", one.tables))
         assert len(told) == rows
         assert all(told[name] == value for name, value in one.answers)
+
+
+def test_requests_are_answered_argument_by_argument() -> None:
+    looked_up = 0
+    for one in (requests(0, index) for index in range(0, 100, 2)):
+        told = tables(one)
+        assert len(one.answers) == 18
+        asked = [phrase for phrase, _ in one.answers]
+        assert all(phrase == "day:" for phrase in asked[2::3])
+        for (request, thing), (amount, number) in zip(one.answers[::3], one.answers[1::3], strict=True):
+            assert number.isdecimal()
+            assert amount.endswith("s:")
+            named = [name for name in NAMES if re.search(rf"\b{name}\b", request)]
+            if thing in told["list"].values() and not re.search(rf"\b{thing}\b", request):
+                assert thing in {told["list"].get(name) for name in named}
+                looked_up += 1
+    assert looked_up > 50
+
+
+def test_every_other_text_is_the_request_of_a_task() -> None:
+    for index in range(1, 40, 2):
+        one, task = requests(0, index), make_task("train", LEVELS[index // 2 % len(LEVELS)], 0, index // 2, distractors=0)
+        assert one.tables == task.request
+        assert dict(one.answers) == {f"{name}:": str(value) for name, value in task.calls[0].arguments.items()}
 
 
 def test_a_drill_counts_days_and_calculates() -> None:
@@ -106,8 +141,8 @@ def losses(out: Path) -> list[float]:
 def test_practice_teaches_and_an_interrupted_run_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight = run(tmp_path / "straight")
     seen = losses(tmp_path / "straight")
-    assert len(seen) == 7
-    assert seen[-1] < 0.8 * seen[3]  # the first of whole tasks
+    assert len(seen) == 8
+    assert seen[-1] < 0.8 * seen[4]  # the first of whole tasks
     assert not (tmp_path / "straight" / practice.STATE).exists()
     with monkeypatch.context() as patch:
         step = iter(range(10))
