@@ -22,8 +22,11 @@ base: tiny/base/$(DONE)
 tiny/base-1/$(DONE):
 	OMP_NUM_THREADS=2 autotool train scratch $(R)-base.toml --out $(@D)
 
-tiny/base/$(DONE): tiny/base-1/$(DONE)
+tiny/base-2/$(DONE): tiny/base-1/$(DONE)
 	OMP_NUM_THREADS=2 autotool train scratch $(R)-base-more.toml --out $(@D)
+
+tiny/base/$(DONE): tiny/base-2/$(DONE)
+	OMP_NUM_THREADS=2 autotool train scratch $(R)-base-more.toml --seed 2 --set base.source=tiny/base-2 --out $(@D)
 
 tiny/test.jsonl:
 	autotool bench texts --suite graded --out $@
