@@ -1,7 +1,9 @@
 """The checkpoint that the project trained, served by both engines and by stock vLLM: the same prompts and the same answers."""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from autotool_training import checkpoint
 
 CHECKPOINT = Path(__file__).parents[2] / "training" / "checkpoints" / "graded-tiny"
 TASKS = [make("test", level, 7, index) for level in LEVELS for index in range(2)]
+Seen = tuple[dict[Mode, list[list[int]]], dict[Mode, list["Answer"]]]
+"""Of stock vLLM, by mode: the tasks' prompts as token ids, and its answers."""
 FLAGS = {"max_model_len": "512", "max_num_seqs": "4"}
 SWITCHES: dict[Mode, dict[str, Any]] = {
     Mode.AUTO: {},
@@ -29,8 +33,20 @@ SWITCHES: dict[Mode, dict[str, Any]] = {
 """How stock servers are told the mode; `{"mode": ...}`, which the template takes too, is used where prompts are compared."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a server made of a task."""
+
+    prompt_tokens: int
+    reasoning: str
+    calls: Sequence[Call]
+    resolved: str | None
+    """By the decision record of this server."""
+
+
+@contextmanager
 def started(kind: str, folder: Path) -> Iterator[str]:
-    """The URL of a server of the checkpoint."""
+    """A server of the checkpoint, by its URL. One at a time: an idle vLLM worker takes a core from the other."""
     if kind != "transformers" and importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
     flags = FLAGS | (CPU_FLAGS if kind != "transformers" else {})
@@ -44,64 +60,64 @@ def started(kind: str, folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from started("stock", tmp_path_factory.mktemp("stock"))
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """What stock vLLM, told the mode by its template's variables, reads of the tasks and answers."""
+    with started("stock", tmp_path_factory.mktemp("stock")) as url:
+        prompts = {mode: [tokenized(url, task, mode) for task in TASKS] for mode in Mode}
+        return prompts, {mode: [ask(url, task, chat_template_kwargs=SWITCHES[mode]) for task in TASKS] for mode in Mode}
 
 
 @pytest.fixture(scope="module", params=["vllm", "transformers"])
-def ours(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from started(request.param, tmp_path_factory.mktemp("ours"))
+def ours(request: pytest.FixtureRequest, stock: Seen, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Mode, list[Answer]]:
+    """The answers of this server over an engine, which is started when stock vLLM has ended."""
+    with started(request.param, tmp_path_factory.mktemp("ours")) as url:
+        return {mode: [ask(url, task, mode=mode.value) for task in TASKS] for mode in Mode}
 
 
-def ask(url: str, task: Task, **extra: Any) -> Any:
+def tokenized(url: str, task: Task, mode: Mode) -> list[int]:
+    body = {"messages": messages(task), "tools": list(task.tools), "chat_template_kwargs": {"mode": mode.value}}
+    return httpx.post(url.replace("/v1", "/tokenize"), json=body).raise_for_status().json()["tokens"]
+
+
+def messages(task: Task) -> list[Any]:
+    return [{"role": "user", "content": task.request}]
+
+
+def ask(url: str, task: Task, **extra: Any) -> Answer:
     """The whole answer, greedy."""
     with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
-        return client.chat.completions.create(
-            model="tiny",
-            messages=[{"role": "user", "content": task.request}],
-            tools=list(task.tools),  # pyright: ignore[reportArgumentType]
-            temperature=0,
-            max_tokens=192,
-            extra_body=extra,
+        tools: Any = list(task.tools)
+        made: Any = client.chat.completions.create(
+            model="tiny", messages=messages(task), tools=tools, temperature=0, max_tokens=192, extra_body=extra
         )
-
-
-def read(answer: Any) -> tuple[str, list[Call]]:
-    """Reasoning and calls of an answer."""
-    message = answer.choices[0].message
+    message, record = made.choices[0].message, getattr(made, "autotool", None)
     calls = [Call.parse(call.function.name, call.function.arguments) for call in message.tool_calls or ()]
-    return (getattr(message, "reasoning", None) or "").strip(), calls
+    reasoning = (getattr(message, "reasoning", None) or "").strip()
+    return Answer(made.usage.prompt_tokens, reasoning, calls, record and record["turns"][0]["resolved"])
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_stock_vllm_renders_the_prompt_of_every_mode(stock: str, mode: Mode) -> None:
+def test_stock_vllm_renders_the_prompt_of_every_mode(stock: Seen, mode: Mode) -> None:
     loaded = checkpoint.load(str(CHECKPOINT))
     renderer = PromptRenderer(loaded.tokenizer, profile.load(CHECKPOINT / profile.FILE_NAME))
-    for task in TASKS:
-        messages = [{"role": "user", "content": task.request}]
-        body = {"messages": messages, "tools": list(task.tools), "chat_template_kwargs": {"mode": mode.value}}
-        ids = httpx.post(stock.replace("/v1", "/tokenize"), json=body).raise_for_status().json()["tokens"]
-        assert ids == renderer.render(messages, task.tools, mode)
+    assert stock[0][mode] == [renderer.render(messages(task), task.tools, mode) for task in TASKS]
 
 
-@pytest.mark.parametrize("mode", [Mode.LONG, Mode.SHORT])
-def test_both_servers_give_the_same_answer_in_a_forced_mode(stock: str, ours: str, mode: Mode) -> None:
-    for task in TASKS:
-        theirs = ask(stock, task, chat_template_kwargs=SWITCHES[mode])
-        answer = ask(ours, task, mode=mode.value)
-        assert answer.usage.prompt_tokens == theirs.usage.prompt_tokens
-        reasoning, calls = read(answer)
-        assert bool(reasoning) == (mode is Mode.LONG)
-        assert (reasoning, len(calls)) == (read(theirs)[0], len(read(theirs)[1]))
-        assert same_calls(calls, read(theirs)[1])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_both_servers_give_the_same_answers(stock: Seen, ours: Mapping[Mode, list[Answer]], mode: Mode) -> None:
+    for answer, theirs in zip(ours[mode], stock[1][mode], strict=True):
+        assert answer.reasoning == theirs.reasoning
+        assert same_calls(answer.calls, theirs.calls)
+        assert answer.prompt_tokens == theirs.prompt_tokens
+        assert bool(answer.reasoning) == (answer.resolved == "long")
 
 
-def test_in_auto_the_checkpoint_decides_alike_on_both(stock: str, ours: str) -> None:
-    thought: list[bool] = []
-    for task in TASKS:
-        theirs, answer = read(ask(stock, task, chat_template_kwargs=SWITCHES[Mode.AUTO])), ask(ours, task, mode="auto")
-        thought.append(answer.autotool["turns"][0]["resolved"] == "long")
-        assert bool(read(answer)[0]) == bool(theirs[0]) == thought[-1]
-        assert same_calls(read(answer)[1], theirs[1])
+def test_the_checkpoint_thinks_where_it_must(ours: Mapping[Mode, list[Answer]]) -> None:
+    assert all(answer.reasoning for answer in ours[Mode.LONG])
+    assert not any(answer.reasoning for answer in ours[Mode.SHORT])
+    thought = [answer.resolved == "long" for answer in ours[Mode.AUTO]]
     assert not any(thought[:2])
     assert all(thought[-2:])
+    # Not each answer is right, but a checkpoint whose answers are read wrongly has none.
+    right = [same_calls(answer.calls, task.calls) for answer, task in zip(ours[Mode.AUTO], TASKS, strict=True)]
+    assert sum(right) > len(TASKS) / 2
