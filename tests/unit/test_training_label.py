@@ -243,7 +243,8 @@ def test_a_busy_server_is_asked_again_when_the_run_goes_on(
         return httpx.Response(status, json={"error": {"message": "Not now."}})
 
     def client(**options: Any) -> AsyncOpenAI:
-        return AsyncOpenAI(**options, max_retries=0, http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+        http: Any = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        return AsyncOpenAI(**options, max_retries=0, http_client=http)
 
     monkeypatch.setattr("autotool_training.label.endpoint.AsyncOpenAI", client)
     for _ in range(2):
