@@ -6,20 +6,22 @@ from autotool_training.order import in_batches
 
 
 def test_each_comes_once_before_any_comes_twice() -> None:
-    order = in_batches(list(range(10)), batch=4, batches=7, seed=0)
+    order = in_batches(list(range(10)), batch=2, parts=2, steps=7, seed=0)
     assert len(order) == 28
     assert max(Counter(order).values()) - min(Counter(order).values()) <= 1
 
 
-def test_batches_are_of_like_length() -> None:
-    lengths = [10, 500] * 32
-    order = in_batches(lengths, batch=8, batches=8, seed=3)
-    spread = [max(part) - min(part) for part in ([lengths[at] for at in order[i : i + 8]] for i in range(0, 64, 8))]
-    # A pool of four batches is half long and half short but for chance: at most one batch of it is mixed.
-    assert sum(one > 0 for one in spread) <= 2
+def test_a_steps_batches_are_of_like_length_and_its_steps_are_not() -> None:
+    lengths = [10, 500] * 160
+    order = in_batches(lengths, batch=8, parts=4, steps=10, seed=3)
+    steps = [[lengths[at] for at in order[i : i + 32]] for i in range(0, 320, 32)]
+    mixed = [len(set(step[i : i + 8])) > 1 for step in steps for i in range(0, 32, 8)]
+    assert sum(mixed) <= 10
+    # Each step is a sample of all: with steps of like length the mean loss would weigh a short answer's tokens more.
+    assert all(0.2 < step.count(10) / 32 < 0.8 for step in steps)
 
 
 def test_the_seed_alone_draws() -> None:
     lengths = list(range(50))
-    one, again, other = (in_batches(lengths, batch=5, batches=20, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (in_batches(lengths, batch=5, parts=2, steps=10, seed=seed) for seed in (1, 1, 2))
     assert one == again != other

@@ -157,7 +157,7 @@ def _order(data: Sequence[Example], settings: SftSettings, devices: int, seed: i
     lengths = [len(one.prompt_ids) + len(one.response_ids) for one in data]
     parts = settings.accumulation * devices
     steps = math.ceil(settings.epochs * len(data) / (settings.batch_size * parts))
-    return in_batches(lengths, batch=settings.batch_size, batches=steps * parts, seed=seed)
+    return in_batches(lengths, batch=settings.batch_size, parts=parts, steps=steps, seed=seed)
 
 
 def _dataset(data: Sequence[Example]) -> Dataset:
