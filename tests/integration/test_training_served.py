@@ -10,17 +10,18 @@ from typing import Any
 import httpx
 import pytest
 from openai import OpenAI
+from transformers import AutoTokenizer
 
 from autotool_bench import servers
 from autotool_bench.load import CPU_FLAGS
 from autotool_core import profile
 from autotool_core.calls import Call, same_calls
 from autotool_core.graded import LEVELS, Task, make
-from autotool_core.modes import Mode
+from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.prompt import PromptRenderer
-from autotool_training import checkpoint
 
 CHECKPOINT = Path(__file__).parents[2] / "training" / "checkpoints" / "graded-tiny-base"
+RENDERER = PromptRenderer(AutoTokenizer.from_pretrained(CHECKPOINT), profile.load(CHECKPOINT / profile.FILE_NAME))
 TASKS = [make("test", level, 7, index) for level in LEVELS for index in range(2)]
 Seen = tuple[dict[Mode, list[list[int]]], dict[Mode, list["Answer"]]]
 """Of stock vLLM, by mode: the tasks' prompts as token ids, and its answers."""
@@ -98,18 +99,20 @@ def ask(url: str, task: Task, **extra: Any) -> Answer:
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_stock_vllm_renders_the_prompt_of_every_mode(stock: Seen, mode: Mode) -> None:
-    loaded = checkpoint.load(str(CHECKPOINT))
-    renderer = PromptRenderer(loaded.tokenizer, profile.load(CHECKPOINT / profile.FILE_NAME))
-    assert stock[0][mode] == [renderer.render(messages(task), task.tools, mode) for task in TASKS]
+    assert stock[0][mode] == [RENDERER.render(messages(task), task.tools, mode) for task in TASKS]
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_both_servers_give_the_same_answers(stock: Seen, ours: Mapping[Mode, list[Answer]], mode: Mode) -> None:
+    decision = RENDERER.decision_tokens
+    assert decision is not None
     for answer, theirs in zip(ours[mode], stock[1][mode], strict=True):
         assert answer.reasoning == theirs.reasoning
         assert same_calls(answer.calls, theirs.calls)
-        assert answer.prompt_tokens == theirs.prompt_tokens
         assert bool(answer.reasoning) == (answer.resolved == "long")
+        # What completes the prefix after the decision is injected here, and decoded by the model there.
+        injected = decision.rest[ResolvedMode(answer.resolved)] if mode is Mode.AUTO else ()
+        assert answer.prompt_tokens == theirs.prompt_tokens + len(injected)
 
 
 def test_answers_are_read_whole_in_every_mode(ours: Mapping[Mode, list[Answer]]) -> None:
