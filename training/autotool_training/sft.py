@@ -94,7 +94,8 @@ def train(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out:
     Raises AutoToolError if there is nothing to learn, the folder holds another run, the loss is not a number or the disk is
     full.
     """
-    claim(out, {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data)})
+    start = str(base.model.name_or_path)
+    claim(out, {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data), "base": start})
     if done := finished(out):
         return done
     if not data:

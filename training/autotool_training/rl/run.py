@@ -78,8 +78,7 @@ def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out
     A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and to TensorBoard.
     Raises AutoToolError where the folder holds another run, the loss is not a number or the disk is full.
     """
-    # `name_or_path` is where the base was loaded from.
-    start = str(getattr(base.model, "name_or_path", ""))
+    start = str(base.model.name_or_path)
     claim(out, {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": digest(records), "base": start})
     if done := finished(out):
         return done
