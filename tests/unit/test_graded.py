@@ -24,6 +24,7 @@ def test_a_level_needs_one_step_more_than_the_one_before(level: int) -> None:
         assert len(task.steps) == len(set(task.steps)) == level - 1
         derivations = r"the (list|table) gives|\d [+-] \d|\d \w+ x \d|days after"
         assert len(re.findall(derivations, task.reasoning)) == level - 1
+        assert task.reasoning.startswith(f"Plan: {', '.join(task.steps) or 'copy'}.")
 
 
 def test_at_level_1_every_argument_stands_in_the_request() -> None:

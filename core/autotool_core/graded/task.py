@@ -36,7 +36,7 @@ class Task:
     calls: tuple[Call, ...]
     """The gold calls."""
     reasoning: str
-    """The gold reasoning: which tool fits, where each argument comes from, step by step, and the call in words."""
+    """The gold reasoning: a plan, which tool fits, where each argument comes from, step by step, and the call in words."""
 
 
 @dataclass(slots=True)
@@ -92,6 +92,7 @@ def make(split: Split, level: int, seed: int, index: int, *, distractors: int = 
     sentences = [*draft.tables, asked] if draw.random() < 0.5 else [asked, *draft.tables]
     offered = draw.sample([domain, *others], distractors + 1)
     chosen = [f"{one.tool}: {one.about} {'Yes' if one is domain else 'No'}." for one in offered]
+    plan = f"Plan: {', '.join(steps) or 'copy'}."
     said = f"So {domain.tool}: {', '.join(f'{name} {value}' for name, value in values.items())}."
     return Task(
         f"{split}-{level}-{seed}-{index}",
@@ -100,7 +101,7 @@ def make(split: Split, level: int, seed: int, index: int, *, distractors: int = 
         " ".join(sentences),
         tuple(one.schema() for one in offered),
         (Call(domain.tool, values),),
-        " ".join([*chosen, *draft.reasoning, said]),
+        " ".join([plan, *chosen, *draft.reasoning, said]),
     )
 
 
