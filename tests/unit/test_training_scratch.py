@@ -13,11 +13,13 @@ from autotool_core.errors import AutoToolError
 from autotool_core.graded import LEVELS
 from autotool_core.graded import make as make_task
 from autotool_core.graded.domains import NAMES, WEEKDAYS
+from autotool_core.modes import ResolvedMode
 from autotool_training import checkpoint, recipe, scratch
 from autotool_training.cli import app
+from autotool_training.render import ExampleWriter
 from autotool_training.scratch import practice
-from autotool_training.scratch.drills import Drill, drill, requests, single_table
-from autotool_training.scratch.lessons import IGNORED, drill_row, lessons
+from autotool_training.scratch.drills import AMOUNTS, Drill, calculations, drill, requests, single_table
+from autotool_training.scratch.lessons import IGNORED, Row, drill_row, lessons, task_row
 from autotool_training.scratch.muon import muon
 from autotool_training.scratch.practice import PracticeSettings, practise
 
@@ -81,6 +83,31 @@ def test_every_other_text_is_the_request_of_a_task() -> None:
         assert dict(one.answers) == {f"{name}:": str(value) for name, value in task.calls[0].arguments.items()}
 
 
+def test_a_calculation_that_follows_another_is_not_asked_for_at_once() -> None:
+    tasks = [make_task("train", LEVELS[turn % len(LEVELS)], 0, turn, distractors=0) for turn in range(60)]
+    for turn, task in enumerate(tasks):
+        asked = {phrase for phrase, _ in requests(0, 2 * turn + 1, most=1).answers}
+        assert len(asked) == (2 if calculations(task) == 2 else 3)
+    assert {calculations(task) for task in tasks} == {0, 1, 2}
+    large = [one for one in (requests(0, index, most=1) for index in range(0, 60, 2)) if "hours" in one.tables]
+    numbers = [int(number) for one in large for _, number in one.answers[1::3]]
+    assert large
+    assert all(number % 60 == 0 and number <= 60 * max(AMOUNTS) for number in numbers)
+
+
+def test_tasks_of_many_calculations_are_practised_with_reasoning() -> None:
+    base = scratch.make(SIZES, seed=0)
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    settings = SETTINGS.model_copy(update={"long_every": 2, "short_calculations": 1})
+    seen: dict[int, set[int]] = {}
+    for index in range(120):
+        task = make_task("train", LEVELS[index % len(LEVELS)], 0, index)
+        seen.setdefault(calculations(task), set()).add(decision(task_row(0, index, writer, settings)))
+    long = writer.begun[ResolvedMode.LONG][0]
+    assert seen[2] == {long}
+    assert all(long in seen[count] and len(seen[count]) == 2 for count in (0, 1))
+
+
 def test_a_drill_counts_days_and_calculates() -> None:
     text = " ".join(f"{phrase} {value}." for index in range(50) for phrase, value in drill(0, index).answers)
     for start, days, end in re.findall(r"(\w+) plus (\d) days: (\w+)\.", text):
@@ -103,13 +130,18 @@ def test_the_loss_is_on_the_values_alone() -> None:
     assert tokenizer.decode(row.ids).startswith(one.tables)
 
 
+def decision(row: Row) -> int:
+    """The token before the first one with loss: practice does not teach which mode a task needs."""
+    return row.ids[next(at for at, label in enumerate(row.labels) if label != IGNORED) - 1]
+
+
 def test_a_lesson_goes_on_where_it_was_left() -> None:
     tasks = lessons(scratch.make(SIZES, seed=0), SETTINGS, seed=0)[-1]
     whole = list(tasks.batches(0, 0))
     assert len(whole) == SETTINGS.task_steps
     assert all(list(tasks.batches(0, start)) == whole[start:] for start in (3, 8, 15))
     assert list(tasks.batches(1, 0)) != whole
-    decisions = [next(label for label in row.labels if label != IGNORED) for rows in whole for row in rows]
+    decisions = [decision(row) for rows in whole for row in rows]
     assert sorted(decisions.count(one) / len(decisions) for one in set(decisions)) == pytest.approx([1 / 3, 2 / 3], abs=0.1)
 
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from autotool_core.graded import LEVELS, make, phrases
+from autotool_core.graded import LEVELS, Task, make, phrases
 from autotool_core.graded.domains import DAY, DOMAINS, NAMES, WEEKDAYS, Domain
 
 AMOUNTS = tuple(range(2, 10))
@@ -17,6 +17,8 @@ AGAIN = 6
 """Rows that follow a single table. With two a model may look nothing up after 800 steps, with six it does after 250."""
 REQUESTS = 6
 """Of a text with requests."""
+CALCULATIONS = frozenset({"sum", "unit"})
+"""The steps of derivation that calculate."""
 _Asked = tuple[str, object]
 
 
@@ -45,17 +47,28 @@ def drill(seed: int, index: int) -> Drill:
     return Drill(writer.tables(), tuple(writer.answers()))
 
 
-def requests(seed: int, index: int) -> Drill:
-    """Requests and the values of their arguments, of any number of steps each.
+def calculations(task: Task) -> int:
+    """How many calculations an argument of the task needs, one after the other."""
+    return len(CALCULATIONS.intersection(task.steps))
+
+
+def requests(seed: int, index: int, *, most: int = len(CALCULATIONS)) -> Drill:
+    """Requests and the values of their arguments, of any number of steps each, of them at most `most` calculations.
 
     In turn several behind a list and a table, and the one of a graded task, which may stand before its tables.
     """
     turn, is_task = divmod(index, 2)
     if not is_task:
         writer = _Writer(random.Random(f"requests/{seed}/{turn}"))  # noqa: S311 not a secret
-        return Drill(writer.tables(), tuple(writer.requests()))
-    task = make("train", LEVELS[turn % len(LEVELS)], seed, turn, distractors=0)
-    return Drill(task.request, tuple((f"{name}:", str(value)) for name, value in task.calls[0].arguments.items()))
+        return Drill(writer.tables(), tuple(writer.requests(most)))
+    return _of_task(make("train", LEVELS[turn % len(LEVELS)], seed, turn, distractors=0), most)
+
+
+def _of_task(task: Task, most: int) -> Drill:
+    told = task.calls[0].arguments
+    # What calculates is the amount, the one number.
+    wanted = {name: value for name, value in told.items() if calculations(task) <= most or not isinstance(value, int)}
+    return Drill(task.request, tuple((f"{name}:", str(value)) for name, value in wanted.items()))
 
 
 class _Writer:
@@ -82,11 +95,11 @@ class _Writer:
         for phrase, value in self._draw.sample(asked, len(asked)):
             yield phrase, str(value)
 
-    def requests(self) -> Iterator[tuple[str, str]]:
-        """Each argument of some requests, which name it or give one or more steps to it."""
+    def requests(self, most: int) -> Iterator[tuple[str, str]]:
+        """Each argument of some requests, which name it or give one or more steps to it, of them at most `most` calculations."""
         domain = self._domain
         for _ in range(REQUESTS):
-            thing, amount, day = self._any_thing(), self._any_amount(), self._any_day()
+            thing, amount, day = self._any_thing(), self._any_amount(most), self._any_day()
             words = self._draw.choice(domain.requests["train"]).format(thing=thing[0], amount=amount[0], day=day[0])
             yield f"{self._phrase(phrases.FRAMES, request=words)} {domain.thing}:", str(thing[1])
             yield f"{domain.amount}:", str(amount[1])
@@ -98,12 +111,13 @@ class _Writer:
         value = self._draw.choice(self._domain.things)
         return self._domain.named.format(value=value), value
 
-    def _any_amount(self) -> _Asked:
+    def _any_amount(self, most: int) -> _Asked:
         """A number or a row, with or without a sum, in the table's unit, which is the argument's or the larger one."""
+        is_large = self._unit == self._domain.large[1]
         words, value = self._looked_up_amount() if self._is_drawn() else self._number()
-        if self._is_drawn():
+        if self._is_drawn() and is_large < most:
             words, value = self._summed(words, value)
-        return words, value * (self._domain.factor if self._unit == self._domain.large[1] else 1)
+        return words, value * (self._domain.factor if is_large else 1)
 
     def _any_day(self) -> _Asked:
         return self._shifted() if self._is_drawn() else (day := self._draw.choice(WEEKDAYS), day)

@@ -16,7 +16,7 @@ from autotool_core.modes import ResolvedMode
 from autotool_training.checkpoint import Checkpoint
 from autotool_training.data import graded
 from autotool_training.render import ExampleWriter
-from autotool_training.scratch.drills import Drill, drill, requests, single_table
+from autotool_training.scratch.drills import CALCULATIONS, Drill, calculations, drill, requests, single_table
 
 IGNORED = -100
 """Label of a token without loss."""
@@ -78,6 +78,8 @@ class LessonSettings(BaseModel):
     task_batch: int = Field(default=32, ge=1)
     long_every: int = Field(default=3, ge=1)
     """One of so many tasks is answered with reasoning: short answers take longer to learn, and cost less."""
+    short_calculations: int = Field(default=len(CALCULATIONS), ge=1)
+    """Most calculations of what is answered without reasoning. Where there are more, the model is left to need it."""
 
 
 def lessons(base: Checkpoint, settings: LessonSettings, seed: int) -> list[Lesson]:
@@ -93,8 +95,12 @@ def lessons(base: Checkpoint, settings: LessonSettings, seed: int) -> list[Lesso
     drilled = Lesson(
         lambda at: drill_row(drill(seed, at), tokenizer), settings.drill_batch, settings.drill_steps, settings.drill_goal
     )
-    asked = Lesson(lambda at: drill_row(requests(seed, at), tokenizer), settings.request_batch, settings.request_steps)
-    tasks = Lesson(lambda at: task_row(seed, at, writer, settings.long_every), settings.task_batch, settings.task_steps)
+    asked = Lesson(
+        lambda at: drill_row(requests(seed, at, most=settings.short_calculations), tokenizer),
+        settings.request_batch,
+        settings.request_steps,
+    )
+    tasks = Lesson(lambda at: task_row(seed, at, writer, settings), settings.task_batch, settings.task_steps)
     return [lesson for lesson in (of(2), of(3), drilled, asked, tasks) if lesson.steps]
 
 
@@ -113,9 +119,14 @@ def drill_row(text: Drill, tokenizer: Any) -> Row:
     return Row(ids, labels)
 
 
-def task_row(seed: int, index: int, writer: ExampleWriter, long_every: int) -> Row:
-    """A graded task of the train split, its level and mode in turn, with loss on the answer."""
-    turn, level = divmod(index, len(LEVELS))
-    mode = ResolvedMode.SHORT if turn % long_every else ResolvedMode.LONG
-    example = writer.example(graded.record(make("train", LEVELS[level], seed, index)), mode)
-    return Row([*example.prompt_ids, *example.response_ids], [*[IGNORED] * len(example.prompt_ids), *example.response_ids])
+def task_row(seed: int, index: int, writer: ExampleWriter, settings: LessonSettings) -> Row:
+    """A graded task of the train split, its level and mode in turn, with loss on the answer.
+
+    There is none on the decision token: which mode a task is answered in tells nothing.
+    """
+    turn, at = divmod(index, len(LEVELS))
+    task = make("train", LEVELS[at], seed, index)
+    is_short = turn % settings.long_every and calculations(task) <= settings.short_calculations
+    example = writer.example(graded.record(task), ResolvedMode.SHORT if is_short else ResolvedMode.LONG)
+    unlearnt = [IGNORED] * (len(example.prompt_ids) + 1)
+    return Row([*example.prompt_ids, *example.response_ids], [*unlearnt, *example.response_ids[1:]])
