@@ -89,7 +89,7 @@ def ask(url: str, task: Task, **extra: Any) -> Answer:
     with OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         tools: Any = list(task.tools)
         made: Any = client.chat.completions.create(
-            model="tiny", messages=messages(task), tools=tools, temperature=0, max_tokens=192, extra_body=extra
+            model="tiny", messages=messages(task), tools=tools, temperature=0, max_tokens=224, extra_body=extra
         )
     message, record = made.choices[0].message, getattr(made, "autotool", None)
     calls = [Call.parse(call.function.name, call.function.arguments) for call in message.tool_calls or ()]

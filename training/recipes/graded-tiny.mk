@@ -16,7 +16,7 @@ export OMP_NUM_THREADS := 1
 .SECONDARY:
 all: tiny/eval/report.json
 
-# The shipped base, made anew (an hour): compare it, or put it in the other's place.
+# The shipped base, made anew (two hours): compare it, or put it in the other's place.
 base: tiny/base/$(DONE)
 
 tiny/base-1/$(DONE):
@@ -25,17 +25,26 @@ tiny/base-1/$(DONE):
 tiny/base-2/$(DONE): tiny/base-1/$(DONE)
 	OMP_NUM_THREADS=2 autotool train scratch $(R)-base-more.toml --out $(@D)
 
-tiny/base/$(DONE): tiny/base-2/$(DONE)
+tiny/base-3/$(DONE): tiny/base-2/$(DONE)
 	OMP_NUM_THREADS=2 autotool train scratch $(R)-base-more.toml --seed 2 --set base.source=tiny/base-2 --out $(@D)
+
+tiny/base-4/$(DONE): tiny/base-3/$(DONE)
+	OMP_NUM_THREADS=2 autotool train scratch $(R)-base-last.toml --out $(@D)
+
+tiny/base/$(DONE): tiny/base-4/$(DONE)
+	OMP_NUM_THREADS=2 autotool train scratch $(R)-base-last.toml --seed 4 --set base.source=tiny/base-4 --out $(@D)
 
 tiny/test.jsonl:
 	autotool bench texts --suite graded --out $@
 
 tiny/data.jsonl: tiny/test.jsonl
-	autotool train data --source graded=250 --seed 2 --against $< --out $@
+	autotool train data --source graded=500 --seed 2 --against $< --out $@
+
+tiny/fresh.jsonl: tiny/test.jsonl
+	autotool train data --source graded=150 --seed 3 --against $< --out $@
 
 tiny/labelled.jsonl: tiny/data.jsonl
-	OMP_NUM_THREADS=2 autotool train label --records $< --short $(BASE) --long $(BASE) --k 4 --threshold 0.75 --max-tokens 192 --batch 256 --out $@
+	OMP_NUM_THREADS=2 autotool train label --records $< --short $(BASE) --long $(BASE) --k 2 --threshold 1 --max-tokens 256 --batch 256 --out $@
 
 tiny/sft-%/$(DONE): tiny/labelled.jsonl
 	autotool train sft $(R).toml --seed $* --records $< --out $(@D)
@@ -44,8 +53,8 @@ tiny/always-%-0/$(DONE): tiny/labelled.jsonl
 	autotool train sft $(R)-always-$*.toml --records $< --out $(@D)
 
 # Chosen once: the seeds then differ in their training alone.
-tiny/refined.jsonl: tiny/sft-0/$(DONE)
-	autotool train refine $(R).toml --records tiny/labelled.jsonl --checkpoint tiny/sft-0/steps --out $@
+tiny/refined.jsonl: tiny/fresh.jsonl tiny/sft-0/$(DONE)
+	autotool train refine $(R).toml --records $< --checkpoint tiny/sft-0/steps --out $@
 
 tiny/autotool-%/$(DONE): tiny/refined.jsonl tiny/sft-%/$(DONE)
 	autotool train rl $(R).toml --seed $* --records $< --base tiny/sft-$* --out $(@D)
@@ -53,11 +62,11 @@ tiny/autotool-%/$(DONE): tiny/refined.jsonl tiny/sft-%/$(DONE)
 tiny/grpo-%/$(DONE): tiny/refined.jsonl tiny/sft-%/$(DONE)
 	autotool train rl $(R)-grpo.toml --seed $* --records $< --base tiny/sft-$* --out $(@D)
 
-tiny/grpo-cold-%/$(DONE): tiny/labelled.jsonl
+tiny/grpo-cold-%/$(DONE): tiny/fresh.jsonl
 	autotool train rl $(R)-grpo-cold.toml --seed $* --records $< --out $(@D)
 
 $(ONCE:%=tiny/%-0/$(DONE)): tiny/%-0/$(DONE): tiny/refined.jsonl tiny/sft-0/$(DONE)
 	autotool train rl $(R)-$*.toml --records $< --base tiny/sft-0 --out $(@D)
 
 tiny/eval/report.json: $(RUNS:%=tiny/%/$(DONE))
-	python -m autotool_bench.checkpoints $(RUNS:%=tiny/%) --suite graded --limit 100 --max-tokens 192 --out $(@D)
+	python -m autotool_bench.checkpoints $(RUNS:%=tiny/%) --suite graded --limit 100 --max-tokens 256 --out $(@D)
