@@ -53,7 +53,7 @@ def calculations(task: Task) -> int:
 
 
 def requests(seed: int, index: int, *, most: int = len(CALCULATIONS)) -> Drill:
-    """Requests and the values of their arguments, of any number of steps each, of them at most `most` calculations.
+    """Requests and the values of their arguments, of any number of steps each, at most `most` of them calculations.
 
     In turn several behind a list and a table, and the one of a graded task, which may stand before its tables.
     """
@@ -96,7 +96,7 @@ class _Writer:
             yield phrase, str(value)
 
     def requests(self, most: int) -> Iterator[tuple[str, str]]:
-        """Each argument of some requests, which name it or give one or more steps to it, of them at most `most` calculations."""
+        """Each argument of some requests, which name it or give steps to it, at most `most` of them calculations."""
         domain = self._domain
         for _ in range(REQUESTS):
             thing, amount, day = self._any_thing(), self._any_amount(most), self._any_day()
