@@ -20,7 +20,7 @@ from autotool_core.graded import LEVELS, Task, make
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.prompt import PromptRenderer
 
-CHECKPOINT = Path(__file__).parents[2] / "training" / "checkpoints" / "graded-tiny-base"
+CHECKPOINT = Path(__file__).parents[2] / "training" / "checkpoints" / "graded-tiny"
 RENDERER = PromptRenderer(AutoTokenizer.from_pretrained(CHECKPOINT), profile.load(CHECKPOINT / profile.FILE_NAME))
 TASKS = [make("test", level, 7, index) for level in LEVELS for index in range(2)]
 Seen = tuple[dict[Mode, list[list[int]]], dict[Mode, list["Answer"]]]
