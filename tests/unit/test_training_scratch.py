@@ -18,7 +18,16 @@ from autotool_training import checkpoint, recipe, scratch
 from autotool_training.cli import app
 from autotool_training.render import ExampleWriter
 from autotool_training.scratch import practice
-from autotool_training.scratch.drills import AMOUNTS, Drill, calculations, drill, requests, single_table
+from autotool_training.scratch.drills import (
+    AMOUNTS,
+    Drill,
+    asked_first,
+    calculations,
+    drill,
+    requests,
+    single_request,
+    single_table,
+)
 from autotool_training.scratch.lessons import IGNORED, Row, drill_row, lessons, task_row
 from autotool_training.scratch.muon import muon
 from autotool_training.scratch.practice import PracticeSettings, practise
@@ -27,14 +36,20 @@ RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "graded-tiny-base.
 FEW = {
     "table_steps": 4,
     "table_batch": 8,
+    "asked_first_steps": 4,
+    "asked_first_batch": 4,
     "drill_steps": 4,
     "drill_batch": 4,
     "request_steps": 4,
     "request_batch": 4,
+    "single_request_steps": 4,
+    "single_request_batch": 4,
     "task_steps": 16,
     "task_batch": 4,
 }
-SETTINGS = PracticeSettings(**FEW, table_goal=None, drill_goal=None, embedding_rate=2e-2, warmup_steps=4, save_steps=4)
+SETTINGS = PracticeSettings(
+    **FEW, table_goal=None, asked_first_goal=None, drill_goal=None, embedding_rate=2e-2, warmup_steps=4, save_steps=4
+)
 
 
 def tables(one: Drill) -> dict[str, dict[str, str]]:
@@ -59,6 +74,15 @@ def test_a_single_table_gives_its_rows_again(rows: int) -> None:
         assert all(told[name] == value for name, value in one.answers)
 
 
+def test_a_look_up_may_be_asked_for_before_its_table() -> None:
+    for one in (asked_first(0, index) for index in range(50)):
+        question, table = one.tables.split(". ", 1)
+        (phrase, value), rows = one.answers[0], dict(re.findall(r"(\w+) (\w+)(?=[,.])", table.split(": ")[-1]))
+        named = [name for name in NAMES if re.search(rf"\b{name}\b", question)]
+        assert [rows[name] for name in named] == [value]
+        assert phrase[:-1] in table
+
+
 def test_requests_are_answered_argument_by_argument() -> None:
     looked_up = 0
     for one in (requests(0, index) for index in range(0, 100, 2)):
@@ -79,6 +103,7 @@ def test_requests_are_answered_argument_by_argument() -> None:
 def test_every_other_text_is_the_request_of_a_task() -> None:
     for index in range(1, 40, 2):
         one, task = requests(0, index), make_task("train", LEVELS[index // 2 % len(LEVELS)], 0, index // 2, distractors=0)
+        assert one == single_request(0, index // 2)
         assert one.tables == task.request
         assert dict(one.answers) == {f"{name}:": str(value) for name, value in task.calls[0].arguments.items()}
 
@@ -173,8 +198,8 @@ def losses(out: Path) -> list[float]:
 def test_practice_teaches_and_an_interrupted_run_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight = run(tmp_path / "straight")
     seen = losses(tmp_path / "straight")
-    assert len(seen) == 8
-    assert seen[-1] < 0.8 * seen[4]  # the first of whole tasks
+    assert len(seen) == 10
+    assert seen[-1] < 0.8 * seen[6]  # the first of whole tasks
     assert not (tmp_path / "straight" / practice.STATE).exists()
     with monkeypatch.context() as patch:
         step = iter(range(10))
@@ -208,14 +233,15 @@ def test_a_lesson_ends_at_its_goal_or_says_that_it_was_missed(tmp_path: Path) ->
     practise(base, easy, tmp_path / "easy", seed=0)
     lines = [json.loads(line) for line in (tmp_path / "easy" / "metrics.jsonl").read_text().splitlines()]
     assert [line["lesson"] for line in lines[:3]] == [0, 1, 2]
-    with pytest.raises(AutoToolError, match=r"Lesson 3 did not reach 0\.0 nats in 4 steps: try another --seed"):
+    with pytest.raises(AutoToolError, match=r"Lesson 4 did not reach 0\.0 nats in 4 steps: try another --seed"):
         practise(base, easy.model_copy(update={"drill_goal": 0.0}), tmp_path / "hard", seed=0)
 
 
 def test_the_command_writes_a_base_that_recipes_load(tmp_path: Path) -> None:
     sizes = "base.scratch={ hidden_size = 32, layers = 2, heads = 2, intermediate_size = 64 }"
     few = [f"{key} = {min(value, 2)}" for key, value in FEW.items()]
-    steps = f"base.scratch.practice={{ {', '.join(few)}, table_goal = 99.0, drill_goal = 99.0, save_steps = 1 }}"
+    goals = [f"{lesson}_goal = 99.0" for lesson in ("table", "asked_first", "drill")]
+    steps = f"base.scratch.practice={{ {', '.join([*few, *goals])}, save_steps = 1 }}"
     changes = ["--set", sizes, "--set", steps]
     done = CliRunner().invoke(app, ["scratch", str(RECIPE), "--out", str(tmp_path / "tiny"), *changes])
     assert "parameters" in done.output, done.output

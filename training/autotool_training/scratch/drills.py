@@ -47,6 +47,12 @@ def drill(seed: int, index: int) -> Drill:
     return Drill(writer.tables(), tuple(writer.answers()))
 
 
+def asked_first(seed: int, index: int) -> Drill:
+    """A look-up that is asked for before its list or table stands there."""
+    writer = _Writer(random.Random(f"asked first/{seed}/{index}"))  # noqa: S311 not a secret
+    return writer.asked_first(is_thing=index % 2 == 0)
+
+
 def calculations(task: Task) -> int:
     """How many calculations an argument of the task needs, one after the other."""
     return len(CALCULATIONS.intersection(task.steps))
@@ -58,13 +64,15 @@ def requests(seed: int, index: int, *, most: int = len(CALCULATIONS)) -> Drill:
     In turn several behind a list and a table, and the one of a graded task, which may stand before its tables.
     """
     turn, is_task = divmod(index, 2)
-    if not is_task:
-        writer = _Writer(random.Random(f"requests/{seed}/{turn}"))  # noqa: S311 not a secret
-        return Drill(writer.tables(), tuple(writer.requests(most)))
-    return _of_task(make("train", LEVELS[turn % len(LEVELS)], seed, turn, distractors=0), most)
+    if is_task:
+        return single_request(seed, turn, most=most)
+    writer = _Writer(random.Random(f"requests/{seed}/{turn}"))  # noqa: S311 not a secret
+    return Drill(writer.tables(), tuple(writer.requests(most)))
 
 
-def _of_task(task: Task, most: int) -> Drill:
+def single_request(seed: int, index: int, *, most: int = len(CALCULATIONS)) -> Drill:
+    """The one request of a graded task, which may stand before its tables, and its values; calculations as in `requests`."""
+    task = make("train", LEVELS[index % len(LEVELS)], seed, index, distractors=0)
     told = task.calls[0].arguments
     # What calculates is the amount, the one number.
     wanted = {name: value for name, value in told.items() if calculations(task) <= most or not isinstance(value, int)}
@@ -80,9 +88,19 @@ class _Writer:
         self._amounts = dict(zip(draw.sample(NAMES, 3), draw.sample(AMOUNTS, 3), strict=True))
 
     def tables(self) -> str:
-        things = self._phrase(phrases.THING_LIST, thing=self._domain.thing, rows=_rows(self._things))
-        amounts = self._phrase(phrases.AMOUNT_TABLE, unit=self._unit, rows=_rows(self._amounts))
-        return " ".join(self._draw.sample([things, amounts], 2))
+        return " ".join(self._draw.sample([self._thing_list(), self._amount_table()], 2))
+
+    def asked_first(self, *, is_thing: bool) -> Drill:
+        words, value = self._looked_up_thing() if is_thing else self._looked_up_amount()
+        table = self._thing_list() if is_thing else self._amount_table()
+        name = self._domain.thing if is_thing else self._unit
+        return Drill(f"{words}. {table}", ((f"{name}:", str(value)),))
+
+    def _thing_list(self) -> str:
+        return self._phrase(phrases.THING_LIST, thing=self._domain.thing, rows=_rows(self._things))
+
+    def _amount_table(self) -> str:
+        return self._phrase(phrases.AMOUNT_TABLE, unit=self._unit, rows=_rows(self._amounts))
 
     def answers(self) -> Iterator[tuple[str, str]]:
         """Some of each step, in random order. Rows are drawn anew each time: what is left over tells nothing."""
