@@ -78,7 +78,7 @@ class LessonSettings(BaseModel):
     table_goal: float | None = 0.02
     """Loss (nats a token) that ends them; None: all steps are made."""
     asked_first_steps: int = Field(default=0, ge=0)
-    """Most steps on look-ups that are asked for before their table."""
+    """Most steps on look-ups that are asked for before their table: in longer texts they may stay at chance (docs/log.md)."""
     asked_first_batch: int = Field(default=64, ge=1)
     asked_first_goal: float | None = 0.05
     drill_steps: int = Field(default=3000, ge=0)
@@ -89,8 +89,7 @@ class LessonSettings(BaseModel):
     """Steps on the values of whole requests."""
     request_batch: int = Field(default=16, ge=1)
     single_request_steps: int = Field(default=0, ge=0)
-    """Steps on texts with one request, as a task has it. Look-ups of these are learnt last: where six requests stand behind
-    their tables 101 of 102 were right, and in single ones, half of which stand before, 22 of 30 (docs/log.md)."""
+    """Steps on texts with one request, as a task has it. Half of them stand before their tables (see `asked_first_steps`)."""
     single_request_batch: int = Field(default=64, ge=1)
     task_steps: int = Field(default=3000, ge=0)
     task_batch: int = Field(default=32, ge=1)
@@ -104,8 +103,8 @@ def lessons(base: Checkpoint, settings: LessonSettings, seed: int) -> list[Lesso
     """The lessons, in their order."""
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
 
-    def drilled(make: Callable[[int, int], Drill], batch: int, steps: int, goal: float | None = None) -> Lesson:
-        return Lesson(lambda at: drill_row(make(seed, at), base.tokenizer), batch, steps, goal)
+    def drilled(text: Callable[[int, int], Drill], batch: int, steps: int, goal: float | None = None) -> Lesson:
+        return Lesson(lambda at: drill_row(text(seed, at), base.tokenizer), batch, steps, goal)
 
     most = settings.short_calculations
     all_of_them = (
