@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from accelerate import DistributedType
 from datasets import Dataset
 from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -22,11 +23,12 @@ from autotool_training.rl.entropy import sequence_entropy
 from autotool_training.rl.metrics import entropy_metrics, entropy_sums, pull, rollout_facts, rollout_metrics, share_metrics
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, live_groups
 from autotool_training.rl.reward import Scored, Scorer, parse_gold
-from autotool_training.rl.rollout import deciding_first
+from autotool_training.rl.rollout import deciding_first, merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
 
 BETA_FILE = "beta.json"
+WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU})
 
 
 class AutoToolGRPOTrainer(GRPOTrainer):
@@ -80,7 +82,9 @@ class AutoToolGRPOTrainer(GRPOTrainer):
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
-        with deciding_first(getattr(model, "get_base_model", lambda: model)(), self._reader.decision):
+        # Weights that are spread over processes cannot be merged into.
+        adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
+        with merged_adapter(adapted), deciding_first(getattr(model, "get_base_model", lambda: model)(), self._reader.decision):
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -41,3 +41,19 @@ def deciding_first(model: Any, decision: DecisionTokens) -> Generator[None]:
         yield
     finally:
         del model.generate
+
+
+@contextmanager
+def merged_adapter(model: Any) -> Generator[None]:
+    """Within it, the adapter of a PEFT model is added to the weights: a product a layer and token in place of three.
+
+    Taken out again it leaves rounding errors of float32 behind, about 1e-7 of a weight a time. Other models are left alone.
+    """
+    if not hasattr(model, "merge_adapter"):
+        yield
+        return
+    model.merge_adapter()
+    try:
+        yield
+    finally:
+        model.unmerge_adapter()
