@@ -1,0 +1,126 @@
+"""Requests written by rule for tool descriptions: values stand in them, calls are valid, the same seed gives the same."""
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from support.training_data import lines, load
+
+from autotool_core.errors import AutoToolError
+from autotool_training.data.rows import Bad
+from autotool_training.data.seal_apis.api import Api
+from autotool_training.data.seal_apis.phrases import plural
+from autotool_training.data.seal_apis.requests import Request
+from autotool_training.data.sources import SOURCES
+from autotool_training.data.tools import parameters
+from autotool_training.records import Record
+
+
+def api(name: str, about: str, required: list[str], **properties: tuple[str, str]) -> dict[str, Any]:
+    described = {key: {"type": kind, "description": text} for key, (kind, text) in properties.items()}
+    return {"api_name": name, "api_description": about, "field": "Food/Baking", "parameters": described, "required": required}
+
+
+BREAD = api(
+    "getBread",
+    "Retrieve the baking time of a specific bread",
+    ["bread_type", "weight"],
+    bread_type=("str", "The bread (e.g., rye bread, 'spelt loaf', or baguette)"),
+    weight=("float", "The weight in kilograms (e.g., 0.5, 1.25)"),
+    include_crust=("bool", "Whether to include the crust (true/false)"),
+)
+OVEN = api(
+    "bookOven",
+    "Book an oven of a bakery",
+    ["oven_id", "date"],
+    oven_id=("str", "The ID of the oven"),
+    date=("str", "The day (e.g., YYYY-MM-DD)"),
+    city=("str", "The city (e.g., city name)"),
+    hours=("int", "The hours (e.g., 2, 3, 8)"),
+)
+LAWS = api("getBreadLaws", "Retrieve the laws about bread", [])
+POEM = api("printPoem", "Print a poem", ["verses"], verses=("str", "What the poem says"))
+ROWS = (BREAD, OVEN, LAWS, POEM)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[Record]:
+    return load("seal_apis", lines(tmp_path / "seal_tools_apis.jsonl", *ROWS))
+
+
+def test_every_value_stands_in_the_request(records: list[Record]) -> None:
+    for record in records:
+        for value in (value for call in record.calls for value in call.arguments.values()):
+            assert isinstance(value, bool) or str(value) in record.messages[0]["content"]
+
+
+def test_every_call_is_valid(records: list[Record]) -> None:
+    for record in records:
+        schemas = {tool["function"]["name"]: parameters(tool) for tool in record.tools}
+        assert set(schemas) == {call.name for call in record.calls}
+        for call in record.calls:
+            jsonschema.validate(call.arguments, schemas[call.name])
+
+
+def test_the_same_seed_gives_the_same_records(records: list[Record], tmp_path: Path) -> None:
+    path = tmp_path / "seal_tools_apis.jsonl"
+    assert load("seal_apis", path) == records
+    others = load("seal_apis", path, seed=1)
+    assert {one.messages[0]["content"] for one in others} != {one.messages[0]["content"] for one in records}
+    assert not {one.id for one in others} & {one.id for one in records}
+
+
+def test_there_are_requests_of_every_kind(records: list[Record]) -> None:
+    names = [[call.name for call in record.calls] for record in records]
+    assert ["getBreadLaws"] in names
+    assert any(len(one) > 1 and len(set(one)) == 1 for one in names)
+    assert any(len(set(one)) == 2 for one in names)
+    assert all(record.reasoning is None and len(record.messages) == 1 for record in records)
+
+
+def test_values_are_the_examples_or_go_by_the_name(records: list[Record]) -> None:
+    given = [call.arguments for record in records for call in record.calls]
+    assert {one["bread_type"] for one in given if "bread_type" in one} <= {"rye bread", "spelt loaf", "baguette"}
+    assert all(0.5 <= one["weight"] <= 1.25 for one in given if "weight" in one)
+    assert not {"city name", "YYYY-MM-DD"} & {value for one in given for value in one.values() if isinstance(value, str)}
+
+
+def test_a_tool_whose_argument_nothing_tells_gives_no_record(records: list[Record]) -> None:
+    assert not [call for record in records for call in record.calls if call.name == "printPoem"]
+
+
+def test_a_row_that_is_no_tool_is_told_and_the_others_go_on(records: list[Record], tmp_path: Path) -> None:
+    deedless = {**BREAD, "api_description": "The bread"}
+    path = lines(tmp_path / "seal_tools_apis.jsonl", *ROWS, deedless, {})
+    found = list(SOURCES["seal_apis"].load(str(path), 0))
+    assert found[: len(records)] == records
+    assert all(isinstance(one, Bad) for one in found[len(records) :])
+    assert len(found) == len(records) + 2
+
+
+@pytest.mark.parametrize(
+    ("noun", "several"),
+    [
+        ("dish", "dishes"), ("delivery address", "delivery addresses"), ("branch", "branches"), ("epoch", "epochs"),
+        ("index", "indexes"), ("analysis", "analyses"), ("status", "statuses"), ("city", "cities"), ("day", "days"),
+        ("robot ID", "robot IDs"), ("species", "species"), ("symptoms", "symptoms"), ("audit data", "audit data"),
+        ("hours worked", "hours worked"), ("wind speed", "wind speeds"), ("skin type", "skin types"),
+    ],
+)  # fmt: skip
+def test_plurals(noun: str, several: str) -> None:
+    assert plural(noun) == several
+
+
+def test_a_request_without_one_of_its_values_or_with_a_call_twice_does_not_hold() -> None:
+    laws, bread = Api(LAWS), Api(BREAD)
+    rye = {"bread_type": "rye bread", "weight": 0.5}
+    assert Request("one", "Bake 0.5 kg of rye bread.", [(bread, rye)]).holds()
+    assert not Request("one", "Bake rye bread.", [(bread, rye)]).holds()
+    assert not Request("one", "Bake rye bread.", [(bread, {"bread_type": "rye bread"})]).holds()
+    assert not Request("several", "The laws, and the laws.", [(laws, {}), (laws, {})]).holds()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AutoToolError, match="absent"):
+        list(SOURCES["seal_apis"].load(str(tmp_path / "absent.jsonl"), 0))

@@ -1,0 +1,69 @@
+"""Requests written by rule for the tools that Seal-Tools describes (`seal_tools_apis.jsonl`), each with its calls.
+
+A tool gives requests for one call, for several calls of it, and for calls of it and of another tool of its field. Values come
+from the examples in a parameter's description, or by its name; every one stands in the request as it is.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from autotool_training.data.dialogue import Dialogue
+from autotool_training.data.rows import Bad, Row, each, read
+from autotool_training.data.seal_apis.api import Api
+from autotool_training.data.seal_apis.requests import Request, one, pair, several
+from autotool_training.records import GoldCall, Record
+
+NAME, LICENCE = "seal_apis", "Apache-2.0"
+Fields = Mapping[str, Sequence[Api]]
+"""The tools that can be asked for, by their field and by the first part of it."""
+
+
+def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
+    """Some six records a tool that can be asked for."""
+    fields: dict[str, list[Api]] = defaultdict(list)
+    for api in _apis(location):
+        if api.askable(random.Random(api.name)):  # noqa: S311 not a secret
+            fields[api.field].append(api)
+            fields[_part(api)].append(api)
+    return each(read(location), lambda row: _records(row, fields, seed))
+
+
+def _apis(location: str) -> Iterator[Api]:
+    for row in (row for row in read(location) if isinstance(row, Row)):
+        try:
+            yield Api(row.value)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            continue  # `each` tells of it
+
+
+def _part(api: Api) -> str:
+    return api.field.split("/")[0] + "/"
+
+
+def _records(row: Row, fields: Fields, seed: int) -> Iterator[Record]:
+    api = Api(row.value)
+    draw = random.Random(f"{seed}/{api.name}")  # noqa: S311 not a secret
+    seen: set[str] = set()
+    for number, request in enumerate(_requests(api, fields, draw) if api.askable(draw) else ()):
+        if request.text not in seen and request.holds():
+            seen.add(request.text)
+            yield _record(request, f"{row.id}/{seed}-{number}-{request.kind}")
+
+
+def _requests(api: Api, fields: Fields, draw: random.Random) -> Sequence[Request]:
+    others = _others(api, fields.get(api.field, ())) or _others(api, fields.get(_part(api), ()))
+    made = [one(api, draw) for _ in range(3 if api.properties else 1)]
+    made += [several(api, draw) for _ in range(3)]
+    made += [pair(api, draw.choice(others), draw) for _ in range(2 if others else 0)]
+    return [request for request in made if request]
+
+
+def _others(api: Api, apis: Sequence[Api]) -> Sequence[Api]:
+    return [other for other in apis if other.name != api.name]
+
+
+def _record(request: Request, key: str) -> Record:
+    dialogue = Dialogue(NAME, LICENCE, key, [api.tool for api in request.apis])
+    dialogue.say("user", request.text)
+    return dialogue.answer(calls=[GoldCall(name=api.name, arguments=dict(given)) for api, given in request.calls])

@@ -1,0 +1,60 @@
+"""A tool that Seal-Tools describes: what it does in words, and arguments for it."""
+
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autotool_training.data.seal_apis.kinds import Kind, kind
+from autotool_training.data.seal_apis.values import value
+from autotool_training.data.tools import parameters, tools
+
+Arguments = Mapping[str, Any]
+
+
+class Api:
+    """One description, its tool, and arguments of it. Raises ValueError where it makes no tool."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        schema = {"properties": row["parameters"], "required": row["required"]}
+        described = {"description": row["api_description"], "parameters": schema}
+        (self.tool,) = tools([{"name": row["api_name"], **described}])
+        self.name: str = self.tool["function"]["name"]
+        self.field: str = row.get("field") or ""
+        self.schema = parameters(self.tool)
+        self.properties: Mapping[str, Mapping[str, Any]] = self.schema["properties"]
+        self.needed: Sequence[str] = self.schema["required"]
+        self.verb, self.rest = _imperative(row["api_description"], bool(row["parameters"]))
+
+    def kind(self, name: str) -> Kind:
+        """What kind of parameter the one of this name is."""
+        return kind(name, self.properties[name])
+
+    def arguments(self, draw: random.Random, names: Iterable[str]) -> Arguments:
+        """A value for each name that has a plausible one."""
+        drawn = {name: value(name, self.properties[name], draw) for name in names}
+        return {name: one for name, one in drawn.items() if one is not None}
+
+    def chosen(self, draw: random.Random) -> Arguments:
+        """The required arguments and some others, as far as there are values."""
+        extra = [name for name in self.properties if name not in self.needed]
+        few = draw.sample(extra, min(len(extra), draw.choice((0, 0, 1, 1, 2) if self.needed else (1, 1, 2))))
+        return self.arguments(draw, [*self.needed, *few])
+
+    def askable(self, draw: random.Random) -> bool:
+        """Whether every required argument has a plausible value."""
+        return self.chosen(draw).keys() >= set(self.needed)
+
+
+def _imperative(description: str, given: bool) -> tuple[str, str]:
+    """The verb of a description, and what it governs; `given`: without words on parameters, which the request has."""
+    text = re.split(r"(?<=\w)\.(?:\s|$)|\s*\(|\n", description.strip())[0]
+    text = re.sub(r"^(?:this \w+ |api to |allows? (?:\w+ )?to |enables? (?:\w+ )?to |used to )+", "", text, flags=re.I)
+    if given:
+        origin = r" (?:based on|with|using|according to|by) (?:the |a )?"
+        text = re.sub(rf"{origin}(?:specified|given|provided|specific|its|their|\w+ parameters).*", "", text)
+    verb, _, rest = text.partition(" ")
+    verb = verb.lower()
+    if not rest or verb in ("the", "a", "an", "this"):
+        raise ValueError("a description that tells no deed")
+    return re.sub(r"(?<=[^s])s$", "", verb), rest

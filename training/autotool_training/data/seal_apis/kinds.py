@@ -1,0 +1,109 @@
+"""What the words of a parameter's name tell of it: how its value is said, and values where its description gives none."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Sort = Literal["text", "number", "year", "date", "id", "email", "file"]
+
+CITIES = """Paris|London|Berlin|Madrid|Rome|Vienna|Prague|Lisbon|Dublin|Oslo|Stockholm|Helsinki|Warsaw|Budapest|Athens|Istanbul
+Cairo|Nairobi|Lagos|Cape Town|Mumbai|Delhi|Bangkok|Singapore|Jakarta|Manila|Hanoi|Seoul|Tokyo|Osaka|Beijing|Shanghai|Sydney
+Melbourne|Auckland|Toronto|Vancouver|Montreal|Chicago|Boston|Seattle|Denver|Austin|Miami|Dallas|Lima|Bogota|Santiago"""
+PEOPLE = """Anna Keller|Tom Reed|Maria Silva|John Carter|Lucy Chen|Omar Haddad|Priya Nair|David Cohen|Emma Larsen|Noah Fischer
+Sofia Rossi|Liam Murphy|Aisha Khan|Peter Novak|Julia Weber|Carlos Mendes|Hannah Scott|Kenji Mori|Olga Petrova|Samuel Osei
+Grace Lee|Victor Dubois|Nina Berg|Ahmed Saleh|Laura Gomez|Ben Walker|Mei Tanaka|Ivan Horvat|Clara Jensen|Daniel Brooks"""
+COUNTRIES = "Germany|France|Japan|Brazil|Canada|India|Kenya|Norway|Spain|Italy|Mexico|Australia|Chile|Egypt|Sweden|Poland"
+COMPANIES = "Northwind Traders|Bluepeak Energy|Harbor Foods|Lumen Labs|Vertex Motors|Greenfield Bank|Orbit Media|Silverline Ltd"
+PROJECTS = "Aurora|Falcon|Horizon|Mercury|Atlas|Evergreen|Pioneer|Summit|Nova|Beacon|Orion|Cascade"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Parameters that are said alike. Ways and values are parted by |; what stands twice is drawn twice as often."""
+
+    names: str
+    """A pattern of their names in words."""
+    ways: str
+    """To say the value `{v}` of the words `{w}`, after a noun."""
+    values: str = ""
+    """Each # is a digit, NAME a company's name; of dates, the year. Empty: nothing plausible goes by the name."""
+    sort: Sort = "text"
+
+
+KINDS = (  # the first whose pattern is found
+    Kind(r"\b(source|from|origin|departure) (city|location|airport)$|^origin$|^source$", "from {v}", CITIES),
+    Kind(r"^destination|\b(to|destination) (city|location)$", "to {v}|going to {v}|with {v} as the destination", CITIES),
+    Kind(r"\b(city|town|location|venue)$", "in {v}|for {v}|in {v}|located in {v}|around {v}", CITIES),
+    Kind(r"\bcountry$|\bcountry name$|\bnationality$", "in {v}|for {v}|in {v}", COUNTRIES),
+    Kind(r"\bregion$|\bstate$", "in {v}|for {v}|in the {w} {v}", "Bavaria|Tuscany|Ontario|Queensland|Texas|Andalusia"),
+    Kind(r"\b(start|from|begin|check in)\b.*\bdate$", "from {v}|starting on {v}|starting {v}|beginning {v}", "2022", "date"),
+    Kind(r"\b(end|to|due|check out)\b.*\bdate$|deadline", "until {v}|to {v}|ending on {v}|up to {v}", "2024", "date"),
+    Kind(r"\bdate$|\bday$", "on {v}|for {v}|on {v}|dated {v}|with {v} as the {w}", "2023", "date"),
+    Kind(r"\byear$", "in {v}|for {v}|for the year {v}|in the year {v}|from {v}", sort="year"),
+    Kind(r"\b(time|hour)$", "at {v}|for {v}|with the {w} {v}"),
+    Kind(r"\bemail( address)?$", "at {v}|with the {w} {v}|using the {w} {v}", sort="email"),
+    Kind(r"\b(url|website|link)$", "at {v}|for {v}|from {v}", "https://www.NAME.com|https://NAME.org/page|https://NAME.net"),
+    Kind(r"\b(path|file|image|photo|video|audio|dataset)$", "from {v}|in {v}|for {v}|using {v}", sort="file"),
+    Kind(r"\bphone( number)?$", "at {v}|with the {w} {v}", "+1-555-###-####|555-####|+44 20 #### ####"),
+    Kind(r"\baddress$", "at {v}|to {v}|with the {w} {v}", "## Oak Street|### Main Street|# Station Road|## Park Avenue"),
+    Kind(r"\b(ip|host|server)$", "at {v}|for {v}", "10.0.#.##|192.168.#.##|172.16.#.#"),
+    Kind(r"\b(id|number|code|identifier|vin|isbn|token|pin)\d?$", "with {w} {v}|with the {w} {v}|under {w} {v}", sort="id"),
+    Kind(r"\b(username|user)$", "for {v}|for the {w} {v}|as {v}", "tom_reed##|skywalker#|lucyc##|darkfox#|nberg##"),
+    Kind(r"\bpassword$", "with the {w} {v}|using {v} as the {w}", "Blue#Fox##|sunny####|Qw##ert#"),
+    Kind(r"\b(author|artist|director|composer|writer)( name)?$", "by {v}|from {v}|made by {v}|by {v}", PEOPLE),
+    Kind(
+        r"\b(patient|customer|guest|member|student|player|donor|participant|recipient|employee|first|user|person|client|teacher"
+        r"|owner|contact|candidate|applicant|doctor|assignee|researcher|instructor|sender|passenger|athlete|driver) name$"
+        r"|^(recipient|assignee|researcher|person|organizer|sender)$",
+        "for {v}|for {v}|for a person called {v}|under the name {v}|named {v}|with the {w} {v}",
+        PEOPLE,
+    ),
+    Kind(
+        r"\b(company|organization|brand|supplier|vendor|employer|establishment|publisher|manufacturer)( name)?$",
+        "for {v}|of {v}|at {v}|for the {w} {v}",
+        COMPANIES,
+    ),
+    Kind(
+        r"\b(project|campaign|event|team|group|workspace|app|application|product|library|database|network|device|system|service"
+        r"|instance|job|table|task|item|program|game|class|component) name$",
+        "called {v}|named {v}|for {v}|for the one named {v}|with the {w} {v}",
+        PROJECTS,
+    ),
+    Kind(r"\b(title|book|film|song)$", "called {v}|titled {v}|with the title {v}", "The Glass River|Winter Roads|Blue Harbour"),
+    Kind(r"\b(source|from) language$", "from {v}|written in {v}", "German|French|Italian|English"),
+    Kind(r"\b(target|to) language$", "into {v}|to {v}", "Spanish|Japanese|Portuguese|Hindi|Swedish"),
+    Kind(r"\blanguage$", "in {v}|in {v}|with {v} as the {w}", "English|Spanish|German|French|Hindi|Japanese|Portuguese"),
+    Kind(r"\b(gender|sex)$", "with the {w} {v}|where the {w} is {v}", "male|female"),
+    Kind(r"\b(method|technique|algorithm|tool|software|model|platform)$", "using {v}|with {v}|via {v}|by means of {v}"),
+    Kind(r"\b(topic|subject|theme|keywords?)$", "about {v}|on {v}|covering {v}|with a focus on {v}"),
+    Kind(r"\b(type|category|genre|style|level|status|role)$", "with {v} as the {w}|of {w} {v}|with the {w} {v}"),
+    Kind(r"\bunits?$", "in {v}|in {v}|measured in {v}"),
+    Kind(r"\b(period|duration|timeframe|time range)$", "over {v}|for {v}|for a {w} of {v}", "6 months|2 weeks|30 days|1 year"),
+    Kind(r"\bcolou?r$", "in {v}|with {v} as the {w}", "red|green|blue|black|white|orange"),
+    Kind(r"", "with {w} {v}|with the {w} {v}|with {v} as the {w}|with the {w} set to {v}"),
+)
+NUMBER = Kind(
+    r"",
+    "with a {w} of {v}|at a {w} of {v}|with {w} {v}|given a {w} of {v}|for a {w} of {v}|where the {w} is {v}",
+    sort="number",
+)
+
+
+def kind(name: str, about: Mapping[str, Any]) -> Kind:
+    """The kind of a parameter of this name and schema."""
+    found = next(one for one in KINDS if re.search(one.names, words(name).lower()))
+    # A number of a place or a date is a count or a measure of it.
+    return NUMBER if about.get("type") in ("integer", "number") and found.sort not in ("id", "year") else found
+
+
+def words(name: str) -> str:
+    """The words of a name in camel case or snake case."""
+    lower = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_+", " ", name).strip().lower()
+    lower = re.sub(r"^(?:num|n) (?:of )?", "number of ", lower)
+    return re.sub(r"\b(id|url|ip|gpa|vin|isbn|dna|bmi)\b", lambda found: found[1].upper(), lower)
+
+
+def options(text: str) -> Sequence[str]:
+    """What a text of this package's tables lets one draw from."""
+    return re.split(r"[|\n]", text)
