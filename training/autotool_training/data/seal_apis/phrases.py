@@ -46,8 +46,7 @@ def filled(api: Api, given: Sequence[Arguments], draw: Random, names: Iterable[s
     """What is wished, values in place of "a specific sport" and the like; and the names of the arguments still to be said."""
     rest, left = api.rest, []
     for name in names:
-        # A void draw (it is always below 1): without it the same seed would give other requests than it has so far.
-        slot = _slot(rest, name) if isinstance(given[0][name], str) and draw.random() < 1 else None
+        slot = _slot(rest, name) if isinstance(given[0][name], str) else None
         if slot is None:
             left.append(name)
             continue
@@ -88,7 +87,7 @@ def said(api: Api, arguments: Arguments, draw: Random) -> str:
     number = any(api.kind(name).sort in ("number", "year") for name in others)
     alike = len(others) > 1 or (number and draw.random() < 0.5)
     text = _alike(api, others, draw) if alike and draw.random() < 0.4 else _each_in_its_way(api, others, draw)
-    return " ".join([text, *flags])
+    return " ".join(filter(None, [text, *flags]))
 
 
 def _alike(api: Api, arguments: Arguments, draw: Random) -> str:
@@ -149,7 +148,8 @@ def phrase(api: Api, way: str, name: str, value: Any) -> str:
     argument, shown = words(name), _shown(api, name, value)
     if argument.startswith("number of "):
         return f"with {shown} {argument.removeprefix('number of ')}" if way.startswith("with") else f"{argument} {shown}"
-    article = "an {w}" if argument[0] in "aeiou" else "a {w}"
+    vowel = argument[0] in "aeiou" and not argument.startswith(("uni", "use", "eu"))
+    article = "an {w}" if vowel else "a {w}"
     return re.sub(r"\ba \{w\}", article, way).format(w=argument, v=shown)
 
 
