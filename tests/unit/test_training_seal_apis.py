@@ -8,11 +8,13 @@ import pytest
 from support.training_data import lines, load
 
 from autotool_core.errors import AutoToolError
+from autotool_training.data.build import DataSettings, build
 from autotool_training.data.rows import Bad
 from autotool_training.data.seal_apis.api import Api
 from autotool_training.data.seal_apis.phrases import plural
 from autotool_training.data.seal_apis.requests import Request
-from autotool_training.data.sources import SOURCES
+from autotool_training.data.seal_apis.values import _examples
+from autotool_training.data.sources import SOURCES, Place
 from autotool_training.data.tools import parameters
 from autotool_training.records import Record
 
@@ -124,3 +126,25 @@ def test_a_request_without_one_of_its_values_or_with_a_call_twice_does_not_hold(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match="absent"):
         list(SOURCES["seal_apis"].load(str(tmp_path / "absent.jsonl"), 0))
+
+
+@pytest.mark.parametrize(
+    ("about", "found"),
+    [
+        ("The day (e.g., January 1, 2022)", {"January 1, 2022"}),
+        ("The years (e.g., Room 1, Room 2, or 2022)", {"Room 1", "Room 2", "2022"}),
+        ("The spot (e.g., [1, 2])", set()),
+    ],
+)
+def test_a_comma_within_an_example_cuts_it_in_no_two(about: str, found: set[str]) -> None:
+    assert {one for one in _examples({"description": about}) if one} == found
+
+
+@pytest.mark.parametrize("odd", [{}, {"field": 3}, {"parameters": []}, {"api_name": 7}, {"api_name": ""}])
+def test_odd_rows_are_told_and_build_goes_on(tmp_path: Path, odd: dict[str, Any]) -> None:
+    file = lines(tmp_path / "renamed.jsonl", *ROWS, odd and {**LAWS, **odd})
+    told: list[str] = []
+    build([Place("seal_apis", str(file))], tmp_path / "out.jsonl", DataSettings(distractors=1), told.append)
+    assert sum(1 for _ in (tmp_path / "out.jsonl").open()) > 5
+    assert len(told) == 1
+    assert f"{file}, line 5" in told[0]

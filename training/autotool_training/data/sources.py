@@ -32,7 +32,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         toolrl.NAME: Source(toolrl.load, toolrl.LICENCE),
         reason_tool_use.NAME: Source(reason_tool_use.load, reason_tool_use.LICENCE),
         seal_tools.NAME: Source(seal_tools.load, seal_tools.LICENCE, pool=seal_tools.pool),
-        seal_apis.NAME: Source(seal_apis.load, seal_apis.LICENCE, pool=seal_tools.pool),
+        seal_apis.NAME: Source(seal_apis.load, seal_apis.LICENCE, pool=seal_apis.pool),
         glaive.NAME: Source(glaive.load, glaive.LICENCE),
         sgd.NAME: Source(sgd.load, sgd.LICENCE),
         graded.NAME: Source(graded.load, graded.LICENCE),

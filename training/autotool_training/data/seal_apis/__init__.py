@@ -1,7 +1,9 @@
 """Requests written by rule for the tools that Seal-Tools describes (`seal_tools_apis.jsonl`), each with its calls.
 
 A tool gives requests for one call, for several calls of it, and for calls of it and of another tool of its field. Values come
-from the examples in a parameter's description, or by its name; every one stands in the request as it is.
+from the examples in a parameter's description, or by its name; every one stands in the request as it is. A tool one of whose
+required parameters has no plausible value gives nothing. The tools are also those of Seal-Tools' out-of-domain test: a model
+that has practised here has not seen its requests, but its tools.
 """
 
 import random
@@ -12,6 +14,7 @@ from autotool_training.data.dialogue import Dialogue
 from autotool_training.data.rows import Bad, Row, each, read
 from autotool_training.data.seal_apis.api import Api
 from autotool_training.data.seal_apis.requests import Request, one, pair, several
+from autotool_training.data.tools import Tool
 from autotool_training.records import GoldCall, Record
 
 NAME, LICENCE = "seal_apis", "Apache-2.0"
@@ -27,6 +30,11 @@ def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
             fields[api.field].append(api)
             fields[_part(api)].append(api)
     return each(read(location), lambda row: _records(row, fields, seed))
+
+
+def pool(location: str) -> Iterator[Tool]:
+    """Every tool that is described."""
+    return (api.tool for api in _apis(location))
 
 
 def _apis(location: str) -> Iterator[Api]:

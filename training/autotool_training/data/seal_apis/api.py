@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from autotool_training.data.rows import MalformedError
 from autotool_training.data.seal_apis.kinds import Kind, kind
 from autotool_training.data.seal_apis.values import value
 from autotool_training.data.tools import parameters, tools
@@ -13,9 +14,11 @@ Arguments = Mapping[str, Any]
 
 
 class Api:
-    """One description, its tool, and arguments of it. Raises ValueError where it makes no tool."""
+    """One description, its tool, and arguments of it. Raises MalformedError, or what its wrong shape does."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
+        if not row["api_name"] or not isinstance(row.get("field") or "", str):
+            raise MalformedError("a description without a name, or a field that is no text")
         schema = {"properties": row["parameters"], "required": row["required"]}
         described = {"description": row["api_description"], "parameters": schema}
         (self.tool,) = tools([{"name": row["api_name"], **described}])
@@ -56,5 +59,5 @@ def _imperative(description: str, given: bool) -> tuple[str, str]:
     verb, _, rest = text.partition(" ")
     verb = verb.lower()
     if not rest or verb in ("the", "a", "an", "this"):
-        raise ValueError("a description that tells no deed")
-    return re.sub(r"(?<=[^s])s$", "", verb), rest
+        raise MalformedError("a description that tells no deed")
+    return re.sub(r"(?<=[^s])s$", "", re.sub(r"ies$", "y", re.sub(r"(?<=ch|sh|ss|zz)es$", "", verb))), rest

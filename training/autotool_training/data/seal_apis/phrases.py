@@ -157,7 +157,7 @@ def _shown(api: Api, name: str, value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"' if value.count(" ") > 3 else value
     about = api.properties[name]
-    unit = about.get("unit") or (UNIT.search(about.get("description", "")) or ["", ""])[1]
+    unit = str(about.get("unit") or "") or (UNIT.search(about.get("description", "")) or ["", ""])[1]
     # Two tools in three: people leave the unit out, too.
     return f"{value} {unit}" if unit and len(api.name) % 3 and unit not in words(name) else str(value)
 

@@ -19,6 +19,8 @@ RANGES = (  # of numbers whose description gives none
     (r"speed|velocity|angle|force|pressure|voltage|power|current|load|acceleration|energy|density|capacity|dos", "5:150"),
 )  # fmt: skip
 EXAMPLES = re.compile(r"\b(?:e\.g\.?|such as)[,:]?\s*([^()]*)", re.I)
+# The comma of "January 1, 2022" separates nothing.
+SEPARATOR = re.compile(r"(?:(?<![a-z] \d)(?<![a-z] \d\d),\s+|,\s+(?!\d{4}\b))(?:or |and |etc\.?)?| or |;\s*")
 PLACEHOLDER = re.compile(
     r"^(a |an |the )?(specific |full |valid )?((\w+ )?(name|id|code|address|details?|number)s?|city|cit(ies|y)|countr(ies|y)|"
     r"states?|regions?|coordinates|url|email|urls?|true|false|yes|no|date|year|[ymdhs:/\-. ]+|.*(yyyy|hh:mm|etc).*|"
@@ -46,9 +48,11 @@ def _examples(about: Mapping[str, Any]) -> Sequence[str]:
     stated = about.get("examples") or about.get("example") or about.get("example_values")
     found = EXAMPLES.search(about.get("description", ""))
     text = ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated or (found[1] if found else ""))
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     quoted = re.findall(r"(?<!\w)['\"]([^'\"]+)['\"](?!\w)", text)
-    parts = [part.strip(" .'\"`") for part in quoted or re.split(r",\s+(?:or |and |etc\.?)?| or |;\s*", text)]
-    if any(PLACEHOLDER.match(part) for part in parts):
+    parts = [part.strip(" .'\"`") for part in quoted or SEPARATOR.split(text)]
+    # What a comma has cut in two is no value.
+    if any(PLACEHOLDER.match(part) or part.count("[") + part.count("(") != part.count("]") + part.count(")") for part in parts):
         return []
     return [part for part in parts if 0 < len(part) < 60 and part != "etc"]
 
