@@ -140,7 +140,7 @@ def test_a_comma_within_an_example_cuts_it_in_no_two(about: str, found: set[str]
     assert {one for one in _examples({"description": about}) if one} == found
 
 
-@pytest.mark.parametrize("odd", [{}, {"field": 3}, {"parameters": []}, {"api_name": 7}, {"api_name": ""}])
+@pytest.mark.parametrize("odd", [{}, {"field": 3}, {"parameters": ["x"]}, {"api_name": 7}, {"api_name": ""}])
 def test_odd_rows_are_told_and_build_goes_on(tmp_path: Path, odd: dict[str, Any]) -> None:
     file = lines(tmp_path / "renamed.jsonl", *ROWS, odd and {**LAWS, **odd})
     told: list[str] = []
