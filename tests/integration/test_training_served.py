@@ -122,3 +122,8 @@ def test_answers_are_read_whole_in_every_mode(ours: Mapping[Mode, list[Answer]])
     # Not each answer is right, but a checkpoint whose answers are read wrongly has none.
     right = [same_calls(answer.calls, task.calls) for answer, task in zip(ours[Mode.LONG], TASKS, strict=True)]
     assert sum(right) > len(TASKS) / 2
+
+
+def test_it_thinks_at_the_highest_level_and_not_at_the_lowest(ours: Mapping[Mode, list[Answer]]) -> None:
+    resolved = [answer.resolved for answer in ours[Mode.AUTO]]
+    assert (resolved[:2], resolved[-2:]) == (["short", "short"], ["long", "long"])
