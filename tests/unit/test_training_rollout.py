@@ -9,7 +9,7 @@ from autotool_training.rl.rollout import merged_adapter
 
 
 @torch.no_grad()
-def test_a_merged_adapter_decodes_what_the_adapter_does_and_leaves_the_weights_as_they_were():
+def test_a_merged_adapter_decodes_what_the_adapter_does_and_leaves_the_weights_as_they_were() -> None:
     base = scratch.make(scratch.ScratchSettings(), seed=0)
     model = get_peft_model(base.model, lora_config(base, LoraSettings(rank=4, alpha=8))).eval()
     for weight in model.parameters():
@@ -26,6 +26,6 @@ def test_a_merged_adapter_decodes_what_the_adapter_does_and_leaves_the_weights_a
         torch.testing.assert_close(weight, before[name], atol=1e-6, rtol=1e-6)
 
 
-def test_a_model_without_adapter_is_left_alone():
+def test_a_model_without_adapter_is_left_alone() -> None:
     with merged_adapter(torch.nn.Linear(1, 1)):
         pass

@@ -82,7 +82,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
-        # Weights that are spread over processes cannot be merged into.
+        # Nothing can be merged into weights that are spread over processes.
         adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
         with merged_adapter(adapted), deciding_first(getattr(model, "get_base_model", lambda: model)(), self._reader.decision):
             return super()._generate_single_turn(*args, **kwargs)
