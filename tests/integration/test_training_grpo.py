@@ -80,7 +80,7 @@ def make_trainer(folder: Path, variant: Variant = "autotool", **changes: Any) ->
     model = changes.pop("model", None) or make_model(tokenizer)
     data = changes.pop("train_dataset", None) or make_data(tokenizer)
     settings = changes.pop("settings", None) or ObjectiveSettings(variant=variant, targets=TARGETS)
-    kept = {name: changes.pop(name) for name in ("callbacks", "eval_dataset", "peft_config") if name in changes}
+    kept = {name: changes.pop(name) for name in ("callbacks", "eval_dataset", "peft_config", "share") if name in changes}
     return AutoToolGRPOTrainer(
         model,
         settings=settings,
@@ -126,6 +126,19 @@ def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
     logged = set().union(*trainer.state.log_history)
     per_mode = {f"{name}/{mode}" for name in ("reward", "accuracy", "length", "entropy") for mode in ("short", "long")}
     assert logged >= per_mode | {"thinking_rate", "beta_long", "zero_variance_groups", "entropy_gradient_share", "malformed"}
+
+
+def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path) -> None:
+    trainers: list[AutoToolGRPOTrainer] = []
+    batch = {"per_device_train_batch_size": 2 * GROUP, **ending_soon()}
+    for share in (False, True):
+        # The second draws its rollouts from the same state of the generator only if it is made after the first has run.
+        trainers.append(make_trainer(tmp_path / str(share), share=share, **batch))
+        trainers[-1].train()
+    alone, shared = trainers
+    assert losses(shared) == pytest.approx(losses(alone), abs=1e-4)
+    for name, weight in alone.model.state_dict().items():
+        torch.testing.assert_close(shared.model.state_dict()[name], weight, rtol=1e-3, atol=1e-4)
 
 
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

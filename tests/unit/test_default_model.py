@@ -1,7 +1,6 @@
 """The chat template of the default model, how a base is prepared, and what `ensure` does with its cache folder."""
 
 import errno
-import json
 import subprocess
 import sys
 from collections import namedtuple
@@ -108,10 +107,46 @@ def test_template_writes_an_empty_block_without_reasoning(render: Callable[..., 
 
 def test_template_lists_tools_in_the_system_turn(render: Callable[..., str]) -> None:
     text = render({"role": "system", "content": "Be brief."}, QUESTION, tools=[ADD, ADD])
-    listed = json.dumps(ADD, ensure_ascii=False)
     assert text.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n\n")
-    assert f"<tools>\n{listed}\n{listed}\n</tools>\n" in text
+    assert "<tools>\nadd: Adds <two> numbers é.\nadd: Adds <two> numbers é.\n</tools>\n" in text
     assert text.endswith('<tool_call>\n{"name": <name>, "arguments": {<arguments>}}\n</tool_call><|im_end|>\n' + ASK)
+
+
+def outline(render: Callable[..., str], **parameters: Any) -> str:
+    """What the template writes of a tool `f` with these parameters, of which `a` is required."""
+    schema = {"type": "object", "properties": parameters, "required": ["a"]}
+    text = render(QUESTION, tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
+    return text.partition("<tools>\nf\n")[2].partition("</tools>")[0]
+
+
+@pytest.mark.parametrize(
+    ("schema", "line"),
+    [
+        ({"type": "string", "description": " An a.\n"}, "- a (string): An a."),
+        ({"type": ["integer", "null"], "minimum": 1, "default": 2}, "- a (integer|null, minimum 1, default 2)"),
+        ({"type": "string", "format": "date"}, '- a (string, format "date")'),
+        ({"enum": ["é", 1, None]}, '- a ("é"|1|null)'),
+        ({"type": "array", "items": {"type": "number"}, "maxItems": 2}, "- a (number[], maxItems 2)"),
+        ({"type": "array", "items": {"enum": ["x", "y"]}}, '- a ("x"|"y"[])'),
+        ({"type": "array"}, "- a (any[])"),
+        ({}, "- a (any)"),
+        (True, "- a (JSON Schema): true"),
+        ({"anyOf": [{"type": "string"}]}, '- a (JSON Schema): {"anyOf": [{"type": "string"}]}'),
+        ({"$ref": "#/$defs/b"}, '- a (JSON Schema): {"$ref": "#/$defs/b"}'),
+        ({"type": "array", "items": {"items": {}}}, '- a (JSON Schema): {"type": "array", "items": {"items": {}}}'),
+        ({"type": "array", "items": {"oneOf": []}}, '- a (JSON Schema): {"type": "array", "items": {"oneOf": []}}'),
+    ],
+)
+def test_template_outlines_a_parameter(render: Callable[..., str], schema: Any, line: str) -> None:
+    assert outline(render, a=schema) == line + "\n"
+
+
+def test_template_indents_what_is_within_a_parameter_and_tells_what_is_optional(render: Callable[..., str]) -> None:
+    row = {"type": "object", "properties": {"items": {"type": "integer"}, "y": {"type": "string"}}, "required": ["y"]}
+    rows = {"type": "array", "items": row, "description": "Rows."}
+    text = outline(render, a=row, b=rows)
+    inner = "  - items (optional integer)\n  - y (string)\n"
+    assert text == f"- a (object)\n{inner}- b (optional object[]): Rows.\n{inner}"
 
 
 @pytest.mark.parametrize("tools", [None, []])

@@ -43,6 +43,9 @@ def data(
     licence: Annotated[list[str] | None, typer.Option(help="Keep these licences alone, as in Apache-2.0.")] = None,
     ngram: Annotated[int, typer.Option(min=2, help="Words in a row that may not be shared.")] = 8,
     distractors: Annotated[int, typer.Option(min=0, help="Tools that each record gets beside its own.")] = 0,
+    together: Annotated[
+        int, typer.Option(min=1, help="Most records of one request that are offered the same tools, those of all of them.")
+    ] = 1,
     irrelevant: Annotated[float, typer.Option(min=0, max=1, help="Share of records that get only other tools.")] = 0.0,
     max_chars: Annotated[int | None, typer.Option(min=1, help="Most characters of a record.")] = None,
     write_reasoning: Annotated[
@@ -62,6 +65,7 @@ def data(
         against=tuple(against or ()),
         ngram=ngram,
         distractors=distractors,
+        together=together,
         irrelevant=irrelevant,
         max_chars=max_chars,
         write_reasoning=write_reasoning,
@@ -230,6 +234,22 @@ def rl(
     drawn = settings.seed if seed is None else seed
     start = checkpoint.load(base) if base else settings.base.load(drawn)
     train(start, list(files.read(records, strict=strict, skipped=_warn())), settings.rl, out, seed=drawn)
+
+
+@app.command()
+def join(
+    adapters: Annotated[list[Path], typer.Argument(help="`adapter` folders of runs with LoRA, in order.", metavar="DIR...")],
+    out: Annotated[Path, typer.Option(help="Folder of the adapter to write.")],
+) -> None:
+    """Make one adapter, in bfloat16, of those of several stages, each trained on the result of the one before it.
+
+      autotool train join runs/sft/adapter runs/rl/adapter --out adapter
+
+    Loaded onto the base of the first stage it gives the model of the last.
+    """
+    from autotool_training.joined import join as joined  # noqa: PLC0415 `--help` answers at once
+
+    joined(adapters, out)
 
 
 @app.command()

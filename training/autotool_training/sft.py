@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
-from autotool_training import resume
+from autotool_training import resume, shared
 from autotool_training.checkpoint import Checkpoint, finished
 from autotool_training.finish import write_trained
 from autotool_training.guard import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
@@ -25,9 +25,6 @@ from autotool_training.order import in_batches
 from autotool_training.records import Record
 from autotool_training.render import Example, ExampleWriter
 from autotool_training.resume import claim
-
-IGNORED = -100
-"""Label of a token without loss."""
 
 
 class SftSettings(BaseModel):
@@ -53,6 +50,8 @@ class SftSettings(BaseModel):
     """Steps between two checkpoints in `steps/`."""
     keep: int = Field(default=1, ge=1)
     """Latest checkpoints in `steps/` that are kept: the probe rounds of `autotool train refine`."""
+    share: bool = False
+    """Compute a beginning that several sequences have in common once (`shared`); `batch_size` is then the most of a pass."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision."""
@@ -115,10 +114,14 @@ def _digest(data: Sequence[Example]) -> str:
 
 def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, seed: int) -> SFTTrainer:
     args = sft_config(settings, out, seed)
+    rows = _rows(base, data, settings)
+    if settings.share:
+        base.model.set_attn_implementation(shared.ATTENTION)
     trainer = SFTTrainer(
         model=base.model,
         args=args,
-        train_dataset=_dataset(data).select(_order(data, settings, args.world_size, seed)),
+        train_dataset=Dataset.from_list([dict(row) for row in rows]).select(_order(rows, args, seed, settings.epochs)),
+        data_collator=shared.row if settings.share else None,
         processing_class=base.tokenizer,
         peft_config=settings.lora and lora_config(base, settings.lora),
         callbacks=[FiniteLoss(), MetricsFile(out.parent / "metrics.jsonl"), KeepsProfile(base.profile)],
@@ -137,7 +140,7 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=1 if settings.share else settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
         max_length=None,
         gradient_checkpointing=settings.gradient_checkpointing,
@@ -154,17 +157,19 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
     )
 
 
-def _order(data: Sequence[Example], settings: SftSettings, devices: int, seed: int) -> list[int]:
-    lengths = [len(one.prompt_ids) + len(one.response_ids) for one in data]
-    parts = settings.accumulation * devices
-    steps = math.ceil(settings.epochs * len(data) / (settings.batch_size * parts))
-    return in_batches(lengths, batch=settings.batch_size, parts=parts, steps=steps, seed=seed)
+def _order(rows: Sequence[Mapping[str, list[int]]], args: SFTConfig, seed: int, epochs: float) -> list[int]:
+    batch, parts = args.per_device_train_batch_size, args.gradient_accumulation_steps * args.world_size
+    steps = math.ceil(epochs * len(rows) / (batch * parts))
+    return in_batches([len(row["input_ids"]) for row in rows], batch=batch, parts=parts, steps=steps, seed=seed)
 
 
-def _dataset(data: Sequence[Example]) -> Dataset:
-    return Dataset.from_dict(
+def _rows(base: Checkpoint, data: Sequence[Example], settings: SftSettings) -> Sequence[Mapping[str, list[int]]]:
+    if settings.share:
+        return shared.packs(data, settings.batch_size, base.tokenizer.eos_token_id)
+    return [
         {
-            "input_ids": [[*one.prompt_ids, *one.response_ids] for one in data],
-            "labels": [[IGNORED] * len(one.prompt_ids) + one.response_ids for one in data],
+            "input_ids": [*one.prompt_ids, *one.response_ids],
+            "labels": [shared.IGNORED] * len(one.prompt_ids) + one.response_ids,
         }
-    )
+        for one in data
+    ]

@@ -3,18 +3,20 @@
 import json
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from autotool_core.errors import AutoToolError
 from autotool_training import records
 from autotool_training.data.counts import Counts
-from autotool_training.data.distractors import Distractors
+from autotool_training.data.distractors import REFUSALS, Distractors
 from autotool_training.data.overlap import Evaluation, read_texts, same_key
 from autotool_training.data.quality import check
 from autotool_training.data.rows import Bad
 from autotool_training.data.sources import SOURCES, Place
+from autotool_training.data.together import together
 from autotool_training.data.tools import Tool
 from autotool_training.data.written import reasoning
 from autotool_training.records import Record
@@ -39,7 +41,9 @@ class DataSettings:
     ngram: int = 8
     """Words in a row that a record may not share with an evaluation text."""
     distractors: int = 0
-    """Tools that each record gets beside its own."""
+    """Tools that each record gets beside its own; those that are offered the same tools get up to so many more."""
+    together: int = 1
+    """Most records of one request that are offered the same tools, those of all of them (`together`)."""
     irrelevant: float = 0.0
     """Share of the records with calls and one request that get only other tools, so that the right answer is to call none."""
     max_chars: int | None = None
@@ -142,12 +146,12 @@ class _Sieve:
         """The records that are kept, with their tools."""
         kept = dict(sorted((order, record) for sample in self._samples.values() for order, record in sample.kept.items()))
         pools = {source: Distractors(tools.values(), self._settings.seed) for source, tools in self.tools.items()}
-        for record in kept.values():
-            made = self._with_tools(record, pools[record.source])
-            # Answers in text that were so from the start have nothing to be traced.
-            made = self._with_reasoning(made) if record.calls else made
-            self._counts.kept[record.source][kind(made)] += 1
-            yield made
+        for source, pool in pools.items():
+            for record in self._offered([one for one in kept.values() if one.source == source], pool):
+                made = self._with_reasoning(record)
+                self._counts.kept[source][kind(made)] += 1
+                self._counts.notes[source][IRRELEVANT] += made.content in REFUSALS
+                yield made
 
     def _fault(self, record: Record) -> str | None:
         if self._settings.licences is not None and record.licence not in self._settings.licences:
@@ -172,18 +176,27 @@ class _Sieve:
         self._order += 1
         return "down-sampled" if self._samples[key].add(self._order, record) else None
 
+    def _offered(self, kept: Sequence[Record], pool: Distractors) -> Iterator[Record]:
+        """The records of a source with the tools that they are offered."""
+        settings = self._settings
+        if settings.together == 1:
+            return (self._with_tools(record, pool) for record in kept)
+        single = [record for record in kept if record.calls and len(record.messages) == 1]
+        others = (self._with_tools(record, pool) for record in kept if not record.calls or len(record.messages) > 1)
+        return chain(together(single, settings.together, settings.distractors, pool, settings.irrelevant), others)
+
     def _with_tools(self, record: Record, pool: Distractors) -> Record:
         more = self._settings.distractors
         # A longer conversation has used its tools already.
         is_single = sum(message["role"] == "user" for message in record.messages) == 1
         if record.calls and is_single and pool.is_drawn(record, self._settings.irrelevant):
-            made = pool.irrelevant(record, max(more, len(record.tools)))
-            self._counts.notes[record.source][IRRELEVANT] += not made.calls
-            return made
+            return pool.irrelevant(record, max(more, len(record.tools)))
         return pool.add(record, more) if more else record
 
     def _with_reasoning(self, record: Record) -> Record:
-        if not self._settings.write_reasoning or record.reasoning:
+        # Answers in text that were so from the start have nothing to be traced.
+        traced = record.calls or record.content in REFUSALS
+        if not self._settings.write_reasoning or record.reasoning or not traced:
             return record
         self._counts.notes[record.source][WRITTEN] += 1
         return record.model_copy(update={"reasoning": reasoning(record)})

@@ -7,7 +7,9 @@ does, for there the tool could make the gold answer wrong.
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from functools import cache
+from itertools import islice
 
 from autotool_training.data.overlap import words
 from autotool_training.data.tools import Tool
@@ -48,7 +50,6 @@ class Distractors:
 
     def __init__(self, pool: Iterable[Tool], seed: int) -> None:
         self._pool = list({tool["function"]["name"]: tool for tool in pool}.values())
-        self._words = {tool["function"]["name"]: _words(tool["function"]["name"]) for tool in self._pool}
         self._seed = seed
 
     def add(self, record: Record, number: int) -> Record:
@@ -67,25 +68,48 @@ class Distractors:
         draw = self._draw(record)
         asked = record.model_copy(update={"calls": []})
         tools = self._choose(asked, number, draw)
-        update = {"tools": tools, "calls": [], "content": draw.choice(REFUSALS), "reasoning": None, "level": None}
-        return record.model_copy(update=update) if tools else record
+        return refused(record, tools, draw) if tools else record
+
+    def for_all(self, records: Sequence[Record], offered: Container[str], number: int, draw: random.Random) -> Sequence[Tool]:
+        """So many tools more (fewer, if few fit) for records that are offered the same ones."""
+        fitting = (
+            tool
+            for tool in draw.sample(self._pool, min(len(self._pool), number * TRIES))
+            if tool["function"]["name"] not in offered and not any(could_serve(tool, record) for record in records)
+        )
+        return list(islice(fitting, number))
 
     def _draw(self, record: Record) -> random.Random:
         return random.Random(f"{self._seed}/{record.id}")  # noqa: S311 not a secret
 
     def _choose(self, record: Record, number: int, draw: random.Random) -> Sequence[Tool]:
-        own = {tool["function"]["name"] for tool in record.tools}
-        said = {word for message in record.messages if message["role"] == "user" for word in words(message["content"])}
-        said |= {word for call in record.calls for word in _words(call.name)}
-        chosen: dict[str, Tool] = {}
-        for tool in draw.sample(self._pool, min(len(self._pool), number * TRIES)):
-            name = tool["function"]["name"]
-            shared = self._words[name] & said
-            could_serve = shared == self._words[name] if record.calls else bool(shared)
-            if len(chosen) < number and name not in own and not could_serve:
-                chosen[name] = tool
-        return list(chosen.values())
+        return self.for_all([record], {tool["function"]["name"] for tool in record.tools}, number, draw)
 
 
-def _words(name: str) -> set[str]:
-    return {part.lower() for part in PART.findall(name)} - VERBS
+def could_serve(tool: Tool, record: Record) -> bool:
+    """Whether the words of the tool's name say that it could serve the record's request."""
+    name = _words(tool["function"]["name"])
+    shared = name & _said(record)
+    return shared == name if record.calls else bool(shared)
+
+
+def refused(record: Record, tools: Sequence[Tool], draw: random.Random) -> Record:
+    """The record with these tools, none of which is for its request."""
+    update = {"tools": [*tools], "calls": [], "content": draw.choice(REFUSALS), "reasoning": None, "level": None}
+    return record.model_copy(update=update)
+
+
+def _said(record: Record) -> frozenset[str]:
+    """The words of the request and of the called tools' names."""
+    texts = tuple(message["content"] for message in record.messages if message["role"] == "user")
+    return _words_of(texts, tuple(call.name for call in record.calls))
+
+
+@cache
+def _words_of(texts: tuple[str, ...], called: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word for text in texts for word in words(text)).union(*(_words(name) for name in called))
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    return frozenset(part.lower() for part in PART.findall(name)) - VERBS

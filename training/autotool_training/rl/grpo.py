@@ -1,7 +1,7 @@
 """The adapter: TRL's GRPOTrainer with the modes, rewards and entropy constraints of this package.
 
 It overrides private methods of TRL 1.16, hence the pin, and uses the entropies that TRL's forward pass returns anyway.
-A group's rollouts share their prompt: `_get_per_token_logps_and_entropies` is where G·(P+R) tokens could become P+G·R.
+A group's rollouts have their prompt in common: with `share`, G·(P+R) tokens become P+G·R.
 """
 
 import json
@@ -26,6 +26,7 @@ from autotool_training.rl.reward import Scored, Scorer, parse_gold
 from autotool_training.rl.rollout import deciding_first, merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
+from autotool_training.shared import ATTENTION, scores
 
 BETA_FILE = "beta.json"
 WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU})
@@ -35,7 +36,8 @@ class AutoToolGRPOTrainer(GRPOTrainer):
     """GRPOTrainer for the objective of `settings`. `args` must hold what `objective.GRPO` does.
 
     Columns of the datasets: `prompt`, token ids ending with the `auto` prefix; `gold`, a JSON list of calls; `tools`,
-    a JSON list of OpenAI tools. Raises AutoToolError for anything else, and where the loss is not a number.
+    a JSON list of OpenAI tools. `share`: whether a prompt is computed once for its rollouts (`shared`).
+    Raises AutoToolError for other columns, and where the loss is not a number.
     """
 
     # Set by TRL, which types them as if they could be missing.
@@ -53,6 +55,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         profile: Profile,
         args: GRPOConfig,
         train_dataset: Dataset,
+        share: bool = False,
         **rest: Any,
     ) -> None:
         check_setup(args, train_dataset.column_names)
@@ -60,6 +63,9 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._scored: list[Scored] = []
         self._tokens: Any = None
         self._sums: Tensor | None = None
+        self._share = share
+        if share:
+            model.set_attn_implementation(ATTENTION)
         super().__init__(model, self.reward, args=args, train_dataset=train_dataset, **rest)
         self._reader = TrajectoryReader(self.processing_class, profile, self.eos_token_ids)
         self._scorer = Scorer(self._reader, settings, self.max_completion_length)
@@ -96,8 +102,12 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         start = self.accelerator.process_index * len(inputs)
         return {**batch, "live": live[start : start + len(inputs)]}
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        outputs = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+    def _get_per_token_logps_and_entropies(self, model: Any, *rows: Any, **kwargs: Any) -> Any:
+        if self._share:
+            with self.accelerator.autocast():
+                outputs = *scores(model, *rows[:3]), None
+        else:
+            outputs = super()._get_per_token_logps_and_entropies(model, *rows, **kwargs)
         if kwargs.get("compute_entropy"):
             self._tokens = outputs[:2]
         return outputs

@@ -48,6 +48,8 @@ class RlSettings(BaseModel):
     """Rollouts of a prompt."""
     accumulation: int = Field(default=1, ge=1)
     """Parts that the rollouts of a device's step are taken in, to save memory."""
+    share: bool = False
+    """Compute a prompt that several rollouts have in common once (`shared`)."""
     max_response_tokens: int = Field(default=256, ge=8)
     learning_rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=10, ge=0)
@@ -108,6 +110,7 @@ def _trainer(job: _Job) -> AutoToolGRPOTrainer:
     trainer = AutoToolGRPOTrainer(
         job.base.model,
         settings=objective,
+        share=job.settings.share,
         profile=job.base.profile,
         args=args,
         train_dataset=_dataset(job.writer(), job.records),

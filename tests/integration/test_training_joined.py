@@ -1,0 +1,40 @@
+"""Adapters of two stages as one: it gives the base what both gave it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from support.training import SIZES, records
+
+from autotool_core.errors import AutoToolError
+from autotool_training import scratch, sft
+from autotool_training.checkpoint import Checkpoint
+from autotool_training.joined import join
+from autotool_training.lora import LoraSettings
+from autotool_training.render import ExampleWriter
+
+
+def trained(base: Checkpoint, out: Path, rank: int, alpha: int) -> Checkpoint:
+    settings = sft.SftSettings(modes="both", learning_rate=5e-3, warmup_steps=0, lora=LoraSettings(rank=rank, alpha=alpha))
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    return sft.train(base, sft.examples(records(8), writer, settings)[0], settings, out, seed=1)
+
+
+def test_the_joined_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) -> None:
+    first = trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
+    last = trained(first, tmp_path / "last", rank=2, alpha=6)
+    join([tmp_path / "first/adapter", tmp_path / "last/adapter"], tmp_path / "joined")
+    start = scratch.make(SIZES, seed=0)
+    joined = PeftModel.from_pretrained(start.model, str(tmp_path / "joined")).merge_and_unload()
+    moved = 0.0
+    unchanged = scratch.make(SIZES, seed=0).model.state_dict()
+    for name, weight in joined.state_dict().items():
+        torch.testing.assert_close(weight.float(), last.model.state_dict()[name], rtol=0.02, atol=1e-3)
+        moved += (weight - unchanged[name]).abs().sum().item()
+    assert moved > 1
+
+
+def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AutoToolError, match="holds no adapter"):
+        join([tmp_path], tmp_path / "joined")

@@ -1,0 +1,86 @@
+"""Packs of sequences that begin alike: what is computed is what a row for each sequence gives."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.training import SIZES, records
+from torch.nn.functional import cross_entropy
+
+from autotool_training import lora, scratch, sft, shared
+from autotool_training.render import Example, ExampleWriter
+
+END = 2
+
+
+def example(prompt: list[int], response: list[int]) -> Example:
+    return Example(prompt, response)
+
+
+def test_the_first_turn_makes_a_pack_and_the_last_token_of_a_prompt_stays_with_its_response() -> None:
+    system = [1, 5, 6, END]
+    data = [
+        example([*system, 7, 8], [9, END]),
+        example([1, 5, 5, END, 7, 8], [9, END]),
+        example([*system, 7, 8], [10, 11, END]),
+        example([*system, 7, 9], [12, END]),
+    ]
+    first, second = shared.packs(data[:3], 8, END)
+    assert first["parts"] == [5, 3, 4]
+    assert first["input_ids"] == [*system, 7, 8, 9, END, 8, 10, 11, END]
+    assert first["position_ids"] == [*range(8), *range(5, 9)]
+    assert first["labels"] == [-100] * 6 + [9, END, -100, 10, 11, END]
+    assert second["parts"] == [5, 3]
+    assert [one["parts"][1:] for one in shared.packs(data, 2, END)] == [[3, 4], [3], [3]]
+
+
+def test_a_pack_has_the_loss_and_the_gradients_of_its_sequences() -> None:
+    base = scratch.make(SIZES, seed=0)
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    data = [one for record in records(3) for one in both(writer, record)]
+    (alone, grads), (together, shared_grads) = (computed(base, data, share) for share in (False, True))
+    torch.testing.assert_close(together, alone)
+    for one, other in zip(shared_grads, grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+def both(writer: ExampleWriter, record: Any) -> list[Example]:
+    return sft.examples([record], writer, sft.SftSettings(modes="both"))[0]
+
+
+def computed(base: Any, data: list[Example], share: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    base.model.zero_grad()
+    base.model.set_attn_implementation(shared.ATTENTION)
+    packs = shared.packs(data, 8, base.tokenizer.eos_token_id)
+    # A pack of one sequence is a row of its own.
+    rows = packs if share else [pack for one in data for pack in shared.packs([one], 1, base.tokenizer.eos_token_id)]
+    assert not share or len(packs) < len(data)
+    loss = torch.stack([summed(base.model, row) for row in rows]).sum()
+    loss.backward()
+    return loss.detach(), [weight.grad.clone() for weight in base.model.parameters()]
+
+
+def summed(model: Any, pack: shared.Pack) -> torch.Tensor:
+    inputs = shared.row([pack])
+    labels = inputs.pop("labels")
+    if len(pack["parts"]) == 2:  # as any model computes it
+        inputs = {"input_ids": inputs["input_ids"]}
+    logits = model(**inputs).logits[0, :-1]
+    return cross_entropy(logits, labels[0, 1:], reduction="sum")
+
+
+@pytest.mark.parametrize("adapter", [None, lora.LoraSettings(rank=4, alpha=8)])
+def test_a_step_over_packs_is_the_step_over_their_sequences(tmp_path: Path, adapter: lora.LoraSettings | None) -> None:
+    weights = []
+    for share in (False, True):
+        base = scratch.make(SIZES, seed=0)
+        writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+        data = [one for record in records(6) for one in both(writer, record)]
+        packs = len(shared.packs(data, 8, base.tokenizer.eos_token_id))
+        settings = sft.SftSettings(learning_rate=5e-3, warmup_steps=0, share=share, lora=adapter, epochs=2)
+        size = {"batch_size": 8, "accumulation": packs} if share else {"batch_size": len(data)}
+        settings = settings.model_copy(update=size)
+        weights.append(sft.train(base, data, settings, tmp_path / str(share), seed=1).model.state_dict())
+    for name, one in weights[0].items():
+        torch.testing.assert_close(weights[1][name], one, rtol=1e-2, atol=1e-4)

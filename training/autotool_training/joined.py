@@ -1,0 +1,65 @@
+"""One adapter of those of several stages, each of which was trained on what the stages before it had merged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from autotool_core.errors import AutoToolError
+
+WEIGHTS = "adapter_model.safetensors"
+DOWN, UP = "lora_A.weight", "lora_B.weight"
+
+
+@dataclass(frozen=True, slots=True)
+class _Adapter:
+    config: LoraConfig
+    tensors: dict[str, Tensor]
+
+    @property
+    def layers(self) -> set[str]:
+        return {name.removesuffix(DOWN) for name in self.tensors if name.endswith(DOWN)}
+
+    @property
+    def scale(self) -> float:
+        """What the product of its matrices is multiplied by."""
+        return self.config.lora_alpha / self.config.r
+
+
+def join(folders: Sequence[Path], out: Path) -> None:
+    """Write an adapter whose product is the sum of theirs: its rank is the sum of the ranks, in bfloat16.
+
+    Rows of the embeddings are those of the last. Raises AutoToolError where a folder holds no LoRA adapter, or one of other
+    layers than the first.
+    """
+    adapters = [_read(folder) for folder in folders]
+    for folder, one in zip(folders, adapters, strict=True):
+        if one.layers != adapters[0].layers:
+            raise AutoToolError(f"{folder}: its adapter is of other layers than that of {folders[0]}: join stages of one base.")
+    rank = sum(one.config.r for one in adapters)
+    config = replace(adapters[-1].config, r=rank, lora_alpha=rank, base_model_name_or_path=None)
+    out.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(str(out))
+    save_file({name: tensor.bfloat16().contiguous() for name, tensor in _summed(adapters).items()}, out / WEIGHTS)
+
+
+def _read(folder: Path) -> _Adapter:
+    if not (folder / WEIGHTS).exists():
+        raise AutoToolError(f"{folder} holds no adapter: name the `adapter` folder of a run with LoRA.")
+    config = LoraConfig.from_pretrained(str(folder))
+    if not isinstance(config, LoraConfig) or config.rank_pattern or config.alpha_pattern or config.use_rslora:
+        raise AutoToolError(f"{folder}: only LoRA with one rank for all layers can be joined.")
+    return _Adapter(config, load_file(folder / WEIGHTS))
+
+
+def _summed(adapters: Sequence[_Adapter]) -> dict[str, Tensor]:
+    # Of what is no matrix of a layer, such as the rows of the embeddings, a later stage began with what the earlier one made.
+    summed = dict(adapters[-1].tensors)
+    for layer in adapters[0].layers:
+        summed[layer + DOWN] = torch.cat([one.tensors[layer + DOWN] for one in adapters])
+        summed[layer + UP] = torch.cat([one.scale * one.tensors[layer + UP] for one in adapters], dim=1)
+    return summed

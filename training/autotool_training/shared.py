@@ -1,0 +1,128 @@
+"""Sequences that begin alike in one pass, and what they have in common is computed once.
+
+That is a list of tools that several requests are offered, or a prompt that is answered in both modes or several times. A pack
+is the beginning, then what is left of each sequence, which attends to the beginning and to itself; several packs make one row.
+Every position sees what it would see in a row of its own, so that loss and gradients are the same.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, takewhile
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from autotool_training.render import Example
+
+ATTENTION = "shared_beginning"
+"""Name of the attention that a model needs to be given packs; other rows it computes as `sdpa` does."""
+IGNORED = -100
+"""Label of a token without loss."""
+
+Pack = Mapping[str, list[int]]
+"""`input_ids`, `labels` and `position_ids`, each of all tokens; and `parts`, the lengths of the beginning and of each rest."""
+
+
+def packs(data: Sequence[Example], most: int, end_of_turn: int) -> list[Pack]:
+    """Packs of at most `most` sequences whose prompts have the first turn in common, in the order of the data."""
+    alike: dict[tuple[int, ...], list[Example]] = defaultdict(list)
+    for one in data:
+        alike[_first_turn(one.prompt_ids, end_of_turn)].append(one)
+    return [_pack(together[at : at + most]) for together in alike.values() for at in range(0, len(together), most)]
+
+
+def row(several: Sequence[Pack]) -> dict[str, Any]:
+    """Packs as a model takes them: tensors of shape (1, tokens), and `parts` pack by pack."""
+    inputs: dict[str, Any] = {
+        name: torch.tensor([[*_joined([pack[name] for pack in several])]]) for name in ("input_ids", "labels", "position_ids")
+    }
+    # Of four dimensions a mask is handed on as it is. Each part has one of its own, and this one is not read.
+    mask = torch.ones_like(inputs["input_ids"])[:, None, None]
+    return {**inputs, "attention_mask": mask, "parts": [pack["parts"] for pack in several]}
+
+
+def scores(model: Any, input_ids: Tensor, attention_mask: Tensor, responses: int) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies (B, responses) of rows whose last `responses` columns are padded responses, in nats.
+
+    Rows of one prompt that follow one another share it. `input_ids` and `attention_mask` are (B, tokens); the model has TRL's
+    fused head. Padding has 0.
+    """
+    present = attention_mask.bool()
+    rows = [
+        Example(ids[:-responses][seen[:-responses]].tolist(), ids[-responses:][seen[-responses:]].tolist())
+        for ids, seen in zip(input_ids, present, strict=True)
+    ]
+    inputs = row([_pack(list(alike)) for _, alike in groupby(rows, key=lambda one: one.prompt_ids)])
+    inputs = {name: value.to(input_ids.device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+    output = model(**inputs, fused_lm_head=True)
+    return tuple(
+        one.new_zeros(len(rows), responses).masked_scatter(present[:, -responses:], one[output.label_mask])
+        for one in (output.log_probs, output.entropy)
+    )  # pyright: ignore[reportReturnType] of two
+
+
+def _first_turn(ids: Sequence[int], end: int) -> tuple[int, ...]:
+    return tuple(takewhile(lambda token: token != end, ids))
+
+
+def _pack(together: Sequence[Example]) -> Pack:
+    prompts = [one.prompt_ids for one in together]
+    # The last token of each prompt stays out: it predicts the first of its response.
+    begin = min(_alike(prompts[0], prompt) for prompt in prompts)
+    rests = [[*one.prompt_ids[begin:], *one.response_ids] for one in together]
+    unlabelled = [len(prompt) - begin for prompt in prompts]
+    labels = [[IGNORED] * none + rest[none:] for none, rest in zip(unlabelled, rests, strict=True)]
+    positions = [range(begin, begin + len(rest)) for rest in rests]
+    return {
+        "input_ids": [*prompts[0][:begin], *_joined(rests)],
+        "labels": [IGNORED] * begin + [*_joined(labels)],
+        "position_ids": [*range(begin), *_joined(positions)],
+        "parts": [begin, *map(len, rests)],
+    }
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return min(same, len(one) - 1, len(other) - 1)
+
+
+def _joined(lists: Sequence[Sequence[int]]) -> Iterator[int]:
+    return (one for each in lists for one in each)
+
+
+def _attention(  # noqa: PLR0917 as transformers calls it
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    parts: Sequence[Sequence[int]] | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Shapes are (1, heads, tokens, size of a head); the output is (1, tokens, heads, size of a head)."""
+    if parts is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    lengths = [*_joined(parts)]
+    pieces = zip(*(cast("Sequence[Tensor]", one.split(lengths, dim=2)) for one in (query, key, value)), strict=True)
+    done = [_attended(module, [next(pieces) for _ in pack], **kwargs) for pack in parts]
+    return torch.cat([one for pack in done for one in pack], dim=1), None
+
+
+def _attended(module: torch.nn.Module, pieces: Sequence[tuple[Tensor, Tensor, Tensor]], **kwargs: Any) -> Iterator[Tensor]:
+    """The attention of a pack's beginning to itself, and of each rest to both."""
+    (query, first_key, first_value), *rests = pieces
+    if begin := query.shape[2]:
+        yield sdpa_attention_forward(module, query, first_key, first_value, None, **kwargs)[0]
+    for query, key, value in rests:
+        length = query.shape[2]
+        seen = torch.ones(length, begin + length, dtype=torch.bool, device=query.device).tril(begin)
+        keys, values = torch.cat((first_key, key), dim=2), torch.cat((first_value, value), dim=2)
+        yield sdpa_attention_forward(module, query, keys, values, seen[None, None], **kwargs)[0]
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
