@@ -107,7 +107,7 @@ FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$
 
 
 class FunctionDefinition(Body):
-    """A function that the model may call. Other keys that describe it are allowed: chat templates show them to the model."""
+    """A function that the model may call. Other keys that describe it are allowed: many chat templates show them."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -17,6 +17,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
+from autotool_training import shared as shared_beginnings
 from autotool_training.rl.entropy import measure, token_entropy
 from autotool_training.rl.grpo import BETA_FILE, AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
@@ -128,7 +129,10 @@ def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
     assert logged >= per_mode | {"thinking_rate", "beta_long", "zero_variance_groups", "entropy_gradient_share", "malformed"}
 
 
-def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path) -> None:
+def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts: list[int] = []
+    make_row = shared_beginnings.row
+    monkeypatch.setattr(shared_beginnings, "row", lambda packs: prompts.append(len(packs)) or make_row(packs))
     trainers: list[AutoToolGRPOTrainer] = []
     batch = {"per_device_train_batch_size": 2 * GROUP, **ending_soon()}
     for share in (False, True):
@@ -136,6 +140,7 @@ def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path) -> None:
         trainers.append(make_trainer(tmp_path / str(share), share=share, **batch))
         trainers[-1].train()
     alone, shared = trainers
+    assert max(prompts) <= 4  # of the 8 rollouts of a part, which are of 4 prompts at most
     assert losses(shared) == pytest.approx(losses(alone), abs=1e-4)
     for name, weight in alone.model.state_dict().items():
         torch.testing.assert_close(shared.model.state_dict()[name], weight, rtol=1e-3, atol=1e-4)

@@ -1,6 +1,7 @@
 """The chat template of the default model, how a base is prepared, and what `ensure` does with its cache folder."""
 
 import errno
+import json
 import subprocess
 import sys
 from collections import namedtuple
@@ -135,6 +136,13 @@ def outline(render: Callable[..., str], **parameters: Any) -> str:
         ({"$ref": "#/$defs/b"}, '- a (JSON Schema): {"$ref": "#/$defs/b"}'),
         ({"type": "array", "items": {"items": {}}}, '- a (JSON Schema): {"type": "array", "items": {"items": {}}}'),
         ({"type": "array", "items": {"oneOf": []}}, '- a (JSON Schema): {"type": "array", "items": {"oneOf": []}}'),
+        ({"type": "array", "items": {}, "const": [1]}, '- a (JSON Schema): {"type": "array", "items": {}, "const": [1]}'),
+        ({"type": ["array", "null"], "items": {"x": 1}}, '- a (JSON Schema): {"type": ["array", "null"], "items": {"x": 1}}'),
+        ({"additionalProperties": {"x": 1}}, '- a (JSON Schema): {"additionalProperties": {"x": 1}}'),
+        ({"additionalProperties": False, "properties": {}}, "- a (any)"),
+        ({"type": "array", "items": {"type": "string", "description": "A day."}}, "- a (string[]) Each: A day."),
+        ({"type": "array", "items": {"description": "B."}, "description": "Days."}, "- a (any[]): Days. Each: B."),
+        ({"type": "string", "description": "One\n- b (string): two."}, "- a (string): One - b (string): two."),
     ],
 )
 def test_template_outlines_a_parameter(render: Callable[..., str], schema: Any, line: str) -> None:
@@ -147,6 +155,21 @@ def test_template_indents_what_is_within_a_parameter_and_tells_what_is_optional(
     text = outline(render, a=row, b=rows)
     inner = "  - items (optional integer)\n  - y (string)\n"
     assert text == f"- a (object)\n{inner}- b (optional object[]): Rows.\n{inner}"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"type": "string"}}},
+        {"$ref": "#/definitions/b", "definitions": {"b": {}}},
+        {"type": "object", "properties": {"a": {}}, "anyOf": [{"required": ["a"]}]},
+        {"type": "object", "additionalProperties": {"type": "integer"}},
+        True,
+    ],
+)
+def test_template_leaves_a_schema_that_no_outline_tells_as_it_is(render: Callable[..., str], schema: Any) -> None:
+    text = render(QUESTION, tools=[{"name": "f", "description": "Do\n it.", "parameters": schema}])
+    assert f"<tools>\nf: Do it.\nJSON Schema: {json.dumps(schema)}\n</tools>\n" in text
 
 
 @pytest.mark.parametrize("tools", [None, []])

@@ -7,7 +7,9 @@ import pytest
 import torch
 from support.training import SIZES, records
 from torch.nn.functional import cross_entropy
+from transformers import MistralConfig, MistralForCausalLM
 
+from autotool_core.errors import AutoToolError
 from autotool_training import lora, scratch, sft, shared
 from autotool_training.render import Example, ExampleWriter
 
@@ -84,3 +86,16 @@ def test_a_step_over_packs_is_the_step_over_their_sequences(tmp_path: Path, adap
         weights.append(sft.train(base, data, settings, tmp_path / str(share), seed=1).model.state_dict())
     for name, one in weights[0].items():
         torch.testing.assert_close(weights[1][name], one, rtol=1e-2, atol=1e-4)
+
+
+def test_a_model_whose_layers_do_not_see_all_before_is_refused() -> None:
+    sizes: dict[str, Any] = {
+        "vocab_size": 8,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+    }
+    shared.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=None)))
+    with pytest.raises(AutoToolError, match="share=true cannot be had with MistralForCausalLM"):
+        shared.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=4)))

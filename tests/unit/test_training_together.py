@@ -68,13 +68,21 @@ def test_irrelevant_records_join_offers_without_a_tool_for_them() -> None:
         assert json.dumps(one.tools) in calling
 
 
-def test_an_irrelevant_record_that_fits_nowhere_has_tools_to_itself() -> None:
+def test_an_irrelevant_record_that_fits_nowhere_stays_what_it_is() -> None:
     rain, snow = asks("Rain or snow?", "getRain"), asks("Snow or rain?", "getSnow")
     pool = Distractors([tool("mixPaint"), tool("bookTable")], 0)
     share = next(share for share in (at / 100 for at in range(100)) if pool.is_drawn(rain, share) != pool.is_drawn(snow, share))
     made = list(together([rain, snow], 5, 0, pool, share))
-    (refusal,) = [one for one in made if not one.calls]
-    assert offered(refusal) in (["mixPaint"], ["bookTable"])
+    assert sorted(offered(one) for one in made) == [["getRain"], ["getSnow"]]
+    assert all(one.calls for one in made)
+
+
+def test_a_refused_record_is_not_offered_its_own_tool_as_a_distractor() -> None:
+    pool = Distractors([tool for one in PLENTY for tool in one.tools], 0)
+    refusals = [one for one in together(PLENTY, 5, 12, pool, 0.4) if not one.calls]
+    own = {one.id: offered(one)[0] for one in PLENTY}
+    assert len(refusals) > 2
+    assert not [one.id for one in refusals if own[one.id] in offered(one)]
 
 
 def test_more_tools_are_those_that_serve_nobody() -> None:

@@ -44,7 +44,10 @@ def data(
     ngram: Annotated[int, typer.Option(min=2, help="Words in a row that may not be shared.")] = 8,
     distractors: Annotated[int, typer.Option(min=0, help="Tools that each record gets beside its own.")] = 0,
     together: Annotated[
-        int, typer.Option(min=1, help="Most records of one request that are offered the same tools, those of all of them.")
+        int,
+        typer.Option(
+            min=1, help="Most records with calls, of one request, that are offered the same tools, those of all of them."
+        ),
     ] = 1,
     irrelevant: Annotated[float, typer.Option(min=0, max=1, help="Share of records that get only other tools.")] = 0.0,
     max_chars: Annotated[int | None, typer.Option(min=1, help="Most characters of a record.")] = None,

@@ -51,7 +51,8 @@ class SftSettings(BaseModel):
     keep: int = Field(default=1, ge=1)
     """Latest checkpoints in `steps/` that are kept: the probe rounds of `autotool train refine`."""
     share: bool = False
-    """Compute a beginning that several sequences have in common once (`shared`); `batch_size` is then the most of a pass."""
+    """Compute a beginning that several sequences have in common once (`shared`). A pass is then what shares one, at most
+    `batch_size` sequences and often fewer: raise `accumulation` for as many a step."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision."""
@@ -116,7 +117,7 @@ def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, o
     args = sft_config(settings, out, seed)
     rows = _rows(base, data, settings)
     if settings.share:
-        base.model.set_attn_implementation(shared.ATTENTION)
+        shared.use(base.model)
     trainer = SFTTrainer(
         model=base.model,
         args=args,

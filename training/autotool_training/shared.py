@@ -7,7 +7,7 @@ Every position sees what it would see in a row of its own, so that loss and grad
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby, takewhile
+from itertools import takewhile
 from typing import Any, cast
 
 import torch
@@ -16,6 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from autotool_core.errors import AutoToolError
 from autotool_training.render import Example
 
 ATTENTION = "shared_beginning"
@@ -45,24 +46,42 @@ def row(several: Sequence[Pack]) -> dict[str, Any]:
     return {**inputs, "attention_mask": mask, "parts": [pack["parts"] for pack in several]}
 
 
+def use(model: Any) -> None:
+    """Give a model the attention that packs need.
+
+    Raises AutoToolError for a model of which a layer is anything but attention to all before, or with a loss of its experts.
+    """
+    config = model.config.get_text_config()
+    layers = {*(getattr(config, "layer_types", None) or ["full_attention"])}
+    plain = layers == {"full_attention"} and getattr(config, "sliding_window", None) is None
+    if plain and getattr(model, "_supports_sdpa", False) and not getattr(config, "output_router_logits", False):
+        model.set_attn_implementation(ATTENTION)
+    if getattr(config, "_attn_implementation", None) != ATTENTION:
+        raise AutoToolError(f"share=true cannot be had with {type(model).__name__}: its layers are not all plain attention.")
+
+
 def scores(model: Any, input_ids: Tensor, attention_mask: Tensor, responses: int) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies (B, responses) of rows whose last `responses` columns are padded responses, in nats.
 
-    Rows of one prompt that follow one another share it. `input_ids` and `attention_mask` are (B, tokens); the model has TRL's
-    fused head. Padding has 0.
+    Rows of one prompt share it. `input_ids` and `attention_mask` are (B, tokens); the model has TRL's fused head. Where there
+    is padding the result is 0.
     """
     present = attention_mask.bool()
     rows = [
         Example(ids[:-responses][seen[:-responses]].tolist(), ids[-responses:][seen[-responses:]].tolist())
         for ids, seen in zip(input_ids, present, strict=True)
     ]
-    inputs = row([_pack(list(alike)) for _, alike in groupby(rows, key=lambda one: one.prompt_ids)])
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for at, one in enumerate(rows):
+        alike[tuple(one.prompt_ids)].append(at)
+    inputs = row([_pack([rows[at] for at in together]) for together in alike.values()])
     inputs = {name: value.to(input_ids.device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
     output = model(**inputs, fused_lm_head=True)
-    return tuple(
-        one.new_zeros(len(rows), responses).masked_scatter(present[:, -responses:], one[output.label_mask])
-        for one in (output.log_probs, output.entropy)
-    )  # pyright: ignore[reportReturnType] of two
+    order = torch.tensor([*_joined([*alike.values()])], device=input_ids.device)
+    seen, back = present[order, -responses:], order.argsort()
+    logps, entropy = (one[output.label_mask] for one in (output.log_probs, output.entropy))
+    empty = logps.new_zeros(seen.shape)
+    return empty.masked_scatter(seen, logps)[back], empty.masked_scatter(seen, entropy)[back]
 
 
 def _first_turn(ids: Sequence[int], end: int) -> tuple[int, ...]:

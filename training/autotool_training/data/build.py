@@ -43,7 +43,7 @@ class DataSettings:
     distractors: int = 0
     """Tools that each record gets beside its own; those that are offered the same tools get up to so many more."""
     together: int = 1
-    """Most records of one request that are offered the same tools, those of all of them (`together`)."""
+    """Most records with calls, of one request, that are offered the same tools, those of all of them (`together`)."""
     irrelevant: float = 0.0
     """Share of the records with calls and one request that get only other tools, so that the right answer is to call none."""
     max_chars: int | None = None
@@ -150,7 +150,8 @@ class _Sieve:
             for record in self._offered([one for one in kept.values() if one.source == source], pool):
                 made = self._with_reasoning(record)
                 self._counts.kept[source][kind(made)] += 1
-                self._counts.notes[source][IRRELEVANT] += made.content in REFUSALS
+                if made.content in REFUSALS:
+                    self._counts.notes[source][IRRELEVANT] += 1
                 yield made
 
     def _fault(self, record: Record) -> str | None:

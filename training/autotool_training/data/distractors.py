@@ -54,7 +54,7 @@ class Distractors:
 
     def add(self, record: Record, number: int) -> Record:
         """The record with so many tools more (fewer, if the pool has no more that fit), all in random order."""
-        draw = self._draw(record)
+        draw = self.draw(record.id)
         tools = [*record.tools, *self._choose(record, number, draw)]
         draw.shuffle(tools)
         return record.model_copy(update={"tools": tools})
@@ -63,9 +63,13 @@ class Distractors:
         """Whether the record is one of this share."""
         return random.Random(f"irrelevant/{self._seed}/{record.id}").random() < share  # noqa: S311 not a secret
 
+    def draw(self, what: str) -> random.Random:
+        """What is drawn for something of this name, fixed by the seed."""
+        return random.Random(f"{self._seed}/{what}")  # noqa: S311 not a secret
+
     def irrelevant(self, record: Record, number: int) -> Record:
         """The record with other tools in place of its own, so that the right answer is to call none; as is if none fit."""
-        draw = self._draw(record)
+        draw = self.draw(record.id)
         asked = record.model_copy(update={"calls": []})
         tools = self._choose(asked, number, draw)
         return refused(record, tools, draw) if tools else record
@@ -78,9 +82,6 @@ class Distractors:
             if tool["function"]["name"] not in offered and not any(could_serve(tool, record) for record in records)
         )
         return list(islice(fitting, number))
-
-    def _draw(self, record: Record) -> random.Random:
-        return random.Random(f"{self._seed}/{record.id}")  # noqa: S311 not a secret
 
     def _choose(self, record: Record, number: int, draw: random.Random) -> Sequence[Tool]:
         return self.for_all([record], {tool["function"]["name"] for tool in record.tools}, number, draw)

@@ -1,7 +1,7 @@
 """The adapter: TRL's GRPOTrainer with the modes, rewards and entropy constraints of this package.
 
 It overrides private methods of TRL 1.16, hence the pin, and uses the entropies that TRL's forward pass returns anyway.
-A group's rollouts have their prompt in common: with `share`, G·(P+R) tokens become P+G·R.
+With `share` a prompt is computed once for those of its rollouts that are in one part of the step (TRL shuffles them).
 """
 
 import json
@@ -26,7 +26,7 @@ from autotool_training.rl.reward import Scored, Scorer, parse_gold
 from autotool_training.rl.rollout import deciding_first, merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
-from autotool_training.shared import ATTENTION, scores
+from autotool_training.shared import scores, use
 
 BETA_FILE = "beta.json"
 WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU})
@@ -65,7 +65,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._sums: Tensor | None = None
         self._share = share
         if share:
-            model.set_attn_implementation(ATTENTION)
+            use(model)
         super().__init__(model, self.reward, args=args, train_dataset=train_dataset, **rest)
         self._reader = TrajectoryReader(self.processing_class, profile, self.eos_token_ids)
         self._scorer = Scorer(self._reader, settings, self.max_completion_length)
@@ -104,13 +104,20 @@ class AutoToolGRPOTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model: Any, *rows: Any, **kwargs: Any) -> Any:
         if self._share:
-            with self.accelerator.autocast():
-                outputs = *scores(model, *rows[:3]), None
+            outputs = *self._shared_scores(model, *rows, **kwargs), None
         else:
             outputs = super()._get_per_token_logps_and_entropies(model, *rows, **kwargs)
         if kwargs.get("compute_entropy"):
             self._tokens = outputs[:2]
         return outputs
+
+    def _shared_scores(
+        self, model: Any, ids: Tensor, mask: Tensor, responses: int, batch_size: int | None = None, **_: Any
+    ) -> list[Tensor]:
+        size = batch_size or len(ids)
+        with self.accelerator.autocast():
+            parts = [scores(model, ids[at : at + size], mask[at : at + size], responses) for at in range(0, len(ids), size)]
+        return [torch.cat(of_all) for of_all in zip(*parts, strict=True)]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         policy_loss = super()._compute_loss(model, inputs)

@@ -1,0 +1,76 @@
+"""Parts of the data of smollm2-135m: which tools of `seal_apis` each stage sees, and which records.
+
+    python training/recipes/smollm2_135m_data.py apis seal_tools_apis.jsonl seal_tools_out_domain.jsonl smol
+    python training/recipes/smollm2_135m_data.py deal smol
+
+`apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to four files. `deal` makes of the
+files of records, which `autotool train data` has written, those of the three stages: practice, sft and rl.
+"""
+
+import json
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+APIS: Mapping[str, slice] = {"s1a": slice(0, 130), "s1b": slice(130, 1700), "s2c": slice(1700, 1740), "s2d": slice(1740, None)}
+"""Which of the tools, by the file; a record's id, by which distractors are drawn, has the file's name.
+
+Practice has every request of those of `s1a`, one tool offered at a time, and some of those of `s1b`; sft and rl have `s2c` and
+`s2d` likewise."""
+
+
+def main(task: str, *places: str) -> None:
+    """Run one of the two tasks of the command line."""
+    if task == "apis":
+        described, tested, out = map(Path, places)
+        apis(described, tested, out)
+    else:
+        deal(Path(*places))
+
+
+def apis(described: Path, tested: Path, out: Path) -> None:
+    """Write the descriptions of the tools that are not tested, in parts."""
+    called = {call["api"] for line in _lines(tested) for call in json.loads(line)["calling"]}
+    rows = [line for line in _lines(described) if json.loads(line)["api_name"] not in called]
+    random.Random(0).shuffle(rows)  # noqa: S311 not a secret
+    for name, part in APIS.items():
+        (out / f"{name}.jsonl").write_text("".join(rows[part]))
+
+
+def deal(folder: Path) -> None:
+    """Write `practice.jsonl`, `sft.jsonl` and `rl.jsonl`."""
+    natural = _lines(folder / "natural.jsonl")
+    draw = random.Random(0)  # noqa: S311 not a secret
+    draw.shuffle(natural)
+    one, many, graded = (_lines(folder / f"practice-{name}.jsonl") for name in ("one", "many", "graded"))
+    _write(folder / "practice.jsonl", [*one, *graded, *many[:1200], *natural[:450]], draw)
+    draw = random.Random(1)  # noqa: S311 not a secret
+    one, many, graded = (_offers(folder / f"sft-{name}.jsonl", draw) for name in ("one", "many", "graded"))
+    _write(folder / "sft.jsonl", [*one, *many[:450], *graded[:450], *natural[450:710]], draw)
+    _write(folder / "rl.jsonl", [*many[450:], *graded[450:], *natural[710:1010]], draw)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines(keepends=True)
+
+
+def _offers(path: Path, draw: random.Random) -> list[str]:
+    """The records in random order, those that are offered the same tools one after another."""
+    offers: dict[str, list[str]] = defaultdict(list)
+    for line in _lines(path):
+        offers[json.dumps(json.loads(line)["tools"])].append(line)
+    shuffled = list(offers.values())
+    draw.shuffle(shuffled)
+    return [line for offer in shuffled for line in offer]
+
+
+def _write(path: Path, lines: Sequence[str], draw: random.Random) -> None:
+    mixed = [*lines]
+    draw.shuffle(mixed)
+    path.write_text("".join(mixed))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
