@@ -9,6 +9,7 @@ from support.training_data import lines, load
 
 from autotool_core.errors import AutoToolError
 from autotool_training.data.build import DataSettings, build
+from autotool_training.data.distractors import REFUSALS
 from autotool_training.data.rows import Bad
 from autotool_training.data.seal_apis.api import Api
 from autotool_training.data.seal_apis.phrases import plural
@@ -43,6 +44,7 @@ OVEN = api(
 )
 LAWS = api("getBreadLaws", "Retrieve the laws about bread", [])
 POEM = api("printPoem", "Print a poem", ["verses"], verses=("str", "What the poem says"))
+SHOP = api("findShop", "Find a shop", ["shop_name"], shop_name=("str", "The shop (e.g., Crumbs, 'Golden Loaf')"))
 ROWS = (BREAD, OVEN, LAWS, POEM)
 
 
@@ -51,14 +53,22 @@ def records(tmp_path: Path) -> list[Record]:
     return load("seal_apis", lines(tmp_path / "seal_tools_apis.jsonl", *ROWS))
 
 
-def test_every_value_stands_in_the_request(records: list[Record]) -> None:
-    for record in records:
+@pytest.fixture
+def many(tmp_path: Path) -> list[Record]:
+    """Records of many seeds, so that every kind of them is there."""
+    path = lines(tmp_path / "seal_tools_apis.jsonl", *ROWS, SHOP)
+    return [one for seed in range(30) for one in load("seal_apis", path, seed=seed)]
+
+
+def test_every_value_stands_in_the_request(many: list[Record]) -> None:
+    for record in many:
         for value in (value for call in record.calls for value in call.arguments.values()):
-            assert isinstance(value, bool) or str(value) in record.messages[0]["content"]
+            for one in value if isinstance(value, list) else [value]:
+                assert isinstance(one, bool) or str(one) in record.messages[0]["content"]
 
 
-def test_every_call_is_valid(records: list[Record]) -> None:
-    for record in records:
+def test_every_call_is_valid(many: list[Record]) -> None:
+    for record in (record for record in many if record.calls):
         schemas = {tool["function"]["name"]: parameters(tool) for tool in record.tools}
         assert set(schemas) == {call.name for call in record.calls}
         for call in record.calls:
@@ -79,6 +89,39 @@ def test_there_are_requests_of_every_kind(records: list[Record]) -> None:
     assert any(len(one) > 1 and len(set(one)) == 1 for one in names)
     assert any(len(set(one)) == 2 for one in names)
     assert all(record.reasoning is None and len(record.messages) == 1 for record in records)
+
+
+def test_a_tool_may_take_a_list_of_what_are_several_calls_of_another(many: list[Record]) -> None:
+    listed = [record for record in many if record.id.endswith("-list")]
+    sizes = {len(value) for record in listed for value in record.calls[0].arguments.values() if isinstance(value, list)}
+    assert sizes >= {1, 2, 3}
+    for record in listed:
+        (offered,) = record.tools
+        properties = parameters(offered)["properties"]
+        (name,) = [name for name, value in record.calls[0].arguments.items() if isinstance(value, list)]
+        assert properties[name]["type"] == "array"
+        assert name in ("bread_types", "weights", "oven_IDs", "oven_ids", "dates", "cities", "hours", "shop_names")
+        assert "description" not in properties[name]["items"]
+    assert any(set(parameters(record.tools[0])["required"]) == {"bread_types", "weight"} for record in listed)
+    # The tool itself is what it was.
+    assert any(
+        set(parameters(record.tools[0])["required"]) == {"bread_type", "weight"} for record in many if len(record.tools) == 1
+    )
+
+
+def test_a_request_is_refused_where_only_others_of_its_field_are_offered(many: list[Record]) -> None:
+    refusals = [record for record in many if record.id.endswith("-refused")]
+    assert len(refusals) > 3
+    for record in refusals:
+        assert record.content in REFUSALS
+        assert not record.calls
+    offered = {(record.id.split("/")[2], tool["function"]["name"]) for record in refusals for tool in record.tools}
+    row = {"1": "getBread", "2": "bookOven", "3": "getBreadLaws", "5": "findShop"}
+    assert {(row[number], name) for number, name in offered} <= {
+        ("getBread", "bookOven"), ("getBread", "findShop"), ("bookOven", "getBread"), ("bookOven", "getBreadLaws"),
+        ("bookOven", "findShop"), ("getBreadLaws", "bookOven"), ("getBreadLaws", "findShop"), ("findShop", "getBread"),
+        ("findShop", "bookOven"), ("findShop", "getBreadLaws"),
+    }  # fmt: skip
 
 
 def test_values_are_the_examples_or_go_by_the_name(records: list[Record]) -> None:

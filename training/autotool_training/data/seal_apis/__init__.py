@@ -1,6 +1,7 @@
 """Requests written by rule for the tools that Seal-Tools describes (`seal_tools_apis.jsonl`), each with its calls.
 
-A tool gives requests for one call, for several calls of it, and for calls of it and of another tool of its field. Values come
+A tool gives requests for one call, for several calls of it (or for one, where it takes a list), for calls of it and of another
+tool of its field, and requests that are refused because all tools offered are for something else in its field. Values come
 from the examples in a parameter's description, or by its name; every one stands in the request as it is. A tool one of whose
 required parameters has no plausible value gives nothing. The tools are also those of Seal-Tools' out-of-domain test: a model
 that has practised here has not seen its requests, but its tools.
@@ -11,13 +12,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from autotool_training.data.dialogue import Dialogue
+from autotool_training.data.distractors import could_serve, refused
 from autotool_training.data.rows import Bad, Row, each, read
 from autotool_training.data.seal_apis.api import Api
+from autotool_training.data.seal_apis.kinds import words
 from autotool_training.data.seal_apis.requests import Request, one, pair, several
 from autotool_training.data.tools import Tool
 from autotool_training.records import GoldCall, Record
 
 NAME, LICENCE = "seal_apis", "Apache-2.0"
+NEAR = 0.12
+"""Share of the requests that are made again with only other tools of their field, none of which is for them."""
 Fields = Mapping[str, Sequence[Api]]
 """The tools that can be asked for, by their field and by the first part of it."""
 
@@ -56,15 +61,32 @@ def _records(row: Row, fields: Fields, seed: int) -> Iterator[Record]:
     for number, request in enumerate(_requests(api, fields, draw) if api.askable(draw) else ()):
         if request.text not in seen and request.holds():
             seen.add(request.text)
-            yield _record(request, f"{row.id}/{seed}-{number}-{request.kind}")
+            record = _record(request, f"{row.id}/{seed}-{number}-{request.kind}")
+            yield record
+            if draw.random() < NEAR:
+                yield from _refused(record, _near(api, fields), draw)
 
 
 def _requests(api: Api, fields: Fields, draw: random.Random) -> Sequence[Request]:
-    others = _others(api, fields.get(api.field, ())) or _others(api, fields.get(_part(api), ()))
+    others = _near(api, fields)
     made = [one(api, draw) for _ in range(3 if api.properties else 1)]
     made += [several(api, draw) for _ in range(3)]
     made += [pair(api, draw.choice(others), draw) for _ in range(2 if others else 0)]
     return [request for request in made if request]
+
+
+def _refused(record: Record, near: Sequence[Api], draw: random.Random) -> Iterator[Record]:
+    """The request where only tools of its field are offered that are for something else, if there are such."""
+    said = f"{record.messages[-1]['content']} {' '.join(words(call.name) for call in record.calls)}"
+    asked = record.model_copy(update={"calls": [], "messages": [{"role": "user", "content": said}]})
+    other = [api.tool for api in near if not could_serve(api.tool, asked)]
+    if other:
+        made = refused(record, draw.sample(other, min(len(other), draw.choice((1, 1, 2, 3)))), draw)
+        yield made.model_copy(update={"id": f"{record.id}-refused"})
+
+
+def _near(api: Api, fields: Fields) -> Sequence[Api]:
+    return _others(api, fields.get(api.field, ())) or _others(api, fields.get(_part(api), ()))
 
 
 def _others(api: Api, apis: Sequence[Api]) -> Sequence[Api]:

@@ -3,10 +3,11 @@
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 from autotool_training.data.rows import MalformedError
-from autotool_training.data.seal_apis.kinds import Kind, kind
+from autotool_training.data.seal_apis.kinds import Kind, kind, plural
 from autotool_training.data.seal_apis.values import value
 from autotool_training.data.tools import parameters, tools
 
@@ -44,9 +45,24 @@ class Api:
         few = draw.sample(extra, min(len(extra), draw.choice((0, 0, 1, 1, 2) if self.needed else (1, 1, 2))))
         return self.arguments(draw, [*self.needed, *few])
 
+    def listing(self, name: str) -> "Api":
+        """The tool with a list, named in the plural, in place of a parameter."""
+        other, listed = copy(self), {"type": "array", "items": _bare(self.properties[name])}
+        listed |= {"description": f"A list: {self.properties[name].get('description', '')}"}
+        named = {one: plural(name) if one == name else one for one in self.properties}
+        other.properties = {named[one]: listed if one == name else about for one, about in self.properties.items()}
+        other.needed = [named[one] for one in self.needed]
+        other.schema = {**self.schema, "properties": other.properties, "required": other.needed}
+        other.tool = {**self.tool, "function": {**self.tool["function"], "parameters": other.schema}}
+        return other
+
     def askable(self, draw: random.Random) -> bool:
         """Whether every required argument has a plausible value."""
         return self.chosen(draw).keys() >= set(self.needed)
+
+
+def _bare(about: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in about.items() if key != "description"}
 
 
 def _imperative(description: str, given: bool) -> tuple[str, str]:

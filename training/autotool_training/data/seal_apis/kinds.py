@@ -83,6 +83,13 @@ KINDS = (  # the first whose pattern is found
     Kind(r"\bcolou?r$", "in {v}|with {v} as the {w}", "red|green|blue|black|white|orange"),
     Kind(r"", "with {w} {v}|with the {w} {v}|with {v} as the {w}|with the {w} set to {v}"),
 )
+PLURALS = (  # the end of a noun, and what takes its place; the first that is found
+    (r"(?:[^ius]s|ness|[^e]ed|sold|taken|children|data|media|info|equipment|ware)$", r"\g<0>"),  # one that stays as it is
+    (r"is$", "es"),
+    (r"([^aeiou])y$", r"\1ies"),
+    (r"(?:[^o]ch|sh|[su]s|\wx|z)$", r"\g<0>es"),
+    (r"$", "s"),
+)
 NUMBER = Kind(
     r"",
     "with a {w} of {v}|at a {w} of {v}|with {w} {v}|given a {w} of {v}|for a {w} of {v}|where the {w} is {v}",
@@ -107,3 +114,8 @@ def words(name: str) -> str:
 def options(text: str) -> Sequence[str]:
     """What a text of this package's tables lets one draw from."""
     return re.split(r"[|\n]", text)
+
+
+def plural(noun: str) -> str:
+    """Several of what the words name."""
+    return next(re.sub(end, several, noun) for end, several in PLURALS if re.search(end, noun))

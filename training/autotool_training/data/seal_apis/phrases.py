@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from autotool_training.data.seal_apis.api import Api, Arguments
-from autotool_training.data.seal_apis.kinds import options, words
+from autotool_training.data.seal_apis.kinds import options, plural, words
 
 LISTS = (  # ways to say several arguments: before, each, between, after
     ("with ", "a {w} of {v}", " and ", ""),
@@ -31,13 +31,6 @@ UNIT = re.compile(
     r"\b(?:in|of)?\s*\(?\b((?:square |cubic )?(?:meters?|kilometers?|centimeters?|feet|inches|miles)(?: per \w+)?|"
     r"km/h|kilograms|kg|grams|liters|hours|minutes|seconds|days|weeks|months|years|dollars|USD|degrees(?: Celsius)?|"
     r"Celsius|volts|watts|hectares|acres|newtons|pascals|milliseconds|words|knots|Hz)\b",
-)
-PLURALS = (  # the end of a noun, and what takes its place; the first that is found
-    (r"(?:[^ius]s|ness|[^e]ed|sold|taken|children|data|media|info|equipment|ware)$", r"\g<0>"),  # one that stays as it is
-    (r"is$", "es"),
-    (r"([^aeiou])y$", r"\1ies"),
-    (r"(?:[^o]ch|sh|[su]s|\wx|z)$", r"\g<0>es"),
-    (r"$", "s"),
 )
 VAGUE = r"(?:specific|specified|given|particular|certain)"
 
@@ -160,11 +153,6 @@ def _shown(api: Api, name: str, value: Any) -> str:
     unit = str(about.get("unit") or "") or (UNIT.search(about.get("description", "")) or ["", ""])[1]
     # Two tools in three: people leave the unit out, too.
     return f"{value} {unit}" if unit and len(api.name) % 3 and unit not in words(name) else str(value)
-
-
-def plural(noun: str) -> str:
-    """Several of what the words name."""
-    return next(re.sub(end, several, noun) for end, several in PLURALS if re.search(end, noun))
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -1,14 +1,21 @@
-"""Requests and the calls that answer them: one call, several calls of a tool, calls of two tools."""
+"""Requests and the calls that answer them: one call, several calls of a tool or one with a list, calls of two tools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import jsonschema
 
 from autotool_training.data.seal_apis.api import Api, Arguments
 from autotool_training.data.seal_apis.frames import asked, chained, framed, verb
+from autotool_training.data.seal_apis.kinds import plural
 from autotool_training.data.seal_apis.phrases import at_once, facts, filled, in_turn, said, tailed
+
+LISTING = 0.4
+"""Share of the requests with several values of one argument whose tool takes a list of them."""
+LISTING_ONE = 0.1
+"""Share of the requests with one value whose tool takes a list for one of the arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +34,12 @@ class Request:
         """Whether all values stand in the text, and the calls are valid and all different."""
         different = all(call not in self.calls[:number] for number, call in enumerate(self.calls))
         valid = all(jsonschema.Draft202012Validator(api.schema).is_valid(given) for api, given in self.calls)
-        values = [value for _, given in self.calls for value in given.values()]
+        values = [one for _, given in self.calls for value in given.values() for one in _items(value)]
         return different and valid and all(isinstance(value, bool) or str(value) in self.text for value in values)
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def one(api: Api, draw: Random) -> Request:
@@ -42,6 +53,9 @@ def one(api: Api, draw: Random) -> Request:
         text = draw.choice((f"{told} {request}", f"{_ended(request)} {told}"))
     else:
         text = asked(api, tailed(rest, said(api, still, draw)), draw)
+    listable = [name for name, value in arguments.items() if not isinstance(value, bool)]
+    if listable and draw.random() < LISTING_ONE:
+        return _listing(api, draw.choice(listable), [arguments], text)
     return Request("one", text, [(api, arguments)])
 
 
@@ -55,7 +69,17 @@ def several(api: Api, draw: Random) -> Request | None:
         text = framed(chained([_wish(api, arguments, draw) for arguments in given], draw), draw)
     else:
         text = asked(api, _shared(api, varied, given, draw), draw)
+        if len(varied) == 1 and draw.random() < LISTING:
+            return _listing(api, varied[0], given, text)
     return Request("several", text, [(api, arguments) for arguments in given])
+
+
+def _listing(api: Api, name: str, given: Sequence[Arguments], text: str) -> Request:
+    """The same request for one call, of a tool that takes all the values at once."""
+    listing = api.listing(name)
+    values = {plural(name): [arguments[name] for arguments in given]}
+    same = {key: value for key, value in given[0].items() if key != name}
+    return Request("list", text, [(listing, {**same, **values})])
 
 
 def pair(first: Api, second: Api, draw: Random) -> Request:
