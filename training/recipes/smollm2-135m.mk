@@ -1,9 +1,12 @@
-# The default model and its baselines, from the data on; what is there already is left as it is, and a run that was stopped goes on:
+# The default model's first stage, from the data on, and the data of the stages after it, which are not here yet. What is there
+# already is left as it is, and a run that was stopped goes on:
 #
 #   make -f training/recipes/smollm2-135m.mk TRAIN=data/train EVAL=data/eval
 #
 # TRAIN has the files of Seal-Tools (rows and seal_tools_apis.jsonl), ToolRL, Glaive and reason_tool_use, EVAL those of API-Bank,
 # ACEBench and Seal-Tools' out-of-domain test (docs/training.md).
+# The figures of docs/log.md are of data that the code of commit 67d1180 made: `seal_apis` and --together draw otherwise since.
+# The commands were run one by one, not by this file as a whole.
 
 R := training/recipes/smollm2-135m
 DONE := mode_profile.json
