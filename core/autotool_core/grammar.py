@@ -25,6 +25,8 @@ class AnswerShape:
     """Whether one turn may hold several calls."""
     schema: Mapping[str, Any] | bool | None = None
     """JSON schema of the content; None leaves it free."""
+    strict_tools: bool = False
+    """Whether calls, where they are allowed, are held to the schema of a tool that does not say `strict` itself."""
 
 
 def structural_tag(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
@@ -47,7 +49,7 @@ def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
     if shape.schema is not None:
         content = _json(shape.schema)
         return {"type": "or", "elements": [content, calls]} if tags else content
-    if any(tool["function"].get("strict") for tool in shape.tools):
+    if any(tool["function"].get("strict", shape.strict_tools) for tool in shape.tools):
         return {"type": "triggered_tags", "triggers": _triggers(tool_format), "tags": tags}
     return None
 

@@ -44,6 +44,9 @@ class Profile(BaseModel):
     tool_format: ToolFormat = "hermes"
     """How the model writes tool calls: `hermes` is JSON in `<tool_call>` (Hermes, Qwen2.5, Qwen3), `qwen3_coder`
     is XML in `<tool_call>` (Qwen3-Coder)."""
+    strict_tools: bool = False
+    """Whether the arguments of a call are held to its tool's schema where the tool does not say `strict` itself: for small
+    models, which miswrite the names of parameters."""
 
     @property
     def markers(self) -> tuple[str, ...]:

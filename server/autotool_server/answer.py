@@ -18,8 +18,13 @@ from autotool_server.tools.base import Tool
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 
 
-def answer_shape(body: ChatRequest, server_tools: Mapping[str, Tool], choice: ToolChoice | None) -> AnswerShape:
-    """What the answer may be, from tools, `choice` and response_format. Raises InvalidRequestError, naming the field."""
+def answer_shape(
+    body: ChatRequest, server_tools: Mapping[str, Tool], choice: ToolChoice | None, strict_tools: bool
+) -> AnswerShape:
+    """What the answer may be, from tools, `choice` and response_format. Raises InvalidRequestError, naming the field.
+
+    `strict_tools` is the profile's.
+    """
     tools = [*_client_tools(body, server_tools), *map(_as_function, server_tools.values())]
     if choice not in (None, "none") and not tools:
         raise InvalidRequestError("tool_choice is only allowed where tools are given.", "tool_choice")
@@ -29,20 +34,19 @@ def answer_shape(body: ChatRequest, server_tools: Mapping[str, Tool], choice: To
             raise InvalidRequestError("tool_choice names a function that is not in tools.", "tool_choice.function.name")
         return AnswerShape(named, "one", schema=_content_schema(body))
     offered = () if choice == "none" else tools
-    return AnswerShape(
-        offered, "required" if choice == "required" else "allowed", body.parallel_tool_calls, _content_schema(body)
-    )
+    calls = "required" if choice == "required" else "allowed"
+    return AnswerShape(offered, calls, body.parallel_tool_calls, _content_schema(body), strict_tools)
 
 
 def grammar(shape: AnswerShape, tool_format: ToolFormat, server_tools: Container[str] = ()) -> str | None:
     """The answer's grammar, if it has one. Raises InvalidRequestError for a schema that it cannot enforce.
 
-    Arguments of server tools, whose schemas are not the client's to mend, are then any object: they are checked before a call.
+    Where it was not the client who asked for that, arguments are then any object: those of server tools, whose schemas are not
+    the client's to mend and which are checked before a call, and those that only the profile is strict about.
     """
     if structural_tag(shape, tool_format) is None:
         return None
-    loosened = [_loosened(tool, tool_format) if tool["function"]["name"] in server_tools else tool for tool in shape.tools]
-    shape = replace(shape, tools=loosened)
+    shape = replace(shape, tools=[_held(tool, shape, tool_format, server_tools) for tool in shape.tools])
     for field, schema in _enforced(shape):
         if feature := unenforceable(schema):
             raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
@@ -53,11 +57,21 @@ def grammar(shape: AnswerShape, tool_format: ToolFormat, server_tools: Container
     return tag
 
 
-def _loosened(tool: Mapping[str, Any], tool_format: ToolFormat) -> Mapping[str, Any]:
-    alone = structural_tag(AnswerShape([tool], "one"), tool_format)
-    if alone is not None and not unenforceable(tool["function"]["parameters"]) and _compiles(alone):
+def _held(
+    tool: Mapping[str, Any], shape: AnswerShape, tool_format: ToolFormat, server_tools: Container[str]
+) -> Mapping[str, Any]:
+    """The tool with the schema that its calls are held to."""
+    function = tool["function"]
+    asked = function.get("strict") if shape.calls == "allowed" else None
+    ours = function["name"] in server_tools or (shape.calls == "allowed" and shape.strict_tools)
+    if asked is not False and (asked or not ours or _enforceable(tool, tool_format)):
         return tool
-    return {**tool, "function": {**tool["function"], "parameters": ANY_OBJECT}}
+    return {**tool, "function": {**function, "parameters": ANY_OBJECT}}
+
+
+def _enforceable(tool: Mapping[str, Any], tool_format: ToolFormat) -> bool:
+    alone = structural_tag(AnswerShape([tool], "one"), tool_format)
+    return alone is not None and not unenforceable(tool["function"].get("parameters") or {}) and _compiles(alone)
 
 
 def _client_tools(body: ChatRequest, server_tools: Mapping[str, Tool]) -> list[dict[str, Any]]:

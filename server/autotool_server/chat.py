@@ -24,6 +24,7 @@ from autotool_server.schemas import (
     Message,
     ServerTool,
     ToolBudget,
+    ToolChoice,
     ToolMessage,
     plain_text,
 )
@@ -93,7 +94,7 @@ class ChatService:
         return Turn(self.engine, self.renderer, self._profile, request)
 
     def _first(self, ask: Ask) -> TurnRequest:
-        shape = answer_shape(ask.body, ask.tools, ask.body.tool_choice)
+        shape = self._shape(ask, ask.body.tool_choice)
         request = self._request(ask, ask.id, ask.mode, shape, ())
         return replace(request, max_tokens=self._max_tokens(ask.body, ask.mode, len(request.prompt_ids)))
 
@@ -101,7 +102,7 @@ class ChatService:
         """A turn after the first, which may call what it likes, or nothing. Raises NoRoomError."""
         mode = step.mode or ask.mode
         # What a tool choice demanded was of the first turn, or the loop would have no end.
-        shape = answer_shape(ask.body, ask.tools, None if step.may_call else "none")
+        shape = self._shape(ask, None if step.may_call else "none")
         request = self._request(ask, f"{ask.id}-t{step.number}", mode, shape, step.messages)
         room = self._room(ask.body, mode, len(request.prompt_ids))
         asked = ask.body.answer_tokens
@@ -153,10 +154,13 @@ class ChatService:
     def _loop(self, ask: Ask, budget: Budget) -> ServerTools:
         for choice in (None, "none"):
             # Of the turns after the first: what cannot be enforced is refused before the loop begins.
-            self._grammar(ask, answer_shape(ask.body, ask.tools, choice))
+            self._grammar(ask, self._shape(ask, choice))
         names = frozenset(tool.function.name for tool in ask.body.tools if isinstance(tool, FunctionTool))
         escalate = self.settings.escalate and Mode.LONG not in self.renderer.refusals
         return ServerTools(ask.tools, names, budget, self.registry.secrets, escalate)
+
+    def _shape(self, ask: Ask, choice: ToolChoice | None) -> AnswerShape:
+        return answer_shape(ask.body, ask.tools, choice, self._profile.strict_tools)
 
     def _grammar(self, ask: Ask, shape: AnswerShape) -> str | None:
         return grammar(shape, self._profile.tool_format, ask.tools)

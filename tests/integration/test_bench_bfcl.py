@@ -234,8 +234,11 @@ async def run(suite: Bfcl) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def test_the_official_figures_are_those_of_the_rows(suite: Bfcl, run: Mapping[str, Any], tmp_path: Path) -> None:
-    figures = suite.finish(tmp_path, lambda mode: iter(run[mode][::-1]), ["long", "short"])
+def test_the_official_figures_are_those_of_the_rows(
+    suite: Bfcl, run: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    figures = suite.finish(Path("relative"), lambda mode: iter(run[mode][::-1]), ["long", "short"])
     long, short = figures["long"], figures["short"]
     assert long["categories"] == {category: {"accuracy": 2 / 6, "count": 6} for category in RUN}
     # (1/3 of one of three simple ones, twice) of four kinds; the two irrelevances and relevance weigh nothing there.
@@ -247,7 +250,7 @@ def test_the_official_figures_are_those_of_the_rows(suite: Bfcl, run: Mapping[st
     assert not set(RUN) & set(long["left_out"])
     assert short["categories"] == {"live_simple": {"accuracy": 0.5, "count": 2}}
     assert (short["non_live"], short["multi_turn"]) == (None, None)
-    assert suite.finish(tmp_path, lambda mode: iter(()), ["auto"]) == {}
+    assert suite.finish(Path("relative"), lambda mode: iter(()), ["auto"]) == {}
 
 
 def test_a_row_that_the_official_run_does_not_confirm_is_an_error(suite: Bfcl, run: Mapping[str, Any], tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ import pytest
 import xgrammar
 from support.tiny import make_tokenizer
 
+from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.profile import ToolFormat
+from autotool_server.answer import grammar
 
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 
@@ -73,6 +75,29 @@ def test_strict_tools_leave_text_free_and_bind_calls() -> None:
     f = CALL["hermes"].replace("NAME", "f")
     assert accepts(tag, f"Let me see. {f}")
     assert not accepts(tag, f.replace("1", "one"))
+
+
+def test_a_strict_profile_binds_the_calls_of_tools_that_do_not_say_strict() -> None:
+    tag = grammar(AnswerShape([tool("f"), tool("g", strict=False)], strict_tools=True), "hermes")
+    f, g = (CALL["hermes"].replace("NAME", name) for name in "fg")
+    assert accepts(tag, f"Let me see. {f}\n{f}")
+    assert not accepts(tag, f.replace('"a"', '"b"'))
+    assert accepts(tag, g.replace('"a": 1', '"b": "one"'))
+    assert grammar(AnswerShape([tool("g", strict=False)], strict_tools=True), "hermes") is None
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"type": "object", "not": {}}, {"type": "object", "properties": {"a": {"$ref": "#/x"}}}]
+)
+def test_what_a_strict_profile_cannot_hold_is_left_free_and_what_a_client_asks_for_is_refused(parameters: Any) -> None:
+    call = '<tool_call>\n{"name": "f", "arguments": {"b": "one"}}\n</tool_call>'
+    assert accepts(grammar(AnswerShape([tool("f", parameters=parameters)], strict_tools=True), "hermes"), call)
+    for shape in (
+        AnswerShape([tool("f", parameters=parameters, strict=True)], strict_tools=True),
+        AnswerShape([tool("f", parameters=parameters)], "required", strict_tools=True),
+    ):
+        with pytest.raises(InvalidRequestError):
+            grammar(shape, "hermes")
 
 
 def test_tag_is_json() -> None:

@@ -19,8 +19,14 @@ VARIANTS = {
     "graded-tiny-length-penalty": "length-penalty",
     "graded-tiny-no-decoupling": "no-decoupling",
     "graded-tiny-no-adaptive": "no-adaptive",
+    "smollm2-135m": "autotool",
+    "smollm2-135m-grpo": "grpo",
 }
-MODES = {"graded-tiny": "labelled", "graded-tiny-always-long": "long", "graded-tiny-always-short": "short"}
+MODES = {
+    f"{model}{variant}": modes
+    for model in ("graded-tiny", "smollm2-135m")
+    for variant, modes in (("", "labelled"), ("-always-long", "long"), ("-always-short", "short"))
+}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -37,8 +43,9 @@ def test_every_recipe_of_a_run_has_its_variant() -> None:
     assert {name: load(FOLDER / f"{name}.toml").sft.modes for name in MODES} == MODES
 
 
-def test_a_variant_differs_in_its_own_values_alone() -> None:
-    whole, variant = (load(FOLDER / f"{name}.toml") for name in ("graded-tiny", "graded-tiny-grpo"))
+@pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m"])
+def test_a_variant_differs_in_its_own_values_alone(name: str) -> None:
+    whole, variant = (load(FOLDER / f"{one}.toml") for one in (name, f"{name}-grpo"))
     assert variant.rl.model_copy(update={"objective": whole.rl.objective}) == whole.rl
     assert (variant.base, variant.sft, variant.refine) == (whole.base, whole.sft, whole.refine)
 

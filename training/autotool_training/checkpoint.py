@@ -54,11 +54,11 @@ def finished(folder: Path) -> Checkpoint | None:
 
 
 def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Load a folder, a hub id, or `default` (the server's default model), made ready for training.
+    """Load a folder, a hub id, or `default-base` (what the server's default model is trained from), made ready for training.
 
     Raises AutoToolError if nothing can be loaded from there, or if it has no chat template.
     """
-    where = str(default_model.ensure()) if source == "default" else source
+    where = str(default_model.ensure()) if source == "default-base" else source
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(where, dtype="float32", trust_remote_code=trust_remote_code)

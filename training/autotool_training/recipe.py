@@ -24,8 +24,8 @@ class BaseSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: str = "default"
-    """A folder, a hub id, `default` (the server's default model) or `scratch` (a tiny random model)."""
+    source: str = "default-base"
+    """A folder, a hub id, `default-base` (what the server's default model is trained from) or `scratch` (a tiny model)."""
     scratch: ScratchSettings = ScratchSettings()
 
     def load(self, seed: int) -> Checkpoint:

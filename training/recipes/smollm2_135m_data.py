@@ -3,8 +3,8 @@
     python training/recipes/smollm2_135m_data.py apis seal_tools_apis.jsonl seal_tools_out_domain.jsonl smol
     python training/recipes/smollm2_135m_data.py deal smol
 
-`apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to four files. `deal` makes of the
-files of records, which `autotool train data` has written, those of the three stages: practice, sft and rl.
+`apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to files. `deal` makes of the
+files of records, which `autotool train data` has written, those of the stages: three of practice, sft and rl.
 """
 
 import json
@@ -14,11 +14,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-APIS: Mapping[str, slice] = {"s1a": slice(0, 130), "s1b": slice(130, 1700), "s2c": slice(1700, 1740), "s2d": slice(1740, None)}
+APIS: Mapping[str, slice] = {
+    "s1a": slice(0, 130),
+    "s1b": slice(130, 1700),
+    "q1a": slice(130, 430),
+    "q1b": slice(130, 1700),
+    "s2c": slice(1700, 1740),
+    "s2d": slice(1740, None),
+}
 """Which of the tools, by the file; a record's id, by which distractors are drawn, has the file's name.
 
-Practice has every request of those of `s1a`, one tool offered at a time, and some of those of `s1b`; sft and rl have `s2c` and
-`s2d` likewise."""
+The first two practices have requests of those of `s1a` and `q1a`, one tool offered at a time, and of `s1b` and `q1b`, of
+several; the third has `s2c` and `s2d` likewise, and sft and rl have `s2d` alone."""
 
 
 def main(task: str, *places: str) -> None:
@@ -40,16 +47,20 @@ def apis(described: Path, tested: Path, out: Path) -> None:
 
 
 def deal(folder: Path) -> None:
-    """Write `practice.jsonl`, `sft.jsonl` and `rl.jsonl`."""
+    """Write `practice.jsonl`, `practice-2.jsonl`, `practice-3.jsonl`, `sft.jsonl` and `rl.jsonl`."""
     natural = _lines(folder / "natural.jsonl")
     draw = random.Random(0)  # noqa: S311 not a secret
     draw.shuffle(natural)
     one, many, graded = (_lines(folder / f"practice-{name}.jsonl") for name in ("one", "many", "graded"))
     _write(folder / "practice.jsonl", [*one, *graded, *many[:1200], *natural[:450]], draw)
+    one, many = (_lines(folder / f"practice-2-{name}.jsonl") for name in ("one", "many"))
+    _write(folder / "practice-2.jsonl", [*one, *many[:1130], *natural[1320:]], random.Random(7))  # noqa: S311 not a secret
     draw = random.Random(1)  # noqa: S311 not a secret
     one, many, graded = (_offers(folder / f"sft-{name}.jsonl", draw) for name in ("one", "many", "graded"))
-    _write(folder / "sft.jsonl", [*one, *many[:450], *graded[:450], *natural[450:710]], draw)
-    _write(folder / "rl.jsonl", [*many[450:], *graded[450:], *natural[710:1010]], draw)
+    plain = _lines(folder / "plain.jsonl")
+    _write(folder / "practice-3.jsonl", [*one, *many[:200], *graded[:150], *natural[450:580], *plain], draw)
+    _write(folder / "sft.jsonl", [*many[200:480], *graded[150:430], *natural[580:720]], draw)
+    _write(folder / "rl.jsonl", [*many[480:680], *graded[430:630], *natural[720:820]], draw)
 
 
 def _lines(path: Path) -> list[str]:

@@ -71,7 +71,7 @@ def variables(root: Path) -> dict[str, str]:
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ
     }
     # The official handler makes an OpenAI client when it is made, and never uses it here.
-    return kept | {"BFCL_PROJECT_ROOT": str(root), "OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1"}
+    return kept | {"BFCL_PROJECT_ROOT": str(root.absolute()), "OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1"}
 
 
 def _is_ready(python: Path, stamp: Path) -> bool:
