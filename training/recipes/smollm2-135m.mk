@@ -7,7 +7,7 @@
 # TRAIN has the files of Seal-Tools (rows and seal_tools_apis.jsonl), ToolRL, Glaive and reason_tool_use, EVAL those of API-Bank,
 # ACEBench and Seal-Tools' out-of-domain test (docs/training.md).
 # The first practice's data were made by the code of commit 67d1180: `seal_apis` and --together draw otherwise since.
-# The commands were run one by one, not by this file as a whole.
+# The commands were run one by one, up to practice-2, not by this file as a whole.
 
 R := training/recipes/smollm2-135m
 DONE := mode_profile.json
@@ -47,7 +47,7 @@ smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain.jsonl
 URL := http://localhost:8000/v1
 smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice-3/$(DONE)
 	autotool serve --model smol/practice-3 & server=$$!; trap "kill $$server" EXIT; \
-	  until curl -sf localhost:8000/health/ready; do sleep 2; done; \
+	  until curl -sf localhost:8000/health/ready; do kill -0 $$server || exit 1; sleep 2; done; \
 	  autotool train label --records $< --short $(URL) --long $(URL) --k 2 --max-tokens 320 --out $@
 
 smol/plain.jsonl: smol/s2d.jsonl smol/sft-many.jsonl

@@ -3,7 +3,7 @@
     python training/recipes/smollm2_135m_plain.py smol/s2d.jsonl smol/sft-many.jsonl smol/plain.jsonl
 
 Topics are the fields of the tools in the first file; every second question is offered the tools of a record of the second.
-Both ways to answer are the base's words, so each record is labelled short.
+The answers are the base's words, which no thought led to, so each record is labelled short.
 """
 
 import json
