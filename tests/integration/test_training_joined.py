@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file
 from support.training import SIZES, records
 
 from autotool_core.errors import AutoToolError
@@ -33,6 +34,30 @@ def test_the_joined_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) ->
         torch.testing.assert_close(weight.float(), last.model.state_dict()[name], rtol=0.02, atol=1e-3)
         moved += (weight - unchanged[name]).abs().sum().item()
     assert moved > 1
+
+
+def test_a_smaller_rank_is_the_nearest(tmp_path: Path) -> None:
+    trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
+    folder = tmp_path / "first/adapter"
+    for rank in (4, 3, 1):
+        join([folder], tmp_path / str(rank), rank)
+    whole, same, near, far = (_products(at) for at in (folder, *(tmp_path / str(rank) for rank in (4, 3, 1))))
+    for name, product in whole.items():
+        values = torch.linalg.svdvals(product)
+        torch.testing.assert_close(same[name], product, rtol=0.02, atol=1e-3)
+        # What is lost are the singular values that are left out.
+        for rank, smaller in ((3, near), (1, far)):
+            lost = torch.linalg.matrix_norm(product - smaller[name])
+            torch.testing.assert_close(lost, values[rank:].norm(), rtol=0.1, atol=2e-3)
+    with pytest.raises(AutoToolError, match="rank: 5 is more than the ranks of the stages together, 4"):
+        join([folder], tmp_path / "more", 5)
+
+
+def _products(folder: Path) -> dict[str, torch.Tensor]:
+    config = LoraConfig.from_pretrained(str(folder))
+    tensors = {name: tensor.float() for name, tensor in load_file(folder / "adapter_model.safetensors").items()}
+    ups = {name: tensor for name, tensor in tensors.items() if "lora_B" in name}
+    return {name: config.lora_alpha / config.r * up @ tensors[name.replace("lora_B", "lora_A")] for name, up in ups.items()}
 
 
 def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:

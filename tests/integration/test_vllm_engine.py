@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.engines import ask, collect
 
 from autotool_core.errors import AutoToolError, EngineError
+from autotool_server.engines.base import Sampling
 from autotool_server.engines.vllm import VllmEngine
 
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
@@ -75,3 +77,18 @@ def test_defaults_on_a_cpu_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = vllm_args.parse("some/model", {"dtype": "bfloat16", "enforce_eager": False, "block_size": 64})
     assert (arguments.dtype, arguments.enforce_eager, arguments.block_size) == ("bfloat16", False, 64)
     assert arguments.kv_cache_memory_bytes is None
+
+
+@needs_vllm
+async def test_a_seed_means_the_same_however_the_prompt_is_split(default_model_dir: Path) -> None:
+    """vLLM's own worker for CPUs, and with it the engine, is ended by the first of these requests."""
+    engine = VllmEngine(str(default_model_dir), engine_args={"max_model_len": 512, "max_num_seqs": 4, "max_num_batched_tokens": 64})
+    await engine.start()
+    try:
+        outputs = [await collect(engine, ask(list(range(100, 350)), 12, Sampling(seed=7))) for _ in range(2)]
+        assert outputs[0].tokens == outputs[1].tokens
+        # The first prompt took four steps; of the second nearly all was there.
+        assert outputs[0].cached_tokens == 0
+        assert outputs[1].cached_tokens > 250 - 64
+    finally:
+        await engine.stop()

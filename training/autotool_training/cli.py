@@ -243,6 +243,7 @@ def rl(
 def join(
     adapters: Annotated[list[Path], typer.Argument(help="`adapter` folders of runs with LoRA, in order.", metavar="DIR...")],
     out: Annotated[Path, typer.Option(help="Folder of the adapter to write.")],
+    rank: Annotated[int | None, typer.Option(min=1, help="Of the adapter: the nearest of that rank. Default: the ranks' sum.")] = None,
 ) -> None:
     """Make one adapter, in bfloat16, of those of several stages, each trained on the result of the one before it.
 
@@ -252,7 +253,7 @@ def join(
     """
     from autotool_training.joined import join as joined  # noqa: PLC0415 `--help` answers at once
 
-    joined(adapters, out)
+    joined(adapters, out, rank)
 
 
 @app.command()

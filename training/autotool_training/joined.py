@@ -1,6 +1,6 @@
 """One adapter of those of several stages, each of which was trained on what the stages before it had merged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,21 +30,27 @@ class _Adapter:
         return self.config.lora_alpha / self.config.r
 
 
-def join(folders: Sequence[Path], out: Path) -> None:
-    """Write an adapter whose product is the sum of theirs: its rank is the sum of the ranks, in bfloat16.
+def join(folders: Sequence[Path], out: Path, rank: int | None = None) -> None:
+    """Write an adapter, in bfloat16, whose product is the sum of theirs; its rank is the sum of the ranks.
 
+    With a smaller `rank` each layer's product is the nearest of that rank (Eckart and Young, 1936), in the Frobenius norm.
     Rows of the embeddings are those of the last. Raises AutoToolError where a folder holds no LoRA adapter, or one of other
-    layers than the first.
+    layers than the first, and for a rank above the sum.
     """
     adapters = [_read(folder) for folder in folders]
     for folder, one in zip(folders, adapters, strict=True):
         if one.layers != adapters[0].layers:
             raise AutoToolError(f"{folder}: its adapter is of other layers than that of {folders[0]}: join stages of one base.")
-    rank = sum(one.config.r for one in adapters)
-    config = replace(adapters[-1].config, r=rank, lora_alpha=rank, base_model_name_or_path=None)
+    whole = sum(one.config.r for one in adapters)
+    tensors = _summed(adapters)
+    if rank is not None and rank > whole:
+        raise AutoToolError(f"rank: {rank} is more than the ranks of the stages together, {whole}.")
+    if rank is not None:
+        _narrow(tensors, adapters[0].layers, rank)
+    config = replace(adapters[-1].config, r=rank or whole, lora_alpha=rank or whole, base_model_name_or_path=None)
     out.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(str(out))
-    save_file({name: tensor.bfloat16().contiguous() for name, tensor in _summed(adapters).items()}, out / WEIGHTS)
+    save_file({name: tensor.bfloat16().contiguous() for name, tensor in tensors.items()}, out / WEIGHTS)
 
 
 def _read(folder: Path) -> _Adapter:
@@ -63,3 +69,13 @@ def _summed(adapters: Sequence[_Adapter]) -> dict[str, Tensor]:
         summed[layer + DOWN] = torch.cat([one.tensors[layer + DOWN] for one in adapters])
         summed[layer + UP] = torch.cat([one.scale * one.tensors[layer + UP] for one in adapters], dim=1)
     return summed
+
+
+def _narrow(tensors: dict[str, Tensor], layers: Iterable[str], rank: int) -> None:
+    for layer in layers:
+        out_basis, up = torch.linalg.qr(tensors[layer + UP].float())
+        in_basis, down = torch.linalg.qr(tensors[layer + DOWN].float().T)
+        left, values, right = torch.linalg.svd(up @ down.T)
+        root = values[:rank].sqrt()
+        tensors[layer + UP] = out_basis @ left[:, :rank] * root
+        tensors[layer + DOWN] = root[:, None] * right[:rank] @ in_basis.T

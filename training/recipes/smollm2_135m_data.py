@@ -4,7 +4,7 @@
     python training/recipes/smollm2_135m_data.py deal smol
 
 `apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to files. `deal` makes of the
-files of records, which `autotool train data` has written, those of the stages: three of practice, sft and rl.
+files of records, which `autotool train data` has written, those of the stages: four of practice, sft and rl.
 """
 
 import json
@@ -47,7 +47,7 @@ def apis(described: Path, tested: Path, out: Path) -> None:
 
 
 def deal(folder: Path) -> None:
-    """Write `practice.jsonl`, `practice-2.jsonl`, `practice-3.jsonl`, `sft.jsonl` and `rl.jsonl`."""
+    """Write `practice.jsonl`, `practice-2.jsonl` to `practice-4.jsonl`, `sft.jsonl` and `rl.jsonl`."""
     natural = _lines(folder / "natural.jsonl")
     draw = random.Random(0)  # noqa: S311 not a secret
     draw.shuffle(natural)
@@ -61,6 +61,20 @@ def deal(folder: Path) -> None:
     _write(folder / "practice-3.jsonl", [*one, *many[:200], *graded[:150], *natural[450:580], *plain], draw)
     _write(folder / "sft.jsonl", [*many[200:480], *graded[150:430], *natural[580:720]], draw)
     _write(folder / "rl.jsonl", [*many[480:680], *graded[430:630], *natural[720:820]], draw)
+    seen = [*one, *many[:200], *natural[450:580]]
+    draw.shuffle(seen)
+    _write(folder / "practice-4.jsonl", _fourth(folder, seen), draw)
+
+
+def _fourth(folder: Path, seen: Sequence[str]) -> list[str]:
+    """Graded tasks with reasoning; of requests that the third practice had, 250 without and 120 with it."""
+    graded = [_labelled(line, "long") for line in _lines(folder / "practice-4-graded.jsonl")[:1150]]
+    short = [_labelled(line, "short") for line in seen[:250]]
+    return [*graded, *short, *(_labelled(line, "long") for line in seen[250:370] if json.loads(line).get("reasoning"))]
+
+
+def _labelled(line: str, label: str) -> str:
+    return json.dumps(json.loads(line) | {"label": label}) + "\n"
 
 
 def _lines(path: Path) -> list[str]:
