@@ -82,7 +82,8 @@ def test_defaults_on_a_cpu_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_vllm
 async def test_a_seed_means_the_same_however_the_prompt_is_split(default_model_dir: Path) -> None:
     """vLLM's own worker for CPUs, and with it the engine, is ended by the first of these requests."""
-    engine = VllmEngine(str(default_model_dir), engine_args={"max_model_len": 512, "max_num_seqs": 4, "max_num_batched_tokens": 64})
+    arguments = {"max_model_len": 512, "max_num_seqs": 4, "max_num_batched_tokens": 64}
+    engine = VllmEngine(str(default_model_dir), engine_args=arguments)
     await engine.start()
     try:
         outputs = [await collect(engine, ask(list(range(100, 350)), 12, Sampling(seed=7))) for _ in range(2)]

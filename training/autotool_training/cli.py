@@ -243,7 +243,9 @@ def rl(
 def join(
     adapters: Annotated[list[Path], typer.Argument(help="`adapter` folders of runs with LoRA, in order.", metavar="DIR...")],
     out: Annotated[Path, typer.Option(help="Folder of the adapter to write.")],
-    rank: Annotated[int | None, typer.Option(min=1, help="Of the adapter: the nearest of that rank. Default: the ranks' sum.")] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Of the adapter, which is then the nearest of that rank. Default: the ranks' sum.")
+    ] = None,
 ) -> None:
     """Make one adapter, in bfloat16, of those of several stages, each trained on the result of the one before it.
 

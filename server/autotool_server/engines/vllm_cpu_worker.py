@@ -33,6 +33,8 @@ class Runner(CPUModelRunner):
 
 
 class Worker(CPUWorker):
+    """Runs the model by `Runner`."""
+
     def init_device(self) -> None:
         super().init_device()
         if type(self.model_runner) is CPUModelRunner:
