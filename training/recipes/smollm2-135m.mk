@@ -40,7 +40,7 @@ smol/always-%/$(DONE): smol/labelled.jsonl
 smol/sft/$(DONE): smol/labelled.jsonl
 	autotool train sft $(R).toml --records $< --out $(@D)
 
-smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain.jsonl
+smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain-more.jsonl
 	cat $^ > $@
 
 # vLLM is the fastest on a CPU too, and asks for a server.
@@ -50,8 +50,8 @@ smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice-4/$(DONE)
 	  until curl -sf localhost:8000/health/ready; do kill -0 $$server || exit 1; sleep 2; done; \
 	  autotool train label --records $< --short $(URL) --long $(URL) --k 2 --max-tokens 320 --concurrency 64 --out $@
 
-smol/plain.jsonl: smol/s2d.jsonl smol/sft-many.jsonl
-	python $(R:%-135m=%_135m)_plain.py $^ $@
+smol/plain.jsonl smol/plain-more.jsonl: smol/s2d.jsonl smol/sft-many.jsonl
+	python $(R:%-135m=%_135m)_plain.py $^ $@ $(if $(findstring more,$@),4)
 
 smol/practice-4/$(DONE): smol/practice-4.jsonl smol/practice-3/$(DONE)
 	autotool train sft $(R)-practice-4.toml --records $< --out $(@D)
