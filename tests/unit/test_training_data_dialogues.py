@@ -9,8 +9,10 @@ import pytest
 from support.training_data import calls, lines, load, roles
 
 from autotool_core.errors import AutoToolError
+from autotool_training.data.rows import Bad
 from autotool_training.data.sources import SOURCES
 from autotool_training.data.tools import parameters
+from autotool_training.records import Record
 
 
 def test_reason_tool_use_keeps_the_reasoning_of_every_answer(tmp_path: Path) -> None:
@@ -69,6 +71,17 @@ def test_seal_tools_finds_the_tools_beside_the_rows(tmp_path: Path) -> None:
     pool = SOURCES["seal_tools"].pool
     assert pool is not None
     assert [tool["function"]["name"] for tool in pool(str(path))] == ["getTax", "getRain"]
+
+
+def test_seal_tools_leaves_odd_descriptions_out(tmp_path: Path) -> None:
+    lines(tmp_path / "seal_tools_apis.jsonl", {"api_name": "getTax"}, ["getTax"], 7, seal_api("getRain", town="str"))
+    names = ("getTax", "getRain")
+    rows = [{"id": api, "query": "?", "calling": [{"api": api, "parameters": {"town": "Oslo"}}]} for api in names]
+    path = lines(tmp_path / "rows.jsonl", *rows)
+    bad, good = SOURCES["seal_tools"].load(str(path), 0)
+    assert isinstance(bad, Bad)
+    assert isinstance(good, Record)
+    assert (bad.reason, good.calls[0].name) == ("call of an undescribed tool", "getRain")
 
 
 def sgd_service(service: str, intent: str, city: str, party: str) -> dict[str, Any]:

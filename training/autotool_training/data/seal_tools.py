@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autotool_training.data.dialogue import Dialogue, gold_call
-from autotool_training.data.rows import Bad, MalformedError, Row, beside, each, mapping, read
+from autotool_training.data.rows import Bad, MalformedError, Row, beside, each, read
 from autotool_training.data.tools import Tool, tools
 from autotool_training.records import Record
 
 NAME, LICENCE = "seal_tools", "Apache-2.0"
 APIS = ("seal_tools_apis.jsonl", "tool.jsonl")
+PARTS = ("api_name", "api_description", "parameters", "required")
 
 
 def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
@@ -32,7 +33,10 @@ def pool(location: str) -> Iterator[Tool]:
 
 
 def _apis(location: str) -> Iterator[Mapping[str, Any]]:
-    yield from (mapping(row.value) for row in read(str(beside(location, *APIS))) if isinstance(row, Row))
+    """The descriptions that have all their parts: a call of any other is one of an undescribed tool."""
+    for row in read(str(beside(location, *APIS))):
+        if isinstance(row, Row) and isinstance(row.value, Mapping) and all(part in row.value for part in PARTS):
+            yield row.value
 
 
 def _record(row: Row, apis: Mapping[str, Mapping[str, Any]]) -> Iterator[Record]:
