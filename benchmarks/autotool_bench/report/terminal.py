@@ -1,6 +1,6 @@
 """The report in a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,13 +10,19 @@ from autotool_bench.report import official, text
 from autotool_bench.report.plots import Series, series_of
 from autotool_bench.report.summary import RunReport
 
+GAP = 2
+"""Columns between two of a table."""
+WIDEST = len("not run")
+"""Of the figures in a cell."""
+
 
 def show(runs: Sequence[RunReport], console: Console) -> None:
     """Print the tables of a report."""
     series = series_of(runs)
     console.print(_accuracy(series), _costs(series), sep="\n")
     _official(series, console)
-    console.print(_categories(series, runs))
+    for table in _categories(series, runs, console.width):
+        console.print(table)
     _errors(series, console)
 
 
@@ -72,13 +78,28 @@ def _official(series: Sequence[Series], console: Console) -> None:
         console.print(Text(f"Left out of {', '.join(labels)}: {names or 'nothing'}", style="dim"))
 
 
-def _categories(series: Sequence[Series], runs: Sequence[RunReport]) -> Table:
-    table = table_of("\nAccuracy by category", ("category", "items", *(one.label for one in series)))
-    for name in {name: None for run in runs for name in run.categories}:
-        figures = [one.report.categories.get(name) for one in series]
-        items = max(f.items for f in figures if f)
-        add(table, text.short(name), str(items), *(text.percent(f.accuracy) if f else "not run" for f in figures))
-    return table
+def _categories(series: Sequence[Series], runs: Sequence[RunReport], width: int) -> Iterator[Table]:
+    """One table, or as many below each other as so wide a terminal needs."""
+    names = {name: None for run in runs for name in run.categories}
+    for block in _blocks(series, width - max(map(len, map(text.short, names)), default=0)):
+        table = table_of("\nAccuracy by category", ("category", "items", *(one.label for one in block)))
+        for name in names:
+            figures = [one.report.categories.get(name) for one in block]
+            items = max((f.items for f in figures if f), default=0)
+            add(table, text.short(name), str(items), *(text.percent(f.accuracy) if f else "not run" for f in figures))
+        yield table
+
+
+def _blocks(series: Sequence[Series], width: int) -> Iterator[Sequence[Series]]:
+    """The series in parts whose labels have room beside each other, one at least."""
+    block: list[Series] = []
+    for one in series:
+        if block and sum(max(len(each.label), WIDEST) + GAP for each in (*block, one)) + WIDEST + GAP > width:
+            yield block
+            block = []
+        block.append(one)
+    if block:
+        yield block
 
 
 def _errors(series: Sequence[Series], console: Console) -> None:
