@@ -52,6 +52,9 @@ def test_a_smaller_rank_is_the_nearest(tmp_path: Path) -> None:
             torch.testing.assert_close(lost, values[rank:].norm(), rtol=0.1, atol=2e-3)
     with pytest.raises(AutoToolError, match="rank: 5 is more than the ranks of the stages together, 4"):
         join([folder], tmp_path / "more", 5)
+    side = min(min(product.shape) for product in whole.values())
+    with pytest.raises(AutoToolError, match=f"rank: {side + 1} is more than the smaller side of a layer, {side}"):
+        join([folder] * side, tmp_path / "more", side + 1)
 
 
 def _products(folder: Path) -> dict[str, torch.Tensor]:

@@ -74,14 +74,23 @@ def test_seal_tools_finds_the_tools_beside_the_rows(tmp_path: Path) -> None:
 
 
 def test_seal_tools_leaves_odd_descriptions_out(tmp_path: Path) -> None:
-    lines(tmp_path / "seal_tools_apis.jsonl", {"api_name": "getTax"}, ["getTax"], 7, seal_api("getRain", town="str"))
+    good_one = seal_api("getRain", town="str")
+    named, missing, nothing, listed, number = (
+        good_one | {"api_name": "getTax"} | odd
+        for odd in ({"api_name": ["x"]}, {}, {"parameters": {"town": None}}, {"parameters": ["x"]}, {"required": 7})
+    )
+    del missing["required"]
+    lines(tmp_path / "seal_tools_apis.jsonl", named, missing, nothing, listed, number, ["getTax"], 7, good_one)
     names = ("getTax", "getRain")
     rows = [{"id": api, "query": "?", "calling": [{"api": api, "parameters": {"town": "Oslo"}}]} for api in names]
     path = lines(tmp_path / "rows.jsonl", *rows)
     bad, good = SOURCES["seal_tools"].load(str(path), 0)
     assert isinstance(bad, Bad)
     assert isinstance(good, Record)
-    assert (bad.reason, good.calls[0].name) == ("call of an undescribed tool", "getRain")
+    assert (bad.where, good.calls[0].name) == (f"{path}, line 1", "getRain")
+    pool = SOURCES["seal_tools"].pool
+    assert pool is not None
+    assert [tool["function"]["name"] for tool in pool(str(path))] == ["getRain"]
 
 
 def sgd_service(service: str, intent: str, city: str, party: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One adapter of those of several stages, each of which was trained on what the stages before it had merged."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def join(folders: Sequence[Path], out: Path, rank: int | None = None) -> None:
 
     With a smaller `rank` each layer's product is the nearest of that rank (Eckart and Young, 1936), in the Frobenius norm.
     Rows of the embeddings are those of the last. Raises AutoToolError where a folder holds no LoRA adapter, or one of other
-    layers than the first, and for a rank above the sum.
+    layers than the first, and for a rank above the sum or above a side of a layer.
     """
     adapters = [_read(folder) for folder in folders]
     for folder, one in zip(folders, adapters, strict=True):
@@ -43,9 +43,8 @@ def join(folders: Sequence[Path], out: Path, rank: int | None = None) -> None:
             raise AutoToolError(f"{folder}: its adapter is of other layers than that of {folders[0]}: join stages of one base.")
     whole = sum(one.config.r for one in adapters)
     tensors = _summed(adapters)
-    if rank is not None and rank > whole:
-        raise AutoToolError(f"rank: {rank} is more than the ranks of the stages together, {whole}.")
     if rank is not None:
+        _check(rank, whole, tensors)
         _narrow(tensors, adapters[0].layers, rank)
     config = replace(adapters[-1].config, r=rank or whole, lora_alpha=rank or whole, base_model_name_or_path=None)
     out.mkdir(parents=True, exist_ok=True)
@@ -69,6 +68,14 @@ def _summed(adapters: Sequence[_Adapter]) -> dict[str, Tensor]:
         summed[layer + DOWN] = torch.cat([one.tensors[layer + DOWN] for one in adapters])
         summed[layer + UP] = torch.cat([one.scale * one.tensors[layer + UP] for one in adapters], dim=1)
     return summed
+
+
+def _check(rank: int, whole: int, tensors: Mapping[str, Tensor]) -> None:
+    if rank > whole:
+        raise AutoToolError(f"rank: {rank} is more than the ranks of the stages together, {whole}.")
+    side = min(tensor.shape[name.endswith(DOWN)] for name, tensor in tensors.items() if name.endswith((DOWN, UP)))
+    if rank > side:
+        raise AutoToolError(f"rank: {rank} is more than the smaller side of a layer, {side}.")
 
 
 def _narrow(tensors: dict[str, Tensor], layers: Iterable[str], rank: int) -> None:

@@ -84,6 +84,7 @@ smol/sft-many.jsonl: HOW := seal_apis=smol/s2d.jsonl --max seal_apis=900 --toget
 $(foreach stage,practice practice-2 sft,smol/$(stage)-one.jsonl smol/$(stage)-many.jsonl): $(APIS:%=smol/%.jsonl) $(SUITES:%=smol/tested-%.jsonl)
 	autotool train data --source $(HOW) --irrelevant 0.2 $(KEPT) --out $@
 
+# A refusal fits none of these offers, so that --irrelevant makes none.
 smol/practice-graded.jsonl: HOW := --source graded=40 --seed 3
 smol/practice-4-graded.jsonl: HOW := --source graded=220 --seed 23
 smol/sft-graded.jsonl: HOW := --source graded=150 --seed 13

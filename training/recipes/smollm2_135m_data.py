@@ -67,7 +67,7 @@ def deal(folder: Path) -> None:
 
 
 def _fourth(folder: Path, seen: Sequence[str]) -> list[str]:
-    """Graded tasks with reasoning; of requests that the third practice had, 250 without and 120 with it."""
+    """Graded tasks with reasoning; of requests that the third practice had, 250 without and up to 120 with it."""
     graded = [_labelled(line, "long") for line in _lines(folder / "practice-4-graded.jsonl")[:1150]]
     short = [_labelled(line, "short") for line in seen[:250]]
     return [*graded, *short, *(_labelled(line, "long") for line in seen[250:370] if json.loads(line).get("reasoning"))]

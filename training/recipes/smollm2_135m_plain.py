@@ -3,8 +3,8 @@
     python training/recipes/smollm2_135m_plain.py smol/s2d.jsonl smol/sft-many.jsonl smol/plain.jsonl
     python training/recipes/smollm2_135m_plain.py smol/s2d.jsonl smol/sft-many.jsonl smol/plain-more.jsonl 4
 
-Topics are the fields of the tools in the first file, which are asked about so many times as the last argument says (once);
-every second question is offered the tools of a record of the second.
+Topics are fields of the tools in the first file, so many times `TOPICS` as the last argument says (once); every second
+question is offered the tools of a record of the second.
 The answers are the base's words, which no thought led to, so each record is labelled short.
 """
 
@@ -70,8 +70,8 @@ def main(tools: str, offers: str, out: str, rounds: str = "1") -> None:
 
 def _questions(tools: Path, rounds: int, draw: random.Random) -> Iterator[str]:
     fields = sorted({json.loads(line)["field"].rpartition("/")[2].lower() for line in tools.read_text().splitlines()})
-    for at in range(rounds):
-        yield from (ABOUT[(number + at) % len(ABOUT)].format(field) for number, field in enumerate(draw.sample(fields, TOPICS)))
+    for number, field in enumerate(draw.sample(fields, TOPICS * rounds)):
+        yield ABOUT[number % len(ABOUT)].format(field)
     yield from (f"What is the capital of {country}?" for country in CAPITALS)
     yield from SMALL_TALK
 

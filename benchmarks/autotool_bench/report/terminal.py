@@ -81,7 +81,7 @@ def _official(series: Sequence[Series], console: Console) -> None:
 def _categories(series: Sequence[Series], runs: Sequence[RunReport], width: int) -> Iterator[Table]:
     """One table, or as many below each other as so wide a terminal needs."""
     names = {name: None for run in runs for name in run.categories}
-    for block in _blocks(series, width - max(map(len, map(text.short, names)), default=0)):
+    for block in _blocks(series, width - max(map(len, ("category", *map(text.short, names))))):
         table = table_of("\nAccuracy by category", ("category", "items", *(one.label for one in block)))
         for name in names:
             figures = [one.report.categories.get(name) for one in block]

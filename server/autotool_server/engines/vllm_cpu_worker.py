@@ -7,8 +7,10 @@ the generators of a CPU do not have (vLLM 0.32). Imported by vLLM in the process
 from typing import Any
 
 import numpy as np
-from vllm.v1.worker.cpu_model_runner import CPUModelRunner
-from vllm.v1.worker.cpu_worker import CPUWorker
+
+# In this order: the first of the two patches what the other binds.
+from vllm.v1.worker.cpu_worker import CPUWorker  # isort: skip
+from vllm.v1.worker.cpu_model_runner import CPUModelRunner  # isort: skip
 
 
 class Runner(CPUModelRunner):

@@ -28,15 +28,19 @@ def pool(location: str) -> Iterator[Tool]:
     for api in _apis(location):
         try:
             yield from tools([_function(api)])
-        except ValueError:
+        except (AttributeError, LookupError, TypeError, ValueError):
             continue  # no row can use it either
 
 
 def _apis(location: str) -> Iterator[Mapping[str, Any]]:
     """The descriptions that have all their parts: a call of any other is one of an undescribed tool."""
     for row in read(str(beside(location, *APIS))):
-        if isinstance(row, Row) and isinstance(row.value, Mapping) and all(part in row.value for part in PARTS):
+        if isinstance(row, Row) and _is_whole(row.value):
             yield row.value
+
+
+def _is_whole(api: Any) -> bool:
+    return isinstance(api, Mapping) and {*PARTS} <= api.keys() and isinstance(api["api_name"], str)
 
 
 def _record(row: Row, apis: Mapping[str, Mapping[str, Any]]) -> Iterator[Record]:
