@@ -72,12 +72,12 @@ command = click.Command(
     "serve",
     callback=_serve,
     params=[
-        click.Option(["--demo"], is_flag=True, help="When ready, answer an easy and a hard question in each mode."),
+        click.Option(["--demo"], is_flag=True, help="When ready, answer an easy and a hard request in each mode."),
         *(_option(name, field) for name, field in Settings.model_fields.items()),
     ],
     help="""Serve a model over OpenAI's API, with mode=auto|long|short.
 
-    Without --model it serves SmolLM2-135M-Instruct, prepared at the first start. Every option can also be set by a
-    variable: AUTOTOOL_PORT=9000 is --port 9000.
+    Without --model it serves SmolLM2-135M-Instruct as trained by this project, prepared at the first start. Every option
+    can also be set by a variable: AUTOTOOL_PORT=9000 is --port 9000.
     """,
 )

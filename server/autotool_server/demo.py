@@ -1,46 +1,73 @@
-"""`autotool serve --demo`: two questions in three modes, and a line to try."""
+"""`autotool serve --demo`: two requests in three modes, and a line to try."""
 
+import json
 import sys
 import time
+from typing import Any
 
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessage
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from autotool_core.calls import Call
+from autotool_core.graded.domains import WEEKDAYS
 from autotool_core.modes import Mode
 from autotool_server.state import ServerState
 
-QUESTIONS = {
-    "easy": "What is the capital of France?",
-    "hard": "A train leaves at 9:40 and arrives at 13:05. It stops twice, for 12 minutes each. How long does it move?",
-}
-MAX_TOKENS = 64
+HARD = (
+    "Table of hours: Anna 2, Ben 3, Carla 5. "
+    "Please reserve the green room for the hours of Ben in the table plus 4, on the day 2 days after Friday."
+)
+REQUESTS = {"easy": "What is the weather in Paris?", "hard": HARD}
+MAX_TOKENS = 256
+
+
+def _tool(name: str, about: str, **properties: Any) -> Any:
+    parameters = {"type": "object", "properties": properties, "required": [*properties]}
+    return {"type": "function", "function": {"name": name, "description": about, "parameters": parameters}}
+
+
+TOOLS = [
+    _tool("get_weather", "Get the weather in a city.", city={"type": "string"}),
+    _tool(
+        "reserve_room",
+        "Reserve a meeting room for a number of minutes.",
+        room={"type": "string"},
+        minutes={"type": "integer"},
+        day={"type": "string", "enum": [*WEEKDAYS]},
+    ),
+]
+"""The client's, so that a call is the answer."""
 
 
 async def show(base_url: str, state: ServerState) -> None:
-    """Ask the questions and print answers, tokens and seconds, then how to ask by hand."""
+    """Send the requests and print answers, tokens and seconds, then how to ask by hand."""
     console = Console(file=sys.stdout)
-    table = Table("question", "mode", "resolved", "p_long", "tokens", "seconds", "answer", title="Two questions in three modes")
+    table = Table("request", "mode", "resolved", "p_long", "tokens", "seconds", "answer", title="Two requests in three modes")
     key = state.settings.api_key
     modes = [mode for mode in Mode if mode not in state.service.renderer.refusals]
+    for difficulty, request in REQUESTS.items():
+        console.print(f"{difficulty}: {request}", markup=False, highlight=False)
     async with AsyncOpenAI(base_url=base_url, api_key=key.get_secret_value() if key is not None else "none") as client:
         model = (await client.models.list()).data[0].id
         with Live(table, console=console, auto_refresh=False) as live:
-            for difficulty, question in QUESTIONS.items():
+            for difficulty, request in REQUESTS.items():
                 for mode in modes:
-                    table.add_row(difficulty, mode.value, *await _ask(client, model, question, mode))
+                    table.add_row(difficulty, mode.value, *await _ask(client, model, request, mode))
                     live.refresh()
     console.print(f"Ready at {base_url}. Try it:\n")
     console.print(_curl(base_url, model), soft_wrap=True, markup=False, highlight=False)
     console.print("\nCtrl-C ends the server.")
 
 
-async def _ask(client: AsyncOpenAI, model: str, question: str, mode: Mode) -> tuple[str, ...]:
+async def _ask(client: AsyncOpenAI, model: str, request: str, mode: Mode) -> tuple[str, ...]:
     began = time.perf_counter()
     completion = await client.chat.completions.create(
         model=model,
-        messages=[{"role": "user", "content": question}],
+        messages=[{"role": "user", "content": request}],
+        tools=TOOLS,
         temperature=0,
         max_completion_tokens=MAX_TOKENS,
         extra_body={"mode": mode, "max_reasoning_tokens": MAX_TOKENS},
@@ -49,8 +76,23 @@ async def _ask(client: AsyncOpenAI, model: str, question: str, mode: Mode) -> tu
     turn = (completion.model_extra or {})["autotool"]["turns"][0]
     p_long = "" if turn["p_long"] is None else f"{turn['p_long']:.2f}"
     tokens = completion.usage.completion_tokens if completion.usage else 0
-    answer = " ".join((completion.choices[0].message.content or "").split())
-    return turn["resolved"], p_long, str(tokens), f"{seconds:.1f}", answer
+    return turn["resolved"], p_long, str(tokens), f"{seconds:.1f}", _answer(completion.choices[0].message)
+
+
+def _answer(message: ChatCompletionMessage) -> str:
+    """The calls, as one would write them in Python; the text where there are none."""
+    calls = [call for call in message.tool_calls or [] if call.type == "function"]
+    written = [_written(call.function.name, call.function.arguments) for call in calls]
+    return ", ".join(written) or " ".join((message.content or "").split())
+
+
+def _written(name: str, arguments: str) -> str:
+    try:
+        call = Call.parse(name, arguments)
+    except ValueError:  # no JSON object: a model may write anything
+        return f"{name}({arguments})"
+    values = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
+    return f"{name}({', '.join(values)})"
 
 
 def _curl(base_url: str, model: str) -> str:

@@ -20,8 +20,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str | None = None
-    """Checkpoint to serve: a local folder or a hub id. Default: SmolLM2-135M-Instruct, prepared at the first start.
-    With the remote engine: where its tokenizer is, if not where the remote server says."""
+    """Checkpoint to serve: a local folder or a hub id. Default: SmolLM2-135M-Instruct as trained by this project, prepared
+    at the first start. With the remote engine: where its tokenizer is, if not where the remote server says."""
 
     served_model_name: str | None = None
     """Name of the model in the API. Default: what --model says, as in vLLM."""

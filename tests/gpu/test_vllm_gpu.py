@@ -17,15 +17,15 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch.cud
 
 
 @pytest.fixture(scope="session")
-def default_model_dir() -> Path:
-    return default_model.ensure()
+def base_model_dir() -> Path:
+    return default_model.ensure(trained=False)
 
 
 @pytest.fixture(scope="session")
-async def engine(default_model_dir: Path) -> AsyncIterator[VllmEngine]:
+async def engine(base_model_dir: Path) -> AsyncIterator[VllmEngine]:
     # float32, because the suite compares with plain transformers token for token.
     arguments = {"dtype": "float32", "max_model_len": 4096, "max_num_seqs": 4, "gpu_memory_utilization": 0.3}
-    engine = VllmEngine(str(default_model_dir), engine_args=arguments)
+    engine = VllmEngine(str(base_model_dir), engine_args=arguments)
     await engine.start()
     yield engine
     await engine.stop()

@@ -1,4 +1,4 @@
-"""What the integration tests share: the default model, the engines, and a stock vLLM server."""
+"""What the integration tests share: the default model and its base, the engines, and a stock vLLM server."""
 
 import asyncio
 import importlib.util
@@ -36,8 +36,14 @@ START_SECONDS = 240
 
 @pytest.fixture(scope="session")
 def default_model_dir() -> Path:
-    """The prepared default model."""
+    """The default model, as it is served."""
     return default_model.ensure()
+
+
+@pytest.fixture(scope="session")
+def base_model_dir() -> Path:
+    """The default model before training: what engines are tested on, so that another adapter changes none of their tests."""
+    return default_model.ensure(trained=False)
 
 
 def _needs_vllm() -> None:
@@ -46,14 +52,14 @@ def _needs_vllm() -> None:
 
 
 @pytest.fixture(scope="session")
-def stock_vllm(default_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The root URL of vLLM's own server with the default model."""
+def stock_vllm(base_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The root URL of vLLM's own server with the default model's base."""
     _needs_vllm()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("stock_vllm") / "log.txt"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", default_model_dir]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", base_model_dir]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager", "--block-size", "32"]
     command += ["--max-model-len", str(MAX_MODEL_LEN), "--max-num-seqs", str(MAX_NUM_SEQS), "--enable-prompt-tokens-details"]
     environment = os.environ | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
@@ -89,8 +95,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def make_engine(name: str, request: pytest.FixtureRequest) -> Engine:
-    """An engine of the default model, not started."""
-    model = str(request.getfixturevalue("default_model_dir"))
+    """An engine of the default model's base, not started."""
+    model = str(request.getfixturevalue("base_model_dir"))
     if name == "remote":
         return RemoteEngine(request.getfixturevalue("stock_vllm"))
     if name == "transformers":

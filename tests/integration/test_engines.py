@@ -1,4 +1,4 @@
-"""One conformance suite for every engine: each test runs against all of them, on the default model."""
+"""One conformance suite for every engine: each test runs against all of them, on the default model's base."""
 
 import asyncio
 import json
@@ -28,9 +28,9 @@ TAG_FORMAT = {"type": "tag", "begin": BEGIN, "content": JSON_FORMAT, "end": END}
 
 
 @pytest.fixture(scope="session")
-def model(default_model_dir: Path) -> Any:
+def model(base_model_dir: Path) -> Any:
     """The checkpoint in plain transformers: what is right."""
-    return AutoModelForCausalLM.from_pretrained(default_model_dir, dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(base_model_dir, dtype=torch.float32)
 
 
 @pytest.fixture

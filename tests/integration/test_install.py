@@ -29,7 +29,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return zipfile.ZipFile(next(folder.glob("*.whl"))).namelist()
 
 
-@pytest.mark.parametrize("name", ["chat_template.jinja", "mode_profile.json", "requirements.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chat_template.jinja",
+        "mode_profile.json",
+        "requirements.txt",
+        "adapter/README.md",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+    ],
+)
 def test_the_wheel_has_the_default_models_files(wheel: list[str], name: str) -> None:
     assert f"autotool_server/default_model/{name}" in wheel
 

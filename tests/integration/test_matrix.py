@@ -1,4 +1,4 @@
-"""The combinations that break other servers, on the default model, over every engine.
+"""The combinations that break other servers, on the default model's base, over every engine.
 
 {long, short, auto to long, auto to short} x {stream, not} x {no tools, auto, required, named} x {free, JSON schema} x
 {with, without reasoning budget}. Decoding is greedy, so a stream must say word for word what the whole answer says.
@@ -93,7 +93,7 @@ def request(server: Running, mode: str, choice: str, form: str, budget: bool) ->
     if budget:
         extra["max_reasoning_tokens"] = BUDGET
     elif constrained(choice, form):
-        # The default model is not sure to close the block by itself; with this bias it does.
+        # An untrained model is not sure to close the block by itself; with this bias it does.
         close = server.state.tokenizer.encode("</think>", add_special_tokens=False)[0]
         body["logit_bias"] = {str(close): 100}
     if choice != "no tools":

@@ -30,9 +30,9 @@ async def test_vllm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
         ("max_model_len", "many", "max-model-len"),
     ],
 )
-async def test_argument_that_vllm_does_not_take(default_model_dir: Path, name: str, value: Any, said: str) -> None:
+async def test_argument_that_vllm_does_not_take(base_model_dir: Path, name: str, value: Any, said: str) -> None:
     with pytest.raises(AutoToolError, match=said):
-        await VllmEngine(str(default_model_dir), engine_args={name: value}).start()
+        await VllmEngine(str(base_model_dir), engine_args={name: value}).start()
 
 
 @needs_vllm
@@ -80,10 +80,10 @@ def test_defaults_on_a_cpu_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_vllm
-async def test_a_seed_means_the_same_however_the_prompt_is_split(default_model_dir: Path) -> None:
+async def test_a_seed_means_the_same_however_the_prompt_is_split(base_model_dir: Path) -> None:
     """vLLM's own worker for CPUs, and with it the engine, is ended by the first of these requests."""
     arguments = {"max_model_len": 512, "max_num_seqs": 4, "max_num_batched_tokens": 64}
-    engine = VllmEngine(str(default_model_dir), engine_args=arguments)
+    engine = VllmEngine(str(base_model_dir), engine_args=arguments)
     await engine.start()
     try:
         outputs = [await collect(engine, ask(list(range(100, 350)), 12, Sampling(seed=7))) for _ in range(2)]

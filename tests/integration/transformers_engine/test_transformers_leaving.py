@@ -166,7 +166,7 @@ async def test_stop_ends_what_is_in_flight(tiny: TransformersEngine) -> None:
         await collect(tiny, ask([5]))
 
 
-async def test_start_leaves_the_event_loop_free(default_model_dir: Path) -> None:
+async def test_start_leaves_the_event_loop_free(base_model_dir: Path) -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -176,7 +176,7 @@ async def test_start_leaves_the_event_loop_free(default_model_dir: Path) -> None
             ticks += 1
 
     ticker = asyncio.create_task(tick())
-    engine = TransformersEngine(str(default_model_dir), max_num_seqs=1, max_model_len=512)
+    engine = TransformersEngine(str(base_model_dir), max_num_seqs=1, max_model_len=512)
     await engine.start()
     ticker.cancel()
     assert engine.max_model_len == 512

@@ -1,0 +1,50 @@
+"""`autotool serve --demo` over a scripted engine: what it asks, and how it shows answers."""
+
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletionMessage
+from support.serving import running, scripted
+
+from autotool_core.modes import Mode
+from autotool_server import demo
+
+
+def called(name: str, arguments: str) -> dict[str, Any]:
+    return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ({"content": "It is\n\n  sunny."}, "It is sunny."),
+        ({"content": None}, ""),
+        ({"tool_calls": [called("get_weather", '{"city": "Zürich"}')]}, 'get_weather(city="Zürich")'),
+        (
+            {"content": "Two.", "tool_calls": [called("f", '{"a": 1.5, "b": [true, null]}'), called("g", "{}")]},
+            "f(a=1.5, b=[true, null]), g()",
+        ),
+        ({"tool_calls": [called("f", '{"a": ')]}, 'f({"a": )'),
+        ({"tool_calls": [called("f", "[1]")]}, "f([1])"),
+    ],
+)
+def test_calls_are_shown_as_calls_and_text_as_one_line(message: dict[str, Any], shown: str) -> None:
+    assert demo._answer(ChatCompletionMessage.model_validate({"role": "assistant", **message})) == shown
+
+
+async def test_every_request_is_answered_in_every_mode(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    call = {"name": "get_weather", "arguments": {"city": "Paris"}}
+    engine = scripted(f"<tool_call>\n{json.dumps(call)}\n</tool_call>", log_odds=-2)
+    async with running(engine, api_key="secret") as server:
+        await demo.show(server.url, server.state)
+    said = capsys.readouterr().out
+    assert all(f"{difficulty}: {request}" in said for difficulty, request in demo.REQUESTS.items())
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if line.startswith("│")]
+    assert [row[:2] for row in rows] == [[difficulty, mode] for difficulty in demo.REQUESTS for mode in Mode]
+    assert {row[-1] for row in rows} == {'get_weather(city="Paris")'}
+    assert {row[3] for row in rows if row[1] == Mode.AUTO} == {"0.12"}
+    assert f"curl {server.url}/chat/completions" in said
