@@ -17,8 +17,8 @@ from autotool_core.modes import Mode
 from autotool_server.state import ServerState
 
 HARD = (
-    "Table of hours: Anna 2, Ben 3, Carla 5. "
-    "Please reserve the green room for the hours of Ben in the table plus 4, on the day 2 days after Friday."
+    "Please reserve the room that the list has for Carla, for as many hours as the table has for Ben and 4 more, on the day "
+    "2 days after Friday. List of rooms: Anna blue, Ben green, Carla red. Table of hours: Anna 2, Ben 3, Carla 5."
 )
 REQUESTS = {"easy": "What is the weather in Paris?", "hard": HARD}
 MAX_TOKENS = 256
