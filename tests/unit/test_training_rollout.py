@@ -1,11 +1,15 @@
 """What rollouts are decoded with."""
 
+from typing import Any
+
+import pytest
 import torch
 from peft import get_peft_model
 
-from autotool_training import scratch
+from autotool_core.prompt import DecisionTokens
+from autotool_training import scratch, shared
 from autotool_training.lora import LoraSettings, lora_config
-from autotool_training.rl.rollout import merged_adapter
+from autotool_training.rl.rollout import deciding_first, merged_adapter
 
 
 @torch.no_grad()
@@ -29,3 +33,24 @@ def test_a_merged_adapter_decodes_what_the_adapter_does_and_leaves_the_weights_a
 def test_a_model_without_adapter_is_left_alone() -> None:
     with merged_adapter(torch.nn.Linear(1, 1)):
         pass
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_prompts_that_are_the_same_are_computed_once_and_decoded_alike(share: bool) -> None:
+    base = scratch.make(scratch.ScratchSettings(), seed=0)
+    shared.use(base.model.eval())
+    computed: list[tuple[int, ...]] = []
+    base.model.register_forward_pre_hook(lambda _, args, given: computed.append(given["input_ids"].shape), with_kwargs=True)
+    prompts = torch.tensor([[5, 9, 7, 4], [5, 9, 7, 4], [2, 2, 8, 4], [5, 9, 7, 4]])
+    present = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1], [1, 1, 1, 1]])
+    together = decoded(base.model, prompts, present, share=share)
+    assert (computed[0] == (2, 3)) is share
+    for at in range(4):
+        alone = decoded(base.model, prompts[at : at + 1], present[at : at + 1], share=False)
+        torch.testing.assert_close(together[at : at + 1], alone)
+
+
+def decoded(model: Any, prompts: torch.Tensor, present: torch.Tensor, *, share: bool) -> torch.Tensor:
+    with deciding_first(model, DecisionTokens(11, 12, ()), share=share):
+        asked = {"input_ids": prompts, "attention_mask": present}
+        return model.generate(**asked, max_new_tokens=6, min_new_tokens=6, do_sample=False, pad_token_id=2)

@@ -32,6 +32,7 @@ from autotool_training.rl.rollout import deciding_first
 from autotool_training.rl.run import RlSettings
 from autotool_training.rl.sample import sample
 from autotool_training.rl.trajectory import TrajectoryReader
+from autotool_training.shared import use
 
 
 class RefineSettings(BaseModel):
@@ -182,11 +183,14 @@ class _Roller:
         self._reader = TrajectoryReader(checkpoint.tokenizer, checkpoint.profile, self._eos)
         self._longest, self._group = job.rl.max_response_tokens, job.settings.group
         self._scorer = Scorer(self._reader, job.rl.objective, self._longest)
+        self._share = job.rl.share
+        if self._share:
+            use(self._model)
 
     def groups(self, records: Sequence[Record]) -> Iterator[list[Scored]]:
         """Each record's group, scored."""
         prompts = [prompt for record in records for prompt in [self._writer.prompt(record)] * self._group]
-        with deciding_first(self._model, self._reader.decision):
+        with deciding_first(self._model, self._reader.decision, share=self._share):
             responses = sample(self._model, prompts, self._longest, self._eos)
         for at, record in enumerate(records):
             gold = [Call(call.name, call.arguments) for call in record.calls]

@@ -5,11 +5,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from datasets import Dataset
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -51,11 +51,19 @@ class SftSettings(BaseModel):
     keep: int = Field(default=1, ge=1)
     """Latest checkpoints in `steps/` that are kept: the probe rounds of `autotool train refine`."""
     share: bool = False
-    """Compute a beginning that several sequences have in common once (`shared`). A pass is then what shares one, at most
-    `batch_size` sequences and often fewer: raise `accumulation` for as many a step."""
+    """Compute a beginning that several sequences have in common once (`shared`). What shares one is then a pack, of at most
+    `batch_size` sequences and often fewer: raise `packs` or `accumulation` for as many a step."""
+    packs: int = Field(default=1, ge=1)
+    """Packs of a device's step with `share`. The head costs as much for a pass of one as for one of several."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision."""
+
+    @model_validator(mode="after")
+    def _packs_are_shared(self) -> Self:
+        if self.packs > 1 and not self.share:
+            raise ValueError("packs goes with share=true alone: without it a device's step has batch_size sequences")
+        return self
 
 
 def examples(records: Iterable[Record], writer: ExampleWriter, settings: SftSettings) -> tuple[list[Example], Counter[str]]:
@@ -141,7 +149,7 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
-        per_device_train_batch_size=1 if settings.share else settings.batch_size,
+        per_device_train_batch_size=settings.packs if settings.share else settings.batch_size,
         gradient_accumulation_steps=settings.accumulation,
         max_length=None,
         gradient_checkpointing=settings.gradient_checkpointing,

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -84,6 +85,21 @@ def scores(model: Any, input_ids: Tensor, attention_mask: Tensor, responses: int
     return empty.masked_scatter(seen, logps)[back], empty.masked_scatter(seen, entropy)[back]
 
 
+def begun(model: Any, input_ids: Tensor, attention_mask: Tensor) -> DynamicCache:
+    """What `model.generate` needs to go on from all but the last column of prompts (B, tokens), left-padded.
+
+    Prompts that are the same are computed once.
+    """
+    rows, of = torch.unique(torch.cat([input_ids, attention_mask], dim=1), dim=0, return_inverse=True)
+    ids, seen = rows.tensor_split(2, dim=1)
+    positions = (seen.cumsum(1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config.get_text_config())
+    before = {"input_ids": ids[:, :-1], "attention_mask": seen[:, :-1], "position_ids": positions[:, :-1]}
+    model(**before, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    cache.batch_select_indices(of)
+    return cache
+
+
 def _first_turn(ids: Sequence[int], end: int) -> tuple[int, ...]:
     return tuple(takewhile(lambda token: token != end, ids))
 
@@ -123,8 +139,10 @@ def _attention(  # noqa: PLR0917 as transformers calls it
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Shapes are (1, heads, tokens, size of a head); the output is (1, tokens, heads, size of a head)."""
+    if parts is None and attention_mask is None:
+        return sdpa_attention_forward(module, query, key, value, None, **kwargs)
     if parts is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return _masked(module, query, key, value, attention_mask, **kwargs), None
     lengths = [*_joined(parts)]
     pieces = zip(*(cast("Sequence[Tensor]", one.split(lengths, dim=2)) for one in (query, key, value)), strict=True)
     done = [_attended(module, [next(pieces) for _ in pack], **kwargs) for pack in parts]
@@ -140,7 +158,19 @@ def _attended(module: torch.nn.Module, pieces: Sequence[tuple[Tensor, Tensor, Te
         length = query.shape[2]
         seen = torch.ones(length, begin + length, dtype=torch.bool, device=query.device).tril(begin)
         keys, values = torch.cat((first_key, key), dim=2), torch.cat((first_value, value), dim=2)
-        yield sdpa_attention_forward(module, query, keys, values, seen[None, None], **kwargs)[0]
+        yield _masked(module, query, keys, values, seen[None, None], **kwargs)
+
+
+def _masked(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any) -> Tensor:
+    """Attention (1 or B, tokens, heads, size of a head) to what a mask leaves.
+
+    A CPU takes fewer heads of keys than of queries as they are; transformers makes copies for it, which in decoding cost far
+    more than the rest of attention (docs/log.md).
+    """
+    if query.device.type != "cpu":
+        return sdpa_attention_forward(module, query, key, value, mask, **kwargs)[0]
+    options = {"dropout_p": kwargs.get("dropout", 0.0), "scale": kwargs.get("scaling"), "enable_gqa": True}
+    return scaled_dot_product_attention(query, key, value, mask, **options).transpose(1, 2).contiguous()
 
 
 AttentionInterface.register(ATTENTION, _attention)

@@ -14,7 +14,9 @@ DONE := mode_profile.json
 SUITES := bfcl graded api-bank acebench seal-tools
 KEPT := --licence Apache-2.0 --write-reasoning --max-chars 3000 $(SUITES:%=--against smol/tested-%.jsonl)
 APIS := one many later
-PARTS := natural plain practice-one practice-many practice-wide practice-graded sft-many sft-graded
+ASKED := practice-one practice-many practice-wide more-one more-many sft-many
+IRRELEVANT := 0.2
+PARTS := $(ASKED) natural plain practice-graded sft-graded
 
 .PHONY: all
 .SECONDARY:
@@ -40,8 +42,8 @@ smol/always-%/$(DONE): smol/labelled.jsonl
 smol/sft/$(DONE): smol/labelled.jsonl
 	autotool train sft $(R).toml --records $< --out $(@D)
 
-smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain.jsonl
-	(cat $<; head -80 smol/plain.jsonl) > $@
+smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain.jsonl smol/more.jsonl
+	(cat $<; head -80 smol/plain.jsonl; cat smol/more.jsonl) > $@
 
 URL := http://localhost:8000/v1
 smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice/$(DONE)
@@ -52,7 +54,7 @@ smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice/$(DONE)
 smol/practice/$(DONE): smol/practice.jsonl
 	autotool train sft $(R)-practice.toml --records $< --out $(@D) $(PRACTICE_FLAGS)
 
-smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
+smol/practice.jsonl smol/more.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
 	python $(R:%-135m=%_135m)_data.py deal smol
 
 smol/plain.jsonl: smol/many.jsonl smol/sft-many.jsonl
@@ -70,8 +72,11 @@ smol/practice-one.jsonl: HOW := seal_apis=smol/one.jsonl --seed 1
 smol/practice-many.jsonl: HOW := seal_apis=smol/many.jsonl --max seal_apis=3500 --together 5 --distractors 2 --seed 2
 smol/practice-wide.jsonl: HOW := seal_apis=smol/many.jsonl --max seal_apis=2500 --together 7 --distractors 3 --seed 22
 smol/sft-many.jsonl: HOW := seal_apis=smol/later.jsonl --max seal_apis=2600 --together 5 --distractors 2 --seed 12
-smol/practice-one.jsonl smol/practice-many.jsonl smol/practice-wide.jsonl smol/sft-many.jsonl: $(APIS:%=smol/%.jsonl) $(SUITES:%=smol/tested-%.jsonl)
-	autotool train data --source $(HOW) --irrelevant 0.2 $(KEPT) --out $@
+smol/more-one.jsonl: HOW := seal_apis=smol/later.jsonl --max seal_apis=1200 --seed 32
+smol/more-many.jsonl: HOW := seal_apis=smol/later.jsonl --max seal_apis=1500 --together 5 --distractors 2 --seed 33
+smol/more-one.jsonl: IRRELEVANT := 0.3
+$(ASKED:%=smol/%.jsonl): $(APIS:%=smol/%.jsonl) $(SUITES:%=smol/tested-%.jsonl)
+	autotool train data --source $(HOW) --irrelevant $(IRRELEVANT) $(KEPT) --out $@
 
 # A refusal fits none of these offers, so that --irrelevant makes none.
 smol/practice-graded.jsonl: HOW := --source graded=600 --seed 3

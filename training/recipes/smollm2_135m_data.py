@@ -23,6 +23,8 @@ LOOKED_UP = (1, 2)
 """Levels of `graded` of which practice has answers without reasoning: what is above them has to be derived."""
 NATURAL = (1150, 1400)
 """How far the records of the other data sets go to practice, and then to sft; the rest is rl's."""
+MORE: Mapping[str, int] = {"one": 150, "many": 200}
+"""How many requests of the tools of `later`, one tool offered at a time and several, sft learns beside what is labelled."""
 
 
 def main(task: str, *places: str) -> None:
@@ -44,7 +46,7 @@ def apis(described: Path, tested: Path, out: Path) -> None:
 
 
 def deal(folder: Path) -> None:
-    """Write `practice.jsonl`, labelled, and `sft.jsonl` and `rl.jsonl`."""
+    """Write `practice.jsonl` and `more.jsonl`, labelled, and `sft.jsonl` and `rl.jsonl`."""
     draw = random.Random(0)  # noqa: S311 not a secret
     natural, many, graded, plain = (
         _shuffled(folder / f"{name}.jsonl", draw) for name in ("natural", "sft-many", "sft-graded", "plain")
@@ -55,6 +57,8 @@ def deal(folder: Path) -> None:
     _write(folder / "practice.jsonl", [*_asked(asked + natural[:first], draw), *_tasks(tasks), *plain], draw)
     _write(folder / "sft.jsonl", [*many[:700], *graded[:720], *natural[first:second]], draw)
     _write(folder / "rl.jsonl", [*many[700:1200], *graded[720:1200], *natural[second:]], draw)
+    more = [line for name, most in MORE.items() for line in _lines(folder / f"more-{name}.jsonl")[:most]]
+    _write(folder / "more.jsonl", [_labelled(line, "short") for line in more], draw)
 
 
 def _asked(lines: Sequence[str], draw: random.Random) -> Iterator[str]:

@@ -90,7 +90,8 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         model = self.accelerator.unwrap_model(self.model)
         # Nothing can be merged into weights that are spread over processes.
         adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
-        with merged_adapter(adapted), deciding_first(getattr(model, "get_base_model", lambda: model)(), self._reader.decision):
+        base = getattr(model, "get_base_model", lambda: model)()
+        with merged_adapter(adapted), deciding_first(base, self._reader.decision, share=self._share):
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

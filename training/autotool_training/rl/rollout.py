@@ -4,16 +4,17 @@ vLLM and transformers' continuous batching cannot limit the first token alone, s
 token than a decision token makes the trajectory malformed, hence wrong. After SFT the two hold nearly all of the probability.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import FloatTensor, LongTensor
+from torch import FloatTensor, LongTensor, Tensor
 from transformers import LogitsProcessor
 
 from autotool_core.prompt import DecisionTokens
+from autotool_training.shared import begun
 
 
 class _FirstToken(LogitsProcessor):
@@ -34,13 +35,24 @@ class _FirstToken(LogitsProcessor):
 
 
 @contextmanager
-def deciding_first(model: Any, decision: DecisionTokens) -> Generator[None]:
-    """Within it, the next `model.generate` begins with a decision token. `model` is the base model, within any adapter."""
-    model.generate = partial(model.generate, logits_processor=[_FirstToken(decision)])
+def deciding_first(model: Any, decision: DecisionTokens, *, share: bool = False) -> Generator[None]:
+    """Within it, the next `model.generate` begins with a decision token. `model` is the base model, within any adapter.
+
+    With `share` (`shared.use`) prompts that are the same are computed once.
+    """
+    generate = partial(model.generate, logits_processor=[_FirstToken(decision)])
+    model.generate = partial(_from_begun, model, generate) if share else generate
     try:
         yield
     finally:
         del model.generate
+
+
+def _from_begun(
+    model: Any, generate: Callable[..., Tensor], *, input_ids: Tensor, attention_mask: Tensor, **options: Any
+) -> Tensor:
+    cache = begun(model, input_ids, attention_mask)
+    return generate(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, **options)
 
 
 @contextmanager

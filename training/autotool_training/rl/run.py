@@ -49,7 +49,8 @@ class RlSettings(BaseModel):
     accumulation: int = Field(default=1, ge=1)
     """Parts that the rollouts of a device's step are taken in, to save memory."""
     share: bool = False
-    """Compute a prompt once for its rollouts in a part (`shared`); they are dealt to the parts at random."""
+    """Compute a prompt once for its rollouts (`shared`): all in decoding by transformers, those of a part in learning; they are
+    dealt to the parts at random."""
     max_response_tokens: int = Field(default=256, ge=8)
     learning_rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=10, ge=0)

@@ -136,6 +136,12 @@ def in_turn(api: Api, given: Sequence[Arguments], names: Sequence[str], draw: Ra
     return draw.choice(AGAIN).format(a=", ".join(clauses[:-1]), b=clauses[-1])
 
 
+def respectively(api: Api, given: Sequence[Arguments], names: Sequence[str], draw: Random) -> str:
+    """These arguments of several calls, argument by argument."""
+    lists = [at_once(api, name, [one[name] for one in given], draw) for name in names]
+    return f"{listed(lists)}{draw.choice((', ', ' '))}respectively"
+
+
 def phrase(api: Api, way: str, name: str, value: Any) -> str:
     """One argument, in this way."""
     argument, shown = words(name), _shown(api, name, value)

@@ -10,10 +10,12 @@ import jsonschema
 from autotool_training.data.seal_apis.api import Api, Arguments
 from autotool_training.data.seal_apis.frames import asked, chained, framed, verb
 from autotool_training.data.seal_apis.kinds import plural
-from autotool_training.data.seal_apis.phrases import at_once, facts, filled, in_turn, said, tailed
+from autotool_training.data.seal_apis.phrases import at_once, facts, filled, in_turn, respectively, said, tailed
 
 LISTING = 0.4
 """Share of the requests with several values of one argument whose tool takes a list of them."""
+RESPECTIVELY = 0.4
+"""Share of the requests with several values of several arguments that tell them argument by argument."""
 LISTING_ONE = 0.1
 """Share of the requests with one value whose tool takes a list for one of the arguments."""
 
@@ -128,6 +130,8 @@ def _shared(api: Api, varied: Sequence[str], given: Sequence[Arguments], draw: R
     rest = tailed(rest, said(api, {name: same[name] for name in left}, draw))
     if len(varied) == 1 and draw.random() < 0.6:
         return tailed(rest, at_once(api, varied[0], [arguments[varied[0]] for arguments in given], draw))
+    if len(varied) > 1 and draw.random() < RESPECTIVELY:
+        return tailed(rest, respectively(api, given, varied, draw))
     return tailed(rest, in_turn(api, given, varied, draw))
 
 
