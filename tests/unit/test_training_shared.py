@@ -8,6 +8,7 @@ import torch
 from support.training import SIZES, records
 from torch.nn.functional import cross_entropy
 from transformers import MistralConfig, MistralForCausalLM
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from autotool_core.errors import AutoToolError
 from autotool_training import lora, scratch, sft, shared
@@ -45,6 +46,21 @@ def test_a_pack_has_the_loss_and_the_gradients_of_its_sequences() -> None:
     torch.testing.assert_close(together, alone)
     for one, other in zip(shared_grads, grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_masked_attention_is_that_of_transformers_whatever_the_heads_of_keys(heads: int) -> None:
+    torch.manual_seed(0)
+    query, keys, values = (torch.randn(2, of, 5, 8, requires_grad=True) for of in (4, heads, heads))
+    seen = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
+    module = torch.nn.Module()
+    module.num_key_value_groups = 4 // heads  # pyright: ignore[reportArgumentType]
+    found = []
+    for attention in (ALL_ATTENTION_FUNCTIONS["sdpa"], ALL_ATTENTION_FUNCTIONS[shared.ATTENTION]):
+        output, _ = attention(module, query, keys, values, seen, scaling=0.3)
+        found.append([output, *torch.autograd.grad(output.square().sum(), (query, keys, values))])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def both(writer: ExampleWriter, record: Any) -> list[Example]:

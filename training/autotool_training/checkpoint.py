@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -14,6 +15,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
 from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
+from autotool_training import memory
 
 MODES = """
 {%- if add_generation_prompt %}
@@ -58,6 +60,8 @@ def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
 
     Raises AutoToolError if nothing can be loaded from there, or if it has no chat template.
     """
+    if not torch.cuda.is_available():
+        memory.keep_freed()
     where = str(default_model.ensure(trained=False)) if source == "default-base" else source
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)

@@ -12,7 +12,6 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from autotool_core.errors import AutoToolError
 from autotool_training.checkpoint import numbered
-from autotool_training.memory import keep_freed
 from autotool_training.records import Record
 
 RUN_FILE = "run.json"
@@ -58,8 +57,6 @@ def train(trainer: Trainer, folder: Path) -> None:
 
     One whose steps were all made, and which was stopped before its result was written, takes no further step.
     """
-    if trainer.args.device.type == "cpu":
-        keep_freed()
     found = last_whole(folder)
     if found is None:
         trainer.train()

@@ -85,6 +85,7 @@ def scores(model: Any, input_ids: Tensor, attention_mask: Tensor, responses: int
     return empty.masked_scatter(seen, logps)[back], empty.masked_scatter(seen, entropy)[back]
 
 
+@torch.no_grad()
 def begun(model: Any, input_ids: Tensor, attention_mask: Tensor) -> DynamicCache:
     """What `model.generate` needs to go on from all but the last column of prompts (B, tokens), left-padded.
 

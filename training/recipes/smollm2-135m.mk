@@ -16,7 +16,7 @@ KEPT := --licence Apache-2.0 --write-reasoning --max-chars 3000 $(SUITES:%=--aga
 APIS := one many later
 ASKED := practice-one practice-many practice-wide more-one more-many sft-many
 IRRELEVANT := 0.2
-PARTS := $(ASKED) natural plain practice-graded sft-graded
+PARTS := practice-one practice-many practice-wide sft-many natural plain practice-graded sft-graded
 
 .PHONY: all
 .SECONDARY:
@@ -54,8 +54,11 @@ smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice/$(DONE)
 smol/practice/$(DONE): smol/practice.jsonl
 	autotool train sft $(R)-practice.toml --records $< --out $(@D) $(PRACTICE_FLAGS)
 
-smol/practice.jsonl smol/more.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
+smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
 	python $(R:%-135m=%_135m)_data.py deal smol
+
+smol/more.jsonl: smol/more-one.jsonl smol/more-many.jsonl
+	python $(R:%-135m=%_135m)_data.py more smol
 
 smol/plain.jsonl: smol/many.jsonl smol/sft-many.jsonl
 	python $(R:%-135m=%_135m)_plain.py $^ $@

@@ -2,9 +2,11 @@
 
     python training/recipes/smollm2_135m_data.py apis seal_tools_apis.jsonl seal_tools_out_domain.jsonl smol
     python training/recipes/smollm2_135m_data.py deal smol
+    python training/recipes/smollm2_135m_data.py more smol
 
 `apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to files. `deal` makes of the
-files of records, which `autotool train data` has written, those of the stages: practice, sft and rl.
+files of records, which `autotool train data` has written, those of the stages: practice, sft and rl; `more`, what sft
+learns without its having been tried.
 """
 
 import json
@@ -28,12 +30,8 @@ MORE: Mapping[str, int] = {"one": 150, "many": 200}
 
 
 def main(task: str, *places: str) -> None:
-    """Run one of the two tasks of the command line."""
-    if task == "apis":
-        described, tested, out = map(Path, places)
-        apis(described, tested, out)
-    else:
-        deal(Path(*places))
+    """Run one of the tasks of the command line."""
+    {"apis": apis, "deal": deal, "more": more}[task](*map(Path, places))
 
 
 def apis(described: Path, tested: Path, out: Path) -> None:
@@ -46,7 +44,7 @@ def apis(described: Path, tested: Path, out: Path) -> None:
 
 
 def deal(folder: Path) -> None:
-    """Write `practice.jsonl` and `more.jsonl`, labelled, and `sft.jsonl` and `rl.jsonl`."""
+    """Write `practice.jsonl`, labelled, and `sft.jsonl` and `rl.jsonl`."""
     draw = random.Random(0)  # noqa: S311 not a secret
     natural, many, graded, plain = (
         _shuffled(folder / f"{name}.jsonl", draw) for name in ("natural", "sft-many", "sft-graded", "plain")
@@ -57,8 +55,12 @@ def deal(folder: Path) -> None:
     _write(folder / "practice.jsonl", [*_asked(asked + natural[:first], draw), *_tasks(tasks), *plain], draw)
     _write(folder / "sft.jsonl", [*many[:700], *graded[:720], *natural[first:second]], draw)
     _write(folder / "rl.jsonl", [*many[700:1200], *graded[720:1200], *natural[second:]], draw)
-    more = [line for name, most in MORE.items() for line in _lines(folder / f"more-{name}.jsonl")[:most]]
-    _write(folder / "more.jsonl", [_labelled(line, "short") for line in more], draw)
+
+
+def more(folder: Path) -> None:
+    """Write `more.jsonl`, labelled."""
+    asked = [line for name, most in MORE.items() for line in _lines(folder / f"more-{name}.jsonl")[:most]]
+    _write(folder / "more.jsonl", [_labelled(line, "short") for line in asked], random.Random(0))  # noqa: S311 not a secret
 
 
 def _asked(lines: Sequence[str], draw: random.Random) -> Iterator[str]:

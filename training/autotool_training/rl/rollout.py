@@ -52,7 +52,7 @@ def _from_begun(
     model: Any, generate: Callable[..., Tensor], *, input_ids: Tensor, attention_mask: Tensor, **options: Any
 ) -> Tensor:
     cache = begun(model, input_ids, attention_mask)
-    return generate(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, **options)
+    return generate(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=True, **options)
 
 
 @contextmanager

@@ -124,9 +124,12 @@ def _fact(api: Api, name: str, value: Any, draw: Random) -> str:
 
 def at_once(api: Api, name: str, values: Sequence[Any], draw: Random) -> str:
     """Several values of one argument, its name once."""
+    shown = listed([_shown(api, name, one) for one in values])
+    if words(name).startswith("number of "):
+        return f"with {shown} {words(name).removeprefix('number of ')}"
     way = draw.choice([one for one in options(api.kind(name).ways) if "where" not in one])
     several = re.sub(r"^with \{v\} as the \{w\}$", "with the {w} {v}", way).replace("a {w}", "{w}")
-    return several.format(w=plural(words(name)), v=listed([_shown(api, name, one) for one in values]))
+    return several.format(w=plural(words(name)), v=shown)
 
 
 def in_turn(api: Api, given: Sequence[Arguments], names: Sequence[str], draw: Random) -> str:

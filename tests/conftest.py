@@ -1,0 +1,11 @@
+"""What holds for every test."""
+
+import pytest
+
+from autotool_training import memory
+
+
+@pytest.fixture(autouse=True)
+def _memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """Training would keep it for good, and other tests of this process measure how much there is."""
+    monkeypatch.setattr(memory, "keep_freed", lambda: None)
