@@ -17,8 +17,8 @@ from autotool_core.modes import Mode
 from autotool_server.state import ServerState
 
 HARD = (
-    "Please reserve the room that the list has for Carla, for as many hours as the table has for Ben and 4 more, on the day "
-    "2 days after Friday. List of rooms: Anna blue, Ben green, Carla red. Table of hours: Anna 2, Ben 3, Carla 5."
+    "A list of rooms: Anna blue, Ben green, Carla red. A table of hours: Anna 2, Ben 3, Carla 5. Please reserve the room that "
+    "the list has for Carla, for as many hours as the table has for Ben and 4 more, on the day 2 days after Friday."
 )
 REQUESTS = {"easy": "What is the weather in Paris?", "hard": HARD}
 MAX_TOKENS = 256
@@ -31,6 +31,13 @@ def _tool(name: str, about: str, **properties: Any) -> Any:
 
 TOOLS = [
     _tool("get_weather", "Get the weather in a city.", city={"type": "string"}),
+    _tool(
+        "send_parcel",
+        "Send a parcel of a weight in grams.",
+        goods={"type": "string"},
+        grams={"type": "integer"},
+        day={"type": "string", "enum": [*WEEKDAYS]},
+    ),
     _tool(
         "reserve_room",
         "Reserve a meeting room for a number of minutes.",

@@ -51,6 +51,6 @@ def test_prompts_that_are_the_same_are_computed_once_and_decoded_alike(share: bo
 
 
 def decoded(model: Any, prompts: torch.Tensor, present: torch.Tensor, *, share: bool) -> torch.Tensor:
-    with deciding_first(model, DecisionTokens(11, 12, ()), share=share):
+    with deciding_first(model, DecisionTokens(11, 12, {}), share=share):
         asked = {"input_ids": prompts, "attention_mask": present}
         return model.generate(**asked, max_new_tokens=6, min_new_tokens=6, do_sample=False, pad_token_id=2)

@@ -59,7 +59,7 @@ def cpu_defaults() -> Arguments:
         # vLLM would keep one core for this process and compute on the other alone.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     defaults = {
-        "dtype": "float32",  # without AMX, bfloat16 is emulated: 57 tokens a second instead of 170, at 64 streams
+        "dtype": "float32",  # most CPUs emulate bfloat16: 57 tokens a second instead of 170, at 64 streams
         "enforce_eager": True,  # starts in 40 seconds instead of 155
         "worker_cls": "autotool_server.engines.vllm_cpu_worker.Worker",  # vLLM's own is ended by a seed and a long prompt
         "block_size": 32,  # the smallest that the kernels are made for; vLLM's 128 would not cache shorter prompts at all
