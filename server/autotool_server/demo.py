@@ -29,22 +29,12 @@ def _tool(name: str, about: str, **properties: Any) -> Any:
     return {"type": "function", "function": {"name": name, "description": about, "parameters": parameters}}
 
 
+TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
+DAY = {"type": "string", "enum": [*WEEKDAYS]}
 TOOLS = [
-    _tool("get_weather", "Get the weather in a city.", city={"type": "string"}),
-    _tool(
-        "send_parcel",
-        "Send a parcel of a weight in grams.",
-        goods={"type": "string"},
-        grams={"type": "integer"},
-        day={"type": "string", "enum": [*WEEKDAYS]},
-    ),
-    _tool(
-        "reserve_room",
-        "Reserve a meeting room for a number of minutes.",
-        room={"type": "string"},
-        minutes={"type": "integer"},
-        day={"type": "string", "enum": [*WEEKDAYS]},
-    ),
+    _tool("get_weather", "Get the weather in a city.", city=TEXT),
+    _tool("send_parcel", "Send a parcel of a weight in grams.", goods=TEXT, grams=NUMBER, day=DAY),
+    _tool("reserve_room", "Reserve a meeting room for a number of minutes.", room=TEXT, minutes=NUMBER, day=DAY),
 ]
 """The client's, so that a call is the answer."""
 

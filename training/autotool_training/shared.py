@@ -140,10 +140,8 @@ def _attention(  # noqa: PLR0917 as transformers calls it
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Shapes are (1, heads, tokens, size of a head); the output is (1, tokens, heads, size of a head)."""
-    if parts is None and attention_mask is None:
-        return sdpa_attention_forward(module, query, key, value, None, **kwargs)
     if parts is None:
-        return _masked(module, query, key, value, attention_mask, **kwargs), None
+        return _sdpa(module, query, key, value, attention_mask, **kwargs), None
     lengths = [*_joined(parts)]
     pieces = zip(*(cast("Sequence[Tensor]", one.split(lengths, dim=2)) for one in (query, key, value)), strict=True)
     done = [_attended(module, [next(pieces) for _ in pack], **kwargs) for pack in parts]
@@ -154,21 +152,21 @@ def _attended(module: torch.nn.Module, pieces: Sequence[tuple[Tensor, Tensor, Te
     """The attention of a pack's beginning to itself, and of each rest to both."""
     (query, first_key, first_value), *rests = pieces
     if begin := query.shape[2]:
-        yield sdpa_attention_forward(module, query, first_key, first_value, None, **kwargs)[0]
+        yield _sdpa(module, query, first_key, first_value, None, **kwargs)
     for query, key, value in rests:
         length = query.shape[2]
         seen = torch.ones(length, begin + length, dtype=torch.bool, device=query.device).tril(begin)
         keys, values = torch.cat((first_key, key), dim=2), torch.cat((first_value, value), dim=2)
-        yield _masked(module, query, keys, values, seen[None, None], **kwargs)
+        yield _sdpa(module, query, keys, values, seen[None, None], **kwargs)
 
 
-def _masked(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any) -> Tensor:
-    """Attention (1 or B, tokens, heads, size of a head) to what a mask leaves.
+def _sdpa(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any) -> Tensor:
+    """Attention (1 or B, tokens, heads, size of a head) to what a mask leaves, without one to all before.
 
-    A CPU takes fewer heads of keys than of queries as they are; transformers makes copies for it, which in decoding cost far
-    more than the rest of attention (docs/log.md).
+    Masked, a CPU takes fewer heads of keys than of queries as they are; transformers makes copies for it, which in decoding
+    cost far more than the rest of attention (docs/log.md).
     """
-    if query.device.type != "cpu":
+    if mask is None or query.device.type != "cpu":
         return sdpa_attention_forward(module, query, key, value, mask, **kwargs)[0]
     options = {"dropout_p": kwargs.get("dropout", 0.0), "scale": kwargs.get("scaling"), "enable_gqa": True}
     return scaled_dot_product_attention(query, key, value, mask, **options).transpose(1, 2).contiguous()
