@@ -13,6 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from autotool_core.errors import AutoToolError
 from autotool_training import lora, scratch, sft, shared
 from autotool_training.render import Example, ExampleWriter
+from autotool_training.rl.sample import sample
 
 END = 2
 
@@ -61,6 +62,35 @@ def test_masked_attention_is_that_of_transformers_whatever_the_heads_of_keys(hea
         found.append([output, *torch.autograd.grad(output.square().sum(), (query, keys, values))])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_on_a_gpu_one_query_is_attended_as_by_transformers(heads: int) -> None:
+    torch.manual_seed(0)
+    query, keys, values = (torch.randn(3, of, tokens, 8) for of, tokens in ((4, 1), (heads, 6), (heads, 6)))
+    seen = torch.ones(3, 1, 1, 6, dtype=torch.bool)
+    seen[1, ..., :4] = False
+    module = torch.nn.Module()
+    module.num_key_value_groups = 4 // heads  # pyright: ignore[reportArgumentType]
+    theirs, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, keys, values, seen, scaling=0.3)
+    torch.testing.assert_close(shared._one_query(query, keys, values, seen, 0.3), theirs)
+
+
+def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = scratch.make(SIZES, seed=0)
+    prompts, end = [[5, 6, 7], [8, 9]], [base.tokenizer.eos_token_id]
+    torch.manual_seed(0)
+    answers = sample(base.model, prompts, 6, end)
+    assert base.model.config._attn_implementation == "sdpa"
+    monkeypatch.setattr(shared, "_is_plain", lambda _: False)
+    torch.manual_seed(0)
+    assert sample(base.model, prompts, 6, end) == answers
+    monkeypatch.undo()
+    used: list[str] = []
+    monkeypatch.setattr(base.model, "generate", lambda **_: used.append(base.model.config._attn_implementation) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sample(base.model, prompts, 6, end)
+    assert [*used, base.model.config._attn_implementation] == [shared.ATTENTION, "sdpa"]
 
 
 def both(writer: ExampleWriter, record: Any) -> list[Example]:

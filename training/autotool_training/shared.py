@@ -6,7 +6,8 @@ Every position sees what it would see in a row of its own, so that loss and grad
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any, cast
 
@@ -52,13 +53,23 @@ def use(model: Any) -> None:
 
     Raises AutoToolError for a model of which a layer is anything but attention to all before, or with a loss of its experts.
     """
-    config = model.config.get_text_config()
-    layers = {*(getattr(config, "layer_types", None) or ["full_attention"])}
-    plain = layers == {"full_attention"} and getattr(config, "sliding_window", None) is None
-    if plain and getattr(model, "_supports_sdpa", False) and not getattr(config, "output_router_logits", False):
+    if _is_plain(model) and not getattr(model.config.get_text_config(), "output_router_logits", False):
         model.set_attn_implementation(ATTENTION)
-    if getattr(config, "_attn_implementation", None) != ATTENTION:
+    if _attention_of(model) != ATTENTION:
         raise AutoToolError(f"share=true cannot be had with {type(model).__name__}: its layers are not all plain attention.")
+
+
+@contextmanager
+def keys_uncopied(model: Any) -> Generator[None]:
+    """Within it a model of plain attention decodes without copies of its keys (`_sdpa`); others are left alone."""
+    if _attention_of(model) != "sdpa" or not _is_plain(model):
+        yield
+        return
+    model.set_attn_implementation(ATTENTION)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation("sdpa")
 
 
 def scores(model: Any, input_ids: Tensor, attention_mask: Tensor, responses: int) -> tuple[Tensor, Tensor]:
@@ -99,6 +110,17 @@ def begun(model: Any, input_ids: Tensor, attention_mask: Tensor) -> DynamicCache
     model(**before, past_key_values=cache, use_cache=True, logits_to_keep=1)
     cache.batch_select_indices(of)
     return cache
+
+
+def _is_plain(model: Any) -> bool:
+    config = model.config.get_text_config()
+    layers = {*(getattr(config, "layer_types", None) or ["full_attention"])}
+    unbounded = layers == {"full_attention"} and getattr(config, "sliding_window", None) is None
+    return unbounded and getattr(model, "_supports_sdpa", False)
+
+
+def _attention_of(model: Any) -> str | None:
+    return getattr(model.config.get_text_config(), "_attn_implementation", None)
 
 
 def _first_turn(ids: Sequence[int], end: int) -> tuple[int, ...]:
@@ -163,13 +185,24 @@ def _attended(module: torch.nn.Module, pieces: Sequence[tuple[Tensor, Tensor, Te
 def _sdpa(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any) -> Tensor:
     """Attention (1 or B, tokens, heads, size of a head) to what a mask leaves, without one to all before.
 
-    Masked, a CPU takes fewer heads of keys than of queries as they are; transformers makes copies for it, which in decoding
-    cost far more than the rest of attention (docs/log.md).
+    Where there is a mask and fewer heads of keys than of queries, transformers copies the keys, which in decoding costs more
+    than the rest of attention (docs/log.md). A CPU's kernel takes them as they are; a GPU's does not, but a product does.
     """
-    if mask is None or query.device.type != "cpu":
-        return sdpa_attention_forward(module, query, key, value, mask, **kwargs)[0]
-    options = {"dropout_p": kwargs.get("dropout", 0.0), "scale": kwargs.get("scaling"), "enable_gqa": True}
-    return scaled_dot_product_attention(query, key, value, mask, **options).transpose(1, 2).contiguous()
+    scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    if mask is not None and query.device.type == "cpu":
+        options = {"dropout_p": kwargs.get("dropout", 0.0), "scale": scale, "enable_gqa": True}
+        return scaled_dot_product_attention(query, key, value, mask, **options).transpose(1, 2).contiguous()
+    if mask is not None and query.shape[2] == 1 and not kwargs.get("dropout"):
+        return _one_query(query, key, value, mask, scale)
+    return sdpa_attention_forward(module, query, key, value, mask, **kwargs)[0]
+
+
+def _one_query(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """`_sdpa` of one token a row, by the products of a head of keys with all of its heads of queries."""
+    batch, heads, _, size = query.shape
+    together = query.reshape(batch, key.shape[1], -1, size) * scale
+    scores = torch.matmul(together, key.transpose(2, 3)).masked_fill(~mask, -torch.inf)
+    return torch.matmul(scores.softmax(-1), value).reshape(batch, 1, heads, size)
 
 
 AttentionInterface.register(ATTENTION, _attention)

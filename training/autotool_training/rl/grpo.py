@@ -26,7 +26,7 @@ from autotool_training.rl.reward import Scored, Scorer, parse_gold
 from autotool_training.rl.rollout import deciding_first, merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
-from autotool_training.shared import scores, use
+from autotool_training.shared import keys_uncopied, scores, use
 
 BETA_FILE = "beta.json"
 WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU})
@@ -91,7 +91,8 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         # Nothing can be merged into weights that are spread over processes.
         adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
         base = getattr(model, "get_base_model", lambda: model)()
-        with merged_adapter(adapted), deciding_first(base, self._reader.decision, share=self._share):
+        deciding = deciding_first(base, self._reader.decision, share=self._share)
+        with merged_adapter(adapted), keys_uncopied(base), deciding:
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
