@@ -1,13 +1,12 @@
 # The default model from the sources on: data, practice, labels, SFT and its baselines, refinement, RL and its baseline, and
-# the adapter of all stages; the shipped one is of practice and SFT (docs/default-model.md). What is there already is left as
-# it is, and a run that was stopped goes on:
+# the adapter of all stages. What is there already is left as it is, and a run that was stopped goes on:
 #
 #   make -f training/recipes/smollm2-135m.mk TRAIN=data/train EVAL=data/eval
 #
 # TRAIN has the files of Seal-Tools (rows and seal_tools_apis.jsonl), ToolRL, Glaive and reason_tool_use, EVAL those of API-Bank,
-# ACEBench and Seal-Tools' out-of-domain test (docs/training.md). Practice runs as its recipe says for a GPU unless
-# PRACTICE_FLAGS has what it says for a CPU.
-# The commands were run one by one, up to SFT, not by this file as a whole (docs/default-model.md).
+# ACEBench and Seal-Tools' out-of-domain test (docs/training.md). PRACTICE_FLAGS, REFINE_FLAGS and RL_FLAGS take what the recipes
+# say for the machine at hand: practice needs them on a CPU, refinement and RL on a GPU.
+# The commands were run one by one, not by this file as a whole (docs/default-model.md).
 
 R := training/recipes/smollm2-135m
 DONE := mode_profile.json
@@ -28,13 +27,16 @@ smol/adapter/adapter_model.safetensors: smol/autotool/$(DONE)
 	autotool train join smol/practice/adapter smol/sft/adapter smol/autotool/adapter --out $(@D)
 
 smol/autotool/$(DONE): smol/refined.jsonl
-	autotool train rl $(R).toml --records $< --base smol/sft --out $(@D)
+	autotool train rl $(R).toml --records $< --base smol/sft --out $(@D) $(RL_FLAGS)
 
 smol/grpo/$(DONE): smol/refined.jsonl
-	autotool train rl $(R)-grpo.toml --records $< --base smol/sft --out $(@D)
+	autotool train rl $(R)-grpo.toml --records $< --base smol/sft --out $(@D) $(RL_FLAGS)
 
-smol/refined.jsonl: smol/rl.jsonl smol/sft/$(DONE)
-	autotool train refine $(R).toml --records $< --checkpoint smol/sft/steps --out $@
+smol/refined.jsonl: smol/rl-all.jsonl smol/sft/$(DONE)
+	autotool train refine $(R).toml --records $< --checkpoint smol/sft/steps --out $@ $(REFINE_FLAGS)
+
+smol/rl-all.jsonl: smol/rl.jsonl smol/rl-more.jsonl
+	cat $^ > $@
 
 smol/always-%/$(DONE): smol/labelled.jsonl
 	autotool train sft $(R)-always-$*.toml --records $< --out $(@D)
@@ -57,7 +59,7 @@ smol/practice/$(DONE): smol/practice.jsonl
 smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
 	python $(R:%-135m=%_135m)_data.py deal smol
 
-smol/more.jsonl: smol/more-one.jsonl smol/more-many.jsonl
+smol/more.jsonl smol/rl-more.jsonl &: smol/more-one.jsonl smol/more-many.jsonl
 	python $(R:%-135m=%_135m)_data.py more smol
 
 smol/plain.jsonl: smol/many.jsonl smol/sft-many.jsonl

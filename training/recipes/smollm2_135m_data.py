@@ -6,7 +6,7 @@
 
 `apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to files. `deal` makes of the
 files of records, which `autotool train data` has written, those of the stages: practice, sft and rl; `more`, what sft
-learns without its having been tried.
+learns without its having been tried, and what rl has beside.
 """
 
 import json
@@ -27,6 +27,8 @@ NATURAL = (1150, 1400)
 """How far the records of the other data sets go to practice, and then to sft; the rest is rl's."""
 MORE: Mapping[str, int] = {"one": 150, "many": 200}
 """How many requests of the tools of `later`, one tool offered at a time and several, sft learns beside what is labelled."""
+MORE_RL: Mapping[str, int] = {"one": 300, "many": 200}
+"""How many of those that follow rl has beside its own."""
 
 
 def main(task: str, *places: str) -> None:
@@ -58,9 +60,12 @@ def deal(folder: Path) -> None:
 
 
 def more(folder: Path) -> None:
-    """Write `more.jsonl`, labelled."""
-    asked = [line for name, most in MORE.items() for line in _lines(folder / f"more-{name}.jsonl")[:most]]
-    _write(folder / "more.jsonl", [_labelled(line, "short") for line in asked], random.Random(0))  # noqa: S311 not a secret
+    """Write `more.jsonl`, labelled, and `rl-more.jsonl`."""
+    asked = {name: _lines(folder / f"more-{name}.jsonl") for name in MORE}
+    first = [_labelled(line, "short") for name, most in MORE.items() for line in asked[name][:most]]
+    _write(folder / "more.jsonl", first, random.Random(0))  # noqa: S311 not a secret
+    following = [line for name, most in MORE.items() for line in asked[name][most : most + MORE_RL[name]]]
+    (folder / "rl-more.jsonl").write_text("".join(following))
 
 
 def _asked(lines: Sequence[str], draw: random.Random) -> Iterator[str]:
