@@ -33,7 +33,6 @@ TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
 DAY = {"type": "string", "enum": [*WEEKDAYS]}
 TOOLS = [
     _tool("get_weather", "Get the weather in a city.", city=TEXT),
-    _tool("send_parcel", "Send a parcel of a weight in grams.", goods=TEXT, grams=NUMBER, day=DAY),
     _tool("reserve_room", "Reserve a meeting room for a number of minutes.", room=TEXT, minutes=NUMBER, day=DAY),
 ]
 """The client's, so that a call is the answer."""
