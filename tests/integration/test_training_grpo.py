@@ -146,6 +146,23 @@ def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path, monkeypatch: pyte
         torch.testing.assert_close(shared.model.state_dict()[name], weight, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("share", [False, True])
+def test_rollouts_are_decoded_without_copies_of_the_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: bool) -> None:
+    trainer = make_trainer(tmp_path, share=share, **ending_soon())
+    before, decoded = trainer.model.config._attn_implementation, set[str]()
+    forward = trainer.model.forward
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("past_key_values") is not None:
+            decoded.add(trainer.model.config._attn_implementation)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(trainer.model, "forward", recorded)
+    trainer.train()
+    assert decoded == {shared_beginnings.ATTENTION}
+    assert trainer.model.config._attn_implementation == before == (shared_beginnings.ATTENTION if share else "sdpa")
+
+
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = make_trainer(tmp_path, **ending_soon())
     whole.train()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.training import SIZES, records
 from torch.nn.functional import cross_entropy
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from autotool_core.errors import AutoToolError
@@ -76,21 +76,50 @@ def test_on_a_gpu_one_query_is_attended_as_by_transformers(heads: int) -> None:
     torch.testing.assert_close(shared._one_query(query, keys, values, seen, 0.3), theirs)
 
 
-def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = scratch.make(SIZES, seed=0)
-    prompts, end = [[5, 6, 7], [8, 9]], [base.tokenizer.eos_token_id]
-    torch.manual_seed(0)
-    answers = sample(base.model, prompts, 6, end)
-    assert base.model.config._attn_implementation == "sdpa"
-    monkeypatch.setattr(shared, "_is_plain", lambda _: False)
-    torch.manual_seed(0)
-    assert sample(base.model, prompts, 6, end) == answers
-    monkeypatch.undo()
+META: Any = {"device": "meta"}
+SEEN = torch.ones(2, 1, 1, 6, dtype=torch.bool, **META)
+
+
+@pytest.mark.parametrize(
+    ("queries", "mask", "options", "uncopied"),
+    [
+        (1, SEEN, {}, True),
+        (2, torch.ones(2, 1, 2, 6, dtype=torch.bool, **META), {}, False),
+        (1, SEEN, {"dropout": 0.1}, False),
+        (1, torch.zeros(2, 1, 1, 6, **META), {}, False),
+        (1, torch.ones(2, 4, 1, 6, dtype=torch.bool, **META), {}, False),
+        (1, None, {}, False),
+    ],
+    ids=["one query", "two queries", "dropout", "added mask", "a mask a head", "no mask"],
+)
+def test_on_a_gpu_one_query_alone_is_taken_out_of_the_hands_of_transformers(
+    monkeypatch: pytest.MonkeyPatch, queries: int, mask: torch.Tensor | None, options: dict[str, Any], uncopied: bool
+) -> None:
+    query, keys, values = (torch.empty(2, of, tokens, 8, **META) for of, tokens in ((4, queries), (2, 6), (2, 6)))
     used: list[str] = []
-    monkeypatch.setattr(base.model, "generate", lambda **_: used.append(base.model.config._attn_implementation) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        sample(base.model, prompts, 6, end)
-    assert [*used, base.model.config._attn_implementation] == [shared.ATTENTION, "sdpa"]
+    monkeypatch.setattr(shared, "_one_query", lambda *_: used.append("ours"))
+    monkeypatch.setattr(shared, "sdpa_attention_forward", lambda *_, **__: (used.append("theirs"),))
+    shared._sdpa(torch.nn.Module(), query, keys, values, mask, **options)
+    assert used == (["ours"] if uncopied else ["theirs"])
+
+
+def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=32, hidden_size=32, intermediate_size=32, **sizes)).eval()
+    answers = {}
+    for is_plain in (True, False):
+        used: list[str | None] = []
+        forward = model.forward
+        monkeypatch.setattr(
+            model, "forward", lambda *a, f=forward, u=used, **k: u.append(model.config._attn_implementation) or f(*a, **k)
+        )
+        if not is_plain:
+            monkeypatch.setattr(shared, "_is_plain", lambda _: False)
+        torch.manual_seed(0)
+        answers[is_plain] = sample(model, [[5, 6, 7], [8, 9]], 6, [1])
+        assert {*used} == {shared.ATTENTION if is_plain else "sdpa"}
+        assert model.config._attn_implementation == "sdpa"
+    assert answers[True] == answers[False]
 
 
 def both(writer: ExampleWriter, record: Any) -> list[Example]:

@@ -22,7 +22,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training.render import Example
 
 ATTENTION = "shared_beginning"
-"""Name of the attention that a model needs to be given packs; other rows it computes as `sdpa` does."""
+"""Name of the attention that a model needs to be given packs; other rows it computes as `sdpa` does, without its copies."""
 IGNORED = -100
 """Label of a token without loss."""
 
@@ -62,7 +62,7 @@ def use(model: Any) -> None:
 @contextmanager
 def keys_uncopied(model: Any) -> Generator[None]:
     """Within it a model of plain attention decodes without copies of its keys (`_sdpa`); others are left alone."""
-    if _attention_of(model) != "sdpa" or not _is_plain(model):
+    if _attention_of(model) != "sdpa" or not _is_plain(model) or not _can_switch(model):
         yield
         return
     model.set_attn_implementation(ATTENTION)
@@ -117,6 +117,11 @@ def _is_plain(model: Any) -> bool:
     layers = {*(getattr(config, "layer_types", None) or ["full_attention"])}
     unbounded = layers == {"full_attention"} and getattr(config, "sliding_window", None) is None
     return unbounded and getattr(model, "_supports_sdpa", False)
+
+
+def _can_switch(model: Any) -> bool:
+    """Whether the attention is one for the whole model, and can be set and set back."""
+    return model.config is model.config.get_text_config() and model._can_set_attn_implementation()
 
 
 def _attention_of(model: Any) -> str | None:
@@ -192,9 +197,14 @@ def _sdpa(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, ma
     if mask is not None and query.device.type == "cpu":
         options = {"dropout_p": kwargs.get("dropout", 0.0), "scale": scale, "enable_gqa": True}
         return scaled_dot_product_attention(query, key, value, mask, **options).transpose(1, 2).contiguous()
-    if mask is not None and query.shape[2] == 1 and not kwargs.get("dropout"):
+    if mask is not None and _is_one_query(query, key, mask) and not kwargs.get("dropout"):
         return _one_query(query, key, value, mask, scale)
     return sdpa_attention_forward(module, query, key, value, mask, **kwargs)[0]
+
+
+def _is_one_query(query: Tensor, key: Tensor, mask: Tensor) -> bool:
+    """Whether rows of one token each share heads of keys and one mask of what is seen."""
+    return query.shape[2] == 1 and key.shape[1] < query.shape[1] and mask.dtype == torch.bool and mask.shape[1] == 1
 
 
 def _one_query(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -202,7 +212,8 @@ def _one_query(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: f
     batch, heads, _, size = query.shape
     together = query.reshape(batch, key.shape[1], -1, size) * scale
     scores = torch.matmul(together, key.transpose(2, 3)).masked_fill(~mask, -torch.inf)
-    return torch.matmul(scores.softmax(-1), value).reshape(batch, 1, heads, size)
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    return torch.matmul(weights, value).reshape(batch, 1, heads, -1)
 
 
 AttentionInterface.register(ATTENTION, _attention)

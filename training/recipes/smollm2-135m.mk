@@ -4,8 +4,8 @@
 #   make -f training/recipes/smollm2-135m.mk TRAIN=data/train EVAL=data/eval
 #
 # TRAIN has the files of Seal-Tools (rows and seal_tools_apis.jsonl), ToolRL, Glaive and reason_tool_use, EVAL those of API-Bank,
-# ACEBench and Seal-Tools' out-of-domain test (docs/training.md). PRACTICE_FLAGS, REFINE_FLAGS and RL_FLAGS take what the recipes
-# say for the machine at hand: practice needs them on a CPU, refinement and RL on a GPU.
+# ACEBench and Seal-Tools' out-of-domain test (docs/training.md). PRACTICE_FLAGS, SFT_FLAGS, REFINE_FLAGS and RL_FLAGS take
+# what the recipes say for the machine at hand: practice and RL on a CPU, SFT on one without bfloat16, refinement and RL on a GPU.
 # The commands were run one by one, not by this file as a whole (docs/default-model.md).
 
 R := training/recipes/smollm2-135m
@@ -22,7 +22,7 @@ PARTS := practice-one practice-many practice-wide sft-many natural plain practic
 .DELETE_ON_ERROR:
 all: smol/adapter/adapter_model.safetensors smol/always-short/$(DONE) smol/always-long/$(DONE) smol/grpo/$(DONE)
 
-# Of rank 40 (34, 4 and 2) it is 24.4 MB in bfloat16.
+# Of rank 40 (34, 4 and 2) it is 24.5 MB in bfloat16.
 smol/adapter/adapter_model.safetensors: smol/autotool/$(DONE)
 	autotool train join smol/practice/adapter smol/sft/adapter smol/autotool/adapter --out $(@D)
 
@@ -39,10 +39,10 @@ smol/rl-all.jsonl: smol/rl.jsonl smol/rl-more.jsonl
 	cat $^ > $@
 
 smol/always-%/$(DONE): smol/labelled.jsonl
-	autotool train sft $(R)-always-$*.toml --records $< --out $(@D)
+	autotool train sft $(R)-always-$*.toml --records $< --out $(@D) $(SFT_FLAGS)
 
 smol/sft/$(DONE): smol/labelled.jsonl
-	autotool train sft $(R).toml --records $< --out $(@D)
+	autotool train sft $(R).toml --records $< --out $(@D) $(SFT_FLAGS)
 
 smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain.jsonl smol/more.jsonl
 	(cat $<; head -80 smol/plain.jsonl; cat smol/more.jsonl) > $@

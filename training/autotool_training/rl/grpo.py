@@ -6,6 +6,7 @@ With `share` a prompt is computed once for those of its rollouts that are in one
 
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,8 +92,9 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         # Nothing can be merged into weights that are spread over processes.
         adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
         base = getattr(model, "get_base_model", lambda: model)()
+        by_transformers = not (self.use_vllm or self.use_transformers_continuous_batching)
         deciding = deciding_first(base, self._reader.decision, share=self._share)
-        with merged_adapter(adapted), keys_uncopied(base), deciding:
+        with merged_adapter(adapted), keys_uncopied(base) if by_transformers else nullcontext(), deciding:
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
