@@ -1,13 +1,8 @@
-"""The chat template of the default model, how a base is prepared, and what `ensure` does with its cache folder."""
+"""The chat template of the default model, and how a base is prepared."""
 
-import errno
 import json
-import subprocess
-import sys
-from collections import namedtuple
 from collections.abc import Callable
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +12,6 @@ from support.tiny import make_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from autotool_core import profile
-from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server import default_model
 from autotool_server.default_model.build import MARKERS, prepare_base
@@ -266,159 +260,3 @@ def test_preparing_twice_changes_nothing_and_keeps_spare_rows() -> None:
     assert torch.equal(model.model.embed_tokens.weight, once)
     assert tokenizer.backend_tokenizer.to_str() == backend
     assert len(once) == rows
-
-
-def plant_build(monkeypatch: pytest.MonkeyPatch, build: Callable[[Path, Path | None], Path]) -> None:
-    """Put another builder in place of the one that downloads."""
-    monkeypatch.setattr("autotool_server.default_model.build.build", build)
-
-
-def write_checkpoint(scratch: Path, _: Path | None) -> Path:
-    checkpoint = scratch / "checkpoint"
-    checkpoint.mkdir()
-    (checkpoint / "config.json").write_text("{}")
-    return checkpoint
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def test_ensure_makes_the_checkpoint_once(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plant_build(monkeypatch, write_checkpoint)
-    folder = default_model.ensure()
-    assert folder.parent == cache
-    assert str(folder) in capsys.readouterr().err
-    monkeypatch.delattr("autotool_server.default_model.build.build")
-    assert default_model.ensure() == folder
-    assert not list(cache.glob("*.partial"))
-
-
-def test_ensure_is_silent_when_asked(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    plant_build(monkeypatch, write_checkpoint)
-    assert default_model.ensure(progress=False).parent == cache
-    assert capsys.readouterr() == ("", "")
-
-
-def test_ensure_uses_the_xdg_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AUTOTOOL_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    plant_build(monkeypatch, write_checkpoint)
-    assert default_model.ensure().parent == tmp_path / "autotool"
-
-
-def test_ensure_never_uses_what_a_killed_run_left(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die_half_way(scratch: Path, _: Path | None) -> Path:
-        (scratch / "checkpoint").mkdir()
-        raise KeyboardInterrupt
-
-    plant_build(monkeypatch, die_half_way)
-    with pytest.raises(KeyboardInterrupt):
-        default_model.ensure()
-    plant_build(monkeypatch, write_checkpoint)
-    folder = default_model.ensure()
-    assert (folder / "config.json").exists()
-
-    (folder / "config.json").unlink()
-    leftover = folder.rename(folder.with_suffix(".partial"))  # as after a power cut
-    assert (default_model.ensure() / "config.json").exists()
-    assert not leftover.exists()
-
-
-def test_a_changed_recipe_makes_another_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant_build(monkeypatch, write_checkpoint)
-    first = default_model.ensure()
-    monkeypatch.setattr(default_model, "_RECIPE", default_model._RECIPE + 1)
-    assert default_model.ensure() != first
-    monkeypatch.setattr(default_model, "DATA_FILES", ("mode_profile.json",))
-    assert len({*cache.glob("*.lock"), default_model.ensure().with_suffix(".lock")}) == 3
-
-
-def test_the_base_is_a_checkpoint_of_its_own(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    adapters: list[Path | None] = []
-
-    def write(scratch: Path, adapter: Path | None) -> Path:
-        adapters.append(adapter)
-        return write_checkpoint(scratch, adapter)
-
-    plant_build(monkeypatch, write)
-    assert {default_model.ensure(), default_model.ensure(trained=False)} == {path for path in cache.iterdir() if path.is_dir()}
-    assert adapters == [default_model.ADAPTER, None]
-
-
-@pytest.mark.usefixtures("cache")
-@pytest.mark.parametrize("changed", default_model.ADAPTER_FILES)
-def test_a_changed_adapter_makes_another_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    for name in default_model.ADAPTER_FILES:
-        (adapter / name).write_text(name)
-    monkeypatch.setattr(default_model, "ADAPTER", adapter)
-    plant_build(monkeypatch, write_checkpoint)
-    trained, base = default_model.ensure(), default_model.ensure(trained=False)
-    (adapter / changed).write_text("changed")
-    assert default_model.ensure() != trained
-    assert default_model.ensure(trained=False) == base
-
-
-def test_no_room_is_said_before_anything_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(default_model.shutil, "disk_usage", lambda _: usage(10**12, 10**12 - 10**9, 10**9))
-    monkeypatch.delattr("autotool_server.default_model.build.build")
-    with pytest.raises(AutoToolError, match=r"No room .* needs 1\.5 GB.*AUTOTOOL_CACHE_DIR"):
-        default_model.ensure()
-    assert not list(cache.glob("*.partial"))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError(errno.ENOSPC, "No space left on device"),
-        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
-    ],
-)
-def test_a_disk_that_fills_up_is_said_in_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fill(scratch: Path, _: Path | None) -> Path:
-        (scratch / "half").write_text("x")
-        raise error
-
-    plant_build(monkeypatch, fill)
-    with pytest.raises(AutoToolError, match="No room for the default model"):
-        default_model.ensure()
-    assert not list(cache.glob("*.partial"))
-
-
-def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "file" / "cache"))
-    with pytest.raises(AutoToolError, match="cannot be written: set AUTOTOOL_CACHE_DIR"):
-        default_model.ensure()
-
-
-SLOW_ENSURE = """
-import sys, time, types
-
-def build(scratch, adapter):
-    print("built", flush=True)
-    time.sleep(0.5)
-    (scratch / "checkpoint").mkdir()
-    return scratch / "checkpoint"
-
-planted = types.ModuleType("autotool_server.default_model.build")
-planted.build = build
-sys.modules[planted.__name__] = planted
-from autotool_server import default_model
-sys.exit(not default_model.ensure().is_dir())
-"""
-
-
-@pytest.mark.usefixtures("cache")
-def test_processes_that_start_at_once_build_it_once() -> None:
-    processes = [subprocess.Popen([sys.executable, "-c", SLOW_ENSURE], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sorted(outputs) == ["", "", "built\n"]

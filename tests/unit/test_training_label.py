@@ -1,10 +1,9 @@
-"""Labels by recorded traces, by a server over HTTP and by a checkpoint: the rule, the file of attempts, killed and resumed."""
+"""Labels by recorded traces and by a server over HTTP: the rule, the file of attempts, killed and resumed."""
 
 import asyncio
 import json
 import sys
 from collections import Counter
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +12,24 @@ import pytest
 import torch
 from fake_api import fake_api
 from openai import AsyncOpenAI
-from rich.console import Console
+from support.labelling import RIGHT, WRONG, record, run
 from support.serving import running, scripted
 from support.tiny import make_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from autotool_core import jsonl
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.profile import BUILTIN
-from autotool_core.prompt import PromptRenderer
+from autotool_core.modes import ResolvedMode
 from autotool_server.engines.base import EngineRequest
 from autotool_training import records
-from autotool_training.label import checkpoint
-from autotool_training.label.attempt import Answer, Attempt, AttemptFile, Task
-from autotool_training.label.checkpoint import Checkpoint
-from autotool_training.label.endpoint import Sampling
+from autotool_training.label.attempt import Answer, Attempt, AttemptFile
 from autotool_training.label.label import LabelSettings, ModelChoice, label
 from autotool_training.label.switch import Switch
-from autotool_training.records import GoldCall, Record
-
-ADD = {"type": "function", "function": {"name": "add", "description": "", "parameters": {"type": "object", "properties": {}}}}
-RIGHT = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
-WRONG = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def record(name: str, **fields: Any) -> Record:
-    made: dict[str, Any] = {
-        "id": name,
-        "tools": [ADD],
-        "messages": [{"role": "user", "content": name}],
-        "calls": [GoldCall(name="add", arguments={"a": 1})],
-        "source": "graded",
-        "licence": "Apache-2.0",
-    }
-    return Record(**{**made, **fields})
 
 
 def trace(name: str, a: int | None = 1, reasoning: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -64,15 +40,6 @@ def trace(name: str, a: int | None = 1, reasoning: str | None = None, **fields: 
 def write(path: Path, *rows: Any) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
-
-
-def run(folder: Path, short: str, long: str, **settings: Any) -> tuple[dict[str, Record], dict[str, Any]]:
-    given = LabelSettings(**{"k": 2, "max_tokens": 200, **settings})
-    quiet = Console(file=StringIO())
-    models = ModelChoice(short), ModelChoice(long)
-    counts = label(folder / "in.jsonl", folder / "out.jsonl", models[0], models[1], given, skipped=pytest.fail, console=quiet)
-    assert json.loads((folder / "out.counts.json").read_text()) == counts.as_dict()
-    return {one.id: one for one in records.read(folder / "out.jsonl", strict=True)}, counts.as_dict()["graded"]
 
 
 def attempts(folder: Path) -> list[tuple[str, str, int]]:
@@ -318,112 +285,3 @@ async def test_a_killed_run_goes_on_without_a_lost_or_doubled_attempt(tmp_path: 
     assert len(set(made)) == len(made) == total * 2 + total // 3 * 2 * 2
     labels = Counter(one.label for one in records.read(tmp_path / "out.jsonl"))
     assert labels == {"short": total // 3, "long": total // 3}
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a random Llama that can do every mode."""
-    folder = tmp_path_factory.mktemp("tiny")
-    torch.manual_seed(0)
-    eos = TOKENIZER.eos_token_id
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=None,
-        eos_token_id=eos,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    TOKENIZER.save_pretrained(folder)
-    (folder / "mode_profile.json").write_text(BUILTIN["smollm2-autotool"].model_dump_json())
-    return folder
-
-
-def made_by(model: Checkpoint, *tasks: Task) -> list[Attempt]:
-    found: list[Attempt] = []
-    asyncio.run(model.attempt(iter(tasks), found.append))
-    return sorted(found, key=lambda attempt: (attempt.id, attempt.at))
-
-
-TASKS = [Task(record("x" * length), at) for length in (1, 30, 7) for at in range(2)]
-
-
-@pytest.mark.parametrize("mode", list(ResolvedMode))
-def test_a_checkpoint_answers_alike_in_any_batch(tiny: Path, mode: ResolvedMode) -> None:
-    greedy = Sampling(0.0, 12, 0)
-    one, three = (made_by(Checkpoint(str(tiny), mode, greedy, batch=size), *TASKS) for size in (1, 4))
-    assert len(one) == 6
-    assert one == three
-    assert one[0].answer == one[1].answer  # of one record, greedily
-
-
-def test_a_checkpoints_draws_are_fixed_by_the_seed(tiny: Path) -> None:
-    def drawn(seed: int) -> list[Attempt]:
-        return made_by(Checkpoint(str(tiny), ResolvedMode.SHORT, Sampling(1.0, 12, seed), batch=4), *TASKS)
-
-    assert drawn(1) == drawn(1) != drawn(2)
-    first, second = drawn(1)[:2]
-    assert first.answer != second.answer
-
-
-@pytest.mark.parametrize(
-    ("mode", "text", "wanted"),
-    [
-        (ResolvedMode.SHORT, RIGHT + "<|im_end|>", Answer("", (Call("add", {"a": 1}),))),
-        (
-            ResolvedMode.SHORT,
-            f"Both: {RIGHT}\n{WRONG}<|im_end|>junk",
-            Answer("Both:", (Call("add", {"a": 1}), Call("add", {"a": 2}))),
-        ),
-        (ResolvedMode.LONG, f"One.\n</think>\n\n{RIGHT}<|im_end|>", Answer("", (Call("add", {"a": 1}),), "One.")),
-        (ResolvedMode.LONG, "One.<|im_end|>", Answer("", (), "One.", whole=False)),
-        (ResolvedMode.SHORT, "Cut of", Answer("Cut of", (), whole=False)),
-        (ResolvedMode.SHORT, '<tool_call>\n{"name": "add", "arguments": {"a"<|im_end|>', Answer("", None)),
-    ],
-)
-def test_what_a_checkpoint_writes_is_read_as_the_server_reads_it(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, mode: ResolvedMode, text: str, wanted: Answer
-) -> None:
-    prompts: list[list[int]] = []
-
-    def generate(_: Any, ids: torch.Tensor, **options: Any) -> torch.Tensor:
-        prompts.extend(ids[options["attention_mask"].bool()][None].tolist())
-        return torch.cat([ids, torch.tensor([TOKENIZER.encode(text, add_special_tokens=False)])], dim=1)
-
-    monkeypatch.setattr(LlamaForCausalLM, "generate", generate)
-    (attempt,) = made_by(Checkpoint(str(tiny), mode, Sampling(0.0, 50, 0), batch=4), Task(record("r"), 0))
-    assert attempt.answer == wanted
-    asked = record("r")
-    assert prompts == [PromptRenderer(TOKENIZER, BUILTIN["smollm2-autotool"]).render(asked.messages, asked.tools, Mode(mode))]
-
-
-def test_a_prompt_beyond_the_context_is_an_unanswered_attempt(tiny: Path) -> None:
-    model = Checkpoint(str(tiny), ResolvedMode.SHORT, Sampling(0.0, 12, 0), batch=4)
-    short, long = made_by(model, Task(record("a"), 0), Task(record("b" * 600), 0))
-    assert short.answer is not None
-    assert (long.answer, long.error) == (None, checkpoint.LONG_PROMPT)
-
-
-def test_a_checkpoint_labels_a_file(tiny: Path, tmp_path: Path) -> None:
-    records.write(tmp_path / "in.jsonl", [record(name, calls=[], content="No.") for name in "abc"])
-    made, counts = run(tmp_path, str(tiny), str(tiny), max_tokens=8)
-    assert counts["notes"]["short answers"] == 6
-    assert counts["records"] == 3 == len(made) + sum(counts["dropped"].values())
-
-
-def test_a_model_that_cannot_think_is_refused_for_long(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "plain").mkdir()
-    for path in tiny.iterdir():
-        if path.name != "mode_profile.json":
-            (tmp_path / "plain" / path.name).write_bytes(path.read_bytes())
-    for path in (tmp_path / "plain").glob("*template*"):
-        path.write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
-    plain = str(tmp_path / "plain")
-    assert made_by(Checkpoint(plain, ResolvedMode.SHORT, Sampling(0.0, 4, 0), batch=4), TASKS[0])[0].answer
-    with pytest.raises(AutoToolError, match="cannot answer in mode=long"):
-        made_by(Checkpoint(plain, ResolvedMode.LONG, Sampling(0.0, 4, 0), batch=4), TASKS[0])
-    with pytest.raises(AutoToolError, match=r"absent: name a checkpoint's folder or hub id, a URL or a file of traces"):
-        made_by(Checkpoint(str(tmp_path / "absent"), ResolvedMode.LONG, Sampling(0.0, 4, 0), batch=4), TASKS[0])
