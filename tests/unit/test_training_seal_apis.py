@@ -1,6 +1,10 @@
 """Requests written by rule for tool descriptions: values stand in them, calls are valid, the same seed gives the same."""
 
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import jsonschema
@@ -12,8 +16,9 @@ from autotool_training.data.build import DataSettings, build
 from autotool_training.data.distractors import REFUSALS
 from autotool_training.data.rows import Bad
 from autotool_training.data.seal_apis.api import Api
-from autotool_training.data.seal_apis.phrases import plural
+from autotool_training.data.seal_apis.kinds import plural, words
 from autotool_training.data.seal_apis.requests import Request
+from autotool_training.data.seal_apis.retold import FORMATS, _figure, _formatted, _nth, _rated, telling
 from autotool_training.data.seal_apis.values import _examples
 from autotool_training.data.sources import SOURCES, Place
 from autotool_training.data.tools import parameters
@@ -60,11 +65,15 @@ def many(tmp_path: Path) -> list[Record]:
     return [one for seed in range(30) for one in load("seal_apis", path, seed=seed)]
 
 
+def said(record: Record) -> str:
+    return " ".join(message["content"] for message in record.messages if message["role"] == "user")
+
+
 def test_every_value_stands_in_the_request(many: list[Record]) -> None:
-    for record in many:
+    for record in (record for record in many if "-retold" not in record.id):
         for value in (value for call in record.calls for value in call.arguments.values()):
             for one in value if isinstance(value, list) else [value]:
-                assert isinstance(one, bool) or str(one) in record.messages[0]["content"]
+                assert isinstance(one, bool) or str(one) in said(record)
 
 
 def test_every_call_is_valid(many: list[Record]) -> None:
@@ -88,7 +97,11 @@ def test_there_are_requests_of_every_kind(records: list[Record]) -> None:
     assert ["getBreadLaws"] in names
     assert any(len(one) > 1 and len(set(one)) == 1 for one in names)
     assert any(len(set(one)) == 2 for one in names)
-    assert all(record.reasoning is None and len(record.messages) == 1 for record in records)
+    assert all(record.reasoning is None for record in records)
+    assert {tuple(message["role"] for message in record.messages) for record in records} == {
+        ("user",),
+        ("user", "assistant", "user"),
+    }
 
 
 def test_a_tool_may_take_a_list_of_what_are_several_calls_of_another(many: list[Record]) -> None:
@@ -122,6 +135,64 @@ def test_a_request_is_refused_where_only_others_of_its_field_are_offered(many: l
         ("bookOven", "findShop"), ("getBreadLaws", "bookOven"), ("getBreadLaws", "findShop"), ("findShop", "getBread"),
         ("findShop", "bookOven"), ("findShop", "getBreadLaws"),
     }  # fmt: skip
+
+
+def test_what_is_asked_back_for_is_told_in_the_second_turn_alone(many: list[Record]) -> None:
+    back = [record for record in many if len(record.messages) > 1]
+    assert len(back) > 20
+    for record in back:
+        first, question, second = (message["content"] for message in record.messages)
+        given = record.calls[0].arguments
+        late = {name for name in given if words(name) in question}
+        assert late
+        assert record.id.endswith("-back")
+        for name, value in given.items():
+            assert isinstance(value, bool) or str(value) in (second if name in late else first)
+
+
+def test_what_is_retold_is_needed_otherwise_than_it_is_told(many: list[Record]) -> None:
+    retold = [record for record in many if record.id.endswith("-retold")]
+    assert len(retold) > 50
+    for record in retold:
+        schema = parameters(record.tools[0])
+        values = [(name, value) for call in record.calls for name, value in call.arguments.items()]
+        untold = {name for name, value in values if not isinstance(value, bool) and str(value) not in said(record)}
+        assert len(untold) == 1 or re.search(r"%|percent", said(record))
+        assert untold <= set(schema["required"])
+
+
+@pytest.mark.parametrize(
+    ("meant", "told", "value"),
+    [
+        (partial(_formatted, form=FORMATS["YYYY-MM-DD"]), "March 11th, 2022", "2022-03-11"),
+        (partial(_formatted, form=FORMATS["MM/DD/YYYY"]), "2 December 2019", "12/02/2019"),
+        (partial(_formatted, form=FORMATS["DD-MM-YYYY"]), "Sep 5, 2020", "05-09-2020"),
+        (_figure, "2.5 million", 2_500_000),
+        (_figure, "40k", 40_000),
+        (partial(_rated, divided=True), "12.5 percent", 0.125),
+        (partial(_rated, divided=True), "7%", 0.07),
+        (partial(_rated, divided=False), "7%", 7),
+    ],
+)
+def test_what_is_meant(meant: Callable[[str], Any], told: str, value: Any) -> None:
+    assert meant(told) == value
+
+
+@pytest.mark.parametrize(
+    ("day", "said"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (13, "13th"), (22, "22nd"), (28, "28th")]
+)
+def test_days_in_words(day: int, said: str) -> None:
+    assert _nth(day) == said
+
+
+def test_a_city_is_needed_with_its_state_or_country_as_its_description_says() -> None:
+    for seed in range(40):
+        place = telling({"city": {"type": "string", "description": "The city (e.g., Rome)"}}, Random(seed))  # noqa: S311
+        assert place is not None
+        city = place.told(Random(seed))  # noqa: S311
+        assert place.meant(city).startswith(f"{city}, ")
+        assert "Rome)" not in place.about["description"].replace("Rome, Italy", "")
+        assert re.search(r"\w+, \w+", place.about["description"])
 
 
 def test_values_are_the_examples_or_go_by_the_name(records: list[Record]) -> None:

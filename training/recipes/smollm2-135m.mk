@@ -1,5 +1,5 @@
-# The default model from the sources on: data, practice, labels, SFT and its baselines, refinement, RL and its baseline, and
-# the adapter of all stages. What is there already is left as it is, and a run that was stopped goes on:
+# The default model from the sources on: data, practice, labels, SFT and its baselines, refinement, RL and its baseline, a second
+# SFT, and the adapter of all stages. What is there already is left as it is, and a run that was stopped goes on:
 #
 #   make -f training/recipes/smollm2-135m.mk TRAIN=data/train EVAL=data/eval
 #
@@ -13,7 +13,8 @@ DONE := mode_profile.json
 SUITES := bfcl graded api-bank acebench seal-tools
 KEPT := --licence Apache-2.0 --write-reasoning --max-chars 3000 $(SUITES:%=--against smol/tested-%.jsonl)
 APIS := one many later
-ASKED := practice-one practice-many practice-wide more-one more-many sft-many
+ASKED := practice-one practice-many practice-wide more-one more-many sft-many again-one again-told again-many
+STAGES := practice sft autotool again
 IRRELEVANT := 0.2
 PARTS := practice-one practice-many practice-wide sft-many natural plain practice-graded sft-graded
 
@@ -22,9 +23,12 @@ PARTS := practice-one practice-many practice-wide sft-many natural plain practic
 .DELETE_ON_ERROR:
 all: smol/adapter/adapter_model.safetensors smol/always-short/$(DONE) smol/always-long/$(DONE) smol/grpo/$(DONE)
 
-# Of rank 40 (34, 4 and 2) it is 24.5 MB in bfloat16.
-smol/adapter/adapter_model.safetensors: smol/autotool/$(DONE)
-	autotool train join smol/practice/adapter smol/sft/adapter smol/autotool/adapter --out $(@D)
+# Of the stages' 56 ranks (34, 4, 2 and 16) the 40 largest are kept: 24.5 MB in bfloat16.
+smol/adapter/adapter_model.safetensors: smol/again/$(DONE)
+	autotool train join $(STAGES:%=smol/%/adapter) --rank 40 --out $(@D)
+
+smol/again/$(DONE): smol/again.jsonl smol/autotool/$(DONE)
+	autotool train sft $(R)-again.toml --records $< --out $(@D) $(SFT_FLAGS)
 
 smol/autotool/$(DONE): smol/refined.jsonl
 	autotool train rl $(R).toml --records $< --base smol/sft --out $(@D) $(RL_FLAGS)
@@ -59,6 +63,9 @@ smol/practice/$(DONE): smol/practice.jsonl
 smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
 	python $(R:%-135m=%_135m)_data.py deal smol
 
+smol/again.jsonl: smol/again-one.jsonl smol/again-told.jsonl smol/again-many.jsonl smol/labelled.jsonl
+	python $(R:%-135m=%_135m)_data.py again smol
+
 smol/more.jsonl smol/rl-more.jsonl &: smol/more-one.jsonl smol/more-many.jsonl
 	python $(R:%-135m=%_135m)_data.py more smol
 
@@ -80,6 +87,10 @@ smol/sft-many.jsonl: HOW := seal_apis=smol/later.jsonl --max seal_apis=2600 --to
 smol/more-one.jsonl: HOW := seal_apis=smol/later.jsonl --max seal_apis=1200 --seed 32
 smol/more-many.jsonl: HOW := seal_apis=smol/later.jsonl --max seal_apis=1500 --together 5 --distractors 2 --seed 33
 smol/more-one.jsonl: IRRELEVANT := 0.3
+smol/again-one.jsonl: HOW := seal_apis=smol/later.jsonl --seed 42
+smol/again-told.jsonl: HOW := seal_apis=smol/one.jsonl --source seal_apis=smol/many.jsonl --seed 44
+smol/again-many.jsonl: HOW := seal_apis=smol/later.jsonl --together 5 --distractors 2 --seed 43
+smol/again-one.jsonl smol/again-told.jsonl smol/again-many.jsonl: IRRELEVANT := 0.15
 $(ASKED:%=smol/%.jsonl): $(APIS:%=smol/%.jsonl) $(SUITES:%=smol/tested-%.jsonl)
 	autotool train data --source $(HOW) --irrelevant $(IRRELEVANT) $(KEPT) --out $@
 

@@ -3,14 +3,16 @@
     python training/recipes/smollm2_135m_data.py apis seal_tools_apis.jsonl seal_tools_out_domain.jsonl smol
     python training/recipes/smollm2_135m_data.py deal smol
     python training/recipes/smollm2_135m_data.py more smol
+    python training/recipes/smollm2_135m_data.py again smol
 
 `apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to files. `deal` makes of the
 files of records, which `autotool train data` has written, those of the stages: practice, sft and rl; `more`, what sft
-learns without its having been tried, and what rl has beside.
+learns without its having been tried, and what rl has beside; `again` what the second SFT learns, behind rl.
 """
 
 import json
 import random
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,11 +31,17 @@ MORE: Mapping[str, int] = {"one": 150, "many": 200}
 """How many requests of the tools of `later`, one tool offered at a time and several, sft learns beside what is labelled."""
 MORE_RL: Mapping[str, int] = {"one": 300, "many": 200}
 """How many of those that follow rl has beside its own."""
+AGAIN: Mapping[str, int] = {"one": 3300, "told": 1100, "many": 800}
+"""How many requests the second SFT learns short: of the tools of `later`, one tool offered at a time; of those of practice,
+one at a time, of the kinds that practice did not have (`RETOLD`); and of `later` with several offered."""
+RETOLD = re.compile(r"-(retold|back)\b")
+AGAIN_LONG = 160
+"""How many of those with several tools it learns with reasoning too."""
 
 
 def main(task: str, *places: str) -> None:
     """Run one of the tasks of the command line."""
-    {"apis": apis, "deal": deal, "more": more}[task](*map(Path, places))
+    {"apis": apis, "deal": deal, "more": more, "again": again}[task](*map(Path, places))
 
 
 def apis(described: Path, tested: Path, out: Path) -> None:
@@ -66,6 +74,18 @@ def more(folder: Path) -> None:
     _write(folder / "more.jsonl", first, random.Random(0))  # noqa: S311 not a secret
     following = [line for name, most in MORE.items() for line in asked[name][most : most + MORE_RL[name]]]
     (folder / "rl-more.jsonl").write_text("".join(following))
+
+
+def again(folder: Path) -> None:
+    """Write `again.jsonl`, labelled: new requests, and what the first SFT learnt of the other sets."""
+    draw = random.Random(0)  # noqa: S311 not a secret
+    asked = {name: _lines(folder / f"again-{name}.jsonl") for name in AGAIN}
+    asked["told"] = [line for line in asked["told"] if RETOLD.search(json.loads(line)["id"])]
+    draw.shuffle(asked["told"])
+    short = [_labelled(line, "short") for name, most in AGAIN.items() for line in asked[name][:most]]
+    long = [_labelled(line, "long") for line in asked["many"][:AGAIN_LONG]]
+    decided = [line for line in _lines(folder / "labelled.jsonl") if json.loads(line)["source"] != "seal_apis"]
+    _write(folder / "again.jsonl", [*short, *long, *decided], draw)
 
 
 def _asked(lines: Sequence[str], draw: random.Random) -> Iterator[str]:

@@ -1,22 +1,24 @@
 """Requests written by rule for the tools that Seal-Tools describes (`seal_tools_apis.jsonl`), each with its calls.
 
 A tool gives requests for one call, for several calls of it (or for one, where it takes a list), for calls of it and of another
-tool of its field, and requests that are refused because all tools offered are for something else in its field. Values come
-from the examples in a parameter's description, or by its name; every one stands in the request as it is. A tool one of whose
-required parameters has no plausible value gives nothing. The tools are also those of Seal-Tools' out-of-domain test: a model
-that has practised here has not seen its requests, but its tools.
+tool of its field, for a call that takes two turns to ask for, and requests that are refused because all tools offered are for
+something else in its field. Values come from the examples in a parameter's description, or by its name; every one stands in
+the request as it is, but for those of one parameter of some tools (`retold`). A tool one of whose required parameters has no
+plausible value gives nothing. The tools are also those of Seal-Tools' out-of-domain test: a model that has practised here has
+not seen its requests, but its tools.
 """
 
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from autotool_training.data.dialogue import Dialogue
 from autotool_training.data.distractors import could_serve, refused
 from autotool_training.data.rows import Bad, Row, each, read
 from autotool_training.data.seal_apis.api import Api
 from autotool_training.data.seal_apis.kinds import words
-from autotool_training.data.seal_apis.requests import Request, one, pair, several
+from autotool_training.data.seal_apis.requests import Request, asked_back, one, pair, several
 from autotool_training.data.tools import Tool
 from autotool_training.records import GoldCall, Record
 
@@ -28,7 +30,7 @@ Fields = Mapping[str, Sequence[Api]]
 
 
 def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
-    """Some six records a tool that can be asked for."""
+    """Some eight records a tool that can be asked for."""
     fields: dict[str, list[Api]] = defaultdict(list)
     for api in _apis(location):
         if api.askable(random.Random(api.name)):  # noqa: S311 not a secret
@@ -63,7 +65,7 @@ def _records(row: Row, fields: Fields, seed: int) -> Iterator[Record]:
             seen.add(request.text)
             record = _record(request, f"{row.id}/{seed}-{number}-{request.kind}")
             yield record
-            if draw.random() < NEAR:
+            if draw.random() < NEAR and not request.before:
                 yield from _refused(record, _near(api, fields), draw)
 
 
@@ -72,7 +74,14 @@ def _requests(api: Api, fields: Fields, draw: random.Random) -> Sequence[Request
     made = [one(api, draw) for _ in range(3 if api.properties else 1)]
     made += [several(api, draw) for _ in range(3)]
     made += [pair(api, draw.choice(others), draw) for _ in range(2 if others else 0)]
+    made += [asked_back(api, draw), *_retold(api, draw)]
     return [request for request in made if request]
+
+
+def _retold(api: Api, draw: random.Random) -> Sequence[Request]:
+    other = api.retold(draw)
+    made = [one(other, draw), one(other, draw), several(other, draw)] if other else []
+    return [replace(request, kind="retold") for request in made if request]
 
 
 def _refused(record: Record, near: Sequence[Api], draw: random.Random) -> Iterator[Record]:
@@ -95,5 +104,7 @@ def _others(api: Api, apis: Sequence[Api]) -> Sequence[Api]:
 
 def _record(request: Request, key: str) -> Record:
     dialogue = Dialogue(NAME, LICENCE, key, [api.tool for api in request.apis])
+    for role, text in zip(("user", "assistant"), request.before or (), strict=False):
+        dialogue.say(role, text)
     dialogue.say("user", request.text)
-    return dialogue.answer(calls=[GoldCall(name=api.name, arguments=dict(given)) for api, given in request.calls])
+    return dialogue.answer(calls=[GoldCall(name=api.name, arguments=dict(api.meant(given))) for api, given in request.calls])

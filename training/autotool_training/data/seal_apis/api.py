@@ -8,6 +8,7 @@ from typing import Any
 
 from autotool_training.data.rows import MalformedError
 from autotool_training.data.seal_apis.kinds import Kind, kind, plural
+from autotool_training.data.seal_apis.retold import Telling, telling
 from autotool_training.data.seal_apis.values import value
 from autotool_training.data.tools import parameters, tools
 
@@ -29,14 +30,15 @@ class Api:
         self.properties: Mapping[str, Mapping[str, Any]] = self.schema["properties"]
         self.needed: Sequence[str] = self.schema["required"]
         self.verb, self.rest = _imperative(row["api_description"], bool(row["parameters"]))
+        self.telling: Telling | None = None
 
     def kind(self, name: str) -> Kind:
         """What kind of parameter the one of this name is."""
         return kind(name, self.properties[name])
 
     def arguments(self, draw: random.Random, names: Iterable[str]) -> Arguments:
-        """A value for each name that has a plausible one."""
-        drawn = {name: value(name, self.properties[name], draw) for name in names}
+        """A value for each name that has a plausible one, or what is told in its place (`meant`)."""
+        drawn = {name: self._told(name, draw) for name in names}
         return {name: one for name, one in drawn.items() if one is not None}
 
     def chosen(self, draw: random.Random) -> Arguments:
@@ -47,14 +49,38 @@ class Api:
 
     def listing(self, name: str) -> "Api":
         """The tool with a list, named in the plural, in place of a parameter."""
-        other, listed = copy(self), {"type": "array", "items": _bare(self.properties[name])}
+        listed = {"type": "array", "items": _bare(self.properties[name])}
         listed |= {"description": f"A list: {self.properties[name].get('description', '')}"}
         named = {one: plural(name) if one == name else one for one in self.properties}
-        other.properties = {named[one]: listed if one == name else about for one, about in self.properties.items()}
-        other.needed = [named[one] for one in self.needed]
-        other.schema = {**self.schema, "properties": other.properties, "required": other.needed}
+        properties = {named[one]: listed if one == name else about for one, about in self.properties.items()}
+        return self._with(properties, [named[one] for one in self.needed])
+
+    def retold(self, draw: random.Random) -> "Api | None":
+        """The tool with a required parameter that requests tell in other words than calls need; None where none fits."""
+        found = telling(self.properties, draw)
+        if found is None:
+            return None
+        other = self._with({**self.properties, found.name: found.about}, list(dict.fromkeys([*self.needed, found.name])))
+        other.telling = found
+        return other
+
+    def meant(self, given: Arguments) -> Arguments:
+        """The arguments of the call, of those as they are told."""
+        if self.telling is None:
+            return given
+        return {name: self.telling.meant(one) if name == self.telling.name else one for name, one in given.items()}
+
+    def _with(self, properties: Mapping[str, Mapping[str, Any]], needed: Sequence[str]) -> "Api":
+        other = copy(self)
+        other.properties, other.needed = properties, needed
+        other.schema = {**self.schema, "properties": properties, "required": needed}
         other.tool = {**self.tool, "function": {**self.tool["function"], "parameters": other.schema}}
         return other
+
+    def _told(self, name: str, draw: random.Random) -> Any:
+        if self.telling is not None and name == self.telling.name:
+            return self.telling.told(draw)
+        return value(name, self.properties[name], draw)
 
     def askable(self, draw: random.Random) -> bool:
         """Whether every required argument has a plausible value."""

@@ -1,4 +1,4 @@
-"""Requests and the calls that answer them: one call, several calls of a tool or one with a list, calls of two tools."""
+"""Requests and their calls: one call, told in one turn or two; several calls of a tool, or one with a list; of two tools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import jsonschema
 
 from autotool_training.data.seal_apis.api import Api, Arguments
 from autotool_training.data.seal_apis.frames import asked, chained, framed, verb
-from autotool_training.data.seal_apis.kinds import plural
-from autotool_training.data.seal_apis.phrases import at_once, facts, filled, in_turn, respectively, said, tailed
+from autotool_training.data.seal_apis.kinds import plural, words
+from autotool_training.data.seal_apis.phrases import at_once, facts, filled, in_turn, listed, respectively, said, tailed
 
 LISTING = 0.4
 """Share of the requests with several values of one argument whose tool takes a list of them."""
@@ -18,6 +18,8 @@ RESPECTIVELY = 0.4
 """Share of the requests with several values of several arguments that tell them argument by argument."""
 LISTING_ONE = 0.1
 """Share of the requests with one value whose tool takes a list for one of the arguments."""
+BACK = ("Sure. Please tell me {w}.", "What should I take as {w}?", "I can do that. Please give me {w}.", "I still need {w}.")
+"""Questions back for what a request has left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class Request:
     kind: str
     text: str
     calls: Sequence[tuple[Api, Arguments]]
+    """Arguments as they are told (`Api.meant`)."""
+    before: tuple[str, str] | None = None
+    """What the user has said, and been asked back, before."""
 
     @property
     def apis(self) -> Sequence[Api]:
@@ -34,10 +39,12 @@ class Request:
 
     def holds(self) -> bool:
         """Whether all values stand in the text, and the calls are valid and all different."""
-        different = all(call not in self.calls[:number] for number, call in enumerate(self.calls))
-        valid = all(jsonschema.Draft202012Validator(api.schema).is_valid(given) for api, given in self.calls)
+        meant = [(api, api.meant(given)) for api, given in self.calls]
+        different = all(call not in meant[:number] for number, call in enumerate(meant))
+        valid = all(jsonschema.Draft202012Validator(api.schema).is_valid(given) for api, given in meant)
         values = [one for _, given in self.calls for value in given.values() for one in _items(value)]
-        return different and valid and all(isinstance(value, bool) or str(value) in self.text for value in values)
+        text = " ".join((*(self.before or ()), self.text))
+        return different and valid and all(isinstance(value, bool) or str(value) in text for value in values)
 
 
 def _items(value: Any) -> Sequence[Any]:
@@ -56,7 +63,7 @@ def one(api: Api, draw: Random) -> Request:
     else:
         text = asked(api, tailed(rest, said(api, still, draw)), draw)
     listable = [name for name, value in arguments.items() if not isinstance(value, bool)]
-    if listable and draw.random() < LISTING_ONE:
+    if listable and not api.telling and draw.random() < LISTING_ONE:
         return _listing(api, draw.choice(listable), [arguments], text)
     return Request("one", text, [(api, arguments)])
 
@@ -71,7 +78,7 @@ def several(api: Api, draw: Random) -> Request | None:
         text = framed(chained([_wish(api, arguments, draw) for arguments in given], draw), draw)
     else:
         text = asked(api, _shared(api, varied, given, draw), draw)
-        if len(varied) == 1 and draw.random() < LISTING:
+        if len(varied) == 1 and not api.telling and draw.random() < LISTING:
             return _listing(api, varied[0], given, text)
     return Request("several", text, [(api, arguments) for arguments in given])
 
@@ -82,6 +89,19 @@ def _listing(api: Api, name: str, given: Sequence[Arguments], text: str) -> Requ
     values = {plural(name): [arguments[name] for arguments in given]}
     same = {key: value for key, value in given[0].items() if key != name}
     return Request("list", text, [(listing, {**same, **values})])
+
+
+def asked_back(api: Api, draw: Random) -> Request | None:
+    """A request for one call in two turns, of which the second gives what the first has left out; None where nothing can be."""
+    arguments = api.chosen(draw)
+    withheld = [name for name in api.needed if not isinstance(arguments[name], bool)]
+    if not withheld:
+        return None
+    late = {name: arguments[name] for name in draw.sample(withheld, min(len(withheld), draw.choice((1, 1, 2))))}
+    soon = {name: value for name, value in arguments.items() if name not in late}
+    question = draw.choice(BACK).format(w=f"the {listed([words(name) for name in late])}")
+    reply = str(*late.values()) if len(late) == 1 and draw.random() < 0.4 else facts(api, late, draw)
+    return Request("back", reply, [(api, arguments)], (framed(_wish(api, soon, draw), draw), question))
 
 
 def pair(first: Api, second: Api, draw: Random) -> Request:

@@ -1,0 +1,135 @@
+"""Parameters whose value a request tells in other words than its call needs, as people do and schemas do not.
+
+A rate told in percent and needed as a fraction, a date in words needed in a format, a city needed with its state or country,
+millions needed in figures. What is needed stands in the parameter's description, except for some of the rates.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from random import Random
+from typing import Any
+
+from autotool_training.data.seal_apis.kinds import options, words
+from autotool_training.data.spans import MONTHS
+
+RATES = """interest_rate: The interest rate of the year|annual_interest_rate: Interest for a year|growth_rate: Expected growth
+tax_rate: The tax to be paid|discount: The discount that is given|discount_rate: The rate for discounting
+rate_of_return: The return of a year|expected_return: The return that is expected|inflation_rate: Inflation
+probability: How probable it is|success_rate: The share of successes|failure_rate: The share of failures
+error_margin: The margin of error|commission: The commission on top|confidence: The level of confidence
+annual_increase: The increase of each year|rate: The rate of a year|share: The share of the whole"""
+STATES = """Austin, TX|Denver, CO|Boston, MA|Chicago, IL|Seattle, WA|Miami, FL|Dallas, TX|Atlanta, GA|Phoenix, AZ|Portland, OR
+Detroit, MI|Houston, TX|San Diego, CA|Los Angeles, CA|San Francisco, CA|New York, NY|Las Vegas, NV|Nashville, TN
+New Orleans, LA|Philadelphia, PA|Orlando, FL|Minneapolis, MN|Cleveland, OH|Baltimore, MD|Salt Lake City, UT|Tampa, FL
+Milwaukee, WI|Charlotte, NC|Sacramento, CA|Honolulu, HI|Oakland, CA|San Jose, CA|San Antonio, TX|Memphis, TN|Omaha, NE
+Louisville, KY|Buffalo, NY|Pittsburgh, PA|Tucson, AZ|Fresno, CA|Anchorage, AK|Boise, ID|Madison, WI|Savannah, GA"""
+LANDS = """Paris, France|London, UK|Berlin, Germany|Madrid, Spain|Rome, Italy|Vienna, Austria|Prague, Czech Republic
+Lisbon, Portugal|Dublin, Ireland|Oslo, Norway|Stockholm, Sweden|Helsinki, Finland|Warsaw, Poland|Budapest, Hungary
+Athens, Greece|Istanbul, Turkey|Cairo, Egypt|Nairobi, Kenya|Lagos, Nigeria|Cape Town, South Africa|Mumbai, India|Delhi, India
+Bangkok, Thailand|Jakarta, Indonesia|Manila, Philippines|Hanoi, Vietnam|Seoul, South Korea|Tokyo, Japan|Osaka, Japan
+Beijing, China|Shanghai, China|Sydney, Australia|Melbourne, Australia|Auckland, New Zealand|Toronto, Canada|Lima, Peru
+Montreal, Canada|Bogota, Colombia|Santiago, Chile|Zurich, Switzerland|Brussels, Belgium|Copenhagen, Denmark"""
+FRACTIONS = (" as a decimal", " (as a fraction of 1)", ", e.g., 0.05 for 5%", ", in decimal form", "", "", "")
+PERCENTS = (" in percent", " (%)", " as a percentage")
+FORMATS = {"YYYY-MM-DD": "{y}-{m:02}-{d:02}", "MM/DD/YYYY": "{m:02}/{d:02}/{y}", "DD-MM-YYYY": "{d:02}-{m:02}-{y}"}
+WRITTEN = ("{month} {day}, {year}", "{day} {month} {year}", "{month} {nth}, {year}", "{short} {day}, {year}")
+SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "billion": 10**9}
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """A parameter, what a request says in place of a value of it, and what the call needs."""
+
+    name: str
+    about: Mapping[str, Any]
+    """Its schema."""
+    told: Callable[[Random], str]
+    meant: Callable[[str], Any]
+    """Of what is told, the value."""
+
+
+def telling(properties: Mapping[str, Mapping[str, Any]], draw: Random) -> Telling | None:
+    """One that a tool of these parameters can have, in place of one of them or beside them; None where it can have none."""
+    found = [make for name, about in properties.items() if (make := _making(name, about))]
+    return draw.choice(found)(draw) if found else None
+
+
+def _making(name: str, about: Mapping[str, Any]) -> Callable[[Random], Telling] | None:
+    said, type_ = words(name).lower(), about.get("type")
+    if type_ == "string" and re.search(r"\bdate$", said):
+        return lambda draw: _date(name, about, draw)
+    if type_ == "string" and re.search(r"\b(city|location|destination|origin|venue|town)$", said):
+        return lambda draw: _place(name, about, draw)
+    if type_ in ("integer", "number") and re.search(r"price|amount|budget|cost|income|salary|revenue|invest|population", said):
+        return lambda draw: draw.choice((_large, _rate))(name, about, draw)
+    return (lambda draw: _rate(name, about, draw)) if type_ == "number" else None
+
+
+def _date(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
+    wanted = draw.choice(("YYYY-MM-DD", *FORMATS))
+    schema = _described(about, f" ({wanted})", f" in the format {wanted}", f", as {wanted}", draw=draw)
+
+    def told(draw: Random) -> str:
+        day, month, year = draw.randint(1, 28), draw.choice(MONTHS).capitalize(), draw.randint(2015, 2026)
+        return draw.choice(WRITTEN).format(day=day, nth=_nth(day), month=month, short=month[:3], year=year)
+
+    return Telling(name, schema, told, lambda text: _formatted(text, FORMATS[wanted]))
+
+
+def _formatted(text: str, form: str) -> str:
+    day, year = map(int, re.findall(r"\d+", text))
+    month = next(number for number, one in enumerate(MONTHS, 1) if one[:3] in text.lower())
+    on = date(year, month, day)
+    return form.format(y=on.year, m=on.month, d=on.day)
+
+
+def _nth(day: int) -> str:
+    return f"{day}{'th' if 10 < day < 20 else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
+
+
+def _place(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
+    table, part = draw.choice(((STATES, "state"), (STATES, "state"), (LANDS, "country")))
+    whole = {one.split(",")[0]: one for one in options(table)}
+    like = draw.choice([*whole.values()])
+    ends = (f", as city and {part}, such as {like}", f" (city and {part}, e.g., {like})", f", in the format of {like}")
+    return Telling(name, _described(about, *ends, draw=draw), lambda draw: draw.choice([*whole]), whole.__getitem__)
+
+
+def _large(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
+    def told(draw: Random) -> str:
+        scale = draw.choice([*SCALES])
+        figure = draw.choice((f"{draw.randint(2, 900)}", f"{draw.randint(1, 9)}.{draw.randint(1, 9)}"))
+        return figure + scale if scale == "k" else f"{figure} {scale}"
+
+    return Telling(name, about, told, _figure)
+
+
+def _figure(text: str) -> int:
+    figure, scale = re.findall(r"[\d.]+|[a-z]+", text)
+    return round(float(figure) * SCALES[scale])
+
+
+def _rate(_: str, __: Mapping[str, Any], draw: Random) -> Telling:
+    name, _, described = draw.choice(options(RATES)).partition(": ")
+    divided = draw.random() < 0.8
+    schema = {"type": "number", "description": described + draw.choice(FRACTIONS if divided else PERCENTS)}
+
+    def told(draw: Random) -> str:
+        few, many, broken = draw.randint(1, 15), draw.randint(2, 95), f"{draw.randint(1, 14)}.{draw.choice((25, 5, 75))}"
+        return str(draw.choice((few, many, broken))) + draw.choice(("%", "%", "%", " percent"))
+
+    return Telling(name, schema, told, lambda text: _rated(text, divided=divided))
+
+
+def _rated(text: str, *, divided: bool) -> float:
+    figure = float(re.findall(r"[\d.]+", text)[0])
+    value = round(figure / 100, 6) if divided else figure
+    return int(value) if value == int(value) else value
+
+
+def _described(about: Mapping[str, Any], *ends: str, draw: Random) -> Mapping[str, Any]:
+    """The schema without the examples that a description has, and with what is needed."""
+    bare: Sequence[str] = re.split(r"\s*[(,.]|\s+(?:in the format|such as|e\.g)", about.get("description", ""))
+    return {"type": about["type"], "description": (bare[0] or "The value") + draw.choice(ends)}
