@@ -14,6 +14,7 @@ import json
 import random
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ MORE_RL: Mapping[str, int] = {"one": 300, "many": 200}
 """How many of those that follow rl has beside its own."""
 AGAIN: Mapping[str, int] = {"one": 3300, "told": 1100, "many": 800}
 """How many requests the second SFT learns short: of the tools of `later`, one tool offered at a time; of those of practice,
-one at a time, of the kinds that practice did not have (`RETOLD`); and of `later` with several offered."""
+one at a time, of the kinds that the shipped model's practice did not have (`RETOLD`); and of `later` with several offered."""
 RETOLD = re.compile(r"-(retold|back)\b")
 AGAIN_LONG = 160
 """How many of those with several tools it learns with reasoning too."""
@@ -79,9 +80,8 @@ def more(folder: Path) -> None:
 def again(folder: Path) -> None:
     """Write `again.jsonl`, labelled: new requests, and what the first SFT learnt of the other sets."""
     draw = random.Random(0)  # noqa: S311 not a secret
-    asked = {name: _lines(folder / f"again-{name}.jsonl") for name in AGAIN}
+    asked = {name: _offers_shuffled(folder / f"again-{name}.jsonl", draw) for name in AGAIN}
     asked["told"] = [line for line in asked["told"] if RETOLD.search(json.loads(line)["id"])]
-    draw.shuffle(asked["told"])
     short = [_labelled(line, "short") for name, most in AGAIN.items() for line in asked[name][:most]]
     long = [_labelled(line, "long") for line in asked["many"][:AGAIN_LONG]]
     decided = [line for line in _lines(folder / "labelled.jsonl") if json.loads(line)["source"] != "seal_apis"]
@@ -111,6 +111,14 @@ def _shuffled(path: Path, draw: random.Random) -> list[str]:
     lines = _lines(path)
     draw.shuffle(lines)
     return lines
+
+
+def _offers_shuffled(path: Path, draw: random.Random) -> list[str]:
+    """Shuffled, but for those that are offered the same tools: what training shares stays together."""
+    offers = defaultdict[str, list[str]](list)
+    for line in _lines(path):
+        offers[json.dumps(json.loads(line)["tools"])].append(line)
+    return [line for offer in draw.sample([*offers.values()], len(offers)) for line in offer]
 
 
 def _lines(path: Path) -> list[str]:

@@ -56,7 +56,7 @@ class Api:
         return self._with(properties, [named[one] for one in self.needed])
 
     def retold(self, draw: random.Random) -> "Api | None":
-        """The tool with a required parameter that requests tell in other words than calls need; None where none fits."""
+        """The tool with a parameter, then required, that requests tell in other words than calls need; None where none fits."""
         found = telling(self.properties, draw)
         if found is None:
             return None
@@ -70,6 +70,10 @@ class Api:
             return given
         return {name: self.telling.meant(one) if name == self.telling.name else one for name, one in given.items()}
 
+    def askable(self, draw: random.Random) -> bool:
+        """Whether every required argument has a plausible value."""
+        return self.chosen(draw).keys() >= set(self.needed)
+
     def _with(self, properties: Mapping[str, Mapping[str, Any]], needed: Sequence[str]) -> "Api":
         other = copy(self)
         other.properties, other.needed = properties, needed
@@ -81,10 +85,6 @@ class Api:
         if self.telling is not None and name == self.telling.name:
             return self.telling.told(draw)
         return value(name, self.properties[name], draw)
-
-    def askable(self, draw: random.Random) -> bool:
-        """Whether every required argument has a plausible value."""
-        return self.chosen(draw).keys() >= set(self.needed)
 
 
 def _bare(about: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -92,7 +92,7 @@ def _listing(api: Api, name: str, given: Sequence[Arguments], text: str) -> Requ
 
 
 def asked_back(api: Api, draw: Random) -> Request | None:
-    """A request for one call in two turns, of which the second gives what the first has left out; None where nothing can be."""
+    """A request for one call in two turns, of which the second gives what the first has left out; None where that cannot be."""
     arguments = api.chosen(draw)
     withheld = [name for name in api.needed if not isinstance(arguments[name], bool)]
     if not withheld:
@@ -101,7 +101,9 @@ def asked_back(api: Api, draw: Random) -> Request | None:
     soon = {name: value for name, value in arguments.items() if name not in late}
     question = draw.choice(BACK).format(w=f"the {listed([words(name) for name in late])}")
     reply = str(*late.values()) if len(late) == 1 and draw.random() < 0.4 else facts(api, late, draw)
-    return Request("back", reply, [(api, arguments)], (framed(_wish(api, soon, draw), draw), question))
+    first = framed(_wish(api, soon, draw), draw)
+    told = any(str(value) in first for value in late.values())
+    return None if told else Request("back", reply, [(api, arguments)], (first, question))
 
 
 def pair(first: Api, second: Api, draw: Random) -> Request:

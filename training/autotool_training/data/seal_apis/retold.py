@@ -1,17 +1,19 @@
 """Parameters whose value a request tells in other words than its call needs, as people do and schemas do not.
 
 A rate told in percent and needed as a fraction, a date in words needed in a format, a city needed with its state or country,
-millions needed in figures. What is needed stands in the parameter's description, except for some of the rates.
+thousands needed in figures. What is needed stands in the parameter's description, but for some of the rates: where nothing is
+said a fraction is needed.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from random import Random
 from typing import Any
 
 from autotool_training.data.seal_apis.kinds import options, words
+from autotool_training.data.seal_apis.values import EXAMPLES
 from autotool_training.data.spans import MONTHS
 
 RATES = """interest_rate: The interest rate of the year|annual_interest_rate: Interest for a year|growth_rate: Expected growth
@@ -20,6 +22,7 @@ rate_of_return: The return of a year|expected_return: The return that is expecte
 probability: How probable it is|success_rate: The share of successes|failure_rate: The share of failures
 error_margin: The margin of error|commission: The commission on top|confidence: The level of confidence
 annual_increase: The increase of each year|rate: The rate of a year|share: The share of the whole"""
+"""Parameters that are given to tools with numbers, and their descriptions: Seal-Tools has few rates of its own."""
 STATES = """Austin, TX|Denver, CO|Boston, MA|Chicago, IL|Seattle, WA|Miami, FL|Dallas, TX|Atlanta, GA|Phoenix, AZ|Portland, OR
 Detroit, MI|Houston, TX|San Diego, CA|Los Angeles, CA|San Francisco, CA|New York, NY|Las Vegas, NV|Nashville, TN
 New Orleans, LA|Philadelphia, PA|Orlando, FL|Minneapolis, MN|Cleveland, OH|Baltimore, MD|Salt Lake City, UT|Tampa, FL
@@ -32,10 +35,16 @@ Bangkok, Thailand|Jakarta, Indonesia|Manila, Philippines|Hanoi, Vietnam|Seoul, S
 Beijing, China|Shanghai, China|Sydney, Australia|Melbourne, Australia|Auckland, New Zealand|Toronto, Canada|Lima, Peru
 Montreal, Canada|Bogota, Colombia|Santiago, Chile|Zurich, Switzerland|Brussels, Belgium|Copenhagen, Denmark"""
 FRACTIONS = (" as a decimal", " (as a fraction of 1)", ", e.g., 0.05 for 5%", ", in decimal form", "", "", "")
+"""How a description goes on where a fraction is needed. Nothing is said of some."""
 PERCENTS = (" in percent", " (%)", " as a percentage")
+CITIES = tuple(one.split(",")[0] for table in (STATES, LANDS) for one in options(table))
+RATED = frozenset(one.split(":")[0] for one in options(RATES))
 FORMATS = {"YYYY-MM-DD": "{y}-{m:02}-{d:02}", "MM/DD/YYYY": "{m:02}/{d:02}/{y}", "DD-MM-YYYY": "{d:02}-{m:02}-{y}"}
 WRITTEN = ("{month} {day}, {year}", "{day} {month} {year}", "{month} {nth}, {year}", "{short} {day}, {year}")
-SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "billion": 10**9}
+SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6}
+LARGE = r"\b(budget|income|salary|revenue|investment|investment amount|loan amount|population|annual sales|funding)$"
+PLACE, OTHER_PLACE = r"\b(city|town|location|destination|origin|venue)$", r"\b(country|nation|state|region|coordinates)\b"
+DATE = r"\bdate$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +61,32 @@ class Telling:
 
 def telling(properties: Mapping[str, Mapping[str, Any]], draw: Random) -> Telling | None:
     """One that a tool of these parameters can have, in place of one of them or beside them; None where it can have none."""
-    found = [make for name, about in properties.items() if (make := _making(name, about))]
-    return draw.choice(found)(draw) if found else None
+    ways = [way for name, about in properties.items() for way in _ways(name, about, properties)]
+    if not ways:
+        return None
+    make, name = draw.choice(ways)
+    return make(name, properties[name], draw)
 
 
-def _making(name: str, about: Mapping[str, Any]) -> Callable[[Random], Telling] | None:
-    said, type_ = words(name).lower(), about.get("type")
-    if type_ == "string" and re.search(r"\bdate$", said):
-        return lambda draw: _date(name, about, draw)
-    if type_ == "string" and re.search(r"\b(city|location|destination|origin|venue|town)$", said):
-        return lambda draw: _place(name, about, draw)
-    if type_ in ("integer", "number") and re.search(r"price|amount|budget|cost|income|salary|revenue|invest|population", said):
-        return lambda draw: draw.choice((_large, _rate))(name, about, draw)
-    return (lambda draw: _rate(name, about, draw)) if type_ == "number" else None
+def _ways(name: str, about: Mapping[str, Any], all_: Mapping[str, Any]) -> Iterator[tuple[Callable[..., Telling], str]]:
+    said, others = words(name).lower(), " ".join(words(one).lower() for one in all_)
+    match about.get("type"):
+        # Of two dates one would lie anywhere to the other.
+        case "string" if re.search(DATE, said) and len(re.findall(r"\bdate\b", others)) == 1:
+            yield _date, name
+        case "string" if re.search(PLACE, said) and not re.search(OTHER_PLACE, others) and _takes_cities(about):
+            yield _place, name
+        case "number" if not RATED & all_.keys():
+            yield _rate, name
+    if about.get("type") in ("integer", "number") and re.search(LARGE, said):
+        yield _large, name
+
+
+def _takes_cities(about: Mapping[str, Any]) -> bool:
+    """Whether a place's description says nothing else; its examples, if it has any, are cities."""
+    text = about.get("description", "")
+    found = EXAMPLES.search(text)
+    return not re.search(OTHER_PLACE, text) and (not found or any(city in found[1] for city in (*CITIES, "city")))
 
 
 def _date(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
@@ -111,7 +133,7 @@ def _figure(text: str) -> int:
     return round(float(figure) * SCALES[scale])
 
 
-def _rate(_: str, __: Mapping[str, Any], draw: Random) -> Telling:
+def _rate(_host: str, _about: Mapping[str, Any], draw: Random) -> Telling:
     name, _, described = draw.choice(options(RATES)).partition(": ")
     divided = draw.random() < 0.8
     schema = {"type": "number", "description": described + draw.choice(FRACTIONS if divided else PERCENTS)}
@@ -131,5 +153,6 @@ def _rated(text: str, *, divided: bool) -> float:
 
 def _described(about: Mapping[str, Any], *ends: str, draw: Random) -> Mapping[str, Any]:
     """The schema without the examples that a description has, and with what is needed."""
-    bare: Sequence[str] = re.split(r"\s*[(,.]|\s+(?:in the format|such as|e\.g)", about.get("description", ""))
+    text: str = about.get("description", "")
+    bare: Sequence[str] = re.split(r"\s*[(,]|\.(?!\w)|\s+(?:in (?:the |\S+ )?format|such as|e\.g)", text)
     return {"type": about["type"], "description": (bare[0] or "The value") + draw.choice(ends)}
