@@ -37,6 +37,21 @@ def test_the_joined_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) ->
     assert moved > 1
 
 
+def test_of_the_last_stage_a_share_is_taken(tmp_path: Path) -> None:
+    first = trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
+    trained(first, tmp_path / "last", rank=2, alpha=6)
+    folders = [tmp_path / "first/adapter", tmp_path / "last/adapter"]
+    for share in (0.0, 0.25, 1.0):
+        join(folders, tmp_path / str(share), share=share)
+    none, part, all_ = (_products(tmp_path / str(share)) for share in (0.0, 0.25, 1.0))
+    moved = 0.0
+    for name, product in _products(folders[0]).items():
+        torch.testing.assert_close(none[name], product, rtol=0.02, atol=1e-3)
+        torch.testing.assert_close(part[name], product + 0.25 * (all_[name] - none[name]), rtol=0.02, atol=1e-3)
+        moved += (all_[name] - none[name]).abs().sum().item()
+    assert moved > 1
+
+
 def test_a_smaller_rank_is_the_nearest(tmp_path: Path) -> None:
     trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
     folder = tmp_path / "first/adapter"

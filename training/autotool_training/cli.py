@@ -246,16 +246,17 @@ def join(
     rank: Annotated[
         int | None, typer.Option(min=1, help="Of the adapter, which is then the nearest of that rank. Default: the ranks' sum.")
     ] = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="How much of the last stage is taken: 1 is all of it.")] = 1.0,
 ) -> None:
     """Make one adapter, in bfloat16, of those of several stages, each trained on the result of the one before it.
 
       autotool train join runs/sft/adapter runs/rl/adapter --out adapter
 
-    Loaded onto the base of the first stage it gives the model of the last.
+    Loaded onto the base of the first stage it gives the model of the last, or with --share one between the last two.
     """
     from autotool_training.joined import join as joined  # noqa: PLC0415 `--help` answers at once
 
-    joined(adapters, out, rank)
+    joined(adapters, out, rank, share)
 
 
 @app.command()

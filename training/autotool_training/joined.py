@@ -30,19 +30,20 @@ class _Adapter:
         return self.config.lora_alpha / self.config.r
 
 
-def join(folders: Sequence[Path], out: Path, rank: int | None = None) -> None:
+def join(folders: Sequence[Path], out: Path, rank: int | None = None, share: float = 1.0) -> None:
     """Write an adapter, in bfloat16, whose product is the sum of theirs; its rank is the sum of the ranks.
 
     With a smaller `rank` each layer's product is the nearest of that rank (Eckart and Young, 1936), in the Frobenius norm.
-    Rows of the embeddings are those of the last. Raises AutoToolError where a folder holds no LoRA adapter, or one of other
-    layers than the first, and for a rank above the sum or above a side of a layer.
+    Of the last stage's product only the `share` is taken, which lies between its start and its end (Wortsman et al.,
+    arXiv 2109.01903). Rows of the embeddings are those of the last. Raises AutoToolError where a folder holds no LoRA adapter,
+    or one of other layers than the first, and for a rank above the sum or above a side of a layer.
     """
     adapters = [_read(folder) for folder in folders]
     for folder, one in zip(folders, adapters, strict=True):
         if one.layers != adapters[0].layers:
             raise AutoToolError(f"{folder}: its adapter is of other layers than that of {folders[0]}: join stages of one base.")
     whole = sum(one.config.r for one in adapters)
-    tensors = _summed(adapters)
+    tensors = _summed(adapters, share)
     if rank is not None:
         _check(rank, whole, tensors)
         _narrow(tensors, adapters[0].layers, rank)
@@ -61,12 +62,15 @@ def _read(folder: Path) -> _Adapter:
     return _Adapter(config, load_file(folder / WEIGHTS))
 
 
-def _summed(adapters: Sequence[_Adapter]) -> dict[str, Tensor]:
+def _summed(adapters: Sequence[_Adapter], share: float) -> dict[str, Tensor]:
+    scales = [one.scale for one in adapters[:-1]] + [share * adapters[-1].scale]
     # Of what is no matrix of a layer, such as the rows of the embeddings, a later stage began with what the earlier one made.
     summed = dict(adapters[-1].tensors)
     for layer in adapters[0].layers:
         summed[layer + DOWN] = torch.cat([one.tensors[layer + DOWN] for one in adapters])
-        summed[layer + UP] = torch.cat([one.scale * one.tensors[layer + UP] for one in adapters], dim=1)
+        summed[layer + UP] = torch.cat(
+            [scale * one.tensors[layer + UP] for scale, one in zip(scales, adapters, strict=True)], dim=1
+        )
     return summed
 
 
