@@ -252,7 +252,8 @@ def join(
 
       autotool train join runs/sft/adapter runs/rl/adapter --out adapter
 
-    Loaded onto the base of the first stage it gives the model of the last, or with --share one between the last two.
+    Loaded onto the base of the first stage it gives the model of the last, or with --share one between
+    the last two (trained rows of the embeddings are the last's).
     """
     from autotool_training.joined import join as joined  # noqa: PLC0415 `--help` answers at once
 
