@@ -9,8 +9,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from datasets import Dataset
-from support.tiny import make_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
+from support.tiny import make_llama, make_tokenizer
 from trl.trainer.grpo_config import GRPOConfig
 
 from autotool_core.errors import AutoToolError
@@ -38,21 +37,6 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def make_model(tokenizer: Any, seed: int = 0) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return LlamaForCausalLM(config)
-
-
 def make_data(tokenizer: Any, items: int = 6) -> Dataset:
     renderer = PromptRenderer(tokenizer, PROFILE)
     prompts = [renderer.render([{"role": "user", "content": f"{at}?"}], TOOLS, Mode.AUTO) for at in range(items)]
@@ -78,7 +62,7 @@ def make_trainer(folder: Path, variant: Variant = "autotool", **changes: Any) ->
         "disable_tqdm": True,
         "seed": 3,
     }
-    model = changes.pop("model", None) or make_model(tokenizer)
+    model = changes.pop("model", None) or make_llama(tokenizer)
     data = changes.pop("train_dataset", None) or make_data(tokenizer)
     settings = changes.pop("settings", None) or ObjectiveSettings(variant=variant, targets=TARGETS)
     kept = {name: changes.pop(name) for name in ("callbacks", "eval_dataset", "peft_config", "share") if name in changes}
@@ -167,7 +151,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> 
     whole = make_trainer(tmp_path, **ending_soon())
     whole.train()
     saved = json.loads((tmp_path / "checkpoint-2" / BETA_FILE).read_text())
-    resumed = make_trainer(tmp_path / "resumed", model=make_model(make_tokenizer(), seed=9), **ending_soon())
+    resumed = make_trainer(tmp_path / "resumed", model=make_llama(make_tokenizer(), seed=9), **ending_soon())
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert saved == {"beta": betas(whole)[2]}
     assert (losses(resumed), betas(resumed)) == (losses(whole), betas(whole))

@@ -1,9 +1,10 @@
-"""A tokenizer small enough to build in a test: bytes, the newlines and markers that the modes need, a ChatML template."""
+"""A tokenizer small enough to build in a test: bytes, the newlines and markers that the modes need, ChatML; and a Llama."""
 
 from typing import Any
 
+import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 CHAT_TEMPLATE = """\
 {%- if tools %}<|im_start|>system
@@ -39,3 +40,19 @@ def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE, markers: tuple[str
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>")
     tokenizer.chat_template = chat_template
     return tokenizer
+
+
+def make_llama(tokenizer: Any, seed: int = 0) -> LlamaForCausalLM:
+    """A random one of two layers."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LlamaForCausalLM(config)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from support.labelling import RIGHT, WRONG, record, run
-from support.tiny import make_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
+from support.tiny import make_llama, make_tokenizer
+from transformers import LlamaForCausalLM
 
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
@@ -33,19 +33,7 @@ def _one_thread() -> None:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random Llama that can do every mode."""
     folder = tmp_path_factory.mktemp("tiny")
-    torch.manual_seed(0)
-    eos = TOKENIZER.eos_token_id
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=None,
-        eos_token_id=eos,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    make_llama(TOKENIZER).save_pretrained(folder)
     TOKENIZER.save_pretrained(folder)
     (folder / "mode_profile.json").write_text(BUILTIN["smollm2-autotool"].model_dump_json())
     return folder

@@ -95,11 +95,12 @@ def _told(value: bool, text: str, name: str) -> str | None:
 
 def _number(value: float, text: str, name: str) -> str | None:
     """Where the text has the number; of several places one beside a word of the parameter's name, as in 3 rooms."""
-    spans = [_with_noun(found, name) for number, found in _numbers(text) if number == value]
+    spans = [_with_noun(found, name) for number, found in numbers(text) if number == value]
     return max(spans, key=lambda span: any(part in span.lower() for part in _parts(name)), default=None)
 
 
-def _numbers(text: str) -> Iterator[tuple[float, re.Match[str]]]:
+def numbers(text: str) -> Iterator[tuple[float, re.Match[str]]]:
+    """The numbers that the text has, in figures or words, and where; one in percent as it stands and then as a fraction."""
     for found in DIGITS.finditer(text):
         number, scale = float(found["number"].replace(",", "")), (found["scale"] or "").lower()
         yield number * SCALES.get(scale, 1), found
@@ -130,14 +131,15 @@ def _count(words: list[str]) -> float:
 
 def _date(value: str, text: str) -> str | None:
     """Where the text has the date; one without a year is of any."""
-    wanted = [one for one, span in _dates(value) if span == value.strip()]
-    for (year, month, day), span in _dates(text):
+    wanted = [one for one, span in dates(value) if span == value.strip()]
+    for (year, month, day), span in dates(text):
         if any((month, day) == (m, d) and year in (y, None) for y, m, d in wanted):
             return span
     return None
 
 
-def _dates(text: str) -> Iterator[tuple[tuple[int | None, int, int], str]]:
+def dates(text: str) -> Iterator[tuple[tuple[int | None, int, int], str]]:
+    """The dates that the text has (year, month, day), and where."""
     for pattern in DATES:
         for found in pattern.finditer(text):
             month, year = found["month"].lower(), found["year"]

@@ -8,13 +8,12 @@ said a fraction is needed.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from random import Random
 from typing import Any
 
 from autotool_training.data.seal_apis.kinds import options, words
 from autotool_training.data.seal_apis.values import EXAMPLES
-from autotool_training.data.spans import MONTHS
+from autotool_training.data.spans import MONTHS, dates, numbers
 
 RATES = """interest_rate: The interest rate of the year|annual_interest_rate: Interest for a year|growth_rate: Expected growth
 tax_rate: The tax to be paid|discount: The discount that is given|discount_rate: The rate for discounting
@@ -41,7 +40,7 @@ CITIES = tuple(one.split(",")[0] for table in (STATES, LANDS) for one in options
 RATED = frozenset(one.split(":")[0] for one in options(RATES))
 FORMATS = {"YYYY-MM-DD": "{y}-{m:02}-{d:02}", "MM/DD/YYYY": "{m:02}/{d:02}/{y}", "DD-MM-YYYY": "{d:02}-{m:02}-{y}"}
 WRITTEN = ("{month} {day}, {year}", "{day} {month} {year}", "{month} {nth}, {year}", "{short} {day}, {year}")
-SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6}
+LARGE_SCALES = ("thousand", "k", "million")
 LARGE = r"\b(budget|income|salary|revenue|investment|investment amount|loan amount|population|annual sales|funding)$"
 PLACE, OTHER_PLACE = r"\b(city|town|location|destination|origin|venue)$", r"\b(country|nation|state|region|coordinates)\b"
 DATE = r"\bdate$"
@@ -101,10 +100,8 @@ def _date(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
 
 
 def _formatted(text: str, form: str) -> str:
-    day, year = map(int, re.findall(r"\d+", text))
-    month = next(number for number, one in enumerate(MONTHS, 1) if one[:3] in text.lower())
-    on = date(year, month, day)
-    return form.format(y=on.year, m=on.month, d=on.day)
+    ((year, month, day), _) = next(dates(text))
+    return form.format(y=year, m=month, d=day)
 
 
 def _nth(day: int) -> str:
@@ -121,7 +118,7 @@ def _place(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
 
 def _large(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
     def told(draw: Random) -> str:
-        scale = draw.choice([*SCALES])
+        scale = draw.choice(LARGE_SCALES)
         figure = draw.choice((f"{draw.randint(2, 900)}", f"{draw.randint(1, 9)}.{draw.randint(1, 9)}"))
         return figure + scale if scale == "k" else f"{figure} {scale}"
 
@@ -129,8 +126,7 @@ def _large(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
 
 
 def _figure(text: str) -> int:
-    figure, scale = re.findall(r"[\d.]+|[a-z]+", text)
-    return round(float(figure) * SCALES[scale])
+    return round(next(numbers(text))[0])
 
 
 def _rate(_host: str, _about: Mapping[str, Any], draw: Random) -> Telling:
@@ -146,8 +142,8 @@ def _rate(_host: str, _about: Mapping[str, Any], draw: Random) -> Telling:
 
 
 def _rated(text: str, *, divided: bool) -> float:
-    figure = float(re.findall(r"[\d.]+", text)[0])
-    value = round(figure / 100, 6) if divided else figure
+    percent, fraction = (number for number, _ in numbers(text))
+    value = fraction if divided else percent
     return int(value) if value == int(value) else value
 
 
