@@ -16,6 +16,7 @@ from autotool_training.data.build import DataSettings, build
 from autotool_training.data.distractors import REFUSALS
 from autotool_training.data.rows import Bad
 from autotool_training.data.seal_apis.api import Api
+from autotool_training.data.seal_apis.extras import extras
 from autotool_training.data.seal_apis.kinds import plural, words
 from autotool_training.data.seal_apis.requests import Request
 from autotool_training.data.seal_apis.retold import FORMATS, RATED, _figure, _formatted, _nth, _rated, telling
@@ -139,14 +140,13 @@ def test_a_request_is_refused_where_only_others_of_its_field_are_offered(many: l
 
 
 def test_what_is_asked_back_for_is_told_in_the_second_turn_alone(many: list[Record]) -> None:
-    back = [record for record in many if len(record.messages) > 1]
+    back = [record for record in many if record.id.endswith("-back")]
     assert len(back) > 20
     for record in back:
         first, question, second = (message["content"] for message in record.messages)
         given = record.calls[0].arguments
         late = {name for name in given if words(name) in question}
         assert late
-        assert record.id.endswith("-back")
         assert all(str(given[name]) in second and str(given[name]) not in first for name in late)
         assert all(isinstance(value, bool) or str(value) in first for name, value in given.items() if name not in late)
 
@@ -154,13 +154,50 @@ def test_what_is_asked_back_for_is_told_in_the_second_turn_alone(many: list[Reco
 def test_what_is_retold_is_needed_otherwise_than_it_is_told(many: list[Record]) -> None:
     retold = [record for record in many if record.id.endswith("-retold")]
     assert len(retold) > 50
+    otherwise = 0
     for record in retold:
         required = parameters(record.tools[0])["required"]
         values = [(name, value) for call in record.calls for name, value in call.arguments.items()]
         untold = {name for name, value in values if not isinstance(value, bool) and str(value) not in said(record)}
         rates = [value for name, value in values if name in RATED]
-        assert all(in_percent(record, rate) for rate in rates)
-        assert rates or (len(untold) == 1 and untold <= set(required))
+        assert all(in_percent(record, rate) or f" {rate}" in said(record) for rate in rates)
+        otherwise += bool(rates or untold)
+        assert rates or (len(untold) < 2 and untold <= set(required))
+    assert otherwise > 0.8 * len(retold)
+
+
+def test_a_wider_tool_has_parameters_of_most_tools_whose_words_say_yes_or_no(many: list[Record]) -> None:
+    wider = [record for record in many if record.id.endswith("-wider")]
+    told = [(said(record), name, value) for record in wider for name, value in record.calls[0].arguments.items()]
+    flags = [(text, words(name).split(" ", 1)[1], value) for text, name, value in told if isinstance(value, bool)]
+    denied = re.compile(r"without|leaving out|excluding|\bno\b|\bnot\b|n't|false", re.IGNORECASE)
+    assert len({value for _, _, value in flags}) == 2
+    assert all(thing in text for text, thing, _ in flags)
+    assert all(denied.search(text) for text, _, value in flags if not value)
+    assert any("enum" in about for record in wider for about in parameters(record.tools[0])["properties"].values())
+
+
+def test_what_a_wider_tool_does_not_require_may_stay_untold(many: list[Record]) -> None:
+    wider = [record for record in many if record.id.endswith("-wider")]
+    untold = [set(parameters(one.tools[0])["properties"]) - set(one.calls[0].arguments) for one in wider]
+    assert any(untold)
+    assert not all(untold)
+
+
+def test_behind_a_refused_request_the_next_is_served(many: list[Record]) -> None:
+    afresh = [record for record in many if record.id.endswith("-afresh")]
+    assert len(afresh) > 20
+    for record in afresh:
+        assert [message["role"] for message in record.messages] == ["user", "assistant", "user"]
+        assert record.messages[1]["content"] in REFUSALS
+        assert record.calls
+
+
+def test_extras_take_no_name_that_is_taken() -> None:
+    draws = [Random(seed) for seed in range(60)]  # noqa: S311 not a secret
+    some = {name for draw in draws for name in extras({}, draw)}
+    assert len(some) > 30
+    assert not any(some & extras(dict.fromkeys(some), draw).keys() for draw in draws)
 
 
 def in_percent(record: Record, value: float) -> bool:
@@ -180,6 +217,10 @@ def in_percent(record: Record, value: float) -> bool:
         (partial(_rated, divided=True), "12.5 percent", 0.125),
         (partial(_rated, divided=True), "7%", 0.07),
         (partial(_rated, divided=False), "7%", 7),
+        (partial(_rated, divided=True), "0.07", 0.07),
+        (partial(_rated, divided=False), "7", 7),
+        (_figure, "850", 850),
+        (_figure, "450,500", 450_500),
     ],
 )
 def test_what_is_meant(meant: Callable[[str], Any], told: str, value: Any) -> None:
@@ -208,7 +249,11 @@ def test_thousands_are_needed_in_figures(tmp_path: Path) -> None:
     retold = [one for seed in range(20) for one in load("seal_apis", path, seed=seed) if one.id.endswith("-retold")]
     large = [one for one in retold if re.search(r"\dk|thousand|million", said(one))]
     assert len(large) > 5
-    assert all(call.arguments["budget"] >= 1000 and call.arguments["budget"] % 100 == 0 for one in large for call in one.calls)
+    told = [(said(one), call.arguments["budget"]) for one in large for call in one.calls]
+    assert all(f"{budget}" in text.replace(",", "") or (budget >= 1000 and budget % 100 == 0) for text, budget in told)
+    plain = [one for one in retold if one not in large]
+    assert plain
+    assert all(f"{one.calls[0].arguments['budget']}" in said(one).replace(",", "") for one in plain)
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,14 @@ smol/practice/$(DONE): smol/practice.jsonl
 smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
 	python $(R:%-135m=%_135m)_data.py deal smol
 
-smol/again.jsonl: smol/again-one.jsonl smol/again-told.jsonl smol/again-many.jsonl smol/labelled.jsonl
+smol/again.jsonl: smol/again-one.jsonl smol/again-told.jsonl smol/again-many.jsonl smol/again-graded.jsonl smol/labelled.jsonl
 	python $(R:%-135m=%_135m)_data.py again smol
+
+smol/again-graded.jsonl: smol/again-tried.jsonl smol/autotool/$(DONE)
+	autotool train label --records $< --short smol/autotool --long smol/autotool --k 4 --threshold 1 --max-tokens 256 --out $@
+
+smol/again-tried.jsonl: smol/labelled.jsonl
+	python $(R:%-135m=%_135m)_data.py tried smol
 
 smol/more.jsonl smol/rl-more.jsonl &: smol/more-one.jsonl smol/more-many.jsonl
 	python $(R:%-135m=%_135m)_data.py more smol

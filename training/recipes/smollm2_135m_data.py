@@ -3,11 +3,13 @@
     python training/recipes/smollm2_135m_data.py apis seal_tools_apis.jsonl seal_tools_out_domain.jsonl smol
     python training/recipes/smollm2_135m_data.py deal smol
     python training/recipes/smollm2_135m_data.py more smol
+    python training/recipes/smollm2_135m_data.py tried smol
     python training/recipes/smollm2_135m_data.py again smol
 
 `apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to files. `deal` makes of the
 files of records, which `autotool train data` has written, those of the stages: practice, sft and rl; `more`, what sft
-learns without its having been tried, and what rl has beside; `again` what the second SFT learns, behind rl.
+learns without its having been tried, and what rl has beside; `tried` the graded tasks that what rl made tries again, and
+`again` what the second SFT learns, behind rl.
 """
 
 import json
@@ -32,17 +34,22 @@ MORE: Mapping[str, int] = {"one": 150, "many": 200}
 """How many requests of the tools of `later`, one tool offered at a time and several, sft learns beside what is labelled."""
 MORE_RL: Mapping[str, int] = {"one": 300, "many": 200}
 """How many of those that follow rl has beside its own."""
-AGAIN: Mapping[str, int] = {"one": 3300, "told": 1100, "many": 800}
-"""How many requests the second SFT learns short: of the tools of `later`, one tool offered at a time; of those of practice,
-one at a time, of the kinds that the shipped model's practice did not have (`RETOLD`); and of `later` with several offered."""
-RETOLD = re.compile(r"-(retold|back)\b")
-AGAIN_LONG = 160
+AGAIN: Mapping[str, tuple[str, str, int]] = {
+    "one": ("one", r"-\w+$", 2500),
+    "retold": ("told", r"-retold$", 900),
+    "back": ("told", r"-back$", 250),
+    "many": ("many", r"-(?!afresh)\w+$", 600),
+}
+"""What the second SFT learns short: of which file, of which kinds (the end of their IDs), how many. `one` has the tools of
+`later`, one offered at a time, `told` those of practice, likewise, and `many` those of `later`, several offered: there one
+could be for the request that one of `afresh` stands behind."""
+AGAIN_LONG = 120
 """How many of those with several tools it learns with reasoning too."""
 
 
 def main(task: str, *places: str) -> None:
     """Run one of the tasks of the command line."""
-    {"apis": apis, "deal": deal, "more": more, "again": again}[task](*map(Path, places))
+    {"apis": apis, "deal": deal, "more": more, "tried": tried, "again": again}[task](*map(Path, places))
 
 
 def apis(described: Path, tested: Path, out: Path) -> None:
@@ -80,12 +87,29 @@ def more(folder: Path) -> None:
 def again(folder: Path) -> None:
     """Write `again.jsonl`, labelled: new requests, and what the first SFT learnt of the other sets."""
     draw = random.Random(0)  # noqa: S311 not a secret
-    asked = {name: _offers_shuffled(folder / f"again-{name}.jsonl", draw) for name in AGAIN}
-    asked["told"] = [line for line in asked["told"] if RETOLD.search(json.loads(line)["id"])]
-    short = [_labelled(line, "short") for name, most in AGAIN.items() for line in asked[name][:most]]
+    asked: dict[str, Sequence[str]] = {}
+    for name, (file, kinds, most) in AGAIN.items():
+        found = _offers_shuffled(folder / f"again-{file}.jsonl", draw)
+        asked[name] = [line for line in found if re.search(kinds, json.loads(line)["id"])][:most]
+    short = [_labelled(line, "short") for lines in asked.values() for line in lines]
     long = [_labelled(line, "long") for line in asked["many"][:AGAIN_LONG]]
-    decided = [line for line in _lines(folder / "labelled.jsonl") if json.loads(line)["source"] != "seal_apis"]
-    _write(folder / "again.jsonl", [*short, *long, *decided], draw)
+    decided = [line for line in _others(folder / "labelled.jsonl") if not _tried(line)]
+    _write(folder / "again.jsonl", [*short, *long, *decided, *_lines(folder / "again-graded.jsonl")], draw)
+
+
+def tried(folder: Path) -> None:
+    """Write `again-tried.jsonl`: the graded tasks that the first SFT learnt short, to be tried by what RL made."""
+    short = [json.loads(line) for line in _others(folder / "labelled.jsonl") if _tried(line)]
+    (folder / "again-tried.jsonl").write_text("".join(json.dumps({**one, "label": None}) + "\n" for one in short))
+
+
+def _others(path: Path) -> Sequence[str]:
+    return [line for line in _lines(path) if json.loads(line)["source"] != "seal_apis"]
+
+
+def _tried(line: str) -> bool:
+    record = json.loads(line)
+    return (record["source"], record["label"]) == ("graded", "short")
 
 
 def _asked(lines: Sequence[str], draw: random.Random) -> Iterator[str]:

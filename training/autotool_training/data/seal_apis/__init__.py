@@ -1,8 +1,9 @@
 """Requests written by rule for the tools that Seal-Tools describes (`seal_tools_apis.jsonl`), each with its calls.
 
 A tool gives requests for one call, for several calls of it (or for one, where it takes a list), for calls of it and of another
-tool of its field, for a call that takes two turns to ask for, and requests that are refused because all tools offered are for
-something else in its field. Values come from the examples in a parameter's description, or by its name; every one stands in
+tool of its field, for a call that takes two turns to ask for or follows on a request that was refused, for calls of it with
+parameters that tools in general have (`extras`), and requests that are refused because all tools offered are for something else
+in its field. Values come from the examples in a parameter's description, or by its name; every one stands in
 the request as it is, but for those of one parameter of some tools (`retold`). A tool one of whose required parameters has no
 plausible value gives nothing. The tools are also those of Seal-Tools' out-of-domain test: a model that has practised here has
 not seen its requests, but its tools.
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from autotool_training.data.dialogue import Dialogue
-from autotool_training.data.distractors import could_serve, refused
+from autotool_training.data.distractors import REFUSALS, could_serve, refused
 from autotool_training.data.rows import Bad, Row, each, read
 from autotool_training.data.seal_apis.api import Api
 from autotool_training.data.seal_apis.kinds import words
@@ -30,7 +31,7 @@ Fields = Mapping[str, Sequence[Api]]
 
 
 def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
-    """Some eight records a tool that can be asked for."""
+    """Some fourteen records a tool that can be asked for."""
     fields: dict[str, list[Api]] = defaultdict(list)
     for api in _apis(location):
         if api.askable(random.Random(api.name)):  # noqa: S311 not a secret
@@ -65,7 +66,7 @@ def _records(row: Row, fields: Fields, seed: int) -> Iterator[Record]:
             seen.add(request.text)
             record = _record(request, f"{row.id}/{seed}-{number}-{request.kind}")
             yield record
-            if draw.random() < NEAR and not request.before:
+            if draw.random() < NEAR and request.kind != "back":
                 yield from _refused(record, _near(api, fields), draw)
 
 
@@ -74,12 +75,24 @@ def _requests(api: Api, fields: Fields, draw: random.Random) -> Sequence[Request
     made = [one(api, draw) for _ in range(3 if api.properties else 1)]
     made += [several(api, draw) for _ in range(3)]
     made += [pair(api, draw.choice(others), draw) for _ in range(2 if others else 0)]
-    made += [asked_back(api, draw), *_retold(api, draw)]
+    made += [asked_back(api, draw), *_wider(api, draw), *_retold(api, draw)]
+    made += [_afresh(api, draw.choice(others), draw)] if others else []
     return [request for request in made if request]
 
 
+def _wider(api: Api, draw: random.Random) -> Sequence[Request]:
+    made = [one(api.wider(draw), draw), one(api.wider(draw), draw), several(api.wider(draw), draw)]
+    return [replace(request, kind="wider") for request in made if request]
+
+
+def _afresh(api: Api, other: Api, draw: random.Random) -> Request:
+    """A request behind one that was refused, as its tool is not offered."""
+    before = (one(other, draw).text, draw.choice(REFUSALS))
+    return replace(one(api, draw), kind="afresh", before=before)
+
+
 def _retold(api: Api, draw: random.Random) -> Sequence[Request]:
-    other = api.retold(draw)
+    other = (api.wider(draw) if draw.random() < 0.5 else api).retold(draw)
     made = [one(other, draw), one(other, draw), several(other, draw)] if other else []
     return [replace(request, kind="retold") for request in made if request]
 

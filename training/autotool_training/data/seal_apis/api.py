@@ -7,12 +7,15 @@ from copy import copy
 from typing import Any
 
 from autotool_training.data.rows import MalformedError
+from autotool_training.data.seal_apis.extras import extras
 from autotool_training.data.seal_apis.kinds import Kind, kind, plural
 from autotool_training.data.seal_apis.retold import Telling, telling
 from autotool_training.data.seal_apis.values import value
 from autotool_training.data.tools import parameters, tools
 
 Arguments = Mapping[str, Any]
+TOLD = 0.5
+"""Share of a wider tool's parameters that it requires; of the others a request tells some, as of all."""
 
 
 class Api:
@@ -54,6 +57,12 @@ class Api:
         named = {one: plural(name) if one == name else one for one in self.properties}
         properties = {named[one]: listed if one == name else about for one, about in self.properties.items()}
         return self._with(properties, [named[one] for one in self.needed])
+
+    def wider(self, draw: random.Random) -> "Api":
+        """The tool with a parameter or two more, of those that most tools could have; a request tells some of them."""
+        more = extras(self.properties, draw)
+        told = [name for name in more if draw.random() < TOLD]
+        return self._with({**self.properties, **more}, [*self.needed, *told])
 
     def retold(self, draw: random.Random) -> "Api | None":
         """The tool with a parameter, then required, that requests tell in other words than calls need; None where none fits."""

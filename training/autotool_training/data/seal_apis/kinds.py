@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Sort = Literal["text", "number", "year", "date", "id", "email", "file"]
+Sort = Literal["text", "number", "year", "date", "id", "email", "file", "count"]
 
 CITIES = """Paris|London|Berlin|Madrid|Rome|Vienna|Prague|Lisbon|Dublin|Oslo|Stockholm|Helsinki|Warsaw|Budapest|Athens|Istanbul
 Cairo|Nairobi|Lagos|Cape Town|Mumbai|Delhi|Bangkok|Singapore|Jakarta|Manila|Hanoi|Seoul|Tokyo|Osaka|Beijing|Shanghai|Sydney
@@ -32,6 +32,14 @@ class Kind:
 
 
 KINDS = (  # the first whose pattern is found
+    Kind(r"^(years|months|days|weeks|hours|minutes)$", "for {v} {w}|over {v} {w}|during {v} {w}|within {v} {w}", sort="count"),
+    Kind(r"^(limit|max results|top)$", "(the top {v})|giving the first {v}|limited to {v} of them|at most {v}", sort="count"),
+    Kind(r"^radius km$", "within {v} kilometers|within {v} km|in a radius of {v} km", sort="count"),
+    Kind(r"^(copies|attempts|decimals)$", "with {v} {w}|in {v} {w}|using {v} {w}", sort="count"),
+    Kind(r"^(priority|quality)$", "with {v} {w}|with {w} {v}|at {v} {w}"),
+    Kind(r"^(order|format|size)$", "in {v} {w}|in {v} {w}|with {v} as the {w}"),
+    Kind(r"^sort by$", "sorted by {v}|ordered by {v}|by {v}"),
+    Kind(r"^mode of travel$", "by {v}|going by {v}|travelling by {v}"),
     Kind(r"\b(source|from|origin|departure) (city|location|airport)$|^origin$|^source$", "from {v}", CITIES),
     Kind(r"^destination|\b(to|destination) (city|location)$", "to {v}|going to {v}|with {v} as the destination", CITIES),
     Kind(r"\b(city|town|location|venue)$", "in {v}|for {v}|in {v}|located in {v}|around {v}", CITIES),
@@ -101,7 +109,7 @@ def kind(name: str, about: Mapping[str, Any]) -> Kind:
     """The kind of a parameter of this name and schema."""
     found = next(one for one in KINDS if re.search(one.names, words(name).lower()))
     # A number of a place or a date is a count or a measure of it.
-    return NUMBER if about.get("type") in ("integer", "number") and found.sort not in ("id", "year") else found
+    return NUMBER if about.get("type") in ("integer", "number") and found.sort not in ("id", "year", "count") else found
 
 
 def words(name: str) -> str:

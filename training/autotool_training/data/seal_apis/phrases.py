@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from autotool_training.data.seal_apis.api import Api, Arguments
+from autotool_training.data.seal_apis.extras import DEEDS as BESIDE
 from autotool_training.data.seal_apis.kinds import options, plural, words
 
 LISTS = (  # ways to say several arguments: before, each, between, after
@@ -27,6 +28,12 @@ FACTS = (
     "Use {v} as the {w}",
 )
 AGAIN = ("{a} and {b}", "{a}, and {b} as well", "{a} and also {b}", "{a}, and then {b}", "once {a} and once {b}", "{a}; {b}")
+WITH = """including {x}|with {x}|and include {x}|together with {x}|and the {x} too|along with the {x}|and show the {x} as well
+plus the {x}|with the {x} included|and I want the {x}|with {x}, please"""
+WITHOUT = "without {x}|but without {x}|leaving out the {x}|but no {x}|excluding {x}"
+"""Ways to say of what a tool can include that it should, and that it should not."""
+DONE, LEFT = "and {x}|and also {x}|and please {x}|and {x} too", "but do not {x}|and don't {x}|but please do not {x}"
+"""Ways to say of what a tool can do beside that it should, and that it should not."""
 UNIT = re.compile(
     r"\b(?:in|of)?\s*\(?\b((?:square |cubic )?(?:meters?|kilometers?|centimeters?|feet|inches|miles)(?: per \w+)?|"
     r"km/h|kilograms|kg|grams|liters|hours|minutes|seconds|days|weeks|months|years|dollars|USD|degrees(?: Celsius)?|"
@@ -102,13 +109,13 @@ def _way(api: Api, name: str, draw: Random) -> str:
 
 def _flag(name: str, value: bool, draw: Random) -> str:
     flag = words(name)
-    thing = re.sub(r"^(include|show|with|add|enable|allow|has|is|use) ", "", flag)
-    if thing == flag or flag.startswith(("is ", "has ")):
-        answer = "yes" if value else "no"
-        return draw.choice((f"({flag}: {answer})", f"with {flag} set to {str(value).lower()}", f"({flag} = {value})"))
-    if value:
-        return draw.choice((f"including {thing}", f"with {thing}", f"and include {thing}"))
-    return draw.choice((f"without {thing}", f"but without {thing}"))
+    thing = re.sub(r"^(include|show|with|add|return|enable|allow|use) ", "", flag)
+    if thing != flag:
+        return draw.choice(options(WITH if value else WITHOUT)).format(x=thing)
+    if name in options(BESIDE):
+        return draw.choice(options(DONE if value else LEFT)).format(x=flag)
+    answer = "yes" if value else "no"
+    return draw.choice((f"({flag}: {answer})", f"with {flag} set to {str(value).lower()}", f"({flag} = {value})"))
 
 
 def facts(api: Api, arguments: Arguments, draw: Random) -> str:

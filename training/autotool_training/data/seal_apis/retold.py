@@ -1,8 +1,8 @@
 """Parameters whose value a request tells in other words than its call needs, as people do and schemas do not.
 
 A rate told in percent and needed as a fraction, a date in words needed in a format, a city needed with its state or country,
-thousands needed in figures. What is needed stands in the parameter's description, but for some of the rates: where nothing is
-said a fraction is needed.
+thousands needed in figures; some rates and thousands are told as needed, as people do too. What is needed stands in the
+parameter's description, but for some of the rates: where nothing is said a fraction is needed.
 """
 
 import re
@@ -118,6 +118,8 @@ def _place(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
 
 def _large(name: str, about: Mapping[str, Any], draw: Random) -> Telling:
     def told(draw: Random) -> str:
+        if draw.random() < 0.5:
+            return draw.choice((f"{draw.randint(2, 950)}", f"{draw.randint(1, 90)}000", f"{draw.randint(1, 900)},500"))
         scale = draw.choice(LARGE_SCALES)
         figure = draw.choice((f"{draw.randint(2, 900)}", f"{draw.randint(1, 9)}.{draw.randint(1, 9)}"))
         return figure + scale if scale == "k" else f"{figure} {scale}"
@@ -135,6 +137,8 @@ def _rate(_host: str, _about: Mapping[str, Any], draw: Random) -> Telling:
     schema = {"type": "number", "description": described + draw.choice(FRACTIONS if divided else PERCENTS)}
 
     def told(draw: Random) -> str:
+        if draw.random() < 0.1:
+            return f"0.{draw.randint(1, 40):02}" if divided else str(draw.randint(1, 40))
         few, many, broken = draw.randint(1, 15), draw.randint(2, 95), f"{draw.randint(1, 14)}.{draw.choice((25, 5, 75))}"
         return str(draw.choice((few, many, broken))) + draw.choice(("%", "%", "%", " percent"))
 
@@ -142,8 +146,9 @@ def _rate(_host: str, _about: Mapping[str, Any], draw: Random) -> Telling:
 
 
 def _rated(text: str, *, divided: bool) -> float:
-    percent, fraction = (number for number, _ in numbers(text))
-    value = fraction if divided else percent
+    found = [number for number, _ in numbers(text)]
+    # In percent there are two of them, as it stands and as a fraction.
+    value = found[-1] if divided else found[0]
     return int(value) if value == int(value) else value
 
 

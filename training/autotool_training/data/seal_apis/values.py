@@ -9,6 +9,8 @@ from typing import Any
 from autotool_training.data.seal_apis.kinds import PEOPLE, Sort, kind, options, words
 
 RANGES = (  # of numbers whose description gives none
+    (r"^(years|months|weeks|limit|max results|top|copies|attempts)$", "2:25"), (r"\bdecimals$", "1:6"),
+    (r"^radius km$", "1:50"),
     (r"\blatitude", "-60:60.00"), (r"\blongitude", "-170:170.00"), (r"\byear", "1990:2024"), (r"\bage\b", "18:80"),
     (r"\b(id|code)$", "1000:99999"), (r"percent|humidity", "5:95"), (r"temperature", "-5:40"), (r"\bscore|\brating", "1:10"),
     (r"ratio|coefficient|probability|factor|threshold", "0.1:0.99"), (r"\brate", "1:12.0"),
@@ -33,6 +35,8 @@ MONTHS = [date(2023, month, 1).strftime("%B") for month in range(1, 13)]
 
 def value(name: str, about: Mapping[str, Any], draw: Random) -> Any:
     """A plausible value of a parameter of this name and schema, or None. Whether there is one does not hang on the draw."""
+    if about.get("enum"):
+        return draw.choice(about["enum"])
     examples = _examples(about)
     match about.get("type"):
         case "boolean":
