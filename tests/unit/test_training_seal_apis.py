@@ -13,11 +13,12 @@ from support.training_data import lines, load
 
 from autotool_core.errors import AutoToolError
 from autotool_training.data.build import DataSettings, build
-from autotool_training.data.distractors import REFUSALS
+from autotool_training.data.distractors import REFUSALS, could_serve
 from autotool_training.data.rows import Bad
 from autotool_training.data.seal_apis.api import Api
 from autotool_training.data.seal_apis.extras import extras
 from autotool_training.data.seal_apis.kinds import plural, words
+from autotool_training.data.seal_apis.phrases import _flag, phrase
 from autotool_training.data.seal_apis.requests import Request
 from autotool_training.data.seal_apis.retold import FORMATS, RATED, _figure, _formatted, _nth, _rated, telling
 from autotool_training.data.seal_apis.values import _examples
@@ -184,20 +185,56 @@ def test_what_a_wider_tool_does_not_require_may_stay_untold(many: list[Record]) 
     assert not all(untold)
 
 
-def test_behind_a_refused_request_the_next_is_served(many: list[Record]) -> None:
+def test_the_request_before_is_refused_only_where_no_tool_offered_could_serve_it(many: list[Record]) -> None:
     afresh = [record for record in many if record.id.endswith("-afresh")]
     assert len(afresh) > 20
     for record in afresh:
         assert [message["role"] for message in record.messages] == ["user", "assistant", "user"]
         assert record.messages[1]["content"] in REFUSALS
+        first = record.model_copy(update={"calls": [], "messages": record.messages[:1]})
+        assert not any(could_serve(tool, first) for tool in record.tools)
         assert record.calls
+    assert not [record for record in many if "-afresh-" in record.id]
 
 
-def test_extras_take_no_name_that_is_taken() -> None:
-    draws = [Random(seed) for seed in range(60)]  # noqa: S311 not a secret
-    some = {name for draw in draws for name in extras({}, draw)}
-    assert len(some) > 30
-    assert not any(some & extras(dict.fromkeys(some), draw).keys() for draw in draws)
+def test_extras_say_nothing_that_another_parameter_could() -> None:
+    drawn = [partial(extras, draw=Random(seed)) for seed in range(60)]  # noqa: S311 not a secret
+    again = [partial(extras, draw=Random(seed)) for seed in range(60)]  # noqa: S311 not a secret
+    made = [draw({}) for draw in drawn]
+    assert len({name for one in made for name in one}) > 30
+    assert not any(draw(one) for draw, one in zip(again, made, strict=True))
+    beside = [about for draw in drawn for about in draw({"time_period": {}}).values()]
+    assert beside
+    assert not any(about["type"] == "integer" for about in beside)
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("with a {w} of {v}", "with 3 people"),
+        ("given a {w} of {v}", "for 3 people"),
+        ("a {w} of {v}", "3 people"),
+        ("{w}: {v}", "number of people: 3"),
+        ("The {w} is {v}", "The number of people is 3"),
+    ],
+)
+def test_numbers_of_things_are_said_with_the_things(way: str, said: str) -> None:
+    tool = Api(api("bookTable", "Book a table", [], number_of_people=("int", "How many come")))
+    assert phrase(tool, way, "number_of_people", 3) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("include_crust", True, "crust"),
+        ("return_crust", False, r"(without|leaving out|no|excluding) (the )?crust"),
+        ("round_result", True, "and (also |please )?round result( too)?"),
+        ("round_result", False, "(do not|don't) round result"),
+        ("vegan", True, "vegan(: yes| set to true| = True)"),
+    ],
+)
+def test_yes_and_no_in_words(name: str, value: bool, said: str) -> None:
+    assert all(re.search(said, _flag(name, value, Random(seed))) for seed in range(20))  # noqa: S311 not a secret
 
 
 def in_percent(record: Record, value: float) -> bool:

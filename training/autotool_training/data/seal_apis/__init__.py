@@ -62,11 +62,11 @@ def _records(row: Row, fields: Fields, seed: int) -> Iterator[Record]:
     draw = random.Random(f"{seed}/{api.name}")  # noqa: S311 not a secret
     seen: set[str] = set()
     for number, request in enumerate(_requests(api, fields, draw) if api.askable(draw) else ()):
-        if request.text not in seen and request.holds():
+        record = _record(request, f"{row.id}/{seed}-{number}-{request.kind}")
+        if request.text not in seen and request.holds() and not _wrongly_refused(record):
             seen.add(request.text)
-            record = _record(request, f"{row.id}/{seed}-{number}-{request.kind}")
             yield record
-            if draw.random() < NEAR and request.kind != "back":
+            if draw.random() < NEAR and not request.before:
                 yield from _refused(record, _near(api, fields), draw)
 
 
@@ -95,6 +95,13 @@ def _retold(api: Api, draw: random.Random) -> Sequence[Request]:
     other = (api.wider(draw) if draw.random() < 0.5 else api).retold(draw)
     made = [one(other, draw), one(other, draw), several(other, draw)] if other else []
     return [replace(request, kind="retold") for request in made if request]
+
+
+def _wrongly_refused(record: Record) -> bool:
+    """Whether a tool offered could have served the request before this one."""
+    first, *answers = record.messages
+    asked = record.model_copy(update={"calls": [], "messages": [first]})
+    return any(one["content"] in REFUSALS for one in answers) and any(could_serve(tool, asked) for tool in record.tools)
 
 
 def _refused(record: Record, near: Sequence[Api], draw: random.Random) -> Iterator[Record]:

@@ -14,8 +14,8 @@ from autotool_training.data.seal_apis.values import value
 from autotool_training.data.tools import parameters, tools
 
 Arguments = Mapping[str, Any]
-TOLD = 0.5
-"""Share of a wider tool's parameters that it requires; of the others a request tells some, as of all."""
+REQUIRED = 0.5
+"""Share of the parameters that a wider tool has more which it requires; of the others a request tells some, as of all."""
 
 
 class Api:
@@ -34,6 +34,8 @@ class Api:
         self.needed: Sequence[str] = self.schema["required"]
         self.verb, self.rest = _imperative(row["api_description"], bool(row["parameters"]))
         self.telling: Telling | None = None
+        self.more: frozenset[str] = frozenset()
+        """Names of the parameters that it has more as a wider tool: alike in all calls of a request."""
 
     def kind(self, name: str) -> Kind:
         """What kind of parameter the one of this name is."""
@@ -61,8 +63,10 @@ class Api:
     def wider(self, draw: random.Random) -> "Api":
         """The tool with a parameter or two more, of those that most tools could have; a request tells some of them."""
         more = extras(self.properties, draw)
-        told = [name for name in more if draw.random() < TOLD]
-        return self._with({**self.properties, **more}, [*self.needed, *told])
+        required = [name for name in more if draw.random() < REQUIRED]
+        other = self._with({**self.properties, **more}, [*self.needed, *required])
+        other.more = frozenset(more)
+        return other
 
     def retold(self, draw: random.Random) -> "Api | None":
         """The tool with a parameter, then required, that requests tell in other words than calls need; None where none fits."""

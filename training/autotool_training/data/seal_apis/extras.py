@@ -1,5 +1,9 @@
-"""Parameters that tools for quite different things have in common and Seal-Tools' seldom have: what to include, how many."""
+"""Parameters that tools for quite different things have in common and Seal-Tools' seldom have.
 
+Whether to include something or to do something beside, how many, and which of a few.
+"""
+
+import re
 from collections.abc import Mapping
 from random import Random
 from typing import Any
@@ -14,33 +18,43 @@ DEEDS = """sort_results|round_result|send_reminder|save_copy|notify_team|transla
 print_report|ignore_errors|remove_duplicates|verify_address|archive_original|group_by_year|encrypt_files|mask_names
 repeat_weekly|log_changes"""
 COUNTS = """years: Number of years|months: Number of months|days: Number of days|weeks: Number of weeks
-limit: Most results to return|max_results: How many results to give|top: How many of the best to list
-radius_km: How far around to look|decimals: Number of decimals|copies: How many copies to make
-attempts: Number of attempts|page_size: Entries on a page
+limit: Most results to return|limit: How many results to give|radius: How far around to look, in kilometers
+number_of_decimals: Decimals of the result|number_of_copies: How many copies to make|number_of_attempts: How often to try
 number_of_people: How many people it is for|number_of_rounds: How many rounds there are|number_of_samples: Samples to take"""
 CHOICES = """format: pdf, csv, json, html, docx: Format of the result|order: ascending, descending: Order of the results
 priority: low, medium, high: How urgent it is|size: small, medium, large: The size that is wanted
 unit_system: metric, imperial: Units of the result|detail_level: short, normal, full: How much to tell
-sort_by: price, date, name, rating, distance: What to sort by|currency: USD, EUR, GBP, JPY: Currency of the amounts
-mode_of_travel: car, train, bus, bicycle: How one travels|quality: draft, standard, best: Quality of the result"""
+sorting: price, date, name, rating, distance: What to sort by|currency: USD, EUR, GBP, JPY: Currency of the amounts
+travel_mode: car, train, bus, bicycle: How one travels|quality: draft, standard, best: Quality of the result"""
 ENDS = ("", ".", ".")
+RIVALS = re.compile(r"\b(period|duration|date|time|term|year|month|week|day|count|number|size|limit|quantity|range)s?\b")
+"""Words of a tool's own parameters beside which another count would be ambiguous."""
 
 
 def extras(taken: Mapping[str, Any], draw: Random) -> Mapping[str, Mapping[str, Any]]:
-    """One or two more parameters with their schemas, of names that are not taken."""
-    made = [draw.choice((_flag, _flag, _count, _choice))(draw) for _ in range(draw.choice((1, 1, 2)))]
-    return {name: about for name, about in made if name not in taken}
+    """Up to two parameters with their schemas, none of which says what one of those taken could."""
+    makers = [_flag, draw.choice((_count, _choice))]
+    draw.shuffle(makers)
+    made = [make(draw) for make in makers[: draw.choice((1, 1, 2))]]
+    own = " ".join(words(name) for name in taken)
+    return {name: about for name, about in made if not _clashes(name, about, own)}
+
+
+def _clashes(name: str, about: Mapping[str, Any], own: str) -> bool:
+    return any(word in own.split() for word in words(name).split()) or (about["type"] == "integer" and bool(RIVALS.search(own)))
 
 
 def _flag(draw: Random) -> tuple[str, Mapping[str, Any]]:
     if draw.random() < 0.7:
         noun = draw.choice(options(NOUNS))
-        name, about = f"{draw.choice(PREFIXES)}_{noun}", f"the {words(noun)} should be in the result"
+        name, about = (
+            f"{draw.choice(PREFIXES)}_{noun}",
+            f"{draw.choice(('Whether', 'If'))} the {words(noun)} should be in the result",
+        )
     else:
         name = draw.choice(options(DEEDS))
-        about = f"to {words(name)}"
-    lead = draw.choice(("Whether", "Whether", "If")) if " should " in about else "Whether"
-    return name, {"type": "boolean", "description": f"{lead} {about}" + draw.choice((*ENDS, ". Default is false."))}
+        about = f"Whether to {words(name)}"
+    return name, {"type": "boolean", "description": about + draw.choice((*ENDS, ". Default is false."))}
 
 
 def _count(draw: Random) -> tuple[str, Mapping[str, Any]]:

@@ -32,14 +32,12 @@ class Kind:
 
 
 KINDS = (  # the first whose pattern is found
-    Kind(r"^(years|months|days|weeks|hours|minutes)$", "for {v} {w}|over {v} {w}|during {v} {w}|within {v} {w}", sort="count"),
-    Kind(r"^(limit|max results|top)$", "(the top {v})|giving the first {v}|limited to {v} of them|at most {v}", sort="count"),
-    Kind(r"^radius km$", "within {v} kilometers|within {v} km|in a radius of {v} km", sort="count"),
-    Kind(r"^(copies|attempts|decimals)$", "with {v} {w}|in {v} {w}|using {v} {w}", sort="count"),
+    Kind(r"^(years|months|days|weeks)$", "for {v} {w}|over {v} {w}|during {v} {w}|within {v} {w}", sort="count"),
+    Kind(r"^limit$", "(the top {v})|giving the first {v}|limited to {v} of them|at most {v}", sort="count"),
     Kind(r"^(priority|quality)$", "with {v} {w}|with {w} {v}|at {v} {w}"),
     Kind(r"^(order|format|size)$", "in {v} {w}|in {v} {w}|with {v} as the {w}"),
-    Kind(r"^sort by$", "sorted by {v}|ordered by {v}|by {v}"),
-    Kind(r"^mode of travel$", "by {v}|going by {v}|travelling by {v}"),
+    Kind(r"^sorting$", "sorted by {v}|ordered by {v}|by {v}"),
+    Kind(r"^travel mode$", "by {v}|going by {v}|travelling by {v}"),
     Kind(r"\b(source|from|origin|departure) (city|location|airport)$|^origin$|^source$", "from {v}", CITIES),
     Kind(r"^destination|\b(to|destination) (city|location)$", "to {v}|going to {v}|with {v} as the destination", CITIES),
     Kind(r"\b(city|town|location|venue)$", "in {v}|for {v}|in {v}|located in {v}|around {v}", CITIES),

@@ -29,7 +29,7 @@ FACTS = (
 )
 AGAIN = ("{a} and {b}", "{a}, and {b} as well", "{a} and also {b}", "{a}, and then {b}", "once {a} and once {b}", "{a}; {b}")
 WITH = """including {x}|with {x}|and include {x}|together with {x}|and the {x} too|along with the {x}|and show the {x} as well
-plus the {x}|with the {x} included|and I want the {x}|with {x}, please"""
+plus the {x}|with the {x} included|and I want the {x}"""
 WITHOUT = "without {x}|but without {x}|leaving out the {x}|but no {x}|excluding {x}"
 """Ways to say of what a tool can include that it should, and that it should not."""
 DONE, LEFT = "and {x}|and also {x}|and please {x}|and {x} too", "but do not {x}|and don't {x}|but please do not {x}"
@@ -84,8 +84,8 @@ def said(api: Api, arguments: Arguments, draw: Random) -> str:
     """The arguments in words that can follow a noun."""
     flags = [_flag(name, value, draw) for name, value in arguments.items() if isinstance(value, bool)]
     others = {name: value for name, value in arguments.items() if not isinstance(value, bool)}
-    number = any(api.kind(name).sort in ("number", "year") for name in others)
-    alike = len(others) > 1 or (number and draw.random() < 0.5)
+    sorts = {api.kind(name).sort for name in others}
+    alike = "count" not in sorts and (len(others) > 1 or (bool(sorts & {"number", "year"}) and draw.random() < 0.5))
     text = _alike(api, others, draw) if alike and draw.random() < 0.4 else _each_in_its_way(api, others, draw)
     return " ".join(filter(None, [text, *flags]))
 
@@ -126,6 +126,8 @@ def facts(api: Api, arguments: Arguments, draw: Random) -> str:
 def _fact(api: Api, name: str, value: Any, draw: Random) -> str:
     if isinstance(value, bool):
         return f"{words(name).capitalize()}: {'yes' if value else 'no'}"
+    if api.kind(name).sort == "count":
+        return f"I want it {phrase(api, _way(api, name, draw), name, value)}"
     return phrase(api, draw.choice(FACTS), name, value)
 
 
@@ -155,8 +157,10 @@ def respectively(api: Api, given: Sequence[Arguments], names: Sequence[str], dra
 def phrase(api: Api, way: str, name: str, value: Any) -> str:
     """One argument, in this way."""
     argument, shown = words(name), _shown(api, name, value)
-    if argument.startswith("number of "):
-        return f"with {shown} {argument.removeprefix('number of ')}" if way.startswith("with") else f"{argument} {shown}"
+    if argument.startswith("number of ") and (lead := re.match(r"(with|for|given|at|a \{w\} of)\b", way)):
+        # "with 3 people", not "given a number of people of 3"; what stands in a list has no word before it.
+        before = {"with": "with ", "a {w} of": ""}.get(lead[1], "for ")
+        return f"{before}{shown} {argument.removeprefix('number of ')}"
     vowel = argument[0] in "aeiou" and not argument.startswith(("uni", "use", "eu"))
     article = "an {w}" if vowel else "a {w}"
     return re.sub(r"\ba \{w\}", article, way).format(w=argument, v=shown)

@@ -31,7 +31,7 @@ class Request:
     calls: Sequence[tuple[Api, Arguments]]
     """Arguments as they are told (`Api.meant`)."""
     before: tuple[str, str] | None = None
-    """What the user has said, and been asked back, before."""
+    """What the user has said before, and the answer."""
 
     @property
     def apis(self) -> Sequence[Api]:
@@ -62,7 +62,7 @@ def one(api: Api, draw: Random) -> Request:
         text = draw.choice((f"{told} {request}", f"{_ended(request)} {told}"))
     else:
         text = asked(api, tailed(rest, said(api, still, draw)), draw)
-    listable = [name for name, value in arguments.items() if not isinstance(value, bool)]
+    listable = _variable(api, arguments)
     if listable and not api.telling and draw.random() < LISTING_ONE:
         return _listing(api, draw.choice(listable), [arguments], text)
     return Request("one", text, [(api, arguments)])
@@ -123,7 +123,7 @@ def pair(first: Api, second: Api, draw: Random) -> Request:
 def _different(api: Api, draw: Random, most: int = 4) -> tuple[Sequence[str], Sequence[Arguments]] | None:
     """The names of the arguments that change from call to call, and the arguments of two calls or more."""
     first = api.chosen(draw)
-    free = [name for name, value in first.items() if not isinstance(value, bool)]
+    free = _variable(api, first)
     if not free:
         return None
     varied = draw.sample(free, min(len(free), draw.choice((1, 1, 1, 2, 3))))
@@ -134,6 +134,11 @@ def _different(api: Api, draw: Random, most: int = 4) -> tuple[Sequence[str], Se
             given.append({**first, **changed})
     number = draw.choice((2, 2, 2, 3, 3, 4))
     return (varied, given[:number]) if len(given) > 1 else None
+
+
+def _variable(api: Api, given: Arguments) -> Sequence[str]:
+    """The names of the arguments of which a request can have several values."""
+    return [name for name, value in given.items() if not isinstance(value, bool) and name not in api.more]
 
 
 def _shared_wish(api: Api, varied: Sequence[str], given: Sequence[Arguments], draw: Random) -> str:

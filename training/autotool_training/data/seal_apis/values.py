@@ -9,11 +9,10 @@ from typing import Any
 from autotool_training.data.seal_apis.kinds import PEOPLE, Sort, kind, options, words
 
 RANGES = (  # of numbers whose description gives none
-    (r"^(years|months|weeks|limit|max results|top|copies|attempts)$", "2:25"), (r"\bdecimals$", "1:6"),
-    (r"^radius km$", "1:50"),
+    (r"^(years|months|weeks|limit)$|\bcopies$|\battempts$", "2:25"), (r"\bdecimals$", "2:6"),
     (r"\blatitude", "-60:60.00"), (r"\blongitude", "-170:170.00"), (r"\byear", "1990:2024"), (r"\bage\b", "18:80"),
     (r"\b(id|code)$", "1000:99999"), (r"percent|humidity", "5:95"), (r"temperature", "-5:40"), (r"\bscore|\brating", "1:10"),
-    (r"ratio|coefficient|probability|factor|threshold", "0.1:0.99"), (r"\brate", "1:12.0"),
+    (r"\bratio\b|coefficient|probability|factor|threshold", "0.1:0.99"), (r"\brate", "1:12.0"),
     (r"price|amount|budget|cost|income|salary|revenue|investment|value|expense|fee", "50:9000"),
     (r"number|count|quantity|size|limit|max|min|guests|people|rooms|players|participants|page", "2:30"),
     (r"duration|days|hours|minutes|time|term|period", "5:90"), (r"population", "1000:90000"), (r"weight|mass", "5:120"),
