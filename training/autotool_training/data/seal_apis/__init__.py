@@ -3,9 +3,9 @@
 A tool gives requests for one call, for several calls of it (or for one, where it takes a list), for calls of it and of another
 tool of its field, for a call that takes two turns to ask for or follows on a request that was refused, for calls of it with
 parameters that tools in general have (`extras`), and requests that are refused because all tools offered are for something else
-in its field. Values come from the examples in a parameter's description, or by its name; every one stands in
-the request as it is, but for those of one parameter of some tools (`retold`). A tool one of whose required parameters has no
-plausible value gives nothing. The tools are also those of Seal-Tools' out-of-domain test: a model that has practised here has
+in its field. Values come from the examples in a parameter's description, or by its name; every one stands in the request as it
+is, but for those of one parameter of some tools (`retold`). A tool one of whose required parameters has no plausible value
+gives nothing. The tools are also those of Seal-Tools' out-of-domain test: a model that has practised here has
 not seen its requests, but its tools.
 """
 

@@ -47,10 +47,8 @@ def _clashes(name: str, about: Mapping[str, Any], own: str) -> bool:
 def _flag(draw: Random) -> tuple[str, Mapping[str, Any]]:
     if draw.random() < 0.7:
         noun = draw.choice(options(NOUNS))
-        name, about = (
-            f"{draw.choice(PREFIXES)}_{noun}",
-            f"{draw.choice(('Whether', 'If'))} the {words(noun)} should be in the result",
-        )
+        name = f"{draw.choice(PREFIXES)}_{noun}"
+        about = f"{draw.choice(('Whether', 'If'))} the {words(noun)} should be in the result"
     else:
         name = draw.choice(options(DEEDS))
         about = f"Whether to {words(name)}"
