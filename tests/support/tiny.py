@@ -42,17 +42,9 @@ def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE, markers: tuple[str
     return tokenizer
 
 
-def make_llama(tokenizer: Any, seed: int = 0) -> LlamaForCausalLM:
-    """A random one of two layers."""
+def make_llama(tokenizer: Any, seed: int = 0, **changes: Any) -> LlamaForCausalLM:
+    """A random one of two layers; `changes` of its configuration."""
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return LlamaForCausalLM(config)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tokens = {"vocab_size": len(tokenizer), "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
+    return LlamaForCausalLM(LlamaConfig.from_dict({**sizes, **tokens, "max_position_embeddings": 512, **changes}))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from jinja2 import TemplateError
-from support.tiny import make_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from support.tiny import make_llama, make_tokenizer
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from autotool_core import profile
 from autotool_core.modes import Mode
@@ -203,17 +203,9 @@ def test_template_writes_content_then_calls_and_groups_their_results(render: Cal
 
 def tiny_base(tie: bool, spare_rows: int = 0) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     tokenizer = make_tokenizer(markers=())
-    config = LlamaConfig(
-        vocab_size=len(tokenizer) + spare_rows,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        max_position_embeddings=64,
-        tie_word_embeddings=tie,
-    )
-    torch.manual_seed(0)
-    return LlamaForCausalLM(config), tokenizer
+    return make_llama(
+        tokenizer, vocab_size=len(tokenizer) + spare_rows, tie_word_embeddings=tie, max_position_embeddings=64
+    ), tokenizer
 
 
 @pytest.mark.parametrize("tie", [True, False])

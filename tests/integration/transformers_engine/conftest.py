@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from support.tiny import make_llama
 from support.transformers_engine import TEXT, nothing_left
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from autotool_server.engines.transformers import TransformersEngine
 
@@ -36,18 +36,7 @@ def tiny_model_dir(base_model_dir: Path, tmp_path_factory: pytest.TempPathFactor
     """A random model of the default one's vocabulary: for how requests are handled, not for what they say."""
     folder = tmp_path_factory.mktemp("tiny")
     tokenizer = AutoTokenizer.from_pretrained(base_model_dir)
-    torch.manual_seed(0)
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            max_position_embeddings=512,
-        )
-    ).save_pretrained(folder)
+    make_llama(tokenizer, num_key_value_heads=1).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
