@@ -203,9 +203,8 @@ def test_template_writes_content_then_calls_and_groups_their_results(render: Cal
 
 def tiny_base(tie: bool, spare_rows: int = 0) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     tokenizer = make_tokenizer(markers=())
-    return make_llama(
-        tokenizer, vocab_size=len(tokenizer) + spare_rows, tie_word_embeddings=tie, max_position_embeddings=64
-    ), tokenizer
+    rows = len(tokenizer) + spare_rows
+    return make_llama(tokenizer, vocab_size=rows, tie_word_embeddings=tie, max_position_embeddings=64), tokenizer
 
 
 @pytest.mark.parametrize("tie", [True, False])
