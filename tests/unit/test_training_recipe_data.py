@@ -12,18 +12,35 @@ from support.training_data import lines
 SCRIPT = Path(__file__).parents[2] / "training" / "recipes" / "smollm2_135m_data.py"
 
 
+KINDS = ("one", "wider", "retold", "back", "afresh", "several")
+OLD, HELD = "old", "held"
+"""Tools: of which there may be requests, and of which there may not."""
+
+
 def row(key: str, **more: Any) -> dict[str, Any]:
-    return {"id": key, "source": "seal_apis", "tools": [key], **more}
+    return {"id": key, "source": "seal_apis", "tools": [{"function": {"name": OLD}}], "calls": [{"name": OLD}], **more}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, script: dict[str, Any]) -> Path:
+    held: Any = {"tools": [{"function": {"name": HELD}}]}
     for name in ("one", "many", "told"):
-        kinds = ("one", "wider", "retold", "back", "afresh", "several")
-        lines(tmp_path / f"again-{name}.jsonl", *(row(f"{name}/{number}-{kind}") for number, kind in enumerate(kinds)))
+        rows = [row(f"{name}/{number}-{kind}") for number, kind in enumerate(KINDS)]
+        refused = row(f"{name}/refused-one", **held, calls=None)
+        lines(tmp_path / f"again-{name}.jsonl", *rows, row(f"{name}/held-one", **held, calls=[{"name": HELD}]), refused)
     graded = [row(f"graded/{label}", source="graded", label=label) for label in ("short", "long")]
+    plain = row("plain", source="plain", label="short")
     lines(tmp_path / "labelled.jsonl", *graded, row("a", label="short"), row("b", source="toolrl", label="short"))
+    lines(tmp_path / "practice.jsonl", *graded, row("a", label="short"), plain)
+    lines(tmp_path / "tasks.jsonl", *(row(f"tasks/{level}", source="graded", level=level) for level in (1, 3)))
+    lines(tmp_path / "rl.jsonl", row("unseen", source="toolrl"), row("asked"))
+    lines(tmp_path / "later.jsonl", *({"api_name": HELD} for _ in range(script["HELD"])))
     return tmp_path
+
+
+@pytest.fixture
+def script() -> dict[str, Any]:
+    return runpy.run_path(str(SCRIPT))
 
 
 def run(task: str, folder: Path) -> None:
@@ -34,16 +51,38 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_what_was_learnt_short_of_graded_is_tried_again(folder: Path) -> None:
+def test_what_may_be_learnt_short_of_graded_is_tried(folder: Path) -> None:
     run("tried", folder)
-    assert [(one["id"], one["label"]) for one in read(folder / "again-tried.jsonl")] == [("graded/short", None)]
+    tasks = [(one["id"], one["label"]) for one in read(folder / "again-tried.jsonl")]
+    assert tasks == [
+        ("graded/short", None),
+        ("tasks/1", None),
+    ]
 
 
-def test_the_second_sft_has_of_each_file_its_kinds_and_what_rl_decided(folder: Path) -> None:
+@pytest.fixture
+def made(folder: Path) -> list[dict[str, Any]]:
     lines(folder / "again-graded.jsonl", row("graded/short", source="graded", label="long"))
     run("again", folder)
-    made = read(folder / "again.jsonl")
-    assert Counter(one["id"].split("/")[0] for one in made) == {"one": 6, "told": 2, "many": 10, "graded": 2, "b": 1}
-    assert {one["id"].split("-")[1] for one in made if one["id"].startswith("told")} == {"retold/short", "back/short"}
+    return read(folder / "again.jsonl")
+
+
+def test_the_second_sft_has_of_each_file_its_kinds(made: list[dict[str, Any]]) -> None:
+    assert Counter(one["id"].split("/")[0] for one in made if one["source"] == "seal_apis") == {"one": 6, "told": 6, "many": 10}
     assert not [one for one in made if one["id"].startswith("many") and "afresh" in one["id"]]
-    assert Counter((one["source"], one["label"]) for one in made)["graded", "long"] == 2
+
+
+def test_the_second_sft_has_of_the_other_sets_what_was_learnt_and_decided(made: list[dict[str, Any]]) -> None:
+    others = {(one["id"], one["label"]) for one in made if one["source"] != "seal_apis"}
+    assert others == {
+        ("graded/short", "long"),
+        ("graded/long", "long"),
+        ("tasks/3/long", "long"),
+        ("b", "short"),
+        ("plain", "short"),
+    }
+
+
+def test_some_tools_are_held_to_choose_by(made: list[dict[str, Any]], folder: Path) -> None:
+    assert not [one for one in made if "held" in one["id"] or "refused" in one["id"]]
+    assert {one["id"] for one in read(folder / "held.jsonl")} == {"one/held-one", "one/refused-one", "unseen"}

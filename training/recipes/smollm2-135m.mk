@@ -4,8 +4,9 @@
 #   make -f training/recipes/smollm2-135m.mk TRAIN=data/train EVAL=data/eval
 #
 # TRAIN has the files of Seal-Tools (rows and seal_tools_apis.jsonl), ToolRL, Glaive and reason_tool_use, EVAL those of API-Bank,
-# ACEBench and Seal-Tools' out-of-domain test (docs/training.md). PRACTICE_FLAGS, SFT_FLAGS, REFINE_FLAGS and RL_FLAGS take
-# what the recipes say for the machine at hand: practice and RL on a CPU, SFT on one without bfloat16, refinement and RL on a GPU.
+# ACEBench and Seal-Tools' out-of-domain test (docs/training.md). PRACTICE_FLAGS, SFT_FLAGS, REFINE_FLAGS, RL_FLAGS and AGAIN_FLAGS
+# take what the recipes say for the machine at hand: practice, RL and the second SFT on a CPU, SFT on one without bfloat16, refinement
+# and RL on a GPU.
 # The commands were run one by one, not by this file as a whole (docs/default-model.md).
 
 R := training/recipes/smollm2-135m
@@ -23,13 +24,12 @@ PARTS := practice-one practice-many practice-wide sft-many natural plain practic
 .DELETE_ON_ERROR:
 all: smol/adapter/adapter_model.safetensors smol/always-short/$(DONE) smol/always-long/$(DONE) smol/grpo/$(DONE)
 
-# Of the stages' 56 ranks (34, 4, 2 and 16) the 40 largest are kept, 24.5 MB in bfloat16, and of the second SFT one half, which
-# lies between it and RL (docs/default-model.md).
+# Of the stages' 56 ranks (34, 4, 2 and 16) the 40 largest are kept, 24.5 MB in bfloat16.
 smol/adapter/adapter_model.safetensors: smol/again/$(DONE)
-	autotool train join $(STAGES:%=smol/%/adapter) --rank 40 --share 0.5 --out $(@D)
+	autotool train join $(STAGES:%=smol/%/adapter) --rank 40 --out $(@D)
 
 smol/again/$(DONE): smol/again.jsonl smol/autotool/$(DONE)
-	autotool train sft $(R)-again.toml --records $< --out $(@D) $(SFT_FLAGS)
+	autotool train sft $(R)-again.toml --records $< --out $(@D) $(AGAIN_FLAGS)
 
 smol/autotool/$(DONE): smol/refined.jsonl
 	autotool train rl $(R).toml --records $< --base smol/sft --out $(@D) $(RL_FLAGS)
@@ -43,8 +43,8 @@ smol/refined.jsonl: smol/rl-all.jsonl smol/sft/$(DONE)
 smol/rl-all.jsonl: smol/rl.jsonl smol/rl-more.jsonl
 	cat $^ > $@
 
-smol/always-%/$(DONE): smol/labelled.jsonl
-	autotool train sft $(R)-always-$*.toml --records $< --out $(@D) $(SFT_FLAGS)
+smol/always-%/$(DONE): smol/again.jsonl smol/practice/$(DONE)
+	autotool train sft $(R)-always-$*.toml --records $< --out $(@D) $(AGAIN_FLAGS)
 
 smol/sft/$(DONE): smol/labelled.jsonl
 	autotool train sft $(R).toml --records $< --out $(@D) $(SFT_FLAGS)
@@ -61,16 +61,17 @@ smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice/$(DONE)
 smol/practice/$(DONE): smol/practice.jsonl
 	autotool train sft $(R)-practice.toml --records $< --out $(@D) $(PRACTICE_FLAGS)
 
-smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl &: $(PARTS:%=smol/%.jsonl)
+smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl smol/tasks.jsonl &: $(PARTS:%=smol/%.jsonl)
 	python $(R:%-135m=%_135m)_data.py deal smol
 
-smol/again.jsonl: smol/again-one.jsonl smol/again-told.jsonl smol/again-many.jsonl smol/again-graded.jsonl smol/labelled.jsonl
+HAD := practice labelled rl tasks later
+smol/again.jsonl smol/held.jsonl &: $(patsubst %,smol/%.jsonl,again-one again-told again-many again-graded $(HAD))
 	python $(R:%-135m=%_135m)_data.py again smol
 
 smol/again-graded.jsonl: smol/again-tried.jsonl smol/autotool/$(DONE)
-	autotool train label --records $< --short smol/autotool --long smol/autotool --k 4 --threshold 1 --max-tokens 256 --out $@
+	autotool train label --records $< --short smol/autotool --long $< --k 4 --threshold 1 --max-tokens 256 --out $@
 
-smol/again-tried.jsonl: smol/labelled.jsonl
+smol/again-tried.jsonl: smol/labelled.jsonl smol/tasks.jsonl
 	python $(R:%-135m=%_135m)_data.py tried smol
 
 smol/more.jsonl smol/rl-more.jsonl &: smol/more-one.jsonl smol/more-many.jsonl

@@ -9,7 +9,7 @@
 `apis` leaves out the tools that Seal-Tools' out-of-domain test calls, and deals the rest to files. `deal` makes of the
 files of records, which `autotool train data` has written, those of the stages: practice, sft and rl; `more`, what sft
 learns without its having been tried, and what rl has beside; `tried` the graded tasks that what rl made tries again, and
-`again` what the second SFT learns, behind rl.
+`again` what the second SFT learns, behind rl, and `held.jsonl`, to choose by between what was trained.
 """
 
 import json
@@ -17,7 +17,7 @@ import random
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 APIS: Mapping[str, slice] = {"one": slice(0, 400), "many": slice(400, 2300), "later": slice(2300, None)}
@@ -35,16 +35,21 @@ MORE: Mapping[str, int] = {"one": 150, "many": 200}
 MORE_RL: Mapping[str, int] = {"one": 300, "many": 200}
 """How many of those that follow rl has beside its own."""
 AGAIN: Mapping[str, tuple[str, str, int]] = {
-    "one": ("one", r"-\w+$", 2500),
-    "retold": ("told", r"-retold$", 900),
-    "back": ("told", r"-back$", 250),
-    "many": ("many", r"-(?!afresh)\w+$", 600),
+    "one": ("one", r"-\w+$", 5500),
+    "retold": ("told", r"-retold$", 1000),
+    "back": ("told", r"-back$", 700),
+    "told": ("told", r"-(?!retold|back)\w+$", 4000),
+    "many": ("many", r"-(?!afresh)\w+$", 2500),
 }
 """What the second SFT learns short: of which file, of which kinds (the end of their IDs), how many. `one` has the tools of
 `later`, one offered at a time, `told` those of practice, likewise, and `many` those of `later`, several offered: there one
 could be for the request that one of `afresh` stands behind."""
-AGAIN_LONG = 120
+AGAIN_LONG = 400
 """How many of those with several tools it learns with reasoning too."""
+HELD = 80
+"""How many of the tools of `later`, the last, it has no request of."""
+HELD_REQUESTS = 400
+"""How many requests of these `held.jsonl` has."""
 
 
 def main(task: str, *places: str) -> None:
@@ -62,7 +67,7 @@ def apis(described: Path, tested: Path, out: Path) -> None:
 
 
 def deal(folder: Path) -> None:
-    """Write `practice.jsonl`, labelled, and `sft.jsonl` and `rl.jsonl`."""
+    """Write `practice.jsonl`, labelled, `sft.jsonl` and `rl.jsonl`, and `tasks.jsonl`, the graded ones that are left."""
     draw = random.Random(0)  # noqa: S311 not a secret
     natural, many, graded, plain = (
         _shuffled(folder / f"{name}.jsonl", draw) for name in ("natural", "sft-many", "sft-graded", "plain")
@@ -73,6 +78,7 @@ def deal(folder: Path) -> None:
     _write(folder / "practice.jsonl", [*_asked(asked + natural[:first], draw), *_tasks(tasks), *plain], draw)
     _write(folder / "sft.jsonl", [*many[:700], *graded[:720], *natural[first:second]], draw)
     _write(folder / "rl.jsonl", [*many[700:1200], *graded[720:1200], *natural[second:]], draw)
+    (folder / "tasks.jsonl").write_text("".join(graded[1200:]))
 
 
 def more(folder: Path) -> None:
@@ -85,26 +91,61 @@ def more(folder: Path) -> None:
 
 
 def again(folder: Path) -> None:
-    """Write `again.jsonl`, labelled: new requests, and what the first SFT learnt of the other sets."""
+    """Write `again.jsonl`, labelled: new requests, and of the other sets what practice and the first SFT learnt.
+
+    And `held.jsonl`: requests of tools that it has none of, and records of the other sets that no SFT learns.
+    """
     draw = random.Random(0)  # noqa: S311 not a secret
-    asked: dict[str, Sequence[str]] = {}
-    for name, (file, kinds, most) in AGAIN.items():
-        found = _offers_shuffled(folder / f"again-{file}.jsonl", draw)
-        asked[name] = [line for line in found if re.search(kinds, json.loads(line)["id"])][:most]
+    held = {json.loads(line)["api_name"] for line in _lines(folder / "later.jsonl")[-HELD:]}
+    found = {file: _offers_shuffled(folder / f"again-{file}.jsonl", draw) for file in ("one", "told", "many")}
+    asked = {name: _of_kinds(found[file], kinds, held)[:most] for name, (file, kinds, most) in AGAIN.items()}
     short = [_labelled(line, "short") for lines in asked.values() for line in lines]
     long = [_labelled(line, "long") for line in asked["many"][:AGAIN_LONG]]
-    decided = [line for line in _others(folder / "labelled.jsonl") if not _tried(line)]
-    _write(folder / "again.jsonl", [*short, *long, *decided, *_lines(folder / "again-graded.jsonl")], draw)
+    learnt = _others(folder / "practice.jsonl", but=("seal_apis", "graded"))
+    decided = [line for line in _others(folder / "labelled.jsonl", but=("seal_apis",)) if not _tried(line)]
+    derived = [_labelled(line, "long") for line in _lines(folder / "tasks.jsonl") if not _is_looked_up(line)]
+    tasks = [*derived, *_lines(folder / "again-graded.jsonl")]
+    _write(folder / "again.jsonl", [*short, *long, *learnt, *decided, *tasks], draw)
+    unseen = [line for line in found["one"] if _offered(line) & held]
+    draw.shuffle(unseen)
+    natural = _others(folder / "rl.jsonl", but=("seal_apis", "graded"))
+    (folder / "held.jsonl").write_text("".join([*unseen[:HELD_REQUESTS], *natural]))
 
 
 def tried(folder: Path) -> None:
-    """Write `again-tried.jsonl`: the graded tasks that the first SFT learnt short, to be tried by what RL made."""
-    short = [json.loads(line) for line in _others(folder / "labelled.jsonl") if _tried(line)]
-    (folder / "again-tried.jsonl").write_text("".join(json.dumps({**one, "label": None}) + "\n" for one in short))
+    """Write `again-tried.jsonl`: graded tasks that may be learnt short, to be tried by what RL made.
+
+    They are those that the first SFT learnt short, and those of these levels that no stage had.
+    """
+    short = [line for line in _lines(folder / "labelled.jsonl") if _tried(line)]
+    new = [line for line in _lines(folder / "tasks.jsonl") if _is_looked_up(line)]
+    (folder / "again-tried.jsonl").write_text("".join(_unlabelled(line) for line in [*short, *new]))
 
 
-def _others(path: Path) -> Sequence[str]:
-    return [line for line in _lines(path) if json.loads(line)["source"] != "seal_apis"]
+def _of_kinds(lines: Sequence[str], kinds: str, held: Set[str]) -> Sequence[str]:
+    return [line for line in lines if re.search(kinds, json.loads(line)["id"]) and not _named(line) & held]
+
+
+def _named(line: str) -> Set[str]:
+    """Tools of which the record is a request: those it calls, and if it refuses, those offered."""
+    called = json.loads(line)["calls"]
+    return {call["name"] for call in called} if called else _offered(line)
+
+
+def _offered(line: str) -> Set[str]:
+    return {tool["function"]["name"] for tool in json.loads(line)["tools"]}
+
+
+def _is_looked_up(line: str) -> bool:
+    return json.loads(line)["level"] in LOOKED_UP
+
+
+def _unlabelled(line: str) -> str:
+    return json.dumps({**json.loads(line), "label": None}) + "\n"
+
+
+def _others(path: Path, *, but: Sequence[str]) -> Sequence[str]:
+    return [line for line in _lines(path) if json.loads(line)["source"] not in but]
 
 
 def _tried(line: str) -> bool:
@@ -122,7 +163,7 @@ def _asked(lines: Sequence[str], draw: random.Random) -> Iterator[str]:
 def _tasks(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
         yield _labelled(line, "long")
-        if json.loads(line).get("level") in LOOKED_UP:
+        if _is_looked_up(line):
             yield _labelled(line, "short")
 
 
