@@ -24,9 +24,10 @@ PARTS := practice-one practice-many practice-wide sft-many natural plain practic
 .DELETE_ON_ERROR:
 all: smol/adapter/adapter_model.safetensors smol/always-short/$(DONE) smol/always-long/$(DONE) smol/grpo/$(DONE)
 
-# Of the stages' 56 ranks (34, 4, 2 and 16) the 40 largest are kept, 24.5 MB in bfloat16.
+# Of the stages' 56 ranks (34, 4, 2 and 16) the 40 largest are kept, 24.5 MB in bfloat16, and of the second SFT one half, which
+# lies between it and RL (docs/default-model.md).
 smol/adapter/adapter_model.safetensors: smol/again/$(DONE)
-	autotool train join $(STAGES:%=smol/%/adapter) --rank 40 --out $(@D)
+	autotool train join $(STAGES:%=smol/%/adapter) --rank 40 --share 0.5 --out $(@D)
 
 smol/again/$(DONE): smol/again.jsonl smol/autotool/$(DONE)
 	autotool train sft $(R)-again.toml --records $< --out $(@D) $(AGAIN_FLAGS)

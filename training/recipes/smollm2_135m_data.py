@@ -47,7 +47,8 @@ could be for the request that one of `afresh` stands behind."""
 AGAIN_LONG = 400
 """How many of those with several tools it learns with reasoning too."""
 HELD = 80
-"""How many of the tools of `later`, the last, it has no request of."""
+"""How many of the tools of `later`, the last, no request of `seal_apis` calls in it. Their texts may be refused there, with
+other tools."""
 HELD_REQUESTS = 400
 """How many requests of these `held.jsonl` has."""
 
@@ -93,7 +94,8 @@ def more(folder: Path) -> None:
 def again(folder: Path) -> None:
     """Write `again.jsonl`, labelled: new requests, and of the other sets what practice and the first SFT learnt.
 
-    And `held.jsonl`: requests of tools that it has none of, and records of the other sets that no SFT learns.
+    And `held.jsonl`: requests that are offered tools which none of these calls, and records of the other sets that rl had and
+    no SFT.
     """
     draw = random.Random(0)  # noqa: S311 not a secret
     held = {json.loads(line)["api_name"] for line in _lines(folder / "later.jsonl")[-HELD:]}
