@@ -17,24 +17,25 @@ OLD, HELD = "old", "held"
 """Tools: of which there may be requests, and of which there may not."""
 
 
-def row(key: str, **more: Any) -> dict[str, Any]:
-    return {"id": key, "source": "seal_apis", "tools": [{"function": {"name": OLD}}], "calls": [{"name": OLD}], **more}
+def row(key: str, tool: str = OLD, **more: Any) -> dict[str, Any]:
+    return {"id": key, "source": "seal_apis", "tools": [key], "messages": [key], "calls": [{"name": tool}], **more}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, script: dict[str, Any]) -> Path:
-    held: Any = {"tools": [{"function": {"name": HELD}}]}
     for name in ("one", "many", "told"):
         rows = [row(f"{name}/{number}-{kind}") for number, kind in enumerate(KINDS)]
-        refused = row(f"{name}/refused-one", **held, calls=None)
-        lines(tmp_path / f"again-{name}.jsonl", *rows, row(f"{name}/held-one", **held, calls=[{"name": HELD}]), refused)
+        written = [row("seal_apis/later/1/refused-one", calls=None), row("seal_apis/later/2/refused-one", calls=None)]
+        lines(tmp_path / f"again-{name}.jsonl", *rows, row(f"{name}/held-one", HELD), *written)
     graded = [row(f"graded/{label}", source="graded", label=label) for label in ("short", "long")]
-    plain = row("plain", source="plain", label="short")
-    lines(tmp_path / "labelled.jsonl", *graded, row("a", label="short"), row("b", source="toolrl", label="short"))
-    lines(tmp_path / "practice.jsonl", *graded, row("a", label="short"), plain)
+    toolrl = [row("b", source="toolrl", label="short"), row("c", HELD, source="toolrl", label="short")]
+    lines(tmp_path / "labelled.jsonl", *graded, row("a", label="short"), *toolrl)
+    lines(tmp_path / "practice.jsonl", *graded, row("a", label="short"), row("plain", source="plain", label="short"))
     lines(tmp_path / "tasks.jsonl", *(row(f"tasks/{level}", source="graded", level=level) for level in (1, 3)))
-    lines(tmp_path / "rl.jsonl", row("unseen", source="toolrl"), row("asked"))
-    lines(tmp_path / "later.jsonl", *({"api_name": HELD} for _ in range(script["HELD"])))
+    known = row("known", source="toolrl", messages=["b"])
+    lines(tmp_path / "rl.jsonl", row("unseen", source="toolrl"), row("asked"), row("task", source="graded"), known)
+    later = [OLD, *[HELD] * script["HELD"]]
+    lines(tmp_path / "later.jsonl", *({"api_name": name} for name in later))
     return tmp_path
 
 
@@ -68,7 +69,12 @@ def made(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_second_sft_has_of_each_file_its_kinds(made: list[dict[str, Any]]) -> None:
-    assert Counter(one["id"].split("/")[0] for one in made if one["source"] == "seal_apis") == {"one": 6, "told": 6, "many": 10}
+    assert Counter(one["id"].split("/")[0] for one in made if one["source"] == "seal_apis") == {
+        "one": 6,
+        "told": 6,
+        "many": 10,
+        "seal_apis": 4,
+    }
     assert not [one for one in made if one["id"].startswith("many") and "afresh" in one["id"]]
 
 
@@ -84,5 +90,5 @@ def test_the_second_sft_has_of_the_other_sets_what_was_learnt_and_decided(made: 
 
 
 def test_some_tools_are_held_to_choose_by(made: list[dict[str, Any]], folder: Path) -> None:
-    assert not [one for one in made if "held" in one["id"] or "refused" in one["id"]]
-    assert {one["id"] for one in read(folder / "held.jsonl")} == {"one/held-one", "one/refused-one", "unseen"}
+    assert not [one for one in made if "held" in one["id"] or "later/2/" in one["id"]]
+    assert {one["id"] for one in read(folder / "held.jsonl")} == {"one/held-one", "seal_apis/later/2/refused-one", "unseen"}

@@ -47,8 +47,7 @@ could be for the request that one of `afresh` stands behind."""
 AGAIN_LONG = 400
 """How many of those with several tools it learns with reasoning too."""
 HELD = 80
-"""How many of the tools of `later`, the last, no request of `seal_apis` calls in it. Their texts may be refused there, with
-other tools."""
+"""How many of the tools of `later`, the last, it has no request of."""
 HELD_REQUESTS = 400
 """How many requests of these `held.jsonl` has."""
 
@@ -94,24 +93,31 @@ def more(folder: Path) -> None:
 def again(folder: Path) -> None:
     """Write `again.jsonl`, labelled: new requests, and of the other sets what practice and the first SFT learnt.
 
-    And `held.jsonl`: requests that are offered tools which none of these calls, and records of the other sets that rl had and
-    no SFT.
+    And `held.jsonl`: requests written for tools of which it has none, and records of the other sets that rl had and no SFT.
     """
     draw = random.Random(0)  # noqa: S311 not a secret
-    held = {json.loads(line)["api_name"] for line in _lines(folder / "later.jsonl")[-HELD:]}
+    tools = [json.loads(line)["api_name"] for line in _lines(folder / "later.jsonl")]
+    held = {*tools[-HELD:]}
     found = {file: _offers_shuffled(folder / f"again-{file}.jsonl", draw) for file in ("one", "told", "many")}
-    asked = {name: _of_kinds(found[file], kinds, held)[:most] for name, (file, kinds, most) in AGAIN.items()}
+    new = {file: [line for line in lines if not _asked_of(line, tools) & held] for file, lines in found.items()}
+    asked = {name: _of_kinds(new[file], kinds)[:most] for name, (file, kinds, most) in AGAIN.items()}
     short = [_labelled(line, "short") for lines in asked.values() for line in lines]
     long = [_labelled(line, "long") for line in asked["many"][:AGAIN_LONG]]
     learnt = _others(folder / "practice.jsonl", but=("seal_apis", "graded"))
     decided = [line for line in _others(folder / "labelled.jsonl", but=("seal_apis",)) if not _tried(line)]
+    others = [line for line in [*learnt, *decided] if not _asked_of(line, tools) & held]
     derived = [_labelled(line, "long") for line in _lines(folder / "tasks.jsonl") if not _is_looked_up(line)]
-    tasks = [*derived, *_lines(folder / "again-graded.jsonl")]
-    _write(folder / "again.jsonl", [*short, *long, *learnt, *decided, *tasks], draw)
-    unseen = [line for line in found["one"] if _offered(line) & held]
+    made = [*short, *long, *others, *derived, *_lines(folder / "again-graded.jsonl")]
+    _write(folder / "again.jsonl", made, draw)
+    unseen = [line for line in found["one"] if _asked_of(line, tools) & held]
     draw.shuffle(unseen)
+    _write_held(folder, unseen[:HELD_REQUESTS], {_text(line) for line in made})
+
+
+def _write_held(folder: Path, unseen: Sequence[str], learnt: Set[str]) -> None:
     natural = _others(folder / "rl.jsonl", but=("seal_apis", "graded"))
-    (folder / "held.jsonl").write_text("".join([*unseen[:HELD_REQUESTS], *natural]))
+    left = [line for line in [*unseen, *natural] if _text(line) not in learnt]
+    (folder / "held.jsonl").write_text("".join(left))
 
 
 def tried(folder: Path) -> None:
@@ -124,18 +130,19 @@ def tried(folder: Path) -> None:
     (folder / "again-tried.jsonl").write_text("".join(_unlabelled(line) for line in [*short, *new]))
 
 
-def _of_kinds(lines: Sequence[str], kinds: str, held: Set[str]) -> Sequence[str]:
-    return [line for line in lines if re.search(kinds, json.loads(line)["id"]) and not _named(line) & held]
+def _of_kinds(lines: Sequence[str], kinds: str) -> Sequence[str]:
+    return [line for line in lines if re.search(kinds, json.loads(line)["id"])]
 
 
-def _named(line: str) -> Set[str]:
-    """Tools of which the record is a request: those it calls, and if it refuses, those offered."""
-    called = json.loads(line)["calls"]
-    return {call["name"] for call in called} if called else _offered(line)
+def _asked_of(line: str, tools: Sequence[str]) -> Set[str]:
+    """The tools that a record calls, and that of `later` which it was written for: it may be refused, with other tools."""
+    record = json.loads(line)
+    written = re.match(r"seal_apis/later/(\d+)/", record["id"])
+    return {call["name"] for call in record["calls"] or ()} | ({tools[int(written[1]) - 1]} if written else set())
 
 
-def _offered(line: str) -> Set[str]:
-    return {tool["function"]["name"] for tool in json.loads(line)["tools"]}
+def _text(line: str) -> str:
+    return json.dumps(json.loads(line)["messages"])
 
 
 def _is_looked_up(line: str) -> bool:
