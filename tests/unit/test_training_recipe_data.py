@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.training_data import lines
 
-SCRIPT = Path(__file__).parents[2] / "training" / "recipes" / "smollm2_135m_data.py"
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "training" / "recipes" / "smollm2_135m_data.py"))
 
 
 KINDS = ("one", "wider", "retold", "back", "afresh", "several")
@@ -22,7 +22,7 @@ def row(key: str, tool: str = OLD, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, script: dict[str, Any]) -> Path:
+def folder(tmp_path: Path) -> Path:
     for name in ("one", "many", "told"):
         rows = [row(f"{name}/{number}-{kind}") for number, kind in enumerate(KINDS)]
         written = [row("seal_apis/later/1/refused-one", calls=None), row("seal_apis/later/2/refused-one", calls=None)]
@@ -34,18 +34,13 @@ def folder(tmp_path: Path, script: dict[str, Any]) -> Path:
     lines(tmp_path / "tasks.jsonl", *(row(f"tasks/{level}", source="graded", level=level) for level in (1, 3)))
     known = row("known", source="toolrl", messages=["b"])
     lines(tmp_path / "rl.jsonl", row("unseen", source="toolrl"), row("asked"), row("task", source="graded"), known)
-    later = [OLD, *[HELD] * script["HELD"]]
+    later = [OLD, *[HELD] * SCRIPT["HELD"]]
     lines(tmp_path / "later.jsonl", *({"api_name": name} for name in later))
     return tmp_path
 
 
-@pytest.fixture
-def script() -> dict[str, Any]:
-    return runpy.run_path(str(SCRIPT))
-
-
 def run(task: str, folder: Path) -> None:
-    runpy.run_path(str(SCRIPT))["main"](task, str(folder))
+    SCRIPT["main"](task, str(folder))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -55,10 +50,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def test_what_may_be_learnt_short_of_graded_is_tried(folder: Path) -> None:
     run("tried", folder)
     tasks = [(one["id"], one["label"]) for one in read(folder / "again-tried.jsonl")]
-    assert tasks == [
-        ("graded/short", None),
-        ("tasks/1", None),
-    ]
+    assert tasks == [("graded/short", None), ("tasks/1", None)]
 
 
 @pytest.fixture

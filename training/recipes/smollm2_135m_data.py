@@ -97,21 +97,34 @@ def again(folder: Path) -> None:
     """
     draw = random.Random(0)  # noqa: S311 not a secret
     tools = [json.loads(line)["api_name"] for line in _lines(folder / "later.jsonl")]
-    held = {*tools[-HELD:]}
     found = {file: _offers_shuffled(folder / f"again-{file}.jsonl", draw) for file in ("one", "told", "many")}
-    new = {file: [line for line in lines if not _asked_of(line, tools) & held] for file, lines in found.items()}
-    asked = {name: _of_kinds(new[file], kinds)[:most] for name, (file, kinds, most) in AGAIN.items()}
-    short = [_labelled(line, "short") for lines in asked.values() for line in lines]
-    long = [_labelled(line, "long") for line in asked["many"][:AGAIN_LONG]]
-    learnt = _others(folder / "practice.jsonl", but=("seal_apis", "graded"))
-    decided = [line for line in _others(folder / "labelled.jsonl", but=("seal_apis",)) if not _tried(line)]
-    others = [line for line in [*learnt, *decided] if not _asked_of(line, tools) & held]
-    derived = [_labelled(line, "long") for line in _lines(folder / "tasks.jsonl") if not _is_looked_up(line)]
-    made = [*short, *long, *others, *derived, *_lines(folder / "again-graded.jsonl")]
+    new = {file: [line for line in lines if not _is_held(line, tools)] for file, lines in found.items()}
+    others = [line for line in _learnt(folder) if not _is_held(line, tools)]
+    made = [*_requests(new), *others, *_decided(folder)]
     _write(folder / "again.jsonl", made, draw)
-    unseen = [line for line in found["one"] if _asked_of(line, tools) & held]
+    unseen = [line for line in found["one"] if _is_held(line, tools)]
     draw.shuffle(unseen)
     _write_held(folder, unseen[:HELD_REQUESTS], {_text(line) for line in made})
+
+
+def _requests(new: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for name, (file, kinds, most) in AGAIN.items():
+        asked = [line for line in new[file] if re.search(kinds, json.loads(line)["id"])][:most]
+        yield from (_labelled(line, "short") for line in asked)
+        if name == "many":
+            yield from (_labelled(line, "long") for line in asked[:AGAIN_LONG])
+
+
+def _learnt(folder: Path) -> Sequence[str]:
+    """What practice and the first SFT learnt of the other sets, and of the graded tasks that are not tried again."""
+    labelled = [line for line in _others(folder / "labelled.jsonl", but=("seal_apis",)) if not _tried(line)]
+    return [*_others(folder / "practice.jsonl", but=("seal_apis", "graded")), *labelled]
+
+
+def _decided(folder: Path) -> Sequence[str]:
+    """Graded tasks that no stage had, and those that were tried."""
+    derived = [_labelled(line, "long") for line in _lines(folder / "tasks.jsonl") if not _is_looked_up(line)]
+    return [*derived, *_lines(folder / "again-graded.jsonl")]
 
 
 def _write_held(folder: Path, unseen: Sequence[str], learnt: Set[str]) -> None:
@@ -130,15 +143,12 @@ def tried(folder: Path) -> None:
     (folder / "again-tried.jsonl").write_text("".join(_unlabelled(line) for line in [*short, *new]))
 
 
-def _of_kinds(lines: Sequence[str], kinds: str) -> Sequence[str]:
-    return [line for line in lines if re.search(kinds, json.loads(line)["id"])]
-
-
-def _asked_of(line: str, tools: Sequence[str]) -> Set[str]:
-    """The tools that a record calls, and that of `later` which it was written for: it may be refused, with other tools."""
+def _is_held(line: str, tools: Sequence[str]) -> bool:
+    """Whether it calls a held tool, or was written for one: it may be refused, with other tools. `tools` are `later`'s."""
     record = json.loads(line)
     written = re.match(r"seal_apis/later/(\d+)/", record["id"])
-    return {call["name"] for call in record["calls"] or ()} | ({tools[int(written[1]) - 1]} if written else set())
+    asked = {call["name"] for call in record["calls"] or ()} | ({tools[int(written[1]) - 1]} if written else set())
+    return not asked.isdisjoint(tools[-HELD:])
 
 
 def _text(line: str) -> str:
