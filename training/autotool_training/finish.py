@@ -3,8 +3,22 @@
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import DistributedType
+
+from autotool_core.errors import AutoToolError
 from autotool_training.checkpoint import Checkpoint
 from autotool_training.lora import merged
+
+
+def refuse_sharded_adapter(trainer: Any) -> None:
+    """Raise AutoToolError, before a step is made, for an adapter whose base is sharded: `write_trained` could not merge it."""
+    plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
+    zero3 = plugin is not None and plugin.zero_stage == 3
+    if hasattr(trainer.model, "merge_and_unload") and (zero3 or trainer.accelerator.distributed_type == DistributedType.FSDP):
+        raise AutoToolError(
+            "LoRA cannot be merged into weights that ZeRO-3 or FSDP shards: launch with ZeRO-2 or plain data parallel, or "
+            "leave sft.lora and rl.lora out of the recipe, which trains all weights."
+        )
 
 
 def write_trained(trainer: Any, base: Checkpoint, out: Path) -> Checkpoint:

@@ -17,7 +17,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training import resume, shared
 from autotool_training.checkpoint import Checkpoint, finished
-from autotool_training.finish import write_trained
+from autotool_training.finish import refuse_sharded_adapter, write_trained
 from autotool_training.guard import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
 from autotool_training.head import fit_head
 from autotool_training.lora import LoraSettings, lora_config
@@ -135,6 +135,7 @@ def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, o
         peft_config=settings.lora and lora_config(base, settings.lora),
         callbacks=[FiniteLoss(), MetricsFile(out.parent / "metrics.jsonl"), KeepsProfile(base.profile)],
     )
+    refuse_sharded_adapter(trainer)
     fit_head(trainer.model)
     return trainer
 

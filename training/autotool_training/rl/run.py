@@ -13,7 +13,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from autotool_training import resume
 from autotool_training.checkpoint import Checkpoint, finished
-from autotool_training.finish import write_trained
+from autotool_training.finish import refuse_sharded_adapter, write_trained
 from autotool_training.guard import FiniteLoss, MetricsFile, clear_disk_errors
 from autotool_training.head import fit_head
 from autotool_training.lora import LoraSettings, lora_config
@@ -119,6 +119,7 @@ def _trainer(job: _Job) -> AutoToolGRPOTrainer:
         peft_config=job.settings.lora and lora_config(job.base, job.settings.lora),
         callbacks=[FiniteLoss(), MetricsFile(job.out / "metrics.jsonl")],
     )
+    refuse_sharded_adapter(trainer)
     fit_head(trainer.model)
     return trainer
 
