@@ -13,6 +13,17 @@ MAPS = {"properties", "patternProperties", "$defs", "definitions"}
 # Keywords whose value is data and not a schema.
 DATA = {"const", "enum", "default", "examples", "required"}
 LOOKAROUND = re.compile(r"\(\?(=|!|<=|<!)")
+# A grammar is made of one of these and of nothing beside it.
+COMPOSED = ("anyOf", "oneOf", "allOf", "$ref")
+ASSERTIONS = {
+    *COMPOSED,
+    *("type", "enum", "const", "properties", "required", "additionalProperties", "patternProperties", "propertyNames"),
+    *("minProperties", "maxProperties", "items", "prefixItems", "minItems", "maxItems", "pattern", "minLength", "maxLength"),
+    *("format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+}
+ONE_CHARACTER = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
+NEGATED = re.compile(r"\[\^(?:\\.|[^\]\\])*\]", re.DOTALL)
+GROUP = re.compile(r"\([^()]*\)")
 
 
 def unenforceable(schema: Any) -> str | None:
@@ -26,15 +37,52 @@ def unenforceable(schema: Any) -> str | None:
 
 def _features(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from (keyword for keyword in schema if keyword in UNENFORCEABLE and schema[keyword] is not False)
-    if len(schema.get("allOf") or ()) > 1:
-        yield "allOf of several schemas"
-    if LOOKAROUND.search(str(schema.get("pattern", ""))):
-        yield "a look-around in pattern"
-    if "pattern" in schema and ("minLength" in schema or "maxLength" in schema):
-        yield "pattern beside minLength or maxLength"
-    if not str(schema.get("$ref", "#")).startswith("#"):
-        yield "$ref to another document"
+    yield from _of_composition(schema)
+    yield from _of_text(schema)
+    if missing := {*map(str, _list(schema.get("required")))} - {*(schema.get("properties") or ())}:
+        yield f"a required name that is not in properties ({min(missing)[:40]})"
     for keyword, value in schema.items():
         parts = list(cast("dict[str, Any]", value).values()) if keyword in MAPS and isinstance(value, dict) else value
         if keyword not in DATA and (inner := unenforceable(parts)):
             yield inner
+
+
+def _of_composition(schema: Mapping[str, Any]) -> Iterator[str]:
+    if len(schema.get("allOf") or ()) > 1:
+        yield "allOf of several schemas"
+    if not str(schema.get("$ref", "#")).startswith("#"):
+        yield "$ref to another document"
+    for keyword in filter(schema.__contains__, COMPOSED):
+        if beside := (schema.keys() & ASSERTIONS) - {keyword}:
+            yield f"{min(beside)} beside {keyword}"
+
+
+def _of_text(schema: Mapping[str, Any]) -> Iterator[str]:
+    for pattern in filter(None, (schema.get("pattern"), *(schema.get("patternProperties") or ()))):
+        yield from _of_pattern(str(pattern))
+    for keyword in ("pattern", "format"):
+        if keyword in schema and ("minLength" in schema or "maxLength" in schema):
+            yield f"{keyword} beside minLength or maxLength"
+
+
+def _of_pattern(pattern: str) -> Iterator[str]:
+    if LOOKAROUND.search(pattern):
+        yield "a look-around in pattern"
+    # A schema's pattern is searched for anywhere in the text, a grammar's is the whole text.
+    if not _is_anchored(pattern):
+        yield "a pattern that is not anchored by ^ and $"
+    # What a pattern spells out stands in the JSON as it is, without the backslash that these need there.
+    if re.search(r'"|\\\\', NEGATED.sub("", pattern)):
+        yield "a quote or a backslash in pattern"
+
+
+def _is_anchored(pattern: str) -> bool:
+    """Whether the whole pattern, and not one of its alternatives alone, begins with ^ and ends with $."""
+    plain = ONE_CHARACTER.sub("x", pattern)
+    while (shorter := GROUP.sub("x", plain)) != plain:
+        plain = shorter
+    return plain.startswith("^") and plain.endswith("$") and "|" not in plain
+
+
+def _list(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []

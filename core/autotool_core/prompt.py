@@ -91,10 +91,10 @@ class PromptRenderer:
         """
         if mode in self.refusals:
             raise InvalidRequestError(f"mode={mode} cannot be served: {self.refusals[mode]}", "mode", code="unsupported_mode")
-        if not self._takes_argument_text:
-            messages = [_with_parsed_arguments(message) for message in messages]
         data = _Data()
         try:
+            if not self._takes_argument_text:
+                messages = [_with_parsed_arguments(message) for message in messages]
             messages = [self._with_data_hidden(message, data) for message in messages]
             text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
         except RecursionError:
@@ -232,13 +232,12 @@ def _with_parsed_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _object(arguments: str) -> dict[str, Any]:
+    """Of none where it is no object: a model may write anything, and its turn stays a part of the conversation."""
     try:
         value = json.loads(arguments)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise InvalidRequestError("The arguments of a tool call in messages must be a JSON object.", "messages")
-    return value  # pyright: ignore[reportUnknownVariableType] JSON keys are strings
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] JSON keys are strings
 
 
 def _is_unicode(text: str) -> bool:

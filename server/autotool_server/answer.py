@@ -5,13 +5,13 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import jsonschema
 import xgrammar
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.json_schema import unenforceable
 from autotool_core.profile import ToolFormat
+from autotool_server import dialects
 from autotool_server.schemas import ChatRequest, FunctionTool, NamedToolChoice, ToolChoice
 from autotool_server.tools.base import Tool
 
@@ -62,9 +62,10 @@ def _held(
 ) -> Mapping[str, Any]:
     """The tool with the schema that its calls are held to."""
     function = tool["function"]
-    asked = function.get("strict") if shape.calls == "allowed" else None
-    ours = function["name"] in server_tools or (shape.calls == "allowed" and shape.strict_tools)
-    if asked is not False and (asked or not ours or _enforceable(tool, tool_format)):
+    strict, optional = function.get("strict"), shape.calls == "allowed"
+    bound = not optional or shape.strict_tools or function["name"] in server_tools
+    # What a client asks for is enforced or refused; what nobody asked for is enforced where it can be.
+    if not (optional and strict is False) and (strict or not bound or _enforceable(tool, tool_format)):
         return tool
     return {**tool, "function": {**function, "parameters": ANY_OBJECT}}
 
@@ -105,12 +106,11 @@ def _content_schema(body: ChatRequest) -> Mapping[str, Any] | bool | None:
 
 def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
     try:
-        jsonschema.Draft202012Validator.check_schema(schema if schema is not None else ANY_OBJECT)
-    except jsonschema.SchemaError as error:
-        where = "/".join(map(str, error.absolute_path)) or "its top level"
-        raise InvalidRequestError(f"This is not a valid JSON schema (at {where[:80]}).", field) from None
+        where = dialects.invalid_at(schema if schema is not None else ANY_OBJECT)
     except RecursionError:
         raise InvalidRequestError("This JSON schema is nested too deeply.", field) from None
+    if where is not None:
+        raise InvalidRequestError(f"This is not a valid JSON schema (at {where}).", field)
 
 
 def _enforced(shape: AnswerShape) -> Iterator[tuple[str, Any]]:

@@ -87,17 +87,27 @@ def test_a_strict_profile_binds_the_calls_of_tools_that_do_not_say_strict() -> N
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"type": "object", "not": {}}, {"type": "object", "properties": {"a": {"$ref": "#/x"}}}]
+    "parameters",
+    [
+        {"type": "object", "not": {}},
+        {"type": "object", "properties": {"a": {"$ref": "#/x"}}},
+        {"type": "object", "properties": {"b": {"type": "string", "pattern": "^o"}}, "required": ["b"]},
+        {"type": "object", "properties": {"b": {}}, "anyOf": [{"required": ["b"]}, {"required": ["c"]}]},
+    ],
 )
-def test_what_a_strict_profile_cannot_hold_is_left_free_and_what_a_client_asks_for_is_refused(parameters: Any) -> None:
+def test_what_no_grammar_can_hold_is_left_free_and_is_refused_where_a_client_asks_for_it(parameters: Any) -> None:
     call = '<tool_call>\n{"name": "f", "arguments": {"b": "one"}}\n</tool_call>'
-    assert accepts(grammar(AnswerShape([tool("f", parameters=parameters)], strict_tools=True), "hermes"), call)
     for shape in (
-        AnswerShape([tool("f", parameters=parameters, strict=True)], strict_tools=True),
-        AnswerShape([tool("f", parameters=parameters)], "required", strict_tools=True),
+        AnswerShape([tool("f", parameters=parameters)], strict_tools=True),
+        AnswerShape([tool("f", parameters=parameters)], "required"),
+        AnswerShape([tool("f", parameters=parameters, strict=False)], "one"),
     ):
+        assert accepts(grammar(shape, "hermes"), call)
+    for calls in ("allowed", "required"):
         with pytest.raises(InvalidRequestError):
-            grammar(shape, "hermes")
+            grammar(AnswerShape([tool("f", parameters=parameters, strict=True)], calls), "hermes")
+    with pytest.raises(InvalidRequestError):
+        grammar(AnswerShape(schema=parameters), "hermes")
 
 
 def test_tag_is_json() -> None:

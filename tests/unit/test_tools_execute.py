@@ -74,3 +74,17 @@ def test_arguments_that_are_no_object_are_refused(arguments: str | None) -> None
     result = check(Scripted("t", add, NOTHING), "t", arguments)
     assert isinstance(result, Result)
     assert result.outcome is Outcome.INVALID_ARGUMENTS
+
+
+@pytest.mark.parametrize(("pattern", "refused"), [(r"^\d+$", True), (r"^\p{L}+$", False)])
+def test_a_pattern_that_python_cannot_read_is_left_to_the_tool(pattern: str, refused: bool) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}, "b": {"type": "integer"}}}
+    assert isinstance(check(Scripted("t", add, schema), "t", '{"a": "Zoë"}'), Result) is refused
+    assert isinstance(check(Scripted("t", add, schema), "t", '{"a": "1", "b": "2"}'), Result)
+
+
+def test_a_name_pattern_that_python_cannot_read_is_told() -> None:
+    schema = {"type": "object", "patternProperties": {r"^\p{L}+$": {}}}
+    result = check(Scripted("t", add, schema), "t", '{"a": 1}')
+    assert isinstance(result, Result)
+    assert "patternProperties" in result.content

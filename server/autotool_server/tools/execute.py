@@ -3,16 +3,17 @@
 import asyncio
 import json
 import logging
+import re
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import jsonschema
 from jsonschema.exceptions import best_match
-from jsonschema.validators import validator_for
+from jsonschema.validators import extend, validator_for
 from referencing import Registry as References
 from referencing.exceptions import Unresolvable
 
@@ -103,16 +104,29 @@ def _read(name: str, arguments: str | None) -> Mapping[str, Any] | str:
 
 def _mismatch(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
     """What is wrong with arguments; None where they fit."""
+    dialect = validator_for(schema, default=jsonschema.Draft202012Validator)
     # Without references of its own, jsonschema would fetch those to other documents from the network.
-    validator = validator_for(schema, default=jsonschema.Draft202012Validator)(schema, registry=References())
+    validator = extend(dialect, {"pattern": _pattern})(schema, registry=References())
     try:
         error = best_match(validator.iter_errors(arguments))
+    except re.error:
+        return "The arguments cannot be checked: a name of patternProperties is no regular expression of Python's."
     except (ArithmeticError, RecursionError, ValueError):
         return "The arguments cannot be checked: they are nested too deeply, or a number is too large."
     if error is None:
         return None
     where = ".".join(map(str, error.absolute_path)) or "arguments"
     return f"{where}: {error.message}"
+
+
+def _pattern(_: Any, pattern: str, text: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
+    """The keyword `pattern`, but for the few regular expressions of ECMA-262 that Python cannot read: those the tool checks."""
+    try:
+        fits = not isinstance(text, str) or re.search(pattern, text)
+    except re.error:
+        return
+    if not fits:
+        yield jsonschema.ValidationError(f"{text!r} does not match {pattern!r}")
 
 
 async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) -> Result:

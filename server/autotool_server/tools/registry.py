@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
-import jsonschema
-from jsonschema.validators import validator_for
-
 from autotool_core.errors import AutoToolError, InvalidRequestError
+from autotool_server import dialects
 from autotool_server.tools.base import Tool, ToolSource
 from autotool_server.tools.secrets import Secrets
 
@@ -91,9 +89,6 @@ class Registry:
 
 def _check_schema(tool: Tool) -> None:
     """Raise AutoToolError where the schema of a tool's arguments is none, so that no call finds it out."""
-    schema = dict(tool.spec.parameters)
-    try:
-        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
-    except jsonschema.SchemaError as error:
-        where = "/".join(map(str, error.absolute_path)) or "its top level"
-        raise AutoToolError(f"The arguments of {tool.spec.name} have no valid JSON schema (at {where}).") from None
+    where = dialects.invalid_at(dict(tool.spec.parameters))
+    if where is not None:
+        raise AutoToolError(f"The arguments of {tool.spec.name} have no valid JSON schema (at {where}).")
