@@ -79,6 +79,13 @@ def test_a_difference_that_no_pair_shows_may_still_be_there() -> None:
     assert difference_interval(np.array([-1.0, 2.0] * 50), 10) == Interval(-0.1, 0.2)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_difference_that_every_resample_shows_alike_has_a_width_all_the_same(sign: int) -> None:
+    found, bounds = difference_interval(np.full(100, 3.0 * sign), 6), wilson(3, 6)
+    assert sorted((sign * found.low, sign * found.high)) == [bounds.low, bounds.high]
+    assert found.low < sign * 0.5 < found.high
+
+
 def test_mcnemar_of_known_cases() -> None:
     assert mcnemar(0, 0) == 1.0
     assert mcnemar(5, 5) == 1.0

@@ -75,12 +75,14 @@ def proportion_interval(solved: Floats, n: int) -> Interval:
 def difference_interval(differences: Floats, n: int) -> Interval:
     """The interval of a difference of shares over n pairs, from its resampled counts (resamples,).
 
-    Where no pair differs in any resample, the bootstrap has no width: up to Wilson's bound of none in n may still differ.
+    Where every resample differs alike, the bootstrap has no width, and Wilson's interval of that share stands in; where no pair
+    differs at all, up to its bound of none in n may still differ, either way.
     """
-    if not differences.any():
-        bound = wilson(0, n).high
-        return Interval(-bound, bound)
-    return percentile_interval(differences / n)
+    if differences.min() != differences.max():
+        return percentile_interval(differences / n)
+    count = int(differences[0])
+    bounds = wilson(abs(count), n)
+    return Interval(bounds.low if count > 0 else -bounds.high, bounds.high if count >= 0 else -bounds.low)
 
 
 def wilson(successes: int, n: int) -> Interval:
