@@ -56,7 +56,8 @@ def _scalar(value: str) -> str | float | bool:
 def _serve(*, demo: bool, **options: Any) -> None:
     loaded = settings.load(**_given(options))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run.serve(loaded, show if demo else run.announce))
+        if not runner.run(run.serve(loaded, show if demo else run.announce)):
+            run.leave()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -2,9 +2,13 @@
 
 import asyncio
 import gc
+import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import NoReturn
 
 import uvicorn
 
@@ -43,29 +47,50 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(one)
 
 
-async def serve(settings: Settings, when_ready: WhenReady | None = None) -> None:
+async def serve(settings: Settings, when_ready: WhenReady | None = None) -> bool:
     """Serve until a signal ends it. `when_ready` is run with the base URL once requests are answered.
 
     The port is taken first, so that a port in use is found before a model is loaded; health answers while it loads.
+    False where the signal came before all that was done: a thread may then still load the model, which `leave` ends.
     """
     listener = listen(settings.host, settings.port)
     state = ServerState(settings)
     config = uvicorn.Config(create_app(state), log_level="warning", timeout_graceful_shutdown=30, access_log=False)
     server = Server(config)
     serving = asyncio.create_task(server.serve([listener]))
+    started = asyncio.Event()
+
+    async def stay() -> None:
+        if when_ready is not None:
+            await when_ready(base_url(listener), state)
+        started.set()
+        await serving
+
+    working = asyncio.create_task(_work(state, stay))
     try:
-        # Tools first: what is wrong with them is found before a model is loaded.
-        async with registry(settings) as tools, started_engine(settings) as engine:
-            state.service = make_service(engine, settings, tools)
-            # What was loaded stays: a collection that looked at all of it would hold every stream up.
-            gc.collect()
-            gc.freeze()
-            if when_ready is not None:
-                await when_ready(base_url(listener), state)
-            await serving
+        await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)
+        cut = server.should_exit and not started.is_set()
     finally:
         server.should_exit = True
         await serving
+    if cut:
+        working.cancel()
+        # How it ends is nobody's concern any more: Ctrl-C reaches the engine's own processes too, and fails their load.
+        await asyncio.gather(working, return_exceptions=True)
+    else:
+        await working
+    return not cut
+
+
+async def _work(state: ServerState, stay: Callable[[], Awaitable[None]]) -> None:
+    """Start what answers requests, and stop it after `stay`."""
+    # Tools first: what is wrong with them is found before a model is loaded.
+    async with registry(state.settings) as tools, started_engine(state.settings) as engine:
+        state.service = make_service(engine, state.settings, tools)
+        # What was loaded stays: a collection that looked at all of it would hold every stream up.
+        gc.collect()
+        gc.freeze()
+        await stay()
 
 
 @asynccontextmanager
@@ -93,3 +118,12 @@ def make_service(engine: Engine, settings: Settings, tools: Registry | None = No
 async def announce(url: str, _: ServerState) -> None:
     """Say where the server answers."""
     print(f"Ready at {url}", flush=True)  # noqa: T201 the command's output
+
+
+def leave() -> NoReturn:
+    """End the process at once, and its children with it: no thread can be made to stop loading a model."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

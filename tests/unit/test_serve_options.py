@@ -9,8 +9,9 @@ def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> settings.Settings
     """What `autotool serve` would start with."""
     seen: list[settings.Settings] = []
 
-    async def serve(loaded: settings.Settings, _: object) -> None:
+    async def serve(loaded: settings.Settings, _: object) -> bool:
         seen.append(loaded)
+        return True
 
     monkeypatch.setattr(cli.run, "serve", serve)
     result = CliRunner().invoke(cli.command, arguments)
