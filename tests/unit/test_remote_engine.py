@@ -193,6 +193,12 @@ async def test_nobody_answers() -> None:
         await RemoteEngine(f"http://127.0.0.1:{port}").start()
 
 
+async def test_the_url_is_told_at_the_start_and_its_password_never(fleet: Fleet, port: int) -> None:
+    fleet.models = {"data": []}
+    with pytest.raises(EngineError, match=rf"at http://127\.0\.0\.1:{port} did not start"):
+        await RemoteEngine(f"http://me:pass@word@127.0.0.1:{port}/v1").start()
+
+
 # Requests that fail
 
 
@@ -209,6 +215,27 @@ async def test_other_statuses_are_the_servers_failure(fleet: Fleet, engine: Remo
     fleet.stream = lambda: error(status, "no")
     with pytest.raises(EngineError, match=str(status)):
         await collect(engine)
+
+
+async def test_clients_are_told_what_failed_and_not_where(
+    fleet: Fleet, port: int, engine: RemoteEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may ask is told; the server that runs behind this one is the operator's to know."""
+    for answer in (error(502, "Trace\n" * 5000), sse(end="data: <html>\n\n")):
+        fleet.stream = lambda answer=answer: answer
+        caplog.clear()
+        with pytest.raises(EngineError) as caught:
+            await collect(engine)
+        assert str(port) not in str(caught.value)
+        assert len(str(caught.value)) < 600
+        assert f"http://127.0.0.1:{port}" in caplog.text
+
+
+async def test_a_refusal_is_short(fleet: Fleet, engine: RemoteEngine) -> None:
+    fleet.stream = lambda: error(413, "Trace\n" * 5000)
+    with pytest.raises(InvalidRequestError) as caught:
+        await collect(engine)
+    assert len(str(caught.value)) < 600
 
 
 async def test_error_inside_the_stream(fleet: Fleet, engine: RemoteEngine) -> None:

@@ -5,6 +5,8 @@ This process then holds no weights: it is a thin front, and the fleet is vLLM's.
 
 import asyncio
 import json
+import logging
+import re
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,10 +15,12 @@ from typing import Any, cast
 import openai
 from openai import APIError, AsyncOpenAI, AsyncStream
 
-from autotool_core.errors import EngineError
+from autotool_core.errors import AutoToolError, EngineError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import EngineRequest, Score, TokenDelta, TokenLogprob, check_length
-from autotool_server.engines.refusal import refusal
+from autotool_server.engines.refusal import refusal, shortened
+
+logger = logging.getLogger(__name__)
 
 Json = Mapping[str, Any]
 
@@ -48,6 +52,8 @@ class RemoteEngine:
         timeout: float = 600.0,
     ) -> None:
         self._root = base_url.rstrip("/").removesuffix("/v1")
+        # For the operator alone, and not even there with the user and the password that a URL may have.
+        self._shown = re.sub(r"^([^/]*//)?[^/]*@", r"\1", self._root)
         self._asked_model = model
         self._tokenizer_source = tokenizer
         self._api_key = api_key
@@ -81,8 +87,10 @@ class RemoteEngine:
         )
         try:
             await self._learn()
-        except BaseException:
+        except BaseException as error:
             await self.stop()
+            if isinstance(error, AutoToolError):
+                raise EngineError(f"The remote engine at {self._shown} did not start: {error}") from error
             raise
 
     async def _learn(self) -> None:
@@ -92,7 +100,7 @@ class RemoteEngine:
         self.model_name = card["id"]
         self.max_model_len = card.get("max_model_len") or 0
         if not self.max_model_len:
-            raise EngineError(f"{self._root}/v1/models does not tell max_model_len; the remote server must be vLLM.")
+            raise EngineError("The remote server's /v1/models does not tell max_model_len; it must be vLLM.")
         self.checkpoint = self._tokenizer_source or card.get("root") or card["id"]
         self._tokenizer, self.eos_token_ids = await asyncio.to_thread(_load_tokenizer, self.checkpoint)
         probe = self.eos_token_ids[:1] or (0,)
@@ -153,12 +161,14 @@ class RemoteEngine:
         except APIError as error:
             # Once a stream runs, an error's status is in its body.
             status = str(getattr(error, "status_code", None) or error.code or "no answer")
-            said = str(error.body.get("message")) if isinstance(error.body, dict) else error.message
+            said = str((isinstance(error.body, dict) and error.body.get("message")) or error.message)
             if status in REFUSALS:
                 raise refusal(said, error.param) from None
-            raise EngineError(f"The remote server {self._root} failed ({status}): {said}") from error
+            logger.warning("The remote server %s failed (%s): %s", self._shown, status, said)
+            raise EngineError(f"The remote server failed ({status}): {shortened(said)}") from error
         except json.JSONDecodeError as error:
-            raise EngineError(f"The remote server {self._root} does not answer in JSON.") from error
+            logger.warning("The remote server %s does not answer in JSON.", self._shown)
+            raise EngineError("The remote server does not answer in JSON.") from error
 
 
 def _chosen_model(cards: Sequence[Json], asked: str | None) -> Json:
