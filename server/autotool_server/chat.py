@@ -49,6 +49,11 @@ class ChatJob:
         """Every turn of every choice."""
         return [turn for conversation in self.choices for turn in conversation.turns]
 
+    @property
+    def charged_turns(self) -> list[Turn]:
+        """The turns whose prompt is charged: of one choice, since all choices have the same."""
+        return self.choices[0].turns
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:

@@ -65,6 +65,15 @@ class Metrics:
             for at, turn in enumerate(conversation.turns):
                 self._turn(turn, started if at == 0 else turn.ledger.started_at)
             self.tools.ended(conversation)
+        # As in the answer's usage: once, whatever `n` is.
+        for turn in job.charged_turns:
+            self._count(turn, prompt=turn.prompt_tokens, cached=turn.ledger.cached_tokens)
+
+    def _count(self, turn: Turn, **tokens: int) -> None:
+        """Count tokens by kind, if the turn has begun."""
+        if turn.ledger.first_token_at is not None:
+            for kind, number in tokens.items():
+                self.tokens.labels(turn.resolved.value, kind).inc(number)
 
     def _turn(self, turn: Turn, started: float) -> None:
         ledger, resolved = turn.ledger, turn.resolved.value
@@ -72,14 +81,7 @@ class Metrics:
             return
         if turn.p_long is not None:
             self.p_long.observe(turn.p_long)
-        for kind, tokens in (
-            ("prompt", turn.prompt_tokens),
-            ("cached", ledger.cached_tokens),
-            ("decision", ledger.decision_tokens),
-            ("reasoning", ledger.reasoning_tokens),
-            ("content", ledger.content_tokens),
-        ):
-            self.tokens.labels(resolved, kind).inc(tokens)
+        self._count(turn, decision=ledger.decision_tokens, reasoning=ledger.reasoning_tokens, content=ledger.content_tokens)
         self.first_token.labels(resolved).observe(ledger.first_token_at - started)
         if ledger.first_content_at is not None:
             self.first_content.labels(resolved).observe(ledger.first_content_at - started)

@@ -27,9 +27,9 @@ REASONING_NAMES = {
 
 def usage(job: ChatJob) -> CompletionUsage:
     """Tokens of the whole request: of every turn; the prompt is charged once, whatever `n` is."""
-    prompt = max(sum(turn.prompt_tokens for turn in conversation.turns) for conversation in job.choices)
+    prompt = sum(turn.prompt_tokens for turn in job.charged_turns)
     completion = sum(turn.ledger.completion_tokens for turn in job.turns)
-    cached = sum(turn.ledger.cached_tokens for turn in job.choices[0].turns)
+    cached = sum(turn.ledger.cached_tokens for turn in job.charged_turns)
     reasoning = sum(turn.ledger.reasoning_tokens for turn in job.turns)
     return CompletionUsage(
         prompt_tokens=prompt,

@@ -34,3 +34,12 @@ async def test_first_content_is_not_first_token() -> None:
         values[f'autotool_time_to_first_{name}_seconds_sum{{resolved="long"}}'] for name in ("token", "content_token")
     )
     assert content > first
+
+
+async def test_the_prompt_is_counted_once_as_in_usage() -> None:
+    async with running(scripted("Four.")) as server, httpx.AsyncClient() as client:
+        body = {"messages": USER, "mode": "short", "n": 3}
+        usage = (await client.post(f"{server.url}/chat/completions", json=body)).json()["usage"]
+        values = await page(server)
+    counted = {kind: values[f'autotool_tokens_total{{kind="{kind}",resolved="short"}}'] for kind in ("prompt", "content")}
+    assert counted == {"prompt": usage["prompt_tokens"], "content": usage["completion_tokens"]}
