@@ -86,6 +86,13 @@ def test_a_run_of_other_settings_does_not_go_on_in_its_folder(whole: Path) -> No
         train(scratch.make(SIZES, seed=0), records(8), other, whole, seed=1)
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_records_too_few_for_a_step_are_refused_and_the_folder_stays_free(tmp_path: Path, count: int) -> None:
+    with pytest.raises(AutoToolError, match=rf"RL has {count} records, and a step takes 2 .* lower rl\.prompts"):
+        train(scratch.make(SIZES, seed=0), records(count), SETTINGS, tmp_path / "out", seed=0)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_adapter_is_trained_and_merged(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"lora": LoraSettings(rank=2, alpha=4), "steps": 1})
     train(scratch.make(SIZES, seed=0), records(8), settings, tmp_path, seed=0)

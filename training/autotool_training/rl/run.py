@@ -11,6 +11,7 @@ from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trl.trainer.grpo_config import GRPOConfig
 
+from autotool_core.errors import AutoToolError
 from autotool_training import resume
 from autotool_training.checkpoint import Checkpoint, finished
 from autotool_training.finish import refuse_sharded_adapter, write_trained
@@ -79,14 +80,17 @@ def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out
     """Train, resuming where a run in `out` was stopped, β_l and targets included, and write the checkpoint into it.
 
     A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and to TensorBoard.
-    Raises AutoToolError where the folder holds another run, the loss is not a number or the disk is full.
+    Raises AutoToolError where the records are too few for a step, the folder holds another run, the loss is not a number or
+    the disk is full.
     """
+    args = grpo_config(settings, out / "steps", seed)
+    _refuse_too_few(records, settings, args)
     start = str(base.model.name_or_path)
     claim(out, {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": digest(records), "base": start})
     if done := finished(out):
         return done
     with clear_disk_errors(out):
-        trainer = _trainer(_Job(base, records, settings, out, seed))
+        trainer = _trainer(_Job(base, records, settings, out, seed), args)
         resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
 
@@ -103,8 +107,17 @@ class _Job:
         return ExampleWriter(self.base.tokenizer, self.base.profile, self.base.tokenizer.eos_token_id)
 
 
-def _trainer(job: _Job) -> AutoToolGRPOTrainer:
-    args = grpo_config(job.settings, job.out / "steps", job.seed)
+def _refuse_too_few(records: Sequence[Record], settings: RlSettings, args: GRPOConfig) -> None:
+    """Raise AutoToolError where no step could be made: TRL drops what does not fill one, and would end without training."""
+    needed = settings.prompts * args.world_size
+    if len(records) < needed:
+        raise AutoToolError(
+            f"RL has {len(records)} records, and a step takes {needed} (rl.prompts={settings.prompts}, on each of "
+            f"{args.world_size} processes): give more records, or lower rl.prompts."
+        )
+
+
+def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
     # Every process trains with the targets that the first one has measured.
     with args.main_process_first(local=False):
         objective = _with_targets(job, args.device)
