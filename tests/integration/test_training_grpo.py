@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 from support.tiny import make_llama, make_tokenizer
 from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.utils import RepeatSampler
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
@@ -157,6 +158,35 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> 
     assert (losses(resumed), betas(resumed)) == (losses(whole), betas(whole))
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("saved", [2, 3, 4, 7])
+def test_a_run_that_goes_on_in_any_pass_sees_the_records_of_one_that_nothing_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: int
+) -> None:
+    seen: dict[int, list[list[int]]] = {}
+
+    def note(trainer: AutoToolGRPOTrainer, _: Any, inputs: list[dict[str, Any]], *__: Any) -> torch.Tensor:
+        seen.setdefault(trainer.state.global_step, []).append([row["prompt"] for row in inputs])
+        return torch.zeros(())
+
+    monkeypatch.setattr(AutoToolGRPOTrainer, "training_step", note)
+    steps = {"max_steps": 8, "save_strategy": "no"}  # of two of the six records each
+    whole = make_trainer(tmp_path, **{**steps, "save_strategy": "steps", "save_steps": saved})
+    whole.train()
+    unbroken, chunks = seen.copy(), _chunks_of_trl(whole, passes=3)
+    assert [unbroken[step][0] for step in range(8)] == [[row for row in chunk for _ in range(GROUP)] for chunk in chunks[:8]]
+    seen.clear()
+    make_trainer(tmp_path / "resumed", **steps).train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{saved}"))
+    assert seen == {step: unbroken[step] for step in range(saved, 8)}
+
+
+def _chunks_of_trl(trainer: AutoToolGRPOTrainer, passes: int) -> list[list[list[int]]]:
+    """The prompts of each step in TRL's own order."""
+    data: Any = trainer.train_dataset
+    sampler = RepeatSampler(data, mini_repeat_count=1, batch_size=2, seed=trainer.args.seed)
+    order = [data[at]["prompt"] for _ in range(passes) for at in sampler]
+    return [order[at : at + 2] for at in range(0, len(order), 2)]
 
 
 def test_a_checkpoint_without_beta_is_refused(tmp_path: Path) -> None:

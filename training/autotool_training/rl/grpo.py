@@ -23,6 +23,7 @@ from autotool_core.profile import Profile
 from autotool_training.rl.entropy import sequence_entropy
 from autotool_training.rl.metrics import entropy_metrics, entropy_sums, pull, rollout_facts, rollout_metrics, share_metrics
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, live_groups
+from autotool_training.rl.passes import PassSampler
 from autotool_training.rl.reward import Scored, Scorer, parse_gold
 from autotool_training.rl.rollout import deciding_first, merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
@@ -80,6 +81,13 @@ class AutoToolGRPOTrainer(GRPOTrainer):
             for prompt, response, its_tools, its_gold in zip(prompts, completion_ids, tools, gold, strict=True)
         ]
         return [scored.reward for scored in self._scored]
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> PassSampler:
+        made = super()._get_train_sampler(dataset)
+        names = ("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed")
+        # The trainer's state says where a resumed run is; the epoch that accelerate tells samplers does not reach one whose
+        # first batches are skipped on several processes.
+        return PassSampler(**{name: getattr(made, name) for name in names}, passes=lambda: int(self.state.epoch or 0))
 
     def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
         end = list(self._reader.prefix_ids)
