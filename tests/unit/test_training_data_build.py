@@ -276,6 +276,12 @@ def test_doubles_are_dropped_across_files(tmp_path: Path) -> None:
     assert (len(kept), counts["glaive"]["dropped"]) == (4, {"doubled": 4})
 
 
+def test_records_of_files_that_number_their_rows_alike_have_ids_of_their_own(tmp_path: Path) -> None:
+    places = [glaive(tmp_path / f"part.{at}.jsonl", f"Do thing {at}") for at in range(3)]
+    ids = [one.id for one in run(tmp_path, *places)[0]]
+    assert ids == [f"glaive/part/1/{answer}{more}" for more in ("", "#2", "#3") for answer in (0, 1)]
+
+
 def test_a_sample_is_even_and_in_order(tmp_path: Path) -> None:
     place = glaive(tmp_path / "rows.jsonl", *(f"Do thing {at}" for at in range(30)))
     drawn = Counter[str]()

@@ -111,6 +111,14 @@ def test_a_file_of_records_is_a_file_of_traces(tmp_path: Path) -> None:
     assert counts["dropped"] == {"right, without reasoning": 1}
 
 
+def test_two_records_of_one_id_are_refused_before_an_attempt(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a"), record("b"), record("a", content="Another.")])
+    traces = str(write(tmp_path / "t.jsonl", trace("a")))
+    with pytest.raises(AutoToolError, match="the same id, a: make the file anew"):
+        run(tmp_path, traces, traces)
+    assert not (tmp_path / "out.attempts.jsonl").exists()
+
+
 def test_a_line_that_is_no_trace_is_named(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a")])
     for row in ({"id": "a", "calls": [{"name": "f"}]}, {"calls": []}, "text"):

@@ -81,8 +81,7 @@ def refine_records(job: Probing) -> Counts:
     """
     if not job.records or not job.rounds:
         raise AutoToolError("Refinement needs records and at least one checkpoint: look at the counts of `label`.")
-    if len({record.id for record in job.records}) < len(job.records):
-        raise AutoToolError("Two records have the same id: make the file anew with `autotool train data`.")
+    files.refuse_doubles(job.records)
     with clear_disk_errors(job.out):
         job.out.parent.mkdir(parents=True, exist_ok=True)
         probed = _probe(job)

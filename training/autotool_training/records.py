@@ -1,6 +1,7 @@
 """The one record type of training: a task, its gold answer, and where it came from; a file of them is JSON lines."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -63,6 +64,15 @@ class Record(BaseModel):
         if self.label == "long" and not (self.reasoning or "").strip():
             raise ValueError("a record of label long needs reasoning")
         return self
+
+
+def refuse_doubles(records: Sequence[Record]) -> None:
+    """Raise AutoToolError where two records have one id: what a stage keeps of them is told apart by it."""
+    ids = Counter(record.id for record in records)
+    if doubled := [one for one, times in ids.items() if times > 1]:
+        raise AutoToolError(
+            f"Two records have the same id, {doubled[0]}: make the file anew with `autotool train data`, or give each its own."
+        )
 
 
 def write(path: Path, records: Iterable[Record]) -> int:

@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 from autotool_core.errors import AutoToolError
@@ -121,6 +121,7 @@ class _Sieve:
         self._settings, self._counts = settings, counts
         self._evaluation = Evaluation(read_texts(settings.against), settings.ngram)
         self._same: set[int] = set()
+        self._ids: set[str] = set()
         self._samples: dict[str, _Sample] = {}
         self._order = 0
 
@@ -134,7 +135,7 @@ class _Sieve:
             skipped(sentence)
             fault = one.reason
         else:
-            checked = check(one)
+            checked = check(self._named_apart(one))
             fault = self._fault(checked.record) or checked.fault or self._overlap(checked.record)
             if fault is None:
                 self._counts.notes[source].update(checked.notes)
@@ -153,6 +154,13 @@ class _Sieve:
                 if made.content in REFUSALS:
                     self._counts.notes[source][IRRELEVANT] += 1
                 yield made
+
+    def _named_apart(self, record: Record) -> Record:
+        """The record with an id that none before it has: two files of a source may number their rows alike."""
+        more = (f"{record.id}#{at}" for at in count(2))
+        new = next(one for one in chain([record.id], more) if one not in self._ids)
+        self._ids.add(new)
+        return record if new == record.id else record.model_copy(update={"id": new})
 
     def _fault(self, record: Record) -> str | None:
         if self._settings.licences is not None and record.licence not in self._settings.licences:

@@ -97,9 +97,10 @@ def label(
 
     The attempts are kept in `<out>.attempts.jsonl` as they end: killed and started again, a run goes on with them.
     `skipped` is told of bad records, by file and line. Raises AutoToolError if a model cannot be reached or loaded, if the
-    attempts there are were made with other settings, and with `strict` for a bad record.
+    attempts there are were made with other settings, if two records have one id, and with `strict` for a bad record.
     """
     tasks = list(records.read(path, strict=settings.strict, skipped=skipped))
+    records.refuse_doubles(tasks)
     file = AttemptFile(out.with_name(f"{out.stem}.attempts.jsonl"), _identity(path, short, long, settings))
     try:
         with progress_bar(console) as progress:
