@@ -1,13 +1,18 @@
 """The end of a stage is thought of at its start: what could not be written is refused before hours of training."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from support.training import SIZES
 
 from autotool_core.errors import AutoToolError
-from autotool_training.finish import refuse_sharded_adapter
+from autotool_training import checkpoint, scratch
+from autotool_training.finish import refuse_sharded_adapter, write_trained
 
 ADAPTER, WHOLE = SimpleNamespace(merge_and_unload=None), SimpleNamespace()
 
@@ -28,3 +33,50 @@ def test_an_adapter_of_sharded_weights_is_refused_before_training(kind: Distribu
 @pytest.mark.parametrize(("kind", "stage"), [(DistributedType.DEEPSPEED, 2), (DistributedType.MULTI_GPU, None)])
 def test_an_adapter_whose_base_every_process_holds_whole_is_trained(kind: DistributedType, stage: int | None) -> None:
     refuse_sharded_adapter(spread(ADAPTER, kind, stage))
+
+
+class Sharding:
+    """What is used of an Accelerator with ZeRO-3, which gathers the weights of an engine by accelerate's own code."""
+
+    distributed_type, deepspeed_config = DistributedType.DEEPSPEED, {"zero_optimization": {"stage": 3}}
+    is_main_process = True
+    get_state_dict = Accelerator.get_state_dict
+
+    def wait_for_everyone(self) -> None:
+        """One process."""
+
+
+class Engine:
+    """DeepSpeed's engine around a model, which has other weights than the model seems to."""
+
+    def __init__(self) -> None:
+        self.whole = scratch.make(SIZES, seed=1).model.state_dict()
+
+    def zero_gather_16bit_weights_on_model_save(self) -> bool:
+        return True
+
+    def _zero3_consolidated_16bit_state_dict(self) -> Any:
+        return dict(self.whole)  # whose names for one weight the writer makes one
+
+
+@pytest.mark.parametrize("stepped", [True, False])
+def test_weights_are_gathered_where_a_step_has_spread_them_and_else_written_as_they_are(
+    tmp_path: Path, *, stepped: bool
+) -> None:
+    base = scratch.make(SIZES, seed=0)
+    engine = Engine()
+    wrapped = engine if stepped else base.model
+    trainer = SimpleNamespace(model=base.model, model_wrapped=wrapped, accelerator=Sharding(), is_fsdp_enabled=False)
+    write_trained(trainer, base, tmp_path)
+    written, expected = checkpoint.load(str(tmp_path)).model.state_dict(), engine.whole if stepped else base.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in written.items())
+
+
+def test_fsdp_wraps_the_trainers_own_model_which_is_gathered_all_the_same(tmp_path: Path) -> None:
+    base, gathered = scratch.make(SIZES, seed=0), list[Any]()
+    accelerator = SimpleNamespace(
+        is_main_process=False, get_state_dict=gathered.append, wait_for_everyone=lambda: gathered.append("waited")
+    )
+    trainer = SimpleNamespace(model=base.model, model_wrapped=base.model, accelerator=accelerator, is_fsdp_enabled=True)
+    write_trained(trainer, base, tmp_path)
+    assert gathered == [base.model, "waited"]

@@ -27,10 +27,19 @@ def write_trained(trainer: Any, base: Checkpoint, out: Path) -> Checkpoint:
     Every process of the run must call it: weights that are sharded over them are gathered, and the first one writes.
     """
     is_adapter = hasattr(trainer.model, "merge_and_unload")
-    weights = None if is_adapter else trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    weights = None if is_adapter or _is_plain(trainer) else trainer.accelerator.get_state_dict(trainer.model_wrapped)
     trained = base
     if trainer.accelerator.is_main_process:
         trained = Checkpoint(merged(trainer.model, out / "adapter"), base.tokenizer, base.profile)
         trained.save(out, weights)
     trainer.accelerator.wait_for_everyone()
     return trained
+
+
+def _is_plain(trainer: Any) -> bool:
+    """Whether nothing wraps the model, whose own weights are then the whole ones.
+
+    With DeepSpeed too it is plain where a run whose steps were done is only written: a step is what wraps it, and DeepSpeed's
+    way to gather weights needs that. With FSDP the trainer's `model` is the wrapped one.
+    """
+    return trainer.model_wrapped is trainer.model and not trainer.is_fsdp_enabled
