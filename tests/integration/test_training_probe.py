@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from autotool_training.records import Record
 from autotool_training.records import read as read_records
 from autotool_training.render import ExampleWriter
 from autotool_training.rl.run import RlSettings
-from autotool_training.rl.settings import ObjectiveSettings
+from autotool_training.rl.settings import ObjectiveSettings, RewardTable
 
 SETTINGS = RefineSettings(group=2, batch=4, min_alignment=-1e9)
 RL = RlSettings(objective=ObjectiveSettings(variant="autotool"), max_response_tokens=8)
@@ -107,6 +108,15 @@ def test_rates_are_by_reward_or_by_accuracy() -> None:
     assert by_reward({"rewards": [1.0, -0.5, 0.5, -1.0], "right": 2}) == 0.5
     assert by_reward({"rewards": [0.5, 0.5], "right": 2}) == 0.75
     assert probe._accuracy({"rewards": [0.5, 0.5], "right": 2}) == 1.0
+
+
+@pytest.mark.parametrize("best", [0.9, 0.8])
+@pytest.mark.parametrize("group", [3, 5, 6, 8, 16])
+def test_the_best_reward_in_every_rollout_is_a_rate_of_one(best: float, group: int) -> None:
+    rewards = RewardTable(right_short=best)
+    rl = RL.model_copy(update={"objective": ObjectiveSettings(variant="autotool", rewards=rewards)})
+    rate = probe._reward_rate(replace(job(Path("a"), [], records(1)), rl=rl))
+    assert (rate({"rewards": [best] * group}), rate({"rewards": [-1.0] * group})) == (1.0, 0.0)
 
 
 def test_what_cannot_be_probed_is_said(run: Path, tmp_path: Path) -> None:

@@ -209,7 +209,8 @@ def _accuracy(line: dict[str, Any]) -> float:
 
 def _reward_rate(job: Probing) -> Callable[[dict[str, Any]], float]:
     low, high = reward_range(job.rl.objective)
-    return lambda line: (sum(line["rewards"]) / len(line["rewards"]) - low) / (high - low)
+    # Each before the sum: the best is exactly 1 then, and so is the mean of such, which `refine` knows the too easy by.
+    return lambda line: sum((reward - low) / (high - low) for reward in line["rewards"]) / len(line["rewards"])
 
 
 def _counts(records: Sequence[Record], kept: frozenset[int], verdicts: Sequence[str]) -> Counts:
