@@ -21,7 +21,8 @@ class Appender:
 
     def write(self, value: Any) -> None:
         """One line, by one system call: a kill leaves it whole or torn, never mixed. Raises OSError (a full disk)."""
-        line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        # Models and data sets may give half of a surrogate pair: UTF-8 has none, JSON writes it as an escape.
+        line = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
         if self._file.write(line) != len(line):
             raise OSError(f"the disk took only a part of a line of {self._file.name}")
 

@@ -18,6 +18,13 @@ def test_lines_come_back_in_order_and_an_absent_file_has_none(tmp_path: Path) ->
     assert [*jsonl.read(path)] == [1, {"ä": "ö"}, "\u2028 and \n"]
 
 
+def test_half_of_a_surrogate_pair_comes_back(tmp_path: Path) -> None:
+    value = {"ä \ud83d": ["\\\ude00 😀"]}
+    with jsonl.Appender(tmp_path / "lines.jsonl") as file:
+        file.write(value)
+    assert [*jsonl.read(tmp_path / "lines.jsonl")] == [value]
+
+
 @pytest.mark.parametrize("torn", [b'{"a', b'{"a": 1}', b"x" * 200_000, b"\xc3"])
 def test_a_half_written_line_is_not_read_and_is_cut_off_by_the_next_writer(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / "lines.jsonl"

@@ -47,6 +47,16 @@ def test_what_a_gold_call_leaves_out_is_not_required_unless_the_data_say_so() ->
     assert "default" not in parameters(tools([flat])[0])["properties"]["a"]
 
 
+def test_a_row_with_half_of_a_surrogate_pair_is_bad_and_costs_no_other(tmp_path: Path) -> None:
+    row = {"query": "A hotel in Ulm?", "tools": json.dumps([XLAM_TOOL])}
+    towns = [json.dumps([{"name": "find hotel", "arguments": {"town": town}}]) for town in ("Ulm \ud83d", "Ulm 😀")]
+    path = lines(tmp_path / "x.jsonl", *({**row, "answers": answers} for answers in towns))
+    bad, good = xlam.load(str(path))
+    assert isinstance(bad, Bad)
+    assert (bad.where, bad.reason) == (f"{path}, line 1", "value that cannot be written, such as half of a surrogate pair")
+    assert isinstance(good, Record)
+
+
 TOOLACE_SYSTEM = (
     "You are an expert in composing functions. Here is a list of functions in JSON format that you can invoke:\n"
     + json.dumps(

@@ -119,6 +119,19 @@ def test_two_records_of_one_id_are_refused_before_an_attempt(tmp_path: Path) -> 
     assert not (tmp_path / "out.attempts.jsonl").exists()
 
 
+def test_half_of_a_surrogate_pair_is_written_as_an_attempt_and_never_as_a_thought(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a"), record("b")])
+    wrong = {"id": "a", "calls": [{"name": "add", "arguments": {"a": "alpha \ud83d"}}]}
+    short = write(tmp_path / "short.jsonl", wrong)
+    halves = [trace(name, reasoning="Half: \ud83d") for name in "ab"]
+    long = write(tmp_path / "long.jsonl", *halves, trace("a", reasoning="It is one, as asked."))
+    for _ in range(2):  # made, and read again
+        made, counts = run(tmp_path, str(short), str(long))
+        assert {name: one.reasoning for name, one in made.items()} == {"a": "It is one, as asked."}
+        assert counts["notes"]["short answers"] == 1
+        assert counts["dropped"] == {"right, without reasoning": 1}
+
+
 def test_a_line_that_is_no_trace_is_named(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a")])
     for row in ({"id": "a", "calls": [{"name": "f"}]}, {"calls": []}, "text"):

@@ -61,11 +61,20 @@ def each(rows: Iterable[Row | Bad], make: Callable[[Row], Iterator[Record]]) -> 
             yield row
             continue
         try:
-            yield from make(row)
+            yield from map(_written, make(row))
         except MalformedError as error:
             yield Bad(row.where, str(error), "")
         except (AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
             yield Bad(row.where, SHAPE, f"{type(error).__name__}: {error}"[:200])
+
+
+def _written(record: Record) -> Record:
+    """The record. Raises ValueError where no file can hold it: JSON text may name half of a surrogate pair, UTF-8 has none."""
+    try:
+        record.model_dump_json()
+    except ValueError:
+        raise MalformedError("value that cannot be written, such as half of a surrogate pair") from None
+    return record
 
 
 def beside(location: str, *names: str) -> Path:

@@ -135,11 +135,16 @@ class _Outcome:
         self.answered += 1
         if attempt.answer.is_right(record):
             self.right += 1
-            traces = [text for text in (self.trace, (attempt.answer.reasoning or "").strip()) if text]
+            traces = [text for text in (self.trace, _writable(attempt.answer.reasoning or "").strip()) if text]
             self.trace = min(traces, key=lambda text: len(text.split()), default=None)
 
     def passes(self, threshold: float) -> bool:
         return self.right > 0 and self.right >= threshold * self.answered
+
+
+def _writable(text: str) -> str:
+    """The text, or none where it holds half of a surrogate pair, which no record can."""
+    return text if text == text.encode(errors="ignore").decode() else ""
 
 
 class _Phase:
