@@ -34,6 +34,8 @@ def test_a_recipe_is_read_and_changed(recipe: Path) -> None:
         ("sft.epoch=5", r"a\.toml: sft\.epoch: Extra inputs"),
         ("sft.epochs=many", r"sft\.epochs: Input should be a valid number"),
         ("sft.epochs", "write section.key=value"),
+        ("base.source.x=1", r"base\.source is a value \(str\), not a section: write base\.source=value"),
+        ("seed.x.y=1", r"seed is a value \(int\)"),
         ("rl.objective.variant=magic", "'autotool', 'grpo'"),
     ],
 )
@@ -48,3 +50,6 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("= 3")
     with pytest.raises(AutoToolError, match="is no TOML"):
         load(tmp_path / "bad.toml")
+    (tmp_path / "latin.toml").write_bytes("# für\n".encode("latin-1"))
+    with pytest.raises(AutoToolError, match=r"latin\.toml is no UTF-8 text \(byte 4\): save it as UTF-8"):
+        load(tmp_path / "latin.toml")

@@ -61,12 +61,7 @@ def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
 
 
 def _read(path: Path, extending: tuple[str, ...] = ()) -> dict[str, Any]:
-    try:
-        text = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AutoToolError(f"{path} cannot be read: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise AutoToolError(f"{path} is no TOML: {error}.") from error
+    text = _parsed(path)
     extended = text.pop("extends", None)
     if extended is None:
         return text
@@ -74,6 +69,17 @@ def _read(path: Path, extending: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(extended, str) or Path(extended).name != extended or extended in line:
         raise AutoToolError(f'{path}: extends: write the name of another recipe beside it, such as "graded-tiny.toml".')
     return _merged(_read(path.with_name(extended), line), text)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AutoToolError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise AutoToolError(f"{path} is no UTF-8 text (byte {error.start + 1}): save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise AutoToolError(f"{path} is no TOML: {error}.") from error
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -86,9 +92,18 @@ def _change(text: dict[str, Any], change: str) -> None:
     *sections, key = where.split(".")
     if not equals or not key:
         raise AutoToolError(f"--set {change}: write section.key=value, such as sft.epochs=2.")
-    for section in sections:
-        text = text.setdefault(section, {})
+    section = _section(text, sections, change)
     try:
-        text[key] = tomllib.loads(f"value = {value}")["value"]
+        section[key] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        text[key] = value
+        section[key] = value
+
+
+def _section(text: dict[str, Any], names: Sequence[str], change: str) -> dict[str, Any]:
+    """The section that a change is in, made where it is not there."""
+    for depth, name in enumerate(names, 1):
+        text = text.setdefault(name, {})
+        if not isinstance(text, dict):
+            named, kind = ".".join(names[:depth]), type(text).__name__
+            raise AutoToolError(f"--set {change}: {named} is a value ({kind}), not a section: write {named}=value.")
+    return text
