@@ -1,6 +1,7 @@
 """Refinement of records by the checkpoints that SFT keeps."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,25 @@ def test_another_threshold_needs_no_new_rollouts_and_another_group_another_file(
     assert lines(job(out, [run], some)) == before
     with pytest.raises(AutoToolError, match=r"other settings \(group\)"):
         refine_records(job(out, [run], some, group=3))
+
+
+def test_a_checkpoint_that_was_made_anew_in_its_folder_is_probed_anew(run: Path, tmp_path: Path) -> None:
+    some, folder = records(2), tmp_path / "sft"
+    shutil.copytree(run, folder)
+    probing = job(tmp_path / "refined.jsonl", [folder], some)
+    refine_records(probing)
+    before = lines(probing)
+    scratch.make(SIZES, seed=1).save(folder)
+    for _ in range(2):  # once, and not again
+        refine_records(probing)
+        after = lines(probing)
+        assert after[: len(before)] == before
+        assert [line["id"] for line in after[len(before) :]] == [one.id for one in some]
+    # Lines of older code have no fingerprint, and stay.
+    old = [{name: value for name, value in line.items() if name != "contents"} for line in before]
+    probing.probes.write_text("".join(json.dumps(line) + "\n" for line in old))
+    refine_records(probing)
+    assert lines(probing) == old
 
 
 def test_rates_are_by_reward_or_by_accuracy() -> None:

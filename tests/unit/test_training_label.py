@@ -132,6 +132,27 @@ def test_half_of_a_surrogate_pair_is_written_as_an_attempt_and_never_as_a_though
         assert counts["dropped"] == {"right, without reasoning": 1}
 
 
+@pytest.mark.parametrize("name", ["short", "long"])
+def test_other_traces_in_the_same_file_are_another_run(tmp_path: Path, name: str) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a")])
+    paths = [str(write(tmp_path / f"{one}.jsonl", trace("a", 2))) for one in ("short", "long")]
+    run(tmp_path, *paths)
+    write(tmp_path / f"{name}.jsonl", trace("a", reasoning="Better."))
+    with pytest.raises(AutoToolError, match=rf"holds attempts with other settings \({name}_contents\): give another --out"):
+        run(tmp_path, *paths)
+
+
+def test_attempts_of_older_code_which_knew_its_models_by_name_alone_are_gone_on_with(tmp_path: Path) -> None:
+    records.write(tmp_path / "in.jsonl", [record("a")])
+    path, file = str(write(tmp_path / "t.jsonl", trace("a"))), tmp_path / "out.attempts.jsonl"
+    run(tmp_path, path, path)
+    first, *others = jsonl.read(file)
+    write(file, {name: value for name, value in first.items() if not name.endswith("_contents")}, *others)
+    before = file.read_bytes()
+    run(tmp_path, path, path)
+    assert file.read_bytes() == before
+
+
 def test_a_line_that_is_no_trace_is_named(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a")])
     for row in ({"id": "a", "calls": [{"name": "f"}]}, {"calls": []}, "text"):

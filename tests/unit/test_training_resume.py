@@ -1,18 +1,21 @@
 """Where a run goes on, and the errors that must not be taken for others."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors import SafetensorError
-from support.training import records
+from support.training import SIZES, records
 from transformers import TrainerState
 
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
-from autotool_training import resume
+from autotool_training import resume, scratch, sft
 from autotool_training.guard import LITTLE_ROOM, MetricsFile, clear_disk_errors, is_disk_full
+from autotool_training.rl import run as rl
+from autotool_training.scratch import practice
 
 TORN = "[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"
 """What torch says of a file that a full disk did not take."""
@@ -64,6 +67,42 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=r"out holds a run with other settings \(seed, settings\.rl\.steps\): give another"):
         resume.claim(tmp_path / "out", other)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
+
+
+def test_a_run_of_another_base_in_the_same_folder_is_refused_and_one_of_older_code_goes_on(tmp_path: Path) -> None:
+    base = scratch.make(SIZES, seed=0)
+    assert resume.origin(base) == {"base": "", "base_contents": None}
+    base.save(tmp_path / "base")
+    base.model.name_or_path = str(tmp_path / "base")
+    first = resume.origin(base)
+    resume.claim(tmp_path / "new", first)
+    resume.claim(tmp_path / "old", {"base": first["base"]})
+    scratch.make(SIZES, seed=1).save(tmp_path / "base")
+    resume.claim(tmp_path / "old", resume.origin(base))
+    with pytest.raises(AutoToolError, match=r"new holds a run with other settings \(base_contents\): give another"):
+        resume.claim(tmp_path / "new", resume.origin(base))
+
+
+def test_every_stage_says_where_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed: list[dict[str, Any]] = []
+
+    def stop(_: Path, run: dict[str, Any]) -> None:
+        claimed.append(run)
+        raise KeyboardInterrupt
+
+    for stage in (sft, rl, practice):
+        monkeypatch.setattr(stage, "claim", stop)
+    base = scratch.make(SIZES, seed=0)
+    base.model.name_or_path = "owner/name"
+    stages: list[Callable[[], object]] = [
+        lambda: sft.train(base, [], sft.SftSettings(), tmp_path, seed=0),
+        lambda: rl.train(base, records(8), rl.RlSettings(), tmp_path, seed=0),
+        lambda: practice.practise(base, practice.PracticeSettings(), tmp_path, seed=0),
+    ]
+    for start in stages:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    assert [resume.origin(base).items() <= run.items() for run in claimed] == [True] * 3
 
 
 def test_a_digest_is_of_all_that_a_record_says() -> None:

@@ -21,6 +21,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training import records as files
 from autotool_training.checkpoint import Checkpoint, load_step
 from autotool_training.data.counts import Counts
+from autotool_training.fingerprint import fingerprint
 from autotool_training.guard import clear_disk_errors
 from autotool_training.progress import progress_bar
 from autotool_training.records import Record
@@ -76,8 +77,8 @@ def refine_records(job: Probing) -> Counts:
     """Probe, choose, and write the records that are kept, with the counts beside them as JSON.
 
     The rewards are kept in `<out>.probes.jsonl` as they come: killed and started again, a run goes on with them, and rounds
-    can be added. Raises AutoToolError if those there are were made with other settings, if there is nothing to probe, if two
-    records have one id, or if the disk is full.
+    can be added; a checkpoint that was made anew in its folder is probed anew. Raises AutoToolError if those there are were
+    made with other settings, if there is nothing to probe, if two records have one id, or if the disk is full.
     """
     if not job.records or not job.rounds:
         raise AutoToolError("Refinement needs records and at least one checkpoint: look at the counts of `label`.")
@@ -116,8 +117,12 @@ def _read(job: Probing) -> defaultdict[tuple[int, str], _Probed]:
     found = next(lines, None)
     if found is not None and (other := [name for name, value in _identity(job).items() if found.get(name) != value]):
         raise AutoToolError(f"{job.probes} holds probes with other settings ({', '.join(other)}): give another --out.")
+    contents = {str(folder): fingerprint(folder) for folder in job.rounds}
     for line in lines:
-        done[line["round"], line["checkpoint"]][line["id"]] = line
+        held = contents.get(line["checkpoint"])
+        # Lines of older code have no fingerprint, and count as before.
+        if line.get("contents", held) == held:
+            done[line["round"], line["checkpoint"]][line["id"]] = line
     return done
 
 
@@ -138,6 +143,7 @@ class _Round:
 
     def __init__(self, job: Probing, at: int, folder: Path, done: _Probed, progress: Progress) -> None:
         self._job, self._at, self._folder, self._done, self._progress = job, at, folder, done, progress
+        self._contents = fingerprint(folder)
         self._bar = progress.add_task("", total=len(job.records))
         self._show()
 
@@ -159,7 +165,8 @@ class _Round:
 
     def _line(self, record: Record, group: Sequence[Scored]) -> dict[str, Any]:
         rewards, right = [one.reward for one in group], sum(one.right for one in group)
-        return {"round": self._at, "checkpoint": str(self._folder), "id": record.id, "rewards": rewards, "right": right}
+        made_by = {"round": self._at, "checkpoint": str(self._folder), "contents": self._contents}
+        return {**made_by, "id": record.id, "rewards": rewards, "right": right}
 
     def _seed(self, first: Record) -> int:
         """A batch's seed: the same in a resumed run that comes to the same batch."""

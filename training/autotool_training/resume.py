@@ -11,7 +11,8 @@ from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from autotool_core.errors import AutoToolError
-from autotool_training.checkpoint import numbered
+from autotool_training.checkpoint import Checkpoint, numbered
+from autotool_training.fingerprint import comparable, fingerprint
 from autotool_training.records import Record
 
 RUN_FILE = "run.json"
@@ -20,7 +21,8 @@ RUN_FILE = "run.json"
 def claim(out: Path, run: Mapping[str, Any]) -> None:
     """Make a folder that of a run, named by JSON values of all that it depends on; or find that it is.
 
-    Raises AutoToolError where the folder holds another run, naming what differs.
+    Raises AutoToolError where the folder holds another run, naming what differs. A run of older code, which kept no
+    fingerprints, is taken for the same with any.
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / RUN_FILE
@@ -31,7 +33,7 @@ def claim(out: Path, run: Mapping[str, Any]) -> None:
         part.replace(file)
         return
     held = json.loads(file.read_text())
-    if differing := sorted(_differing(held, json.loads(json.dumps(run)))):
+    if differing := sorted(_differing(held, comparable(json.loads(json.dumps(run)), held))):
         raise AutoToolError(f"{out} holds a run with other settings ({', '.join(differing)}): give another --out.")
 
 
@@ -42,6 +44,12 @@ def _differing(held: Mapping[str, Any], asked: Mapping[str, Any], at: str = "") 
             yield from _differing(one, other, f"{at}{key}.")
         elif one != other:
             yield f"{at}{key}"
+
+
+def origin(base: Checkpoint) -> dict[str, Any]:
+    """What tells a run's base apart, for `claim`: its name and, where that is a folder, the weights in it."""
+    name = str(base.model.name_or_path)
+    return {"base": name, "base_contents": fingerprint(name)}
 
 
 def digest(records: Iterable[Record]) -> str:

@@ -24,7 +24,7 @@ from autotool_training.lora import LoraSettings, lora_config
 from autotool_training.order import in_batches
 from autotool_training.records import Record
 from autotool_training.render import Example, ExampleWriter
-from autotool_training.resume import claim
+from autotool_training.resume import claim, origin
 
 
 class SftSettings(BaseModel):
@@ -102,8 +102,8 @@ def train(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out:
     Raises AutoToolError if there is nothing to learn, the folder holds another run, the loss is not a number or the disk is
     full.
     """
-    start = str(base.model.name_or_path)
-    claim(out, {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data), "base": start})
+    run = {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data)}
+    claim(out, {**run, **origin(base)})
     if done := finished(out):
         return done
     if not data:

@@ -10,6 +10,7 @@ from autotool_core.calls import Call, same_calls
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training.data.quality import MARKERS
+from autotool_training.fingerprint import comparable
 from autotool_training.records import Record
 
 
@@ -79,14 +80,17 @@ class AttemptFile:
     """The attempts of a run, appended as they end, so that a killed run loses none and doubles none."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Make the file, or go on with it. Raises AutoToolError if its attempts were made with other settings."""
+        """Make the file, or go on with it. Raises AutoToolError if its attempts were made with other settings.
+
+        One of older code, which kept no fingerprints, is gone on with whatever they are.
+        """
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         found = next(jsonl.read(path), None)
         self._appender = jsonl.Appender(path)
         if found is None:
             self._appender.write(dict(settings))
-        elif differing := [name for name, value in settings.items() if found.get(name) != value]:
+        elif differing := [name for name, value in comparable(settings, found).items() if found.get(name) != value]:
             self._appender.close()
             raise AutoToolError(f"{path} holds attempts with other settings ({', '.join(differing)}): give another --out.")
 

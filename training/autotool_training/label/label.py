@@ -7,7 +7,6 @@ the others say more is what the method is to save. A record that neither model g
 """
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from rich.progress import Progress
 from autotool_core.modes import ResolvedMode
 from autotool_training import records
 from autotool_training.data.counts import Counts
+from autotool_training.fingerprint import fingerprint
 from autotool_training.label.attempt import Attempt, AttemptFile, Model, Task
 from autotool_training.label.endpoint import Endpoint, Sampling
 from autotool_training.label.switch import Switch
@@ -224,12 +224,12 @@ def _label(record: Record, outcomes: Mapping[ResolvedMode, _Outcome], threshold:
 
 def _identity(path: Path, short: ModelChoice, long: ModelChoice, settings: LabelSettings) -> dict[str, Any]:
     """What attempts depend on."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "records": digest,
+        "records": fingerprint(path),
         "short": asdict(short),
+        "short_contents": fingerprint(short.location),
         "long": asdict(long),
+        "long_contents": fingerprint(long.location),
         "k": settings.k,
         "sampling": asdict(settings.sampling),
     }

@@ -20,7 +20,7 @@ from autotool_training.head import fit_head
 from autotool_training.lora import LoraSettings, lora_config
 from autotool_training.records import Record
 from autotool_training.render import ExampleWriter
-from autotool_training.resume import claim, digest
+from autotool_training.resume import claim, digest, origin
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings
@@ -85,8 +85,8 @@ def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out
     """
     args = grpo_config(settings, out / "steps", seed)
     _refuse_too_few(records, settings, args)
-    start = str(base.model.name_or_path)
-    claim(out, {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": digest(records), "base": start})
+    run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": digest(records)}
+    claim(out, {**run, **origin(base)})
     if done := finished(out):
         return done
     with clear_disk_errors(out):

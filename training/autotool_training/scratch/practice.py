@@ -22,7 +22,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training.checkpoint import Checkpoint, finished
 from autotool_training.guard import clear_disk_errors
 from autotool_training.progress import progress_bar
-from autotool_training.resume import claim
+from autotool_training.resume import claim, origin
 from autotool_training.scratch.lessons import IGNORED, Lesson, LessonSettings, Row, lessons
 from autotool_training.scratch.muon import muon
 
@@ -47,7 +47,7 @@ def practise(base: Checkpoint, settings: PracticeSettings, out: Path, *, seed: i
     token) of every `save_steps` steps goes to `out/metrics.jsonl`.
     Raises AutoToolError if the folder holds another run, the loss is not a number or the disk is full.
     """
-    start = {"base": str(base.model.name_or_path), "parameters": base.model.num_parameters()}
+    start = {**origin(base), "parameters": base.model.num_parameters()}
     claim(out, {"stage": "scratch", "seed": seed, "settings": settings.model_dump(), **start})
     if done := finished(out):
         return done

@@ -1,0 +1,49 @@
+"""A file or a checkpoint that was made anew is known to be another."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from autotool_training.fingerprint import PIECE_BYTES, PIECES, comparable, fingerprint
+
+
+def weights(folder: Path, *, moved: int | None = None) -> Path:
+    """A folder of several matrices, in all far larger than what is read of them, of which one may have moved."""
+    folder.mkdir(exist_ok=True)
+    size = PIECES * PIECE_BYTES // 16  # in float32, a quarter of what is read
+    save_file({f"{at:02}": torch.full((size,), float(at == moved)) for at in range(16)}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("moved", [0, 7, 15])
+def test_one_moved_matrix_makes_another_checkpoint_and_a_copy_is_the_same(tmp_path: Path, moved: int) -> None:
+    before = fingerprint(weights(tmp_path / "a"))
+    assert (tmp_path / "a/model.safetensors").stat().st_size > 3 * PIECES * PIECE_BYTES
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
+    assert before == fingerprint(str(tmp_path / "b"))
+    assert before != fingerprint(weights(tmp_path / "a", moved=moved))
+    (tmp_path / "b/model.safetensors").rename(tmp_path / "b/adapter_model.safetensors")
+    assert before != fingerprint(tmp_path / "b")
+
+
+def test_a_file_is_told_by_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text("{}\n")
+    before = fingerprint(path)
+    path.write_text("[]\n")
+    assert None not in (before, fingerprint(path))
+    assert before != fingerprint(path)
+
+
+def test_what_is_no_path_here_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(weights(tmp_path))
+    assert [fingerprint(one) for one in ("", "owner/name", "http://localhost:8000/v1")] == [None] * 3
+
+
+def test_a_run_of_older_code_is_compared_by_what_it_holds() -> None:
+    asked = {"seed": 0, "base_contents": "a"}
+    assert comparable(asked, {"seed": 0}) == {"seed": 0}
+    assert comparable(asked, {"base_contents": "b"}) == asked
