@@ -17,6 +17,7 @@ from autotool_server.chat import ChatJob
 from autotool_server.engines.base import TokenLogprob
 from autotool_server.generation import TurnOutput
 from autotool_server.loop import Conversation, Notice
+from autotool_server.token_bytes import token_bytes
 
 REASONING_NAMES = {
     "both": ("reasoning", "reasoning_content"),
@@ -188,7 +189,7 @@ class ChunkWriter:
 
 
 def logprob_entries(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Log-probabilities in OpenAI's form: `token` is the token's text by itself, `bytes` its UTF-8."""
+    """Log-probabilities in OpenAI's form: `token` is the token's text by itself, `bytes` what it adds to the UTF-8."""
     return [
         {**_token(entry.token_id, entry.logprob, tokenizer), "top_logprobs": [_token(*top, tokenizer) for top in entry.top]}
         for entry in logprobs
@@ -196,5 +197,6 @@ def logprob_entries(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> l
 
 
 def _token(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
-    text = tokenizer.decode([token_id])
-    return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(text.encode())}
+    # By the backend, as the content is decoded: the tokenizer itself may drop spaces.
+    text = tokenizer.backend_tokenizer.decode([token_id], skip_special_tokens=False)
+    return {"token": text, "logprob": max(logprob, -9999.0), "bytes": token_bytes(token_id, text, tokenizer)}
