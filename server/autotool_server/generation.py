@@ -320,6 +320,9 @@ class Turn:
             self.finish_reason = "stop"
             return []
         events = self._accept(self._parser.finish())
+        if self._stops.hit:
+            # In whitespace that the parser held back as it may stand before a call.
+            self.finish_reason = "stop"
         held = "" if self._over else self._stops.finish()
         return [*events, ContentDelta(held)] if held else events
 

@@ -1,5 +1,8 @@
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from support.serving import MODEL, running, scripted
 
 from autotool_server.stops import StopFilter
 
@@ -30,3 +33,19 @@ def test_held_back_text_is_only_what_could_begin_a_stop() -> None:
     assert stop.push("the E") == "the "
     assert stop.push("gg") == "Egg"
     assert stop.finish() == ""
+
+
+async def test_a_stop_in_whitespace_that_is_held_back_stops_a_turn_that_is_cut_there() -> None:
+    """Before a call whitespace is no content, so with tools the last of it is only known at the end."""
+    tool: Any = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    async with running(scripted("Four.\nFive.")) as server:
+        [choice] = (
+            await server.client.chat.completions.create(
+                model=f"{MODEL}:short",
+                messages=[{"role": "user", "content": "2+2?"}],
+                tools=[tool],
+                stop="\n",
+                max_completion_tokens=len("Four.\n"),
+            )
+        ).choices
+    assert (choice.message.content, choice.finish_reason) == ("Four.", "stop")
