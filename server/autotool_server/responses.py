@@ -16,7 +16,8 @@ from autotool_core.tokenizer import Tokenizer
 from autotool_server.chat import ChatJob
 from autotool_server.engines.base import TokenLogprob
 from autotool_server.generation import TurnOutput
-from autotool_server.loop import Conversation, Notice
+from autotool_server.loop import Conversation, Notice, Output
+from autotool_server.reader import BETWEEN_TURNS
 from autotool_server.token_bytes import token_bytes
 
 REASONING_NAMES = {
@@ -55,13 +56,26 @@ class _Choice:
     content: list[str] = field(default_factory=list[str])
     calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     logprobs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    kept: tuple[int, int] = (0, 0)
+    """How much of `content` and `logprobs` is of earlier turns."""
+    separated: bool = False
+    """Whether the next text begins with a separator from a text that was dropped."""
+
+    def end_turn(self, *, dropped: bool) -> None:
+        """Go on to the next turn. One that is decoded again is dropped, since the transcript does not have it either."""
+        if dropped:
+            content, logprobs = self.kept
+            self.separated |= len(self.content) > content == 0
+            del self.content[content:], self.logprobs[logprobs:]
+        self.kept = len(self.content), len(self.logprobs)
 
     def add(self, event: Event) -> None:
         match event:
             case ReasoningDelta(text):
                 self.reasoning.append(text)
             case ContentDelta(text):
-                self.content.append(text)
+                self.content.append(text.removeprefix(BETWEEN_TURNS) if self.separated else text)
+                self.separated = False
             case ToolCallStart(_, name, call_id):
                 self.calls.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": ""}})
             case ToolCallArguments(index, text):
@@ -79,9 +93,13 @@ class CompletionBuilder:
         self._tokenizer = tokenizer
         self._choices = [_Choice() for _ in job.choices]
 
-    def add(self, choice: int, output: TurnOutput) -> None:
-        """Take in what a choice's next tokens meant."""
+    def add(self, choice: int, output: Output) -> None:
+        """Take in what a choice's next tokens meant, or that its turn has ended."""
         collected = self._choices[choice]
+        if isinstance(output, Notice):
+            if output.event == "turn":
+                collected.end_turn(dropped=output.data["escalated"] is not None)
+            return
         for event in output.events:
             collected.add(event)
         collected.logprobs += logprob_entries(output.logprobs, self._tokenizer)

@@ -109,7 +109,7 @@ class ChatResponse(Response):
         builder = CompletionBuilder(self._job, self._state.tokenizer, self._state.settings.reasoning_fields)
         async with aclosing(run(self._job.choices)) as outputs:
             async for conversation, output in outputs:
-                if isinstance(output, TurnOutput):
+                if output is not None:
                     builder.add(conversation.choice, output)
         await JSONResponse(builder.build().model_dump(mode="json", exclude_unset=True))(scope, receive, send)
 
