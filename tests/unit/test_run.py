@@ -11,14 +11,18 @@ from subprocess import PIPE
 import pytest
 
 LOADING = """
-import asyncio, multiprocessing, time
+import asyncio, multiprocessing, os, signal, time
+
+
+def load():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print(os.getpid(), flush=True)
+    time.sleep(40)
 
 
 class Engine:
     async def start(self):
-        child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(40,))
-        child.start()
-        print(child.pid, flush=True)
+        multiprocessing.get_context("spawn").Process(target=load).start()
         await asyncio.to_thread(time.sleep, 40)
 
     async def stop(self):
