@@ -1,6 +1,6 @@
 """What an answer may be: the tools it may call, the form of its content, and the grammar that holds it to both."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -38,15 +38,14 @@ def answer_shape(
     return AnswerShape(offered, calls, body.parallel_tool_calls, _content_schema(body), strict_tools)
 
 
-def grammar(shape: AnswerShape, tool_format: ToolFormat, server_tools: Container[str] = ()) -> str | None:
+def grammar(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
     """The answer's grammar, if it has one. Raises InvalidRequestError for a schema that it cannot enforce.
 
-    Where it was not the client who asked for that, arguments are then any object: those of server tools, whose schemas are not
-    the client's to mend and which are checked before a call, and those that only the profile is strict about.
+    The arguments of a tool that the client does not say `strict` of are then any object.
     """
     if structural_tag(shape, tool_format) is None:
         return None
-    shape = replace(shape, tools=[_held(tool, shape, tool_format, server_tools) for tool in shape.tools])
+    shape = replace(shape, tools=[_held(tool, shape, tool_format) for tool in shape.tools])
     for field, schema in _enforced(shape):
         if feature := unenforceable(schema):
             raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
@@ -57,15 +56,13 @@ def grammar(shape: AnswerShape, tool_format: ToolFormat, server_tools: Container
     return tag
 
 
-def _held(
-    tool: Mapping[str, Any], shape: AnswerShape, tool_format: ToolFormat, server_tools: Container[str]
-) -> Mapping[str, Any]:
+def _held(tool: Mapping[str, Any], shape: AnswerShape, tool_format: ToolFormat) -> Mapping[str, Any]:
     """The tool with the schema that its calls are held to."""
     function = tool["function"]
-    strict, optional = function.get("strict"), shape.calls == "allowed"
-    bound = not optional or shape.strict_tools or function["name"] in server_tools
+    strict = function.get("strict")
+    is_free = strict is False and shape.calls == "allowed"
     # What a client asks for is enforced or refused; what nobody asked for is enforced where it can be.
-    if not (optional and strict is False) and (strict or not bound or _enforceable(tool, tool_format)):
+    if strict or (not is_free and _enforceable(tool, tool_format)):
         return tool
     return {**tool, "function": {**function, "parameters": ANY_OBJECT}}
 

@@ -168,7 +168,7 @@ class ChatService:
         return answer_shape(ask.body, ask.tools, choice, self._profile.strict_tools)
 
     def _grammar(self, ask: Ask, shape: AnswerShape) -> str | None:
-        return grammar(shape, self._profile.tool_format, ask.tools)
+        return grammar(shape, self._profile.tool_format)
 
     def _budget(self, asked: ToolBudget) -> Budget:
         settings = self.settings

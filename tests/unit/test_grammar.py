@@ -101,6 +101,8 @@ def test_what_no_grammar_can_hold_is_left_free_and_is_refused_where_a_client_ask
         AnswerShape([tool("f", parameters=parameters)], strict_tools=True),
         AnswerShape([tool("f", parameters=parameters)], "required"),
         AnswerShape([tool("f", parameters=parameters, strict=False)], "one"),
+        AnswerShape([tool("g", strict=True), tool("f", parameters=parameters)]),
+        AnswerShape([tool("f", parameters=parameters)], schema=SCHEMA),
     ):
         assert accepts(grammar(shape, "hermes"), call)
     for calls in ("allowed", "required"):
