@@ -81,16 +81,6 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
         "response_format.json_schema.schema",
     ),
     ("schema missing", {"response_format": {"type": "json_schema"}}, "response_format"),
-    (
-        "arguments that are no object",
-        {
-            "messages": [
-                *USER,
-                {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": SECRET}}]},
-            ]
-        },
-        "messages",
-    ),
 ]
 
 
