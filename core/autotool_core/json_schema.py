@@ -21,9 +21,8 @@ ASSERTIONS = {
     *("minProperties", "maxProperties", "items", "prefixItems", "minItems", "maxItems", "pattern", "minLength", "maxLength"),
     *("format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
 }
-ONE_CHARACTER = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
-NEGATED = re.compile(r"\[\^(?:\\.|[^\]\\])*\]", re.DOTALL)
-GROUP = re.compile(r"\([^()]*\)")
+PIECE = re.compile(r"\\.|\[\^?|.", re.DOTALL)
+QUOTED = {'"', r"\"", r"\\"}
 
 
 def unenforceable(schema: Any) -> str | None:
@@ -72,16 +71,33 @@ def _of_pattern(pattern: str) -> Iterator[str]:
     if not _is_anchored(pattern):
         yield "a pattern that is not anchored by ^ and $"
     # What a pattern spells out stands in the JSON as it is, without the backslash that these need there.
-    if re.search(r'"|\\\\', NEGATED.sub("", pattern)):
+    if any(piece in QUOTED for piece, within in _pieces(pattern) if within != "[^"):
         yield "a quote or a backslash in pattern"
 
 
 def _is_anchored(pattern: str) -> bool:
     """Whether the whole pattern, and not one of its alternatives alone, begins with ^ and ends with $."""
-    plain = ONE_CHARACTER.sub("x", pattern)
-    while (shorter := GROUP.sub("x", plain)) != plain:
-        plain = shorter
-    return plain.startswith("^") and plain.endswith("$") and "|" not in plain
+    outside = [piece for piece, within in _pieces(pattern) if not within]
+    depth = 0
+    for piece in outside:
+        depth += (piece == "(") - (piece == ")")
+        if piece == "|" and depth == 0:
+            return False
+    return outside[:1] == ["^"] and outside[-1:] == ["$"]
+
+
+def _pieces(pattern: str) -> Iterator[tuple[str, str]]:
+    """Each character, an escape with what it escapes, and the kind of class that it stands in: none, `[` or `[^`.
+
+    In one pass, since a pattern is as long as its sender likes.
+    """
+    within = ""
+    for piece in PIECE.findall(pattern):
+        yield piece, within
+        if within:
+            within = "" if piece == "]" else within
+        elif piece.startswith("["):
+            within = piece
 
 
 def _list(value: Any) -> list[Any]:
