@@ -2,10 +2,10 @@
 
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 
 from autotool_core.errors import AutoToolError
@@ -122,6 +122,7 @@ class _Sieve:
         self._evaluation = Evaluation(read_texts(settings.against), settings.ngram)
         self._same: set[int] = set()
         self._ids: set[str] = set()
+        self._doubles = Counter[str]()
         self._samples: dict[str, _Sample] = {}
         self._order = 0
 
@@ -157,8 +158,10 @@ class _Sieve:
 
     def _named_apart(self, record: Record) -> Record:
         """The record with an id that none before it has: two files of a source may number their rows alike."""
-        more = (f"{record.id}#{at}" for at in count(2))
-        new = next(one for one in chain([record.id], more) if one not in self._ids)
+        new = record.id
+        while new in self._ids:
+            self._doubles[record.id] += 1
+            new = f"{record.id}#{self._doubles[record.id] + 1}"
         self._ids.add(new)
         return record if new == record.id else record.model_copy(update={"id": new})
 
