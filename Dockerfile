@@ -20,6 +20,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     esac
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY cli cli
 COPY core core
 COPY server server
 COPY training training

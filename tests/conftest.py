@@ -2,10 +2,10 @@
 
 import pytest
 
-from autotool_training import memory
+from autotool_training.patches import malloc
 
 
 @pytest.fixture(autouse=True)
 def _memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """Training would keep it for good, and other tests of this process measure how much there is."""
-    monkeypatch.setattr(memory, "keep_freed", lambda: None)
+    monkeypatch.setattr(malloc, "keep_freed", lambda: None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from integration.test_engines import *  # noqa: F403 - all its tests and fixtures, run here with another engine
+from integration.server.engines.test_engines import *  # noqa: F403 - all its tests and fixtures, run here with another engine
 
 from autotool_server import default_model
 from autotool_server.engines.vllm import VllmEngine

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BASE_INSTALL = """
 import json, sys
-import autotool_client, autotool_core.cli
+import autotool_client, autotool_cli.main
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from autotool_training import records
+from autotool_training.common import records
+from autotool_training.common.records import GoldCall, Record
 from autotool_training.label.label import LabelSettings, ModelChoice, label
-from autotool_training.records import GoldCall, Record
 
 ADD = {"type": "function", "function": {"name": "add", "description": "", "parameters": {"type": "object", "properties": {}}}}
 RIGHT = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'

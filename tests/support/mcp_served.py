@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autotool_server.tools.mcp import McpEntry, McpSource, McpTool
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.sources.mcp import McpEntry, McpSource, McpTool
 from support import mcp_servers
 from support.engines import until
 

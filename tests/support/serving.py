@@ -10,13 +10,13 @@ import uvicorn
 from openai import AsyncOpenAI
 
 from autotool_core.profile import BUILTIN, Profile
-from autotool_server.app import create_app
-from autotool_server.chat import ChatService
+from autotool_server.api.app import create_app
+from autotool_server.api.state import ServerState
+from autotool_server.conversation.service import ChatService
 from autotool_server.engines.base import Engine, EngineRequest
 from autotool_server.engines.scripted import ScriptedEngine
-from autotool_server.listener import base_url, listen
+from autotool_server.launch.listener import base_url, listen
 from autotool_server.settings import Settings
-from autotool_server.state import ServerState
 from autotool_server.tools.registry import Registry
 from support.tiny import make_tokenizer
 

@@ -4,7 +4,7 @@ from itertools import islice
 
 from autotool_core.graded import generate
 from autotool_training import scratch
-from autotool_training.records import GoldCall, Record
+from autotool_training.common.records import GoldCall, Record
 
 SIZES = scratch.ScratchSettings(hidden_size=32, layers=2, heads=2, intermediate_size=64)
 

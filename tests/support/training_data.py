@@ -6,10 +6,10 @@ from typing import Any
 
 import jsonschema
 
-from autotool_training.data.rows import Bad
-from autotool_training.data.sources import SOURCES
-from autotool_training.data.tools import parameters
-from autotool_training.records import Record
+from autotool_training.common.records import Record
+from autotool_training.data.catalog import SOURCES
+from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.tools import parameters
 
 
 def load(name: str, location: object, seed: int = 0) -> list[Record]:

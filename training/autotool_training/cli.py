@@ -59,7 +59,7 @@ def data(
 ) -> None:
     """Read data sets; drop what is of no use, doubled or evaluated on; write one file of records."""
     from autotool_training.data.build import DataSettings, build  # noqa: PLC0415 `--help` answers at once
-    from autotool_training.data.sources import Place  # noqa: PLC0415
+    from autotool_training.data.catalog import Place  # noqa: PLC0415
 
     settings = DataSettings(
         seed=seed,
@@ -143,7 +143,7 @@ def scratch(recipe: RecipeFile, out: Out, change: Change = None, seed: Seed = No
     the folder as base.source.
     """
     from autotool_training.recipe import load  # noqa: PLC0415 `--help` answers at once
-    from autotool_training.scratch.practice import practise  # noqa: PLC0415
+    from autotool_training.scratch.pretrain import practise  # noqa: PLC0415
 
     settings = load(recipe, change or ())
     drawn = settings.seed if seed is None else seed
@@ -156,10 +156,10 @@ def sft(
     recipe: RecipeFile, records: Records, out: Out, change: Change = None, seed: Seed = None, strict: Strict = False
 ) -> None:
     """Warm-up SFT of the recipe's base on labelled records."""
-    from autotool_training import records as files  # noqa: PLC0415 `--help` answers at once
-    from autotool_training import sft as stage  # noqa: PLC0415
+    from autotool_training.common import records as files  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common.examples import ExampleWriter  # noqa: PLC0415
     from autotool_training.recipe import load  # noqa: PLC0415
-    from autotool_training.render import ExampleWriter  # noqa: PLC0415
+    from autotool_training.sft import train as stage  # noqa: PLC0415
 
     settings = load(recipe, change or ())
     drawn = settings.seed if seed is None else seed
@@ -196,10 +196,10 @@ def refine(
     One that is named several times is probed with as many seeds. Started again, a run goes on with <out>.probes.jsonl, where
     every reward is: another refine.min_alignment or refine.rate chooses anew at once.
     """
-    from autotool_training import checkpoint as checkpoints  # noqa: PLC0415 `--help` answers at once
-    from autotool_training import records as files  # noqa: PLC0415
-    from autotool_training.probe import Probing, refine_records  # noqa: PLC0415
+    from autotool_training.common import checkpoint as checkpoints  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common import records as files  # noqa: PLC0415
     from autotool_training.recipe import load  # noqa: PLC0415
+    from autotool_training.refine.probe import Probing, refine_records  # noqa: PLC0415
 
     settings = load(recipe, change or ())
     drawn = settings.seed if seed is None else seed
@@ -228,8 +228,8 @@ def rl(
     strict: Strict = False,
 ) -> None:
     """GRPO with decoupled adaptive entropy constraints, or a variant of it (rl.objective.variant)."""
-    from autotool_training import checkpoint  # noqa: PLC0415 `--help` answers at once
-    from autotool_training import records as files  # noqa: PLC0415
+    from autotool_training.common import checkpoint  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common import records as files  # noqa: PLC0415
     from autotool_training.recipe import load  # noqa: PLC0415
     from autotool_training.rl.run import train  # noqa: PLC0415
 
@@ -255,7 +255,7 @@ def join(
     Loaded onto the base of the first stage it gives the model of the last, or with --share one between
     the last two (trained rows of the embeddings are the last's).
     """
-    from autotool_training.joined import join as joined  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common.merge_adapters import join as joined  # noqa: PLC0415 `--help` answers at once
 
     joined(adapters, out, rank, share)
 

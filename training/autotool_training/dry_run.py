@@ -4,15 +4,16 @@ import tempfile
 from pathlib import Path
 
 from autotool_core.graded import LEVELS
-from autotool_training import scratch, sft
-from autotool_training.data import graded
-from autotool_training.data.rows import Bad
-from autotool_training.lora import lora_config
-from autotool_training.probe import Probing, refine_records
+from autotool_training import scratch
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.lora import lora_config
+from autotool_training.common.records import Record
+from autotool_training.data.sources import graded
+from autotool_training.data.sources.rows import Bad
 from autotool_training.recipe import Recipe
-from autotool_training.records import Record
-from autotool_training.render import ExampleWriter
+from autotool_training.refine.probe import Probing, refine_records
 from autotool_training.rl import run as rl
+from autotool_training.sft import train as sft
 
 TINY = {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64}
 

@@ -11,12 +11,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autotool_core.errors import AutoToolError
-from autotool_training import checkpoint, scratch
-from autotool_training.checkpoint import Checkpoint
-from autotool_training.probe import RefineSettings
+from autotool_training import scratch
+from autotool_training.common import checkpoint
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.refine.probe import RefineSettings
 from autotool_training.rl.run import RlSettings
 from autotool_training.scratch import ScratchSettings
-from autotool_training.sft import SftSettings
+from autotool_training.sft.train import SftSettings
 
 
 class BaseSettings(BaseModel):

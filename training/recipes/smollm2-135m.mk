@@ -30,7 +30,7 @@ smol/adapter/adapter_model.safetensors: smol/again/$(DONE)
 	autotool train join $(STAGES:%=smol/%/adapter) --rank 40 --share 0.5 --out $(@D)
 
 smol/again/$(DONE): smol/again.jsonl smol/autotool/$(DONE)
-	autotool train sft $(R)-again.toml --records $< --out $(@D) $(AGAIN_FLAGS)
+	autotool train sft $(R)-sft2.toml --records $< --out $(@D) $(AGAIN_FLAGS)
 
 smol/autotool/$(DONE): smol/refined.jsonl
 	autotool train rl $(R).toml --records $< --base smol/sft --out $(@D) $(RL_FLAGS)
@@ -60,7 +60,7 @@ smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice/$(DONE)
 	  autotool train label --records $< --short $(URL) --long $(URL) --k 2 --max-tokens 320 --concurrency 64 --out $@
 
 smol/practice/$(DONE): smol/practice.jsonl
-	autotool train sft $(R)-practice.toml --records $< --out $(@D) $(PRACTICE_FLAGS)
+	autotool train sft $(R)-pretrain.toml --records $< --out $(@D) $(PRACTICE_FLAGS)
 
 smol/practice.jsonl smol/sft.jsonl smol/rl.jsonl smol/tasks.jsonl &: $(PARTS:%=smol/%.jsonl)
 	python $(R:%-135m=%_135m)_data.py deal smol

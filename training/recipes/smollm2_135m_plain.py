@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from autotool_training import records
-from autotool_training.checkpoint import Checkpoint, load
-from autotool_training.records import Record
+from autotool_training.common import records
+from autotool_training.common.checkpoint import Checkpoint, load
+from autotool_training.common.records import Record
 
 TOPICS = 480
 MAX_TOKENS = 96

@@ -1,6 +1,6 @@
 """One suite through several checkpoints, each served by this server for as long, unattended, and one report of all.
 
-    python -m autotool_bench.checkpoints tiny/rl-0 tiny/grpo-0 --suite graded --limit 100 --max-tokens 256 --out tiny/eval
+    python -m autotool_bench.perf.checkpoints tiny/rl-0 tiny/grpo-0 --suite graded --limit 100 --max-tokens 256 --out tiny/eval
 
 The rows of a checkpoint go to the folder of its name. A run that was stopped goes on with what is missing.
 """
@@ -9,9 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from autotool_bench import cli, servers
-from autotool_bench.load import CPU_FLAGS, is_cpu
-from autotool_bench.side_by_side import measure, suite_options
+from autotool_bench import cli
+from autotool_bench.perf import servers
+from autotool_bench.perf.load import CPU_FLAGS, is_cpu
+from autotool_bench.perf.side_by_side import measure, suite_options
 from autotool_bench.target import Switch
 from autotool_core.errors import AutoToolError
 

@@ -1,6 +1,6 @@
 """What the adapter costs: its training step against that of stock GRPOTrainer, on the same model, data and machine.
 
-    python -m autotool_training.rl.cost --model DIR [--rounds 9] [--group 8] [--tokens 64] [--items 2]
+    python -m autotool_bench.perf.grpo_overhead --model DIR [--rounds 9] [--group 8] [--tokens 64] [--items 2]
 
 DIR is a checkpoint that can do `auto`. Both trainers get the same arguments, prompts and reward function and decode
 `tokens` tokens a rollout, whatever the model says. Each round times the second step of a run of two of each, in

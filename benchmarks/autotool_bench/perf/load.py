@@ -1,6 +1,6 @@
 """This server against stock vLLM under load: same model, flags and prompts, by vLLM's own load generator, interleaved.
 
-    python -m autotool_bench.load [--model DIR] [--rounds 5] [--streams 32] [--modes long,short] [--out load.json]
+    python -m autotool_bench.perf.load [--model DIR] [--rounds 5] [--streams 32] [--modes long,short] [--out load.json]
 
 Both servers are up at once and are loaded in turn, since machines are shared and noisy: only the ratios within a round
 mean anything, and their medians are what is reported. Above 1 is more than stock vLLM: good for throughput, bad for
@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from autotool_bench import servers
-from autotool_bench.servers import Server
+from autotool_bench.perf import servers
+from autotool_bench.perf.servers import Server
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 

@@ -1,6 +1,6 @@
 """What the server itself costs: tokens a second through one server process on one core, with an engine that costs nothing.
 
-    python -m autotool_bench.overhead --model DIR [--streams 32] [--tokens 512] [--seconds 10]
+    python -m autotool_bench.perf.overhead --model DIR [--streams 32] [--tokens 512] [--seconds 10]
 
 The server runs in a child process pinned to one core, its clients on another. The figure to watch is CPU time per
 token: it holds on a noisy machine, where the wall time of a run does not.
@@ -17,12 +17,12 @@ import httpx
 import psutil
 import uvicorn
 
-from autotool_server.app import create_app
-from autotool_server.chat import ChatService
+from autotool_server.api.app import create_app
+from autotool_server.api.state import ServerState
+from autotool_server.conversation.service import ChatService
 from autotool_server.engines.scripted import ScriptedEngine
-from autotool_server.listener import listen
+from autotool_server.launch.listener import listen
 from autotool_server.settings import Settings
-from autotool_server.state import ServerState
 
 WORDS = "The quick brown fox jumps over the lazy dog, and then it thinks about what to do next. "
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 
 from autotool_core.errors import AutoToolError
-from autotool_server.listener import listen
+from autotool_server.launch.listener import listen
 
-AUTOTOOL = "from autotool_core.cli import main; main()"
+AUTOTOOL = "from autotool_cli.main import main; main()"
 START_SECONDS = 300
 STOP_SECONDS = 60
 PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")

@@ -1,6 +1,6 @@
 """One suite through this server in its three modes and through stock vLLM, unattended, and one report of both.
 
-    python -m autotool_bench.side_by_side --suite bfcl --limit 50 --out runs/bfcl [--model DIR] [--directory DATA]
+    python -m autotool_bench.perf.side_by_side --suite bfcl --limit 50 --out runs/bfcl [--model DIR] [--directory DATA]
 
 The servers are up one after the other, with the same engine flags. Stock vLLM is told the mode by `enable_thinking`, and reads
 the answers by its own parsers; it has no budget for reasoning, so `--max-tokens` alone ends it. A run that was stopped goes on.
@@ -10,8 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from autotool_bench import cli, servers, suites
-from autotool_bench.load import CPU_FLAGS, is_cpu
+from autotool_bench import cli, suites
+from autotool_bench.perf import servers
+from autotool_bench.perf.load import CPU_FLAGS, is_cpu
 from autotool_bench.target import Switch
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model

@@ -1,6 +1,6 @@
 """Memory over many requests of mixed kinds, half of them cut off by the client.
 
-    python -m autotool_bench.soak --engine transformers|vllm [--requests 2000] [-- OPTIONS OF autotool serve]
+    python -m autotool_bench.perf.soak --engine transformers|vllm [--requests 2000] [-- OPTIONS OF autotool serve]
 
 Starts `autotool serve`, sends the requests, and prints the resident memory of its whole process tree at every tenth of the
 way. The first tenth is warm-up. Exits 1 where memory moved by more than 5 % after it, or where a request failed.
@@ -19,7 +19,7 @@ import httpx
 import psutil
 from rich.progress import Progress
 
-from autotool_bench import servers
+from autotool_bench.perf import servers
 
 TOLERANCE = 0.05
 SCHEMA = {

@@ -1,6 +1,6 @@
 """One request with server tools against the same loop in a client of stock vLLM: wall time of a task, interleaved.
 
-    python -m autotool_bench.tool_loop [--rounds 10] [--seconds 0.2] [--out tool_loop.json]
+    python -m autotool_bench.perf.tool_loop [--rounds 10] [--seconds 0.2] [--out tool_loop.json]
 
 The task is six calls over three turns, two in each, and an answer; every call takes `--seconds`. The model is a tiny one that
 has learned these turns by heart within a minute, so that both servers decode the same tokens from the same prompts (needs the
@@ -27,12 +27,12 @@ from openai import AsyncOpenAI
 from rich.console import Console
 from rich.progress import track
 
-from autotool_bench import servers
-from autotool_bench.load import CPU_FLAGS, is_cpu
+from autotool_bench.perf import servers
+from autotool_bench.perf.load import CPU_FLAGS, is_cpu
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
-from autotool_training.checkpoint import Checkpoint
+from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.scratch import ScratchSettings, make
 
 FLAGS = {"max_model_len": "1024", "max_num_seqs": "4"}
@@ -46,7 +46,7 @@ MOST_CALLS = 6
 # The server's tool: the same wait as the client's, marked as what it is.
 MODULE = """
 import asyncio
-from autotool_server.tools.functions import tool
+from autotool_server.tools.sources.functions import tool
 
 @tool(read_only=True)
 async def step(number: int) -> str:

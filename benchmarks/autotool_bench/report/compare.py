@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autotool_bench.report import text
+from autotool_bench.report.columns import Bools, Floats, Run, read_run
 from autotool_bench.report.intervals import Interval, difference_interval, mcnemar, percentile_interval, ratio, resampled_sums
-from autotool_bench.report.items import Bools, Floats, Run, read_run
 from autotool_bench.report.summary import METHOD, finite
 from autotool_bench.report.terminal import add, table_of
 from autotool_bench.report.write import write_json

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autotool_bench.report import page, svg, text
-from autotool_bench.report.items import read_run
+from autotool_bench.report.columns import read_run
 from autotool_bench.report.metrics import Figures
 from autotool_bench.report.plots import (
     FRONTIER,

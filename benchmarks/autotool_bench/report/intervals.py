@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autotool_bench.report.items import Floats, Ints
+from autotool_bench.report.columns import Floats, Ints
 
 SEED = 0
 RESAMPLES = 2000

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from autotool_bench.report.items import Run
+from autotool_bench.report.columns import Run
 from autotool_bench.report.metrics import Figures
 from autotool_core.errors import AutoToolError
 

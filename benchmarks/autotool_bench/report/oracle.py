@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autotool_bench.report.columns import Bools, Floats, Ints, Items
 from autotool_bench.report.intervals import Interval, wilson
-from autotool_bench.report.items import Bools, Floats, Ints, Items
 
 BINS = 10
 

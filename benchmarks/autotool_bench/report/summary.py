@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autotool_bench.report import official
+from autotool_bench.report.columns import Items, Run, read_run
 from autotool_bench.report.intervals import RESAMPLES, SEED
-from autotool_bench.report.items import Items, Run, read_run
 from autotool_bench.report.metrics import Figures, figures_of
 from autotool_bench.report.oracle import Regret, Reliability, regrets, reliability
 

@@ -23,12 +23,12 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from autotool_core.parsing.body import CallBody
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta
-from autotool_core.parsing.hermes import CLOSE, OPEN, HermesBody
 from autotool_core.parsing.markers import WHITESPACE, MarkerNext, Passage
-from autotool_core.parsing.qwen3_coder import FUNCTION, Qwen3CoderBody
 from autotool_core.profile import Profile
+from autotool_core.tool_formats.base import CallBody
+from autotool_core.tool_formats.hermes import CLOSE, OPEN, HermesBody
+from autotool_core.tool_formats.qwen3_coder import FUNCTION, Qwen3CoderBody
 
 # Reading copies what is left of a piece behind each marker: in small pieces, a long text full of markers costs linear time.
 _PIECE = 4096

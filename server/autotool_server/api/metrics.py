@@ -4,8 +4,8 @@ import time
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from autotool_server.chat import ChatJob
-from autotool_server.generation import Turn
+from autotool_server.conversation.service import ChatJob
+from autotool_server.conversation.turn import Turn
 from autotool_server.tools.metrics import ToolMetrics
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)

@@ -6,10 +6,10 @@ from fastapi import Request
 from pydantic import SecretStr
 
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.admission import Admission
-from autotool_server.chat import ChatService
+from autotool_server.api.admission import Admission
+from autotool_server.api.metrics import Metrics
+from autotool_server.conversation.service import ChatService
 from autotool_server.errors import OverloadedError, UnauthorizedError
-from autotool_server.metrics import Metrics
 from autotool_server.settings import Settings
 
 

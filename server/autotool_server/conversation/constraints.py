@@ -11,8 +11,8 @@ from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.json_schema import unenforceable
 from autotool_core.profile import ToolFormat
-from autotool_server import dialects
-from autotool_server.schemas import ChatRequest, FunctionTool, NamedToolChoice, ToolChoice
+from autotool_server.api.chat_completions.schemas import ChatRequest, FunctionTool, NamedToolChoice, ToolChoice
+from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
@@ -103,7 +103,7 @@ def _content_schema(body: ChatRequest) -> Mapping[str, Any] | bool | None:
 
 def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
     try:
-        where = dialects.invalid_at(schema if schema is not None else ANY_OBJECT)
+        where = schema_check.invalid_at(schema if schema is not None else ANY_OBJECT)
     except RecursionError:
         raise InvalidRequestError("This JSON schema is nested too deeply.", field) from None
     if where is not None:

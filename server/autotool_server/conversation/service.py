@@ -13,11 +13,7 @@ from autotool_core.grammar import AnswerShape
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
-from autotool_server.answer import answer_shape, grammar
-from autotool_server.engines.base import Engine, Sampling
-from autotool_server.generation import Turn, TurnRequest
-from autotool_server.loop import Budget, Conversation, NextTurn, NoRoomError, ServerTools, ToolConversation
-from autotool_server.schemas import (
+from autotool_server.api.chat_completions.schemas import (
     AssistantMessage,
     ChatRequest,
     FunctionTool,
@@ -28,6 +24,10 @@ from autotool_server.schemas import (
     ToolMessage,
     plain_text,
 )
+from autotool_server.conversation.constraints import answer_shape, grammar
+from autotool_server.conversation.tool_loop import Budget, Conversation, NextTurn, NoRoomError, ServerTools, ToolConversation
+from autotool_server.conversation.turn import Turn, TurnRequest
+from autotool_server.engines.base import Engine, Sampling
 from autotool_server.settings import Settings
 from autotool_server.tools.base import Tool
 from autotool_server.tools.registry import Registry

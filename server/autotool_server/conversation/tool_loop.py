@@ -15,8 +15,8 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.events import Event, ToolCallStart
 from autotool_core.record import TurnRecord
-from autotool_server.generation import Turn, TurnOutput
-from autotool_server.reader import Shown, TurnReader, call_id
+from autotool_server.conversation.transcript import Shown, TurnReader, call_id
+from autotool_server.conversation.turn import Turn, TurnOutput
 from autotool_server.tools.base import Tool
 from autotool_server.tools.calls import ServerCall, TurnCalls
 from autotool_server.tools.execute import Outcome

@@ -20,8 +20,8 @@ from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.profile import Profile, ThinkFormat
 from autotool_core.prompt import PromptRenderer
 from autotool_core.record import TurnRecord
+from autotool_server.conversation.stops import StopFilter
 from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta, TokenLogprob
-from autotool_server.stops import StopFilter
 
 # A sentencepiece-like tokenizer needs a few ids of context to know where a word begins.
 DETOKENIZER_CONTEXT = 8

@@ -18,7 +18,7 @@ from openai import APIError, AsyncOpenAI, AsyncStream
 from autotool_core.errors import AutoToolError, EngineError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import EngineRequest, Score, TokenDelta, TokenLogprob, check_length
-from autotool_server.engines.refusal import refusal, shortened
+from autotool_server.engines.vllm_errors import refusal, shortened
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, TokenLogprob, check_length
-from autotool_server.engines.refusal import refusal
+from autotool_server.engines.vllm_errors import refusal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

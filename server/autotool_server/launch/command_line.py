@@ -11,8 +11,9 @@ import click
 from pydantic.fields import FieldInfo
 
 from autotool_core.errors import AutoToolError
-from autotool_server import run, settings
-from autotool_server.demo import show
+from autotool_server import settings
+from autotool_server.launch import lifecycle
+from autotool_server.launch.demo import show
 from autotool_server.settings import Settings
 
 REPEATED = "engine_arg"
@@ -56,8 +57,8 @@ def _scalar(value: str) -> str | float | bool:
 def _serve(*, demo: bool, **options: Any) -> None:
     loaded = settings.load(**_given(options))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        if not runner.run(run.serve(loaded, show if demo else run.announce)):
-            run.leave()
+        if not runner.run(lifecycle.serve(loaded, show if demo else lifecycle.announce)):
+            lifecycle.leave()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

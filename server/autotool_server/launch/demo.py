@@ -14,7 +14,7 @@ from rich.table import Table
 from autotool_core.calls import Call
 from autotool_core.graded.domains import WEEKDAYS
 from autotool_core.modes import Mode
-from autotool_server.state import ServerState
+from autotool_server.api.state import ServerState
 
 HARD = (
     "A list of rooms: Anna blue, Ben green, Carla red. A table of hours: Anna 2, Ben 3, Carla 5. Please reserve the room that "

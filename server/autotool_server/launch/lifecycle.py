@@ -13,14 +13,14 @@ from typing import NoReturn
 import uvicorn
 
 from autotool_core.errors import AutoToolError
-from autotool_server import profiles
-from autotool_server.app import create_app
-from autotool_server.chat import ChatService
+from autotool_server.api.app import create_app
+from autotool_server.api.state import ServerState
+from autotool_server.conversation.service import ChatService
+from autotool_server.engines import profiles
 from autotool_server.engines.base import Engine
 from autotool_server.engines.create import create, served_name
-from autotool_server.listener import base_url, listen
+from autotool_server.launch.listener import base_url, listen
 from autotool_server.settings import Settings
-from autotool_server.state import ServerState
 from autotool_server.tools.config import registry
 from autotool_server.tools.registry import Registry
 

@@ -64,7 +64,7 @@ def _source(path: Path, kind: str, namespace: str, table: dict[str, Any], secret
             f"The tools file {path}: there is no kind [{kind}.{namespace}]. Those there are: {', '.join(KINDS)}."
         )
     module, _, name = KINDS[kind].partition(".")
-    found = import_module(f"autotool_server.tools.{module}")
+    found = import_module(f"autotool_server.tools.sources.{module}")
     entry_class: type[Entry] = getattr(found, f"{name}Entry")
     try:
         entry = entry_class.model_validate(table)

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from autotool_core.record import ToolExecution
-from autotool_server.loop import Conversation
+from autotool_server.conversation.tool_loop import Conversation
 from autotool_server.tools.execute import Outcome
 
 SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
-from autotool_server import dialects
+from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool, ToolSource
 from autotool_server.tools.secrets import Secrets
 
@@ -89,6 +89,6 @@ class Registry:
 
 def _check_schema(tool: Tool) -> None:
     """Raise AutoToolError where the schema of a tool's arguments is none, so that no call finds it out."""
-    where = dialects.invalid_at(dict(tool.spec.parameters))
+    where = schema_check.invalid_at(dict(tool.spec.parameters))
     if where is not None:
         raise AutoToolError(f"The arguments of {tool.spec.name} have no valid JSON schema (at {where}).")

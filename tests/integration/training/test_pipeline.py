@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from autotool_core import cli
-from autotool_training import records
+from autotool_cli import main
+from autotool_training.common import records
 
-RECIPES = Path(__file__).parents[2] / "training" / "recipes"
+RECIPES = Path(__file__).parents[3] / "training" / "recipes"
 
 
 def autotool(*arguments: object) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.app([*map(str, arguments)], prog_name="autotool")
+        main.app([*map(str, arguments)], prog_name="autotool")
     assert ended.value.code == 0
 
 
@@ -35,7 +35,7 @@ def labelled(folder: Path, tasks: int) -> Path:
 
 def serve_and_bench(model: Path, out: Path) -> None:
     options = ("--engine", "transformers", "--suite", "graded", "--limit", "1", "--max-tokens", "16", "--out", str(out))
-    subprocess.run([sys.executable, "-m", "autotool_bench.checkpoints", str(model), *options], check=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "autotool_bench.perf.checkpoints", str(model), *options], check=True, timeout=300)
 
 
 def test_graded_tiny_from_data_to_a_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from autotool_training import checkpoint
+from autotool_training.common import checkpoint
 from autotool_training.rl.grpo import BETA_FILE
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 RANK = """
 import sys
 from pathlib import Path
 import torch
 from support.training import SIZES, records
 from autotool_training import scratch, sft
-from autotool_training.render import ExampleWriter
+from autotool_training.common.examples import ExampleWriter
 from autotool_training.rl import grpo
 from autotool_training.rl.run import RlSettings, train
 from autotool_training.rl.settings import ObjectiveSettings

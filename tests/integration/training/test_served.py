@@ -12,15 +12,15 @@ import pytest
 from openai import OpenAI
 from transformers import AutoTokenizer
 
-from autotool_bench import servers
-from autotool_bench.load import CPU_FLAGS
+from autotool_bench.perf import servers
+from autotool_bench.perf.load import CPU_FLAGS
 from autotool_core import profile
 from autotool_core.calls import Call, same_calls
 from autotool_core.graded import LEVELS, Task, make
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.prompt import PromptRenderer
 
-CHECKPOINT = Path(__file__).parents[2] / "training" / "checkpoints" / "graded-tiny"
+CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-tiny"
 RENDERER = PromptRenderer(AutoTokenizer.from_pretrained(CHECKPOINT), profile.load(CHECKPOINT / profile.FILE_NAME))
 TASKS = [make("test", level, 7, index) for level in LEVELS for index in range(2)]
 Seen = tuple[dict[Mode, list[list[int]]], dict[Mode, list["Answer"]]]

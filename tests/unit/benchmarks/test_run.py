@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from fake_api import fake_api
 from rich.progress import Progress
 from support import harness_cost
+from support.fake_api import fake_api
 from support.serving import Running, running, scripted
 from typer.testing import CliRunner
 
@@ -24,7 +24,7 @@ from autotool_bench.target import Switch, Target, UnansweredError, find_model, m
 from autotool_core.errors import AutoToolError
 from autotool_training.data.overlap import read_texts
 
-CLI = [sys.executable, "-c", "from autotool_core.cli import main; main()", "bench", "run", "--suite", "graded"]
+CLI = [sys.executable, "-c", "from autotool_cli.main import main; main()", "bench", "run", "--suite", "graded"]
 CALL = '<tool_call>\n{"name": "order_fruit", "arguments": {"fruit": "figs", "pieces": 3, "day": "Monday"}}\n</tool_call>'
 
 

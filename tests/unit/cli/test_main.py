@@ -9,19 +9,19 @@ from typing import Any
 
 import click
 import pytest
-from fake_api import fake_api
+from support.fake_api import fake_api
 
-from autotool_core import cli
-from autotool_core.cli import COMMANDS, LazyCommand, load
+from autotool_cli import main
+from autotool_cli.main import COMMANDS, LazyCommand, load
 from autotool_core.errors import AutoToolError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GENERATOR = runpy.run_path(str(ROOT / "scripts" / "generate_cli_docs.py"))
 
 
 def autotool(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, after some Python."""
-    code = f"{before}\nfrom autotool_core.cli import main\nmain()"
+    code = f"{before}\nfrom autotool_cli.main import main\nmain()"
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -42,9 +42,9 @@ def test_everything_after_the_name_goes_to_the_command(monkeypatch: pytest.Monke
     def record(**call: Any) -> None:
         calls.append(call)
 
-    monkeypatch.setattr(cli, "load", lambda *_: record)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(main, "load", lambda *_: record)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     given = ["--port", "9", "file", "-x", "--engine-arg", "a=1", "--help"]
-    cli.app(["serve", *given], prog_name="autotool", standalone_mode=False)
+    main.app(["serve", *given], prog_name="autotool", standalone_mode=False)
     assert calls == [{"args": given, "prog_name": "autotool serve"}]
 
 
@@ -63,18 +63,18 @@ def test_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise AutoToolError("Set the port.")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(main, "app", fail)
     with pytest.raises(SystemExit, match=r"^autotool: Set the port\.$"):
-        cli.main()
+        main.main()
 
 
 def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(main, "app", fail)
     with pytest.raises(ZeroDivisionError):
-        cli.main()
+        main.main()
 
 
 def test_ctrl_c_leaves_quietly_in_a_click_command_too(

@@ -10,15 +10,15 @@ from typing import Any, assert_type
 
 import openai
 import pytest
-from fake_api import FakeAPI, fake_api
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
 from pydantic import BaseModel, ValidationError
+from support.fake_api import FakeAPI, fake_api
 
 from autotool_client import AsyncAutoTool, AutoTool, DecisionRecord, reasoning, record
 from autotool_client.errors import sentence
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 2+2?"}]
-EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "client.md").read_text(), re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "client.md").read_text(), re.DOTALL)
 OURS: dict[str, Any] = {"mode": "long", "reasoning_bias": 0.5, "max_reasoning_tokens": 64, "tool_budget": {"max_turns": 2}}
 
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from fake_api import FakeAPI, fake_api
+from support.fake_api import FakeAPI, fake_api
 
-MAIN = "from autotool_core.cli import main; main()"
+MAIN = "from autotool_cli.main import main; main()"
 AUTOTOOL = [sys.executable, "-c", MAIN]
 SUMMARY = re.compile(r"long · decided by model · p_long 0\.75 · 7 reasoning \+ 2 content tokens · \d+\.\d s")
 ASKED = {"role": "user", "content": "What is 2+2?"}

@@ -8,7 +8,7 @@ from support.tiny import make_tokenizer
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.profile import ToolFormat
-from autotool_server.answer import grammar
+from autotool_server.conversation.constraints import grammar
 
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 

@@ -7,7 +7,7 @@ import httpx
 import psutil
 from support.serving import running, scripted
 
-from autotool_bench.soak import TOLERANCE, bodies
+from autotool_bench.perf.soak import TOLERANCE, bodies
 
 TEXT = "Hm, well.\n</think>\n\nIt is four, I should think, or thereabouts."
 ROUNDS = 5

@@ -3,7 +3,7 @@ import pytest
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server import settings
-from autotool_server.listener import base_url, listen
+from autotool_server.launch.listener import base_url, listen
 
 
 def test_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.training_data import lines
 
-SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "training" / "recipes" / "smollm2_135m_data.py"))
+SCRIPT = runpy.run_path(str(Path(__file__).parents[3] / "training" / "recipes" / "smollm2_135m_data.py"))
 
 
 KINDS = ("one", "wider", "retold", "back", "afresh", "several")

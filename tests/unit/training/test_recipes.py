@@ -9,7 +9,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training.dry_run import dry_run
 from autotool_training.recipe import load
 
-FOLDER = Path(__file__).parents[2] / "training" / "recipes"
+FOLDER = Path(__file__).parents[3] / "training" / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"), key=lambda path: path.name)
 VARIANTS = {
     "graded-tiny": "autotool",

@@ -14,11 +14,15 @@ from autotool_core.graded import LEVELS
 from autotool_core.graded import make as make_task
 from autotool_core.graded.domains import NAMES, WEEKDAYS
 from autotool_core.modes import ResolvedMode
-from autotool_training import checkpoint, recipe, scratch
+from autotool_training import recipe, scratch
 from autotool_training.cli import app
-from autotool_training.render import ExampleWriter
-from autotool_training.scratch import practice
-from autotool_training.scratch.drills import (
+from autotool_training.common import checkpoint
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.patches.muon import muon
+from autotool_training.scratch import pretrain
+from autotool_training.scratch.curriculum import IGNORED, Row, drill_row, lessons, task_row
+from autotool_training.scratch.pretrain import PracticeSettings, practise
+from autotool_training.scratch.synthetic_texts import (
     AMOUNTS,
     Drill,
     asked_first,
@@ -28,11 +32,8 @@ from autotool_training.scratch.drills import (
     single_request,
     single_table,
 )
-from autotool_training.scratch.lessons import IGNORED, Row, drill_row, lessons, task_row
-from autotool_training.scratch.muon import muon
-from autotool_training.scratch.practice import PracticeSettings, practise
 
-RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "graded-tiny-base.toml"
+RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "graded-tiny-base.toml"
 FEW = {
     "table_steps": 4,
     "table_batch": 8,
@@ -200,11 +201,11 @@ def test_practice_teaches_and_an_interrupted_run_ends_alike(tmp_path: Path, monk
     seen = losses(tmp_path / "straight")
     assert len(seen) == 10
     assert seen[-1] < 0.8 * seen[6]  # the first of whole tasks
-    assert not (tmp_path / "straight" / practice.STATE).exists()
+    assert not (tmp_path / "straight" / pretrain.STATE).exists()
     with monkeypatch.context() as patch:
         step = iter(range(10))
-        loss = practice._loss
-        patch.setattr(practice, "_loss", lambda model, rows: loss(model, rows) if next(step, None) is not None else stop())
+        loss = pretrain._loss
+        patch.setattr(pretrain, "_loss", lambda model, rows: loss(model, rows) if next(step, None) is not None else stop())
         with pytest.raises(StopError):
             run(tmp_path / "cut")
     resumed = run(tmp_path / "cut")
@@ -219,8 +220,8 @@ def stop() -> torch.Tensor:
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = practice._loss
-    monkeypatch.setattr(practice, "_loss", lambda model, rows: loss(model, rows) * float("nan"))
+    loss = pretrain._loss
+    monkeypatch.setattr(pretrain, "_loss", lambda model, rows: loss(model, rows) * float("nan"))
     with pytest.raises(AutoToolError, match=r"not a number at step 1: lower base\.scratch\.practice\.learning_rate"):
         run(tmp_path)
 

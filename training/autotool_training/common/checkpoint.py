@@ -15,7 +15,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
 from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
-from autotool_training import memory
+from autotool_training.patches import malloc
 
 MODES = """
 {%- if add_generation_prompt %}
@@ -61,7 +61,7 @@ def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
     Raises AutoToolError if nothing can be loaded from there, or if it has no chat template.
     """
     if not torch.cuda.is_available():
-        memory.keep_freed()
+        malloc.keep_freed()
     where = str(default_model.ensure(trained=False)) if source == "default-base" else source
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)

@@ -9,7 +9,7 @@ from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_core.tokenizer import Tokenizer
-from autotool_training.records import GoldCall, Record
+from autotool_training.common.records import GoldCall, Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 from accelerate.utils import DistributedType
 
 from autotool_core.errors import AutoToolError
-from autotool_training.checkpoint import Checkpoint
-from autotool_training.lora import merged
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.lora import merged
 
 
 def refuse_sharded_adapter(trainer: Any) -> None:

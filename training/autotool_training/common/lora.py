@@ -6,7 +6,7 @@ from typing import Any
 from peft import LoraConfig
 from pydantic import BaseModel, ConfigDict, Field
 
-from autotool_training.checkpoint import Checkpoint
+from autotool_training.common.checkpoint import Checkpoint
 
 
 class LoraSettings(BaseModel):

@@ -19,7 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from autotool_core.errors import AutoToolError
-from autotool_training.render import Example
+from autotool_training.common.examples import Example
 
 ATTENTION = "shared_beginning"
 """Name of the attention that a model needs to be given packs; other rows it computes as `sdpa` does, without its copies."""

@@ -11,9 +11,9 @@ from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from autotool_core.errors import AutoToolError
-from autotool_training.checkpoint import Checkpoint, numbered
-from autotool_training.fingerprint import comparable, fingerprint
-from autotool_training.records import Record
+from autotool_training.common.checkpoint import Checkpoint, numbered
+from autotool_training.common.fingerprint import comparable, fingerprint
+from autotool_training.common.records import Record
 
 RUN_FILE = "run.json"
 

@@ -9,17 +9,17 @@ from itertools import chain
 from pathlib import Path
 
 from autotool_core.errors import AutoToolError
-from autotool_training import records
+from autotool_training.common import records
+from autotool_training.common.records import Record
+from autotool_training.data.catalog import SOURCES, Place
 from autotool_training.data.counts import Counts
 from autotool_training.data.distractors import REFUSALS, Distractors
 from autotool_training.data.overlap import Evaluation, read_texts, same_key
 from autotool_training.data.quality import check
-from autotool_training.data.rows import Bad
-from autotool_training.data.sources import SOURCES, Place
-from autotool_training.data.together import together
-from autotool_training.data.tools import Tool
-from autotool_training.data.written import reasoning
-from autotool_training.records import Record
+from autotool_training.data.shared_tools import together
+from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.tools import Tool
+from autotool_training.data.template_reasoning import reasoning
 
 KINDS = ("call", "reply", "text")
 """Of records: a call; text after a call's result; other text (a question back, a refusal, talk)."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from autotool_core.errors import AutoToolError
-from autotool_training.data import glaive, graded, hermes, reason_tool_use, seal_apis, seal_tools, sgd, toolace, toolrl, xlam
-from autotool_training.data.rows import Bad
-from autotool_training.data.tools import Tool
-from autotool_training.records import Record
+from autotool_training.common.records import Record
+from autotool_training.data import synthetic
+from autotool_training.data.sources import glaive, graded, hermes, reason_tool_use, seal_tools, sgd, toolace, toolrl, xlam
+from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         toolrl.NAME: Source(toolrl.load, toolrl.LICENCE),
         reason_tool_use.NAME: Source(reason_tool_use.load, reason_tool_use.LICENCE),
         seal_tools.NAME: Source(seal_tools.load, seal_tools.LICENCE, pool=seal_tools.pool),
-        seal_apis.NAME: Source(seal_apis.load, seal_apis.LICENCE, pool=seal_apis.pool),
+        synthetic.NAME: Source(synthetic.load, synthetic.LICENCE, pool=synthetic.pool),
         glaive.NAME: Source(glaive.load, glaive.LICENCE),
         sgd.NAME: Source(sgd.load, sgd.LICENCE),
         graded.NAME: Source(graded.load, graded.LICENCE),

@@ -11,9 +11,9 @@ from collections.abc import Container, Iterable, Sequence
 from functools import cache
 from itertools import islice
 
+from autotool_training.common.records import Record
 from autotool_training.data.overlap import words
-from autotool_training.data.tools import Tool
-from autotool_training.records import Record
+from autotool_training.data.sources.tools import Tool
 
 PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 VERBS = frozenset(

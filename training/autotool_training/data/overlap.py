@@ -22,7 +22,7 @@ from typing import Any
 
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
-from autotool_training.records import Record
+from autotool_training.common.records import Record
 
 WORD = re.compile(r"\w+")
 SHORTEST = 3

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotool_core.profile import Profile
-from autotool_training.data.arguments import coerced, fits, is_broken
-from autotool_training.data.tools import parameters
-from autotool_training.records import GoldCall, Record
+from autotool_training.common.records import GoldCall, Record
+from autotool_training.data.sources.arguments import coerced, fits, is_broken
+from autotool_training.data.sources.tools import parameters
 
 MARKERS = Profile(name="of every checkpoint that is trained here").markers
 PLACEHOLDER = re.compile(

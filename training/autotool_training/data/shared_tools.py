@@ -7,9 +7,9 @@ place of its own, and none of its own tools the others.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from autotool_training.common.records import Record
 from autotool_training.data.distractors import Distractors, could_serve, refused
-from autotool_training.data.tools import Tool
-from autotool_training.records import Record
+from autotool_training.data.sources.tools import Tool
 
 OPEN = 20
 """Latest offers that a record may still join."""

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autotool_training.common.records import GoldCall, Record
+from autotool_training.data.grounding import mentions, span
 from autotool_training.data.overlap import words
 from autotool_training.data.quality import MARKERS
-from autotool_training.data.spans import mentions, span
-from autotool_training.data.tools import Tool, parameters
-from autotool_training.records import GoldCall, Record
+from autotool_training.data.sources.tools import Tool, parameters
 
 Way = Literal["verbatim", "derived", "result", "conversation", "default", "schema", "inferred"]
 

@@ -9,9 +9,9 @@ from autotool_core import jsonl
 from autotool_core.calls import Call, same_calls
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
+from autotool_training.common.fingerprint import comparable
+from autotool_training.common.records import Record
 from autotool_training.data.quality import MARKERS
-from autotool_training.fingerprint import comparable
-from autotool_training.records import Record
 
 
 @dataclass(frozen=True, slots=True)

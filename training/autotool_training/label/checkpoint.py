@@ -17,9 +17,9 @@ from autotool_core.parsing.collect import collect
 from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_training.common.records import Record
 from autotool_training.label.attempt import Answer, Attempt, Task
 from autotool_training.label.endpoint import Sampling
-from autotool_training.records import Record
 
 LONG_PROMPT = "the prompt leaves no room for an answer in the model's context"
 

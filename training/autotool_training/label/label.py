@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from autotool_core.modes import ResolvedMode
-from autotool_training import records
+from autotool_training.common import records
+from autotool_training.common.fingerprint import fingerprint
+from autotool_training.common.progress import progress_bar
+from autotool_training.common.records import Record
 from autotool_training.data.counts import Counts
-from autotool_training.fingerprint import fingerprint
 from autotool_training.label.attempt import Attempt, AttemptFile, Model, Task
 from autotool_training.label.endpoint import Endpoint, Sampling
 from autotool_training.label.switch import Switch
 from autotool_training.label.traces import Traces
-from autotool_training.progress import progress_bar
-from autotool_training.records import Record
 
 SHORT, LONG = ResolvedMode.SHORT, ResolvedMode.LONG
 

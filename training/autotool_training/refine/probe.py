@@ -18,22 +18,22 @@ from rich.progress import Progress
 from autotool_core import jsonl
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
-from autotool_training import records as files
-from autotool_training.checkpoint import Checkpoint, load_step
+from autotool_training.common import records as files
+from autotool_training.common.callbacks import clear_disk_errors
+from autotool_training.common.checkpoint import Checkpoint, load_step
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.fingerprint import fingerprint
+from autotool_training.common.prefix_sharing import use
+from autotool_training.common.progress import progress_bar
+from autotool_training.common.records import Record
+from autotool_training.common.resume import digest
 from autotool_training.data.counts import Counts
-from autotool_training.fingerprint import fingerprint
-from autotool_training.guard import clear_disk_errors
-from autotool_training.progress import progress_bar
-from autotool_training.records import Record
-from autotool_training.refine import refine
-from autotool_training.render import ExampleWriter
-from autotool_training.resume import digest
+from autotool_training.refine.select import refine
 from autotool_training.rl.reward import Scored, Scorer, reward_range
 from autotool_training.rl.rollout import deciding_first
 from autotool_training.rl.run import RlSettings
 from autotool_training.rl.sample import sample
 from autotool_training.rl.trajectory import TrajectoryReader
-from autotool_training.shared import use
 
 
 class RefineSettings(BaseModel):

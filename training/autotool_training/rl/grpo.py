@@ -20,6 +20,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
+from autotool_training.common.prefix_sharing import keys_uncopied, scores, use
 from autotool_training.rl.entropy import sequence_entropy
 from autotool_training.rl.metrics import entropy_metrics, entropy_sums, pull, rollout_facts, rollout_metrics, share_metrics
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, live_groups
@@ -28,7 +29,6 @@ from autotool_training.rl.reward import Scored, Scorer, parse_gold
 from autotool_training.rl.rollout import deciding_first, merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
-from autotool_training.shared import keys_uncopied, scores, use
 
 BETA_FILE = "beta.json"
 WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU})

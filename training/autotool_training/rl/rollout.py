@@ -14,7 +14,7 @@ from torch import FloatTensor, LongTensor, Tensor
 from transformers import LogitsProcessor
 
 from autotool_core.prompt import DecisionTokens
-from autotool_training.shared import begun
+from autotool_training.common.prefix_sharing import begun
 
 
 class _FirstToken(LogitsProcessor):

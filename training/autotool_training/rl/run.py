@@ -12,15 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trl.trainer.grpo_config import GRPOConfig
 
 from autotool_core.errors import AutoToolError
-from autotool_training import resume
-from autotool_training.checkpoint import Checkpoint, finished
-from autotool_training.finish import refuse_sharded_adapter, write_trained
-from autotool_training.guard import FiniteLoss, MetricsFile, clear_disk_errors
-from autotool_training.head import fit_head
-from autotool_training.lora import LoraSettings, lora_config
-from autotool_training.records import Record
-from autotool_training.render import ExampleWriter
-from autotool_training.resume import claim, digest, origin
+from autotool_training.common import resume
+from autotool_training.common.callbacks import FiniteLoss, MetricsFile, clear_disk_errors
+from autotool_training.common.checkpoint import Checkpoint, finished
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.export import refuse_sharded_adapter, write_trained
+from autotool_training.common.lora import LoraSettings, lora_config
+from autotool_training.common.records import Record
+from autotool_training.common.resume import claim, digest, origin
+from autotool_training.patches.trl_head import fit_head
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings

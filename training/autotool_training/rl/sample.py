@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from autotool_training.shared import keys_uncopied
+from autotool_training.common.prefix_sharing import keys_uncopied
 
 
 @torch.inference_mode()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from autotool_core.modes import ResolvedMode
-from autotool_training.checkpoint import Checkpoint
-from autotool_training.records import Record
-from autotool_training.render import ExampleWriter
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.records import Record
 from autotool_training.rl.entropy import entropy_targets, measure
 from autotool_training.rl.sample import sample
 from autotool_training.rl.settings import EntropyTargets

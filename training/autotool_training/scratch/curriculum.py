@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from autotool_core.graded import LEVELS, make
 from autotool_core.modes import ResolvedMode
-from autotool_training.checkpoint import Checkpoint
-from autotool_training.data import graded
-from autotool_training.render import ExampleWriter
-from autotool_training.scratch.drills import (
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.data.sources import graded
+from autotool_training.scratch.synthetic_texts import (
     CALCULATIONS,
     Drill,
     asked_first,

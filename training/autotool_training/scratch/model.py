@@ -12,10 +12,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 
 from autotool_core.graded import LEVELS, generate
 from autotool_core.profile import BUILTIN
-from autotool_training.checkpoint import Checkpoint
-from autotool_training.records import GoldCall
-from autotool_training.render import answer_text
-from autotool_training.scratch.practice import PracticeSettings
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.examples import answer_text
+from autotool_training.common.records import GoldCall
+from autotool_training.scratch.pretrain import PracticeSettings
 
 PROFILE = BUILTIN["smollm2-autotool"]
 TEMPLATE = "templates/tiny.jinja"

@@ -19,12 +19,12 @@ from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedModel
 
 from autotool_core.errors import AutoToolError
-from autotool_training.checkpoint import Checkpoint, finished
-from autotool_training.guard import clear_disk_errors
-from autotool_training.progress import progress_bar
-from autotool_training.resume import claim, origin
-from autotool_training.scratch.lessons import IGNORED, Lesson, LessonSettings, Row, lessons
-from autotool_training.scratch.muon import muon
+from autotool_training.common.callbacks import clear_disk_errors
+from autotool_training.common.checkpoint import Checkpoint, finished
+from autotool_training.common.progress import progress_bar
+from autotool_training.common.resume import claim, origin
+from autotool_training.patches.muon import muon
+from autotool_training.scratch.curriculum import IGNORED, Lesson, LessonSettings, Row, lessons
 
 STATE, METRICS = "practice.pt", "metrics.jsonl"
 

@@ -15,16 +15,16 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
-from autotool_training import resume, shared
-from autotool_training.checkpoint import Checkpoint, finished
-from autotool_training.finish import refuse_sharded_adapter, write_trained
-from autotool_training.guard import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
-from autotool_training.head import fit_head
-from autotool_training.lora import LoraSettings, lora_config
-from autotool_training.order import in_batches
-from autotool_training.records import Record
-from autotool_training.render import Example, ExampleWriter
-from autotool_training.resume import claim, origin
+from autotool_training.common import prefix_sharing, resume
+from autotool_training.common.callbacks import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
+from autotool_training.common.checkpoint import Checkpoint, finished
+from autotool_training.common.examples import Example, ExampleWriter
+from autotool_training.common.export import refuse_sharded_adapter, write_trained
+from autotool_training.common.lora import LoraSettings, lora_config
+from autotool_training.common.records import Record
+from autotool_training.common.resume import claim, origin
+from autotool_training.patches.trl_head import fit_head
+from autotool_training.sft.batching import in_batches
 
 
 class SftSettings(BaseModel):
@@ -125,12 +125,12 @@ def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, o
     args = sft_config(settings, out, seed)
     rows = _rows(base, data, settings)
     if settings.share:
-        shared.use(base.model)
+        prefix_sharing.use(base.model)
     trainer = SFTTrainer(
         model=base.model,
         args=args,
         train_dataset=Dataset.from_list([dict(row) for row in rows]).select(_order(rows, args, seed, settings.epochs)),
-        data_collator=shared.row if settings.share else None,
+        data_collator=prefix_sharing.row if settings.share else None,
         processing_class=base.tokenizer,
         peft_config=settings.lora and lora_config(base, settings.lora),
         callbacks=[FiniteLoss(), MetricsFile(out.parent / "metrics.jsonl"), KeepsProfile(base.profile)],
@@ -175,11 +175,11 @@ def _order(rows: Sequence[Mapping[str, list[int]]], args: SFTConfig, seed: int, 
 
 def _rows(base: Checkpoint, data: Sequence[Example], settings: SftSettings) -> Sequence[Mapping[str, list[int]]]:
     if settings.share:
-        return shared.packs(data, settings.batch_size, base.tokenizer.eos_token_id)
+        return prefix_sharing.packs(data, settings.batch_size, base.tokenizer.eos_token_id)
     return [
         {
             "input_ids": [*one.prompt_ids, *one.response_ids],
-            "labels": [shared.IGNORED] * len(one.prompt_ids) + one.response_ids,
+            "labels": [prefix_sharing.IGNORED] * len(one.prompt_ids) + one.response_ids,
         }
         for one in data
     ]

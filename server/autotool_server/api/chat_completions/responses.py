@@ -13,12 +13,12 @@ from openai.types.completion_usage import CompletionTokensDetails, PromptTokensD
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.record import DecisionRecord
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.chat import ChatJob
+from autotool_server.api.token_bytes import token_bytes
+from autotool_server.conversation.service import ChatJob
+from autotool_server.conversation.tool_loop import Conversation, Notice, Output
+from autotool_server.conversation.transcript import BETWEEN_TURNS
+from autotool_server.conversation.turn import TurnOutput
 from autotool_server.engines.base import TokenLogprob
-from autotool_server.generation import TurnOutput
-from autotool_server.loop import Conversation, Notice, Output
-from autotool_server.reader import BETWEEN_TURNS
-from autotool_server.token_bytes import token_bytes
 
 REASONING_NAMES = {
     "both": ("reasoning", "reasoning_content"),

@@ -14,15 +14,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from autotool_core.errors import InvalidRequestError
-from autotool_server.chat import ChatJob, ChatService
-from autotool_server.connection import ClientGoneError, while_connected
+from autotool_server.api.chat_completions.responses import ChunkWriter, CompletionBuilder
+from autotool_server.api.chat_completions.schemas import ChatRequest
+from autotool_server.api.disconnect import ClientGoneError, while_connected
+from autotool_server.api.metrics import CLIENT_GONE
+from autotool_server.api.state import ServerState, state_of
+from autotool_server.conversation.service import ChatJob, ChatService
+from autotool_server.conversation.tool_loop import Conversation, Notice, Output
+from autotool_server.conversation.turn import TurnOutput
 from autotool_server.errors import describe, invalid_body
-from autotool_server.generation import TurnOutput
-from autotool_server.loop import Conversation, Notice, Output
-from autotool_server.metrics import CLIENT_GONE
-from autotool_server.responses import ChunkWriter, CompletionBuilder
-from autotool_server.schemas import ChatRequest
-from autotool_server.state import ServerState, state_of
 
 logger = logging.getLogger(__name__)
 router = APIRouter()

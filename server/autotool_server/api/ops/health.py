@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from autotool_server.state import state_of
+from autotool_server.api.state import state_of
 
 router = APIRouter()
 

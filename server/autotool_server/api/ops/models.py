@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
-from autotool_server.chat import ChatService
-from autotool_server.state import state_of
+from autotool_server.api.state import state_of
+from autotool_server.conversation.service import ChatService
 
 router = APIRouter()
 

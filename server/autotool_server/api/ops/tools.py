@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from autotool_server.state import state_of
+from autotool_server.api.state import state_of
 from autotool_server.tools.base import Tool
 
 router = APIRouter()

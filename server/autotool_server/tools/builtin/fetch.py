@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 
 from autotool_server.tools.base import Policy, Tool, ToolError, ToolSpec, TransientError
-from autotool_server.tools.http import http_error
 from autotool_server.tools.network import PublicTransport, certificates, charset, read
+from autotool_server.tools.sources.http import http_error
 
 MAX_REDIRECTS = 5
 MAX_PAGE_BYTES = 1024 * 1024

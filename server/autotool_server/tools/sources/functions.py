@@ -23,8 +23,8 @@ from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, Policy, ToolError, ToolSpec, TransientError
 from autotool_server.tools.entry import Entry, tool_name
 from autotool_server.tools.secrets import Secrets
-from autotool_server.tools.signature import Signature, read_signature
-from autotool_server.tools.worker import quiet_pipes
+from autotool_server.tools.sources.signature import Signature, read_signature
+from autotool_server.tools.sources.worker import quiet_pipes
 
 WORKERS = 16
 """Most worker processes of one entry. They are started when needed and kept."""

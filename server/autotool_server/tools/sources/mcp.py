@@ -25,13 +25,13 @@ from mcp.client.streamable_http import streamable_http_client
 from pydantic import Field, model_validator
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools import mcp_relay
 from autotool_server.tools.base import OversizeError, ToolError, ToolSpec
 from autotool_server.tools.entry import Entry, tool_name
-from autotool_server.tools.http import filled
-from autotool_server.tools.mcp_connection import START_SECONDS, Connection, first
 from autotool_server.tools.network import certificates
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.sources import mcp_relay
+from autotool_server.tools.sources.http import filled
+from autotool_server.tools.sources.mcp_connection import START_SECONDS, Connection, first
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from pydantic import Field
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import ToolError, ToolSpec
 from autotool_server.tools.entry import Entry, tool_name
-from autotool_server.tools.http import IDEMPOTENT, SAFE, Route, RouteSource, base_url, connect, filled
 from autotool_server.tools.network import charset, read
-from autotool_server.tools.openapi_operation import Operation, operations
-from autotool_server.tools.openapi_schema import Document
+from autotool_server.tools.sources.http import IDEMPOTENT, SAFE, Route, RouteSource, base_url, connect, filled
+from autotool_server.tools.sources.openapi_operation import Operation, operations
+from autotool_server.tools.sources.openapi_schema import Document
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 DOCUMENT_SECONDS = 30.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools.http import IN_PATH, Place, Route
-from autotool_server.tools.openapi_schema import Document, Schemas
+from autotool_server.tools.sources.http import IN_PATH, Place, Route
+from autotool_server.tools.sources.openapi_schema import Document, Schemas
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete")
 _USUAL_STYLE = {"path": "simple", "header": "simple", "query": "form"}

@@ -22,7 +22,7 @@ from autotool_core.errors import AutoToolError
 # The first test waits for the environment.
 pytestmark = pytest.mark.timeout(900)
 
-OFFICIAL = Path(__file__).parents[1] / "support/bfcl_official.py"
+OFFICIAL = Path(__file__).parents[3] / "support/bfcl_official.py"
 SOME = 4
 TEXT = Answer(content="I cannot do that.")
 

@@ -21,10 +21,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from autotool_core import profile
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
-from autotool_server import default_model, demo
+from autotool_server import default_model
 from autotool_server.default_model.build import MARKERS
 from autotool_server.default_model.sources import REPOSITORY
 from autotool_server.engines.transformers import TransformersEngine
+from autotool_server.launch import demo
 
 PREFIX_TOKENS = {
     Mode.LONG: ["<think>", "Ċ"],

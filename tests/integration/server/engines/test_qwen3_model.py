@@ -14,7 +14,7 @@ from support.serving import MODEL, Running, running
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from autotool_core.profile import BUILTIN
-from autotool_server import profiles
+from autotool_server.engines import profiles
 from autotool_server.engines.transformers import TransformersEngine
 
 TOKENIZER = os.environ.get("AUTOTOOL_QWEN3_TOKENIZER")

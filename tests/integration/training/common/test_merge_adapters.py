@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 from support.training import SIZES, records
 
 from autotool_core.errors import AutoToolError
-from autotool_training import scratch, sft
-from autotool_training.checkpoint import Checkpoint
-from autotool_training.joined import join
-from autotool_training.lora import LoraSettings
-from autotool_training.render import ExampleWriter
+from autotool_training import scratch
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.lora import LoraSettings
+from autotool_training.common.merge_adapters import join
+from autotool_training.sft import train as sft
 
 
 def trained(base: Checkpoint, out: Path, rank: int, alpha: int) -> Checkpoint:

@@ -10,14 +10,17 @@ import pytest
 from support.training import SIZES, records
 
 from autotool_core.errors import AutoToolError
-from autotool_training import checkpoint, probe, scratch, sft
-from autotool_training.lora import LoraSettings
-from autotool_training.probe import Probing, RefineSettings, refine_records
-from autotool_training.records import Record
-from autotool_training.records import read as read_records
-from autotool_training.render import ExampleWriter
+from autotool_training import scratch
+from autotool_training.common import checkpoint
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.lora import LoraSettings
+from autotool_training.common.records import Record
+from autotool_training.common.records import read as read_records
+from autotool_training.refine import probe
+from autotool_training.refine.probe import Probing, RefineSettings, refine_records
 from autotool_training.rl.run import RlSettings
 from autotool_training.rl.settings import ObjectiveSettings, RewardTable
+from autotool_training.sft import train as sft
 
 SETTINGS = RefineSettings(group=2, batch=4, min_alignment=-1e9)
 RL = RlSettings(objective=ObjectiveSettings(variant="autotool"), max_response_tokens=8)

@@ -17,7 +17,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
-from autotool_training import shared as shared_beginnings
+from autotool_training.common import prefix_sharing as shared_beginnings
 from autotool_training.rl.entropy import measure, token_entropy
 from autotool_training.rl.grpo import BETA_FILE, AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO

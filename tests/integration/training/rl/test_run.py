@@ -9,8 +9,9 @@ import torch
 from support.training import SIZES, records
 
 from autotool_core.errors import AutoToolError
-from autotool_training import checkpoint, scratch
-from autotool_training.lora import LoraSettings
+from autotool_training import scratch
+from autotool_training.common import checkpoint
+from autotool_training.common.lora import LoraSettings
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.run import RlSettings, train
 from autotool_training.rl.settings import ObjectiveSettings

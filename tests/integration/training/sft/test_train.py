@@ -13,10 +13,12 @@ from transformers import AutoModelForCausalLM
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
-from autotool_server import profiles
+from autotool_server.engines import profiles
 from autotool_server.engines.transformers import TransformersEngine
-from autotool_training import checkpoint, lora, scratch, sft
-from autotool_training.render import Example, ExampleWriter
+from autotool_training import scratch
+from autotool_training.common import checkpoint, lora
+from autotool_training.common.examples import Example, ExampleWriter
+from autotool_training.sft import train as sft
 
 SETTINGS = sft.SftSettings(modes="both", epochs=1, learning_rate=5e-3, warmup_steps=2, batch_size=8, save_steps=4)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support.bench_runs import row, turn, write_run
 
-from autotool_bench.report.items import collect, read_run
+from autotool_bench.report.columns import collect, read_run
 from autotool_core.errors import AutoToolError
 
 HERE = Path("run")

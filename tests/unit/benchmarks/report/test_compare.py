@@ -6,8 +6,8 @@ from rich.console import Console
 from support.bench_runs import row, turn, write_run
 
 from autotool_bench.report import compare
+from autotool_bench.report.columns import Run, read_run
 from autotool_bench.report.compare import compare_runs
-from autotool_bench.report.items import Run, read_run
 from autotool_core.errors import AutoToolError
 
 

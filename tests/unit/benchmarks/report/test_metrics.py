@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from support.bench_runs import row, turn
 
+from autotool_bench.report.columns import collect
 from autotool_bench.report.intervals import wilson
-from autotool_bench.report.items import collect
 from autotool_bench.report.metrics import Figures, acu, figures_of, pareto
 
 

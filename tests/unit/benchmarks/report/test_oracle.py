@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from support.bench_runs import row, turn
 
-from autotool_bench.report.items import Items, collect
+from autotool_bench.report.columns import Items, collect
 from autotool_bench.report.oracle import Regret, regrets, reliability
 
 

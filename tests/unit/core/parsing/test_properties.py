@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parsing_turns import Turn, as_turn, chunked, function_tool, joined, run
+from support.parsing_turns import Turn, as_turn, chunked, function_tool, joined, run
 
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN, Profile

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from parsing_turns import Call, Turn, function_tool, joined, parse, run
+from support.parsing_turns import Call, Turn, function_tool, joined, parse, run
 from transformers import AutoTokenizer
 
 from autotool_core.parsing.events import ContentDelta, ReasoningDelta, ToolCallEnd, ToolCallStart

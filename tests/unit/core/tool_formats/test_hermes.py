@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from parsing_turns import Call, Turn, function_tool, parse
+from support.parsing_turns import Call, Turn, function_tool, parse
 
 from autotool_core.parsing.events import ContentDelta, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.parsing.stream import TurnParser

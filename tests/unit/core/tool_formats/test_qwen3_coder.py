@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from parsing_turns import Call, Turn, function_tool, parse
+from support.parsing_turns import Call, Turn, function_tool, parse
 
 from autotool_core.parsing.events import ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.parsing.stream import Section, TurnParser

@@ -7,7 +7,7 @@ from support.tiny import make_tokenizer
 from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from autotool_server.token_bytes import token_bytes
+from autotool_server.api.token_bytes import token_bytes
 
 
 def bytes_of(tokenizer: Any, token: str) -> list[int] | None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.serving import MODEL, running, scripted
 
-from autotool_server.stops import StopFilter
+from autotool_server.conversation.stops import StopFilter
 
 
 def run(stops: tuple[str, ...], chunks: list[str]) -> tuple[str, bool]:

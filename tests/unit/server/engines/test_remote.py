@@ -16,7 +16,7 @@ from support.tiny import make_tokenizer
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_server.engines.base import EngineRequest, Sampling, TokenDelta
 from autotool_server.engines.remote import RemoteEngine
-from autotool_server.listener import listen
+from autotool_server.launch.listener import listen
 
 Json = dict[str, Any]
 ASK = EngineRequest("test", [1, 2], 4)

@@ -2,7 +2,8 @@ import pytest
 from click.testing import CliRunner
 
 from autotool_core.errors import AutoToolError
-from autotool_server import cli, settings
+from autotool_server import settings
+from autotool_server.launch import command_line
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> settings.Settings:
@@ -13,8 +14,8 @@ def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> settings.Settings
         seen.append(loaded)
         return True
 
-    monkeypatch.setattr(cli.run, "serve", serve)
-    result = CliRunner().invoke(cli.command, arguments)
+    monkeypatch.setattr(command_line.lifecycle, "serve", serve)
+    result = CliRunner().invoke(command_line.command, arguments)
     if result.exception is not None:
         raise result.exception
     return seen[0]

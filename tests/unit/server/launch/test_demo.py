@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletionMessage
 from support.serving import running, scripted
 
 from autotool_core.modes import Mode
-from autotool_server import demo
+from autotool_server.launch import demo
 
 
 def called(name: str, arguments: str) -> dict[str, Any]:

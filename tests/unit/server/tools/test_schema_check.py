@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from autotool_server.dialects import invalid_at
+from autotool_server.tools.schema_check import invalid_at
 
 TUPLE = {"properties": {"at": {"type": "array", "items": [{"type": "number"}]}}}
 

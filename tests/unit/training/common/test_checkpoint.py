@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.tiny import make_tokenizer
 
-from autotool_training.checkpoint import prepare
+from autotool_training.common.checkpoint import prepare
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -32,7 +32,7 @@ OPENED = {"long": "<think>\n", "short": "<think>\n\n</think>\n\n", "auto": "<thi
 def test_a_base_gets_a_template_that_opens_the_turn_in_every_mode(
     monkeypatch: pytest.MonkeyPatch, template: str, told: dict[str, Any], mode: str
 ) -> None:
-    monkeypatch.setattr("autotool_training.checkpoint.prepare_base", lambda *_: None)
+    monkeypatch.setattr("autotool_training.common.checkpoint.prepare_base", lambda *_: None)
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
     prepared = prepare(None, tokenizer).tokenizer

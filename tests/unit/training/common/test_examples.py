@@ -10,8 +10,8 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import BUILTIN, Profile
 from autotool_core.prompt import PromptRenderer
-from autotool_training.records import GoldCall, Record
-from autotool_training.render import ExampleWriter, answer_text
+from autotool_training.common.examples import ExampleWriter, answer_text
+from autotool_training.common.records import GoldCall, Record
 from autotool_training.rl.reward import Scorer
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader

@@ -11,8 +11,9 @@ from accelerate.utils import DistributedType
 from support.training import SIZES
 
 from autotool_core.errors import AutoToolError
-from autotool_training import checkpoint, scratch
-from autotool_training.finish import refuse_sharded_adapter, write_trained
+from autotool_training import scratch
+from autotool_training.common import checkpoint
+from autotool_training.common.export import refuse_sharded_adapter, write_trained
 
 ADAPTER, WHOLE = SimpleNamespace(merge_and_unload=None), SimpleNamespace()
 

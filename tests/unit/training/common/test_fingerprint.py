@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from autotool_training.fingerprint import PIECE_BYTES, PIECES, comparable, fingerprint
+from autotool_training.common.fingerprint import PIECE_BYTES, PIECES, comparable, fingerprint
 
 
 def weights(folder: Path, *, moved: int | None = None) -> Path:

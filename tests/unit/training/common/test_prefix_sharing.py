@@ -11,9 +11,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from autotool_core.errors import AutoToolError
-from autotool_training import lora, scratch, sft, shared
-from autotool_training.render import Example, ExampleWriter
+from autotool_training import scratch
+from autotool_training.common import lora, prefix_sharing
+from autotool_training.common.examples import Example, ExampleWriter
 from autotool_training.rl.sample import sample
+from autotool_training.sft import train as sft
 
 END = 2
 
@@ -30,13 +32,13 @@ def test_the_first_turn_makes_a_pack_and_the_last_token_of_a_prompt_stays_with_i
         example([*system, 7, 8], [10, 11, END]),
         example([*system, 7, 9], [12, END]),
     ]
-    first, second = shared.packs(data[:3], 8, END)
+    first, second = prefix_sharing.packs(data[:3], 8, END)
     assert first["parts"] == [5, 3, 4]
     assert first["input_ids"] == [*system, 7, 8, 9, END, 8, 10, 11, END]
     assert first["position_ids"] == [*range(8), *range(5, 9)]
     assert first["labels"] == [-100] * 6 + [9, END, -100, 10, 11, END]
     assert second["parts"] == [5, 3]
-    assert [one["parts"][1:] for one in shared.packs(data, 2, END)] == [[3, 4], [3], [3]]
+    assert [one["parts"][1:] for one in prefix_sharing.packs(data, 2, END)] == [[3, 4], [3], [3]]
 
 
 def test_a_pack_has_the_loss_and_the_gradients_of_its_sequences() -> None:
@@ -57,7 +59,7 @@ def test_masked_attention_is_that_of_transformers_whatever_the_heads_of_keys(hea
     module = torch.nn.Module()
     module.num_key_value_groups = 4 // heads  # pyright: ignore[reportArgumentType]
     found = []
-    for attention in (ALL_ATTENTION_FUNCTIONS["sdpa"], ALL_ATTENTION_FUNCTIONS[shared.ATTENTION]):
+    for attention in (ALL_ATTENTION_FUNCTIONS["sdpa"], ALL_ATTENTION_FUNCTIONS[prefix_sharing.ATTENTION]):
         output, _ = attention(module, query, keys, values, seen, scaling=0.3)
         found.append([output, *torch.autograd.grad(output.square().sum(), (query, keys, values))])
     for ours, theirs in zip(*found, strict=True):
@@ -73,7 +75,7 @@ def test_on_a_gpu_one_query_is_attended_as_by_transformers(heads: int) -> None:
     module = torch.nn.Module()
     module.num_key_value_groups = 4 // heads  # pyright: ignore[reportArgumentType]
     theirs, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, keys, values, seen, scaling=0.3)
-    torch.testing.assert_close(shared._one_query(query, keys, values, seen, 0.3), theirs)
+    torch.testing.assert_close(prefix_sharing._one_query(query, keys, values, seen, 0.3), theirs)
 
 
 META: Any = {"device": "meta"}
@@ -97,9 +99,9 @@ def test_on_a_gpu_one_query_alone_is_taken_out_of_the_hands_of_transformers(
 ) -> None:
     query, keys, values = (torch.empty(2, of, tokens, 8, **META) for of, tokens in ((4, queries), (2, 6), (2, 6)))
     used: list[str] = []
-    monkeypatch.setattr(shared, "_one_query", lambda *_: used.append("ours"))
-    monkeypatch.setattr(shared, "sdpa_attention_forward", lambda *_, **__: (used.append("theirs"),))
-    shared._sdpa(torch.nn.Module(), query, keys, values, mask, **options)
+    monkeypatch.setattr(prefix_sharing, "_one_query", lambda *_: used.append("ours"))
+    monkeypatch.setattr(prefix_sharing, "sdpa_attention_forward", lambda *_, **__: (used.append("theirs"),))
+    prefix_sharing._sdpa(torch.nn.Module(), query, keys, values, mask, **options)
     assert used == (["ours"] if uncopied else ["theirs"])
 
 
@@ -114,10 +116,10 @@ def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_befo
             model, "forward", lambda *a, f=forward, u=used, **k: u.append(model.config._attn_implementation) or f(*a, **k)
         )
         if not is_plain:
-            monkeypatch.setattr(shared, "_is_plain", lambda _: False)
+            monkeypatch.setattr(prefix_sharing, "_is_plain", lambda _: False)
         torch.manual_seed(0)
         answers[is_plain] = sample(model, [[5, 6, 7], [8, 9]], 6, [1])
-        assert {*used} == {shared.ATTENTION if is_plain else "sdpa"}
+        assert {*used} == {prefix_sharing.ATTENTION if is_plain else "sdpa"}
         assert model.config._attn_implementation == "sdpa"
     assert answers[True] == answers[False]
 
@@ -128,18 +130,18 @@ def both(writer: ExampleWriter, record: Any) -> list[Example]:
 
 def computed(base: Any, data: list[Example], share: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
     base.model.zero_grad()
-    base.model.set_attn_implementation(shared.ATTENTION)
-    packs = shared.packs(data, 8, base.tokenizer.eos_token_id)
+    base.model.set_attn_implementation(prefix_sharing.ATTENTION)
+    packs = prefix_sharing.packs(data, 8, base.tokenizer.eos_token_id)
     # A pack of one sequence is a row of its own.
-    rows = packs if share else [pack for one in data for pack in shared.packs([one], 1, base.tokenizer.eos_token_id)]
+    rows = packs if share else [pack for one in data for pack in prefix_sharing.packs([one], 1, base.tokenizer.eos_token_id)]
     assert not share or len(packs) < len(data)
     loss = torch.stack([summed(base.model, row) for row in rows]).sum()
     loss.backward()
     return loss.detach(), [weight.grad.clone() for weight in base.model.parameters()]
 
 
-def summed(model: Any, pack: shared.Pack) -> torch.Tensor:
-    inputs = shared.row([pack])
+def summed(model: Any, pack: prefix_sharing.Pack) -> torch.Tensor:
+    inputs = prefix_sharing.row([pack])
     labels = inputs.pop("labels")
     if len(pack["parts"]) == 2:  # as any model computes it
         inputs = {"input_ids": inputs["input_ids"]}
@@ -154,7 +156,7 @@ def test_a_step_over_packs_is_the_step_over_their_sequences(tmp_path: Path, adap
         base = scratch.make(SIZES, seed=0)
         writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
         data = [one for record in records(6) for one in both(writer, record)]
-        packs = len(shared.packs(data, 8, base.tokenizer.eos_token_id))
+        packs = len(prefix_sharing.packs(data, 8, base.tokenizer.eos_token_id))
         settings = sft.SftSettings(learning_rate=5e-3, warmup_steps=0, share=share, lora=adapter, epochs=2)
         size = {"batch_size": 8, "accumulation": packs} if share else {"batch_size": len(data)}
         settings = settings.model_copy(update=size)
@@ -171,6 +173,6 @@ def test_a_model_whose_layers_do_not_see_all_before_is_refused() -> None:
         "num_hidden_layers": 1,
         "num_attention_heads": 1,
     }
-    shared.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=None)))
+    prefix_sharing.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=None)))
     with pytest.raises(AutoToolError, match="share=true cannot be had with MistralForCausalLM"):
-        shared.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=4)))
+        prefix_sharing.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=4)))

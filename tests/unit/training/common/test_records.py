@@ -8,7 +8,7 @@ import pytest
 from support.training import records as made
 
 from autotool_core.errors import AutoToolError
-from autotool_training import records
+from autotool_training.common import records
 
 GOOD = made(1)[0].model_dump(exclude_none=True)
 

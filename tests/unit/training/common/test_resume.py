@@ -12,10 +12,12 @@ from transformers import TrainerState
 
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
-from autotool_training import resume, scratch, sft
-from autotool_training.guard import LITTLE_ROOM, MetricsFile, clear_disk_errors, is_disk_full
+from autotool_training import scratch
+from autotool_training.common import resume
+from autotool_training.common.callbacks import LITTLE_ROOM, MetricsFile, clear_disk_errors, is_disk_full
 from autotool_training.rl import run as rl
-from autotool_training.scratch import practice
+from autotool_training.scratch import pretrain
+from autotool_training.sft import train as sft
 
 TORN = "[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"
 """What torch says of a file that a full disk did not take."""
@@ -90,14 +92,14 @@ def test_every_stage_says_where_it_began(tmp_path: Path, monkeypatch: pytest.Mon
         claimed.append(run)
         raise KeyboardInterrupt
 
-    for stage in (sft, rl, practice):
+    for stage in (sft, rl, pretrain):
         monkeypatch.setattr(stage, "claim", stop)
     base = scratch.make(SIZES, seed=0)
     base.model.name_or_path = "owner/name"
     stages: list[Callable[[], object]] = [
         lambda: sft.train(base, [], sft.SftSettings(), tmp_path, seed=0),
         lambda: rl.train(base, records(8), rl.RlSettings(), tmp_path, seed=0),
-        lambda: practice.practise(base, practice.PracticeSettings(), tmp_path, seed=0),
+        lambda: pretrain.practise(base, pretrain.PracticeSettings(), tmp_path, seed=0),
     ]
     for start in stages:
         with pytest.raises(KeyboardInterrupt):

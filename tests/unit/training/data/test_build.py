@@ -12,16 +12,16 @@ import pytest
 from rich.console import Console
 
 from autotool_core.errors import AutoToolError
-from autotool_training import records
-from autotool_training.data.arguments import coerced, fits
+from autotool_training.common import records
+from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.build import DataSettings, build, kind
+from autotool_training.data.catalog import Place
 from autotool_training.data.counts import Counts
 from autotool_training.data.distractors import REFUSALS, Distractors
 from autotool_training.data.overlap import Evaluation, read_texts, same_key
 from autotool_training.data.quality import TYPED, UNTHOUGHT, UNTYPED, check
-from autotool_training.data.sources import Place
-from autotool_training.data.tools import parameters, tools
-from autotool_training.records import GoldCall, Record
+from autotool_training.data.sources.arguments import coerced, fits
+from autotool_training.data.sources.tools import parameters, tools
 
 REAL = os.environ.get("AUTOTOOL_TRAIN_DATA")
 

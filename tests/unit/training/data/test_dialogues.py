@@ -9,10 +9,10 @@ import pytest
 from support.training_data import calls, lines, load, roles
 
 from autotool_core.errors import AutoToolError
-from autotool_training.data.rows import Bad
-from autotool_training.data.sources import SOURCES
-from autotool_training.data.tools import parameters
-from autotool_training.records import Record
+from autotool_training.common.records import Record
+from autotool_training.data.catalog import SOURCES
+from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.tools import parameters
 
 
 def test_reason_tool_use_keeps_the_reasoning_of_every_answer(tmp_path: Path) -> None:

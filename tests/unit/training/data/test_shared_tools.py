@@ -4,9 +4,9 @@ import json
 import random
 from typing import Any
 
+from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.distractors import REFUSALS, Distractors, could_serve
-from autotool_training.data.together import offers, together
-from autotool_training.records import GoldCall, Record
+from autotool_training.data.shared_tools import offers, together
 
 
 def tool(name: str, **properties: Any) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import pytest
 from support.training_data import calls, lines, load, roles
 
 from autotool_core.errors import AutoToolError
-from autotool_training.data import hermes, toolace, xlam
-from autotool_training.data.rows import Bad
-from autotool_training.data.sources import SOURCES, Place
-from autotool_training.data.tools import Tool, parameters, tools
-from autotool_training.records import GoldCall, Record
+from autotool_training.common.records import GoldCall, Record
+from autotool_training.data.catalog import SOURCES, Place
+from autotool_training.data.sources import hermes, toolace, xlam
+from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.tools import Tool, parameters, tools
 
 XLAM_TOOL = {
     "name": "find hotel",

@@ -12,19 +12,19 @@ import pytest
 from support.training_data import lines, load
 
 from autotool_core.errors import AutoToolError
+from autotool_training.common.records import Record
 from autotool_training.data.build import DataSettings, build
+from autotool_training.data.catalog import SOURCES, Place
 from autotool_training.data.distractors import REFUSALS, could_serve
-from autotool_training.data.rows import Bad
-from autotool_training.data.seal_apis.api import Api
-from autotool_training.data.seal_apis.extras import extras
-from autotool_training.data.seal_apis.kinds import plural, words
-from autotool_training.data.seal_apis.phrases import _flag, phrase
-from autotool_training.data.seal_apis.requests import Request
-from autotool_training.data.seal_apis.retold import FORMATS, RATED, _figure, _formatted, _nth, _rated, telling
-from autotool_training.data.seal_apis.values import _examples
-from autotool_training.data.sources import SOURCES, Place
-from autotool_training.data.tools import parameters
-from autotool_training.records import Record
+from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.tools import parameters
+from autotool_training.data.synthetic.api import Api
+from autotool_training.data.synthetic.extras import extras
+from autotool_training.data.synthetic.kinds import plural, words
+from autotool_training.data.synthetic.paraphrases import FORMATS, RATED, _figure, _formatted, _nth, _rated, telling
+from autotool_training.data.synthetic.phrases import _flag, phrase
+from autotool_training.data.synthetic.requests import Request
+from autotool_training.data.synthetic.values import _examples
 
 
 def api(name: str, about: str, required: list[str], **properties: tuple[str, str]) -> dict[str, Any]:

@@ -8,16 +8,16 @@ import pytest
 from support.training_data import lines
 from typer.testing import CliRunner
 
-from autotool_training import records
 from autotool_training.cli import app
+from autotool_training.common import records
+from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.build import WRITTEN, DataSettings, build
+from autotool_training.data.catalog import Place
 from autotool_training.data.distractors import REFUSALS
+from autotool_training.data.grounding import span
 from autotool_training.data.quality import MARKERS
-from autotool_training.data.sources import Place
-from autotool_training.data.spans import span
-from autotool_training.data.tools import Tool, tools
-from autotool_training.data.written import places, reasoning, standing
-from autotool_training.records import GoldCall, Record
+from autotool_training.data.sources.tools import Tool, tools
+from autotool_training.data.template_reasoning import places, reasoning, standing
 
 
 def tool(name: str, about: str = "", **properties: Any) -> Tool:

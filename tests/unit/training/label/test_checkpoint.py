@@ -15,7 +15,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
-from autotool_training import records
+from autotool_training.common import records
 from autotool_training.label import checkpoint
 from autotool_training.label.attempt import Answer, Attempt, Task
 from autotool_training.label.checkpoint import Checkpoint

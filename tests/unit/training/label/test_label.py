@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from fake_api import fake_api
 from openai import AsyncOpenAI
+from support.fake_api import fake_api
 from support.labelling import RIGHT, WRONG, record, run
 from support.serving import running, scripted
 from support.tiny import make_tokenizer
@@ -21,7 +21,7 @@ from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_server.engines.base import EngineRequest
-from autotool_training import records
+from autotool_training.common import records
 from autotool_training.label.attempt import Answer, Attempt, AttemptFile
 from autotool_training.label.label import LabelSettings, ModelChoice, label
 from autotool_training.label.switch import Switch

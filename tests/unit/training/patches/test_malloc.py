@@ -8,7 +8,7 @@ import pytest
 SCRIPT = """
 import ctypes, resource
 from pathlib import Path
-from autotool_training.memory import keep_freed
+from autotool_training.patches.malloc import keep_freed
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

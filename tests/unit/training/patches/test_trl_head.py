@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl.trainer import utils
 
-from autotool_training.head import fit_head
+from autotool_training.patches.trl_head import fit_head
 
 
 @pytest.fixture

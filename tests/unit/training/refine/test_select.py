@@ -3,7 +3,7 @@
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_training.refine import alignment, refine
+from autotool_training.refine.select import alignment, refine
 
 
 def test_alignment_by_hand() -> None:

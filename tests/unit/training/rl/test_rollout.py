@@ -7,8 +7,9 @@ import torch
 from peft import get_peft_model
 
 from autotool_core.prompt import DecisionTokens
-from autotool_training import scratch, shared
-from autotool_training.lora import LoraSettings, lora_config
+from autotool_training import scratch
+from autotool_training.common import prefix_sharing
+from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.rl.rollout import deciding_first, merged_adapter
 
 
@@ -38,7 +39,7 @@ def test_a_model_without_adapter_is_left_alone() -> None:
 @pytest.mark.parametrize("share", [False, True])
 def test_prompts_that_are_the_same_are_computed_once_and_decoded_alike(share: bool) -> None:
     base = scratch.make(scratch.ScratchSettings(), seed=0)
-    shared.use(base.model.eval())
+    prefix_sharing.use(base.model.eval())
     computed: list[tuple[int, ...]] = []
     base.model.register_forward_pre_hook(lambda _, args, given: computed.append(given["input_ids"].shape), with_kwargs=True)
     prompts = torch.tensor([[5, 9, 7, 4], [5, 9, 7, 4], [2, 2, 8, 4], [5, 9, 7, 4]])

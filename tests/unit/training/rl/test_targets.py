@@ -10,8 +10,8 @@ from torch import Tensor
 
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_training import scratch
-from autotool_training.checkpoint import Checkpoint
-from autotool_training.render import ExampleWriter
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.examples import ExampleWriter
 from autotool_training.rl import targets
 from autotool_training.rl.targets import Probes, measured_targets
 

@@ -13,9 +13,9 @@ from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.events import ContentDelta, Event, ToolCallArguments, ToolCallStart
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
+from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.engines.base import Sampling
 from autotool_server.engines.scripted import ScriptedEngine
-from autotool_server.generation import Turn, TurnRequest
 from autotool_training.rl.trajectory import Fault, Trajectory, TrajectoryReader, mode_masks
 
 PROFILE = BUILTIN["smollm2-autotool"]

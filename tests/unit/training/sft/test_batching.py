@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from autotool_training.order import in_batches
+from autotool_training.sft.batching import in_batches
 
 
 def test_each_comes_once_before_any_comes_twice() -> None:

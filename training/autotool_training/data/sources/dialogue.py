@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autotool_core.functions import plain_name
-from autotool_training.data.rows import MalformedError, listing
-from autotool_training.data.tools import Tool
-from autotool_training.records import GoldCall, Record
+from autotool_training.common.records import GoldCall, Record
+from autotool_training.data.sources.rows import MalformedError, listing
+from autotool_training.data.sources.tools import Tool
 
 
 def gold_call(raw: Mapping[str, Any]) -> GoldCall:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from autotool_training.data.dialogue import Dialogue, gold_call
-from autotool_training.data.rows import Bad, MalformedError, Row, each, listing, mapping, read
-from autotool_training.data.tools import tools
-from autotool_training.records import Record
+from autotool_training.common.records import Record
+from autotool_training.data.sources.dialogue import Dialogue, gold_call
+from autotool_training.data.sources.rows import Bad, MalformedError, Row, each, listing, mapping, read
+from autotool_training.data.sources.tools import tools
 
 NAME, LICENCE = "glaive", "Apache-2.0"
 

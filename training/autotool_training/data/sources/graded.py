@@ -5,8 +5,8 @@ from itertools import islice
 
 from autotool_core.errors import AutoToolError
 from autotool_core.graded import LEVELS, Task, generate
-from autotool_training.data.rows import Bad
-from autotool_training.records import GoldCall, Record
+from autotool_training.common.records import GoldCall, Record
+from autotool_training.data.sources.rows import Bad
 
 NAME, LICENCE = "graded", "Apache-2.0"
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autotool_training.data.dialogue import Dialogue, gold_call
-from autotool_training.data.rows import Bad, MalformedError, Row, each, listing, mapping, read
-from autotool_training.data.tools import tools
-from autotool_training.records import Record
+from autotool_training.common.records import Record
+from autotool_training.data.sources.dialogue import Dialogue, gold_call
+from autotool_training.data.sources.rows import Bad, MalformedError, Row, each, listing, mapping, read
+from autotool_training.data.sources.tools import tools
 
 NAME, LICENCE, HUB = "hermes", "Apache-2.0", "NousResearch/hermes-function-calling-v1"
 CONFIGS = ("func_calling_singleturn", "func_calling", "glaive_func_calling")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autotool_training.data.dialogue import Dialogue, gold_call
-from autotool_training.data.rows import Bad, Row, each, listing, mapping, read
-from autotool_training.data.tools import tools
-from autotool_training.records import Record
+from autotool_training.common.records import Record
+from autotool_training.data.sources.dialogue import Dialogue, gold_call
+from autotool_training.data.sources.rows import Bad, Row, each, listing, mapping, read
+from autotool_training.data.sources.tools import tools
 
 NAME, LICENCE = "reason_tool_use", "Apache-2.0"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autotool_core.errors import AutoToolError
-from autotool_training.records import Record
+from autotool_training.common.records import Record
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 SHAPE = "row not of this source's shape"

@@ -7,10 +7,10 @@ that its calls need, so give it distractor tools. The pool of those is the whole
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from autotool_training.data.dialogue import Dialogue, gold_call
-from autotool_training.data.rows import Bad, MalformedError, Row, beside, each, read
-from autotool_training.data.tools import Tool, tools
-from autotool_training.records import Record
+from autotool_training.common.records import Record
+from autotool_training.data.sources.dialogue import Dialogue, gold_call
+from autotool_training.data.sources.rows import Bad, MalformedError, Row, beside, each, read
+from autotool_training.data.sources.tools import Tool, tools
 
 NAME, LICENCE = "seal_tools", "Apache-2.0"
 APIS = ("seal_tools_apis.jsonl", "tool.jsonl")

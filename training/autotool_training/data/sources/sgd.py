@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from autotool_core.errors import AutoToolError
-from autotool_training.data.dialogue import Dialogue
-from autotool_training.data.rows import Bad, Row, beside, each, read
-from autotool_training.data.tools import tools
-from autotool_training.records import GoldCall, Record
+from autotool_training.common.records import GoldCall, Record
+from autotool_training.data.sources.dialogue import Dialogue
+from autotool_training.data.sources.rows import Bad, Row, beside, each, read
+from autotool_training.data.sources.tools import tools
 
 NAME, LICENCE = "sgd", "CC-BY-SA-4.0"
 TODAY = "Today is Friday, 1 March 2019. Write dates as YYYY-MM-DD and times as HH:MM."

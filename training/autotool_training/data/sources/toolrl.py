@@ -8,10 +8,10 @@ import json
 import re
 from collections.abc import Iterator
 
-from autotool_training.data.dialogue import Dialogue, gold_call
-from autotool_training.data.rows import Bad, MalformedError, Row, each, read
-from autotool_training.data.tools import Tool, tools
-from autotool_training.records import GoldCall, Record
+from autotool_training.common.records import GoldCall, Record
+from autotool_training.data.sources.dialogue import Dialogue, gold_call
+from autotool_training.data.sources.rows import Bad, MalformedError, Row, each, read
+from autotool_training.data.sources.tools import Tool, tools
 
 NAME, LICENCE = "toolrl", "Apache-2.0"
 TOOLS, STEPS = "**Available Tools**", "**Steps for Each Turn**"

@@ -8,8 +8,8 @@ from typing import Any
 import jsonschema
 
 from autotool_core.functions import json_schema, plain_name
-from autotool_training.data.rows import MalformedError
-from autotool_training.records import GoldCall
+from autotool_training.common.records import GoldCall
+from autotool_training.data.sources.rows import MalformedError
 
 Tool = dict[str, Any]
 

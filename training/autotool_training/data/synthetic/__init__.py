@@ -14,14 +14,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from autotool_training.data.dialogue import Dialogue
+from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.distractors import REFUSALS, could_serve, refused
-from autotool_training.data.rows import Bad, Row, each, read
-from autotool_training.data.seal_apis.api import Api
-from autotool_training.data.seal_apis.kinds import words
-from autotool_training.data.seal_apis.requests import Request, asked_back, one, pair, several
-from autotool_training.data.tools import Tool
-from autotool_training.records import GoldCall, Record
+from autotool_training.data.sources.dialogue import Dialogue
+from autotool_training.data.sources.rows import Bad, Row, each, read
+from autotool_training.data.sources.tools import Tool
+from autotool_training.data.synthetic.api import Api
+from autotool_training.data.synthetic.kinds import words
+from autotool_training.data.synthetic.requests import Request, asked_back, one, pair, several
 
 NAME, LICENCE = "seal_apis", "Apache-2.0"
 NEAR = 0.12

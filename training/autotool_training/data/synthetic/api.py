@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from autotool_training.data.rows import MalformedError
-from autotool_training.data.seal_apis.extras import extras
-from autotool_training.data.seal_apis.kinds import Kind, kind, plural
-from autotool_training.data.seal_apis.retold import Telling, telling
-from autotool_training.data.seal_apis.values import value
-from autotool_training.data.tools import parameters, tools
+from autotool_training.data.sources.rows import MalformedError
+from autotool_training.data.sources.tools import parameters, tools
+from autotool_training.data.synthetic.extras import extras
+from autotool_training.data.synthetic.kinds import Kind, kind, plural
+from autotool_training.data.synthetic.paraphrases import Telling, telling
+from autotool_training.data.synthetic.values import value
 
 Arguments = Mapping[str, Any]
 REQUIRED = 0.5

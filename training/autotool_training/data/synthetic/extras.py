@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from autotool_training.data.seal_apis.kinds import options, words
+from autotool_training.data.synthetic.kinds import options, words
 
 PREFIXES = ("include", "include", "show", "with", "add", "return")
 NOUNS = """history|photos|prices|taxes|contact_details|sources|references|examples|statistics|totals|weekends|comments|reviews

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from autotool_training.data.seal_apis.api import Api
-from autotool_training.data.seal_apis.kinds import options
+from autotool_training.data.synthetic.api import Api
+from autotool_training.data.synthetic.kinds import options
 
 FRAMES = """{D}.|{D}.|{D}.|{D}|Please {d}.|Please {d}|Could you {d}?|Can you {d}?|Could you please {d}?|Would you {d}?
 I need to {d}.|I'd like to {d}.|I want to {d}.|Can you help me {d}?|Help me {d}.|Hi, could you {d}?

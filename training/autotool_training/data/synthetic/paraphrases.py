@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from autotool_training.data.seal_apis.kinds import options, words
-from autotool_training.data.seal_apis.values import EXAMPLES
-from autotool_training.data.spans import MONTHS, dates, numbers
+from autotool_training.data.grounding import MONTHS, dates, numbers
+from autotool_training.data.synthetic.kinds import options, words
+from autotool_training.data.synthetic.values import EXAMPLES
 
 RATES = """interest_rate: The interest rate of the year|annual_interest_rate: Interest for a year|growth_rate: Expected growth
 tax_rate: The tax to be paid|discount: The discount that is given|discount_rate: The rate for discounting

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
-from autotool_training.data.seal_apis.api import Api, Arguments
-from autotool_training.data.seal_apis.extras import DEEDS as BESIDE
-from autotool_training.data.seal_apis.kinds import options, plural, words
+from autotool_training.data.synthetic.api import Api, Arguments
+from autotool_training.data.synthetic.extras import DEEDS as BESIDE
+from autotool_training.data.synthetic.kinds import options, plural, words
 
 LISTS = (  # ways to say several arguments: before, each, between, after
     ("with ", "a {w} of {v}", " and ", ""),

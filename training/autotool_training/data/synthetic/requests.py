@@ -7,10 +7,10 @@ from typing import Any
 
 import jsonschema
 
-from autotool_training.data.seal_apis.api import Api, Arguments
-from autotool_training.data.seal_apis.frames import asked, chained, framed, verb
-from autotool_training.data.seal_apis.kinds import plural, words
-from autotool_training.data.seal_apis.phrases import at_once, facts, filled, in_turn, listed, respectively, said, tailed
+from autotool_training.data.synthetic.api import Api, Arguments
+from autotool_training.data.synthetic.frames import asked, chained, framed, verb
+from autotool_training.data.synthetic.kinds import plural, words
+from autotool_training.data.synthetic.phrases import at_once, facts, filled, in_turn, listed, respectively, said, tailed
 
 LISTING = 0.4
 """Share of the requests with several values of one argument whose tool takes a list of them."""

@@ -6,7 +6,7 @@ from datetime import date
 from random import Random
 from typing import Any
 
-from autotool_training.data.seal_apis.kinds import PEOPLE, Sort, kind, options, words
+from autotool_training.data.synthetic.kinds import PEOPLE, Sort, kind, options, words
 
 RANGES = (  # of numbers whose description gives none
     (r"^(years|months|weeks|limit)$|\bcopies$|\battempts$", "2:25"), (r"\bdecimals$", "2:6"),

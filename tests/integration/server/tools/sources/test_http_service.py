@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, Tool, ToolError, ToolSource
-from autotool_server.tools.http import HttpEntry, HttpSource
-from autotool_server.tools.openapi import OpenApiEntry, OpenApiSource
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.sources.http import HttpEntry, HttpSource
+from autotool_server.tools.sources.openapi import OpenApiEntry, OpenApiSource
 
 KEY = "key-of-the-shop"
 SECRETS = Secrets({"KEY": KEY})

@@ -19,10 +19,10 @@ from support.engines import until
 from support.mcp_served import SCRIPT, SECRETS, TOKEN, Served, alive, free_port, listens, serve, started, stdio
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools import mcp_connection
 from autotool_server.tools.base import OversizeError, ToolError, TransientError
 from autotool_server.tools.execute import Outcome, Result, check, execute
-from autotool_server.tools.mcp import CHANGED, GONE, NEW, McpEntry, McpSource, McpTool
+from autotool_server.tools.sources import mcp_connection
+from autotool_server.tools.sources.mcp import CHANGED, GONE, NEW, McpEntry, McpSource, McpTool
 
 SUM = {"a": 1, "b": 2}
 WAYS = [(way, era) for way in ("stdio", "http") for era in ("2025", "2026")]

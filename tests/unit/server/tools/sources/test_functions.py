@@ -16,14 +16,14 @@ from pydantic import BaseModel, Field
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, Policy, ToolError, TransientError
-from autotool_server.tools.functions import FunctionsEntry, FunctionsSource, FunctionTool, functions_source, tool
+from autotool_server.tools.sources.functions import FunctionsEntry, FunctionsSource, FunctionTool, functions_source, tool
 
 MODULE = """
     import os, subprocess, sys, time
     from datetime import date
 
     from autotool_server.tools.base import ToolError
-    from autotool_server.tools.functions import tool
+    from autotool_server.tools.sources.functions import tool
 
 
     @tool(read_only=True, timeout=5)

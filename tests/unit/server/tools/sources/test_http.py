@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, Policy, ToolError
-from autotool_server.tools.http import HttpEntry, HttpSource, HttpTool
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.sources.http import HttpEntry, HttpSource, HttpTool
 
 KEY = "key-of-the-weather-service"
 PLACE = {"type": "object", "properties": {"city": {"type": "string"}, "unit": {}}, "required": ["city"]}

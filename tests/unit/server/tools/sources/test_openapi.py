@@ -10,9 +10,9 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import ToolError
-from autotool_server.tools.http import HttpTool
-from autotool_server.tools.openapi import OpenApiEntry, OpenApiSource
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.sources.http import HttpTool
+from autotool_server.tools.sources.openapi import OpenApiEntry, OpenApiSource
 
 NODE = {"type": "object", "properties": {"value": {"type": "integer"}, "next": {"$ref": "#/components/schemas/Node"}}}
 TEXT = {"schema": {"type": "string"}}

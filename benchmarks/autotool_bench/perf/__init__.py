@@ -1,0 +1,1 @@
+"""Measurements of speed: load, overhead, memory, tool loops, side-by-side servers."""

@@ -1,0 +1,1 @@
+"""OpenAI's chat completions: the schemas, the way in and the way out."""

@@ -1,0 +1,1 @@
+"""What every protocol shares: turns, tool calls between them, constraints on answers."""

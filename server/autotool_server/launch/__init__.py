@@ -1,0 +1,1 @@
+"""The life of a server process: its command line, its socket, start and stop."""

@@ -1,0 +1,1 @@
+"""Where server tools come from: Python functions, HTTP endpoints, OpenAPI documents, MCP servers."""

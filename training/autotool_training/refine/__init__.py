@@ -1,0 +1,1 @@
+"""Refinement: which records reinforcement learning should train on."""
