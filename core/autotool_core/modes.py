@@ -44,24 +44,19 @@ def split_alias(model: str) -> tuple[str, Mode | None]:
     return model, None
 
 
-def resolve(
-    mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode, *, enable_thinking: bool | None = None
-) -> Mode:
-    """The mode a request asks for, in one of four ways, else the default.
+def resolve(requested: Mapping[str, Mode | None], default: Mode) -> Mode:
+    """Return the mode that a request's fields ask for, else the default.
 
-    `enable_thinking` is the chat-template argument by which clients of stock servers switch hybrid models.
-    Raises InvalidRequestError where two ways disagree, rather than letting one win silently.
+    `requested` maps each field of the body that can ask for a mode to the mode that it asks for, None where it was not sent.
+    Raises InvalidRequestError where two fields disagree, rather than letting one win silently.
+
+    >>> resolve({"mode": None, "reasoning_effort": MODE_OF_EFFORT["high"]}, Mode.AUTO)
+    <Mode.LONG: 'long'>
     """
-    asked = {
-        "mode": mode,
-        "model": alias,
-        "reasoning_effort": MODE_OF_EFFORT[effort] if effort is not None else None,
-        "chat_template_kwargs": MODE_OF_THINKING[enable_thinking] if enable_thinking is not None else None,
-    }
-    given = {field: value for field, value in asked.items() if value is not None}
+    given = {field: mode for field, mode in requested.items() if mode is not None}
     if len(set(given.values())) > 1:
         fields = " and ".join(given)
-        wanted = ", ".join(f"{field} asks for {value}" for field, value in given.items())
+        wanted = ", ".join(f"{field} asks for {mode}" for field, mode in given.items())
         raise InvalidRequestError(
             f"{fields} disagree: {wanted}. Send only one of them.", next(iter(given)), code="conflicting_modes"
         )

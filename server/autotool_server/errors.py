@@ -1,6 +1,7 @@
-"""Errors over HTTP: OpenAI's shape, the field's name, never the value."""
+"""Errors over HTTP: they name the field and never repeat its value. OpenAI's shape is the default."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,20 +17,24 @@ INTERNAL = "The server failed on this request; its log says how."
 
 
 class OverloadedError(AutoToolError):
-    """More requests than are served at once, or a server that is not ready yet."""
+    """The server has as many requests as it may serve at once, or is not ready yet."""
 
 
 class UnauthorizedError(AutoToolError):
-    """No API key, or a wrong one."""
+    """The request has no API key, or a wrong one."""
 
 
 def error_body(message: str, kind: str, field: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """OpenAI's error object."""
+    """Return OpenAI's error object."""
     return {"error": {"message": message, "type": kind, "param": field, "code": code}}
 
 
-def describe(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, body and headers that answer an error."""
+Description = tuple[int, dict[str, Any], dict[str, str]]
+"""Status, body and headers of the response to an error."""
+
+
+def describe(error: Exception) -> Description:
+    """Return the response to an error in OpenAI's shape."""
     match error:
         case InvalidRequestError():
             return error.status, error_body(str(error), "invalid_request_error", error.field, error.code), {}
@@ -46,10 +51,10 @@ def describe(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
 
 
 def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
-    """The first thing wrong with a body, by path and kind."""
-    found = error.errors(include_input=False, include_url=False)
-    # Of the alternatives of a union, the one that went furthest is the one that was meant.
-    first = max((one for one in found if one["loc"][:3] == found[0]["loc"][:3]), key=lambda one: len(one["loc"]))
+    """Return the error of a body: its first fault, by path and kind."""
+    faults = error.errors(include_input=False, include_url=False)
+    # Of a union's alternatives, the one that validated furthest is the one that the client intended.
+    first = max((fault for fault in faults if fault["loc"][:3] == faults[0]["loc"][:3]), key=lambda fault: len(fault["loc"]))
     field = _path(first["loc"], body, missing=first["type"] == "missing")
     if first["type"] == "extra_forbidden":
         return InvalidRequestError(
@@ -61,15 +66,15 @@ def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
 
 
 def _unknown_kind(field: str, known: str | None) -> InvalidRequestError:
-    """The error of a `role` or `type` that is missing, or none of those there are."""
+    """Return the error of a `role` or `type` that is missing or unknown."""
     return InvalidRequestError(f"{field} is missing." if known is None else f"{field} must be one of {known}.", field)
 
 
 def _path(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
-    """The dotted path of a field; pydantic puts the names of the alternatives it tried in between."""
+    """Return the dotted path of a field, without the names of union alternatives that pydantic puts in between."""
     path: list[str] = []
-    for at, part in enumerate(location):
-        last = at == len(location) - 1
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
         inside: Any = None
         if isinstance(body, dict) or (isinstance(body, list) and isinstance(part, int)):
             parts: dict[Any, Any] = dict(enumerate(body)) if isinstance(body, list) else body
@@ -80,14 +85,19 @@ def _path(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
     return ".".join(path[:12])
 
 
-async def _answer(_: Request, error: Exception) -> JSONResponse:
-    status, body, headers = describe(error)
+def response(error: Exception, describe_error: Callable[[Exception], Description] = describe) -> JSONResponse:
+    """Return the response to an error, and log it if the server is at fault. `describe_error` gives a protocol's shape."""
+    status, body, headers = describe_error(error)
     if status >= 500 and not isinstance(error, OverloadedError):
         logger.error("request failed: %s", error, exc_info=error if status == 500 else None)
     return JSONResponse(body, status, headers)
 
 
+async def _handle(_: Request, error: Exception) -> JSONResponse:
+    return response(error)
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app in OpenAI's shape."""
     for kind in (AutoToolError, HTTPException, Exception):
-        app.add_exception_handler(kind, _answer)
+        app.add_exception_handler(kind, _handle)

@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 from autotool_core.profile import BUILTIN, Profile
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
-from autotool_server.conversation.service import ChatService
+from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.base import Engine, EngineRequest
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.launch.listener import base_url, listen
@@ -51,7 +51,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Serve over a started engine, with a started registry, on a free port of the loopback address."""
     state = ServerState(Settings(port=0, **settings))
-    state.service = ChatService(engine, profile, model, state.settings, registry)
+    state.service = ConversationService(engine, profile, model, state.settings, registry)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False))
     task = asyncio.create_task(server.serve([listener]))

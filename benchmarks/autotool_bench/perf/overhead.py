@@ -19,7 +19,7 @@ import uvicorn
 
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
-from autotool_server.conversation.service import ChatService
+from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.launch.listener import listen
 from autotool_server.settings import Settings
@@ -49,7 +49,7 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     settings = Settings(port=0)
     state = ServerState(settings)
     engine = ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
-    state.service = ChatService(engine, BUILTIN["smollm2-autotool"], "scripted", settings)
+    state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], "scripted", settings)
     listener = listen("127.0.0.1", 0)
     port.put(listener.getsockname()[1])
     server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False))

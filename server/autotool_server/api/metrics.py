@@ -4,7 +4,7 @@ import time
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from autotool_server.conversation.service import ChatJob
+from autotool_server.conversation.job import Job
 from autotool_server.conversation.turn import Turn
 from autotool_server.tools.metrics import ToolMetrics
 
@@ -13,7 +13,7 @@ PER_TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0
 PROBABILITIES = tuple(tenth / 10 for tenth in range(1, 10))
 
 CLIENT_GONE = 499
-"""Status of a request whose client left, as nginx counts it."""
+"""Status of a request whose client left, as nginx reports it."""
 
 
 class Metrics:
@@ -48,29 +48,30 @@ class Metrics:
         self.tools = ToolMetrics(registry)
 
     def page(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry) + generate_latest(REGISTRY)
 
     def refused(self, status: int) -> None:
         """Count a request that never became a job."""
         self.requests.labels("none", "none", str(status)).inc()
 
-    def ended(self, job: ChatJob, started: float, status: int) -> None:
-        """Account for a job that ended, in whatever way."""
+    def ended(self, job: Job, started: float, status: int) -> None:
+        """Account for a job, however it ended."""
         resolved = {turn.resolved.value for turn in job.turns if turn.ledger.completion_tokens}
         label = resolved.pop() if len(resolved) == 1 else "mixed" if resolved else "none"
         self.requests.labels(job.mode.value, label, str(status)).inc()
         self.request_seconds.labels(label).observe(time.perf_counter() - started)
-        for conversation in job.choices:
-            for at, turn in enumerate(conversation.turns):
-                self._turn(turn, started if at == 0 else turn.ledger.started_at)
-            self.tools.ended(conversation)
-        # As in the answer's usage: once, whatever `n` is.
+        for choice in job.choices:
+            for number, turn in enumerate(choice.turns):
+                self._turn(turn, started if number == 0 else turn.ledger.started_at)
+            if choice.transcript is not None:
+                self.tools.loop_ended(choice.records(), choice.stop_reason)
+        # Once, as in the answer's usage, whatever the number of choices.
         for turn in job.charged_turns:
             self._count(turn, prompt=turn.prompt_tokens, cached=turn.ledger.cached_tokens)
 
     def _count(self, turn: Turn, **tokens: int) -> None:
-        """Count tokens by kind, if the turn has begun."""
+        """Count tokens by kind, if the turn has started."""
         if turn.ledger.first_token_at is not None:
             for kind, number in tokens.items():
                 self.tokens.labels(turn.resolved.value, kind).inc(number)

@@ -1,4 +1,4 @@
-"""What an answer may be: the tools it may call, the form of its content, and the grammar that holds it to both."""
+"""Constraints on an answer: the tools it may call, the form of its content, and the grammar that enforces both."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,7 +11,7 @@ from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.json_schema import unenforceable
 from autotool_core.profile import ToolFormat
-from autotool_server.api.chat_completions.schemas import ChatRequest, FunctionTool, NamedToolChoice, ToolChoice
+from autotool_server.conversation.request import GENERIC_FIELDS, ConversationRequest, FieldNames, NamedTool, ToolChoice
 from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool
 
@@ -19,86 +19,85 @@ ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 
 
 def answer_shape(
-    body: ChatRequest, server_tools: Mapping[str, Tool], choice: ToolChoice | None, strict_tools: bool
+    request: ConversationRequest, server_tools: Mapping[str, Tool], choice: ToolChoice | None, strict_tools: bool
 ) -> AnswerShape:
-    """What the answer may be, from tools, `choice` and response_format. Raises InvalidRequestError, naming the field.
+    """Return what the answer may be, from tools, `choice` and content schema. Raises InvalidRequestError, naming the field.
 
     `strict_tools` is the profile's.
     """
-    tools = [*_client_tools(body, server_tools), *map(_as_function, server_tools.values())]
+    fields = request.fields
+    tools = [*_client_functions(request, server_tools), *map(_as_function, server_tools.values())]
     if choice not in (None, "none") and not tools:
-        raise InvalidRequestError("tool_choice is only allowed where tools are given.", "tool_choice")
-    if isinstance(choice, NamedToolChoice):
-        named = [tool for tool in tools if tool["function"]["name"] == choice.function.name]
+        raise InvalidRequestError(f"{fields.tool_choice} is only allowed where tools are given.", fields.tool_choice)
+    if isinstance(choice, NamedTool):
+        named = [tool for tool in tools if tool["function"]["name"] == choice.name]
         if not named:
-            raise InvalidRequestError("tool_choice names a function that is not in tools.", "tool_choice.function.name")
-        return AnswerShape(named, "one", schema=_content_schema(body))
+            raise InvalidRequestError(
+                f"{fields.tool_choice} names a function that is not in {fields.tools}.", fields.tool_choice_name
+            )
+        return AnswerShape(named, "one", schema=_content_schema(request))
     offered = () if choice == "none" else tools
     calls = "required" if choice == "required" else "allowed"
-    return AnswerShape(offered, calls, body.parallel_tool_calls, _content_schema(body), strict_tools)
+    return AnswerShape(offered, calls, request.parallel_tool_calls, _content_schema(request), strict_tools)
 
 
-def grammar(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
-    """The answer's grammar, if it has one. Raises InvalidRequestError for a schema that it cannot enforce.
+def grammar(shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames = GENERIC_FIELDS) -> str | None:
+    """Return the answer's grammar, None where nothing is constrained.
 
-    The arguments of a tool that the client does not say `strict` of are then any object.
+    Raises InvalidRequestError for a schema that a grammar cannot enforce.
+    The arguments of a tool whose schema cannot be enforced, and that the client does not call `strict`, may be any object.
     """
     if structural_tag(shape, tool_format) is None:
         return None
-    shape = replace(shape, tools=[_held(tool, shape, tool_format) for tool in shape.tools])
-    for field, schema in _enforced(shape):
+    shape = replace(shape, tools=[_with_enforced_schema(tool, shape, tool_format) for tool in shape.tools])
+    for field, schema in _enforced_schemas(shape, fields):
         if feature := unenforceable(schema):
             raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
     tag = structural_tag(shape, tool_format)
     if tag is not None and not _compiles(tag):
-        field = "response_format" if shape.schema is not None else "tools"
+        field = fields.content_format if shape.schema is not None else fields.tools
         raise InvalidRequestError("A JSON schema cannot be made a grammar. Use a simpler schema.", field)
     return tag
 
 
-def _held(tool: Mapping[str, Any], shape: AnswerShape, tool_format: ToolFormat) -> Mapping[str, Any]:
-    """The tool with the schema that its calls are held to."""
+def _with_enforced_schema(tool: Mapping[str, Any], shape: AnswerShape, tool_format: ToolFormat) -> Mapping[str, Any]:
+    """Return the tool with the schema that its calls are held to."""
     function = tool["function"]
     strict = function.get("strict")
     is_free = strict is False and shape.calls == "allowed"
-    # What a client asks for is enforced or refused; what nobody asked for is enforced where it can be.
-    if strict or (not is_free and _enforceable(tool, tool_format)):
+    # A schema that the client calls strict is enforced or refused; any other is enforced if that is possible.
+    if strict or (not is_free and _is_enforceable(tool, tool_format)):
         return tool
     return {**tool, "function": {**function, "parameters": ANY_OBJECT}}
 
 
-def _enforceable(tool: Mapping[str, Any], tool_format: ToolFormat) -> bool:
-    alone = structural_tag(AnswerShape([tool], "one"), tool_format)
-    return alone is not None and not unenforceable(tool["function"].get("parameters") or {}) and _compiles(alone)
+def _is_enforceable(tool: Mapping[str, Any], tool_format: ToolFormat) -> bool:
+    tag = structural_tag(AnswerShape([tool], "one"), tool_format)
+    return tag is not None and not unenforceable(tool["function"].get("parameters") or {}) and _compiles(tag)
 
 
-def _client_tools(body: ChatRequest, server_tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
-    functions = [(at, tool) for at, tool in enumerate(body.tools) if isinstance(tool, FunctionTool)]
+def _client_functions(request: ConversationRequest, server_tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
     names = set(server_tools)
-    for at, tool in functions:
-        field = f"tools.{at}.function"
-        if tool.function.name in names:
-            raise InvalidRequestError("Two tools have the same name.", f"{field}.name")
-        names.add(tool.function.name)
-        _check_schema(tool.function.parameters, f"{field}.parameters")
-    return [tool.model_dump(exclude_none=True) for _, tool in functions]
+    for tool in request.client_tools:
+        name = tool.function["name"]
+        if name in names:
+            raise InvalidRequestError("Two tools have the same name.", f"{tool.field}.name")
+        names.add(name)
+        _check_schema(tool.function.get("parameters"), f"{tool.field}.parameters")
+    return [{"type": "function", "function": tool.function} for tool in request.client_tools]
 
 
 def _as_function(tool: Tool) -> dict[str, Any]:
-    """A server tool as the model sees it: like any function."""
+    """Return a server tool as the model sees it: like any function."""
     spec = tool.spec
     function = {"name": spec.name, "description": spec.description, "parameters": dict(spec.parameters)}
     return {"type": "function", "function": function}
 
 
-def _content_schema(body: ChatRequest) -> Mapping[str, Any] | bool | None:
-    form = body.response_format
-    if form is None or form.type == "text":
-        return None
-    if form.json_schema is None:
-        return ANY_OBJECT
-    _check_schema(form.json_schema.schema_, "response_format.json_schema.schema")
-    return form.json_schema.schema_
+def _content_schema(request: ConversationRequest) -> Mapping[str, Any] | bool | None:
+    if request.content_schema is not None:
+        _check_schema(request.content_schema, request.fields.content_schema)
+    return request.content_schema
 
 
 def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
@@ -110,11 +109,11 @@ def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
         raise InvalidRequestError(f"This is not a valid JSON schema (at {where}).", field)
 
 
-def _enforced(shape: AnswerShape) -> Iterator[tuple[str, Any]]:
+def _enforced_schemas(shape: AnswerShape, fields: FieldNames) -> Iterator[tuple[str, Any]]:
     if shape.schema is not None:
-        yield "response_format.json_schema.schema", shape.schema
+        yield fields.content_schema, shape.schema
     for tool in shape.tools:
-        yield "tools", tool["function"].get("parameters") or {}
+        yield fields.tools, tool["function"].get("parameters") or {}
 
 
 @lru_cache(maxsize=64)

@@ -1,22 +1,23 @@
-"""The loop: turns of one choice, with the calls of server tools between them, under budgets (docs/tools.md).
+"""The tool loop: turns of one choice, with the calls of server tools between them, under budgets (docs/guides/tools.md).
 
-Calls of client tools end it; calls of server tools are run, their results appended, and the next turn begins. A call is only
-ever one that the parser found outside of the think block, and each has exactly one result.
+A call of a client's tool ends the loop. Calls of server tools are run, their results are appended, and the next turn starts.
+Only calls that the parser found outside of the think block are run, and each has exactly one result.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.parsing.events import Event, ToolCallStart
 from autotool_core.record import TurnRecord
-from autotool_server.conversation.transcript import Shown, TurnReader, call_id
-from autotool_server.conversation.turn import Turn, TurnOutput
+from autotool_server.conversation.choice import Choice, ChoiceEnd, Output, StreamEvent
+from autotool_server.conversation.token_reader import TurnOutput
+from autotool_server.conversation.transcript import TextJoiner, TurnTranscript
+from autotool_server.conversation.turn import Turn
 from autotool_server.tools.base import Tool
 from autotool_server.tools.calls import ServerCall, TurnCalls
 from autotool_server.tools.execute import Outcome
@@ -24,7 +25,7 @@ from autotool_server.tools.secrets import Secrets
 
 
 class NoRoomError(AutoToolError):
-    """The conversation has outgrown the model's context (`context`) or the request's bound on tokens (`length`)."""
+    """The conversation has outgrown the model's context (`context`) or the request's limit of tokens (`length`)."""
 
     def __init__(self, stop_reason: str) -> None:
         super().__init__(stop_reason)
@@ -33,7 +34,7 @@ class NoRoomError(AutoToolError):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How far server tools may go in one request."""
+    """Limits of server tools in one request."""
 
     max_turns: int
     """Turns that may call tools."""
@@ -43,11 +44,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ServerTools:
-    """What the loop needs of the tools that a request names."""
+    """The tools that a request names, and how the loop may use them."""
 
     tools: Mapping[str, Tool]
     client_names: frozenset[str]
-    """Functions of the client's own."""
+    """Functions that the client executes."""
     budget: Budget
     secrets: Secrets
     escalate: bool
@@ -56,80 +57,32 @@ class ServerTools:
 
 @dataclass(frozen=True, slots=True)
 class NextTurn:
-    """What a turn is made from, beside the request itself."""
+    """The inputs of a turn after the first, in addition to the request."""
 
     number: int
     messages: Sequence[Mapping[str, Any]]
-    """What was said since the request."""
+    """The transcript since the request."""
     spent: int
-    """Tokens that earlier turns charged to the request's bound."""
+    """Tokens that earlier turns charged to the request's limit."""
     mode: Mode | None
-    """None for the request's own."""
+    """None for the request's mode."""
     may_call: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that happened between tokens: an `autotool` event of a stream."""
-
-    event: str
-    """`tool_started`, `tool_result` or `turn`."""
-    data: Mapping[str, Any]
-
-
-Output = TurnOutput | Notice
-
-
-class Conversation:
-    """One choice of a request that names no server tools: a single turn. After `run` has ended, the rest says how it went."""
-
-    stop_reason: str | None = None
-    """Why the loop ended; None where there is none."""
-
-    def __init__(self, first: Turn) -> None:
-        self.choice = first.request.choice
-        self.turns = [first]
-
-    @property
-    def transcript(self) -> list[dict[str, Any]] | None:
-        """Messages to append to the request's own; None where there is no loop."""
-        return None
-
-    @property
-    def finish_reason(self) -> str:
-        """OpenAI's finish reason: calls end a turn with `tool_calls`, unless the bound on tokens cut it."""
-        turn = self.turns[-1]
-        return "tool_calls" if turn.ledger.tool_calls and turn.finish_reason == "stop" else turn.finish_reason
-
-    def records(self) -> list[TurnRecord]:
-        """Every turn's part of the decision record."""
-        return [turn.record() for turn in self.turns]
-
-    async def run(self) -> AsyncGenerator[Output]:
-        """The turn's outputs. Closing the generator ends everything that was begun for it."""
-        async with aclosing(self.turns[0].run()) as outputs:
-            async for output in outputs:
-                yield TurnOutput([_with_id(event) for event in output.events], output.logprobs)
-
-
-def _with_id(event: Event) -> Event:
-    return replace(event, id=call_id()) if isinstance(event, ToolCallStart) else event
-
-
-class ToolConversation(Conversation):
+class ToolLoop(Choice):
     """The one choice of a request that names server tools."""
 
-    def __init__(self, first: Turn, next_turn: Callable[[NextTurn], Turn], server: ServerTools) -> None:
+    def __init__(self, first: Turn, make_turn: Callable[[NextTurn], Turn], server: ServerTools) -> None:
         super().__init__(first)
         self._transcript: list[dict[str, Any]] = []
-        self._next_turn = next_turn
+        self._make_turn = make_turn
         self._server = server
-        self._shown = Shown()
-        self._called: list[TurnCalls] = []
-        self._readers: list[TurnReader] = []
+        self._joiner = TextJoiner()
+        self._turn_calls: list[TurnCalls] = []
+        self._transcripts: list[TurnTranscript] = []
         self._decoded_until: list[float] = []
         self._escalated: dict[int, str] = {}
-        self._again: Turn | None = None
+        self._escalated_turn: Turn | None = None
         self._limit: str | None = None
         self._deadline = 0.0
 
@@ -140,118 +93,119 @@ class ToolConversation(Conversation):
 
     @property
     def finish_reason(self) -> str:
-        """OpenAI's finish reason: calls of the client's tools end it with `tool_calls`."""
+        """OpenAI's finish reason: calls of client tools end the choice with `tool_calls`."""
         if self.stop_reason in ("context", "length"):
             return "length"
         reason = self.turns[-1].finish_reason
-        called = bool(self._readers) and self._readers[-1].client_calls > 0
-        return "tool_calls" if called and reason == "stop" else reason
+        has_client_calls = bool(self._transcripts) and self._transcripts[-1].client_calls > 0
+        return "tool_calls" if has_client_calls and reason == "stop" else reason
 
     def records(self) -> list[TurnRecord]:
-        """Every turn's part of the decision record, the calls of server tools in it."""
-        return [self._record(at) for at in range(len(self.turns))]
+        """Return every turn's part of the decision record, with its calls of server tools."""
+        return [self._record(index) for index in range(len(self.turns))]
 
     async def run(self) -> AsyncGenerator[Output]:
-        """Turns, calls and results, until an answer, a call of the client's tools or a budget ends it."""
+        """Run turns and calls until an answer, a call of a client's tool or a budget ends the loop."""
         self._deadline = time.perf_counter() + self._server.budget.max_seconds
         try:
             while True:
-                for part in (self._decode, self._act):
-                    async with aclosing(part()) as outputs:
+                for phase in (self._decode, self._run_calls):
+                    async with aclosing(phase()) as outputs:
                         async for output in outputs:
                             yield output
-                following = await self._follow()
-                if following is None:
-                    return
-                yield Notice("turn", self._record(len(self.turns) - 1).model_dump(mode="json"))
-                self.turns.append(following)
+                next_turn = await self._next()
+                if next_turn is None:
+                    break
+                yield StreamEvent("turn", self._record(len(self.turns) - 1).model_dump(mode="json"))
+                self.turns.append(next_turn)
         finally:
-            for called in self._called:
-                await called.close(Outcome.NOT_RUN, "The request ended before this call.")
+            for calls in self._turn_calls:
+                await calls.close(Outcome.NOT_RUN, "The request ended before this call.")
+        yield ChoiceEnd(self.finish_reason)
 
     async def _decode(self) -> AsyncGenerator[Output]:
-        """Run the turn; start what is read-only as soon as the model has written it."""
+        """Run the turn; start its read-only calls as soon as the model has written them."""
         budget = self._server.budget
-        left = budget.max_calls - sum(called.started for called in self._called)
-        called = TurnCalls(self._server.tools, self._server.secrets, left, self._deadline)
-        reader = TurnReader(called, self._server.client_names.__contains__, self._shown)
-        self._called.append(called)
-        self._readers.append(reader)
+        left = budget.max_calls - sum(calls.started for calls in self._turn_calls)
+        calls = TurnCalls(self._server.tools, self._server.secrets, left, self._deadline)
+        transcript = TurnTranscript(calls, self._server.client_names.__contains__, self._joiner)
+        self._turn_calls.append(calls)
+        self._transcripts.append(transcript)
         async with aclosing(self.turns[-1].run()) as outputs:
             async for output in outputs:
-                yield TurnOutput([seen for event in output.events if (seen := reader.read(event))], output.logprobs)
-                for call in called.begin_eager():
+                yield TurnOutput([seen for event in output.events if (seen := transcript.read(event))], output.logprobs)
+                for call in calls.begin_eager():
                     yield self._started(call)
-                for call in called.finished():
+                for call in calls.finished():
                     yield self._result(call)
         self._decoded_until.append(time.perf_counter())
 
-    async def _act(self) -> AsyncGenerator[Output]:
+    async def _run_calls(self) -> AsyncGenerator[Output]:
         """Run the turn's calls, unless it was cut or is to be decoded again."""
-        called = self._called[-1]
-        if self._was_cut():
-            await called.close(Outcome.NOT_RUN, "The answer was cut before this call could run.")
-        elif self._may_escalate() and called.refuse_mistakes() and await self._escalate("invalid_arguments"):
-            await called.close(Outcome.NOT_RUN, "The turn is decoded again.")
-        for call in called.begin():
+        calls = self._turn_calls[-1]
+        if self._is_cut():
+            await calls.close(Outcome.NOT_RUN, "The answer was cut before this call could run.")
+        elif self._may_escalate() and calls.refuse_mistakes() and await self._escalate("invalid_arguments"):
+            await calls.close(Outcome.NOT_RUN, "The turn is decoded again.")
+        for call in calls.begin():
             yield self._started(call)
-        async with aclosing(called.wait()) as ended:
-            async for call in ended:
+        async with aclosing(calls.wait()) as finished:
+            async for call in finished:
                 yield self._result(call)
-        if self._may_escalate() and called.failed():
+        if self._may_escalate() and calls.failed():
             await self._escalate("error")
 
     async def _escalate(self, reason: str) -> bool:
-        """Have the turn decoded again, in long; False where there is no room for that, and what it called stands."""
-        self._again = await self._make(Mode.LONG)
-        if self._again is None:
+        """Plan to decode the turn again in `long`. Return False if the context has no room for that: the turn stays valid."""
+        self._escalated_turn = await self._make(Mode.LONG)
+        if self._escalated_turn is None:
             self.stop_reason = None
             return False
         self._escalated[len(self.turns) - 1] = reason
         return True
 
-    async def _follow(self) -> Turn | None:
-        """The turn that follows, if one does; else `stop_reason` says why not."""
+    async def _next(self) -> Turn | None:
+        """Return the next turn. If there is none, return None and set `stop_reason`."""
         if len(self.turns) - 1 in self._escalated:
-            return self._again
-        called = self._called[-1]
-        results = [{"role": "tool", "tool_call_id": call.id, "content": call.content} for call in called.calls]
-        self._transcript += [self._readers[-1].message(), *results]
-        if stop_reason := self._end():
+            return self._escalated_turn
+        calls = self._turn_calls[-1].calls
+        results = [{"role": "tool", "tool_call_id": call.id, "content": call.content} for call in calls]
+        self._transcript += [self._transcripts[-1].message(), *results]
+        if stop_reason := self._end_reason():
             self.stop_reason = stop_reason
             return None
-        self._limit = self._limit_reached()
-        return await self._make(None) or await self._make_smaller(results)
+        self._limit = self._exhausted_budget()
+        return await self._make(None) or await self._make_without_results(results)
 
-    def _end(self) -> str | None:
-        """Why no turn follows; None where one does."""
+    def _end_reason(self) -> str | None:
+        """Return why the loop ends after this turn; None if another turn follows."""
         if self._limit is not None:
             return self._limit
-        if self._was_cut():
+        if self._is_cut():
             return self.turns[-1].finish_reason
-        if self._readers[-1].client_calls:
+        if self._transcripts[-1].client_calls:
             return "client_tools"
-        return None if self._called[-1].calls else "answer"
+        return None if self._turn_calls[-1].calls else "answer"
 
-    def _limit_reached(self) -> str | None:
-        """The budget that is used up, so that the turn that follows answers without tools."""
-        if self._called[-1].refused or self._is_used_up():
+    def _exhausted_budget(self) -> str | None:
+        """Return the budget that is used up, after which the next turn answers without tools; None if there is none."""
+        if self._turn_calls[-1].refused or self._is_exhausted():
             return "max_seconds" if time.perf_counter() >= self._deadline else "max_calls"
         return "max_turns" if len(self.turns) - len(self._escalated) >= self._server.budget.max_turns else None
 
     async def _make(self, mode: Mode | None) -> Turn | None:
-        spent = sum(turn.charged for turn in self.turns)
+        spent = sum(turn.charged_tokens for turn in self.turns)
         try:
             # Rendering and tokenising a long history would hold up every other stream.
             return await asyncio.to_thread(
-                self._next_turn, NextTurn(len(self.turns), self._transcript, spent, mode, self._limit is None)
+                self._make_turn, NextTurn(len(self.turns), self._transcript, spent, mode, self._limit is None)
             )
         except NoRoomError as error:
             self.stop_reason = error.stop_reason
             return None
 
-    async def _make_smaller(self, results: list[dict[str, Any]]) -> Turn | None:
-        """The turn that follows with the last results left out, where they do not fit into the context."""
+    async def _make_without_results(self, results: list[dict[str, Any]]) -> Turn | None:
+        """Make the next turn without the last results, if these do not fit into the context."""
         if self.stop_reason != "context":
             return None
         for result in results:
@@ -260,34 +214,34 @@ class ToolConversation(Conversation):
         self.stop_reason = None if turn is not None else self.stop_reason
         return turn
 
-    def _was_cut(self) -> bool:
-        """Whether the bound on tokens or a stop string ended the turn."""
+    def _is_cut(self) -> bool:
+        """Whether the limit of tokens or a stop string ended the turn."""
         turn = self.turns[-1]
         return turn.finish_reason == "length" or turn.hit_stop
 
     def _may_escalate(self) -> bool:
-        short = self.turns[-1].resolved is ResolvedMode.SHORT and not self._was_cut()
+        short = self.turns[-1].resolved is ResolvedMode.SHORT and not self._is_cut()
         first = len(self.turns) - 1 not in self._escalated
-        return self._server.escalate and short and first and not self._readers[-1].client_calls and not self._is_used_up()
+        return self._server.escalate and short and first and not self._transcripts[-1].client_calls and not self._is_exhausted()
 
-    def _is_used_up(self) -> bool:
+    def _is_exhausted(self) -> bool:
         """Whether no further call may start."""
-        started = sum(called.started for called in self._called)
+        started = sum(calls.started for calls in self._turn_calls)
         return self._limit is not None or started >= self._server.budget.max_calls or time.perf_counter() >= self._deadline
 
-    def _record(self, at: int) -> TurnRecord:
-        record = self.turns[at].record()
-        if at >= len(self._called):
+    def _record(self, index: int) -> TurnRecord:
+        record = self.turns[index].record()
+        if index >= len(self._turn_calls):
             return record
-        until = self._decoded_until[at] if at < len(self._decoded_until) else None
-        executions = [call.execution(until) for call in self._called[at].calls]
-        return record.model_copy(update={"executions": executions, "escalated": self._escalated.get(at)})
+        until = self._decoded_until[index] if index < len(self._decoded_until) else None
+        executions = [call.execution(until) for call in self._turn_calls[index].calls]
+        return record.model_copy(update={"executions": executions, "escalated": self._escalated.get(index)})
 
-    def _started(self, call: ServerCall) -> Notice:
+    def _started(self, call: ServerCall) -> StreamEvent:
         data = {"turn": len(self.turns) - 1, "id": call.id, "name": call.name, "arguments": call.arguments}
-        return Notice("tool_started", data)
+        return StreamEvent("tool_started", data)
 
-    def _result(self, call: ServerCall) -> Notice:
+    def _result(self, call: ServerCall) -> StreamEvent:
         execution = call.execution(None)
         data = {"turn": len(self.turns) - 1, **execution.model_dump(include={"id", "name", "outcome", "seconds"})}
-        return Notice("tool_result", {**data, "content": call.content})
+        return StreamEvent("tool_result", {**data, "content": call.content})

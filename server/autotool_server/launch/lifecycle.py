@@ -15,7 +15,7 @@ import uvicorn
 from autotool_core.errors import AutoToolError
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
-from autotool_server.conversation.service import ChatService
+from autotool_server.conversation.service import ConversationService
 from autotool_server.engines import profiles
 from autotool_server.engines.base import Engine
 from autotool_server.engines.create import create, served_name
@@ -104,10 +104,10 @@ async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
         await engine.stop()
 
 
-def make_service(engine: Engine, settings: Settings, tools: Registry | None = None) -> ChatService:
+def make_service(engine: Engine, settings: Settings, tools: Registry | None = None) -> ConversationService:
     """The chat service over a started engine. Raises AutoToolError where the default mode cannot be served."""
     profile = profiles.find(settings.profile, engine.checkpoint, str(engine.tokenizer.chat_template))
-    service = ChatService(engine, profile, served_name(settings, engine), settings, tools)
+    service = ConversationService(engine, profile, served_name(settings, engine), settings, tools)
     if reason := service.renderer.refusals.get(settings.default_mode):
         raise AutoToolError(
             f"Setting default_mode: {settings.default_mode} cannot be served: {reason} Set --default-mode short."

@@ -1,9 +1,10 @@
 """Prometheus metrics of server tools, prefix `autotool_tool_`."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from autotool_core.record import ToolExecution
-from autotool_server.conversation.tool_loop import Conversation
+from autotool_core.record import ToolExecution, TurnRecord
 from autotool_server.tools.execute import Outcome
 
 SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -36,14 +37,12 @@ class ToolMetrics:
             "autotool_tool_escalations", "Short turns decoded again in long, by reason", ("reason",), registry=registry
         )
 
-    def ended(self, conversation: Conversation) -> None:
-        """Account for a request's loop, if it had one."""
-        if conversation.transcript is None:
-            return
-        self.turns.observe(len(conversation.turns))
-        if conversation.stop_reason in BUDGETS:
-            self.budget_stops.labels(conversation.stop_reason).inc()
-        for record in conversation.records():
+    def loop_ended(self, records: Sequence[TurnRecord], stop_reason: str | None) -> None:
+        """Account for the tool loop of a request, by the records of its turns."""
+        self.turns.observe(len(records))
+        if stop_reason in BUDGETS:
+            self.budget_stops.labels(stop_reason).inc()
+        for record in records:
             if record.escalated is not None:
                 self.escalations.labels(record.escalated).inc()
             for execution in record.executions:

@@ -32,6 +32,11 @@ def test_every_effort_has_its_mode() -> None:
     assert dict(MODE_OF_EFFORT) == {"none": SHORT, "minimal": SHORT, "low": AUTO, "medium": AUTO, "high": LONG, "xhigh": LONG}
 
 
+def fields(mode: Mode | None, alias: Mode | None, effort: str | None) -> dict[str, Mode | None]:
+    """The fields of a body that can ask for a mode, with what each asks for."""
+    return {"mode": mode, "model": alias, "reasoning_effort": MODE_OF_EFFORT[effort] if effort is not None else None}
+
+
 @pytest.mark.parametrize(
     ("mode", "alias", "effort", "default", "resolved"),
     [
@@ -46,11 +51,11 @@ def test_every_effort_has_its_mode() -> None:
 def test_the_mode_asked_for_wins_over_the_default(
     mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode, resolved: Mode
 ) -> None:
-    assert resolve(mode, alias, effort, default) is resolved
+    assert resolve(fields(mode, alias, effort), default) is resolved
 
 
 @pytest.mark.parametrize(
-    ("mode", "alias", "effort", "fields"),
+    ("mode", "alias", "effort", "names"),
     [
         (LONG, SHORT, None, ["mode", "model"]),
         (LONG, None, "none", ["mode", "reasoning_effort"]),
@@ -58,10 +63,12 @@ def test_the_mode_asked_for_wins_over_the_default(
         (LONG, LONG, "low", ["mode", "model", "reasoning_effort"]),
     ],
 )
-def test_two_that_disagree_are_refused(mode: Mode | None, alias: Mode | None, effort: str | None, fields: list[str]) -> None:
+def test_two_that_disagree_are_refused(
+    mode: Mode | None, alias: Mode | None, effort: str | None, names: list[str]
+) -> None:
     with pytest.raises(InvalidRequestError) as refusal:
-        resolve(mode, alias, effort, AUTO)
-    assert refusal.value.field == fields[0]
+        resolve(fields(mode, alias, effort), AUTO)
+    assert refusal.value.field == names[0]
     assert refusal.value.status == 400
     assert refusal.value.code == "conflicting_modes"
-    assert all(f"{field} asks for" in str(refusal.value) for field in fields)
+    assert all(f"{field} asks for" in str(refusal.value) for field in names)

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from autotool_core.modes import Mode
 
-MOST = 2**31 - 1
-"""Bound of counts: what engines hold in 32 bits."""
+MAX_INT32 = 2**31 - 1
+"""Largest count: engines hold counts in 32 bits."""
 
 
 class Body(BaseModel):
@@ -134,9 +134,9 @@ class ServerTool(Body):
 class ToolBudget(Body):
     """How far server tools may go in one request; the server's own limits hold where a field is not given."""
 
-    max_turns: int | None = Field(default=None, ge=1, le=MOST)
+    max_turns: int | None = Field(default=None, ge=1, le=MAX_INT32)
     """Turns that may call tools; one more, without them, answers."""
-    max_calls: int | None = Field(default=None, ge=1, le=MOST)
+    max_calls: int | None = Field(default=None, ge=1, le=MAX_INT32)
     max_seconds: float | None = Field(default=None, gt=0)
 
 
@@ -202,14 +202,14 @@ class ChatRequest(Body):
     stream_options: StreamOptions | None = None
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=-1, le=MOST)
+    top_k: int = Field(default=0, ge=-1, le=MAX_INT32)
     min_p: float = Field(default=0.0, ge=0, le=1)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     repetition_penalty: float = Field(default=1.0, gt=0, le=2)
-    max_tokens: int | None = Field(default=None, ge=1, le=MOST)
-    max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST)
-    n: int = Field(default=1, ge=1, le=MOST)
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_INT32)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_INT32)
+    n: int = Field(default=1, ge=1, le=MAX_INT32)
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     logprobs: bool = False
@@ -229,7 +229,7 @@ class ChatRequest(Body):
     mode: Mode | None = None
     tool_budget: ToolBudget | None = None
     reasoning_bias: float = Field(default=0.0, ge=-100, le=100)
-    max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MOST)
+    max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
 
     @model_validator(mode="after")
     def _options_of_a_stream(self) -> "ChatRequest":
@@ -243,8 +243,3 @@ class ChatRequest(Body):
         if self.stop is None:
             return ()
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-
-    @property
-    def answer_tokens(self) -> int | None:
-        """The bound on decoded tokens, under either of its names."""
-        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
+from autotool_server.api import auth
 from autotool_server.api.state import state_of
-from autotool_server.conversation.service import ChatService
+from autotool_server.conversation.service import ConversationService
 
 router = APIRouter()
 
@@ -16,7 +17,7 @@ router = APIRouter()
 async def list_models(request: Request) -> dict[str, Any]:
     """OpenAI's list of models."""
     state = state_of(request)
-    state.authorize(request)
+    auth.authorize(request, state.settings)
     return {"object": "list", "data": _models(state.service)}
 
 
@@ -24,7 +25,7 @@ async def list_models(request: Request) -> dict[str, Any]:
 async def get_model(request: Request, name: str) -> dict[str, Any]:
     """One model by its name or alias."""
     state = state_of(request)
-    state.authorize(request)
+    auth.authorize(request, state.settings)
     for model in _models(state.service):
         if model["id"] == name:
             return model
@@ -33,7 +34,7 @@ async def get_model(request: Request, name: str) -> dict[str, Any]:
     )
 
 
-def _models(service: ChatService) -> list[dict[str, Any]]:
+def _models(service: ConversationService) -> list[dict[str, Any]]:
     modes = [mode for mode in Mode if mode not in service.renderer.refusals]
     names = [service.model, *(f"{service.model}:{mode}" for mode in modes)]
     shared = {"object": "model", "created": service.started, "owned_by": "autotool-server", "root": service.model}

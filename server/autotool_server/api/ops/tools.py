@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from autotool_server.api import auth
 from autotool_server.api.state import state_of
 from autotool_server.tools.base import Tool
 
@@ -14,7 +15,7 @@ router = APIRouter()
 async def list_tools(request: Request) -> dict[str, Any]:
     """Every server tool with its schema."""
     state = state_of(request)
-    state.authorize(request)
+    auth.authorize(request, state.settings)
     return {"object": "list", "data": [_described(tool) for tool in state.service.registry.tools.values()]}
 
 
@@ -22,7 +23,7 @@ async def list_tools(request: Request) -> dict[str, Any]:
 async def accept_tool(request: Request, name: str, fingerprint: str = "") -> dict[str, Any]:
     """Let a disabled tool be called, as the operator has read it."""
     state = state_of(request)
-    state.authorize_operator(request)
+    auth.authorize_operator(request, state.settings)
     return _described(state.service.registry.accept(name, fingerprint))
 
 

@@ -30,10 +30,10 @@ class Engine:
 
 
 if __name__ == "__main__":
-    from autotool_server import cli, run
+    from autotool_server.launch import command_line, lifecycle
 
-    run.create = lambda _: Engine()
-    cli.command(["--port", "0"], prog_name="serve")
+    lifecycle.create = lambda _: Engine()
+    command_line.command(["--port", "0"], prog_name="serve")
 """
 
 
@@ -46,10 +46,10 @@ def test_a_signal_ends_a_server_that_still_loads_its_model(tmp_path: Path, numbe
         child = int(server.stdout.readline())
         server.send_signal(number)
         try:
-            said = server.communicate(timeout=20)
+            output = server.communicate(timeout=20)
         finally:
             server.kill()
-    assert (server.returncode, said) == (0, ("stopped\n", ""))
+    assert (server.returncode, output) == (0, ("stopped\n", ""))
     with pytest.raises(ProcessLookupError):
         _wait_for_end(child)
 

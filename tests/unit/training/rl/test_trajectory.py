@@ -13,6 +13,7 @@ from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.events import ContentDelta, Event, ToolCallArguments, ToolCallStart
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
+from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.engines.base import Sampling
 from autotool_server.engines.scripted import ScriptedEngine
@@ -110,7 +111,8 @@ async def test_training_reads_what_the_server_reads(bench: Bench, mode: Resolved
     text = f"One plus…\n</think>\n\n{body}" if mode is LONG else body
     script = bench.ids(text)
     engine = ScriptedEngine(bench.tokenizer, (bench.eos,), lambda _: script, log_odds=50.0 if mode is LONG else -50.0)
-    request = TurnRequest("t", 0, bench.prompt, Mode.AUTO, 0.0, 500, None, (), Sampling(temperature=0), None, None, TOOLS, True)
+    limits = TurnLimits(500, None, None)
+    request = TurnRequest("t", 0, bench.prompt, Mode.AUTO, 0.0, limits, Sampling(temperature=0), tools=TOOLS)
     turn = Turn(engine, bench.renderer, PROFILE, request)
     served = [event async for output in turn.run() for event in output.events]
     decision = bench.reader.decision

@@ -1,0 +1,154 @@
+"""The endpoint of a protocol: a request's whole way through HTTP, top to bottom."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, aclosing
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from autotool_core.errors import InvalidRequestError
+from autotool_server import errors
+from autotool_server.api import auth
+from autotool_server.api.disconnect import ClientGoneError, while_connected
+from autotool_server.api.metrics import CLIENT_GONE
+from autotool_server.api.protocol import Protocol
+from autotool_server.api.state import ServerState, state_of
+from autotool_server.conversation.job import Job
+from autotool_server.conversation.service import ConversationService
+
+logger = logging.getLogger(__name__)
+
+# Above this, rendering and tokenising take long enough to keep other requests waiting.
+LARGE_BODY = 32 * 1024
+
+
+def router(protocol: Protocol[Any]) -> APIRouter:
+    """Return the route of a protocol."""
+    routes = APIRouter()
+
+    @routes.post(protocol.path)
+    async def create(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
+        return await _accept(protocol, request)
+
+    return routes
+
+
+async def _accept(protocol: Protocol[Any], request: Request) -> Response:
+    """Accept a request. Its job runs while the response is sent, so that a client that leaves ends it."""
+    state = state_of(request)
+    with ExitStack() as stack:
+        try:
+            auth.authorize(request, state.settings)
+            service = state.service
+            raw = await _read(request, state.settings.max_body_bytes)
+            # Before the work of rendering, so that a flood is refused cheaply.
+            stack.enter_context(state.admission.slot())
+            prepare = partial(_prepare, protocol, service, raw)
+            body, job = await asyncio.to_thread(prepare) if len(raw) > LARGE_BODY else prepare()
+        except ClientDisconnect:
+            state.metrics.refused(CLIENT_GONE)
+            return Response(status_code=CLIENT_GONE)
+        except Exception as error:
+            response = errors.response(error, protocol.error_response)
+            state.metrics.refused(response.status_code)
+            return response
+        return JobResponse(protocol, body, job, state, stack.pop_all())
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """Return the body, read no further than the limit (bytes)."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
+    return bytes(body)
+
+
+def _prepare(protocol: Protocol[Any], service: ConversationService, raw: bytes) -> tuple[BaseModel, Job]:
+    try:
+        values = json.loads(raw)
+        # Half of a surrogate pair can be written in JSON, but is no character: no tokenizer and no answer can hold it.
+        json.dumps(values, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise InvalidRequestError("The body is not valid JSON in UTF-8.", code="invalid_json") from None
+    if not isinstance(values, dict):
+        raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
+    try:
+        body = protocol.body_type.model_validate_json(raw)
+    except ValidationError as error:
+        raise errors.invalid_body(error, values) from None
+    return body, service.prepare(protocol.conversation_request(body))
+
+
+class JobResponse(Response):
+    """Runs a job and sends its answer, for as long as the client is there. Releases the slot at the end."""
+
+    def __init__(self, protocol: Protocol[Any], body: BaseModel, job: Job, state: ServerState, slot: ExitStack) -> None:
+        self._protocol = protocol
+        self._body = body
+        self._job = job
+        self._state = state
+        self._slot = slot
+        self._status = 200
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run, and account for the job however it ends."""
+        started = time.perf_counter()
+        is_stream = self._protocol.is_stream(self._body)
+        with self._slot:
+            try:
+                await while_connected(receive, self._stream(send) if is_stream else self._complete(scope, receive, send))
+            except (ClientGoneError, asyncio.CancelledError) as error:
+                self._status = CLIENT_GONE
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+            except Exception as error:
+                response = errors.response(error, self._protocol.error_response)
+                self._status = response.status_code
+                await response(scope, receive, send)
+            finally:
+                self._state.metrics.ended(self._job, started, self._status)
+
+    async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
+        builder = self._protocol.builder(self._body, self._job, self._state)
+        async with aclosing(self._job.run()) as outputs:
+            async for choice, output in outputs:
+                builder.add(choice, output)
+        await JSONResponse(builder.build())(scope, receive, send)
+
+    async def _stream(self, send: Send) -> None:
+        """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""
+        async with aclosing(self._events()) as events:
+            first = await anext(events)
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            try:
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+                async for event in events:
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
+            except Exception as error:
+                # The status is sent already: the error is an event of the stream.
+                logger.exception("stream failed")
+                self._status = self._protocol.error_response(error)[0]
+                event = self._protocol.error_event(error).encode()
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _events(self) -> AsyncGenerator[bytes]:
+        writer = self._protocol.writer(self._body, self._job, self._state)
+        async with aclosing(self._job.run()) as outputs:
+            async for choice, output in outputs:
+                if text := writer.write(choice, output):
+                    yield text.encode()
+        yield writer.end().encode()

@@ -1,0 +1,87 @@
+"""The contract of a protocol: a path, a body, the way in (body to request) and the way out (outputs to JSON or to a stream).
+
+A protocol is one folder of `autotool_server.api` whose module `protocol` has `PROTOCOL`, an instance of a subclass of
+`Protocol`. The app finds it there by `protocols`; nothing else has to name it.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from autotool_server import api, errors
+from autotool_server.api.state import ServerState
+from autotool_server.conversation.choice import Choice, Output
+from autotool_server.conversation.job import Job
+from autotool_server.conversation.request import ConversationRequest
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
+class ResponseBuilder(ABC):
+    """Collects a job's outputs into one JSON answer."""
+
+    @abstractmethod
+    def add(self, choice: Choice, output: Output) -> None:
+        """Take in the next output of a choice."""
+
+    @abstractmethod
+    def build(self) -> dict[str, Any]:
+        """Return the answer as JSON values, after the last output."""
+
+
+class StreamWriter(ABC):
+    """Writes a job's outputs as server-sent events."""
+
+    @abstractmethod
+    def write(self, choice: Choice, output: Output) -> str:
+        """Return the events of an output; empty where it has none."""
+
+    @abstractmethod
+    def end(self) -> str:
+        """Return the events that end the stream."""
+
+
+class Protocol(ABC, Generic[BodyT]):
+    """One protocol. Errors have OpenAI's shape unless a protocol overrides `error_response` and `error_event`."""
+
+    path: ClassVar[str]
+    """Path of the endpoint, such as `/v1/chat/completions`."""
+    body_type: type[BodyT]
+    """The request's body; unknown fields and bad values are refused by name."""
+
+    @abstractmethod
+    def conversation_request(self, body: BodyT) -> ConversationRequest:
+        """Return the protocol-neutral request. Raises InvalidRequestError, naming the field."""
+
+    @abstractmethod
+    def is_stream(self, body: BodyT) -> bool:
+        """Whether the client wants a stream."""
+
+    @abstractmethod
+    def builder(self, body: BodyT, job: Job, state: ServerState) -> ResponseBuilder:
+        """Return what collects the whole answer."""
+
+    @abstractmethod
+    def writer(self, body: BodyT, job: Job, state: ServerState) -> StreamWriter:
+        """Return what writes the stream."""
+
+    def error_response(self, error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Return the status, body and headers that answer an error."""
+        return errors.describe(error)
+
+    def error_event(self, error: Exception) -> str:
+        """Return the event of an error in a stream whose status is sent already."""
+        return f"data: {json.dumps(self.error_response(error)[1])}\n\n"
+
+
+def protocols() -> Iterator[Protocol[Any]]:
+    """Yield the protocol of every folder of this package that has one."""
+    for module in iter_modules(api.__path__, f"{api.__name__}."):
+        if module.ispkg and find_spec(f"{module.name}.protocol") is not None:
+            yield import_module(f"{module.name}.protocol").PROTOCOL

@@ -1,0 +1,73 @@
+"""One choice of a request: the turn that answers it, and how it ended."""
+
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autotool_core.parsing.events import Event, ToolCallStart
+from autotool_core.record import TurnRecord
+from autotool_server.conversation.token_reader import TurnOutput
+from autotool_server.conversation.turn import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """Something that happened between tokens: an `autotool` event of a stream."""
+
+    event: str
+    """`tool_started`, `tool_result` or `turn`."""
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceEnd:
+    """The end of a choice."""
+
+    finish_reason: str
+
+
+Output = TurnOutput | StreamEvent | ChoiceEnd
+
+
+def new_call_id() -> str:
+    """Return a new id of a tool call."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+class Choice:
+    """A choice of one turn, without server tools. After `run` has ended, the attributes describe how it went."""
+
+    stop_reason: str | None = None
+    """Why the tool loop ended; None where there is none."""
+
+    def __init__(self, first: Turn) -> None:
+        self.index = first.request.choice
+        self.turns = [first]
+
+    @property
+    def transcript(self) -> list[dict[str, Any]] | None:
+        """Messages to append to the request's own; None where there is no tool loop."""
+        return None
+
+    @property
+    def finish_reason(self) -> str:
+        """OpenAI's finish reason: calls end a turn with `tool_calls`, unless the limit of tokens cut it."""
+        turn = self.turns[-1]
+        return "tool_calls" if turn.ledger.tool_calls and turn.finish_reason == "stop" else turn.finish_reason
+
+    def records(self) -> list[TurnRecord]:
+        """Return every turn's part of the decision record."""
+        return [turn.record() for turn in self.turns]
+
+    async def run(self) -> AsyncGenerator[Output]:
+        """Yield the turn's outputs, then the end. Closing the generator ends everything that was started for it."""
+        async with aclosing(self.turns[0].run()) as outputs:
+            async for output in outputs:
+                yield TurnOutput([_with_id(event) for event in output.events], output.logprobs)
+        yield ChoiceEnd(self.finish_reason)
+
+
+def _with_id(event: Event) -> Event:
+    return replace(event, id=new_call_id()) if isinstance(event, ToolCallStart) else event

@@ -1,0 +1,105 @@
+"""An accepted request: its choices, run side by side, and what they used."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from autotool_core.modes import Mode
+from autotool_core.record import DecisionRecord
+from autotool_server.conversation.choice import Choice, Output
+from autotool_server.conversation.turn import Turn
+
+ChoiceOutput = tuple[Choice, Output]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of a whole request: of every turn of every choice. The prompt is charged once, whatever the number of choices."""
+
+    prompt: int
+    """Reused and new tokens of the prompt, the injected ones included."""
+    completion: int
+    """Every decoded token."""
+    cached: int
+    """Those of the prompt that the engine's prefix cache held."""
+    reasoning: int
+    """Those decoded inside a think block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that was accepted: one `Choice` per answer, all of the same prompt."""
+
+    id: str
+    model: str
+    mode: Mode
+    choices: Sequence[Choice]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Every turn of every choice."""
+        return [turn for choice in self.choices for turn in choice.turns]
+
+    @property
+    def charged_turns(self) -> list[Turn]:
+        """The turns whose prompt is charged: those of one choice, since all choices have the same prompt."""
+        return self.choices[0].turns
+
+    def usage(self) -> TokenUsage:
+        """Return the tokens used so far."""
+        return TokenUsage(
+            prompt=sum(turn.prompt_tokens for turn in self.charged_turns),
+            completion=sum(turn.ledger.completion_tokens for turn in self.turns),
+            cached=sum(turn.ledger.cached_tokens for turn in self.charged_turns),
+            reasoning=sum(turn.ledger.reasoning_tokens for turn in self.turns),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return the decision record as JSON values."""
+        first = self.choices[0]
+        turns = [record for choice in self.choices for record in choice.records()]
+        record = DecisionRecord(mode=self.mode, turns=turns, stop_reason=first.stop_reason, transcript=first.transcript)
+        return record.model_dump(mode="json", exclude=set() if first.transcript is not None else {"stop_reason", "transcript"})
+
+    async def run(self) -> AsyncGenerator[ChoiceOutput]:
+        """Yield the outputs of all choices in the order in which they come. Closing the generator ends all of them."""
+        if len(self.choices) == 1:
+            async with aclosing(self.choices[0].run()) as outputs:
+                async for output in outputs:
+                    yield self.choices[0], output
+            return
+        async with aclosing(_merged(self.choices)) as merged:
+            async for choice, output in merged:
+                yield choice, output
+
+
+async def _merged(choices: Sequence[Choice]) -> AsyncGenerator[ChoiceOutput]:
+    queue = asyncio.Queue[ChoiceOutput | Exception | None](maxsize=len(choices))
+    tasks = [asyncio.create_task(_relay(choice, queue)) for choice in choices]
+    try:
+        running = len(choices)
+        while running:
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _relay(choice: Choice, queue: asyncio.Queue[ChoiceOutput | Exception | None]) -> None:
+    try:
+        async with aclosing(choice.run()) as outputs:
+            async for output in outputs:
+                await queue.put((choice, output))
+    except Exception as error:
+        await queue.put(error)
+    else:
+        await queue.put(None)

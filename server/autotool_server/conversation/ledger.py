@@ -1,0 +1,43 @@
+"""Token counts and times of a turn."""
+
+import time
+from dataclasses import dataclass, field
+
+from autotool_core.parsing.stream import Section
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Counts and times, kept while the turn runs, so that a turn that is cut short is accounted for too."""
+
+    injected_tokens: int = 0
+    decision_tokens: int = 0
+    reasoning_tokens: int = 0
+    content_tokens: int = 0
+    cached_tokens: int = 0
+    started_at: float = 0.0
+    """As `time.perf_counter`, like the other times."""
+    first_token_at: float | None = None
+    first_content_at: float | None = None
+    last_token_at: float | None = None
+    tool_calls: list[str] = field(default_factory=list[str])
+    """Names of the called tools, in order."""
+
+    @property
+    def completion_tokens(self) -> int:
+        """Every decoded token."""
+        return self.decision_tokens + self.reasoning_tokens + self.content_tokens
+
+    def count(self, section: Section, tokens: int) -> None:
+        """Charge decoded tokens to the section in which they were decoded."""
+        if section is Section.REASONING:
+            self.reasoning_tokens += tokens
+        else:
+            self.content_tokens += tokens
+
+    def note_time(self, *, content: bool) -> None:
+        """Note that tokens arrived."""
+        now = self.last_token_at = time.perf_counter()
+        self.first_token_at = self.first_token_at or now
+        if content:
+            self.first_content_at = self.first_content_at or now

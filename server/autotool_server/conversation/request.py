@@ -1,0 +1,101 @@
+"""A request as the conversation understands it, whatever protocol it came in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from autotool_core.modes import Mode
+from autotool_server.engines.base import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTool:
+    """A function that the client executes."""
+
+    function: Mapping[str, Any]
+    """OpenAI's function object: `name`, `description`, `parameters` (a JSON schema), `strict`."""
+    field: str
+    """The path of the function in the request's body, for errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerToolName:
+    """A tool that the server executes, or a whole namespace of them (`weather.*`)."""
+
+    name: str
+    field: str
+    """The path of the name in the request's body, for errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTool:
+    """The one tool that must be called."""
+
+    name: str
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolBudget:
+    """Limits of server tools that a request asks for; the server's own limits apply where a value is None."""
+
+    max_turns: int | None = None
+    """Turns that may call tools; one more turn, without tools, answers."""
+    max_calls: int | None = None
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """What a protocol calls the parts of a request, so that an error names a field that the client sent."""
+
+    messages: str = "messages"
+    tools: str = "tools"
+    tool_choice: str = "tool_choice"
+    tool_choice_name: str = "tool_choice.name"
+    content_format: str = "content_schema"
+    content_schema: str = "content_schema"
+    max_tokens: str = "max_tokens"
+    num_choices: str = "num_choices"
+
+
+GENERIC_FIELDS = FieldNames()
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRequest:
+    """What a protocol asks of a conversation. `conversation.service` says what it refuses.
+
+    Messages are what chat templates take: `role` (`system`, `user`, `assistant` or `tool`), `content` (text), and
+    `reasoning`, `tool_calls`, `tool_call_id`, `name` where a message has them (`conversation.messages`).
+    """
+
+    id: str
+    """Unique among all requests; the engine's request ids begin with it."""
+    messages: Sequence[Mapping[str, Any]]
+    model: str | None = None
+    """The model's name or an alias such as `name:long`; None for the served model."""
+    mode: Mode | None = None
+    mode_hints: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
+    """Modes that other fields of the body ask for, by the field's name."""
+    reasoning_bias: float = 0.0
+    """Log-odds added to the long decision token."""
+    max_tokens: int | None = None
+    """Limit of decoded tokens; of the answer alone if `max_reasoning_tokens` is given. None for what the context has left."""
+    max_reasoning_tokens: int | None = None
+    """Limit of tokens in the think block; None for no limit of its own."""
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    """Number of alternatives reported beside each content token's log-probability; None reports nothing."""
+    num_choices: int = 1
+    client_tools: Sequence[ClientTool] = ()
+    server_tools: Sequence[ServerToolName] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
+    tool_budget: ToolBudget | None = None
+    content_schema: Mapping[str, Any] | bool | None = None
+    """JSON schema of the answer's content; None leaves it free."""
+    fields: FieldNames = GENERIC_FIELDS

@@ -1,0 +1,115 @@
+"""The reading of a turn's tokens: token ids become text, text becomes events, and what may end the answer early is applied."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from autotool_core.detokenizer import Detokenizer
+from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallEnd, ToolCallStart
+from autotool_core.parsing.stream import Section, TurnParser
+from autotool_server.conversation.ledger import Ledger
+from autotool_server.conversation.stops import StopFilter
+from autotool_server.engines.base import TokenDelta, TokenLogprob
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOutput:
+    """What the next tokens of a turn mean."""
+
+    events: Sequence[Event]
+    logprobs: Sequence[TokenLogprob] = ()
+    """Of content tokens."""
+
+
+class TokenReader:
+    """Reads the tokens of one turn.
+
+    What a text means follows from the response prefix, which `parser` has read, and never from a request's flag.
+    """
+
+    def __init__(
+        self,
+        parser: TurnParser,
+        detokenizer: Detokenizer,
+        ledger: Ledger,
+        eos_token_ids: Collection[int],
+        *,
+        stop: tuple[str, ...] = (),
+        parallel_tool_calls: bool = True,
+    ) -> None:
+        self.ended = False
+        """Whether a stop string, or the first call where calls are not parallel, has ended the answer."""
+        self._parser = parser
+        self._detokenizer = detokenizer
+        self._ledger = ledger
+        self._eos = eos_token_ids
+        self._stops = StopFilter(stop)
+        self._parallel = parallel_tool_calls
+
+    @property
+    def in_reasoning(self) -> bool:
+        """Whether the next token belongs to the think block."""
+        return self._parser.section is Section.REASONING
+
+    @property
+    def hit_stop(self) -> bool:
+        """Whether a stop string ended the answer."""
+        return self._stops.hit
+
+    def read(self, delta: TokenDelta, *, keep: Callable[[int], None], reasoning_only: bool = False) -> TurnOutput:
+        """Charge, detokenise and parse the tokens of a delta.
+
+        `keep` receives the ids that belong to the turn's text, one by one. With `reasoning_only`, reading ends with the think
+        block.
+        """
+        events: list[Event] = []
+        logprobs: list[TokenLogprob] = []
+        for position, token_id in enumerate(delta.token_ids):
+            section = self._parser.section
+            self._ledger.count(section, 1)
+            if token_id in self._eos:
+                break
+            keep(token_id)
+            if delta.logprobs is not None and section is Section.CONTENT:
+                logprobs.append(delta.logprobs[position])
+            events += self._parser.feed(self._detokenizer.push((token_id,)))
+            if reasoning_only and not self.in_reasoning:
+                break
+        accepted = self._accept(events)
+        self._ledger.note_time(content=any(not isinstance(event, ReasoningDelta) for event in accepted))
+        return TurnOutput(accepted, logprobs)
+
+    def feed(self, text: str) -> list[Event]:
+        """Read text that was injected and not decoded."""
+        return self._accept(self._parser.feed(text))
+
+    def flush(self) -> list[Event]:
+        """Read the text of a character whose last bytes never came: the next step begins with whole characters."""
+        return self.feed(self._detokenizer.finish())
+
+    def finish(self) -> list[Event]:
+        """End the turn; return the events that were held back."""
+        if self.ended:
+            return []
+        events = self._accept(self._parser.finish())
+        held = "" if self.ended else self._stops.finish()
+        return [*events, ContentDelta(held)] if held else events
+
+    def _accept(self, events: Sequence[Event]) -> list[Event]:
+        """Apply what may end the answer early: stop strings, and the first call where calls are not parallel."""
+        accepted: list[Event] = []
+        for event in events:
+            if self.ended:
+                break
+            if isinstance(event, ContentDelta):
+                text = self._stops.push(event.text)
+                self.ended = self._stops.hit
+                if text:
+                    accepted.append(ContentDelta(text))
+                continue
+            if held := self._stops.finish():
+                accepted.append(ContentDelta(held))
+            if isinstance(event, ToolCallStart):
+                self._ledger.tool_calls.append(event.name)
+            accepted.append(event)
+            self.ended = isinstance(event, ToolCallEnd) and not self._parallel
+        return accepted
