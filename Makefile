@@ -21,9 +21,10 @@ env: .venv/.stamp ## Build .venv with everything in it (again when pyproject.tom
 run: env ## Serve the default model on port 8000 (PORT=) and show the three modes
 	@$(BIN)/autotool serve --demo --port $(PORT)
 
-lint: env ## Check style and types
+lint: env ## Check style, imports and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: lint $(QWEN3_FOLDER) ## Lint, then every test that this machine can run

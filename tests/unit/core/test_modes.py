@@ -63,9 +63,7 @@ def test_the_mode_asked_for_wins_over_the_default(
         (LONG, LONG, "low", ["mode", "model", "reasoning_effort"]),
     ],
 )
-def test_two_that_disagree_are_refused(
-    mode: Mode | None, alias: Mode | None, effort: str | None, names: list[str]
-) -> None:
+def test_two_that_disagree_are_refused(mode: Mode | None, alias: Mode | None, effort: str | None, names: list[str]) -> None:
     with pytest.raises(InvalidRequestError) as refusal:
         resolve(fields(mode, alias, effort), AUTO)
     assert refusal.value.field == names[0]

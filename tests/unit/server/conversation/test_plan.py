@@ -1,0 +1,77 @@
+"""The steps of a turn, decided without an engine."""
+
+import pytest
+
+from autotool_core.profile import ThinkFormat
+from autotool_server.conversation.plan import Step, Transition, TurnLimits, TurnPlan, TurnState
+
+EOS, CLOSE = (1,), (2,)
+GRAMMAR = '{"type": "structural_tag"}'
+CLOSING = "\n</think>\n\n"
+
+
+def plan(max_tokens: int = 10, max_reasoning_tokens: int | None = None, structural_tag: str | None = None) -> TurnPlan:
+    return TurnPlan(TurnLimits(max_tokens, max_reasoning_tokens, structural_tag), ThinkFormat(), EOS, CLOSE)
+
+
+def reasoning(charged_tokens: int = 0, finish_reason: str = "stop") -> TurnState:
+    return TurnState(True, charged_tokens, "length" if finish_reason == "length" else "stop")
+
+
+def answering(charged_tokens: int = 0, *, ended: bool = False) -> TurnState:
+    return TurnState(False, charged_tokens, ended=ended)
+
+
+def test_a_short_turn_is_one_step_with_its_grammar() -> None:
+    assert plan(structural_tag=GRAMMAR).first(answering()) == Transition(Step(10, EOS, GRAMMAR))
+
+
+def test_a_long_turn_without_budget_or_grammar_is_one_step() -> None:
+    first = plan().first(reasoning())
+    assert first == Transition(Step(10, EOS))
+    assert first.step is not None
+    assert plan().following(first.step, answering(4)) is None
+
+
+@pytest.mark.parametrize(("budget", "structural_tag", "tokens"), [(3, None, 3), (None, GRAMMAR, 10), (30, GRAMMAR, 30)])
+def test_reasoning_is_a_step_that_ends_with_its_marker(budget: int | None, structural_tag: str | None, tokens: int) -> None:
+    first = plan(10, budget, structural_tag).first(reasoning())
+    assert first == Transition(Step(tokens, (*EOS, *CLOSE), reasoning_only=True))
+
+
+def test_the_answer_follows_reasoning_that_the_model_closed() -> None:
+    made = plan(10, 5, GRAMMAR)
+    step = Step(5, (*EOS, *CLOSE), reasoning_only=True)
+    assert made.following(step, answering(0)) == Transition(Step(10, EOS, GRAMMAR), injected="\n\n")
+
+
+def test_a_used_up_budget_closes_the_think_block_and_an_answer_follows() -> None:
+    step = Step(5, (*EOS, *CLOSE), reasoning_only=True)
+    following = plan(10, 5).following(step, reasoning(0, "length"))
+    assert following == Transition(Step(10, EOS), CLOSING, closes_reasoning=True, reasoning_truncated=True)
+
+
+def test_a_budget_of_none_at_all_closes_the_block_before_the_first_token() -> None:
+    first = plan(10, 0).first(reasoning())
+    assert first == Transition(Step(10, EOS), CLOSING, closes_reasoning=True, reasoning_truncated=True)
+
+
+def test_a_model_that_ends_its_turn_while_it_reasons_still_answers() -> None:
+    following = plan(10).following(Step(10, EOS), reasoning(4))
+    assert following == Transition(Step(6, EOS), CLOSING, closes_reasoning=True)
+
+
+def test_the_limit_of_the_whole_turn_ends_it_inside_the_block() -> None:
+    assert plan(10).following(Step(10, EOS), reasoning(10, "length")) is None
+
+
+def test_no_token_left_for_the_answer_ends_the_turn() -> None:
+    step = Step(10, (*EOS, *CLOSE), reasoning_only=True)
+    following = plan(10, None, GRAMMAR).following(step, answering(10))
+    assert following is not None
+    assert following.step is None
+
+
+def test_nothing_follows_a_stop_string_or_an_answer() -> None:
+    assert plan().following(Step(10, EOS), answering(3, ended=True)) is None
+    assert plan().following(Step(10, EOS), answering(3)) is None
