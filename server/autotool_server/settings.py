@@ -1,4 +1,4 @@
-"""Every setting of the server. The options of `autotool serve` and the variables `AUTOTOOL_*` are these fields."""
+"""All settings of the server. The options of `autotool serve` and the variables `AUTOTOOL_*` are these fields."""
 
 import os
 from typing import Literal
@@ -10,7 +10,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 
 PREFIX = "AUTOTOOL_"
-# Variables with the prefix that belong to the client, the cache and the tests.
+# Variables with the prefix that the client, the cache and the tests read.
 OTHER_VARIABLES = {"AUTOTOOL_BASE_URL", "AUTOTOOL_CACHE_DIR", "AUTOTOOL_TEST_MODEL", "AUTOTOOL_QWEN3_TOKENIZER"}
 
 
@@ -21,10 +21,10 @@ class Settings(BaseSettings):
 
     model: str | None = None
     """Checkpoint to serve: a local folder or a hub id. Default: SmolLM2-135M-Instruct as trained by this project, prepared
-    at the first start. With the remote engine: where its tokenizer is, if not where the remote server says."""
+    at the first start. With the remote engine: the source of the tokenizer. Default there: what the remote server names."""
 
     served_model_name: str | None = None
-    """Name of the model in the API. Default: what --model says, as in vLLM."""
+    """Name of the model in the API. Default: the value of --model, as in vLLM."""
 
     engine: Literal["auto", "vllm", "remote", "transformers"] = "auto"
     """Where tokens are decoded: in process by vllm or transformers, or by a remote vLLM server or router.
@@ -41,11 +41,11 @@ class Settings(BaseSettings):
     """API key of the remote engine."""
 
     profile: str | None = None
-    """What the checkpoint's prefixes, markers and tool-call format are: qwen3, qwen3-coder, smollm2-autotool, plain, or
-    the path of a profile file. Default: the checkpoint's mode_profile.json, else found from its chat template."""
+    """The checkpoint's response prefixes, markers and tool-call format: qwen3, qwen3-coder, smollm2-autotool, plain, or
+    the path of a profile file. Default: the checkpoint's mode_profile.json, else recognised from its chat template."""
 
     default_mode: Mode = Mode.AUTO
-    """Mode of requests that do not ask for one. A model that cannot do auto needs another default."""
+    """Mode of requests that ask for none. A model that cannot do auto needs another default."""
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every interface."""
@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes a free one."""
 
     api_key: SecretStr | None = Field(default=None, min_length=1)
-    """Key that clients must send as a bearer token. Default: none is asked for."""
+    """Key that clients must send as a bearer token. Default: no key is needed."""
 
     max_concurrent_requests: int = Field(default=512, ge=1)
     """Requests served at once; more are answered 503 with Retry-After."""
@@ -72,26 +72,26 @@ class Settings(BaseSettings):
     """Built-in tools to offer, separated by commas: calculator, clock, fetch, python."""
 
     max_tool_turns: int = Field(default=16, ge=1)
-    """Most turns of a request that may call server tools, and what holds where it asks for no fewer."""
+    """Maximum and default number of turns of a request that may call server tools."""
 
     max_tool_calls: int = Field(default=64, ge=1)
-    """Most calls of server tools in a request."""
+    """Maximum and default number of calls of server tools in a request."""
 
     max_tool_seconds: float = Field(default=300, gt=0)
-    """Seconds after which a request's calls of server tools are ended."""
+    """Maximum and default time, in seconds, after which a request's calls of server tools are ended."""
 
     escalate: bool = False
-    """Whether a short turn whose call of a server tool has bad arguments or fails is decoded once more in long."""
+    """Whether a short turn whose call of a server tool has bad arguments or fails is decoded again in long, once."""
 
     admin_key: SecretStr | None = Field(default=None, min_length=1)
-    """Key of the operator, who accepts tools that a MCP server has changed. Default: they stay disabled."""
+    """Key of the operator, who may enable tools that an MCP server has changed. Default: they stay disabled."""
 
     reasoning_fields: Literal["both", "reasoning", "reasoning_content"] = "both"
-    """Names under which answers carry the reasoning: two are in use among clients."""
+    """Names of the field that carries the reasoning in answers: clients use two."""
 
 
-def load(**given: object) -> Settings:
-    """Settings from the arguments, else from the environment.
+def load_settings(**given: object) -> Settings:
+    """Return settings from the arguments, else from the environment.
 
     Raises AutoToolError, naming the setting, for an unknown or malformed one.
     """

@@ -1,4 +1,4 @@
-"""Admission: how many requests are served at once. A slot is given back whatever happened."""
+"""Admission: the limit of requests in flight. A slot is released however its request ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ class Admission:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold a slot. Raises OverloadedError where none is free."""
+        """Hold a slot. Raises OverloadedError if none is free."""
         if self.in_flight >= self._limit:
             raise OverloadedError("The server is serving as many requests as it may. Try again in a second.")
         self.in_flight += 1

@@ -1,4 +1,4 @@
-"""A client that leaves takes its work with it."""
+"""Cancellation of the work of a client that has disconnected."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -7,25 +7,25 @@ from starlette.types import Receive
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection; there is nobody to answer."""
+    """The client closed the connection."""
 
 
 async def while_connected(receive: Receive, work: Coroutine[None, None, None]) -> None:
-    """Run the work to its end, or cancel it as soon as the client leaves. Raises ClientGoneError then."""
+    """Run the work to its end. If the client disconnects first, cancel the work and raise ClientGoneError."""
     task = asyncio.create_task(work)
-    gone = asyncio.create_task(_gone(receive))
+    disconnected = asyncio.create_task(_disconnected(receive))
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, disconnected), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ClientGoneError
         task.result()
     finally:
-        # Also when this very task is cancelled: the engine must be free before the slot is.
+        # Also if this task is cancelled: the engine must be free before the slot is.
         task.cancel()
-        gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        disconnected.cancel()
+        await asyncio.gather(task, disconnected, return_exceptions=True)
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

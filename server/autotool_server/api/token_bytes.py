@@ -1,4 +1,4 @@
-"""The bytes that a token stands for, where its text alone is U+FFFD because it ends inside a character."""
+"""The bytes of a token. The text of a token that ends inside a character is U+FFFD, its bytes are known all the same."""
 
 import re
 from functools import cache
@@ -9,7 +9,7 @@ _BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")
 
 
 def token_bytes(token_id: int, text: str, tokenizer: Tokenizer) -> list[int] | None:
-    """The bytes of a token whose text by itself is `text`; None where they cannot be known."""
+    """Return the bytes of a token whose text by itself is `text`; None if they cannot be known."""
     if "\ufffd" not in text:
         return list(text.encode())
     piece: str = tokenizer.backend_tokenizer.id_to_token(token_id) or ""
@@ -21,7 +21,7 @@ def token_bytes(token_id: int, text: str, tokenizer: Tokenizer) -> list[int] | N
 
 @cache
 def _byte_level() -> dict[str, int]:
-    """The byte that each symbol of a byte-level tokenizer stands for."""
-    from transformers.convert_slow_tokenizer import bytes_to_unicode  # noqa: PLC0415 - slow, unless a tokenizer was loaded
+    """Return the byte of each symbol of a byte-level tokenizer."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode  # noqa: PLC0415 slow to import
 
     return {symbol: byte for byte, symbol in bytes_to_unicode().items()}

@@ -11,10 +11,9 @@ import click
 from pydantic.fields import FieldInfo
 
 from autotool_core.errors import AutoToolError
-from autotool_server import settings
 from autotool_server.launch import lifecycle
-from autotool_server.launch.demo import show
-from autotool_server.settings import Settings
+from autotool_server.launch.demo import run_demo
+from autotool_server.settings import Settings, load_settings
 
 REPEATED = "engine_arg"
 
@@ -31,14 +30,14 @@ def _option(name: str, field: FieldInfo) -> click.Option:
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given; what was not may still come from the environment."""
+    """Return the options that were given. The others may still come from the environment."""
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if REPEATED in given:
-        given[REPEATED] = dict(_pair(argument) for argument in given[REPEATED])
+        given[REPEATED] = dict(_name_and_value(argument) for argument in given[REPEATED])
     return given
 
 
-def _pair(argument: str) -> tuple[str, str | float | bool]:
+def _name_and_value(argument: str) -> tuple[str, str | float | bool]:
     name, equals, value = argument.partition("=")
     if not (name and equals):
         raise AutoToolError("Setting engine_arg (--engine-arg): give name=value, such as tensor_parallel_size=4.")
@@ -46,7 +45,7 @@ def _pair(argument: str) -> tuple[str, str | float | bool]:
 
 
 def _scalar(value: str) -> str | float | bool:
-    """Numbers and true/false are what they look like; anything else is text."""
+    """Return a number or a boolean if the text is one in JSON, else the text."""
     try:
         parsed = json.loads(value.lower())
     except ValueError:
@@ -55,14 +54,14 @@ def _scalar(value: str) -> str | float | bool:
 
 
 def _serve(*, demo: bool, **options: Any) -> None:
-    loaded = settings.load(**_given(options))
+    loaded = load_settings(**_given(options))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        if not runner.run(lifecycle.serve(loaded, show if demo else lifecycle.announce)):
-            lifecycle.leave()
+        if not runner.run(lifecycle.serve(loaded, run_demo if demo else lifecycle.announce)):
+            lifecycle.exit_now()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed, as it is wherever it exists."""
+    """Return uvloop's event loop if it is installed; it does not exist for every system."""
     if importlib.util.find_spec("uvloop") is None:
         return None
     import uvloop  # noqa: PLC0415 not on every system

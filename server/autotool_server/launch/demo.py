@@ -1,4 +1,4 @@
-"""`autotool serve --demo`: two requests in three modes, and a line to try."""
+"""`autotool serve --demo` answers two requests in three modes and prints a command to try."""
 
 import json
 import sys
@@ -24,9 +24,9 @@ REQUESTS = {"easy": "What is the weather in Paris?", "hard": HARD}
 MAX_TOKENS = 256
 
 
-def _tool(name: str, about: str, **properties: Any) -> Any:
+def _tool(name: str, description: str, **properties: Any) -> Any:
     parameters = {"type": "object", "properties": properties, "required": [*properties]}
-    return {"type": "function", "function": {"name": name, "description": about, "parameters": parameters}}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
 
 
 TEXT, NUMBER = {"type": "string"}, {"type": "integer"}
@@ -35,11 +35,11 @@ TOOLS = [
     _tool("get_weather", "Get the weather in a city.", city=TEXT),
     _tool("reserve_room", "Reserve a meeting room for a number of minutes.", room=TEXT, minutes=NUMBER, day=DAY),
 ]
-"""The client's, so that a call is the answer."""
+"""Client tools, so that a call ends the request."""
 
 
-async def show(base_url: str, state: ServerState) -> None:
-    """Send the requests and print answers, tokens and seconds, then how to ask by hand."""
+async def run_demo(base_url: str, state: ServerState) -> None:
+    """Send the requests; print answers, tokens and seconds, then a command that sends another request."""
     console = Console(file=sys.stdout)
     table = Table("request", "mode", "resolved", "p_long", "tokens", "seconds", "answer", title="Two requests in three modes")
     key = state.settings.api_key
@@ -51,15 +51,15 @@ async def show(base_url: str, state: ServerState) -> None:
         with Live(table, console=console, auto_refresh=False) as live:
             for difficulty, request in REQUESTS.items():
                 for mode in modes:
-                    table.add_row(difficulty, mode.value, *await _ask(client, model, request, mode))
+                    table.add_row(difficulty, mode.value, *await _row(client, model, request, mode))
                     live.refresh()
     console.print(f"Ready at {base_url}. Try it:\n")
     console.print(_curl(base_url, model), soft_wrap=True, markup=False, highlight=False)
     console.print("\nCtrl-C ends the server.")
 
 
-async def _ask(client: AsyncOpenAI, model: str, request: str, mode: Mode) -> tuple[str, ...]:
-    began = time.perf_counter()
+async def _row(client: AsyncOpenAI, model: str, request: str, mode: Mode) -> tuple[str, ...]:
+    start = time.perf_counter()
     completion = await client.chat.completions.create(
         model=model,
         messages=[{"role": "user", "content": request}],
@@ -68,7 +68,7 @@ async def _ask(client: AsyncOpenAI, model: str, request: str, mode: Mode) -> tup
         max_completion_tokens=MAX_TOKENS,
         extra_body={"mode": mode, "max_reasoning_tokens": MAX_TOKENS},
     )
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     turn = (completion.model_extra or {})["autotool"]["turns"][0]
     p_long = "" if turn["p_long"] is None else f"{turn['p_long']:.2f}"
     tokens = completion.usage.completion_tokens if completion.usage else 0
@@ -76,16 +76,16 @@ async def _ask(client: AsyncOpenAI, model: str, request: str, mode: Mode) -> tup
 
 
 def _answer(message: ChatCompletionMessage) -> str:
-    """The calls, as one would write them in Python; the text where there are none."""
+    """Return the calls in Python's syntax, or the text if there are no calls."""
     calls = [call for call in message.tool_calls or [] if call.type == "function"]
-    written = [_written(call.function.name, call.function.arguments) for call in calls]
+    written = [_python_call(call.function.name, call.function.arguments) for call in calls]
     return ", ".join(written) or " ".join((message.content or "").split())
 
 
-def _written(name: str, arguments: str) -> str:
+def _python_call(name: str, arguments: str) -> str:
     try:
         call = Call.parse(name, arguments)
-    except ValueError:  # no JSON object: a model may write anything
+    except ValueError:  # a model may write arguments that are no JSON object
         return f"{name}({arguments})"
     values = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in call.arguments.items())
     return f"{name}({', '.join(values)})"

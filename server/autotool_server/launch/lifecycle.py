@@ -1,4 +1,4 @@
-"""Start, serve, stop: the life of a server process."""
+"""The life of a server process: start, serve, stop."""
 
 import asyncio
 import gc
@@ -25,33 +25,33 @@ from autotool_server.tools.config import registry
 from autotool_server.tools.registry import Registry
 
 WhenReady = Callable[[str, ServerState], Awaitable[None]]
-"""Run with the base URL once requests are answered."""
+"""Called with the base URL once requests are answered."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, except that a signal only asks it to end.
+    """Uvicorn's server, except that a signal only asks it to end.
 
-    uvicorn sends itself the signal again once it has ended, which would leave no time to stop the engine.
+    Uvicorn raises the signal again once it has ended, which would leave no time to stop the engine.
     """
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         signals = (signal.SIGINT, signal.SIGTERM)
-        for one in signals:
-            loop.add_signal_handler(one, self.handle_exit, one, None)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
             yield
         finally:
-            for one in signals:
-                loop.remove_signal_handler(one)
+            for number in signals:
+                loop.remove_signal_handler(number)
 
 
 async def serve(settings: Settings, when_ready: WhenReady | None = None) -> bool:
-    """Serve until a signal ends it. `when_ready` is run with the base URL once requests are answered.
+    """Serve until a signal ends the server. `when_ready` is called with the base URL once requests are answered.
 
     The port is taken first, so that a port in use is found before a model is loaded; health answers while it loads.
-    False where the signal came before all that was done: a thread may then still load the model, which `leave` ends.
+    Returns False if the signal came before that: a thread may then still be loading the model, and `exit_now` ends it.
     """
     listener = listen(settings.host, settings.port)
     state = ServerState(settings)
@@ -66,7 +66,7 @@ async def serve(settings: Settings, when_ready: WhenReady | None = None) -> bool
         started.set()
         await serving
 
-    working = asyncio.create_task(_work(state, stay))
+    working = asyncio.create_task(_start_and_stop(state, stay))
     try:
         await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)
         cut = server.should_exit and not started.is_set()
@@ -75,19 +75,19 @@ async def serve(settings: Settings, when_ready: WhenReady | None = None) -> bool
         await serving
     if cut:
         working.cancel()
-        # How it ends is nobody's concern any more: Ctrl-C reaches the engine's own processes too, and fails their load.
+        # Its outcome does not matter any more: Ctrl-C reaches the engine's own processes too, so that their load fails.
         await asyncio.gather(working, return_exceptions=True)
     else:
         await working
     return not cut
 
 
-async def _work(state: ServerState, stay: Callable[[], Awaitable[None]]) -> None:
-    """Start what answers requests, and stop it after `stay`."""
-    # Tools first: what is wrong with them is found before a model is loaded.
+async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]]) -> None:
+    """Start tools and engine, and stop them after `stay`."""
+    # Tools come first, so that a fault in them is reported before a model is loaded.
     async with registry(state.settings) as tools, started_engine(state.settings) as engine:
         state.service = make_service(engine, state.settings, tools)
-        # What was loaded stays: a collection that looked at all of it would hold every stream up.
+        # The loaded objects stay: a collection that visits all of them would hold up every stream.
         gc.collect()
         gc.freeze()
         await stay()
@@ -95,7 +95,7 @@ async def _work(state: ServerState, stay: Callable[[], Awaitable[None]]) -> None
 
 @asynccontextmanager
 async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
-    """The engine of the settings, started; stopped at the end."""
+    """Start the engine of the settings, and stop it at the end."""
     engine = await asyncio.to_thread(create, settings)
     try:
         await engine.start()
@@ -105,7 +105,7 @@ async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
 
 
 def make_service(engine: Engine, settings: Settings, tools: Registry | None = None) -> ConversationService:
-    """The chat service over a started engine. Raises AutoToolError where the default mode cannot be served."""
+    """Return the service over a started engine. Raises AutoToolError if the default mode cannot be served."""
     profile = profiles.find(settings.profile, engine.checkpoint, str(engine.tokenizer.chat_template))
     service = ConversationService(engine, profile, served_name(settings, engine), settings, tools)
     if reason := service.renderer.refusals.get(settings.default_mode):
@@ -116,14 +116,14 @@ def make_service(engine: Engine, settings: Settings, tools: Registry | None = No
 
 
 async def announce(url: str, _: ServerState) -> None:
-    """Say where the server answers."""
+    """Print the address of the server."""
     print(f"Ready at {url}", flush=True)  # noqa: T201 the command's output
 
 
-def leave() -> NoReturn:
-    """End the process at once, and its children with it: no thread can be made to stop loading a model."""
+def exit_now() -> NoReturn:
+    """End the process and its children at once: a thread that loads a model cannot be stopped."""
     for child in multiprocessing.active_children():
-        child.kill()  # vLLM's would heed a gentler signal only when its model is loaded
+        child.kill()  # vLLM's processes handle SIGTERM only when their model is loaded
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

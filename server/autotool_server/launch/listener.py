@@ -6,7 +6,7 @@ from autotool_core.errors import AutoToolError
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises AutoToolError where the address cannot be had."""
+    """Return a listening socket. Raises AutoToolError if the address cannot be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -22,7 +22,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def base_url(listener: socket.socket) -> str:
-    """The API's base URL as seen from this machine."""
+    """Return the API's base URL for clients on this machine."""
     bound, port = str(listener.getsockname()[0]), listener.getsockname()[1]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound)  # noqa: S104 compared, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -9,14 +9,14 @@ from autotool_server.launch.listener import base_url, listen
 def test_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOTOOL_PORT", "9000")
     monkeypatch.setenv("AUTOTOOL_DEFAULT_MODE", "long")
-    loaded = settings.load(port="9001")
+    loaded = settings.load_settings(port="9001")
     assert (loaded.port, loaded.default_mode) == (9001, Mode.LONG)
 
 
 def test_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOTOOL_PROT", "9000")
     with pytest.raises(AutoToolError, match="AUTOTOOL_PROT"):
-        settings.load()
+        settings.load_settings()
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_malformed_value_is_named_and_not_echoed(name: str, value: str) -> None:
     with pytest.raises(AutoToolError, match=f"--{name.replace('_', '-')}"):
-        settings.load(**{name: value})
+        settings.load_settings(**{name: value})
 
 
 def test_every_field_has_a_docstring() -> None:

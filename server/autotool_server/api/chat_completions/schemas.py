@@ -1,7 +1,7 @@
 """The request body of `/v1/chat/completions`: OpenAI's fields and ours.
 
-Field meanings: https://platform.openai.com/docs/api-reference/chat/create. What is not here is refused by name, never
-ignored. A null is a field that was not sent, as in OpenAI's API.
+Field meanings: https://platform.openai.com/docs/api-reference/chat/create. Any other field is refused by name,
+never ignored. A field that is null counts as not sent, as in OpenAI's API.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ MAX_INT32 = 2**31 - 1
 
 
 class Body(BaseModel):
-    """A part of the body: unknown fields and values of another type are refused, nulls dropped."""
+    """A part of the body. Unknown fields and values of another type are refused, nulls are dropped."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -26,7 +26,7 @@ class Body(BaseModel):
 
 
 class TextPart(Body):
-    """A text part of a message; other kinds of part are not supported."""
+    """A text part of a message. Other kinds of part are not supported."""
 
     type: Literal["text"]
     text: str
@@ -36,7 +36,7 @@ Text = str | list[TextPart]
 
 
 def plain_text(content: Text | None) -> str:
-    """The parts of a message's content as one text."""
+    """Return the parts of a message's content as one text."""
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(part.text for part in content)
@@ -51,7 +51,7 @@ class InstructionMessage(Body):
 
 
 class UserMessage(Body):
-    """What the user said."""
+    """A message of the user."""
 
     role: Literal["user"]
     content: Text
@@ -66,7 +66,7 @@ class CalledFunction(Body):
 
 
 class ToolCall(Body):
-    """A call that the assistant made."""
+    """A call made by the assistant."""
 
     id: str
     type: Literal["function"] = "function"
@@ -75,7 +75,7 @@ class ToolCall(Body):
 
 
 class AssistantMessage(Body):
-    """An earlier answer, with its reasoning under either of the names in use."""
+    """An earlier answer. Its reasoning may have either of the names in use."""
 
     role: Literal["assistant"]
     content: Text | None = None
@@ -86,7 +86,7 @@ class AssistantMessage(Body):
     name: str | None = None
 
     @model_validator(mode="after")
-    def _one_reasoning(self) -> "AssistantMessage":
+    def _has_one_reasoning(self) -> "AssistantMessage":
         if self.reasoning is not None and self.reasoning_content not in (None, self.reasoning):
             raise ValueError("reasoning and reasoning_content differ; send one of them")
         return self
@@ -107,7 +107,7 @@ FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}$
 
 
 class FunctionDefinition(Body):
-    """A function that the model may call. Other keys that describe it are allowed: many chat templates show them."""
+    """A function that the model may call. Other keys are allowed: many chat templates render them."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -132,16 +132,16 @@ class ServerTool(Body):
 
 
 class ToolBudget(Body):
-    """How far server tools may go in one request; the server's own limits hold where a field is not given."""
+    """Limits of server tools in one request; the server's own limits apply where a field is not sent."""
 
     max_turns: int | None = Field(default=None, ge=1, le=MAX_INT32)
-    """Turns that may call tools; one more, without them, answers."""
+    """Turns that may call tools; one more turn, without tools, answers."""
     max_calls: int | None = Field(default=None, ge=1, le=MAX_INT32)
     max_seconds: float | None = Field(default=None, gt=0)
 
 
 class NamedFunction(Body):
-    """The name in a named tool choice."""
+    """The function of a named tool choice."""
 
     name: str
 
@@ -166,13 +166,13 @@ class JSONSchema(Body):
 
 
 class ResponseFormat(Body):
-    """What form the content has."""
+    """The form of the answer's content."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JSONSchema | None = None
 
     @model_validator(mode="after")
-    def _schema_where_named(self) -> "ResponseFormat":
+    def _has_schema_if_json_schema(self) -> "ResponseFormat":
         if (self.type == "json_schema") != (self.json_schema is not None):
             raise ValueError("json_schema is given exactly when type is json_schema")
         return self
@@ -185,7 +185,7 @@ class StreamOptions(Body):
 
 
 class TemplateArguments(Body):
-    """The one chat-template argument that clients of stock servers switch hybrid models with; others are refused."""
+    """The chat-template argument by which clients of other servers switch hybrid models; others are refused."""
 
     enable_thinking: bool | None = None
 
@@ -225,14 +225,14 @@ class ChatRequest(Body):
     chat_template_kwargs: TemplateArguments | None = None
     user: str | None = None
     store: Literal[False] | None = None
-    """Nothing is stored; clients that say so are heard."""
+    """Nothing is stored; clients may say so."""
     mode: Mode | None = None
     tool_budget: ToolBudget | None = None
     reasoning_bias: float = Field(default=0.0, ge=-100, le=100)
     max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
 
     @model_validator(mode="after")
-    def _options_of_a_stream(self) -> "ChatRequest":
+    def _stream_options_need_stream(self) -> "ChatRequest":
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options is only allowed with stream=true")
         return self

@@ -1,4 +1,4 @@
-"""`GET /v1/models`: the served model, and an alias per mode that it can do."""
+"""`GET /v1/models` lists the served model and an alias for each mode that it can do."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ router = APIRouter()
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """OpenAI's list of models."""
+    """Return OpenAI's list of models."""
     state = state_of(request)
     auth.authorize(request, state.settings)
     return {"object": "list", "data": _models(state.service)}
@@ -23,7 +23,7 @@ async def list_models(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/models/{name:path}")
 async def get_model(request: Request, name: str) -> dict[str, Any]:
-    """One model by its name or alias."""
+    """Return a model by its name or alias."""
     state = state_of(request)
     auth.authorize(request, state.settings)
     for model in _models(state.service):

@@ -1,4 +1,4 @@
-"""`GET /v1/tools`: the server's tools. `POST /v1/tools/{name}/accept`: an operator lets a changed one be called again."""
+"""`GET /v1/tools` lists the server's tools; `POST /v1/tools/{name}/accept` lets a changed tool be called again."""
 
 from typing import Any
 
@@ -13,21 +13,21 @@ router = APIRouter()
 
 @router.get("/v1/tools")
 async def list_tools(request: Request) -> dict[str, Any]:
-    """Every server tool with its schema."""
+    """Return every server tool with its schema."""
     state = state_of(request)
     auth.authorize(request, state.settings)
-    return {"object": "list", "data": [_described(tool) for tool in state.service.registry.tools.values()]}
+    return {"object": "list", "data": [_description(tool) for tool in state.service.registry.tools.values()]}
 
 
 @router.post("/v1/tools/{name}/accept")
 async def accept_tool(request: Request, name: str, fingerprint: str = "") -> dict[str, Any]:
-    """Let a disabled tool be called, as the operator has read it."""
+    """Enable a tool that was disabled because it changed, in the form that the operator has read."""
     state = state_of(request)
     auth.authorize_operator(request, state.settings)
-    return _described(state.service.registry.accept(name, fingerprint))
+    return _description(state.service.registry.accept(name, fingerprint))
 
 
-def _described(tool: Tool) -> dict[str, Any]:
+def _description(tool: Tool) -> dict[str, Any]:
     spec = tool.spec
     return {
         "object": "tool",

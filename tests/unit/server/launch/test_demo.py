@@ -40,7 +40,7 @@ async def test_every_request_is_answered_in_every_mode(
     call = {"name": "get_weather", "arguments": {"city": "Paris"}}
     engine = scripted(f"<tool_call>\n{json.dumps(call)}\n</tool_call>", log_odds=-2)
     async with running(engine, api_key="secret") as server:
-        await demo.show(server.url, server.state)
+        await demo.run_demo(server.url, server.state)
     said = capsys.readouterr().out
     whole = " ".join(said.split())  # long requests go over several lines
     assert all(f"{difficulty}: {request}" in whole for difficulty, request in demo.REQUESTS.items())
