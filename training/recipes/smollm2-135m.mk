@@ -7,7 +7,7 @@
 # ACEBench and Seal-Tools' out-of-domain test (docs/training.md). PRACTICE_FLAGS, SFT_FLAGS, REFINE_FLAGS, RL_FLAGS and AGAIN_FLAGS
 # take what the recipes say for the machine at hand: practice, RL and the second SFT on a CPU, SFT on one without bfloat16, refinement
 # and RL on a GPU.
-# The commands were run one by one, not by this file as a whole (docs/default-model.md).
+# The commands were run one by one, not by this file as a whole (docs/experiments/2026-11-27-default-model-training.md).
 
 R := training/recipes/smollm2-135m
 DONE := mode_profile.json
@@ -25,7 +25,7 @@ PARTS := practice-one practice-many practice-wide sft-many natural plain practic
 all: smol/adapter/adapter_model.safetensors smol/always-short/$(DONE) smol/always-long/$(DONE) smol/grpo/$(DONE)
 
 # Of the stages' 56 ranks (34, 4, 2 and 16) the 40 largest are kept, 24.5 MB in bfloat16, and of the second SFT one half, which
-# lies between it and RL (docs/default-model.md).
+# lies between it and RL (docs/experiments/2026-11-27-default-model-training.md).
 smol/adapter/adapter_model.safetensors: smol/again/$(DONE)
 	autotool train join $(STAGES:%=smol/%/adapter) --rank 40 --share 0.5 --out $(@D)
 

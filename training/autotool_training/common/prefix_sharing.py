@@ -191,7 +191,8 @@ def _sdpa(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, ma
     """Attention (1 or B, tokens, heads, size of a head) to what a mask leaves, without one to all before.
 
     Where there is a mask and fewer heads of keys than of queries, transformers copies the keys, which in decoding costs more
-    than the rest of attention (docs/log.md). A CPU's kernel takes them as they are; a GPU's does not, but a product does.
+    than the rest of attention (docs/experiments/2026-11-27-attention-key-copies.md). A CPU's kernel takes them as they are; a
+    GPU's does not, but a product does.
     """
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     if mask is not None and query.device.type == "cpu":

@@ -11,7 +11,7 @@ def keep_freed() -> None:
     """Let this process keep the memory that it frees, for what it allocates next; so it stays as large as it ever was.
 
     glibc gives every large block back to the system as it is freed, and the next one comes page by page, each cleared first:
-    a tenth of a run's time and more (docs/log.md). Other C libraries are left alone.
+    a tenth of a run's time and more (docs/experiments/2026-11-27-training-steps-cpu.md). Other C libraries are left alone.
     """
     if sys.platform != "linux":
         return

@@ -1,6 +1,7 @@
 """Torch's Muon with its iteration in float32, a private name of torch 2.13.
 
-Torch takes bfloat16, which processors without it emulate: 1.4 s a step of the tiny base against 0.06 s (docs/log.md).
+Torch takes bfloat16, which processors without it emulate: 1.4 s a step of the tiny base against 0.06 s
+(docs/experiments/2026-11-25-bfloat16-emulated.md).
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """What a tiny base practises, one lesson after the other: single tables, drills, requests, whole graded tasks in both modes.
 
 From short texts to long ones: a model that meets tables among a hundred other tokens from the start has not learnt to look
-anything up after 17 million tokens (docs/log.md).
+anything up after 17 million tokens (docs/experiments/2026-11-23-tiny-model-look-ups.md).
 """
 
 import random
@@ -78,7 +78,8 @@ class LessonSettings(BaseModel):
     table_goal: float | None = 0.02
     """Loss (nats a token) that ends them; None: all steps are made."""
     asked_first_steps: int = Field(default=0, ge=0)
-    """Most steps on look-ups that are asked for before their table: in longer texts they may stay at chance (docs/log.md)."""
+    """Most steps on look-ups that are asked for before their table: in longer texts they may stay at chance
+    (docs/experiments/2026-11-26-look-ups-before-the-table.md)."""
     asked_first_batch: int = Field(default=64, ge=1)
     asked_first_goal: float | None = 0.05
     drill_steps: int = Field(default=3000, ge=0)

@@ -38,7 +38,7 @@ class ScratchSettings(BaseModel):
     vocabulary: int = Field(default=1024, ge=300)
     initial_range: float = Field(default=0.03, gt=0)
     """Standard deviation of the weights at the start. Transformers' 0.02 is for wide models; with 0.06 a model that reads
-    short tables does not go on to long texts (docs/log.md)."""
+    short tables does not go on to long texts (docs/experiments/2026-11-23-tiny-model-look-ups.md)."""
     max_position: int = Field(default=1024, ge=64)
     practice: PracticeSettings = PracticeSettings()
     """What `autotool train scratch` does to the random model."""

@@ -2,7 +2,7 @@
 
 A graded task asks for two look-ups at most among a hundred tokens, too few for a tiny model ever to find out how a table is
 read. It finds out in texts as short as a single table, needs long ones to go on from there, and then texts that ask for many
-values of several steps, before it meets the one request of a task (docs/log.md).
+values of several steps, before it meets the one request of a task (docs/experiments/2026-11-23-tiny-model-look-ups.md).
 """
 
 import random
