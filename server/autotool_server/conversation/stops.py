@@ -1,8 +1,8 @@
-"""Stop strings: the answer ends before the first one. Found here, in text, so that they mean the same on every engine."""
+"""Stop strings: the answer ends before the first one. They are searched in the text, so that all engines treat them alike."""
 
 
 class StopFilter:
-    """Passes text through until a stop string appears; holds back only what could be the beginning of one."""
+    """Passes text on until a stop string appears. Holds back only text that may be the beginning of one."""
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = stops
@@ -10,20 +10,20 @@ class StopFilter:
         self.hit = False
 
     def push(self, text: str) -> str:
-        """The text that is certain to stand before any stop string."""
+        """Return the text that certainly stands before any stop string."""
         if not self._stops:
             return text
         text = self._held + text
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
+        positions = [position for stop in self._stops if (position := text.find(stop)) >= 0]
+        if positions:
             self.hit, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(positions)]
         keep = max((self._overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
     def finish(self) -> str:
-        """What was held back; no stop string can complete it any more."""
+        """Return the text that was held back: no stop string can follow in it any more."""
         held, self._held = self._held, ""
         return held
 
