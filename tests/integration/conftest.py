@@ -85,7 +85,7 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> Non
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the server, and whatever it leaves behind: they are one process group."""
+    """End the server, and all of its processes: they are one process group."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(30)
@@ -117,7 +117,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 
 
 async def _stop(engine: Engine) -> None:
-    """What the contract says of `stop`, tested on every engine after everything else."""
+    """The contract of `stop`, tested on every engine after everything else."""
     assert engine.in_flight() == 0
     decoding = asyncio.create_task(collect(engine, ask([5] * 10, 3000)))
     await until(engine.in_flight)
@@ -133,6 +133,6 @@ async def _stop(engine: Engine) -> None:
 
 @pytest.fixture(scope="session")
 async def server(engine: Engine) -> AsyncIterator[Running]:
-    """The whole server over each engine in turn, with two tools of its own, on a real port."""
+    """The whole server over each engine in turn, with two server tools, on a real port."""
     async with Registry([Fixed(TOWN)]) as registry, running(engine, registry=registry) as server:
         yield server

@@ -97,7 +97,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make_env(checkout: Path, **variables: str) -> str:
-    """Run `make env`, which must fail and leave no stamp; returns what it said on stderr, less make's own line."""
+    """Run `make env`, which must fail and leave no stamp; returns what it output on stderr, less make's own line."""
     environment = {**os.environ, "PYTHON": sys.executable, **variables}
     done = subprocess.run(["make", "env"], cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
@@ -106,14 +106,14 @@ def make_env(checkout: Path, **variables: str) -> str:
 
 
 def test_an_unfit_python_is_said_in_one_sentence(checkout: Path) -> None:
-    said = make_env(checkout, PYTHON="false")
-    assert re.fullmatch(r"error: Python 3\.11 .* is needed .*PYTHON=.*\.", said)
+    output = make_env(checkout, PYTHON="false")
+    assert re.fullmatch(r"error: Python 3\.11 .* is needed .*PYTHON=.*\.", output)
 
 
 def test_a_registry_out_of_reach_is_said_in_one_sentence(checkout: Path) -> None:
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_RETRIES": "1"}
-    said = make_env(checkout, **nowhere)
-    assert re.fullmatch(r"error: The package registry cannot be reached: .*\(pip's log: \.cache/env\.log\)\.", said)
+    output = make_env(checkout, **nowhere)
+    assert re.fullmatch(r"error: The package registry cannot be reached: .*\(pip's log: \.cache/env\.log\)\.", output)
     assert "torch" in (checkout / ".cache/env.log").read_text()
 
 
@@ -122,5 +122,5 @@ def test_a_disk_without_room_is_said_in_one_sentence(checkout: Path) -> None:
     df.parent.mkdir()
     df.write_text("#!/bin/sh\necho header\necho disk 100 90 10 90% /\n")
     df.chmod(0o755)
-    said = make_env(checkout, PATH=f"{df.parent}{os.pathsep}{os.environ['PATH']}")
-    assert re.fullmatch(r"error: The environment needs \d+ GB and this disk has 0 GB free: .*\.", said)
+    output = make_env(checkout, PATH=f"{df.parent}{os.pathsep}{os.environ['PATH']}")
+    assert re.fullmatch(r"error: The environment needs \d+ GB and this disk has 0 GB free: .*\.", output)

@@ -138,19 +138,19 @@ async def stream(server: Running, tools: list[dict[str, Any]], **extra: Any) -> 
     return [chunk async for chunk in await create(model=MODEL, messages=QUESTION, tools=tools, stream=True, extra_body=extra)]
 
 
-def told(answer: Any) -> dict[str, Any]:
+def decision_record(answer: Any) -> dict[str, Any]:
     """The record."""
     return answer.model_extra["autotool"]
 
 
 def executions(answer: ChatCompletion) -> list[list[tuple[str, str]]]:
     """Names and outcomes of the calls, by turn."""
-    return [[(one["name"], one["outcome"]) for one in turn["executions"]] for turn in told(answer)["turns"]]
+    return [[(one["name"], one["outcome"]) for one in turn["executions"]] for turn in decision_record(answer)["turns"]]
 
 
 def results(answer: ChatCompletion) -> list[str]:
     """What the model read of each call."""
-    return [message["content"] for message in told(answer)["transcript"] if message["role"] == "tool"]
+    return [message["content"] for message in decision_record(answer)["transcript"] if message["role"] == "tool"]
 
 
 async def metrics(server: Running) -> str:

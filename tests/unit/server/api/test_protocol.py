@@ -40,7 +40,7 @@ PROTOCOL = Plain()
 
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A protocol in a folder of its own, beside those of the server."""
+    """A protocol in a new folder of the package `api`."""
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "__init__.py").touch()

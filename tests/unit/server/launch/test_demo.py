@@ -41,11 +41,11 @@ async def test_every_request_is_answered_in_every_mode(
     engine = scripted(f"<tool_call>\n{json.dumps(call)}\n</tool_call>", log_odds=-2)
     async with running(engine, api_key="secret") as server:
         await demo.run_demo(server.url, server.state)
-    said = capsys.readouterr().out
-    whole = " ".join(said.split())  # long requests go over several lines
+    output = capsys.readouterr().out
+    whole = " ".join(output.split())  # long requests go over several lines
     assert all(f"{difficulty}: {request}" in whole for difficulty, request in demo.REQUESTS.items())
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if line.startswith("│")]
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if line.startswith("│")]
     assert [row[:2] for row in rows] == [[difficulty, mode] for difficulty in demo.REQUESTS for mode in Mode]
     assert {row[-1] for row in rows} == {'get_weather(city="Paris")'}
     assert {row[3] for row in rows if row[1] == Mode.AUTO} == {"0.12"}
-    assert f"curl {server.url}/chat/completions" in said
+    assert f"curl {server.url}/chat/completions" in output

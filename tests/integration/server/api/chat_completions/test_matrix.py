@@ -1,7 +1,7 @@
 """The combinations that break other servers, on the default model's base, over every engine.
 
 {long, short, auto to long, auto to short} x {stream, not} x {no tools, auto, required, named} x {free, JSON schema} x
-{with, without reasoning budget}. Decoding is greedy, so a stream must say word for word what the whole answer says.
+{with, without reasoning budget}. Decoding is greedy, so that a stream has the same text as the whole answer.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ ANSWER = 48
 
 @dataclass
 class Answer:
-    """What an answer says, streamed or not."""
+    """The parts of an answer, streamed or not."""
 
     reasoning: str = ""
     content: str = ""
@@ -87,8 +87,8 @@ async def streamed(server: Running, body: dict[str, Any]) -> Answer:
 
 
 def request(server: Running, mode: str, choice: str, form: str, budget: bool) -> dict[str, Any]:
-    asked, bias = MODES[mode]
-    extra: dict[str, Any] = {"mode": asked, "reasoning_bias": bias}
+    requested, bias = MODES[mode]
+    extra: dict[str, Any] = {"mode": requested, "reasoning_bias": bias}
     body: dict[str, Any] = {"model": MODEL, "messages": USER, "temperature": 0, "max_completion_tokens": ANSWER}
     if budget:
         extra["max_reasoning_tokens"] = BUDGET
