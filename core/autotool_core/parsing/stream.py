@@ -27,12 +27,9 @@ from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta
 from autotool_core.parsing.markers import WHITESPACE, MarkerNext, Passage
 from autotool_core.profile import Profile
 from autotool_core.tool_formats.base import CallBody
-from autotool_core.tool_formats.hermes import CLOSE, OPEN, HermesBody
-from autotool_core.tool_formats.qwen3_coder import FUNCTION, Qwen3CoderBody
 
 # Reading copies what is left of a piece behind each marker: in small pieces, a long text full of markers costs linear time.
 _PIECE = 4096
-_OPENERS = {"hermes": (OPEN,), "qwen3_coder": (OPEN, FUNCTION)}
 
 
 class Section(StrEnum):
@@ -55,7 +52,7 @@ class TurnParser:
             tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in tools
         }
         self._profile = profile
-        self._openers = _OPENERS[profile.tool_format] if tools else ()
+        self._openers = profile.tool_format.openers if tools else ()
         self._events: list[Event] = []
         self._calls = 0
         self._begin()
@@ -116,13 +113,9 @@ class TurnParser:
         self._passage = Passage(*self._openers, lead=lead, trail=WHITESPACE if self._openers else "")
         self._enter(Section.CONTENT, self._read_passage)
 
-    def _enter_call(self, marker: str) -> None:
-        self._raw = [marker]
-        self._body: CallBody = (
-            HermesBody(self._calls)
-            if self._profile.tool_format == "hermes"
-            else Qwen3CoderBody(self._calls, self._parameters, in_function=marker == FUNCTION)
-        )
+    def _enter_call(self, opener: str) -> None:
+        self._raw = [opener]
+        self._body: CallBody = self._profile.tool_format.call_body(self._calls, self._parameters, opener)
         self._enter(Section.TOOL_CALL, self._read_call)
 
     def _read_start(self, text: str) -> str:
@@ -154,7 +147,7 @@ class TurnParser:
             return ""
         self._calls += self._body.started
         if self._body.complete:
-            self._close = MarkerNext(CLOSE)
+            self._close = MarkerNext(self._profile.tool_format.close)
             self._enter(Section.TOOL_CALL, self._read_close)
         elif self._body.started:
             self._enter_content()
