@@ -1,4 +1,4 @@
-"""Modes and how a request's mode is found (docs/lifecycle.md, step 2)."""
+"""Modes, and how a request's mode is resolved (docs/lifecycle.md, step 2)."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +8,7 @@ from autotool_core.errors import InvalidRequestError
 
 
 class Mode(StrEnum):
-    """What a request asks for."""
+    """The mode that a request asks for."""
 
     AUTO = "auto"
     LONG = "long"
@@ -16,7 +16,7 @@ class Mode(StrEnum):
 
 
 class ResolvedMode(StrEnum):
-    """What a turn did."""
+    """The mode that a turn had."""
 
     LONG = "long"
     SHORT = "short"
@@ -37,7 +37,7 @@ MODE_OF_THINKING: Mapping[bool, Mode] = MappingProxyType({True: Mode.LONG, False
 
 
 def split_alias(model: str) -> tuple[str, Mode | None]:
-    """Split a model alias such as `name:long` into the model's name and its mode, if it names one."""
+    """Split a model alias such as `name:long` into the model's name and the mode, which is None if it names none."""
     name, _, suffix = model.rpartition(":")
     if name and suffix in list(Mode):
         return name, Mode(suffix)
@@ -47,22 +47,22 @@ def split_alias(model: str) -> tuple[str, Mode | None]:
 def resolve(
     mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode, *, enable_thinking: bool | None = None
 ) -> Mode:
-    """The mode a request asks for, in one of four ways, else the default.
+    """Return the mode that a request sets in one of four fields, or the default if it sets none.
 
     `enable_thinking` is the chat-template argument by which clients of stock servers switch hybrid models.
-    Raises InvalidRequestError where two ways disagree, rather than letting one win silently.
+    Raises InvalidRequestError if two fields disagree, rather than letting one win silently.
     """
-    asked = {
+    fields = {
         "mode": mode,
         "model": alias,
         "reasoning_effort": MODE_OF_EFFORT[effort] if effort is not None else None,
         "chat_template_kwargs": MODE_OF_THINKING[enable_thinking] if enable_thinking is not None else None,
     }
-    given = {field: value for field, value in asked.items() if value is not None}
+    given = {field: value for field, value in fields.items() if value is not None}
     if len(set(given.values())) > 1:
-        fields = " and ".join(given)
-        wanted = ", ".join(f"{field} asks for {value}" for field, value in given.items())
+        names = " and ".join(given)
+        values = ", ".join(f"{field} asks for {value}" for field, value in given.items())
         raise InvalidRequestError(
-            f"{fields} disagree: {wanted}. Send only one of them.", next(iter(given)), code="conflicting_modes"
+            f"{names} disagree: {values}. Send only one of them.", next(iter(given)), code="conflicting_modes"
         )
     return next(iter(given.values()), default)

@@ -1,4 +1,4 @@
-"""Profiles: what a checkpoint's prefixes, markers and tool-call format are (DESIGN: "The modes")."""
+"""Profiles: the response prefixes, markers and tool-call format of a checkpoint."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,28 +38,28 @@ class ThinkFormat(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     open: str = "<think>"
-    """Opens the think block."""
+    """The marker that opens the think block."""
     close: str = "</think>"
-    """Closes the think block."""
+    """The marker that closes the think block."""
     long_prefix: str = "<think>\n"
-    """After it the model writes reasoning."""
+    """The prefix of `long`, after which the model writes reasoning."""
     short_prefix: str = "<think>\n\n</think>\n\n"
-    """After it the model writes the answer."""
+    """The prefix of `short`, after which the model writes the answer."""
     auto_prefix: str = "<think>"
-    """After it comes the decision token."""
+    """The prefix of `auto`, after which the decision token follows."""
     answer_separator: str = "\n\n"
-    """Stands between the closing marker and the answer."""
+    """The text between the closing marker and the answer."""
 
 
 class Profile(BaseModel):
-    """What a checkpoint's prefixes, markers and tool-call format are."""
+    """The response prefixes, markers and tool-call format of a checkpoint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """Shown in logs and errors."""
+    """The name that logs and errors show."""
     think: ThinkFormat | None = ThinkFormat()
-    """None for a model that cannot think: long and auto are refused."""
+    """The think block; None for a model that cannot think, for which long and auto are refused."""
     tool_format: NamedToolFormat = tool_formats.get(tool_formats.DEFAULT)
     """How the model writes tool calls: `hermes` is JSON in `<tool_call>` (Hermes, Qwen2.5, Qwen3), `qwen3_coder`
     is XML in `<tool_call>` (Qwen3-Coder)."""
@@ -74,7 +74,7 @@ class Profile(BaseModel):
         return (*think, *self.tool_format.markers)
 
     def prefix(self, mode: Mode) -> str:
-        """The response prefix of a mode; empty where the model cannot think."""
+        """Return the response prefix of a mode, which is empty if the model cannot think."""
         if self.think is None:
             return ""
         return {Mode.LONG: self.think.long_prefix, Mode.SHORT: self.think.short_prefix, Mode.AUTO: self.think.auto_prefix}[mode]
@@ -92,10 +92,10 @@ BUILTIN = {
 
 
 def load(path: Path) -> Profile:
-    """Read a profile file. Raises AutoToolError with the file's name and the first thing wrong in it."""
+    """Read a profile file. Raises AutoToolError, which names the file, its first invalid field and the reason."""
     try:
         return Profile.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise AutoToolError(f"{path}: {where}: {first['msg']}") from None
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise AutoToolError(f"{path}: {field}: {first['msg']}") from None

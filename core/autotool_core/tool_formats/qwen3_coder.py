@@ -60,10 +60,10 @@ class Qwen3CoderBody:
         return self._events, text if self._over else None
 
     def _read_function(self, text: str) -> str:
-        found = self._next.feed(text)
-        if found is None:
+        tag = self._next.feed(text)
+        if tag is None:
             return ""
-        marker, rest = found
+        marker, rest = tag
         self._over = not marker
         self._read = self._read_name
         return rest
@@ -78,10 +78,10 @@ class Qwen3CoderBody:
         return rest
 
     def _read_tag(self, text: str) -> str:
-        found = self._next.feed(text)
-        if found is None:
+        tag = self._next.feed(text)
+        if tag is None:
             return ""
-        marker, rest = found
+        marker, rest = tag
         self._over = marker != _PARAMETER
         if marker:
             self._start()
@@ -132,7 +132,9 @@ class Qwen3CoderBody:
     def _send(self, value: str) -> None:
         key = json.dumps(self._key, ensure_ascii=False)
         opening = "{" if self._sent == 0 else ", "
-        self._events.append(ToolCallArguments(self._index, f"{opening}{key}: {typed_value(value, self._types.of(self._key))}"))
+        self._events.append(
+            ToolCallArguments(self._index, f"{opening}{key}: {typed_value(value, self._types.allowed(self._key))}")
+        )
         self._sent += 1
 
     def _end(self) -> None:

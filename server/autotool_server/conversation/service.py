@@ -154,7 +154,7 @@ class ChatService:
         call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
         result = {"role": "tool", "tool_call_id": "c", "content": "result"}
         said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}, result]
-        return self.renderer.shows("result", said)
+        return self.renderer.renders_text("result", said)
 
     def _loop(self, ask: Ask, budget: Budget) -> ServerTools:
         for choice in (None, "none"):
@@ -214,7 +214,7 @@ class ChatService:
 
     def _room(self, body: ChatRequest, mode: Mode, prompt_tokens: int) -> int:
         """How many tokens the context has left for the answer."""
-        taken = prompt_tokens + self.renderer.most_injected(mode) + _reasoning_tokens(body, mode)
+        taken = prompt_tokens + self.renderer.max_injected_tokens(mode) + _reasoning_tokens(body, mode)
         return self.engine.max_model_len - taken
 
     def _sampling(self, body: ChatRequest) -> Sampling:
