@@ -17,13 +17,13 @@ from autotool_core.errors import AutoToolError
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """A sub-command that is not imported yet."""
+    """A sub-command that is imported when it is run."""
 
     target: str
     """`module:attribute`; the attribute is a Typer app or a click command."""
     help: str
     extra: str | None = None
-    """The extra of this distribution that brings what the command needs; None where the base install is enough."""
+    """The extra of this distribution that installs the command's dependencies; None if the base install is enough."""
 
 
 COMMANDS = MappingProxyType(
@@ -46,7 +46,7 @@ app = typer.Typer(
 )
 
 
-def load(name: str, command: LazyCommand) -> Any:
+def import_command(name: str, command: LazyCommand) -> Any:
     """Import a sub-command. Raises AutoToolError, naming the extra to install, if a package it needs is missing."""
     module, _, attribute = command.target.partition(":")
     try:
@@ -54,15 +54,18 @@ def load(name: str, command: LazyCommand) -> Any:
     except ModuleNotFoundError as error:
         if command.extra is None or (error.name or "").startswith("autotool_"):
             raise
-        wanted = f"pip install 'autotool-server[{command.extra}]'"
-        raise AutoToolError(f"`autotool {name}` needs the package {error.name}: {wanted}.") from error
+        fix = f"pip install 'autotool-server[{command.extra}]'"
+        raise AutoToolError(f"`autotool {name}` needs the package {error.name}: {fix}.") from error
     if not isinstance(loaded, typer.Typer):
-        loaded.callback = _quiet_on_interrupt(loaded.callback)
+        loaded.callback = _exit_on_interrupt(loaded.callback)
     return loaded
 
 
-def _quiet_on_interrupt(callback: Callable[..., object]) -> Callable[..., object]:
-    """Typer leaves with 130 on Ctrl-C; click's own commands would say "Aborted!" and leave with 1."""
+def _exit_on_interrupt(callback: Callable[..., object]) -> Callable[..., object]:
+    """Return the callback so that it exits with 130 on Ctrl-C, as Typer's commands do.
+
+    Click's own commands would print "Aborted!" and exit with 1.
+    """
 
     def run(**options: object) -> object:
         try:
@@ -79,31 +82,31 @@ def _register(name: str, command: LazyCommand) -> None:
 
     @app.command(name, help=command.help, add_help_option=False, context_settings=settings)
     def run(context: typer.Context) -> None:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
-        load(name, command)(args=context.args, prog_name=context.command_path)
+        import_command(name, command)(args=context.args, prog_name=context.command_path)
 
 
 for _name, _command in COMMANDS.items():
     _register(_name, _command)
 
 
-def _sentence(error: Exception) -> str | None:
-    """What to tell the user of an error that is not a bug; None of one that is."""
+def _user_message(error: Exception) -> str | None:
+    """Return what the user reads about an error that is not a bug, or None for a bug."""
     if isinstance(error, AutoToolError):
         return str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}."
-    # An error of openai's can only come from a command that imported it.
+    # An error of openai can only come from a command that has imported it.
     if "openai" in sys.modules and isinstance(error, sys.modules["openai"].OpenAIError):
-        return import_module("autotool_client.errors").sentence(error)
+        return import_module("autotool_client.errors").user_message(error)
     return None
 
 
 def main() -> None:
-    """Entry point: an error a user can act on is one line on stderr and exit code 1, anything else a traceback."""
+    """Run the command: an error that a user can act on is one line on stderr and exit code 1, any other a traceback."""
     try:
         app()
     except Exception as error:
-        sentence = _sentence(error)
-        if sentence is None:
+        message = _user_message(error)
+        if message is None:
             raise
-        sys.exit(f"autotool: {sentence}")
+        sys.exit(f"autotool: {message}")

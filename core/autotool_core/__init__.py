@@ -1,4 +1,4 @@
-"""The contract that server, training and benchmarks share: modes, prompt rendering, parsing.
+"""The contract that server, training and benchmarks share: modes, profiles, prompts, parsing, grammars and records.
 
 Nothing here imports torch or a web framework.
 """

@@ -12,27 +12,27 @@ from typing import Any, cast
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One tool call, its arguments read."""
+    """One tool call with parsed arguments."""
 
     name: str
     arguments: Mapping[str, Any]
 
     @classmethod
     def parse(cls, name: str, text: str) -> "Call":
-        """Read a call whose arguments are JSON text. Raises ValueError if the text is no JSON object."""
+        """Parse a call whose arguments are JSON text. Raises ValueError if the text is no JSON object."""
         arguments = json.loads(text)
         if not isinstance(arguments, dict):
-            raise ValueError("the arguments of a call are a JSON object")  # noqa: TRY004 one kind of error for bad text
+            raise ValueError("the arguments of a call are a JSON object")  # noqa: TRY004 the same error as for text that is no JSON
         return cls(name, cast("dict[str, Any]", arguments))
 
     def canonical(self) -> str:
-        """A text that is equal for equal calls: keys in order, and 2.0 written as 2, for JSON has one kind of number."""
+        """Return a text that is equal for equal calls: keys are sorted, and 2.0 is 2, since JSON has one number type."""
         return json.dumps([self.name, _canonical(self.arguments)], sort_keys=True, ensure_ascii=False)
 
 
-def same_calls(got: Iterable[Call], wanted: Iterable[Call]) -> bool:
-    """Whether both hold the same calls, each as often, in any order."""
-    return Counter(call.canonical() for call in got) == Counter(call.canonical() for call in wanted)
+def same_calls(actual: Iterable[Call], expected: Iterable[Call]) -> bool:
+    """Return whether both hold the same calls, each the same number of times, in any order."""
+    return Counter(call.canonical() for call in actual) == Counter(call.canonical() for call in expected)
 
 
 def _canonical(value: Any) -> Any:

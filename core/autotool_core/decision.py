@@ -8,19 +8,19 @@ from autotool_core.modes import ResolvedMode
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a turn in `auto` resolved to."""
+    """The mode that a turn in `auto` resolved to."""
 
     resolved: ResolvedMode
     p_long: float
-    """The model's own probability of long against short, before bias and temperature."""
+    """The model's own probability of long, renormalised over long and short, before bias and temperature."""
 
 
 def decide(long_logprob: float, short_logprob: float, *, reasoning_bias: float, temperature: float, uniform: float) -> Decision:
     """Draw the resolved mode as a sampler over the two tokens would.
 
     `reasoning_bias` is added to the log-odds before they are divided by the temperature, where logit biases take effect
-    in OpenAI's API and in vLLM. Temperature 0 takes the likelier mode; a tie is short, the cheaper. `uniform` is a draw
-    from [0, 1).
+    in OpenAI's API and in vLLM. Temperature 0 takes the likelier mode; a tie is short, the cheaper one. `uniform` is a
+    random number from [0, 1).
     """
     log_odds = long_logprob - short_logprob
     biased = log_odds + reasoning_bias

@@ -1,4 +1,4 @@
-"""Token ids to text, as they arrive."""
+"""Incremental decoding of token ids to text."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,19 +6,19 @@ from tokenizers.decoders import DecodeStream
 
 from autotool_core.tokenizer import Tokenizer
 
-# One token's text depends on few before it; a longer context would only cost time.
+# The text of a token depends on few tokens before it; a longer context would only cost time.
 _CONTEXT_TOKENS = 8
-# No character has more bytes, hence tokens.
+# No character has more bytes, hence no character has more tokens.
 _CHARACTER_TOKENS = 4
-# `DecodeStream` decodes all it holds at every token, so a run of broken characters must not grow without bound.
+# `DecodeStream` decodes everything that it holds at every token, so a run of broken characters must not grow without bound.
 _MAX_HELD_TOKENS = 32
 
-# Raised by `DecodeStream` where stray bytes change the text before them, which is already out.
+# `DecodeStream` raises it if stray bytes change the text before them, which has already been returned.
 _INVALID_PREFIX = "Invalid prefix"
 
 
 class Detokenizer:
-    """Decodes one turn; a character that is split over tokens comes out with its last one.
+    """Decodes one turn; a character that is split over tokens is returned with its last token.
 
     `context`: the last token ids of the prompt, so that the first token decodes as in the middle of the text (some
     tokenizers strip a leading space). Special tokens make no text, except those in `keep`.
@@ -30,11 +30,11 @@ class Detokenizer:
         self._restart(context[-_CONTEXT_TOKENS:])
 
     def push(self, token_ids: Sequence[int]) -> str:
-        """The text that these tokens complete."""
+        """Return the text that these tokens complete."""
         return "".join([self._step(token_id) for token_id in token_ids if token_id not in self._dropped])
 
     def finish(self) -> str:
-        """The text of the tokens still held, with U+FFFD for an incomplete character."""
+        """Return the text of the tokens that are still held, with U+FFFD for an incomplete character."""
         text = self._text(self._held)
         self._restart(self._held)
         return text
@@ -53,7 +53,7 @@ class Detokenizer:
         return text
 
     def _release(self) -> str:
-        """Let go of held tokens that a later one cannot change: those before a place where no character is split."""
+        """Return the text of held tokens that a later token cannot change: those before a place where no character is split."""
         held = self._held
         whole = self._text(held)
         text, after = "", held

@@ -1,15 +1,15 @@
-"""Errors that a user can act on: each message says what was wrong and how to mend it."""
+"""Errors that a user can act on: each message names what is wrong and how to fix it."""
 
 
 class AutoToolError(Exception):
-    """Base of every error this project raises on purpose; its text is one clear sentence for the user."""
+    """The base of every error that this project raises on purpose; its text is one clear sentence for the user."""
 
 
 class InvalidRequestError(AutoToolError):
-    """A request that cannot be served as asked.
+    """A request that cannot be served.
 
-    `field` is the dotted path of the offending request field, or None where no single field is to blame.
-    The message never repeats the value it refuses: a hostile body must not be echoed back.
+    `field` is the dotted path of the invalid request field, or None if no single field is at fault.
+    The message never repeats the refused value: a hostile body must not be echoed back.
     """
 
     def __init__(self, message: str, field: str | None = None, *, code: str = "invalid_value", status: int = 400) -> None:

@@ -1,4 +1,4 @@
-"""Files of JSON lines that a killed process leaves whole: one system call a line, and a half-written last line is cut off."""
+"""Files of JSON lines that survive a killed process: a line is one system call, and a half-written last line is cut off."""
 
 import json
 import os
@@ -9,22 +9,22 @@ from typing import Any
 
 from autotool_core.errors import AutoToolError
 
-_STEP = 1 << 16
+_BLOCK_BYTES = 1 << 16
 
 
 class Appender:
-    """Appends values to a file. What a killed process left half-written is cut off first."""
+    """Appends values to a file. A last line that a killed process left half-written is cut off first."""
 
     def __init__(self, path: Path) -> None:
         _cut_torn_line(path)
         self._file = path.open("ab", buffering=0)
 
     def write(self, value: Any) -> None:
-        """One line, by one system call: a kill leaves it whole or torn, never mixed. Raises OSError (a full disk)."""
-        # Models and data sets may give half of a surrogate pair: UTF-8 has none, JSON writes it as an escape.
+        """Write one line by one system call: a kill leaves it complete or torn, never mixed. Raises OSError (a full disk)."""
+        # Values of models and data sets may hold half of a surrogate pair: UTF-8 cannot encode it, JSON writes it as an escape.
         line = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
         if self._file.write(line) != len(line):
-            raise OSError(f"the disk took only a part of a line of {self._file.name}")
+            raise OSError(f"the disk accepted only a part of a line of {self._file.name}")
 
     def close(self) -> None:
         self._file.close()
@@ -37,17 +37,17 @@ class Appender:
 
 
 def read(path: Path) -> Iterator[Any]:
-    """The values of a file, one at a time; none where there is no file, and none of a half-written last line.
+    """Yield the values of a file one at a time; a missing file has none, and a half-written last line is left out.
 
-    Raises AutoToolError naming file and line if one cannot be read.
+    Raises AutoToolError, which names file and line, if a line is no JSON.
     """
     if not path.exists():
         return
-    # In bytes: a killed writer may have left half a character.
+    # The file is read as bytes because a killed writer may have left half a character.
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"):
-                return  # its writer was killed here; the next one cuts it off
+                return  # its writer was killed here; the next writer cuts the line off
             try:
                 yield json.loads(line)
             except ValueError as error:
@@ -60,7 +60,7 @@ def _cut_torn_line(path: Path) -> None:
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
-            start = max(0, end - _STEP)
+            start = max(0, end - _BLOCK_BYTES)
             file.seek(start)
             newline = file.read(end - start).rfind(b"\n")
             if newline >= 0:

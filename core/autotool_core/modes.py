@@ -1,4 +1,4 @@
-"""Modes and how a request's mode is found (docs/lifecycle.md, step 2)."""
+"""Modes, and how a request's mode is resolved (docs/lifecycle.md, step 2)."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +8,7 @@ from autotool_core.errors import InvalidRequestError
 
 
 class Mode(StrEnum):
-    """What a request asks for."""
+    """The mode that a request asks for."""
 
     AUTO = "auto"
     LONG = "long"
@@ -16,7 +16,7 @@ class Mode(StrEnum):
 
 
 class ResolvedMode(StrEnum):
-    """What a turn did."""
+    """The mode that a turn had."""
 
     LONG = "long"
     SHORT = "short"
@@ -37,7 +37,7 @@ MODE_OF_THINKING: Mapping[bool, Mode] = MappingProxyType({True: Mode.LONG, False
 
 
 def split_alias(model: str) -> tuple[str, Mode | None]:
-    """Split a model alias such as `name:long` into the model's name and its mode, if it names one."""
+    """Split a model alias such as `name:long` into the model's name and the mode, which is None if it names none."""
     name, _, suffix = model.rpartition(":")
     if name and suffix in list(Mode):
         return name, Mode(suffix)

@@ -1,16 +1,35 @@
-"""Profiles: what a checkpoint's prefixes, markers and tool-call format are (DESIGN: "The modes")."""
+"""Profiles: the response prefixes, markers and tool-call format of a checkpoint."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic_core import PydanticCustomError
 
+from autotool_core import tool_formats
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
+from autotool_core.tool_formats.base import ToolFormat
 
 FILE_NAME = "mode_profile.json"
 
-ToolFormat = Literal["hermes", "qwen3_coder"]
+
+def _to_tool_format(value: object) -> ToolFormat:
+    """Return the format that a profile names. Raises PydanticCustomError, which names the known ones."""
+    if isinstance(value, ToolFormat):
+        return value
+    known = tool_formats.names()
+    if not isinstance(value, str) or value not in known:
+        raise PydanticCustomError("tool_format", "Input should be a known tool format: {known}", {"known": ", ".join(known)})
+    return tool_formats.get(value)
+
+
+def _to_name(tool_format: ToolFormat) -> str:
+    return tool_format.name
+
+
+NamedToolFormat = Annotated[ToolFormat, PlainValidator(_to_tool_format), PlainSerializer(_to_name)]
+"""A tool-call format, which is its name in JSON."""
 
 
 class ThinkFormat(BaseModel):
@@ -19,43 +38,43 @@ class ThinkFormat(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     open: str = "<think>"
-    """Opens the think block."""
+    """The marker that opens the think block."""
     close: str = "</think>"
-    """Closes the think block."""
+    """The marker that closes the think block."""
     long_prefix: str = "<think>\n"
-    """After it the model writes reasoning."""
+    """The prefix of `long`, after which the model writes reasoning."""
     short_prefix: str = "<think>\n\n</think>\n\n"
-    """After it the model writes the answer."""
+    """The prefix of `short`, after which the model writes the answer."""
     auto_prefix: str = "<think>"
-    """After it comes the decision token."""
+    """The prefix of `auto`, after which the decision token follows."""
     answer_separator: str = "\n\n"
-    """Stands between the closing marker and the answer."""
+    """The text between the closing marker and the answer."""
 
 
 class Profile(BaseModel):
-    """What a checkpoint's prefixes, markers and tool-call format are."""
+    """The response prefixes, markers and tool-call format of a checkpoint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """Shown in logs and errors."""
+    """The name that logs and errors show."""
     think: ThinkFormat | None = ThinkFormat()
-    """None for a model that cannot think: long and auto are refused."""
-    tool_format: ToolFormat = "hermes"
+    """The think block; None for a model that cannot think, for which long and auto are refused."""
+    tool_format: NamedToolFormat = tool_formats.get(tool_formats.DEFAULT)
     """How the model writes tool calls: `hermes` is JSON in `<tool_call>` (Hermes, Qwen2.5, Qwen3), `qwen3_coder`
     is XML in `<tool_call>` (Qwen3-Coder)."""
     strict_tools: bool = False
-    """Whether the arguments of a call are held to its tool's schema where the tool does not say `strict` itself: for small
-    models, which miswrite the names of parameters."""
+    """Whether a call's arguments are constrained by its tool's schema if the tool does not set `strict` itself: this is
+    for small models, which miswrite the names of parameters."""
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """The texts that divide a turn."""
+        """The texts that divide a turn: think markers, then those of tool calls."""
         think = (self.think.open, self.think.close) if self.think is not None else ()
-        return (*think, "<tool_call>", "</tool_call>")
+        return (*think, *self.tool_format.markers)
 
     def prefix(self, mode: Mode) -> str:
-        """The response prefix of a mode; empty where the model cannot think."""
+        """Return the response prefix of a mode, which is empty if the model cannot think."""
         if self.think is None:
             return ""
         return {Mode.LONG: self.think.long_prefix, Mode.SHORT: self.think.short_prefix, Mode.AUTO: self.think.auto_prefix}[mode]
@@ -65,7 +84,7 @@ BUILTIN = {
     profile.name: profile
     for profile in (
         Profile(name="qwen3"),
-        Profile(name="qwen3-coder", think=None, tool_format="qwen3_coder"),
+        Profile(name="qwen3-coder", think=None, tool_format=tool_formats.get("qwen3_coder")),
         Profile(name="smollm2-autotool"),
         Profile(name="plain", think=None),
     )
@@ -73,10 +92,10 @@ BUILTIN = {
 
 
 def load(path: Path) -> Profile:
-    """Read a profile file. Raises AutoToolError with the file's name and the first thing wrong in it."""
+    """Read a profile file. Raises AutoToolError, which names the file, its first invalid field and the reason."""
     try:
         return Profile.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise AutoToolError(f"{path}: {where}: {first['msg']}") from None
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise AutoToolError(f"{path}: {field}: {first['msg']}") from None

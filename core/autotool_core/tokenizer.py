@@ -1,18 +1,18 @@
-"""The part of a Hugging Face tokenizer that this project uses."""
+"""The interface of a Hugging Face tokenizer that this project uses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 
 class Tokenizer(Protocol):
-    """Satisfied by every `transformers.PreTrainedTokenizerFast`."""
+    """A tokenizer, such as every `transformers.PreTrainedTokenizerFast`."""
 
     @property
     def all_special_ids(self) -> Sequence[int]: ...
 
     @property
     def backend_tokenizer(self) -> Any:
-        """The `tokenizers.Tokenizer` behind it."""
+        """The wrapped `tokenizers.Tokenizer`."""
         ...
 
     @property

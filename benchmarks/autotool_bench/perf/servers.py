@@ -15,7 +15,6 @@ import httpx
 from autotool_core.errors import AutoToolError
 from autotool_server.launch.listener import listen
 
-AUTOTOOL = "from autotool_cli.main import main; main()"
 START_SECONDS = 300
 STOP_SECONDS = 60
 PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
@@ -39,7 +38,7 @@ class Server:
 def autotool(*options: str, name: str = "ours") -> Server:
     """`autotool serve` with these options, on a free port."""
     port = _free_port()
-    return Server(name, [sys.executable, "-c", AUTOTOOL, "serve", "--port", str(port), *options], port)
+    return Server(name, [sys.executable, "-m", "autotool_cli", "serve", "--port", str(port), *options], port)
 
 
 def stock_vllm(*options: str, name: str = "stock") -> Server:

@@ -33,7 +33,7 @@ from autotool_bench.suites.base import Answer, Item, Message, SingleTurn, Tool, 
 from autotool_bench.suites.data import find, parsed
 from autotool_bench.suites.functions import tools
 from autotool_core.calls import Call, same_calls
-from autotool_core.functions import plain_name
+from autotool_core.function_schemas import plain_name
 
 TOOL = re.compile(r"\d+\. (?:Name: (\S+)\nDescription: |([^\s:]+): )(.*)\nParameters: (\{.*\})\s*")
 PART = re.compile(r"<(user|response|tool_call|obs)>(.*?)</\1>", re.DOTALL)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotool_bench.suites.base import Tool
-from autotool_core.functions import json_schema, plain_name
+from autotool_core.function_schemas import json_schema, plain_name
 
 
 def tools(functions: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[Tool]:

@@ -24,7 +24,7 @@ from autotool_bench.suites.base import Answer, ExactCalls, Item, ToolCall, choos
 from autotool_bench.suites.data import find, json_lines, parsed
 from autotool_bench.suites.functions import tools
 from autotool_core.calls import Call
-from autotool_core.functions import plain_name
+from autotool_core.function_schemas import plain_name
 
 DISTRACTORS = 5
 """Tools of an item that its gold calls do not need."""

@@ -13,10 +13,10 @@ from openai.types.chat.completion_create_params import (
     CompletionCreateParamsNonStreaming,
     CompletionCreateParamsStreaming,
 )
-from typing_extensions import TypedDict  # openai's kind; the standard library's cannot inherit from it
+from typing_extensions import TypedDict  # openai uses this one; the standard library's cannot inherit from it
 
 if TYPE_CHECKING:
-    cached_property = property  # as openai does: type checkers hold a cached property to be no property
+    cached_property = property  # as openai does: type checkers do not accept a cached property as a property
 else:
     from functools import cached_property
 
@@ -25,26 +25,26 @@ FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget")
 
 
 class ToolBudget(TypedDict, total=False):
-    """How far the server's own tools may go in one request (docs/tools.md)."""
+    """Limits on the server's own tools in one request (docs/tools.md)."""
 
     max_turns: int
-    """Turns that may call tools; one more, without them, answers."""
+    """The maximal number of turns that may call tools; one more turn, without tools, answers."""
     max_calls: int
     max_seconds: float
-    """Counted from the request's first turn, decoding included."""
+    """The maximal time from the request's first turn on, decoding included."""
 
 
 class Fields(TypedDict, total=False):
-    """What `create` takes beside OpenAI's own fields."""
+    """Arguments that `create` takes in addition to OpenAI's own fields."""
 
     mode: Literal["auto", "long", "short"] | None
-    """None: the server's default."""
+    """The mode of thinking; None is the server's default."""
     reasoning_bias: float | None
-    """Log-odds added to the long decision token in `auto`."""
+    """Log-odds that are added to the long decision token in `auto`."""
     max_reasoning_tokens: int | None
-    """The think block is closed when it has this many tokens; the answer keeps its own budget."""
+    """The number of tokens at which the think block is closed; the answer keeps its own budget."""
     tool_budget: ToolBudget | None
-    """None: the server's own limits."""
+    """Limits on the server's own tools; None is the server's own limits."""
     extra_headers: Mapping[str, str] | None
     extra_query: Mapping[str, object] | None
     extra_body: Mapping[str, object] | None
@@ -67,15 +67,15 @@ class Either(CompletionCreateParamsBase, Fields, total=False):
 
 def _to_wire(params: dict[str, Any]) -> dict[str, Any]:
     """Move this server's fields into `extra_body`, where the official client takes fields it does not know."""
-    ours = {name: params.pop(name, None) for name in FIELDS}
-    given = {name: value for name, value in ours.items() if value is not None}
+    values = {name: params.pop(name, None) for name in FIELDS}
+    given = {name: value for name, value in values.items() if value is not None}
     return {**params, "extra_body": {**given, **(params.get("extra_body") or {})}}
 
 
 class AutoToolCompletions(Completions):
     """`client.chat.completions`."""
 
-    # The ignored finding: openai's own arguments also take its `omit`, which its TypedDicts do not say.
+    # The ignored finding: openai's own arguments also accept its `omit`, which its TypedDicts do not include.
     @overload
     def create(self, **params: Unpack[NonStreaming]) -> ChatCompletion: ...
     @overload
@@ -85,14 +85,14 @@ class AutoToolCompletions(Completions):
     def create(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, **params: Any
     ) -> ChatCompletion | Stream[ChatCompletionChunk]:
-        """As `openai.OpenAI`'s, and `mode`, `reasoning_bias`, `max_reasoning_tokens`, `tool_budget` (see `Fields`)."""
+        """Create a completion as `openai.OpenAI` does; the fields of `Fields` are accepted too."""
         return super().create(**_to_wire(params))
 
 
 class AsyncAutoToolCompletions(AsyncCompletions):
     """`client.chat.completions`."""
 
-    # The ignored finding: openai's own arguments also take its `omit`, which its TypedDicts do not say.
+    # The ignored finding: openai's own arguments also accept its `omit`, which its TypedDicts do not include.
     @overload
     async def create(self, **params: Unpack[NonStreaming]) -> ChatCompletion: ...
     @overload
@@ -102,7 +102,7 @@ class AsyncAutoToolCompletions(AsyncCompletions):
     async def create(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, **params: Any
     ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]:
-        """As `openai.AsyncOpenAI`'s, and `mode`, `reasoning_bias`, `max_reasoning_tokens`, `tool_budget` (see `Fields`)."""
+        """Create a completion as `openai.AsyncOpenAI` does; the fields of `Fields` are accepted too."""
         return await super().create(**_to_wire(params))
 
 
@@ -111,7 +111,7 @@ class AutoToolChat(Chat):
 
     @cached_property
     def completions(self) -> AutoToolCompletions:
-        """Chat completions, in a mode."""
+        """Chat completions with the fields of this server."""
         return AutoToolCompletions(self._client)
 
 
@@ -120,7 +120,7 @@ class AsyncAutoToolChat(AsyncChat):
 
     @cached_property
     def completions(self) -> AsyncAutoToolCompletions:
-        """Chat completions, in a mode."""
+        """Chat completions with the fields of this server."""
         return AsyncAutoToolCompletions(self._client)
 
 
@@ -128,7 +128,7 @@ P = ParamSpec("P")
 
 
 def _with_defaults(init: Callable[P, None]) -> Callable[P, None]:
-    """The constructor with this server's defaults for the base URL and the key, its signature kept for type checkers."""
+    """Return the constructor with this server's defaults for the base URL and the key; type checkers see its signature."""
 
     @functools.wraps(init)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:

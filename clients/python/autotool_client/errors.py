@@ -1,4 +1,4 @@
-"""What a failed call says to a person."""
+"""Texts of failed calls for people."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -6,21 +6,21 @@ from typing import Any, cast
 import openai
 
 
-def sentence(error: openai.OpenAIError) -> str:
-    """One sentence for an error of the official client: what failed and, where that is known, how to mend it."""
+def user_message(error: openai.OpenAIError) -> str:
+    """Return one sentence about an error of the official client: what failed and, if that is known, how to fix it."""
     match error:
         case openai.APITimeoutError():
             return f"{error.request.url} did not answer in time."
         case openai.APIConnectionError():
             return f"Cannot reach {error.request.url}: is the server running? `autotool serve` starts one."
         case openai.APIStatusError():
-            return _said_by_server(error) or f"{error.request.url} answered {error.status_code}; a base URL ends in /v1."
+            return _server_message(error) or f"{error.request.url} answered {error.status_code}; a base URL ends in /v1."
         case _:
             return str(error)
 
 
-def _said_by_server(error: openai.APIStatusError) -> str | None:
-    """The message of an error in OpenAI's shape, which the client has already taken out of its envelope."""
+def _server_message(error: openai.APIStatusError) -> str | None:
+    """Return the message of an error in OpenAI's shape, whose envelope the client has already removed."""
     if not isinstance(error.body, Mapping):
         return None
     message = cast("Mapping[str, Any]", error.body).get("message")

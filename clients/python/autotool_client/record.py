@@ -1,4 +1,4 @@
-"""What the server adds to OpenAI's objects: the decision record and the reasoning."""
+"""The fields that the server adds to OpenAI's objects: the decision record and the reasoning."""
 
 from pydantic import BaseModel
 
@@ -8,17 +8,17 @@ __all__ = ["DecisionRecord", "TurnRecord", "reasoning", "record"]
 
 
 def record(response: BaseModel) -> DecisionRecord | None:
-    """The decision record of a completion, or of a stream's last chunk; None where the object carries none.
+    """Return the decision record of a completion or of a stream's last chunk, or None if the object carries none.
 
-    A chunk that tells an event of server tools carries none either: its event is in `chunk.autotool`.
+    A chunk that reports an event of server tools carries none: its event is in `chunk.autotool`.
     Raises pydantic.ValidationError if the server put something else under `autotool`.
     """
-    found = getattr(response, "autotool", None)
-    is_event = isinstance(found, dict) and "event" in found
-    return None if found is None or is_event else DecisionRecord.model_validate(found)
+    value = getattr(response, "autotool", None)
+    is_event = isinstance(value, dict) and "event" in value
+    return None if value is None or is_event else DecisionRecord.model_validate(value)
 
 
 def reasoning(message: BaseModel) -> str | None:
-    """The reasoning of a message or of a stream's delta, under either name in use; None where there is none."""
-    first = getattr(message, "reasoning", None)
-    return getattr(message, "reasoning_content", None) if first is None else first
+    """Return the reasoning of a message or of a stream's delta, under either name in use, or None if there is none."""
+    text = getattr(message, "reasoning", None)
+    return getattr(message, "reasoning_content", None) if text is None else text

@@ -1,6 +1,6 @@
-"""`autotool chat`: a chat in the terminal that shows how each answer was thought about.
+"""`autotool chat`: a chat in the terminal that shows the reasoning and the mode of each answer.
 
-Reasoning is dimmed; after each answer a line says what mode it had, who decided, and what it cost. With a pipe for
+Reasoning is dimmed; a line after each answer reports its mode, who decided, and what it cost. With a pipe for
 standard input every line is a message: `echo "What is 2+2?" | autotool chat --mode short`.
 """
 
@@ -17,13 +17,13 @@ from openai.types.chat import ChatCompletionAssistantMessageParam, ChatCompletio
 from rich.console import Console
 
 from autotool_client.client import DEFAULT_BASE_URL, AutoTool
-from autotool_client.errors import sentence
+from autotool_client.errors import user_message
 from autotool_client.models import Url
 from autotool_client.record import DecisionRecord, reasoning, record
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 
-with contextlib.suppress(ImportError):  # Windows has none; input() works without it
+with contextlib.suppress(ImportError):  # Windows has no readline; input() works without it
     import readline  # noqa: F401 gives input() editing and a history
 
 COMMANDS = {
@@ -35,7 +35,7 @@ COMMANDS = {
     "/quit": "leave (so does Ctrl-D); Ctrl-C cancels an answer",
 }
 
-# A model's text must not drive the terminal: control characters are shown as pictures, line breaks and tabs kept.
+# A model's text must not control the terminal: control characters are shown as pictures, line breaks and tabs are kept.
 VISIBLE = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"} | dict.fromkeys(
     range(0x7F, 0xA0), "\ufffd"
 )
@@ -44,14 +44,14 @@ command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_except
 
 
 class AssistantMessage(ChatCompletionAssistantMessageParam, total=False):
-    """An answer in the history; its reasoning goes back too, so that the server finds its prompt in the cache."""
+    """An answer in the history; its reasoning is sent back too, so that the server finds its prompt in the cache."""
 
     reasoning_content: str
 
 
 @dataclass(slots=True)
 class Answer:
-    """What has been streamed of an answer."""
+    """The part of an answer that has been streamed."""
 
     reasoning: str = ""
     content: str = ""
@@ -61,14 +61,14 @@ class Answer:
     started: float = field(default_factory=time.monotonic)
 
     def message(self) -> AssistantMessage:
-        """The answer as the next request's history has it."""
+        """Return the answer as a message of the next request's history."""
         message = AssistantMessage(role="assistant", content=self.content)
         if self.reasoning:
             message["reasoning_content"] = self.reasoning
         return message
 
     def summary(self) -> str:
-        """Modes, who decided, tokens and seconds, in one line."""
+        """Return modes, who decided, tokens and seconds in one line."""
         parts = _turns(self.record) if self.record else _tokens(self.usage)
         if self.finish_reason == "length":
             parts.append("cut off at the token limit")
@@ -76,7 +76,7 @@ class Answer:
 
 
 def _turns(record: DecisionRecord) -> list[str]:
-    asked_model = [f"p_long {turn.p_long:.2f}" for turn in record.turns if turn.p_long is not None]
+    probabilities = [f"p_long {turn.p_long:.2f}" for turn in record.turns if turn.p_long is not None]
     decided = ", ".join(dict.fromkeys(f"decided by {turn.decided_by}" for turn in record.turns))
     reasoning_tokens = sum(turn.reasoning_tokens for turn in record.turns)
     cut = " (cut)" if any(turn.reasoning_truncated for turn in record.turns) else ""
@@ -84,7 +84,7 @@ def _turns(record: DecisionRecord) -> list[str]:
     return [
         ", ".join(turn.resolved for turn in record.turns),
         decided,
-        *asked_model,
+        *probabilities,
         f"{reasoning_tokens} reasoning{cut} + {content_tokens} content tokens",
     ]
 
@@ -95,7 +95,7 @@ def _tokens(usage: CompletionUsage | None) -> list[str]:
 
 @dataclass(slots=True)
 class Terminal:
-    """A conversation and the screen it is shown on."""
+    """A conversation and the screen that shows it."""
 
     client: AutoTool
     model: str
@@ -103,11 +103,11 @@ class Terminal:
     system: str | None
     console: Console
     interactive: bool
-    """Somebody is there: to be prompted, and to try again."""
+    """Whether a person types the lines, who is prompted and can try again."""
     history: list[ChatCompletionMessageParam] = field(default_factory=list)
 
     def run(self) -> None:
-        """Answer lines until they end or one says /quit. Raises openai.OpenAIError where nobody is there to try again."""
+        """Answer lines until they end or a line is /quit. Raises openai.OpenAIError if the chat is not interactive."""
         while True:
             line = ""
             try:
@@ -120,14 +120,14 @@ class Terminal:
             except (KeyboardInterrupt, openai.OpenAIError) as error:
                 if not self.interactive:
                     raise
-                self._excuse(error, line)
+                self._report_failure(error, line)
 
     def _read(self) -> str:
         return input(f"{self.mode or 'default'}> " if self.interactive else "").strip()
 
-    def _excuse(self, error: KeyboardInterrupt | openai.OpenAIError, line: str) -> None:
+    def _report_failure(self, error: KeyboardInterrupt | openai.OpenAIError, line: str) -> None:
         if isinstance(error, openai.OpenAIError):
-            self.console.out(f"\n{sentence(error)}", style="red", highlight=False)
+            self.console.out(f"\n{user_message(error)}", style="red", highlight=False)
         else:
             self._note("\nCancelled; this message and its answer are forgotten." if line else "")
 
@@ -153,7 +153,7 @@ class Terminal:
             self._note(f"Mode: {self.mode}.")
 
     def _answer(self, text: str) -> None:
-        """Stream an answer; the history takes question and answer together, once both are whole."""
+        """Stream an answer; question and answer are added to the history together, once the answer is complete."""
         messages: list[ChatCompletionMessageParam] = [*self.history, {"role": "user", "content": text}]
         answer = self._stream(messages)
         self.history = [*messages, answer.message()]
@@ -170,22 +170,22 @@ class Terminal:
             stream_options={"include_usage": True},
         ) as stream:
             for chunk in stream:
-                self._take(chunk, answer)
+                self._read_chunk(chunk, answer)
         self.console.out()
         if answer.finish_reason is None:
-            raise openai.OpenAIError("The server ended the stream before the answer was whole.")
+            raise openai.OpenAIError("The server ended the stream before the answer was complete.")
         return answer
 
-    def _take(self, chunk: ChatCompletionChunk, answer: Answer) -> None:
+    def _read_chunk(self, chunk: ChatCompletionChunk, answer: Answer) -> None:
         answer.usage = chunk.usage or answer.usage
         answer.record = record(chunk) or answer.record
         for choice in chunk.choices:
             answer.finish_reason = choice.finish_reason or answer.finish_reason
             self._show(reasoning(choice.delta) or "", choice.delta.content or "", answer)
 
-    def _show(self, thought: str, content: str, answer: Answer) -> None:
-        answer.reasoning += thought
-        self._write(thought, style="dim")
+    def _show(self, reasoning_text: str, content: str, answer: Answer) -> None:
+        answer.reasoning += reasoning_text
+        self._write(reasoning_text, style="dim")
         if content and answer.reasoning and not answer.content:
             self._write("\n\n")
         answer.content += content

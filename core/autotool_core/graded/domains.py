@@ -1,4 +1,4 @@
-"""What the tasks are about: one tool per domain, with a thing, an amount and a day."""
+"""The domains of the tasks: each has one tool, whose arguments are a thing, an amount and a day."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,34 +10,34 @@ DAY = "day"
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A tool and the words of its requests."""
+    """A tool and the wordings of its requests."""
 
     tool: str
-    about: str
+    description: str
     """The tool's description."""
     thing: str
-    """Name of the string argument, and the noun that a request calls it by."""
+    """The name of the string argument, which is also its noun in requests."""
     things: tuple[str, ...]
     named: str
-    """How a request names one of them: a pattern of `{value}`."""
+    """The wording of a thing in a request: a pattern of `{value}`."""
     amount: str
-    """Name of the integer argument: the plural of its unit."""
+    """The name of the integer argument: the plural of its unit."""
     large: tuple[str, str]
-    """Singular and plural of a larger unit."""
+    """The singular and plural of a larger unit."""
     factor: int
-    """Units of the argument in one larger unit."""
+    """The number of units of the argument in one larger unit."""
     requests: dict[str, tuple[str, ...]]
-    """By split: what is asked for, as patterns of `{thing}`, `{amount}` and `{day}`, beginning with a verb."""
+    """The requests of each split: patterns of `{thing}`, `{amount}` and `{day}` that begin with a verb."""
 
     def schema(self) -> dict[str, Any]:
-        """The tool as an OpenAI `function` tool."""
+        """Return the tool as an OpenAI `function` tool."""
         properties = {
             self.thing: {"type": "string"},
             self.amount: {"type": "integer"},
             DAY: {"type": "string", "enum": list(WEEKDAYS)},
         }
         parameters = {"type": "object", "properties": properties, "required": list(properties)}
-        return {"type": "function", "function": {"name": self.tool, "description": self.about, "parameters": parameters}}
+        return {"type": "function", "function": {"name": self.tool, "description": self.description, "parameters": parameters}}
 
 
 COLOURS = ("blue", "green", "red", "white", "yellow", "black", "grey", "brown")

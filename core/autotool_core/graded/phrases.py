@@ -1,4 +1,4 @@
-"""The surface forms of requests. Every pattern belongs to one split, so that a test shows no wording seen in training."""
+"""The surface forms of requests. Every pattern belongs to one split, so that tests have no wording of the training split."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ FRAMES = {
     ),
     "test": ("Would you please {request}?", "I need you to {request}.", "The task is to {request}.", "Please {request}, now."),
 }
-"""Around the request itself."""
+"""The sentences around a request."""
 
 ADDED = {
     "train": (

@@ -1,6 +1,6 @@
 """Tool tasks of known difficulty.
 
-At level 1 every argument of the call stands in the request. Each further level needs one more step of derivation before the
+At level 1 the request contains every argument of the call. Each further level needs one more step of derivation before the
 call can be written: a look-up in a table or list that the request gives, a sum or difference, a change of unit, a date. A
 task is fixed by (split, level, seed, index), and carries its gold calls and the gold reasoning that derives them.
 """
@@ -28,11 +28,11 @@ class Task:
     id: str
     level: int
     steps: tuple[Step, ...]
-    """The steps of derivation that it needs: one less than its level."""
+    """The steps of derivation that the task needs: one less than its level."""
     request: str
     """The user's message."""
     tools: tuple[dict[str, Any], ...]
-    """OpenAI `function` tools: the right one and others, in random order."""
+    """OpenAI `function` tools, in random order: the one of the gold calls, and distractors."""
     calls: tuple[Call, ...]
     """The gold calls."""
     reasoning: str
@@ -53,18 +53,18 @@ class _Draft:
         return self.draw.choice(patterns[self.split]).format(**values)
 
     def table(self, patterns: dict[str, tuple[str, ...]], values: Sequence[object], **words: str) -> tuple[str, int, str]:
-        """Put a table into the request; one of its names, the place of the name's value, and the rows."""
+        """Add a table to the request; return one of its names, the index of that name's value, and the rows."""
         names = self.draw.sample(NAMES, len(values))
         rows = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
         self.tables.append(self.phrase(patterns, rows=rows, **words))
-        at = self.draw.randrange(len(values))
-        return names[at], at, rows
+        index = self.draw.randrange(len(values))
+        return names[index], index, rows
 
 
 def generate(split: Split, level: int, seed: int = 0, *, distractors: int = 2) -> Iterator[Task]:
-    """Tasks of a level without end, no request twice.
+    """Yield tasks of a level without end, none of them with the same request twice.
 
-    Raises AutoToolError if there is no such split or level, or if more distractor tools are asked for than there are.
+    Raises AutoToolError if there is no such split or level, or fewer distractor tools than `distractors`.
     """
     if split not in SPLITS or level not in LEVELS or not 0 <= distractors < len(DOMAINS):
         known = (
@@ -82,36 +82,36 @@ def generate(split: Split, level: int, seed: int = 0, *, distractors: int = 2) -
 
 
 def make(split: Split, level: int, seed: int, index: int, *, distractors: int = 2) -> Task:
-    """The task that its four numbers fix."""
+    """Return the task of this split, level, seed and index."""
     draw = random.Random(f"{split}/{level}/{seed}/{index}")  # noqa: S311 not a secret
     domain, *others = draw.sample(DOMAINS, distractors + 1)
     steps = tuple(sorted(draw.sample(STEPS, level - 1), key=STEPS.index))
     draft = _Draft(draw, split, domain)
     values, words = _derive(draft, steps)
-    asked = draft.phrase(phrases.FRAMES, request=draw.choice(domain.requests[split]).format(**words))
-    sentences = [*draft.tables, asked] if draw.random() < 0.5 else [asked, *draft.tables]
-    offered = draw.sample([domain, *others], distractors + 1)
-    chosen = [f"{one.tool}: {one.about} {'Yes' if one is domain else 'No'}." for one in offered]
+    request = draft.phrase(phrases.FRAMES, request=draw.choice(domain.requests[split]).format(**words))
+    sentences = [*draft.tables, request] if draw.random() < 0.5 else [request, *draft.tables]
+    choices = draw.sample([domain, *others], distractors + 1)
+    verdicts = [f"{choice.tool}: {choice.description} {'Yes' if choice is domain else 'No'}." for choice in choices]
     plan = f"Plan: {', '.join(steps) or 'copy'}."
-    said = f"So {domain.tool}: {', '.join(f'{name} {value}' for name, value in values.items())}."
+    conclusion = f"So {domain.tool}: {', '.join(f'{name} {value}' for name, value in values.items())}."
     return Task(
         f"{split}-{level}-{seed}-{index}",
         level,
         steps,
         " ".join(sentences),
-        tuple(one.schema() for one in offered),
+        tuple(choice.schema() for choice in choices),
         (Call(domain.tool, values),),
-        " ".join([plan, *chosen, *draft.reasoning, said]),
+        " ".join([plan, *verdicts, *draft.reasoning, conclusion]),
     )
 
 
 def _derive(draft: _Draft, steps: Sequence[Step]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Values of the arguments, and the words by which the request gives them."""
-    thing, named = _thing(draft, "look up thing" in steps)
-    amount, counted = _amount(draft, steps)
-    day, called = _day(draft, "date" in steps)
+    """Return the values of the arguments, and their wordings in the request."""
+    thing, thing_words = _thing(draft, "look up thing" in steps)
+    amount, amount_words = _amount(draft, steps)
+    day, day_words = _day(draft, "date" in steps)
     values = {draft.domain.thing: thing, draft.domain.amount: amount, DAY: day}
-    return values, {"thing": named, "amount": counted, "day": called}
+    return values, {"thing": thing_words, "amount": amount_words, "day": day_words}
 
 
 def _thing(draft: _Draft, looked_up: bool) -> tuple[str, str]:
@@ -121,41 +121,41 @@ def _thing(draft: _Draft, looked_up: bool) -> tuple[str, str]:
         draft.reasoning.append(f"{domain.thing}: the request says {value}.")
         return value, domain.named.format(value=value)
     values = draft.draw.sample(domain.things, 3)
-    name, at, rows = draft.table(phrases.THING_LIST, values, thing=domain.thing)
-    draft.reasoning.append(f"{domain.thing}: the list gives {rows}, so {name} has {values[at]}.")
-    return values[at], draft.phrase(phrases.THING_FROM_LIST, thing=domain.thing, name=name)
+    name, index, rows = draft.table(phrases.THING_LIST, values, thing=domain.thing)
+    draft.reasoning.append(f"{domain.thing}: the list gives {rows}, so {name} has {values[index]}.")
+    return values[index], draft.phrase(phrases.THING_FROM_LIST, thing=domain.thing, name=name)
 
 
 def _amount(draft: _Draft, steps: Sequence[Step]) -> tuple[int, str]:
     domain = draft.domain
-    one, many = domain.large if "unit" in steps else (domain.amount.removesuffix("s"), domain.amount)
-    value, words = _base(draft, many, "look up amount" in steps)
+    singular, plural = domain.large if "unit" in steps else (domain.amount.removesuffix("s"), domain.amount)
+    value, words = _base(draft, plural, "look up amount" in steps)
     if words is None:
-        words = _count(value, one, many)
+        words = _count(value, singular, plural)
         draft.reasoning.append(f"{domain.amount}: the request says {words}.")
     if "sum" in steps:
-        value, words = _sum(draft, value, words, one, many)
+        value, words = _sum(draft, value, words, singular, plural)
     if "unit" in steps:
         small = value * domain.factor
-        draft.reasoning.append(f"{_count(value, one, many)} x {domain.factor} = {small} {domain.amount}.")
+        draft.reasoning.append(f"{_count(value, singular, plural)} x {domain.factor} = {small} {domain.amount}.")
         value = small
     return value, words
 
 
-def _base(draft: _Draft, many: str, looked_up: bool) -> tuple[int, str | None]:
+def _base(draft: _Draft, unit: str, looked_up: bool) -> tuple[int, str | None]:
     if not looked_up:
         return draft.draw.randint(2, 9), None
     values = draft.draw.sample(range(2, 10), 3)
-    name, at, rows = draft.table(phrases.AMOUNT_TABLE, values, unit=many)
-    draft.reasoning.append(f"{draft.domain.amount}: the table gives {rows}, so {name} has {values[at]} {many}.")
-    return values[at], draft.phrase(phrases.AMOUNT_FROM_TABLE, unit=many, name=name)
+    name, index, rows = draft.table(phrases.AMOUNT_TABLE, values, unit=unit)
+    draft.reasoning.append(f"{draft.domain.amount}: the table gives {rows}, so {name} has {values[index]} {unit}.")
+    return values[index], draft.phrase(phrases.AMOUNT_FROM_TABLE, unit=unit, name=name)
 
 
-def _sum(draft: _Draft, value: int, words: str, one: str, many: str) -> tuple[int, str]:
+def _sum(draft: _Draft, value: int, words: str, singular: str, plural: str) -> tuple[int, str]:
     change = draft.draw.choice([n for n in range(-8, 10) if n and value + n >= 1])
     total = value + change
     sign = "+" if change > 0 else "-"
-    draft.reasoning.append(f"{value} {sign} {abs(change)} = {_count(total, one, many)}.")
+    draft.reasoning.append(f"{value} {sign} {abs(change)} = {_count(total, singular, plural)}.")
     pattern, key = (phrases.ADDED, "more") if change > 0 else (phrases.TAKEN, "less")
     return total, draft.phrase(pattern, amount=words, **{key: str(abs(change))})
 
@@ -171,5 +171,5 @@ def _day(draft: _Draft, shifted: bool) -> tuple[str, str]:
     return WEEKDAYS[(start + count) % 7], draft.phrase(phrases.SHIFTED, count=str(count), day=WEEKDAYS[start])
 
 
-def _count(value: int, one: str, many: str) -> str:
-    return f"{value} {one if value == 1 else many}"
+def _count(value: int, singular: str, plural: str) -> str:
+    return f"{value} {singular if value == 1 else plural}"

@@ -1,4 +1,4 @@
-"""A whole turn from its events, where nobody waits for a stream: training reads its rollouts so."""
+"""Collects the events of a whole turn, for readers that need no stream, such as training with its rollouts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, To
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a turn said and did."""
+    """The texts and tool calls of a turn."""
 
     reasoning: str
     content: str
     calls: tuple[Call, ...] | None
-    """None where one is broken: not ended, or its arguments are no JSON object."""
+    """The calls; None if one is broken: it has no end, or its arguments are no JSON object."""
 
 
 def collect(events: Sequence[Event]) -> Collected:
-    """Put a turn's events together."""
+    """Join a turn's events."""
     reasoning = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
     content = "".join(event.text for event in events if isinstance(event, ContentDelta))
     return Collected(reasoning, content, _calls(events))

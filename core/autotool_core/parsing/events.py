@@ -1,4 +1,4 @@
-"""What a turn's text consists of. Text that belongs to the format (markers, JSON around arguments) makes no event."""
+"""The events of a turn. Text that belongs to the format (markers, JSON around arguments) makes no event."""
 
 from dataclasses import dataclass
 
@@ -19,18 +19,18 @@ class ContentDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStart:
-    """A tool call opened; its name is complete."""
+    """The beginning of a tool call, whose name is complete."""
 
     index: int
-    """0 for the turn's first call."""
+    """The call's index in the turn, from 0."""
     name: str
     id: str = ""
-    """Of the call in the API; a server gives it, and a parser none."""
+    """The call's id in the API; a server sets it, a parser does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCallArguments:
-    """More of a call's arguments: the texts of one index, joined, are one JSON object."""
+    """More of a call's arguments; the texts of one index, joined, are one JSON object."""
 
     index: int
     text: str
@@ -38,7 +38,7 @@ class ToolCallArguments:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallEnd:
-    """A call is complete."""
+    """The end of a complete tool call."""
 
     index: int
 

@@ -1,4 +1,4 @@
-"""JSON inside model text: where a value ends while it is still arriving, and which JSON a parameter's text means."""
+"""JSON inside model text: the end of a value that arrives in pieces, and the JSON value of a parameter's text."""
 
 import json
 import re
@@ -20,19 +20,22 @@ class ValueScanner:
         self._escaped = False
 
     def scan(self, text: str, position: int) -> int | None:
-        """Read on from `position`, at first the value's first character; return the position behind its end, None if later."""
+        """Read on from `position`; return the position behind the value's end, or None if the value goes on.
+
+        The position of the first call is that of the value's first character.
+        """
         if self._scalar:
             end = _SCALAR_END.search(text, position)
             return end.start() if end else None
         if self._escaped:
             self._escaped = False
             position += 1
-        for found in _STRUCTURE.finditer(text, position):
-            if self._ends_with(found.group()):
-                return found.end()
+        for match in _STRUCTURE.finditer(text, position):
+            if self._closes_value(match.group()):
+                return match.end()
         return None
 
-    def _ends_with(self, mark: str) -> bool:
+    def _closes_value(self, mark: str) -> bool:
         if mark[0] == "\\":
             self._escaped = len(mark) == 1
             return False
@@ -44,7 +47,7 @@ class ValueScanner:
 
 
 def decode_string(literal: str) -> str | None:
-    """The text of a JSON string literal, None if it is malformed; unpaired surrogates become U+FFFD."""
+    """Return the text of a JSON string literal, or None if it is malformed; unpaired surrogates become U+FFFD."""
     try:
         text = cast("str", json.loads(literal, strict=False))
     except ValueError:
@@ -53,7 +56,7 @@ def decode_string(literal: str) -> str | None:
 
 
 def object_text(literal: str) -> str | None:
-    """The JSON object inside a JSON string literal, as text; blank text is `{}`, anything else than an object None."""
+    """Return the JSON object inside a JSON string literal as text, or None if there is none; blank text is `{}`."""
     text = decode_string(literal)
     if text is None or not text.strip():
         return None if text is None else "{}"
@@ -69,10 +72,10 @@ _PYTHON_SCALARS = {"True": "true", "False": "false", "None": "null"}
 
 
 def typed_value(text: str, types: frozenset[str]) -> str:
-    """The JSON text that a parameter's raw text stands for, given the JSON types it may have.
+    """Return the JSON text of a parameter's raw text, given the JSON types that the parameter may have.
 
-    A text that is no JSON of an allowed type stays a string where strings are allowed; where they are not, any JSON
-    goes through as written and everything else becomes a string: the tool's caller validates.
+    A text that is no JSON of an allowed type stays a string if strings are allowed; if they are not, any JSON is
+    returned as written and everything else becomes a string: the tool's caller validates.
     """
     if types == _STRING:
         return _quoted(text)
@@ -89,7 +92,7 @@ def typed_value(text: str, types: frozenset[str]) -> str:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is Python's, not JSON's")
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _quoted(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Reading text that arrives in pieces up to a marker, holding back only what may still turn into one.
+"""Readers of text that arrives in pieces up to a marker; they hold back only text that may still become a marker.
 
-All three readers are fed once with every character, so a turn costs time linear in its length.
+Each reader is fed every character once, so the time for a turn is linear in its length.
 """
 
 import re
@@ -9,8 +9,8 @@ WHITESPACE = " \t\r\n"
 """JSON's whitespace, which is also what chat templates put around markers."""
 
 
-def held_length(text: str, markers: tuple[str, ...]) -> int:
-    """How many characters at the end of `text` may be the beginning of a marker."""
+def partial_marker_length(text: str, markers: tuple[str, ...]) -> int:
+    """Return the number of characters at the end of `text` that may be the beginning of a marker."""
     longest = max(map(len, markers), default=1) - 1
     for start in range(max(0, len(text) - longest), len(text)):
         tail = text[start:]
@@ -24,26 +24,26 @@ def _any_of(markers: tuple[str, ...]) -> re.Pattern[str]:
 
 
 class MarkerSearch:
-    """Finds the first of some markers, wherever it stands."""
+    """Finds the first of some markers at any position."""
 
     def __init__(self, *markers: str) -> None:
         self._markers = markers
         self._pattern = _any_of(markers)
         self.held = ""
-        """The text's end, which may be the beginning of a marker."""
+        """The end of the text so far, which may be the beginning of a marker."""
 
     def feed(self, text: str) -> tuple[str, str, str]:
-        """Return the text before the marker, the marker and the rest; ("...", "", "") while there is none."""
+        """Return the text before the marker, the marker and the rest; the last two are "" while there is no marker."""
         text = self.held + text
         self.held = ""
-        if found := self._pattern.search(text):
-            return text[: found.start()], found.group(), text[found.end() :]
-        end = len(text) - held_length(text, self._markers)
+        if match := self._pattern.search(text):
+            return text[: match.start()], match.group(), text[match.end() :]
+        end = len(text) - partial_marker_length(text, self._markers)
         self.held = text[end:]
         return text[:end], "", ""
 
     def flush(self) -> str:
-        """Give back what is held: no marker will come."""
+        """Return the text that is held back: no marker will come."""
         held, self.held = self.held, ""
         return held
 
@@ -57,7 +57,7 @@ class MarkerNext:
         self._held = ""
 
     def feed(self, text: str) -> tuple[str, str] | None:
-        """Return the marker and the rest, ("", rest) where something else stands there, None while that is open."""
+        """Return the marker and the rest, ("", rest) if other text comes next, or None while that is undecided."""
         if not self._held:
             stripped = text.lstrip(WHITESPACE)
             self._space.append(text[: len(text) - len(stripped)])
@@ -73,21 +73,21 @@ class MarkerNext:
 
     @property
     def space(self) -> str:
-        """The whitespace passed over."""
+        """The whitespace that was skipped."""
         return "".join(self._space)
 
     def flush(self) -> str:
-        """Give back whitespace and beginning of a marker: no more text will come."""
+        """Return the whitespace and the beginning of a marker that are held back: no more text will come."""
         held = self.space + self._held
         self._space, self._held = [], ""
         return held
 
 
 class Passage:
-    """Running text up to a marker, without the whitespace that belongs to the format.
+    """Reads running text up to a marker, without the whitespace that belongs to the format.
 
-    `lead`: characters dropped before the first other one. `trail`: characters held back at the end until it is known
-    whether a marker follows, in which case they stay held.
+    `lead`: characters that are dropped before the first other one. `trail`: characters that are held back at the end
+    until it is known whether a marker follows, in which case they stay held.
     """
 
     def __init__(self, *markers: str, lead: str = "", trail: str = "") -> None:
@@ -100,11 +100,11 @@ class Passage:
         self._unclear = re.compile("|".join((*firsts, *last)) or "(?!)")
 
     def passes(self, text: str) -> bool:
-        """Whether `feed` would return just this text: the quick way for nearly every token."""
+        """Return whether `feed` would return just this text: a fast path for nearly every token."""
         return bool(text) and not (self._space or self._lead or self._search.held or self._unclear.search(text))
 
     def feed(self, text: str) -> tuple[str, str, str]:
-        """Return the text that is settled now, the marker that ended it and the rest, the last two "" while there is none."""
+        """Return the text that is settled now, the marker behind it and the rest; the last two are "" without a marker."""
         text = text.lstrip(self._lead)
         if not text:
             return "", "", ""
@@ -113,7 +113,7 @@ class Passage:
         return self.settle(before), marker, rest
 
     def settle(self, text: str) -> str:
-        """Take text in which no marker is to be found; return what can go out of it and what was held back before it."""
+        """Read text without markers; return the part that is settled, behind the text that was held back before it."""
         body = text.rstrip(self._trail)
         if not body:
             self._space.append(text)
@@ -123,7 +123,7 @@ class Passage:
         return settled
 
     def flush(self) -> str:
-        """Give back what is held: no marker will come."""
+        """Return the text that is held back: no marker will come."""
         settled = self.settle(self._search.flush())
         held = "".join((settled, *self._space))
         self._space = []

@@ -1,22 +1,23 @@
-"""The state machine that reads a turn, whole or in pieces: reasoning, content and tool calls.
+"""The state machine that parses a turn, at once or in pieces, into reasoning, content and tool calls.
 
     [whitespace] <think> REASONING </think> CONTENT <tool_call> TOOL_CALL </tool_call> CONTENT ...
 
-What counts as what, in any chunking:
+These rules hold in any chunking:
 
-- Where a turn begins is decided by its response prefix, which the same machine reads. Without one, a think block that
-  the model opens itself at the very start (after whitespace only) is reasoning; a later open marker, and a close
-  marker outside the block, are content.
+- The section in which a turn begins follows from its response prefix, which the same machine reads. Without one, a think
+  block that the model opens itself at the very start (after whitespace only) is reasoning; a later open marker, and a
+  close marker outside the block, are content.
 - Inside the block everything up to the close marker is reasoning, tool-call markers included. The newlines right
-  behind the open marker, and around the close marker, are format; spaces there are text, so that indented content survives.
+  behind the open marker, and around the close marker, are format; spaces there are text, so that indented content is kept.
   A turn that ends inside the block keeps the newlines at its end.
-- Without tools, everything behind the block is content. With tools, the open marker of the profile's tool format
-  begins a call, and the whitespace around calls (before the first, between two, after the last) is format.
-- A block that turns out to be no call is content, with its markers and the whitespace around it, up to the character that
-  showed it; reading goes on with that one. A call that breaks after ToolCallStart, or is cut by the end of the turn,
-  gets no ToolCallEnd: what it sent stands, and text behind a break is content, from the character that broke it.
-- A call is complete with its body (see `hermes`, `qwen3_coder`): its close marker may be missing, and where other text follows
-  instead of it, that text is content. The beginning of a close marker, cut by the end of the turn, is dropped.
+- Without tools, everything behind the block is content. With tools, an opener of the profile's tool format begins a call,
+  and the whitespace around calls (before the first, between two, after the last) is format.
+- A block that turns out to be no call is content, with its markers and the whitespace around it, up to the first character
+  that no call has; reading goes on with that character. A call that breaks after ToolCallStart, or is cut by the end of
+  the turn, gets no ToolCallEnd: the events that it sent stand, and text behind a break is content, from the character
+  that broke it.
+- A call is complete with its body (see the modules of `tool_formats`): its close marker may be missing, and if other text
+  follows instead of it, that text is content. The beginning of a close marker, cut by the end of the turn, is dropped.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,16 +28,13 @@ from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta
 from autotool_core.parsing.markers import WHITESPACE, MarkerNext, Passage
 from autotool_core.profile import Profile
 from autotool_core.tool_formats.base import CallBody
-from autotool_core.tool_formats.hermes import CLOSE, OPEN, HermesBody
-from autotool_core.tool_formats.qwen3_coder import FUNCTION, Qwen3CoderBody
 
-# Reading copies what is left of a piece behind each marker: in small pieces, a long text full of markers costs linear time.
+# Reading copies the rest of a piece behind each marker; small pieces keep the time linear for a long text full of markers.
 _PIECE = 4096
-_OPENERS = {"hermes": (OPEN,), "qwen3_coder": (OPEN, FUNCTION)}
 
 
 class Section(StrEnum):
-    """The kinds of text that a turn holds."""
+    """The sections of a turn."""
 
     REASONING = "reasoning"
     CONTENT = "content"
@@ -44,9 +42,9 @@ class Section(StrEnum):
 
 
 class TurnParser:
-    """Reads one turn of a model with `profile`.
+    """Parses one turn of a model with `profile`.
 
-    `prefix`: the response prefix, including what the chat template itself opened; it makes no events.
+    `prefix`: the response prefix, including the part that the chat template writes; it makes no events.
     `tools`: OpenAI function tools; without any, tool calls are not parsed.
     """
 
@@ -55,20 +53,20 @@ class TurnParser:
             tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in tools
         }
         self._profile = profile
-        self._openers = _OPENERS[profile.tool_format] if tools else ()
+        self._openers = profile.tool_format.openers if tools else ()
         self._events: list[Event] = []
         self._calls = 0
         self._begin()
         self.feed(prefix)
-        self._forget_held()
+        self._discard_held_text()
 
     @property
     def section(self) -> Section:
-        """Where the next character belongs; a call's from the end of its open marker to the end of its close marker."""
+        """The section of the next character; a call extends from the end of its opener to the end of its close marker."""
         return self._section
 
     def feed(self, text: str) -> list[Event]:
-        """Read on; return what is settled now."""
+        """Read on; return the events that are settled now."""
         if self._in_passage and self._passage.passes(text):
             return [self._delta(text)]
         self._events = []
@@ -79,13 +77,13 @@ class TurnParser:
         return self._events
 
     def finish(self) -> list[Event]:
-        """End the turn; return what was held back."""
+        """End the turn; return the events of the text that was held back."""
         self._events = []
         if self._read == self._read_start:
             self._enter_content()
             self._read_passage(self._start.flush())
         elif self._read == self._read_call and not self._body.started:
-            self._give_back("")
+            self._emit_as_content("")
         if self._in_passage:
             self._emit(self._passage.flush())
         return self._events
@@ -96,8 +94,8 @@ class TurnParser:
             self._start = MarkerNext(self._profile.think.open)
             self._enter(Section.CONTENT, self._read_start)
 
-    def _forget_held(self) -> None:
-        """Let nothing of the response prefix come out with the turn's text."""
+    def _discard_held_text(self) -> None:
+        """Discard held text of the response prefix, so that it does not become text of the turn."""
         self._passage.flush()
         if self._read == self._read_start:
             self._begin()
@@ -116,20 +114,16 @@ class TurnParser:
         self._passage = Passage(*self._openers, lead=lead, trail=WHITESPACE if self._openers else "")
         self._enter(Section.CONTENT, self._read_passage)
 
-    def _enter_call(self, marker: str) -> None:
-        self._raw = [marker]
-        self._body: CallBody = (
-            HermesBody(self._calls)
-            if self._profile.tool_format == "hermes"
-            else Qwen3CoderBody(self._calls, self._parameters, in_function=marker == FUNCTION)
-        )
+    def _enter_call(self, opener: str) -> None:
+        self._raw = [opener]
+        self._body: CallBody = self._profile.tool_format.call_body(self._calls, self._parameters, opener)
         self._enter(Section.TOOL_CALL, self._read_call)
 
     def _read_start(self, text: str) -> str:
-        found = self._start.feed(text)
-        if found is None:
+        lookahead = self._start.feed(text)
+        if lookahead is None:
             return ""
-        marker, rest = found
+        marker, rest = lookahead
         if marker and self._profile.think is not None:
             self._enter_reasoning(self._profile.think.close)
             return rest
@@ -154,24 +148,24 @@ class TurnParser:
             return ""
         self._calls += self._body.started
         if self._body.complete:
-            self._close = MarkerNext(CLOSE)
+            self._close = MarkerNext(self._profile.tool_format.close)
             self._enter(Section.TOOL_CALL, self._read_close)
         elif self._body.started:
             self._enter_content()
         else:
-            self._give_back(rest)
+            self._emit_as_content(rest)
         return rest
 
     def _read_close(self, text: str) -> str:
-        found = self._close.feed(text)
-        if found is None:
+        lookahead = self._close.feed(text)
+        if lookahead is None:
             return ""
-        marker, rest = found
+        marker, rest = lookahead
         self._enter_content(lead=WHITESPACE if marker else "")
         return rest
 
-    def _give_back(self, rest: str) -> None:
-        """Make content of a block that is no call, up to `rest`, behind what the passage before it still holds."""
+    def _emit_as_content(self, rest: str) -> None:
+        """Emit a block that is no call as content, up to `rest`, behind the text that the passage before it still holds."""
         raw = "".join(self._raw)
         self._enter(Section.CONTENT, self._read_passage)
         self._emit(self._passage.settle(raw[: len(raw) - len(rest)]))

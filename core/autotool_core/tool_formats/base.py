@@ -1,17 +1,23 @@
-"""What the two tool-call formats have in common."""
+"""The interface of a tool-call format, and the grammar of JSON that formats share."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from autotool_core.parsing.events import Event
 
+Tag = dict[str, Any]
+"""A part of an xgrammar structural tag: https://xgrammar.mlc.ai/docs/tutorials/structural_tag.html"""
+
 
 class CallBody(Protocol):
-    """Parses one tool call behind its open marker, in any chunking."""
+    """Parses one tool call behind its opener, in any chunking."""
 
     started: bool
-    """ToolCallStart has been sent: the text can no longer turn out to be no call."""
+    """Whether ToolCallStart has been sent: the text can no longer turn out to be no call."""
     complete: bool
-    """ToolCallEnd has been sent."""
+    """Whether ToolCallEnd has been sent."""
 
     def feed(self, text: str) -> tuple[list[Event], str | None]:
         """Return the events and, once the body is over, complete or not, the text behind it, else None.
@@ -20,3 +26,44 @@ class CallBody(Protocol):
         It may be longer than `text` by what was held back.
         """
         ...
+
+
+@dataclass(frozen=True)
+class ToolFormat(ABC):
+    """How the models of one family write tool calls."""
+
+    name: str
+    """The name in profiles, which is also the name of the format's module."""
+    markers: tuple[str, ...]
+    """The control texts: texts that data in a prompt must not be tokenised as, and that detokenising keeps."""
+    openers: tuple[str, ...]
+    """The texts that begin a call; none of them may be the beginning of another."""
+    close: str
+    """The text that ends a call behind its body; models may leave it out."""
+    triggers: tuple[str, ...]
+    """The texts after which a grammar that leaves text free enforces a call."""
+
+    @abstractmethod
+    def call_body(self, index: int, parameters: Mapping[str, Mapping[str, Any]], opener: str) -> CallBody:
+        """Return a parser of the turn's call number `index` (from 0), which `opener` has begun.
+
+        `parameters`: the JSON schema of each tool's arguments by the tool's name.
+        """
+
+    @abstractmethod
+    def call_tag(self, name: str, parameters: Mapping[str, Any]) -> Tag:
+        """Return the grammar of one call of the tool `name`, whose arguments have the JSON schema `parameters`."""
+
+    @abstractmethod
+    def render(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Return a call as a model of this format writes it."""
+
+    @abstractmethod
+    def matches(self, chat_template: str) -> bool:
+        """Return whether a chat template writes calls in this format."""
+
+
+def json_tag(schema: Mapping[str, Any] | bool) -> Tag:
+    """Return the grammar of a JSON value of this schema."""
+    # JSON allows whitespace without end, and small models that are free to write it do not stop.
+    return {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}

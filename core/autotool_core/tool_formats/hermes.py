@@ -11,17 +11,23 @@ The body is one JSON object, scanned rather than parsed, so that the arguments' 
   no call. Text that cannot follow, or a string that holds no object, after ToolCallStart: the call stays without its end.
 """
 
+import json
+from collections.abc import Mapping
 from enum import Enum, auto
+from typing import Any
 
 from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.parsing.json_text import ValueScanner, decode_string, object_text
 from autotool_core.parsing.markers import WHITESPACE
+from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
 
 
 class _Expect(Enum):
+    """What the body must continue with."""
+
     OBJECT = auto()
     FIRST_KEY = auto()
     KEY = auto()
@@ -39,7 +45,7 @@ _ROLES = {"name": "name", "arguments": "arguments", "parameters": "arguments"}
 
 
 class HermesBody:
-    """A `CallBody`; `index` is the call's."""
+    """Parses the JSON object of the call number `index`: a `CallBody`."""
 
     def __init__(self, index: int) -> None:
         self.started = False
@@ -63,7 +69,7 @@ class HermesBody:
         return self._events, text[position:] if self._over else None
 
     def _punctuation(self, text: str, position: int) -> int:
-        """Read whitespace and one character between values; return the position behind it."""
+        """Read whitespace and one character between values; return the position behind them."""
         while text[position] in WHITESPACE:
             position += 1
             if position == len(text):
@@ -118,7 +124,7 @@ class HermesBody:
             self._end_arguments(value)
 
     def _role_of(self, key: str | None) -> str:
-        """What the value of this key is; the first name and the first arguments count."""
+        """Return what the value of this key is; only the first name and the first arguments count."""
         role = _ROLES.get(key or "", "other")
         taken = (role == "name" and self._name is not None) or (role == "arguments" and self._arguments is not None)
         return "other" if taken else role
@@ -153,3 +159,24 @@ class HermesBody:
             self._events.append(ToolCallArguments(self._index, "{}"))
         self.complete = True
         self._events.append(ToolCallEnd(self._index))
+
+
+class Hermes(ToolFormat):
+    """JSON in `<tool_call>`."""
+
+    def call_body(self, index: int, parameters: Mapping[str, Mapping[str, Any]], opener: str) -> HermesBody:
+        return HermesBody(index)
+
+    def call_tag(self, name: str, parameters: Mapping[str, Any]) -> Tag:
+        begin = f'{OPEN}\n{{"name": {json.dumps(name)}, "arguments": '
+        return {"type": "tag", "begin": begin, "content": json_tag(parameters), "end": f"}}\n{CLOSE}"}
+
+    def render(self, name: str, arguments: Mapping[str, Any]) -> str:
+        call = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+        return f"{OPEN}\n{call}\n{CLOSE}"
+
+    def matches(self, chat_template: str) -> bool:
+        return OPEN in chat_template
+
+
+FORMAT = Hermes(name="hermes", markers=(OPEN, CLOSE), openers=(OPEN,), close=CLOSE, triggers=(OPEN,))

@@ -19,7 +19,10 @@ from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, 
 from autotool_core.parsing.json_text import typed_value
 from autotool_core.parsing.markers import MarkerNext, MarkerSearch
 from autotool_core.parsing.schema_types import ParameterTypes
+from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 
+OPEN = "<tool_call>"
+CLOSE = "</tool_call>"
 FUNCTION = "<function="
 _CLOSE_FUNCTION = "</function>"
 _PARAMETER = "<parameter="
@@ -29,9 +32,10 @@ _NAME_ENDS = (">", "<", "\n")
 
 
 class Qwen3CoderBody:
-    """A `CallBody`; `index` is the call's, `parameters` each tool's JSON schema by its name.
+    """Parses the tags of the call number `index`: a `CallBody`.
 
-    `in_function`: the open marker was `<function=` itself.
+    `parameters`: the JSON schema of each tool's arguments by the tool's name. `in_function`: whether the opener was
+    `<function=` itself.
     """
 
     def __init__(self, index: int, parameters: Mapping[str, Mapping[str, Any]], *, in_function: bool) -> None:
@@ -56,10 +60,10 @@ class Qwen3CoderBody:
         return self._events, text if self._over else None
 
     def _read_function(self, text: str) -> str:
-        found = self._next.feed(text)
-        if found is None:
+        tag = self._next.feed(text)
+        if tag is None:
             return ""
-        marker, rest = found
+        marker, rest = tag
         self._over = not marker
         self._read = self._read_name
         return rest
@@ -74,10 +78,10 @@ class Qwen3CoderBody:
         return rest
 
     def _read_tag(self, text: str) -> str:
-        found = self._next.feed(text)
-        if found is None:
+        tag = self._next.feed(text)
+        if tag is None:
             return ""
-        marker, rest = found
+        marker, rest = tag
         self._over = marker != _PARAMETER
         if marker:
             self._start()
@@ -105,7 +109,7 @@ class Qwen3CoderBody:
         return rest
 
     def _collect(self, text: str) -> tuple[str | None, str]:
-        """Read a tag's name up to `>`; return it, None before its end or where it is not one, and the rest."""
+        """Read a tag's name up to `>`; return the name (None before its end or if there is none) and the rest."""
         before, marker, rest = self._search.feed(text)
         self._collected.append(before)
         if not marker:
@@ -128,10 +132,47 @@ class Qwen3CoderBody:
     def _send(self, value: str) -> None:
         key = json.dumps(self._key, ensure_ascii=False)
         opening = "{" if self._sent == 0 else ", "
-        self._events.append(ToolCallArguments(self._index, f"{opening}{key}: {typed_value(value, self._types.of(self._key))}"))
+        self._events.append(
+            ToolCallArguments(self._index, f"{opening}{key}: {typed_value(value, self._types.allowed(self._key))}")
+        )
         self._sent += 1
 
     def _end(self) -> None:
         self.complete = True
         self._events.append(ToolCallArguments(self._index, "}" if self._sent else "{}"))
         self._events.append(ToolCallEnd(self._index))
+
+
+class Qwen3Coder(ToolFormat):
+    """XML in `<tool_call>`."""
+
+    def call_body(self, index: int, parameters: Mapping[str, Mapping[str, Any]], opener: str) -> Qwen3CoderBody:
+        return Qwen3CoderBody(index, parameters, in_function=opener == FUNCTION)
+
+    def call_tag(self, name: str, parameters: Mapping[str, Any]) -> Tag:
+        return {
+            "type": "tag",
+            "begin": f"{OPEN}\n{FUNCTION}{name}>\n",
+            "content": {**json_tag(parameters), "style": "qwen_xml"},
+            "end": f"\n{_CLOSE_FUNCTION}\n{CLOSE}",
+        }
+
+    def render(self, name: str, arguments: Mapping[str, Any]) -> str:
+        parts = [f"{_PARAMETER}{key}>\n{_value_text(value)}\n{_CLOSE_PARAMETER}\n" for key, value in arguments.items()]
+        return f"{OPEN}\n{FUNCTION}{name}>\n{''.join(parts)}{_CLOSE_FUNCTION}\n{CLOSE}"
+
+    def matches(self, chat_template: str) -> bool:
+        return FUNCTION in chat_template
+
+
+def _value_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+FORMAT = Qwen3Coder(
+    name="qwen3_coder",
+    markers=(OPEN, CLOSE),
+    openers=(OPEN, FUNCTION),
+    close=CLOSE,
+    triggers=(f"{OPEN}\n{FUNCTION}",),
+)

@@ -10,7 +10,7 @@ import xgrammar
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.json_schema import unenforceable
-from autotool_core.profile import ToolFormat
+from autotool_core.tool_formats.base import ToolFormat
 from autotool_server.conversation.request import GENERIC_FIELDS, ConversationRequest, FieldNames, NamedTool, ToolChoice
 from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool

@@ -89,7 +89,7 @@ class ConversationService:
             template_message("assistant", "", tool_calls=[call]),
             template_message("tool", "result", tool_call_id="c"),
         ]
-        return self.renderer.shows("result", history)
+        return self.renderer.renders_text("result", history)
 
     def _budget(self, requested: ToolBudget) -> Budget:
         settings = self.settings

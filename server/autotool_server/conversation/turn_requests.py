@@ -95,7 +95,7 @@ class TurnRequests:
 
     def _room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> int:
         """Return how many tokens the context has left for the answer, after what may have to be injected."""
-        taken = prompt_tokens + self._renderer.most_injected(mode) + _reasoning_tokens(request, mode)
+        taken = prompt_tokens + self._renderer.max_injected_tokens(mode) + _reasoning_tokens(request, mode)
         return self._engine.max_model_len - taken
 
     def _check_logit_bias(self, request: ConversationRequest) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from transformers.utils.hub import cached_file
 
 from autotool_core import profile as profiles
+from autotool_core import tool_formats
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile, ThinkFormat
 
@@ -33,5 +34,4 @@ def find(asked: str | None, checkpoint: str, chat_template: str) -> Profile:
 
 def _fitting(chat_template: str) -> Profile:
     think = ThinkFormat() if "<think>" in chat_template else None
-    tool_format = "qwen3_coder" if "<function=" in chat_template else "hermes"
-    return Profile(name="from the chat template", think=think, tool_format=tool_format)
+    return Profile(name="from the chat template", think=think, tool_format=tool_formats.recognise(chat_template))

@@ -24,7 +24,7 @@ from autotool_bench.target import Switch, Target, UnansweredError, find_model, m
 from autotool_core.errors import AutoToolError
 from autotool_training.data.overlap import read_texts
 
-CLI = [sys.executable, "-c", "from autotool_cli.main import main; main()", "bench", "run", "--suite", "graded"]
+CLI = [sys.executable, "-m", "autotool_cli", "bench", "run", "--suite", "graded"]
 CALL = '<tool_call>\n{"name": "order_fruit", "arguments": {"fruit": "figs", "pieces": 3, "day": "Monday"}}\n</tool_call>'
 
 

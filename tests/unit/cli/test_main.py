@@ -1,4 +1,4 @@
-"""The `autotool` command: what it imports, what it passes on, and how it says that something went wrong."""
+"""The `autotool` command: its imports, the arguments that it passes on, and its errors."""
 
 import runpy
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from support.fake_api import fake_api
 
 from autotool_cli import main
-from autotool_cli.main import COMMANDS, LazyCommand, load
+from autotool_cli.main import COMMANDS, LazyCommand, import_command
 from autotool_core.errors import AutoToolError
 
 ROOT = Path(__file__).parents[3]
@@ -20,9 +20,10 @@ GENERATOR = runpy.run_path(str(ROOT / "scripts" / "generate_cli_docs.py"))
 
 
 def autotool(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, after some Python."""
-    code = f"{before}\nfrom autotool_cli.main import main\nmain()"
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120)
+    """Run the command in a separate process, after the Python statements `before`."""
+    code = f"{before}\nimport runpy\nrunpy.run_module('autotool_cli', run_name='__main__')"
+    start = ["-c", code] if before else ["-m", "autotool_cli"]
+    return subprocess.run([sys.executable, *start, *arguments], capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -42,7 +43,7 @@ def test_everything_after_the_name_goes_to_the_command(monkeypatch: pytest.Monke
     def record(**call: Any) -> None:
         calls.append(call)
 
-    monkeypatch.setattr(main, "load", lambda *_: record)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(main, "import_command", lambda *_: record)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     given = ["--port", "9", "file", "-x", "--engine-arg", "a=1", "--help"]
     main.app(["serve", *given], prog_name="autotool", standalone_mode=False)
     assert calls == [{"args": given, "prog_name": "autotool serve"}]
@@ -54,9 +55,9 @@ def test_a_missing_extra_is_named() -> None:
     assert done.stderr == "autotool: `autotool serve` needs the package fastapi: pip install 'autotool-server[server]'.\n"
 
 
-def test_a_module_of_ours_that_is_missing_is_a_bug() -> None:
+def test_a_missing_module_of_this_project_is_a_bug() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"autotool_core\.nowhere"):
-        load("serve", LazyCommand("autotool_core.nowhere:command", "", extra="server"))
+        import_command("serve", LazyCommand("autotool_core.nowhere:command", "", extra="server"))
 
 
 def test_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +78,7 @@ def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         main.main()
 
 
-def test_ctrl_c_leaves_quietly_in_a_click_command_too(
+def test_ctrl_c_exits_a_click_command_without_a_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt() -> None:
@@ -86,13 +87,13 @@ def test_ctrl_c_leaves_quietly_in_a_click_command_too(
     module = ModuleType("interrupted")
     module.command = click.Command("interrupted", callback=interrupt)  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setitem(sys.modules, "interrupted", module)
-    with pytest.raises(SystemExit) as left:
-        load("interrupted", LazyCommand("interrupted:command", ""))(args=[], prog_name="interrupted")
-    assert left.value.code == 130
+    with pytest.raises(SystemExit) as exit_info:
+        import_command("interrupted", LazyCommand("interrupted:command", ""))(args=[], prog_name="interrupted")
+    assert exit_info.value.code == 130
     assert capsys.readouterr().err == ""
 
 
-def test_models() -> None:
+def test_models_are_listed() -> None:
     with fake_api() as api:
         done = autotool("models", "--url", api.url)
     assert (done.returncode, done.stderr) == (0, "")
@@ -103,7 +104,7 @@ def test_models() -> None:
     ]
 
 
-def test_models_of_no_server() -> None:
+def test_models_without_a_server_is_one_line_of_error() -> None:
     done = autotool("models", "--url", "http://127.0.0.1:9/v1")
     assert done.returncode == 1
     assert done.stderr.startswith("autotool: Cannot reach http://127.0.0.1:9/v1/models")
@@ -116,6 +117,6 @@ def test_a_wrong_option_is_named() -> None:
     assert "--mode" in done.stderr
 
 
-def test_docs_say_what_help_says() -> None:
-    mend = "docs/cli.md is out of date: run `python scripts/generate_cli_docs.py`"
-    assert GENERATOR["document"]() == (ROOT / "docs" / "cli.md").read_text(), mend
+def test_docs_are_the_help_texts() -> None:
+    fix = "docs/cli.md is out of date: run `python scripts/generate_cli_docs.py`"
+    assert GENERATOR["document"]() == (ROOT / "docs" / "cli.md").read_text(), fix

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from support.fake_api import FakeAPI, fake_api
 
 from autotool_client import AsyncAutoTool, AutoTool, DecisionRecord, reasoning, record
-from autotool_client.errors import sentence
+from autotool_client.errors import user_message
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 2+2?"}]
 EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "client.md").read_text(), re.DOTALL)
@@ -34,10 +34,10 @@ def client(server: FakeAPI) -> Iterator[AutoTool]:
         yield client
 
 
-def check_record(found: DecisionRecord | None) -> None:
-    assert found is not None
-    (turn,) = found.turns
-    assert (found.mode, turn.resolved, turn.decided_by, turn.p_long) == ("long", "long", "model", 0.75)
+def check_record(decision: DecisionRecord | None) -> None:
+    assert decision is not None
+    (turn,) = decision.turns
+    assert (decision.mode, turn.resolved, turn.decided_by, turn.p_long) == ("long", "long", "model", 0.75)
     assert (turn.reasoning_tokens, turn.content_tokens, turn.reasoning_bias) == (7, 2, 0.5)
 
 
@@ -45,12 +45,12 @@ def check_chunks(chunks: list[ChatCompletionChunk]) -> None:
     choices = [choice for chunk in chunks for choice in chunk.choices]
     assert "".join(choice.delta.content or "" for choice in choices) == "It is 4."
     assert "".join(reasoning(choice.delta) or "" for choice in choices) == "2+2"
-    (found,) = [found for chunk in chunks if (found := record(chunk))]
-    check_record(found)
+    (decision,) = [decision for chunk in chunks if (decision := record(chunk))]
+    check_record(decision)
 
 
 def check_sent(server: FakeAPI) -> None:
-    """Our fields lie at the top of the body, beside OpenAI's, and nothing else was added."""
+    """Check that this server's fields are at the top of the body, next to OpenAI's, and that nothing else was added."""
     sent = {name: value for name, value in server.bodies[-1].items() if name != "stream"}
     assert sent == {"model": "tiny", "messages": HELLO, "temperature": 0.0, **OURS}
 
@@ -83,7 +83,7 @@ async def test_async_stream(server: FakeAPI) -> None:
     check_sent(server)
 
 
-def test_type_checkers_know_what_comes_back(client: AutoTool) -> None:
+def test_type_checkers_know_the_type_of_the_result(client: AutoTool) -> None:
     """pyright fails on this file if an overload is wrong."""
     assert_type(client.chat.completions.create(model="tiny", messages=HELLO, mode="auto"), ChatCompletion)
     stream = client.chat.completions.create(model="tiny", messages=HELLO, mode="auto", stream=True)
@@ -164,24 +164,24 @@ def test_reasoning_under_either_name() -> None:
     assert reasoning(Message()) is None
 
 
-def test_a_newer_servers_record_is_read_and_a_wrong_one_refused() -> None:
+def test_unknown_fields_of_a_record_are_kept_and_a_wrong_record_is_refused() -> None:
     turn = {"choice": 0, "resolved": "short", "decided_by": "request", "p_long": None, "reasoning_bias": 0.0}
     counts = dict.fromkeys(("prefix_tokens", "decision_tokens", "reasoning_tokens", "content_tokens"), 1)
     newer = {"mode": "short", "turns": [turn | counts | {"reasoning_truncated": False, "tool_calls": ["add"], "new": 1}]}
-    found = record(Message.model_validate({"autotool": newer}))
-    assert found is not None
-    assert found.model_dump(mode="json", exclude_unset=True) == newer
+    decision = record(Message.model_validate({"autotool": newer}))
+    assert decision is not None
+    assert decision.model_dump(mode="json", exclude_unset=True) == newer
     with pytest.raises(ValidationError):
         record(Message.model_validate({"autotool": {"mode": "fast", "turns": []}}))
 
 
-def test_sentences(server: FakeAPI, client: AutoTool) -> None:
+def test_errors_become_one_sentence(server: FakeAPI, client: AutoTool) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "refuse"}])
-    assert sentence(refused.value) == "Send less."
+    assert user_message(refused.value) == "Send less."
     with pytest.raises(openai.NotFoundError) as lost:
         AutoTool(base_url=server.url.removesuffix("/v1")).models.list()
-    assert sentence(lost.value) == f"{server.url.removesuffix('/v1')}/models answered 404; a base URL ends in /v1."
+    assert user_message(lost.value) == f"{server.url.removesuffix('/v1')}/models answered 404; a base URL ends in /v1."
     with pytest.raises(openai.APIConnectionError) as gone:
         AutoTool(base_url="http://127.0.0.1:9/v1", max_retries=0).models.list()
-    assert "Cannot reach http://127.0.0.1:9/v1/models" in sentence(gone.value)
+    assert "Cannot reach http://127.0.0.1:9/v1/models" in user_message(gone.value)

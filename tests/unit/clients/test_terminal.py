@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from support.fake_api import FakeAPI, fake_api
 
-MAIN = "from autotool_cli.main import main; main()"
-AUTOTOOL = [sys.executable, "-c", MAIN]
+AUTOTOOL = [sys.executable, "-m", "autotool_cli"]
 SUMMARY = re.compile(r"long · decided by model · p_long 0\.75 · 7 reasoning \+ 2 content tokens · \d+\.\d s")
 ASKED = {"role": "user", "content": "What is 2+2?"}
 ANSWERED = {"role": "assistant", "content": "It is 4.", "reasoning_content": "2+2"}
@@ -28,13 +27,13 @@ def server() -> Iterator[FakeAPI]:
         yield api
 
 
-def piped(server_url: str, lines: str, *options: str) -> subprocess.CompletedProcess[str]:
+def chat_in_pipe(server_url: str, lines: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = [*AUTOTOOL, "chat", "--url", server_url, *options]
     return subprocess.run(command, input=lines, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_a_pipes_lines_are_answered_in_one_conversation(server: FakeAPI) -> None:
-    done = piped(server.url, "What is 2+2?\n\nSure?\n", "--mode", "short", "--system", "Be brief.")
+def test_the_lines_of_a_pipe_are_answered_in_one_conversation(server: FakeAPI) -> None:
+    done = chat_in_pipe(server.url, "What is 2+2?\n\nSure?\n", "--mode", "short", "--system", "Be brief.")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("2+2\n\nIt is 4.\n") == 2
     assert len(SUMMARY.findall(done.stdout)) == 2
@@ -51,7 +50,7 @@ def test_a_pipes_lines_are_answered_in_one_conversation(server: FakeAPI) -> None
 
 def test_commands(server: FakeAPI) -> None:
     lines = "a\n/long\nb\n/short\nc\n/auto\nd\n/reset\ne\n/etc/hosts?\n/help\n/nope\n/long x\n/quit\nf\n"
-    done = piped(server.url, lines)
+    done = chat_in_pipe(server.url, lines)
     assert [body.get("mode") for body in server.bodies] == [None, "long", "short", "auto", "auto", "auto"]
     assert [len(body["messages"]) for body in server.bodies] == [1, 3, 5, 7, 1, 3]
     assert all(name in done.stdout for name in ("/long  ", "/short", "/auto", "/reset", "/help", "/quit"))
@@ -59,35 +58,35 @@ def test_commands(server: FakeAPI) -> None:
     assert "/long takes nothing after it." in done.stdout
 
 
-def test_an_answer_cannot_drive_the_terminal(server: FakeAPI) -> None:
-    done = piped(server.url, "escape\n")
+def test_control_characters_of_an_answer_are_shown_as_pictures(server: FakeAPI) -> None:
+    done = chat_in_pipe(server.url, "escape\n")
     assert "It \u241b[2J\ufffd2J\n" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("refuse", "Send less."),
         ("broken", "The engine died."),
-        ("cut", "The server ended the stream before the answer was whole."),
+        ("cut", "The server ended the stream before the answer was complete."),
     ],
 )
-def test_a_failure_in_a_pipe_ends_it_in_one_line(server: FakeAPI, line: str, said: str) -> None:
-    done = piped(server.url, f"{line}\nnever asked\n")
-    assert (done.returncode, done.stderr) == (1, f"autotool: {said}\n")
+def test_a_failure_in_a_pipe_ends_it_in_one_line(server: FakeAPI, line: str, message: str) -> None:
+    done = chat_in_pipe(server.url, f"{line}\nnever asked\n")
+    assert (done.returncode, done.stderr) == (1, f"autotool: {message}\n")
     assert len(server.bodies) == 1
 
 
 def test_no_server() -> None:
-    done = piped("http://127.0.0.1:9/v1", "hello\n")
+    done = chat_in_pipe("http://127.0.0.1:9/v1", "hello\n")
     assert done.returncode == 1
     assert done.stderr.startswith("autotool: Cannot reach http://127.0.0.1:9/v1")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_stock_server_is_chatted_with_too() -> None:
+def test_chat_works_with_a_stock_server() -> None:
     with fake_api(with_record=False) as api:
-        done = piped(api.url, "What is 2+2?\n", "--model", "tiny")
+        done = chat_in_pipe(api.url, "What is 2+2?\n", "--model", "tiny")
     assert re.search(r"It is 4\.\n10 tokens · \d+\.\d s\n", done.stdout)
 
 
@@ -112,29 +111,32 @@ class Screen:
         deadline = time.monotonic() + timeout
         while text not in self.text:
             left = deadline - time.monotonic()
-            assert left > 0, f"{text!r} did not come; the screen says {self.text!r}"
+            assert left > 0, f"{text!r} did not come; the screen shows {self.text!r}"
             if select.select([self._descriptor], [], [], left)[0]:
                 self.text += os.read(self._descriptor, 4096).decode(errors="replace")
         self.text = self.text.partition(text)[2]
 
     def press_until(self, keys: str, text: str) -> None:
-        """Press keys, and again if nothing came of it."""
+        """Press keys until the text comes, up to ten times."""
         for _ in range(10):
             self.type(keys)
             with suppress(AssertionError):
                 return self.wait_for(text, timeout=3)
-        raise AssertionError(f"{text!r} did not come; the screen says {self.text!r}")
+        raise AssertionError(f"{text!r} did not come; the screen shows {self.text!r}")
 
 
 @contextmanager
 def terminal(server: FakeAPI) -> Iterator[Screen]:
-    """`autotool chat` with a pseudo-terminal that it is controlled by, so that Ctrl-C typed there is a signal."""
-    ours, its = pty.openpty()
-    control = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    command = [sys.executable, "-c", control + MAIN, "chat", "--url", server.url]
+    """Run `autotool chat` with a controlling pseudo-terminal, so that Ctrl-C typed there is a signal."""
+    ours, theirs = pty.openpty()
+    control = "import fcntl, runpy, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    run_command = "runpy.run_module('autotool_cli', run_name='__main__')"
+    command = [sys.executable, "-c", control + run_command, "chat", "--url", server.url]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
-    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True) as process:
-        os.close(its)
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+    ) as process:
+        os.close(theirs)
         try:
             yield Screen(ours, process)
         finally:
@@ -160,7 +162,7 @@ def test_ctrl_c_cancels_the_answer_and_keeps_the_session(server: FakeAPI) -> Non
         assert sent(server) == [ASKED, ANSWERED, {"role": "user", "content": "Sure?"}]
 
 
-def test_ctrl_d_leaves(server: FakeAPI) -> None:
+def test_ctrl_d_exits(server: FakeAPI) -> None:
     with terminal(server) as screen:
         screen.wait_for("> ")
         screen.type("\x04")
@@ -169,9 +171,9 @@ def test_ctrl_d_leaves(server: FakeAPI) -> None:
 
 def test_a_failed_answer_keeps_the_session(server: FakeAPI) -> None:
     with terminal(server) as screen:
-        for line, said in (("broken", "The engine died."), ("refuse", "Send less.")):
+        for line, message in (("broken", "The engine died."), ("refuse", "Send less.")):
             screen.ask(line)
-            screen.wait_for(said)
+            screen.wait_for(message)
         screen.ask("What is 2+2?")
         screen.wait_for("content tokens")
         assert sent(server) == [ASKED]
@@ -198,7 +200,7 @@ def test_ctrl_c_at_the_prompt_drops_the_line(server: FakeAPI) -> None:
         assert sent(server) == [ASKED]
 
 
-def test_ctrl_c_in_a_pipe_leaves_quietly(server: FakeAPI) -> None:
+def test_ctrl_c_in_a_pipe_exits_without_a_message(server: FakeAPI) -> None:
     command = [*AUTOTOOL, "chat", "--url", server.url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdin
@@ -207,6 +209,6 @@ def test_ctrl_c_in_a_pipe_leaves_quietly(server: FakeAPI) -> None:
         while not server.bodies:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, "")
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
     assert server.left.wait(10)

@@ -7,7 +7,7 @@ from support.tiny import make_tokenizer
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
-from autotool_core.profile import ToolFormat
+from autotool_core.tool_formats import get
 from autotool_server.conversation.constraints import grammar
 
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
@@ -18,8 +18,9 @@ def tool(name: str, **extra: Any) -> dict[str, Any]:
 
 
 TOOLS = [tool("f"), tool("g")]
+HERMES = get("hermes")
 SCHEMA = {"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}
-CALL: dict[ToolFormat, str] = {
+CALL: dict[str, str] = {
     "hermes": '<tool_call>\n{"name": "NAME", "arguments": {"a": 1}}\n</tool_call>',
     "qwen3_coder": "<tool_call>\n<function=NAME>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
 }
@@ -35,18 +36,18 @@ def accepts(tag: str | None, text: str) -> bool:
 
 
 def test_nothing_asked_is_nothing_constrained() -> None:
-    assert structural_tag(AnswerShape(TOOLS), "hermes") is None
+    assert structural_tag(AnswerShape(TOOLS), HERMES) is None
 
 
 def test_schema_alone() -> None:
-    tag = structural_tag(AnswerShape(schema=SCHEMA), "hermes")
+    tag = structural_tag(AnswerShape(schema=SCHEMA), HERMES)
     assert accepts(tag, '{"x": true}')
     assert not accepts(tag, "yes")
 
 
 @pytest.mark.parametrize("tool_format", ["hermes", "qwen3_coder"])
-def test_required_takes_calls_only(tool_format: ToolFormat) -> None:
-    tag = structural_tag(AnswerShape(TOOLS, "required"), tool_format)
+def test_required_takes_calls_only(tool_format: str) -> None:
+    tag = structural_tag(AnswerShape(TOOLS, "required"), get(tool_format))
     f, g = CALL[tool_format].replace("NAME", "f"), CALL[tool_format].replace("NAME", "g")
     assert accepts(tag, f)
     assert accepts(tag, f"{f}\n{g}")
@@ -57,33 +58,33 @@ def test_required_takes_calls_only(tool_format: ToolFormat) -> None:
 
 @pytest.mark.parametrize("shape", [AnswerShape(TOOLS[:1], "one"), AnswerShape(TOOLS, "required", parallel=False)])
 def test_one_call_only(shape: AnswerShape) -> None:
-    tag = structural_tag(shape, "hermes")
+    tag = structural_tag(shape, HERMES)
     f = CALL["hermes"].replace("NAME", "f")
     assert accepts(tag, f)
     assert not accepts(tag, f"{f}\n{f}")
 
 
 def test_schema_or_calls() -> None:
-    tag = structural_tag(AnswerShape(TOOLS, schema=SCHEMA), "hermes")
+    tag = structural_tag(AnswerShape(TOOLS, schema=SCHEMA), HERMES)
     assert accepts(tag, '{"x": true}')
     assert accepts(tag, CALL["hermes"].replace("NAME", "g"))
     assert not accepts(tag, "Hello")
 
 
 def test_strict_tools_leave_text_free_and_bind_calls() -> None:
-    tag = structural_tag(AnswerShape([tool("f", strict=True)]), "hermes")
+    tag = structural_tag(AnswerShape([tool("f", strict=True)]), HERMES)
     f = CALL["hermes"].replace("NAME", "f")
     assert accepts(tag, f"Let me see. {f}")
     assert not accepts(tag, f.replace("1", "one"))
 
 
 def test_a_strict_profile_binds_the_calls_of_tools_that_do_not_say_strict() -> None:
-    tag = grammar(AnswerShape([tool("f"), tool("g", strict=False)], strict_tools=True), "hermes")
+    tag = grammar(AnswerShape([tool("f"), tool("g", strict=False)], strict_tools=True), HERMES)
     f, g = (CALL["hermes"].replace("NAME", name) for name in "fg")
     assert accepts(tag, f"Let me see. {f}\n{f}")
     assert not accepts(tag, f.replace('"a"', '"b"'))
     assert accepts(tag, g.replace('"a": 1', '"b": "one"'))
-    assert grammar(AnswerShape([tool("g", strict=False)], strict_tools=True), "hermes") is None
+    assert grammar(AnswerShape([tool("g", strict=False)], strict_tools=True), HERMES) is None
 
 
 @pytest.mark.parametrize(
@@ -104,13 +105,13 @@ def test_what_no_grammar_can_hold_is_left_free_and_is_refused_where_a_client_ask
         AnswerShape([tool("g", strict=True), tool("f", parameters=parameters)]),
         AnswerShape([tool("f", parameters=parameters)], schema=SCHEMA),
     ):
-        assert accepts(grammar(shape, "hermes"), call)
+        assert accepts(grammar(shape, HERMES), call)
     for calls in ("allowed", "required"):
         with pytest.raises(InvalidRequestError):
-            grammar(AnswerShape([tool("f", parameters=parameters, strict=True)], calls), "hermes")
+            grammar(AnswerShape([tool("f", parameters=parameters, strict=True)], calls), HERMES)
     with pytest.raises(InvalidRequestError):
-        grammar(AnswerShape(schema=parameters), "hermes")
+        grammar(AnswerShape(schema=parameters), HERMES)
 
 
 def test_tag_is_json() -> None:
-    assert json.loads(structural_tag(AnswerShape(schema=True), "hermes") or "")["type"] == "structural_tag"
+    assert json.loads(structural_tag(AnswerShape(schema=True), HERMES) or "")["type"] == "structural_tag"

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from autotool_core import tool_formats
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN, FILE_NAME, Profile, ThinkFormat, load
 
 
 def test_the_built_in_profiles() -> None:
-    assert {name: (profile.think is not None, profile.tool_format) for name, profile in BUILTIN.items()} == {
+    assert {name: (profile.think is not None, profile.tool_format.name) for name, profile in BUILTIN.items()} == {
         "qwen3": (True, "hermes"),
         "qwen3-coder": (False, "qwen3_coder"),
         "smollm2-autotool": (True, "hermes"),
@@ -46,8 +47,9 @@ def test_profiles_do_not_change() -> None:
 
 def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
     think = ThinkFormat(open="[THINK]", close="[/THINK]", long_prefix="[THINK]", short_prefix="[THINK][/THINK]")
-    profile = Profile(name="mine", think=think, tool_format="qwen3_coder")
+    profile = Profile(name="mine", think=think, tool_format=tool_formats.get("qwen3_coder"))
     (tmp_path / FILE_NAME).write_text(profile.model_dump_json(), encoding="utf-8")
+    assert json.loads((tmp_path / FILE_NAME).read_text())["tool_format"] == "qwen3_coder"
     assert load(tmp_path / FILE_NAME) == profile
 
 
@@ -62,6 +64,7 @@ def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
     [
         ({"think": None}, "name"),
         ({"name": "a", "tool_format": "pythonic"}, "tool_format"),
+        ({"name": "a", "tool_format": ["hermes"]}, "tool_format"),
         ({"name": "a", "think": {"opened": "<think>"}}, "think.opened"),
         ({"name": "a", "thinking": True}, "thinking"),
         ([], "the file"),
@@ -73,6 +76,13 @@ def test_a_malformed_file_is_named_with_what_is_wrong(tmp_path: Path, content: A
     with pytest.raises(AutoToolError, match=rf"{FILE_NAME}: {where}: ") as refusal:
         load(path)
     assert "pythonic" not in str(refusal.value)
+
+
+def test_an_unknown_tool_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_text('{"name": "a", "tool_format": "base"}')
+    with pytest.raises(AutoToolError, match=r"tool_format: Input should be a known tool format: hermes, qwen3_coder$"):
+        load(path)
 
 
 def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """From records to token ids, as the server makes them: the prompt by `PromptRenderer`, the answer behind the `auto` prefix."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_core.tokenizer import Tokenizer
+from autotool_core.tool_formats.base import ToolFormat
 from autotool_training.common.records import GoldCall, Record
 
 
@@ -25,8 +25,7 @@ class Example:
 class ExampleWriter:
     """Writes examples for one checkpoint.
 
-    Raises AutoToolError if the checkpoint cannot do `auto`, with the reason (`PromptRenderer.refusals`), or if its tool-call
-    format is not the one that is written here (hermes).
+    Raises AutoToolError if the checkpoint cannot do `auto`, with the reason (`PromptRenderer.refusals`).
     """
 
     def __init__(self, tokenizer: Tokenizer, profile: Profile, eos_token_id: int) -> None:
@@ -34,13 +33,12 @@ class ExampleWriter:
         decision, think = self._renderer.decision_tokens, profile.think
         if decision is None or think is None:
             raise AutoToolError(f"The base cannot be trained for mode=auto: {self._renderer.refusals[Mode.AUTO]}")
-        if profile.tool_format != "hermes":
-            raise AutoToolError(f"Profile {profile.name} has the tool format {profile.tool_format}: only hermes is trained.")
         self.begun: Mapping[ResolvedMode, tuple[int, ...]] = {
             ResolvedMode.LONG: (decision.long, *decision.rest[ResolvedMode.LONG]),
             ResolvedMode.SHORT: (decision.short, *decision.rest[ResolvedMode.SHORT]),
         }
         """What a response of a mode begins with: the decision token and the rest of the prefix."""
+        self._tool_format = profile.tool_format
         self._closing = f"\n{think.close}{think.answer_separator}"
         self._eos = eos_token_id
 
@@ -55,14 +53,13 @@ class ExampleWriter:
     def _text(self, record: Record, mode: ResolvedMode) -> str:
         if mode is ResolvedMode.SHORT:
             # Text beside the calls of a short answer is what RL takes for reasoning in the wrong place.
-            return answer_text(None if record.calls else record.content, record.calls)
+            return answer_text(None if record.calls else record.content, record.calls, self._tool_format)
         if not record.reasoning:
             raise AutoToolError(f"Record {record.id} has no reasoning: a long answer needs one.")
-        return record.reasoning.strip() + self._closing + answer_text(record.content, record.calls)
+        return record.reasoning.strip() + self._closing + answer_text(record.content, record.calls, self._tool_format)
 
 
-def answer_text(content: str | None, calls: Sequence[GoldCall]) -> str:
-    """Text and calls as a model of the hermes format writes them."""
-    written = (json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False) for call in calls)
-    blocks = [f"<tool_call>\n{call}\n</tool_call>" for call in written]
+def answer_text(content: str | None, calls: Sequence[GoldCall], tool_format: ToolFormat) -> str:
+    """Return text and calls as a model of this tool-call format writes them."""
+    blocks = [tool_format.render(call.name, call.arguments) for call in calls]
     return "\n".join([content, *blocks] if content else blocks)

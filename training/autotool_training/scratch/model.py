@@ -93,7 +93,8 @@ def _corpus() -> Iterator[str]:
     for level in LEVELS:
         for task in islice(generate("train", level, seed=1), 1000):
             calls = [GoldCall(name=call.name, arguments=dict(call.arguments)) for call in task.calls]
-            yield f"system\n{task.request}\nuser\nassistant\n\n{task.reasoning}\n\n{answer_text(None, calls)}"
+            answer = answer_text(None, calls, PROFILE.tool_format)
+            yield f"system\n{task.request}\nuser\nassistant\n\n{task.reasoning}\n\n{answer}"
             yield from (
                 ", ".join([tool["function"]["name"], *tool["function"]["parameters"]["properties"]]) for tool in task.tools
             )

@@ -33,7 +33,7 @@ from typing import Any
 
 from autotool_bench.suites.base import Answer, ToolCall, read_calls
 from autotool_core.calls import Call
-from autotool_core.functions import plain_name
+from autotool_core.function_schemas import plain_name
 
 KINDS: Mapping[Any, type] = {
     **dict.fromkeys(("string", "any"), str),

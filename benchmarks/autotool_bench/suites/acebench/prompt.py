@@ -15,7 +15,7 @@ from typing import Any
 
 from autotool_bench.suites.acebench.special import ERROR, INCOMPLETE, IRRELEVANT
 from autotool_bench.suites.base import Message
-from autotool_core.functions import plain_name
+from autotool_core.function_schemas import plain_name
 
 CALL = """\
 You are the assistant in this conversation. Make the tool calls that its next step needs, all in one turn, and no other text.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotool_bench.suites.base import Answer
-from autotool_core.functions import plain_name
+from autotool_core.function_schemas import plain_name
 
 INCOMPLETE = "Missing necessary parameters"
 ERROR = "There is incorrect value"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.parsing_turns import Turn, as_turn, chunked, function_tool, joined, run
 
+from autotool_core import tool_formats
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN, Profile
 
@@ -133,7 +134,7 @@ def test_a_rendered_turn_comes_back(
 def test_a_turn_rendered_as_xml_comes_back(
     reasoning: str, content: str, calls: list[tuple[str, dict[str, Any]]], data: st.DataObject
 ) -> None:
-    profile = Profile(name="thinking-coder", tool_format="qwen3_coder")
+    profile = Profile(name="thinking-coder", tool_format=tool_formats.get("qwen3_coder"))
     text = render(reasoning, content, [qwen3_coder(*call) for call in calls])
     turn = as_turn(run(profile, data.draw(chunked(st.just(text))), "", TOOLS)[0])
     assert (turn.reasoning, turn.content) == (reasoning, content)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from support.tiny import make_tokenizer
 
+from autotool_core import tool_formats
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
@@ -79,7 +80,7 @@ def test_what_is_learnt_is_what_rl_pays_as_right(
 
 def test_calls_follow_the_text_each_in_its_block() -> None:
     block = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
-    assert answer_text("Let me look.", [CALL, CALL]) == f"Let me look.\n{block}\n{block}"
+    assert answer_text("Let me look.", [CALL, CALL], PROFILE.tool_format) == f"Let me look.\n{block}\n{block}"
 
 
 def test_a_long_answer_needs_reasoning(writer: ExampleWriter) -> None:
@@ -87,9 +88,13 @@ def test_a_long_answer_needs_reasoning(writer: ExampleWriter) -> None:
         writer.example(record(reasoning=None), ResolvedMode.LONG)
 
 
-@pytest.mark.parametrize(
-    ("profile", "why"), [(BUILTIN["plain"], "cannot think"), (Profile(name="x", tool_format="qwen3_coder"), "hermes")]
-)
-def test_a_base_that_cannot_be_trained_is_refused(tokenizer: Any, profile: Profile, why: str) -> None:
-    with pytest.raises(AutoToolError, match=why):
-        ExampleWriter(tokenizer, profile, tokenizer.eos_token_id)
+def test_calls_are_written_in_the_profiles_tool_format(tokenizer: Any) -> None:
+    profile = Profile(name="thinking-coder", tool_format=tool_formats.get("qwen3_coder"))
+    example = ExampleWriter(tokenizer, profile, tokenizer.eos_token_id).example(record(), ResolvedMode.SHORT)
+    call = "<tool_call>\n<function=weather>\n<parameter=city>\nRome\n</parameter>\n</function>\n</tool_call>"
+    assert tokenizer.decode(example.response_ids) == f"\n\n</think>\n\n{call}<|im_end|>"
+
+
+def test_a_base_that_cannot_be_trained_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(AutoToolError, match="cannot think"):
+        ExampleWriter(tokenizer, BUILTIN["plain"], tokenizer.eos_token_id)

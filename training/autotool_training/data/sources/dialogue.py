@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autotool_core.functions import plain_name
+from autotool_core.function_schemas import plain_name
 from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.sources.rows import MalformedError, listing
 from autotool_training.data.sources.tools import Tool

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from autotool_core.functions import json_schema, plain_name
+from autotool_core.function_schemas import json_schema, plain_name
 from autotool_training.common.records import GoldCall
 from autotool_training.data.sources.rows import MalformedError
 

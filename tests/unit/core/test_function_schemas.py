@@ -1,11 +1,11 @@
-"""Functions as data sets describe them."""
+"""Names and schemas of functions as data sets describe them."""
 
 from typing import Any
 
 import jsonschema
 import pytest
 
-from autotool_core.functions import json_schema, plain_name
+from autotool_core.function_schemas import json_schema, plain_name
 
 
 @pytest.mark.parametrize(

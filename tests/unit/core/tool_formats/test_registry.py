@@ -1,0 +1,156 @@
+"""The registry of tool-call formats, and a third format that is one new module and no other edit."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xgrammar
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.parsing_turns import Call, Turn, as_turn, chunked, function_tool, joined, run
+from support.tiny import CHAT_TEMPLATE, make_tokenizer
+
+from autotool_core import tool_formats
+from autotool_core.grammar import AnswerShape, structural_tag
+from autotool_core.profile import BUILTIN, Profile
+from autotool_core.tool_formats.base import ToolFormat
+from autotool_server.engines import profiles
+
+BRACKETS = '''
+"""Calls as `[CALL]name{"a": 1}[/CALL]`."""
+
+import json
+
+from autotool_core.parsing.events import ToolCallArguments, ToolCallEnd, ToolCallStart
+from autotool_core.parsing.json_text import ValueScanner
+from autotool_core.tool_formats.base import ToolFormat, json_tag
+
+
+class Body:
+    def __init__(self, index):
+        self.started = self.complete = False
+        self.index, self.name, self.scanner = index, "", ValueScanner("{")
+
+    def feed(self, text):
+        events = []
+        if not self.started:
+            before, brace, rest = text.partition("{")
+            self.name += before
+            if not brace:
+                return [], None
+            self.started, text = True, brace + rest
+            events = [ToolCallStart(self.index, self.name)]
+        end = self.scanner.scan(text, 0)
+        events.append(ToolCallArguments(self.index, text[:end]))
+        if end is None:
+            return events, None
+        self.complete = True
+        return [*events, ToolCallEnd(self.index)], text[end:]
+
+
+class Brackets(ToolFormat):
+    def call_body(self, index, parameters, opener):
+        return Body(index)
+
+    def call_tag(self, name, parameters):
+        return {"type": "tag", "begin": f"[CALL]{name}", "content": json_tag(parameters), "end": "[/CALL]"}
+
+    def render(self, name, arguments):
+        return f"[CALL]{name}{json.dumps(arguments)}[/CALL]"
+
+    def matches(self, chat_template):
+        return "[CALL]" in chat_template
+
+
+FORMAT = Brackets("brackets", ("[CALL]", "[/CALL]"), ("[CALL]",), "[/CALL]", ("[CALL]",))
+'''
+TOOLS = [function_tool("f", {"a": {"type": "integer"}}, required=["a"])]
+
+
+@pytest.fixture(scope="module")
+def brackets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToolFormat]:
+    folder: Path = tmp_path_factory.mktemp("formats")
+    (folder / "brackets.py").write_text(BRACKETS)
+    tool_formats.__path__.append(str(folder))
+    yield tool_formats.get("brackets")
+    tool_formats.__path__.remove(str(folder))
+
+
+@pytest.fixture(scope="module")
+def profile(brackets: ToolFormat) -> Profile:
+    return Profile(name="third", tool_format=brackets)
+
+
+def test_formats_are_found_by_the_names_of_their_modules() -> None:
+    assert tool_formats.names() == ("hermes", "qwen3_coder")
+    assert [tool_formats.get(name).name for name in tool_formats.names()] == [*tool_formats.names()]
+
+
+@pytest.mark.parametrize("name", ["base", "pythonic", "", "hermes.json", "..profile"])
+def test_an_unknown_name_is_no_format(name: str) -> None:
+    with pytest.raises(KeyError):
+        tool_formats.get(name)
+
+
+@pytest.mark.parametrize(
+    ("chat_template", "name"),
+    [
+        (CHAT_TEMPLATE, "hermes"),
+        ("<tool_call>\n<function={{ call.name }}>", "qwen3_coder"),
+        ("{{ message.content }}", "hermes"),
+        ("", "hermes"),
+    ],
+)
+def test_a_chat_template_shows_its_format(chat_template: str, name: str) -> None:
+    assert tool_formats.recognise(chat_template).name == name
+
+
+@pytest.mark.parametrize("name", ["hermes", "qwen3_coder"])
+def test_a_rendered_call_is_parsed_back_and_is_in_the_grammar(name: str) -> None:
+    tool_format = tool_formats.get(name)
+    properties = {"s": {"type": "string"}, "i": {"type": "integer"}, "b": {"type": "boolean"}, "o": {"type": "object"}}
+    tools = [function_tool("f", properties)]
+    arguments = {"s": "é\nx", "i": 1, "b": True, "o": {"k": [None, 1.5]}}
+    text = tool_format.render("f", arguments)
+    turn = as_turn(run(Profile(name="p", tool_format=tool_format), text, "", tools)[0])
+    assert [(call.name, json.loads(call.arguments)) for call in turn.calls] == [("f", arguments)]
+    assert accepts(structural_tag(AnswerShape(tools, "one"), tool_format), text)
+
+
+def accepts(tag: str | None, text: str) -> bool:
+    """Whether a text, then the end of the turn, is within the grammar."""
+    assert tag is not None
+    tokenizer = make_tokenizer()
+    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, stop_token_ids=[tokenizer.eos_token_id])
+    matcher = xgrammar.GrammarMatcher(xgrammar.GrammarCompiler(info).compile_structural_tag(tag))
+    return matcher.accept_string(text) and matcher.accept_token(tokenizer.eos_token_id)
+
+
+@settings(deadline=None)
+@given(chunked(st.just('<think>\nHm.\n</think>\n\nLook: [CALL]f{"a": 1}[/CALL]\n[CALL]f{"a": 2}[/CALL] Done. <tool_call>')))
+def test_a_third_format_is_parsed_in_any_chunking(profile: Profile, chunks: list[str]) -> None:
+    events, _ = run(profile, chunks, "", TOOLS)
+    assert as_turn(events) == Turn("Hm.", "Look:Done. <tool_call>", (Call("f", '{"a": 1}'), Call("f", '{"a": 2}')))
+    assert joined(events) == joined(run(profile, ["".join(chunks)], "", TOOLS)[0])
+
+
+def test_a_third_format_has_a_grammar(brackets: ToolFormat) -> None:
+    required = structural_tag(AnswerShape(TOOLS, "required"), brackets)
+    assert accepts(required, f"{brackets.render('f', {'a': 1})}\n{brackets.render('f', {'a': 2})}")
+    assert not accepts(required, '[CALL]f{"a": "one"}[/CALL]')
+    free = structural_tag(AnswerShape(TOOLS, strict_tools=True), brackets)
+    assert accepts(free, 'Look: [CALL]f{"a": 1}[/CALL]')
+    assert not accepts(free, "Look: [CALL]g")
+
+
+def test_a_third_format_is_a_profiles(brackets: ToolFormat, profile: Profile, tmp_path: Path) -> None:
+    path = tmp_path / "mode_profile.json"
+    path.write_text('{"name": "third", "tool_format": "brackets"}')
+    read = profiles.find(str(path), "unused", "")
+    assert read == profile == Profile.model_validate_json(profile.model_dump_json())
+    assert read.markers == (*BUILTIN["qwen3"].markers[:2], "[CALL]", "[/CALL]")
+    dumped: Any = json.loads(read.model_dump_json())
+    assert dumped["tool_format"] == "brackets"
+    assert tool_formats.recognise("{{ '[CALL]' }}") is brackets
