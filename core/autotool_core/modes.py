@@ -61,7 +61,7 @@ def resolve(
     given = {field: value for field, value in fields.items() if value is not None}
     if len(set(given.values())) > 1:
         names = " and ".join(given)
-        values = ", ".join(f"{field} asks for {value}" for field, value in given.items())
+        values = ", ".join(f"{field} is {value}" for field, value in given.items())
         raise InvalidRequestError(
             f"{names} disagree: {values}. Send only one of them.", next(iter(given)), code="conflicting_modes"
         )

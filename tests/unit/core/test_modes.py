@@ -64,4 +64,4 @@ def test_two_that_disagree_are_refused(mode: Mode | None, alias: Mode | None, ef
     assert refusal.value.field == fields[0]
     assert refusal.value.status == 400
     assert refusal.value.code == "conflicting_modes"
-    assert all(f"{field} asks for" in str(refusal.value) for field in fields)
+    assert all(f"{field} is " in str(refusal.value) for field in fields)
