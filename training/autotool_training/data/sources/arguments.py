@@ -45,7 +45,7 @@ def fits(value: Any, schema: Any) -> bool:
 
 def allowed(schema: Any) -> frozenset[str]:
     """The types that a schema allows; JSON has one kind of number."""
-    return ParameterTypes({"properties": {"value": schema}}).of("value")
+    return ParameterTypes({"properties": {"value": schema}}).allowed("value")
 
 
 def _read(text: str, types: frozenset[str]) -> Any:
