@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotool_core.errors import AutoToolError
-from autotool_core.json_schema import DATA, MAPS
+from autotool_core.json_schema import DATA_KEYWORDS, SCHEMA_MAPS
 
 # What means nothing to a JSON schema, or (`$defs`) is found through the references to it.
 _DROPPED = {"discriminator", "xml", "externalDocs", "example", "examples", "nullable", "$defs", "$id", "$schema"}
@@ -67,9 +67,9 @@ class Schemas:
         return {key: self._keyword(key, value) for key, value in schema.items() if not _is_dropped(key)} | reference
 
     def _keyword(self, key: str, value: Any) -> Any:
-        if key in DATA:
+        if key in DATA_KEYWORDS:
             return value
-        if key in MAPS and isinstance(value, Mapping):
+        if key in SCHEMA_MAPS and isinstance(value, Mapping):
             return {name: self.convert(inner) for name, inner in value.items()}
         return self.convert(value)
 
