@@ -1,4 +1,4 @@
-"""What the parser's tests share: running a parser over chunks and putting its events together."""
+"""Helpers of the parser's tests: run a parser over chunks, and join its events."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,12 +39,12 @@ def run(
 
 
 def joined(events: Iterable[Event]) -> list[Event]:
-    """Adjacent deltas of one kind (and call) put together."""
+    """Return the events with adjacent deltas of the same type (and call) joined."""
     result: list[Event] = []
     for event in events:
         last = result[-1] if result else None
         if isinstance(event, ContentDelta | ReasoningDelta | ToolCallArguments):
-            assert event.text, "an empty delta says nothing"
+            assert event.text, "a delta is never empty"
             if type(event) is type(last) and getattr(event, "index", None) == getattr(last, "index", None):
                 result[-1] = replace(event, text=last.text + event.text)  # type: ignore[union-attr]
                 continue
@@ -53,7 +53,7 @@ def joined(events: Iterable[Event]) -> list[Event]:
 
 
 def as_turn(events: Iterable[Event]) -> Turn:
-    """Put a turn together the way a client does, checking the order of each call's events."""
+    """Return the turn as a client joins it, and check the order of each call's events."""
     reasoning, content, calls = "", "", list[Call]()
     for event in events:
         match event:
@@ -75,7 +75,7 @@ def as_turn(events: Iterable[Event]) -> Turn:
 
 
 def parse(profile: Profile, text: str, prefix: str = "", tools: Sequence[Mapping[str, Any]] = ()) -> Turn:
-    """Parse a text at once and character by character; both must agree."""
+    """Parse a text at once and character by character; both results must be equal."""
     whole, _ = run(profile, [text], prefix, tools)
     pieces, _ = run(profile, text, prefix, tools)
     assert joined(whole) == joined(pieces)
@@ -84,7 +84,7 @@ def parse(profile: Profile, text: str, prefix: str = "", tools: Sequence[Mapping
 
 @st.composite
 def chunked(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> list[str]:
-    """A text in pieces; its concatenation is the text."""
+    """Draw a text in pieces, whose concatenation is the text."""
     text = draw(texts)
     cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=12)))
     return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]

@@ -17,7 +17,7 @@ command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_except
 def models(url: Url = DEFAULT_BASE_URL) -> None:
     """List the models that a server has.
 
-    A key, where the server asks for one, is read from AUTOTOOL_API_KEY.
+    If the server needs a key, it is read from AUTOTOOL_API_KEY.
     """
     table = Table("Model", "Owner", box=None, pad_edge=False)
     for model in AutoTool(base_url=url, max_retries=0).models.list():

@@ -217,9 +217,9 @@ def chat(
 ) -> None:
     """Chat with a model in the terminal.
 
-    Reasoning is dimmed; a line after each answer says its mode, who decided, and what it cost. /long, /short and /auto
+    Reasoning is dimmed; a line after each answer reports its mode, who decided, and what it cost. /long, /short and /auto
     switch the mode, /help lists the other commands, Ctrl-C cancels an answer, Ctrl-D leaves. With a pipe for standard
-    input every line is a message. A key, where the server asks for one, is read from AUTOTOOL_API_KEY.
+    input every line is a message. If the server needs a key, it is read from AUTOTOOL_API_KEY.
     """
     client = AutoTool(base_url=url, max_retries=0)
     terminal = Terminal(client, model or _first_model(client), mode, system, Console(), sys.stdin.isatty())

@@ -16,7 +16,9 @@ from autotool_core.modes import ResolvedMode
         (-1.0, -1.0, 0.0, ResolvedMode.SHORT),
     ],
 )
-def test_greedy_takes_the_likelier_after_bias(long: float, short: float, bias: float, resolved: ResolvedMode) -> None:
+def test_temperature_zero_takes_the_likelier_mode_after_bias(
+    long: float, short: float, bias: float, resolved: ResolvedMode
+) -> None:
     assert decide(long, short, reasoning_bias=bias, temperature=0, uniform=0.0).resolved is resolved
 
 

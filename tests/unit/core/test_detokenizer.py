@@ -62,11 +62,11 @@ def decode_all(detokenizer: Detokenizer, ids: Sequence[int]) -> str:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_texts_come_back(text: str) -> None:
+def test_decoding_restores_texts(text: str) -> None:
     assert decode_all(Detokenizer(BYTE_LEVEL, keep=[THINK]), ids_of(text)) == text
 
 
-def test_a_character_comes_out_with_its_last_token() -> None:
+def test_a_character_is_returned_with_its_last_token() -> None:
     ids = ids_of("a🙃b")
     assert len(ids) > 3
     detokenizer = Detokenizer(BYTE_LEVEL)
@@ -95,7 +95,7 @@ def test_special_tokens_make_no_text_unless_kept() -> None:
     assert decode_all(Detokenizer(BYTE_LEVEL, keep={THINK}), ids) == "世<think>a</think>"
 
 
-def test_the_context_makes_the_first_token_a_middle_one() -> None:
+def test_the_first_token_is_decoded_after_the_context() -> None:
     hello, world = BYTE_FALLBACK.convert_tokens_to_ids(["▁Hello", "▁world"])
     assert decode_all(Detokenizer(BYTE_FALLBACK), [hello, world]) == "Hello world"
     assert decode_all(Detokenizer(BYTE_FALLBACK, context=[hello]), [world, hello]) == " world Hello"
@@ -108,7 +108,7 @@ def test_the_context_makes_no_text(context: list[int]) -> None:
     assert decode_all(Detokenizer(BYTE_LEVEL, context), []) == ""
 
 
-def test_bytes_that_change_earlier_text_are_survived() -> None:
+def test_bytes_that_change_earlier_text_do_not_fail() -> None:
     """`é`, then a stray byte: decoded as a whole, all three bytes are broken, but the `é` is out already."""
     pieces = ["!", "<0xC3>", "<0xA9>", "<0xE4>", "!", "!"]
     assert decode_all(Detokenizer(BYTE_FALLBACK), BYTE_FALLBACK.convert_tokens_to_ids(pieces)) == "!é\ufffd!!"
@@ -141,7 +141,7 @@ def test_long_runs_of_broken_characters_join_too(ids: list[int]) -> None:
 
 @settings(deadline=None)
 @given(st.text(), st.text(max_size=5))
-def test_any_text_comes_back_after_any_context(text: str, context: str) -> None:
+def test_decoding_restores_any_text_after_any_context(text: str, context: str) -> None:
     assert decode_all(Detokenizer(BYTE_LEVEL, ids_of(context), keep=[THINK]), ids_of(text)) == text
 
 
@@ -154,7 +154,7 @@ def qwen3() -> Any:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_qwen3(qwen3: Any, text: str) -> None:
+def test_decoding_restores_texts_of_qwen3(qwen3: Any, text: str) -> None:
     text = f"<think>\n{text}</think>\n\n<tool_call>{text}</tool_call>"
     ids = qwen3.encode(text)
     assert decode_all(Detokenizer(qwen3, context=qwen3.encode("<|im_start|>assistant\n")), [*ids, qwen3.eos_token_id]) == text

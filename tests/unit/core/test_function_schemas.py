@@ -41,13 +41,13 @@ def test_an_unknown_type_is_refused(name: Any) -> None:
         json_schema({"type": name})
 
 
-def test_properties_and_items_are_translated_too_and_what_is_no_schema_is_left_out() -> None:
+def test_properties_and_items_are_converted_and_invalid_keywords_left_out() -> None:
     inner = {"type": "dict", "properties": {"b": {"type": "int", "required": True, "examples": "5"}}, "required": ["b"]}
     made = json_schema({"type": "list", "items": inner, "description": "d"})
     wanted = {"type": "object", "properties": {"b": {"type": "integer", "examples": ["5"]}}, "required": ["b"]}
     assert made == {"type": "array", "description": "d", "items": wanted}
 
 
-def test_names_are_openais() -> None:
+def test_names_become_valid_for_openai() -> None:
     assert plain_name("Get Genres/v2.1") == "Get_Genres_v2_1"
     assert len(plain_name("a" * 100)) == 64

@@ -2,8 +2,7 @@ import json
 from typing import Any
 
 import pytest
-import xgrammar
-from support.tiny import make_tokenizer
+from support.grammars import accepts
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
@@ -26,16 +25,7 @@ CALL: dict[str, str] = {
 }
 
 
-def accepts(tag: str | None, text: str) -> bool:
-    """Whether a text, then the end of the turn, is within the grammar."""
-    assert tag is not None
-    tokenizer = make_tokenizer()
-    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, stop_token_ids=[tokenizer.eos_token_id])
-    matcher = xgrammar.GrammarMatcher(xgrammar.GrammarCompiler(info).compile_structural_tag(tag))
-    return matcher.accept_string(text) and matcher.accept_token(tokenizer.eos_token_id)
-
-
-def test_nothing_asked_is_nothing_constrained() -> None:
+def test_without_requirements_there_is_no_grammar() -> None:
     assert structural_tag(AnswerShape(TOOLS), HERMES) is None
 
 
@@ -46,7 +36,7 @@ def test_schema_alone() -> None:
 
 
 @pytest.mark.parametrize("tool_format", ["hermes", "qwen3_coder"])
-def test_required_takes_calls_only(tool_format: str) -> None:
+def test_required_accepts_only_calls(tool_format: str) -> None:
     tag = structural_tag(AnswerShape(TOOLS, "required"), get(tool_format))
     f, g = CALL[tool_format].replace("NAME", "f"), CALL[tool_format].replace("NAME", "g")
     assert accepts(tag, f)
@@ -71,14 +61,14 @@ def test_schema_or_calls() -> None:
     assert not accepts(tag, "Hello")
 
 
-def test_strict_tools_leave_text_free_and_bind_calls() -> None:
+def test_strict_tools_leave_text_free_and_constrain_calls() -> None:
     tag = structural_tag(AnswerShape([tool("f", strict=True)]), HERMES)
     f = CALL["hermes"].replace("NAME", "f")
     assert accepts(tag, f"Let me see. {f}")
     assert not accepts(tag, f.replace("1", "one"))
 
 
-def test_a_strict_profile_binds_the_calls_of_tools_that_do_not_say_strict() -> None:
+def test_a_strict_profile_constrains_the_calls_of_tools_that_do_not_set_strict() -> None:
     tag = grammar(AnswerShape([tool("f"), tool("g", strict=False)], strict_tools=True), HERMES)
     f, g = (CALL["hermes"].replace("NAME", name) for name in "fg")
     assert accepts(tag, f"Let me see. {f}\n{f}")
@@ -96,7 +86,7 @@ def test_a_strict_profile_binds_the_calls_of_tools_that_do_not_say_strict() -> N
         {"type": "object", "properties": {"b": {}}, "anyOf": [{"required": ["b"]}, {"required": ["c"]}]},
     ],
 )
-def test_what_no_grammar_can_hold_is_left_free_and_is_refused_where_a_client_asks_for_it(parameters: Any) -> None:
+def test_an_unenforceable_schema_is_left_free_and_is_refused_if_the_client_sets_strict(parameters: Any) -> None:
     call = '<tool_call>\n{"name": "f", "arguments": {"b": "one"}}\n</tool_call>'
     for shape in (
         AnswerShape([tool("f", parameters=parameters)], strict_tools=True),

@@ -27,7 +27,7 @@ from autotool_core.json_schema import unenforceable
         ({"$ref": "https://example.org/schema"}, "$ref to another document"),
     ],
 )
-def test_what_no_grammar_enforces_is_named(schema: dict[str, Any], feature: str) -> None:
+def test_the_first_unenforceable_feature_is_named(schema: dict[str, Any], feature: str) -> None:
     assert unenforceable(schema) == feature
 
 
@@ -49,5 +49,5 @@ def test_what_no_grammar_enforces_is_named(schema: dict[str, Any], feature: str)
         *({"pattern": p} for p in (r"^(a|b)$", r"^(?:a(b|c)){1,2}[|$]\$\|$", r"^[^\]|]+$", r'^[^"\\]*$')),
     ],
 )
-def test_what_is_enforced_or_only_looks_alike_passes(schema: Any) -> None:
+def test_enforceable_schemas_pass_even_with_similar_names(schema: Any) -> None:
     assert unenforceable(schema) is None

@@ -1,4 +1,4 @@
-"""JSON lines that outlive their writer."""
+"""JSON lines whose writer may be killed."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 
 
-def test_lines_come_back_in_order_and_an_absent_file_has_none(tmp_path: Path) -> None:
+def test_lines_are_read_in_order_and_a_missing_file_has_none(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     assert [*jsonl.read(path)] == []
     for part in ([1, {"ä": "ö"}], ["\u2028 and \n"]):
@@ -18,7 +18,7 @@ def test_lines_come_back_in_order_and_an_absent_file_has_none(tmp_path: Path) ->
     assert [*jsonl.read(path)] == [1, {"ä": "ö"}, "\u2028 and \n"]
 
 
-def test_half_of_a_surrogate_pair_comes_back(tmp_path: Path) -> None:
+def test_half_of_a_surrogate_pair_is_read_back(tmp_path: Path) -> None:
     value = {"ä \ud83d": ["\\\ude00 😀"]}
     with jsonl.Appender(tmp_path / "lines.jsonl") as file:
         file.write(value)

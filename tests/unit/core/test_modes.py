@@ -1,4 +1,4 @@
-"""How a request's mode is found."""
+"""The resolution of a request's mode."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def fields(mode: Mode | None, alias: Mode | None, effort: str | None) -> dict[st
         (LONG, LONG, "xhigh", SHORT, LONG),
     ],
 )
-def test_the_mode_asked_for_wins_over_the_default(
+def test_the_mode_of_the_request_wins_over_the_default(
     mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode, resolved: Mode
 ) -> None:
     assert resolve(fields(mode, alias, effort), default) is resolved
@@ -63,7 +63,7 @@ def test_the_mode_asked_for_wins_over_the_default(
         (LONG, LONG, "low", ["mode", "model", "reasoning_effort"]),
     ],
 )
-def test_two_that_disagree_are_refused(mode: Mode | None, alias: Mode | None, effort: str | None, names: list[str]) -> None:
+def test_fields_that_disagree_are_refused(mode: Mode | None, alias: Mode | None, effort: str | None, names: list[str]) -> None:
     with pytest.raises(InvalidRequestError) as refusal:
         resolve(fields(mode, alias, effort), AUTO)
     assert refusal.value.field == names[0]

@@ -40,12 +40,12 @@ def test_a_model_that_cannot_think_has_no_prefix(mode: Mode) -> None:
     assert BUILTIN["plain"].prefix(mode) == ""
 
 
-def test_profiles_do_not_change() -> None:
+def test_profiles_are_immutable() -> None:
     with pytest.raises(ValidationError):
         BUILTIN["qwen3"].name = "other"  # type: ignore[misc]
 
 
-def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_a_profile_is_read_back_from_its_file(tmp_path: Path) -> None:
     think = ThinkFormat(open="[THINK]", close="[/THINK]", long_prefix="[THINK]", short_prefix="[THINK][/THINK]")
     profile = Profile(name="mine", think=think, tool_format=tool_formats.get("qwen3_coder"))
     (tmp_path / FILE_NAME).write_text(profile.model_dump_json(), encoding="utf-8")
@@ -53,14 +53,14 @@ def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
     assert load(tmp_path / FILE_NAME) == profile
 
 
-def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
+def test_fields_missing_in_a_file_have_their_defaults(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     path.write_text('{"name": "qwen3"}')
     assert load(path) == BUILTIN["qwen3"]
 
 
 @pytest.mark.parametrize(
-    ("content", "where"),
+    ("content", "field"),
     [
         ({"think": None}, "name"),
         ({"name": "a", "tool_format": "pythonic"}, "tool_format"),
@@ -70,10 +70,10 @@ def test_what_a_file_leaves_out_is_the_default(tmp_path: Path) -> None:
         ([], "the file"),
     ],
 )
-def test_a_malformed_file_is_named_with_what_is_wrong(tmp_path: Path, content: Any, where: str) -> None:
+def test_an_invalid_file_is_refused_with_its_name_and_field(tmp_path: Path, content: Any, field: str) -> None:
     path = tmp_path / FILE_NAME
     path.write_text(json.dumps(content))
-    with pytest.raises(AutoToolError, match=rf"{FILE_NAME}: {where}: ") as refusal:
+    with pytest.raises(AutoToolError, match=rf"{FILE_NAME}: {field}: ") as refusal:
         load(path)
     assert "pythonic" not in str(refusal.value)
 

@@ -47,7 +47,7 @@ def test_template_that_opens_the_block_gets_only_what_is_missing() -> None:
     assert set(renderer.refusals) == {Mode.AUTO}
 
 
-def test_template_that_closes_the_block_cannot_do_long_or_auto() -> None:
+def test_template_that_closes_the_block_does_not_support_long_or_auto() -> None:
     renderer = PromptRenderer(make_tokenizer(template_ending("<think>\n\n</think>\n\n")), THINKS)
     assert set(renderer.refusals) == {Mode.LONG, Mode.AUTO}
     with pytest.raises(InvalidRequestError, match="already settles") as error:
@@ -68,7 +68,7 @@ def test_a_user_who_writes_markers_does_not_change_the_mode() -> None:
     assert text.endswith("<|im_start|>assistant\n<think>\n")
 
 
-def test_tokenizer_that_cannot_tell_the_decision_tokens_apart_is_refused_for_auto() -> None:
+def test_a_tokenizer_without_distinct_decision_tokens_is_refused_for_auto() -> None:
     # Without marker tokens, "\n\n" before "</think>" begins with the same token as "\n".
     tokenizer = make_tokenizer(markers=())
     tokenizer.backend_tokenizer.model = type(tokenizer.backend_tokenizer.model)(
@@ -78,13 +78,13 @@ def test_tokenizer_that_cannot_tell_the_decision_tokens_apart_is_refused_for_aut
     assert "cannot tell" in renderer.refusals[Mode.AUTO]
 
 
-def test_plain_profile_does_short_only() -> None:
+def test_the_plain_profile_supports_short_only() -> None:
     renderer = PromptRenderer(make_tokenizer(), BUILTIN["plain"])
     assert set(renderer.refusals) == {Mode.LONG, Mode.AUTO}
     assert make_tokenizer().decode(renderer.render(USER, (), Mode.SHORT)).endswith("<|im_start|>assistant\n")
 
 
-def test_no_chat_template() -> None:
+def test_a_tokenizer_without_chat_template_is_refused() -> None:
     with pytest.raises(AutoToolError, match="no chat template"):
         PromptRenderer(make_tokenizer(None), THINKS)
 
@@ -114,7 +114,7 @@ def test_arguments_are_text_for_a_template_that_copies_them() -> None:
 
 @pytest.mark.parametrize("arguments", ["[1", '{"a": 2,}', "", "[1]"])
 def test_a_turn_with_arguments_that_are_no_object_stays_in_the_conversation(arguments: str) -> None:
-    """A model may write them: the client appends its message and a complaint, and goes on."""
+    """A model may write such arguments: the client appends the message and an error result, and goes on."""
     text = make_tokenizer().decode(PromptRenderer(make_tokenizer(), THINKS).render(call(arguments), (), Mode.SHORT))
     assert '"name": "f"' in text
     assert '"arguments": {}' in text
@@ -151,28 +151,33 @@ def test_a_control_token_that_the_model_has_repeated_is_read_as_its_characters(m
     def rendered(text: str) -> list[int]:
         function = {"name": f"f{text}", "arguments": f'{{"a{text}": ["b{text}"]}}'}
         calls = [{"id": f"c{text}", "type": "function", "function": function}]
-        answer = {"role": "assistant", "content": f"said {text}", "reasoning_content": f"thought {text}", "tool_calls": calls}
+        answer = {
+            "role": "assistant",
+            "content": f"content {text}",
+            "reasoning_content": f"thought {text}",
+            "tool_calls": calls,
+        }
         return renderer.render([*USER, answer, {"role": "tool", "tool_call_id": f"c{text}", "content": "1"}], (), Mode.LONG)
 
     assert rendered(marker).count(control) == rendered("").count(control)
     text = tokenizer.decode(rendered(marker))
-    assert f"said {marker}" in text
+    assert f"content {marker}" in text
     assert f'"a{marker}": ["b{marker}"]' in text
 
 
 def test_reasoning_in_the_content_of_an_answer_is_found_by_the_template() -> None:
     tokenizer = make_tokenizer()
-    said = [*USER, {"role": "assistant", "content": "<think>\nHm.\n</think>\n\nHi."}, *USER]
-    ids = PromptRenderer(tokenizer, THINKS).render(said, (), Mode.LONG)
+    messages = [*USER, {"role": "assistant", "content": "<think>\nHm.\n</think>\n\nHi."}, *USER]
+    ids = PromptRenderer(tokenizer, THINKS).render(messages, (), Mode.LONG)
     assert ids.count(*tokenizer.encode("</think>")) == 1
 
 
-def test_other_messages_and_plain_results_are_tokenised_as_ever() -> None:
+def test_user_messages_and_plain_results_are_tokenised_unchanged() -> None:
     tokenizer = make_tokenizer()
     renderer = PromptRenderer(tokenizer, THINKS)
     (control,) = tokenizer.encode("<tool_call>")
-    said = [{"role": "user", "content": "<tool_call>"}]
-    assert renderer.render(said, (), Mode.LONG).count(control) == 1
+    messages = [{"role": "user", "content": "<tool_call>"}]
+    assert renderer.render(messages, (), Mode.LONG).count(control) == 1
     text = tokenizer.apply_chat_template(with_result("21 degrees"), add_generation_prompt=True, tokenize=False)
     prefix = renderer.prefix_ids[Mode.LONG]
     assert renderer.render(with_result("21 degrees"), (), Mode.LONG) == [*tokenizer.encode(text), *prefix]

@@ -54,7 +54,7 @@ def test_chunking_changes_nothing(
 
 @untimed
 @given(chunked(texts), st.sampled_from([BUILTIN["plain"], BUILTIN["qwen3-coder"]]), toolsets)
-def test_without_block_and_call_the_content_is_the_text(
+def test_without_think_block_and_call_the_content_is_the_text(
     chunks: list[str], profile: Profile, tools: list[dict[str, Any]]
 ) -> None:
     turn = as_turn(run(profile, chunks, "", tools)[0])
@@ -70,7 +70,7 @@ def test_texts_without_markers_are_content(chunks: list[str], profile: Profile, 
 
 @untimed
 @given(chunked(texts), toolsets)
-def test_the_prefix_and_the_model_may_write_the_block(chunks: list[str], tools: list[dict[str, Any]]) -> None:
+def test_an_injected_and_a_decoded_open_marker_give_the_same_turn(chunks: list[str], tools: list[dict[str, Any]]) -> None:
     """The same turn, whether the open marker was injected or decoded."""
     profile = BUILTIN["qwen3"]
     injected, _ = run(profile, chunks, "<think>\n", tools)
@@ -119,7 +119,7 @@ def render(reasoning: str, content: str, calls: list[str]) -> str:
 @pytest.mark.parametrize("write", [hermes, hermes_reversed])
 @untimed
 @given(reasonings, contents, st.lists(hermes_calls, max_size=3), st.data())
-def test_a_rendered_turn_comes_back(
+def test_a_rendered_turn_is_parsed_back(
     write: Any, reasoning: str, content: str, calls: list[tuple[str, dict[str, Any]]], data: st.DataObject
 ) -> None:
     text = render(reasoning, content, [write(*call) for call in calls])
@@ -131,7 +131,7 @@ def test_a_rendered_turn_comes_back(
 
 @untimed
 @given(reasonings, contents, st.lists(coder_calls, max_size=3), st.data())
-def test_a_turn_rendered_as_xml_comes_back(
+def test_a_turn_rendered_as_xml_is_parsed_back(
     reasoning: str, content: str, calls: list[tuple[str, dict[str, Any]]], data: st.DataObject
 ) -> None:
     profile = Profile(name="thinking-coder", tool_format=tool_formats.get("qwen3_coder"))

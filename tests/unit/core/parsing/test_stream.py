@@ -94,7 +94,7 @@ def test_a_turn_that_ends_inside_the_block_is_reasoning_only(end: str) -> None:
     assert parse(QWEN3, f"Hm{end}", LONG, TOOLS) == Turn(f"Hm{end}")
 
 
-def test_the_markers_are_the_profiles() -> None:
+def test_the_markers_are_those_of_the_profile() -> None:
     think = ThinkFormat(open="[THINK]", close="[/THINK]", long_prefix="[THINK]")
     profile = Profile(name="brackets", think=think)
     assert parse(profile, "[THINK]a </think> [b[/THINK]c") == Turn("a </think> [b", "c")
@@ -123,7 +123,7 @@ def test_trailing_whitespace_without_a_call_is_content() -> None:
     assert parser.finish() == [ContentDelta(" ")]
 
 
-def test_a_plain_token_comes_out_at_once() -> None:
+def test_a_plain_token_is_returned_at_once() -> None:
     parser = TurnParser(QWEN3, LONG, TOOLS)
     assert parser.feed("Hm") == [ReasoningDelta("Hm")]
     assert parser.feed(", 1 <") == [ReasoningDelta(", 1 ")]
@@ -136,7 +136,7 @@ def test_whitespace_is_not_held_back_without_tools() -> None:
     assert TurnParser(QWEN3, SHORT).feed("a\n") == [ContentDelta("a\n")]
 
 
-def test_finish_twice_says_nothing_more() -> None:
+def test_a_second_finish_makes_no_events() -> None:
     for text in ("", " ", "a <too", "a\n<tool_call>", CALL[:30], CALL, CALL[:-3]):
         parser = TurnParser(QWEN3, "", TOOLS)
         parser.feed(text)
@@ -154,7 +154,7 @@ def test_the_section_follows_the_markers() -> None:
     assert sections == [reasoning] * 2 + [content] * 3 + [tool_call] * 4 + [content] * 2
 
 
-def test_the_section_returns_when_a_block_is_no_call() -> None:
+def test_the_section_is_content_again_after_a_block_that_is_no_call() -> None:
     parser = TurnParser(QWEN3, SHORT, TOOLS)
     parser.feed("The <tool_call>")
     assert parser.section is Section.TOOL_CALL
@@ -177,12 +177,12 @@ def test_a_close_marker_may_be_missing() -> None:
     assert parse(QWEN3, f"{body}\nDone.", "", TOOLS) == Turn("", "Done.", (F,))
 
 
-def test_a_long_text_full_of_markers_keeps_its_pieces_together() -> None:
+def test_a_long_text_full_of_markers_that_are_no_calls_is_content() -> None:
     text = "<tool_call> x </tool_call>\n" * 1000
     assert parse(QWEN3, text, "", TOOLS) == Turn(content=text)
 
 
-def test_qwen3s_own_template_comes_back() -> None:
+def test_a_turn_of_qwen3s_template_is_parsed_back() -> None:
     folder = os.environ.get("AUTOTOOL_QWEN3_TOKENIZER")
     if not folder:
         pytest.skip("AUTOTOOL_QWEN3_TOKENIZER does not name the folder of Qwen3's tokenizer")

@@ -34,7 +34,7 @@ def parse_body(body: str) -> Turn:
         ('{"na\\u006de": "\\u0066", "arguments": {}}', "{}"),
     ],
 )
-def test_calls(body: str, arguments: str) -> None:
+def test_variants_of_the_json_are_calls(body: str, arguments: str) -> None:
     assert parse_body(body) == Turn(calls=(Call("f", arguments),))
 
 
@@ -86,7 +86,7 @@ def test_what_is_no_call_is_content(body: str) -> None:
     assert parse(QWEN3, text, "", TOOLS) == Turn(content=text)
 
 
-def test_a_missing_last_brace_is_forgiven() -> None:
+def test_a_missing_last_brace_still_makes_a_call() -> None:
     assert parse_body('{"name": "f", "arguments": {"a": 1}\n') == Turn(calls=(Call("f", '{"a": 1}'),))
 
 

@@ -28,7 +28,7 @@ F = Call("f", '{"i": 1, "s": "x"}')
         CALL.replace("=f>", "= f >").replace("=s>", "=s >"),
     ],
 )
-def test_calls(text: str) -> None:
+def test_variants_of_the_tags_are_calls(text: str) -> None:
     assert parse(CODER, f"Look:\n{text}\n", "", TOOLS) == Turn("", "Look:", (F,))
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import xgrammar
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.grammars import accepts
 from support.parsing_turns import Call, Turn, as_turn, chunked, function_tool, joined, run
-from support.tiny import CHAT_TEMPLATE, make_tokenizer
+from support.tiny import CHAT_TEMPLATE
 
 from autotool_core import tool_formats
 from autotool_core.grammar import AnswerShape, structural_tag
@@ -119,15 +119,6 @@ def test_a_rendered_call_is_parsed_back_and_is_in_the_grammar(name: str) -> None
     assert accepts(structural_tag(AnswerShape(tools, "one"), tool_format), text)
 
 
-def accepts(tag: str | None, text: str) -> bool:
-    """Whether a text, then the end of the turn, is within the grammar."""
-    assert tag is not None
-    tokenizer = make_tokenizer()
-    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, stop_token_ids=[tokenizer.eos_token_id])
-    matcher = xgrammar.GrammarMatcher(xgrammar.GrammarCompiler(info).compile_structural_tag(tag))
-    return matcher.accept_string(text) and matcher.accept_token(tokenizer.eos_token_id)
-
-
 @settings(deadline=None)
 @given(chunked(st.just('<think>\nHm.\n</think>\n\nLook: [CALL]f{"a": 1}[/CALL]\n[CALL]f{"a": 2}[/CALL] Done. <tool_call>')))
 def test_a_third_format_is_parsed_in_any_chunking(profile: Profile, chunks: list[str]) -> None:
@@ -145,7 +136,7 @@ def test_a_third_format_has_a_grammar(brackets: ToolFormat) -> None:
     assert not accepts(free, "Look: [CALL]g")
 
 
-def test_a_third_format_is_a_profiles(brackets: ToolFormat, profile: Profile, tmp_path: Path) -> None:
+def test_a_profile_may_name_a_third_format(brackets: ToolFormat, profile: Profile, tmp_path: Path) -> None:
     path = tmp_path / "mode_profile.json"
     path.write_text('{"name": "third", "tool_format": "brackets"}')
     read = profiles.find(str(path), "unused", "")
