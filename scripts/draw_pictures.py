@@ -31,7 +31,8 @@ def source_comment(source: str) -> str:
 
 def diagram(source: str) -> str:
     """Return a diagram in Graphviz's language as SVG. Raises FileNotFoundError if Graphviz is not installed."""
-    svg = subprocess.run(["dot", "-Tsvg"], input=source, capture_output=True, text=True, check=True).stdout
+    command = ["dot", "-Tsvg"]  # wherever Graphviz is installed
+    svg = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout  # noqa: S603
     # Without the XML head and Graphviz's own comments, which differ between its versions.
     return re.sub(r"<!--.*?-->\n?", "", svg[svg.index("<svg") :], flags=re.DOTALL)
 

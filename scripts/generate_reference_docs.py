@@ -53,11 +53,7 @@ def type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 
 def _scalar_text(schema: Mapping[str, Any]) -> str:
-    bounds = [
-        f"{sign} {schema[key]:g}".replace("-", "−")
-        for key, sign in BOUNDS.items()
-        if key in schema and abs(schema[key]) < LARGE
-    ]
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in BOUNDS.items() if key in schema and abs(schema[key]) < LARGE]
     return " ".join(filter(None, (NAMES.get(schema.get("type", ""), "any JSON value"), ", ".join(bounds))))
 
 
