@@ -29,7 +29,7 @@ def section(*command: str) -> str:
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """Yield every command, each before its own sub-commands."""
+    """Yield every command that is not hidden, each before its own sub-commands."""
     yield ()
     for name, command in COMMANDS.items():
         loaded = load(name, command)
@@ -39,7 +39,8 @@ def commands() -> Iterator[tuple[str, ...]]:
 def _with_subcommands(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
     yield path
     for name, inner in getattr(command, "commands", {}).items():
-        yield from _with_subcommands(inner, *path, name)
+        if not inner.hidden:
+            yield from _with_subcommands(inner, *path, name)
 
 
 def document() -> str:
