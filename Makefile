@@ -26,14 +26,14 @@ lint: env ## Check style, types, the documentation site and the width of prose
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python scripts/check_prose.py
-	$(BIN)/mkdocs build --quiet --strict --site-dir .cache/site-check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site-check
 
 test: lint $(QWEN3_FOLDER) ## Lint, then every test that this machine can run
 	[ ! -d $(QWEN3_FOLDER) ] || export AUTOTOOL_QWEN3_TOKENIZER='$(CURDIR)/$(QWEN3_FOLDER)'; $(BIN)/pytest
 
 docs: env ## Build the documentation site into site/
-	@$(BIN)/mkdocs build --quiet --strict
-	@echo "The documentation site is in site/: open site/index.html, or run $(BIN)/mkdocs serve."
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The documentation site is in site/. With search: python3 -m http.server --directory site 8001"
 
 reference: env ## Write the generated pages and diagrams of docs/ again (needs Graphviz)
 	$(BIN)/python scripts/generate_cli_docs.py
