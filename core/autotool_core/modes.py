@@ -1,4 +1,4 @@
-"""Modes and how a request's mode is found (docs/design/request.md, step 3)."""
+"""Modes and how a request's mode is found (docs/lifecycle.md, step 2)."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,8 +1,8 @@
-# Every run of graded-tiny in docs/guides/train.md, two at a time, with its evaluation; what is there already is left as it is:
+# Every run of graded-tiny in docs/training.md, two at a time, with its evaluation; what is there already is left as it is:
 #
 #   make -f training/recipes/graded-tiny.mk -j2
 #
-# By the times of its parts it takes some five hours on two cores; there it was not run as one (docs/guides/train.md says how).
+# By the times of its parts it takes some five hours on two cores; there it was not run as one (docs/training.md says how).
 # One thread a run: two runs side by side are faster on two cores than one run with two threads.
 
 R := training/recipes/graded-tiny

@@ -4,7 +4,7 @@
 #   make -f training/recipes/smollm2-135m.mk TRAIN=data/train EVAL=data/eval
 #
 # TRAIN has the files of Seal-Tools (rows and seal_tools_apis.jsonl), ToolRL, Glaive and reason_tool_use, EVAL those of API-Bank,
-# ACEBench and Seal-Tools' out-of-domain test (docs/guides/train.md). PRACTICE_FLAGS, SFT_FLAGS, REFINE_FLAGS, RL_FLAGS and AGAIN_FLAGS
+# ACEBench and Seal-Tools' out-of-domain test (docs/training.md). PRACTICE_FLAGS, SFT_FLAGS, REFINE_FLAGS, RL_FLAGS and AGAIN_FLAGS
 # take what the recipes say for the machine at hand: practice, RL and the second SFT on a CPU, SFT on one without bfloat16, refinement
 # and RL on a GPU.
 # The commands were run one by one, not by this file as a whole (docs/default-model.md).

@@ -25,7 +25,7 @@ FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget")
 
 
 class ToolBudget(TypedDict, total=False):
-    """How far the server's own tools may go in one request (docs/guides/tools.md)."""
+    """How far the server's own tools may go in one request (docs/tools.md)."""
 
     max_turns: int
     """Turns that may call tools; one more, without them, answers."""

@@ -1,6 +1,6 @@
 """The one protocol every engine speaks: token ids in, token ids out. Text belongs to the server.
 
-`docs/design/request.md` shows where a request meets it; `tests/integration/server/engines/test_engines.py` runs the same
+`docs/lifecycle.md` shows where a request meets it; `tests/integration/test_engines.py` runs the same
 conformance suite against every engine.
 """
 

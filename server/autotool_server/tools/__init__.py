@@ -1,1 +1,1 @@
-"""The tool executor: server tools, registered once and run by the server inside a request (docs/guides/tools.md)."""
+"""The tool executor: server tools, registered once and run by the server inside a request (docs/tools.md)."""

@@ -335,7 +335,7 @@ def test_the_table_has_a_column_a_source_and_a_row_a_reason() -> None:
     assert cells == [["records", "3", "2", "5"], ["kept: call", "2", "", "2"], ["dropped: doubled", "1", "2", "3"]]
 
 
-@pytest.mark.skipif(REAL is None, reason="AUTOTOOL_TRAIN_DATA names no directory with the data sets of docs/guides/train.md")
+@pytest.mark.skipif(REAL is None, reason="AUTOTOOL_TRAIN_DATA names no directory with the data sets of docs/training.md")
 def test_the_real_files_are_read_whole(tmp_path: Path) -> None:
     folder = Path(REAL or "")
     files = {
