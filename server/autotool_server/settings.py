@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     """Largest n of a request."""
 
     tools: str | None = None
-    """File of server tools, in TOML (docs/tools.md)."""
+    """File of server tools, in TOML (docs/guides/tools.md)."""
 
     builtin_tools: str = ""
     """Built-in tools to offer, separated by commas: calculator, clock, fetch, python."""

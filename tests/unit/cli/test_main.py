@@ -118,5 +118,5 @@ def test_a_wrong_option_is_named() -> None:
 
 
 def test_docs_are_the_help_texts() -> None:
-    fix = "docs/cli.md is out of date: run `python scripts/generate_cli_docs.py`"
-    assert GENERATOR["document"]() == (ROOT / "docs" / "cli.md").read_text(), fix
+    remedy = "docs/reference/cli.md is out of date: run `python scripts/generate_cli_docs.py`"
+    assert GENERATOR["document"]() == (ROOT / "docs" / "reference" / "cli.md").read_text(), remedy

@@ -18,7 +18,8 @@ from autotool_client import AsyncAutoTool, AutoTool, DecisionRecord, reasoning, 
 from autotool_client.errors import user_message
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 2+2?"}]
-EXAMPLES = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "client.md").read_text(), re.DOTALL)
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "client.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
 OURS: dict[str, Any] = {"mode": "long", "reasoning_bias": 0.5, "max_reasoning_tokens": 64, "tool_budget": {"max_turns": 2}}
 
 

@@ -1,19 +1,18 @@
 """Reports in a real browser, with the network cut off."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from rich.console import Console
 from support.bench_runs import made_up, official_of, write_run
+from support.browser import CHROMIUM, chromium, contrast
 
 from autotool_bench.report import write_dial, write_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
 
 DRAWN = """svg => {
@@ -50,11 +49,8 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Chromium's own sandbox needs rights that a container does not give.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize(("name", "plots"), [("report.html", 5), ("dial/dial.html", 1)])
@@ -78,16 +74,8 @@ def test_text_in_plots_stands_out_in_either_scheme(browser: Browser, folder: Pat
     Visit(page, folder / "report.html")
     label = page.query_selector("svg text")
     assert label is not None
-    ink, paper = (luminance(colour) for colour in label.evaluate(COLOURS))
-    assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) > 7
+    assert contrast(*label.evaluate(COLOURS)) > 7
     page.close()
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of `rgb(r, g, b)`, as WCAG 2 defines it."""
-    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_the_page_fits_a_phone(browser: Browser, folder: Path) -> None:
