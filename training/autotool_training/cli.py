@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from autotool_core.errors import AutoToolError
-from autotool_training.label.switch import Switch
+from autotool_core.modes import ModeSwitch
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
 
@@ -19,8 +19,8 @@ Records = Annotated[Path, typer.Option(help="A file of records.")]
 Seed = Annotated[int | None, typer.Option(help="Default: the recipe's.")]
 Strict = Annotated[bool, typer.Option("--strict", help="End the run at a bad record instead of skipping it.")]
 
-ModeSwitch = Annotated[
-    Switch,
+SwitchOption = Annotated[
+    ModeSwitch,
     typer.Option(help="How its server is told the mode; none for a model that has one way to answer, and for strict APIs."),
 ]
 
@@ -111,8 +111,8 @@ def label(
         str | None, typer.Option(help="The name of the no-thinking model, where a server has several.")
     ] = None,
     long_model: Annotated[str | None, typer.Option(help="The name of the thinking model, likewise.")] = None,
-    short_switch: ModeSwitch = Switch.MODE,
-    long_switch: ModeSwitch = Switch.MODE,
+    short_switch: SwitchOption = ModeSwitch.MODE,
+    long_switch: SwitchOption = ModeSwitch.MODE,
     strict: Strict = False,
 ) -> None:
     """Say of each record in which mode it is to be learnt: short where the no-thinking model is right, else long."""

@@ -51,13 +51,10 @@ class MetricsFile(TrainerCallback):
         """Drop the lines of steps that a killed run had logged and not saved."""
         if not state.is_world_process_zero or not self._path.exists():
             return
-        part = self._path.with_name(f"{self._path.name}.part")
-        part.unlink(missing_ok=True)
-        with jsonl.Appender(part) as out:
+        with jsonl.atomic_write(self._path) as part, jsonl.Appender(part) as out:
             for line in jsonl.read(self._path):
                 if line["step"] <= state.global_step:
                     out.write(line)
-        part.replace(self._path)
 
     def on_log(
         self,

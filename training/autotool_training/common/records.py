@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 
 
@@ -77,13 +78,12 @@ def refuse_doubles(records: Sequence[Record]) -> None:
 
 def write(path: Path, records: Iterable[Record]) -> int:
     """Write a file of records, whole or not at all; their number."""
-    part, count = path.with_name(path.name + ".part"), 0
+    count = 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("w", encoding="utf-8") as out:
+    with jsonl.atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
         for record in records:
             out.write(record.model_dump_json(exclude_none=True) + "\n")
             count += 1
-    part.replace(path)
     return count
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training.common.checkpoint import Checkpoint, numbered
 from autotool_training.common.fingerprint import comparable, fingerprint
@@ -28,9 +28,8 @@ def claim(out: Path, run: Mapping[str, Any]) -> None:
     file = out / RUN_FILE
     if not file.exists():
         # Every process of a run writes the same, each in a file of its own.
-        part = file.with_name(f"{RUN_FILE}.{os.getpid()}")
-        part.write_text(json.dumps(run, indent=2) + "\n")
-        part.replace(file)
+        with jsonl.atomic_write(file, per_process=True) as part:
+            part.write_text(json.dumps(run, indent=2) + "\n")
         return
     held = json.loads(file.read_text())
     if differing := sorted(_differing(held, comparable(json.loads(json.dumps(run)), held))):

@@ -11,15 +11,12 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
+from autotool_client.discovery import find_model
+from autotool_client.errors import PERMANENT_ERRORS
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import Mode, ResolvedMode
+from autotool_core.modes import Mode, ModeSwitch, ResolvedMode
 from autotool_training.label.attempt import Answer, Attempt, Task
-from autotool_training.label.switch import Switch
-
-STOPPING = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
-"""Errors that every further request would meet too."""
-
 
 TRANSIENT = (408, 409, 429)
 """Refusals that another try may not meet, beside all from 500 on."""
@@ -40,15 +37,11 @@ class Endpoint:
     """A server's model. `model`: its name, None for the server's only one; the key is OPENAI_API_KEY, where it asks for one."""
 
     def __init__(
-        self, url: str, mode: ResolvedMode, sampling: Sampling, *, switch: Switch, model: str | None, concurrency: int
+        self, url: str, mode: ResolvedMode, sampling: Sampling, *, switch: ModeSwitch, model: str | None, concurrency: int
     ) -> None:
         self._url, self._model, self._mode = url, model, mode
         self._sampling, self._concurrency = sampling, concurrency
-        self._fields: Mapping[str, Any] = {
-            Switch.MODE: {"mode": mode.value},
-            Switch.ENABLE_THINKING: {"chat_template_kwargs": {"enable_thinking": mode is ResolvedMode.LONG}},
-            Switch.NONE: {},
-        }[switch]
+        self._fields: Mapping[str, Any] = switch.fields(Mode(mode))
 
     @property
     def most(self) -> None:
@@ -56,7 +49,7 @@ class Endpoint:
 
     async def attempt(self, tasks: Iterator[Task], done: Callable[[Attempt], None]) -> None:
         async with AsyncOpenAI(base_url=self._url, api_key=os.environ.get("OPENAI_API_KEY", "none")) as client:
-            model = self._model or await _only_model(client)
+            model = self._model or await find_model(client, model_option="--short-model or --long-model")
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self._concurrency):
@@ -89,7 +82,7 @@ class Endpoint:
             completion = await client.chat.completions.create(
                 messages=[], model="", extra_body=body | ({"tools": record.tools} if record.tools else {})
             )
-        except STOPPING as error:
+        except PERMANENT_ERRORS as error:
             raise AutoToolError(f"{self._url} refuses every request: {error.message}") from error
         except openai.APITimeoutError:
             return Attempt(record.id, task.at, None, "time-out", again=True)
@@ -121,17 +114,3 @@ def _calls(message: ChatCompletionMessage) -> tuple[Call, ...] | None:
         )
     except (ValueError, RecursionError):
         return None
-
-
-async def _only_model(client: AsyncOpenAI) -> str:
-    try:
-        names = [model.id for model in (await client.models.list()).data]
-    except openai.OpenAIError as error:
-        raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
-    # Our server lists its model's modes too, as name:long.
-    own = [name for name in names if name.rpartition(":")[2] not in list(Mode)]
-    if len(own) != 1:
-        raise AutoToolError(
-            f"{client.base_url} has several models: name one of {', '.join(names) or 'none'} by --short-model or --long-model."
-        )
-    return own[0]

@@ -16,15 +16,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from autotool_core.modes import ResolvedMode
+from autotool_core.modes import ModeSwitch, ResolvedMode
+from autotool_core.progress import progress_bar
 from autotool_training.common import records
 from autotool_training.common.fingerprint import fingerprint
-from autotool_training.common.progress import progress_bar
 from autotool_training.common.records import Record
 from autotool_training.data.counts import Counts
 from autotool_training.label.attempt import Attempt, AttemptFile, Model, Task
 from autotool_training.label.endpoint import Endpoint, Sampling
-from autotool_training.label.switch import Switch
 from autotool_training.label.traces import Traces
 
 SHORT, LONG = ResolvedMode.SHORT, ResolvedMode.LONG
@@ -38,7 +37,7 @@ class ModelChoice:
     """A server's URL, a file of traces, or a checkpoint's folder or hub id."""
     name: str | None = None
     """Of a server's model; None for its only one."""
-    switch: Switch = Switch.MODE
+    switch: ModeSwitch = ModeSwitch.MODE
     """How a server is told the mode."""
 
     def open(self, mode: ResolvedMode, settings: "LabelSettings") -> Model:

@@ -18,13 +18,13 @@ from rich.progress import Progress
 from autotool_core import jsonl
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
+from autotool_core.progress import progress_bar
 from autotool_training.common import records as files
 from autotool_training.common.callbacks import clear_disk_errors
 from autotool_training.common.checkpoint import Checkpoint, load_step
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.fingerprint import fingerprint
 from autotool_training.common.prefix_sharing import use
-from autotool_training.common.progress import progress_bar
 from autotool_training.common.records import Record
 from autotool_training.common.resume import digest
 from autotool_training.data.counts import Counts

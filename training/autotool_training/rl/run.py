@@ -11,6 +11,7 @@ from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trl.trainer.grpo_config import GRPOConfig
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training.common import resume
 from autotool_training.common.callbacks import FiniteLoss, MetricsFile, clear_disk_errors
@@ -147,9 +148,8 @@ def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
         job.base.model.to(device)
         batch, longest = settings.prompts * settings.group, settings.max_response_tokens
         probes = Probes(settings.probes, batch, longest, settings.percentile, job.seed)
-        part = kept.with_name(f"{TARGETS_FILE}.part")
-        part.write_text(measured_targets(job.base, job.records, probes).model_dump_json())
-        part.replace(kept)
+        with jsonl.atomic_write(kept) as part:
+            part.write_text(measured_targets(job.base, job.records, probes).model_dump_json())
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(kept.read_text())})
 
 

@@ -18,10 +18,11 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedModel
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
+from autotool_core.progress import progress_bar
 from autotool_training.common.callbacks import clear_disk_errors
 from autotool_training.common.checkpoint import Checkpoint, finished
-from autotool_training.common.progress import progress_bar
 from autotool_training.common.resume import claim, origin
 from autotool_training.patches.muon import muon
 from autotool_training.scratch.curriculum import IGNORED, Lesson, LessonSettings, Row, lessons
@@ -139,11 +140,11 @@ class _Practice:
                 part.load_state_dict(state)
 
     def _save(self, loss: float) -> None:
-        place, part = asdict(self._place), self._out / f"{STATE}.part"
-        torch.save({"place": place, "parts": [one.state_dict() for one in (self._base.model, *self._optimizers)]}, part)
-        with (self._out / METRICS).open("a", encoding="utf-8") as metrics:
-            metrics.write(json.dumps({**place, "loss": round(loss, 4)}) + "\n")
-        part.replace(self._out / STATE)
+        place = asdict(self._place)
+        with jsonl.atomic_write(self._out / STATE) as part:
+            torch.save({"place": place, "parts": [one.state_dict() for one in (self._base.model, *self._optimizers)]}, part)
+            with (self._out / METRICS).open("a", encoding="utf-8") as metrics:
+                metrics.write(json.dumps({**place, "loss": round(loss, 4)}) + "\n")
 
 
 def _loss(model: PreTrainedModel, rows: Sequence[Row]) -> Tensor:

@@ -19,12 +19,11 @@ from support.tiny import make_tokenizer
 from autotool_core import jsonl
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import ResolvedMode
+from autotool_core.modes import ModeSwitch, ResolvedMode
 from autotool_server.engines.base import EngineRequest
 from autotool_training.common import records
 from autotool_training.label.attempt import Answer, Attempt, AttemptFile
 from autotool_training.label.label import LabelSettings, ModelChoice, label
-from autotool_training.label.switch import Switch
 
 
 @pytest.fixture(autouse=True)
@@ -213,8 +212,8 @@ async def test_a_refused_request_is_an_unanswered_attempt(tmp_path: Path) -> Non
 def test_stock_servers_are_told_by_the_templates_variable(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a", calls=[], content="It is 4.", tools=[])])
     with fake_api(with_record=False) as api:
-        short = ModelChoice(api.url, switch=Switch.ENABLE_THINKING)
-        long = ModelChoice(api.url, name="other", switch=Switch.NONE)
+        short = ModelChoice(api.url, switch=ModeSwitch.ENABLE_THINKING)
+        long = ModelChoice(api.url, name="other", switch=ModeSwitch.NONE)
         settings = LabelSettings(k=2, threshold=1.1, seed=5)  # none is short, so that both are asked
         counts = label(tmp_path / "in.jsonl", tmp_path / "out.jsonl", short, long, settings, skipped=pytest.fail)
     assert counts.as_dict()["total"]["kept"] == {"long": 1}
