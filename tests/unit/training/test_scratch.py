@@ -17,10 +17,10 @@ from autotool_core.modes import ResolvedMode
 from autotool_training import recipe, scratch
 from autotool_training.cli import app
 from autotool_training.common import checkpoint
-from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.examples import IGNORE_INDEX, ExampleWriter
 from autotool_training.patches.muon import muon
 from autotool_training.scratch import pretrain
-from autotool_training.scratch.curriculum import IGNORED, Row, drill_row, lessons, task_row
+from autotool_training.scratch.curriculum import Row, drill_row, lessons, task_row
 from autotool_training.scratch.pretrain import PracticeSettings, practise
 from autotool_training.scratch.synthetic_texts import (
     AMOUNTS,
@@ -150,7 +150,7 @@ def test_the_loss_is_on_the_values_alone() -> None:
     tokenizer = scratch.make(SIZES, seed=0).tokenizer
     one = drill(0, 0)
     row = drill_row(one, tokenizer)
-    learnt = [(token, label) for token, label in zip(row.ids, row.labels, strict=True) if label != IGNORED]
+    learnt = [(token, label) for token, label in zip(row.ids, row.labels, strict=True) if label != IGNORE_INDEX]
     assert tokenizer.decode([label for _, label in learnt]) == "".join(f" {value}." for _, value in one.answers)
     assert all(token == label for token, label in learnt)
     assert tokenizer.decode(row.ids).startswith(one.tables)
@@ -158,7 +158,7 @@ def test_the_loss_is_on_the_values_alone() -> None:
 
 def decision(row: Row) -> int:
     """The token before the first one with loss: practice does not teach which mode a task needs."""
-    return row.ids[next(at for at, label in enumerate(row.labels) if label != IGNORED) - 1]
+    return row.ids[next(at for at, label in enumerate(row.labels) if label != IGNORE_INDEX) - 1]
 
 
 def test_a_lesson_goes_on_where_it_was_left() -> None:

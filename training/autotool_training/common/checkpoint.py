@@ -10,11 +10,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from autotool_core import profile as profiles
 from autotool_core.errors import AutoToolError
-from autotool_core.profile import Profile
+from autotool_core.profile import FILE_NAME, Profile
 from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
+from autotool_server.engines.profiles import carried_by, fitting
 from autotool_training.patches import malloc
 
 MODES = """
@@ -47,12 +47,12 @@ class Checkpoint:
         """Write what this server, stock vLLM, SGLang and transformers all load. `weights`: None for the model's own."""
         self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
-        (folder / profiles.FILE_NAME).write_text(self.profile.model_dump_json(indent=2) + "\n")
+        (folder / FILE_NAME).write_text(self.profile.model_dump_json(indent=2) + "\n")
 
 
 def finished(folder: Path) -> Checkpoint | None:
     """The checkpoint that a stage has written into a folder, if it has ended: the profile is the last that is written."""
-    return load(str(folder)) if (folder / profiles.FILE_NAME).exists() else None
+    return load(str(folder)) if (folder / FILE_NAME).exists() else None
 
 
 def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
@@ -70,10 +70,8 @@ def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
         raise AutoToolError(f"No model can be loaded from {source}: name a checkpoint's folder or hub id.") from error
     if not tokenizer.chat_template:
         raise AutoToolError(f"The base {source} has no chat template: train its -Instruct sibling, or add chat_template.jinja.")
-    profile_path = Path(where) / profiles.FILE_NAME
-    if profile_path.exists():
-        return Checkpoint(model, tokenizer, profiles.load(profile_path))
-    return prepare(model, tokenizer)
+    carried = carried_by(where)
+    return Checkpoint(model, tokenizer, carried) if carried else prepare(model, tokenizer)
 
 
 def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
@@ -86,7 +84,7 @@ def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
 
 def steps(folder: Path) -> list[Path]:
     """The checkpoints in a folder that holds several, in the order of their steps; else the folder itself."""
-    return [path for path in numbered(folder) if (path / profiles.FILE_NAME).exists()] or [folder]
+    return [path for path in numbered(folder) if (path / FILE_NAME).exists()] or [folder]
 
 
 def numbered(folder: Path) -> list[Path]:
@@ -101,4 +99,4 @@ def prepare(model: Any, tokenizer: Any) -> Checkpoint:
     if "'auto'" not in template:
         # Of Qwen3's kind are templates that close the block for `enable_thinking=false`, and know no other mode.
         tokenizer.chat_template += MODES.replace("SHORT", "" if "enable_thinking" in template else SHORT)
-    return Checkpoint(model, tokenizer, profiles.BUILTIN["smollm2-autotool"])
+    return Checkpoint(model, tokenizer, fitting(tokenizer.chat_template))

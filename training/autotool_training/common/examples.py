@@ -11,6 +11,9 @@ from autotool_core.prompt import PromptRenderer
 from autotool_core.tokenizer import Tokenizer
 from autotool_training.common.records import GoldCall, Record
 
+IGNORE_INDEX = -100
+"""Label of a token without loss, as torch's cross-entropy and transformers have it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:

@@ -19,12 +19,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from autotool_core.errors import AutoToolError
-from autotool_training.common.examples import Example
+from autotool_training.common.examples import IGNORE_INDEX, Example
 
 ATTENTION = "shared_beginning"
 """Name of the attention that a model needs to be given packs; other rows it computes as `sdpa` does, without its copies."""
-IGNORED = -100
-"""Label of a token without loss."""
 
 Pack = Mapping[str, list[int]]
 """`input_ids`, `labels` and `position_ids`, each of all tokens; and `parts`, the lengths of the beginning and of each rest."""
@@ -138,11 +136,11 @@ def _pack(together: Sequence[Example]) -> Pack:
     begin = min(_alike(prompts[0], prompt) for prompt in prompts)
     rests = [[*one.prompt_ids[begin:], *one.response_ids] for one in together]
     unlabelled = [len(prompt) - begin for prompt in prompts]
-    labels = [[IGNORED] * none + rest[none:] for none, rest in zip(unlabelled, rests, strict=True)]
+    labels = [[IGNORE_INDEX] * none + rest[none:] for none, rest in zip(unlabelled, rests, strict=True)]
     positions = [range(begin, begin + len(rest)) for rest in rests]
     return {
         "input_ids": [*prompts[0][:begin], *_joined(rests)],
-        "labels": [IGNORED] * begin + [*_joined(labels)],
+        "labels": [IGNORE_INDEX] * begin + [*_joined(labels)],
         "position_ids": [*range(begin), *_joined(positions)],
         "parts": [begin, *map(len, rests)],
     }

@@ -3,21 +3,21 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from autotool_core import profile as profiles
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.collect import collect
 from autotool_core.parsing.stream import Section, TurnParser
-from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_server.engines import profiles
+from autotool_server.engines.checkpoint import eos_token_ids
 from autotool_training.common.records import Record
+from autotool_training.common.sampling import sample
 from autotool_training.label.attempt import Answer, Attempt, Task
 from autotool_training.label.endpoint import Sampling
 
@@ -57,10 +57,10 @@ class _Loaded:
         except (OSError, ValueError) as error:
             raise AutoToolError(f"{source}: name a checkpoint's folder or hub id, a URL or a file of traces.") from error
         self._model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-        self._profile = _profile(source, self._tokenizer.chat_template or "")
+        self._profile = profiles.find(None, source, self._tokenizer.chat_template or "")
         self._renderer = PromptRenderer(self._tokenizer, self._profile)
         self._mode = mode
-        self._eos = _eos(self._model, self._tokenizer)
+        self._eos = eos_token_ids(self._model.generation_config.eos_token_id, self._tokenizer)
         self._context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
         if mode in self._renderer.refusals:
             raise AutoToolError(f"{source} cannot answer in mode={mode}: {self._renderer.refusals[mode]}")
@@ -74,27 +74,16 @@ class _Loaded:
         )
         if not fitting:
             return
-        responses = self._generate([prompts[at] for at in fitting], sampling, tasks[0])
+        responses = sample(
+            self._model,
+            [prompts[at] for at in fitting],
+            sampling.max_tokens,
+            self._eos,
+            temperature=sampling.temperature,
+            seed=_seed(sampling.seed, tasks[0]),
+        )
         for at, response in zip(fitting, responses, strict=True):
             yield Attempt(tasks[at].record.id, tasks[at].at, self._read(tasks[at].record, prompts[at], response))
-
-    @torch.inference_mode()
-    def _generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, first: Task) -> list[list[int]]:
-        width = max(map(len, prompts))
-        padding = [width - len(prompt) for prompt in prompts]
-        ids = torch.tensor([[self._eos[0]] * left + list(prompt) for left, prompt in zip(padding, prompts, strict=True)])
-        mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding])
-        torch.manual_seed(_seed(sampling.seed, first))
-        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
-        output = self._model.generate(
-            ids.to(self._model.device),
-            attention_mask=mask.to(self._model.device),
-            max_new_tokens=sampling.max_tokens,
-            eos_token_id=self._eos,
-            pad_token_id=self._eos[0],
-            **(drawn if sampling.temperature else {"do_sample": False}),
-        )
-        return output[:, width:].tolist()
 
     def _read(self, record: Record, prompt: Sequence[int], response: list[int]) -> Answer:
         end = next((at for at, token in enumerate(response) if token in self._eos), None)
@@ -104,20 +93,6 @@ class _Loaded:
         turn = collect([*parser.feed(text), *parser.finish()])
         whole = end is not None and parser.section is not Section.REASONING
         return Answer(turn.content, turn.calls, turn.reasoning or None, whole)
-
-
-def _profile(source: str, chat_template: str) -> Profile:
-    """The checkpoint's own profile, else the one that fits its chat template."""
-    own = Path(source) / profiles.FILE_NAME
-    if own.is_file():
-        return profiles.load(own)
-    return profiles.BUILTIN["qwen3" if "<think>" in chat_template else "plain"]
-
-
-def _eos(model: Any, tokenizer: Any) -> list[int]:
-    configured = model.generation_config.eos_token_id
-    listed = [configured] if isinstance(configured, int) else list(configured or ())
-    return list(dict.fromkeys([*listed, tokenizer.eos_token_id]))
 
 
 def _seed(seed: int, first: Task) -> int:

@@ -24,15 +24,15 @@ from autotool_training.common.callbacks import clear_disk_errors
 from autotool_training.common.checkpoint import Checkpoint, load_step
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.fingerprint import fingerprint
-from autotool_training.common.prefix_sharing import use
+from autotool_training.common.prefix_sharing import keys_uncopied, use
 from autotool_training.common.records import Record
 from autotool_training.common.resume import digest
+from autotool_training.common.sampling import sample
 from autotool_training.data.counts import Counts
 from autotool_training.refine.select import refine
 from autotool_training.rl.reward import Scored, Scorer, reward_range
 from autotool_training.rl.rollout import deciding_first
 from autotool_training.rl.run import RlSettings
-from autotool_training.rl.sample import sample
 from autotool_training.rl.trajectory import TrajectoryReader
 
 
@@ -156,8 +156,7 @@ class _Round:
         size = max(1, self._job.settings.batch // self._job.settings.group)
         for start in range(0, len(left), size):
             part = left[start : start + size]
-            torch.manual_seed(self._seed(part[0]))
-            for record, group in zip(part, roller.groups(part), strict=True):
+            for record, group in zip(part, roller.groups(part, self._seed(part[0])), strict=True):
                 line = self._line(record, group)
                 appender.write(line)
                 self._done[record.id] = line
@@ -193,11 +192,12 @@ class _Roller:
         if self._share:
             use(self._model)
 
-    def groups(self, records: Sequence[Record]) -> Iterator[list[Scored]]:
-        """Each record's group, scored."""
+    def groups(self, records: Sequence[Record], seed: int) -> Iterator[list[Scored]]:
+        """Yield each record's group, scored."""
         prompts = [prompt for record in records for prompt in [self._writer.prompt(record)] * self._group]
-        with deciding_first(self._model, self._reader.decision, share=self._share):
-            responses = sample(self._model, prompts, self._longest, self._eos)
+        deciding = deciding_first(self._model, self._reader.decision, share=self._share)
+        with deciding, keys_uncopied(self._model):
+            responses = sample(self._model, prompts, self._longest, self._eos, seed=seed)
         for at, record in enumerate(records):
             gold = [Call(call.name, call.arguments) for call in record.calls]
             rollouts = responses[at * self._group : (at + 1) * self._group]

@@ -9,9 +9,10 @@ import torch
 from autotool_core.modes import ResolvedMode
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.prefix_sharing import keys_uncopied
 from autotool_training.common.records import Record
+from autotool_training.common.sampling import sample
 from autotool_training.rl.entropy import entropy_targets, measure
-from autotool_training.rl.sample import sample
 from autotool_training.rl.settings import EntropyTargets
 
 _Rollout = tuple[list[int], list[int]]
@@ -52,6 +53,7 @@ def _rollouts(base: Checkpoint, records: Sequence[Record], mode: ResolvedMode, p
     made: list[_Rollout] = []
     for start in range(0, len(prompts), probes.batch):
         part = prompts[start : start + probes.batch]
-        responses = sample(base.model, [prompt + begun for prompt in part], probes.longest, eos)
+        with keys_uncopied(base.model):
+            responses = sample(base.model, [prompt + begun for prompt in part], probes.longest, eos)
         made += [(prompt, begun + response) for prompt, response in zip(part, responses, strict=True)]
     return [one for one in made if one[1][-1] in eos] or made

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autotool_core.graded import LEVELS, make
 from autotool_core.modes import ResolvedMode
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.examples import IGNORE_INDEX, ExampleWriter
 from autotool_training.data.sources import graded
 from autotool_training.scratch.synthetic_texts import (
     CALCULATIONS,
@@ -28,8 +28,6 @@ from autotool_training.scratch.synthetic_texts import (
     single_table,
 )
 
-IGNORED = -100
-"""Label of a token without loss."""
 POOL = 8
 """Batches that are made together and sorted by length, so that little of them is padding."""
 
@@ -40,7 +38,7 @@ class Row:
 
     ids: list[int]
     labels: list[int]
-    """Of the same length: the token where there is loss on it, else IGNORED."""
+    """Of the same length: the token where there is loss on it, else IGNORE_INDEX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +124,11 @@ def drill_row(text: Drill, tokenizer: Any) -> Row:
         return tokenizer.encode(part, add_special_tokens=False)
 
     ids = encode(text.tables)
-    labels = [IGNORED] * len(ids)
+    labels = [IGNORE_INDEX] * len(ids)
     for phrase, value in text.answers:
         asked, told = encode(f" {phrase}"), encode(f" {value}.")
         ids += [*asked, *told]
-        labels += [*[IGNORED] * len(asked), *told]
+        labels += [*[IGNORE_INDEX] * len(asked), *told]
     return Row(ids, labels)
 
 
@@ -143,5 +141,5 @@ def task_row(seed: int, index: int, writer: ExampleWriter, settings: LessonSetti
     task = make("train", LEVELS[at], seed, index)
     is_short = turn % settings.long_every and calculations(task) <= settings.short_calculations
     example = writer.example(graded.record(task), ResolvedMode.SHORT if is_short else ResolvedMode.LONG)
-    unlearnt = [IGNORED] * (len(example.prompt_ids) + 1)
+    unlearnt = [IGNORE_INDEX] * (len(example.prompt_ids) + 1)
     return Row([*example.prompt_ids, *example.response_ids], [*unlearnt, *example.response_ids[1:]])

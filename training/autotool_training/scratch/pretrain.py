@@ -23,9 +23,10 @@ from autotool_core.errors import AutoToolError
 from autotool_core.progress import progress_bar
 from autotool_training.common.callbacks import clear_disk_errors
 from autotool_training.common.checkpoint import Checkpoint, finished
+from autotool_training.common.examples import IGNORE_INDEX
 from autotool_training.common.resume import claim, origin
 from autotool_training.patches.muon import muon
-from autotool_training.scratch.curriculum import IGNORED, Lesson, LessonSettings, Row, lessons
+from autotool_training.scratch.curriculum import Lesson, LessonSettings, Row, lessons
 
 STATE, METRICS = "practice.pt", "metrics.jsonl"
 
@@ -150,10 +151,10 @@ class _Practice:
 def _loss(model: PreTrainedModel, rows: Sequence[Row]) -> Tensor:
     """Cross-entropy (nats a token) of the tokens with loss."""
     ids = pad_sequence([torch.tensor(row.ids) for row in rows], batch_first=True)
-    labels = pad_sequence([torch.tensor(row.labels) for row in rows], batch_first=True, padding_value=IGNORED)
+    labels = pad_sequence([torch.tensor(row.labels) for row in rows], batch_first=True, padding_value=IGNORE_INDEX)
     with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type != "cpu"):
         logits = model(input_ids=ids.to(model.device)).logits[:, :-1]
-    return cross_entropy(logits.float().flatten(0, 1), labels[:, 1:].flatten().to(model.device), ignore_index=IGNORED)
+    return cross_entropy(logits.float().flatten(0, 1), labels[:, 1:].flatten().to(model.device), ignore_index=IGNORE_INDEX)
 
 
 def _optimizers(model: PreTrainedModel, settings: PracticeSettings) -> list[Optimizer]:

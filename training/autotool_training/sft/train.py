@@ -18,7 +18,7 @@ from autotool_core.modes import ResolvedMode
 from autotool_training.common import prefix_sharing, resume
 from autotool_training.common.callbacks import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
 from autotool_training.common.checkpoint import Checkpoint, finished
-from autotool_training.common.examples import Example, ExampleWriter
+from autotool_training.common.examples import IGNORE_INDEX, Example, ExampleWriter
 from autotool_training.common.export import refuse_sharded_adapter, write_trained
 from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.common.records import Record
@@ -179,7 +179,7 @@ def _rows(base: Checkpoint, data: Sequence[Example], settings: SftSettings) -> S
     return [
         {
             "input_ids": [*one.prompt_ids, *one.response_ids],
-            "labels": [prefix_sharing.IGNORED] * len(one.prompt_ids) + one.response_ids,
+            "labels": [IGNORE_INDEX] * len(one.prompt_ids) + one.response_ids,
         }
         for one in data
     ]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from support.tiny import make_tokenizer
 
+from autotool_core.profile import ThinkFormat
 from autotool_training.common.checkpoint import prepare
 
 CHATML = (
@@ -40,5 +41,7 @@ def test_a_base_gets_a_template_that_opens_the_turn_in_every_mode(
     text = prepared.apply_chat_template(asked, add_generation_prompt=True, tokenize=False, **told)
     assert text.rpartition("assistant\n")[2] == OPENED[mode]
     assert prepared.apply_chat_template(asked, tokenize=False, **told).endswith("Hi<|im_end|>\n")
+    profile = prepare(None, prepared).profile
+    assert (profile.think, profile.tool_format) == (ThinkFormat(), "hermes")
     again = prepare(None, prepared).tokenizer.chat_template
     assert again == prepared.chat_template

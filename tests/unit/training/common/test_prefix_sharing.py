@@ -14,7 +14,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import lora, prefix_sharing
 from autotool_training.common.examples import Example, ExampleWriter
-from autotool_training.rl.sample import sample
+from autotool_training.common.sampling import sample
 from autotool_training.sft import train as sft
 
 END = 2
@@ -117,8 +117,8 @@ def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_befo
         )
         if not is_plain:
             monkeypatch.setattr(prefix_sharing, "_is_plain", lambda _: False)
-        torch.manual_seed(0)
-        answers[is_plain] = sample(model, [[5, 6, 7], [8, 9]], 6, [1])
+        with prefix_sharing.keys_uncopied(model):
+            answers[is_plain] = sample(model, [[5, 6, 7], [8, 9]], 6, [1], seed=0)
         assert {*used} == {prefix_sharing.ATTENTION if is_plain else "sdpa"}
         assert model.config._attn_implementation == "sdpa"
     assert answers[True] == answers[False]

@@ -13,8 +13,11 @@ from transformers import LlamaForCausalLM
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
+from autotool_core.parsing.collect import collect
+from autotool_core.parsing.stream import TurnParser
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
+from autotool_server.engines import profiles
 from autotool_training.common import records
 from autotool_training.label import checkpoint
 from autotool_training.label.attempt import Answer, Attempt, Task
@@ -22,6 +25,23 @@ from autotool_training.label.checkpoint import Checkpoint
 from autotool_training.label.endpoint import Sampling
 
 TOKENIZER = make_tokenizer()
+QWEN3_CODER_TEMPLATE = """\
+{%- for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content }}
+{%- for call in message.tool_calls or [] %}
+<tool_call>
+<function={{ call.function.name }}>
+{%- for name, value in call.function.arguments.items() %}
+<parameter={{ name }}>
+{{ value }}
+</parameter>
+{%- endfor %}
+</function>
+</tool_call>
+{%- endfor %}<|im_end|>
+{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
 
 
 @pytest.fixture(autouse=True)
@@ -86,15 +106,34 @@ def test_what_a_checkpoint_writes_is_read_as_the_server_reads_it(
 ) -> None:
     prompts: list[list[int]] = []
 
-    def generate(_: Any, ids: torch.Tensor, **options: Any) -> torch.Tensor:
-        prompts.extend(ids[options["attention_mask"].bool()][None].tolist())
-        return torch.cat([ids, torch.tensor([TOKENIZER.encode(text, add_special_tokens=False)])], dim=1)
+    def generate(_: Any, input_ids: torch.Tensor, **options: Any) -> torch.Tensor:
+        prompts.extend(input_ids[options["attention_mask"].bool()][None].tolist())
+        return torch.cat([input_ids, torch.tensor([TOKENIZER.encode(text, add_special_tokens=False)])], dim=1)
 
     monkeypatch.setattr(LlamaForCausalLM, "generate", generate)
     (attempt,) = made_by(Checkpoint(str(tiny), mode, Sampling(0.0, 50, 0), batch=4), Task(record("r"), 0))
     assert attempt.answer == wanted
     asked = record("r")
     assert prompts == [PromptRenderer(TOKENIZER, BUILTIN["smollm2-autotool"]).render(asked.messages, asked.tools, Mode(mode))]
+
+
+def test_a_bare_qwen3_coder_checkpoint_is_labelled_by_the_parser_that_serves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = make_tokenizer(QWEN3_CODER_TEMPLATE)
+    make_llama(tokenizer).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    text = "<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>"
+    written = torch.tensor([tokenizer.encode(f"{text}<|im_end|>", add_special_tokens=False)])
+    monkeypatch.setattr(LlamaForCausalLM, "generate", lambda _, input_ids, **__: torch.cat([input_ids, written], dim=1))
+    model = Checkpoint(str(tmp_path), ResolvedMode.SHORT, Sampling(0.0, 90, 0), batch=1)
+    (attempt,) = made_by(model, Task(record("r"), 0))
+    profile = profiles.find(None, str(tmp_path), tokenizer.chat_template)
+    served = TurnParser(profile, profile.prefix(Mode.SHORT), record("r").tools)
+    calls = collect([*served.feed(text), *served.finish()]).calls
+    assert profile.tool_format == "qwen3_coder"
+    assert calls
+    assert attempt.answer == Answer("", calls)
 
 
 def test_a_prompt_beyond_the_context_is_an_unanswered_attempt(tiny: Path) -> None:
