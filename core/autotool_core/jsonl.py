@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -56,7 +56,7 @@ def read(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def atomic_write(path: Path, *, per_process: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, per_process: bool = False) -> Generator[Path]:
     """Yield a path to write to, and move what was written to `path` at the end: `path` is replaced whole or not at all.
 
     With `per_process` the path has the process's id in its name, for files that several processes write at once. If the

@@ -17,7 +17,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
-from autotool_training.common import prefix_sharing as shared_beginnings
+from autotool_training.common import prefix_sharing
 from autotool_training.rl.entropy import measure, token_entropy
 from autotool_training.rl.grpo import BETA_FILE, AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
@@ -116,8 +116,8 @@ def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
 
 def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts: list[int] = []
-    make_row = shared_beginnings.row
-    monkeypatch.setattr(shared_beginnings, "row", lambda packs: prompts.append(len(packs)) or make_row(packs))
+    make_row = prefix_sharing.collate
+    monkeypatch.setattr(prefix_sharing, "collate", lambda packs: prompts.append(len(packs)) or make_row(packs))
     trainers: list[AutoToolGRPOTrainer] = []
     batch = {"per_device_train_batch_size": 2 * GROUP, **ending_soon()}
     for share in (False, True):
@@ -144,8 +144,8 @@ def test_rollouts_are_decoded_without_copies_of_the_keys(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(trainer.model, "forward", recorded)
     trainer.train()
-    assert decoded == {shared_beginnings.ATTENTION}
-    assert trainer.model.config._attn_implementation == before == (shared_beginnings.ATTENTION if share else "sdpa")
+    assert decoded == {prefix_sharing.ATTENTION}
+    assert trainer.model.config._attn_implementation == before == (prefix_sharing.ATTENTION if share else "sdpa")
 
 
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ SETTINGS = sft.SftSettings(modes="both", epochs=1, learning_rate=5e-3, warmup_st
 
 def data(base: checkpoint.Checkpoint, count: int = 32) -> list[Example]:
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
-    return sft.examples(records(count), writer, SETTINGS)[0]
+    return sft.make_examples(records(count), writer, SETTINGS)[0]
 
 
 class StopError(Exception):
@@ -107,7 +107,7 @@ def test_a_base_without_chat_template_is_refused(tmp_path: Path) -> None:
     base.save(tmp_path)
     (tmp_path / "chat_template.jinja").unlink()
     with pytest.raises(AutoToolError, match="has no chat template"):
-        checkpoint.load(str(tmp_path))
+        checkpoint.load_checkpoint(str(tmp_path))
 
 
 def test_what_cannot_be_learnt_is_left_out_and_counted() -> None:
@@ -116,10 +116,10 @@ def test_what_cannot_be_learnt_is_left_out_and_counted() -> None:
     some = records(3)
     some[0] = some[0].model_copy(update={"reasoning": None})
     long = SETTINGS.model_copy(update={"modes": "long"})
-    kept, left_out = sft.examples(some, writer, long)
+    kept, left_out = sft.make_examples(some, writer, long)
     assert (len(kept), left_out) == (2, {"without reasoning": 1})
-    assert len(sft.examples(some, writer, SETTINGS.model_copy(update={"modes": "both"}))[0]) == 5
-    kept, left_out = sft.examples(some, writer, long.model_copy(update={"max_tokens": 30}))
+    assert len(sft.make_examples(some, writer, SETTINGS.model_copy(update={"modes": "both"}))[0]) == 5
+    kept, left_out = sft.make_examples(some, writer, long.model_copy(update={"max_tokens": 30}))
     assert (len(kept), left_out) == (0, {"without reasoning": 1, "longer than 30 tokens": 2})
 
 
@@ -127,6 +127,6 @@ def test_a_label_is_asked_for(tmp_path: Path) -> None:
     base = scratch.make(SIZES, seed=0)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
     with pytest.raises(AutoToolError, match="has no label"):
-        sft.examples(records(1), writer, sft.SftSettings())
-    with pytest.raises(AutoToolError, match="nothing to learn"):
+        sft.make_examples(records(1), writer, sft.SftSettings())
+    with pytest.raises(AutoToolError, match="nothing to train on"):
         sft.train(base, [], sft.SftSettings(), tmp_path, seed=0)

@@ -12,7 +12,7 @@ from autotool_core.profile import BUILTIN, Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_training.common.examples import ExampleWriter, answer_text
 from autotool_training.common.records import GoldCall, Record
-from autotool_training.rl.reward import Scorer
+from autotool_training.rl.reward import RolloutScorer
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader
 
@@ -71,7 +71,7 @@ def test_what_is_learnt_is_what_rl_pays_as_right(
     asked = record(**changes)
     example, gold = writer.example(asked, mode), [Call(call.name, call.arguments) for call in asked.calls]
     reader = TrajectoryReader(tokenizer, PROFILE, [tokenizer.eos_token_id])
-    scored = Scorer(reader, ObjectiveSettings(variant="grpo"), longest=999).score(
+    scored = RolloutScorer(reader, ObjectiveSettings(variant="grpo"), max_tokens=999).score(
         example.prompt_ids, example.response_ids, asked.tools, gold
     )
     assert scored.reward == {ResolvedMode.LONG: 0.5, ResolvedMode.SHORT: 1.0}[mode]

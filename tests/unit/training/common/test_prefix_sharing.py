@@ -32,13 +32,13 @@ def test_the_first_turn_makes_a_pack_and_the_last_token_of_a_prompt_stays_with_i
         example([*system, 7, 8], [10, 11, END]),
         example([*system, 7, 9], [12, END]),
     ]
-    first, second = prefix_sharing.packs(data[:3], 8, END)
+    first, second = prefix_sharing.pack_by_prefix(data[:3], 8, END)
     assert first["parts"] == [5, 3, 4]
     assert first["input_ids"] == [*system, 7, 8, 9, END, 8, 10, 11, END]
     assert first["position_ids"] == [*range(8), *range(5, 9)]
     assert first["labels"] == [-100] * 6 + [9, END, -100, 10, 11, END]
     assert second["parts"] == [5, 3]
-    assert [one["parts"][1:] for one in prefix_sharing.packs(data, 2, END)] == [[3, 4], [3], [3]]
+    assert [one["parts"][1:] for one in prefix_sharing.pack_by_prefix(data, 2, END)] == [[3, 4], [3], [3]]
 
 
 def test_a_pack_has_the_loss_and_the_gradients_of_its_sequences() -> None:
@@ -116,8 +116,8 @@ def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_befo
             model, "forward", lambda *a, f=forward, u=used, **k: u.append(model.config._attn_implementation) or f(*a, **k)
         )
         if not is_plain:
-            monkeypatch.setattr(prefix_sharing, "_is_plain", lambda _: False)
-        with prefix_sharing.keys_uncopied(model):
+            monkeypatch.setattr(prefix_sharing, "_has_full_attention", lambda _: False)
+        with prefix_sharing.without_kv_copies(model):
             answers[is_plain] = sample(model, [[5, 6, 7], [8, 9]], 6, [1], seed=0)
         assert {*used} == {prefix_sharing.ATTENTION if is_plain else "sdpa"}
         assert model.config._attn_implementation == "sdpa"
@@ -125,15 +125,19 @@ def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_befo
 
 
 def both(writer: ExampleWriter, record: Any) -> list[Example]:
-    return sft.examples([record], writer, sft.SftSettings(modes="both"))[0]
+    return sft.make_examples([record], writer, sft.SftSettings(modes="both"))[0]
 
 
 def computed(base: Any, data: list[Example], share: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
     base.model.zero_grad()
     base.model.set_attn_implementation(prefix_sharing.ATTENTION)
-    packs = prefix_sharing.packs(data, 8, base.tokenizer.eos_token_id)
+    packs = prefix_sharing.pack_by_prefix(data, 8, base.tokenizer.eos_token_id)
     # A pack of one sequence is a row of its own.
-    rows = packs if share else [pack for one in data for pack in prefix_sharing.packs([one], 1, base.tokenizer.eos_token_id)]
+    rows = (
+        packs
+        if share
+        else [pack for one in data for pack in prefix_sharing.pack_by_prefix([one], 1, base.tokenizer.eos_token_id)]
+    )
     assert not share or len(packs) < len(data)
     loss = torch.stack([summed(base.model, row) for row in rows]).sum()
     loss.backward()
@@ -141,7 +145,7 @@ def computed(base: Any, data: list[Example], share: bool) -> tuple[torch.Tensor,
 
 
 def summed(model: Any, pack: prefix_sharing.Pack) -> torch.Tensor:
-    inputs = prefix_sharing.row([pack])
+    inputs = prefix_sharing.collate([pack])
     labels = inputs.pop("labels")
     if len(pack["parts"]) == 2:  # as any model computes it
         inputs = {"input_ids": inputs["input_ids"]}
@@ -156,7 +160,7 @@ def test_a_step_over_packs_is_the_step_over_their_sequences(tmp_path: Path, adap
         base = scratch.make(SIZES, seed=0)
         writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
         data = [one for record in records(6) for one in both(writer, record)]
-        packs = len(prefix_sharing.packs(data, 8, base.tokenizer.eos_token_id))
+        packs = len(prefix_sharing.pack_by_prefix(data, 8, base.tokenizer.eos_token_id))
         settings = sft.SftSettings(learning_rate=5e-3, warmup_steps=0, share=share, lora=adapter, epochs=2)
         size = {"batch_size": 8, "accumulation": packs} if share else {"batch_size": len(data)}
         settings = settings.model_copy(update=size)
@@ -173,6 +177,6 @@ def test_a_model_whose_layers_do_not_see_all_before_is_refused() -> None:
         "num_hidden_layers": 1,
         "num_attention_heads": 1,
     }
-    prefix_sharing.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=None)))
-    with pytest.raises(AutoToolError, match="share=true cannot be had with MistralForCausalLM"):
-        prefix_sharing.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=4)))
+    prefix_sharing.enable(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=None)))
+    with pytest.raises(AutoToolError, match="share=true cannot be used with MistralForCausalLM"):
+        prefix_sharing.enable(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=4)))

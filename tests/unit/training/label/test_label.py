@@ -22,7 +22,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import ModeSwitch, ResolvedMode
 from autotool_server.engines.base import EngineRequest
 from autotool_training.common import records
-from autotool_training.label.attempt import Answer, Attempt, AttemptFile
+from autotool_training.label.attempt import AttemptFile, LabelAnswer, LabelAttempt
 from autotool_training.label.label import LabelSettings, ModelChoice, label
 
 
@@ -48,25 +48,25 @@ def attempts(folder: Path) -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize(
     ("answer", "right"),
     [
-        (Answer("", (Call("add", {"a": 1}),)), True),
-        (Answer("Calling.", (Call("add", {"a": 1.0}),)), True),
-        (Answer("", (Call("add", {"a": "1"}),)), False),
-        (Answer("", (Call("add", {"a": 1}), Call("add", {"a": 1}))), False),
-        (Answer("Text", ()), False),
-        (Answer("", None), False),
-        (Answer("</think>", (Call("add", {"a": 1}),)), False),
-        (Answer("", (Call("add", {"a": 1}),), whole=False), False),
+        (LabelAnswer("", (Call("add", {"a": 1}),)), True),
+        (LabelAnswer("Calling.", (Call("add", {"a": 1.0}),)), True),
+        (LabelAnswer("", (Call("add", {"a": "1"}),)), False),
+        (LabelAnswer("", (Call("add", {"a": 1}), Call("add", {"a": 1}))), False),
+        (LabelAnswer("Text", ()), False),
+        (LabelAnswer("", None), False),
+        (LabelAnswer("</think>", (Call("add", {"a": 1}),)), False),
+        (LabelAnswer("", (Call("add", {"a": 1}),), whole=False), False),
     ],
 )
-def test_an_answer_is_right_by_its_calls_and_form(answer: Answer, *, right: bool) -> None:
+def test_an_answer_is_right_by_its_calls_and_form(answer: LabelAnswer, *, right: bool) -> None:
     assert answer.is_right(record("r")) == right
 
 
 def test_without_gold_calls_any_text_is_right_and_silence_is_not() -> None:
     asked = record("r", calls=[], content="No tool does that.")
-    assert Answer("I have no tool.", ()).is_right(asked)
-    assert not Answer(" ", ()).is_right(asked)
-    assert not Answer("I have no tool.", (Call("add", {"a": 1}),)).is_right(asked)
+    assert LabelAnswer("I have no tool.", ()).is_right(asked)
+    assert not LabelAnswer(" ", ()).is_right(asked)
+    assert not LabelAnswer("I have no tool.", (Call("add", {"a": 1}),)).is_right(asked)
 
 
 def test_the_rule(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_an_answer_with_reasoning_is_none_of_the_no_thinking_model(tmp_path: Pat
     assert made["a"].label == "long"
     assert counts["notes"]["short attempts unanswered"] == 1
     errors = [row["error"] for row in jsonl.read(tmp_path / "out.attempts.jsonl") if row.get("error")]
-    assert errors == ["the no-thinking model has thought: tell its server the mode by --short-switch"]
+    assert errors == ["the no-thinking model wrote reasoning: name the field that turns it off by --short-switch"]
 
 
 @pytest.mark.parametrize(("status", "asked_again"), [(503, True), (429, True), (408, True), (400, False), (422, False)])
@@ -280,9 +280,9 @@ def test_attempts_of_other_settings_or_records_are_not_mixed(tmp_path: Path) -> 
 
 def test_attempts_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
     made = [
-        Attempt("a", 0, Answer("c", (Call("f", {"x": [1, None]}),), "r")),
-        Attempt("a", 1, Answer("", None, whole=False)),
-        Attempt("b", 0, None, "400: no"),
+        LabelAttempt("a", 0, LabelAnswer("c", (Call("f", {"x": [1, None]}),), "r")),
+        LabelAttempt("a", 1, LabelAnswer("", None, whole=False)),
+        LabelAttempt("b", 0, None, "400: no"),
     ]
     file = AttemptFile(tmp_path / "a.jsonl", {"k": 1})
     for one in made:

@@ -8,13 +8,13 @@ import pytest
 SCRIPT = """
 import ctypes, resource
 from pathlib import Path
-from autotool_training.patches.malloc import keep_freed
+from autotool_training.patches.malloc import keep_freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 if {keep}:
-    keep_freed()
+    keep_freed_memory()
 before = resident()
 block = bytearray(b"1") * (64 << 20)
 del block

@@ -11,7 +11,14 @@ from pydantic import ValidationError
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training.rl.entropy import sequence_entropy, token_entropy
-from autotool_training.rl.metrics import entropy_metrics, entropy_sums, pull, rollout_facts, rollout_metrics, share_metrics
+from autotool_training.rl.metrics import (
+    entropy_metrics,
+    entropy_sums,
+    gradient_l1,
+    rollout_facts,
+    rollout_metrics,
+    share_metrics,
+)
 from autotool_training.rl.objective import GRPO, EntropyConstraint, Modes, check_setup, live_groups
 from autotool_training.rl.reward import Scored
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings, Variant
@@ -136,7 +143,7 @@ def test_entropy_metrics() -> None:
 def test_gradient_share() -> None:
     logps = torch.tensor([[-1.0, -2.0]], requires_grad=True)
     entropies = torch.tensor([[1.0, 3.0]], requires_grad=True)
-    policy, term = pull((-2 * logps[0, 0] + logps[0, 1]) / 2, logps), pull(entropies.sum() / 4, entropies)
+    policy, term = gradient_l1((-2 * logps[0, 0] + logps[0, 1]) / 2, logps), gradient_l1(entropies.sum() / 4, entropies)
     assert (policy.item(), term.item()) == (1.5, 0.5)
     assert share_metrics(policy.item(), term.item()) == {"entropy_gradient_share": 0.25}
     assert share_metrics(0.0, 0.0) == {}

@@ -8,7 +8,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
-from autotool_training.rl.reward import Scored, Scorer, is_right, length_reward, parse_gold, table_reward
+from autotool_training.rl.reward import RolloutScorer, Scored, is_right, length_reward, parse_gold, table_reward
 from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings, RewardTable
 from autotool_training.rl.trajectory import Fault, Trajectory, TrajectoryReader
 
@@ -28,7 +28,7 @@ def score(text: str, settings: ObjectiveSettings, *, ended: bool = True) -> Scor
     prompt = renderer.render([{"role": "user", "content": "?"}], TOOLS, Mode.AUTO)
     start = CLOSED if text.startswith(CLOSED) else ""
     response = [*renderer.ids(start), *renderer.ids(text.removeprefix(start)), *([tokenizer.eos_token_id] if ended else [])]
-    return Scorer(reader, settings, longest=200).score(prompt, response, TOOLS, [ADD])
+    return RolloutScorer(reader, settings, max_tokens=200).score(prompt, response, TOOLS, [ADD])
 
 
 @pytest.mark.parametrize(
