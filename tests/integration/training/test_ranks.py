@@ -1,4 +1,4 @@
-"""Two processes train one model: what ranks gather, add up and write, each once."""
+"""Two processes train one model: metrics, β and files of all ranks."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_rank_sees_the_same_metrics_and_moves_beta_alike(run: Path) -> None:
+def test_every_rank_has_the_same_metrics_and_beta(run: Path) -> None:
     first, second = ((run / f"rank-{rank}.txt").read_text().splitlines() for rank in (0, 1))
     assert first == second
     assert len(first) == 2

@@ -23,7 +23,7 @@ def test_a_series_is_a_running_mean(tmp_path: Path) -> None:
     assert values.tolist() == [0.5, 0.75]
 
 
-def test_runs_are_drawn_side_by_side_whatever_they_log(tmp_path: Path) -> None:
+def test_runs_that_log_different_metrics_are_drawn_together(tmp_path: Path) -> None:
     one = run(tmp_path / "whole", accuracy=[0.1, 0.2], beta_long=[0.01, 0.02])
     other = run(tmp_path / "plain", accuracy=[0.3], reward=[1.0])
     draw([one, other], tmp_path / "dynamics.svg")

@@ -1,4 +1,4 @@
-"""Every file of training/recipes loads, says how it is run, and is the variant that its name says."""
+"""Every file of training/recipes loads, has its commands in its head, and is the variant of its name."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_loads_and_says_how_it_is_run(path: Path) -> None:
+def test_a_recipe_loads_and_has_its_commands_in_its_head(path: Path) -> None:
     load_recipe(path)
     head = path.read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in head.splitlines())
@@ -44,14 +44,14 @@ def test_every_recipe_of_a_run_has_its_variant() -> None:
 
 
 @pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m"])
-def test_a_variant_differs_in_its_own_values_alone(name: str) -> None:
+def test_a_variant_differs_only_in_its_own_values(name: str) -> None:
     whole, variant = (load_recipe(FOLDER / f"{one}.toml") for one in (name, f"{name}-grpo"))
     assert variant.rl.model_copy(update={"objective": whole.rl.objective}) == whole.rl
     assert (variant.base, variant.sft, variant.refine) == (whole.base, whole.sft, whole.refine)
 
 
 @pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m", "qwen2.5-7b"])
-def test_a_dry_run_takes_a_step_of_each_stage(name: str) -> None:
+def test_a_dry_run_makes_a_step_of_each_stage(name: str) -> None:
     dry_run(load_recipe(FOLDER / f"{name}.toml"))
 
 
@@ -64,7 +64,7 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         load_recipe(FOLDER / "smollm2-135m.toml", ["rl.rollouts=vllm"])
 
 
-def test_the_machines_file_is_accelerates() -> None:
+def test_the_hardware_file_is_read_by_accelerate() -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
     read: Any = load_config_from_file(str(FOLDER / "zero3.yaml"))
@@ -72,7 +72,7 @@ def test_the_machines_file_is_accelerates() -> None:
 
 
 @pytest.mark.parametrize("extended", ["a.toml", "../b.toml", 3])
-def test_what_a_recipe_extends_stands_beside_it(tmp_path: Path, extended: object) -> None:
+def test_a_recipe_extends_one_of_its_folder(tmp_path: Path, extended: object) -> None:
     (tmp_path / "a.toml").write_text(f"extends = {extended!r}".replace("'", '"'))
     with pytest.raises(AutoToolError, match=r"extends: write the name of another recipe"):
         load_recipe(tmp_path / "a.toml")

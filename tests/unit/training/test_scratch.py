@@ -46,21 +46,21 @@ SETTINGS = PretrainSettings(
 
 
 def tables(text: SyntheticText) -> dict[str, dict[str, str]]:
-    found = re.findall(r"(list|table)\b.*?: (.*?\.)", text.tables, re.IGNORECASE)
-    return {kind.lower(): dict(re.findall(r"(\w+) (\w+)(?=[,.])", rows)) for kind, rows in found}
+    matches = re.findall(r"(list|table)\b.*?: (.*?\.)", text.tables, re.IGNORECASE)
+    return {kind.lower(): dict(re.findall(r"(\w+) (\w+)(?=[,.])", rows)) for kind, rows in matches}
 
 
 def test_a_derivation_has_look_ups_of_its_own_tables() -> None:
     for one in (texts.derivation(0, index) for index in range(50)):
         held = tables(one)
-        asked = [(name, value) for phrase, value in one.answers for name in NAMES if re.search(rf"\b{name}\b", phrase)]
-        assert len(asked) == 16
-        assert all(held["table" if value.isdecimal() else "list"][name] == value for name, value in asked)
+        phrases = [(name, value) for phrase, value in one.answers for name in NAMES if re.search(rf"\b{name}\b", phrase)]
+        assert len(phrases) == 16
+        assert all(held["table" if value.isdecimal() else "list"][name] == value for name, value in phrases)
     assert texts.derivation(0, 0) != texts.derivation(1, 0)
 
 
 @pytest.mark.parametrize("rows", [2, 3])
-def test_a_single_table_gives_its_rows_again(rows: int) -> None:
+def test_a_single_table_is_followed_by_look_ups_of_its_rows(rows: int) -> None:
     for one in (texts.single_table(0, index, rows=rows) for index in range(50)):
         held = dict(re.findall(r"(\w+) (\w+)[,.]", one.tables))
         assert len(held) == rows
@@ -81,8 +81,8 @@ def test_requests_are_answered_argument_by_argument() -> None:
     for one in (texts.requests(0, index) for index in range(0, 100, 2)):
         held = tables(one)
         assert len(one.answers) == 18
-        asked = [phrase for phrase, _ in one.answers]
-        assert all(phrase == "day:" for phrase in asked[2::3])
+        phrases = [phrase for phrase, _ in one.answers]
+        assert all(phrase == "day:" for phrase in phrases[2::3])
         for (request, thing), (amount, number) in zip(one.answers[::3], one.answers[1::3], strict=True):
             assert number.isdecimal()
             assert amount.endswith("s:")
@@ -104,8 +104,8 @@ def test_every_other_text_is_the_request_of_a_task() -> None:
 def test_a_value_of_two_calculations_is_left_out_if_one_is_the_limit() -> None:
     tasks = [make_task("train", LEVELS[turn % len(LEVELS)], 0, turn, distractors=0) for turn in range(60)]
     for turn, task in enumerate(tasks):
-        asked = {phrase for phrase, _ in texts.requests(0, 2 * turn + 1, max_calculations=1).answers}
-        assert len(asked) == (2 if texts.calculations(task) == 2 else 3)
+        phrases = {phrase for phrase, _ in texts.requests(0, 2 * turn + 1, max_calculations=1).answers}
+        assert len(phrases) == (2 if texts.calculations(task) == 2 else 3)
     assert {texts.calculations(task) for task in tasks} == {0, 1, 2}
     large = [
         one for one in (texts.requests(0, index, max_calculations=1) for index in range(0, 60, 2)) if "hours" in one.tables
@@ -140,7 +140,7 @@ def test_a_derivation_counts_days_and_calculates() -> None:
     assert all(60 * int(large) == int(small) for large, small in hours)
 
 
-def test_the_loss_is_on_the_values_alone() -> None:
+def test_only_the_values_have_loss() -> None:
     tokenizer = scratch.make(SIZES, seed=0).tokenizer
     one = texts.derivation(0, 0)
     row = text_tokens(one, tokenizer)
@@ -190,7 +190,9 @@ def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_pretraining_lowers_the_loss_and_an_interrupted_run_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretraining_lowers_the_loss_and_an_interrupted_run_has_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     straight = run(tmp_path / "straight")
     seen = losses(tmp_path / "straight")
     assert len(seen) == 10

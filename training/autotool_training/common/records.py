@@ -72,7 +72,7 @@ def reject_duplicate_ids(records: Sequence[Record]) -> None:
     counts = Counter(record.id for record in records)
     if doubled := [name for name, count in counts.items() if count > 1]:
         raise AutoToolError(
-            f"Two records have the same id, {doubled[0]}: make the file anew with `autotool train data`, or give each its own."
+            f"Two records have the same id, {doubled[0]}: make the file again with `autotool train data`, or give each its own."
         )
 
 

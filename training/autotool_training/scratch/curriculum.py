@@ -1,6 +1,6 @@
 """The curriculum of a tiny base: single tables, derivations, requests, then whole graded tasks in both modes.
 
-It goes from short texts to long ones: a model that gets tables among a hundred other tokens from the start has not learnt
+It goes from short texts to long ones: a model that gets tables among a hundred other tokens from the start has not learned
 to look up a value after 17 million tokens (docs/log.md).
 """
 
@@ -30,7 +30,7 @@ class TokenSequence:
 
     ids: list[int]
     labels: list[int]
-    """Of the same length: the token if it has loss, else IGNORE_INDEX."""
+    """Labels, as many as ids: the token if it has loss, else IGNORE_INDEX."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ It does not learn which mode a task needs: the later stages teach that.
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -62,14 +62,23 @@ def pretrain(base: Checkpoint, settings: PretrainSettings, out: Path, *, seed: i
 
 @dataclass
 class _Position:
-    """How far a run is; the names are the keys of its files."""
+    """How far a run is."""
 
-    lesson: int = 0
-    """Number of the curriculum's stage, from 0."""
+    stage: int = 0
+    """Index of the curriculum's stage."""
     step: int = 0
-    """Steps of the stage."""
+    """Steps made of the stage."""
     total: int = 0
-    """Steps of the run."""
+    """Steps made of the run."""
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the position as the files of a run hold it."""
+        return {"lesson": self.stage, "step": self.step, "total": self.total}
+
+    @classmethod
+    def of(cls, held: Mapping[str, int]) -> "_Position":
+        """Return the position that a file holds."""
+        return cls(held["lesson"], held["step"], held["total"])
 
 
 class _Pretraining:
@@ -85,7 +94,7 @@ class _Pretraining:
         self._base.model.train()
         with progress_bar() as progress:
             for number, stage in enumerate(self._stages):
-                if number >= self._position.lesson:
+                if number >= self._position.stage:
                     task = progress.add_task(f"stage {number + 1}", total=stage.steps, completed=self._position.step)
                     self._train(stage, lambda loss, task=task: progress.update(task, advance=1, description=f"loss {loss:.3f}"))
                     self._position = _Position(number + 1, 0, self._position.total)
@@ -104,7 +113,7 @@ class _Pretraining:
                     return
         if stage.goal is not None:
             raise AutoToolError(
-                f"Stage {self._position.lesson + 1} did not reach a loss of {stage.goal} nats in {stage.steps} steps: "
+                f"Stage {self._position.stage + 1} did not reach a loss of {stage.goal} nats in {stage.steps} steps: "
                 "try another --seed and --out, or more steps (base.scratch.practice)."
             )
 
@@ -137,12 +146,12 @@ class _Pretraining:
         file = self._out / STATE
         if file.exists():
             saved = torch.load(file)
-            self._position = _Position(**saved["place"])
+            self._position = _Position.of(saved["place"])
             for part, state in zip((self._base.model, *self._optimizers), saved["parts"], strict=True):
                 part.load_state_dict(state)
 
     def _save(self, loss: float) -> None:
-        position = asdict(self._position)
+        position = self._position.as_dict()
         with jsonl.atomic_write(self._out / STATE) as part:
             parts = [trained.state_dict() for trained in (self._base.model, *self._optimizers)]
             torch.save({"place": position, "parts": parts}, part)

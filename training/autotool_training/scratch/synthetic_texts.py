@@ -14,7 +14,7 @@ from autotool_core.graded.domains import DAY, DOMAINS, NAMES, WEEKDAYS, Domain
 
 AMOUNTS = tuple(range(2, 10))
 QUERIES = 6
-"""Look-ups after a single table. With two a model may not have learnt look-ups after 800 steps, with six it has after 250."""
+"""Look-ups after a single table. With two a model may not have learned look-ups after 800 steps, with six it has after 250."""
 REQUESTS = 6
 """Requests of a text that has several."""
 CALCULATIONS = frozenset({"sum", "unit"})

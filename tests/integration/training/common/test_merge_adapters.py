@@ -1,4 +1,4 @@
-"""Adapters of two stages as one: it gives the base what both gave it."""
+"""The adapters of two stages merged into one that has the effect of both."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def trained(base: Checkpoint, out: Path, rank: int, alpha: int) -> Checkpoint:
     return sft.train(base, sft.make_examples(records(8), writer, settings)[0], settings, out, seed=1)
 
 
-def test_the_joined_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) -> None:
+def test_the_merged_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) -> None:
     first = trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
     last = trained(first, tmp_path / "last", rank=2, alpha=6)
     merge_adapters([tmp_path / "first/adapter", tmp_path / "last/adapter"], tmp_path / "joined")
@@ -38,7 +38,7 @@ def test_the_joined_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) ->
     assert moved > 1
 
 
-def test_of_the_last_stage_a_share_is_taken(tmp_path: Path) -> None:
+def test_the_last_stage_is_scaled_by_the_share(tmp_path: Path) -> None:
     first = trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
     trained(first, tmp_path / "last", rank=2, alpha=6)
     folders = [tmp_path / "first/adapter", tmp_path / "last/adapter"]
@@ -81,6 +81,6 @@ def _products(folder: Path) -> dict[str, torch.Tensor]:
     return {name: scale * up @ tensors[name.replace("lora_B", "lora_A")] for name, up in ups.items()}
 
 
-def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
+def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match="holds no adapter"):
         merge_adapters([tmp_path], tmp_path / "joined")

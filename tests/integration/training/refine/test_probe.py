@@ -51,7 +51,7 @@ def lines(job: ProbeJob) -> list[dict[str, object]]:
     return [json.loads(line) for line in job.probes.read_text().splitlines()]
 
 
-def test_what_sft_keeps_are_the_rounds_of_its_folder(run: Path) -> None:
+def test_the_checkpoints_of_sft_are_the_rounds_of_its_folder(run: Path) -> None:
     assert [path.name for path in checkpoint.list_checkpoints(run / "steps")] == ["checkpoint-2", "checkpoint-3"]
     assert checkpoint.list_checkpoints(run) == [run]
     loaded = checkpoint.load_step(run / "steps/checkpoint-3", base)
@@ -73,7 +73,7 @@ def test_records_are_probed_and_chosen(run: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "refined.counts.json").read_text())["total"]["records"] == 5
 
 
-def test_a_run_that_was_cut_goes_on_and_ends_alike(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_and_has_the_same_result(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some, rounds = records(6), [run, run]
     straight, cut = (job(tmp_path / name / "refined.jsonl", rounds, some) for name in ("straight", "cut"))
     refine_records(straight)
@@ -107,7 +107,7 @@ def test_another_threshold_needs_no_new_rollouts_and_another_group_another_file(
         refine_records(job(out, [run], some, group=3))
 
 
-def test_a_checkpoint_that_was_made_anew_in_its_folder_is_probed_anew(run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_made_again_in_its_folder_is_probed_again(run: Path, tmp_path: Path) -> None:
     some, folder = records(2), tmp_path / "sft"
     shutil.copytree(run, folder)
     probing = job(tmp_path / "refined.jsonl", [folder], some)
@@ -142,7 +142,7 @@ def test_the_best_reward_in_every_rollout_is_a_rate_of_one(best: float, group: i
     assert (rate({"rewards": [best] * group}), rate({"rewards": [-1.0] * group})) == (1.0, 0.0)
 
 
-def test_what_cannot_be_probed_is_said(run: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_probed_is_reported(run: Path, tmp_path: Path) -> None:
     one = records(1)
     with pytest.raises(AutoToolError, match="needs records and at least one checkpoint"):
         refine_records(job(tmp_path / "a.jsonl", [run], []))

@@ -54,7 +54,7 @@ def test_a_run_writes_targets_metrics_of_every_step_and_a_checkpoint(whole: Path
 
 
 @pytest.mark.parametrize("at", ["its second step", "the writing of its result"])
-def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
+def test_an_interrupted_run_resumes_with_the_results_of_an_uninterrupted_one(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     with monkeypatch.context() as patch:
@@ -81,7 +81,7 @@ def stop() -> None:
     raise StopError
 
 
-def test_a_run_of_other_settings_does_not_go_on_in_its_folder(whole: Path) -> None:
+def test_a_run_with_other_settings_is_refused_in_its_folder(whole: Path) -> None:
     other = SETTINGS.model_copy(update={"steps": 3})
     with pytest.raises(AutoToolError, match=r"holds a run with other settings \(seed, settings\.steps\)"):
         train(scratch.make(SIZES, seed=0), records(8), other, whole, seed=1)

@@ -1,4 +1,4 @@
-"""The end of a stage is thought of at its start: what could not be written is refused before hours of training."""
+"""The end of a stage: weights are written whole, and what could not be written is refused before training."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,9 +61,7 @@ class Engine:
 
 
 @pytest.mark.parametrize("stepped", [True, False])
-def test_weights_are_gathered_where_a_step_has_spread_them_and_else_written_as_they_are(
-    tmp_path: Path, *, stepped: bool
-) -> None:
+def test_weights_are_gathered_if_a_step_has_sharded_them_and_else_written_as_they_are(tmp_path: Path, *, stepped: bool) -> None:
     base = scratch.make(SIZES, seed=0)
     engine = Engine()
     wrapped = engine if stepped else base.model

@@ -1,4 +1,4 @@
-"""Packs of sequences that begin alike: what is computed is what a row for each sequence gives."""
+"""Packs of sequences with a common prefix have the results of a row for each sequence."""
 
 from pathlib import Path
 from typing import Any
@@ -52,17 +52,17 @@ def test_a_pack_has_the_loss_and_the_gradients_of_its_sequences() -> None:
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_masked_attention_is_that_of_transformers_whatever_the_heads_of_keys(heads: int) -> None:
+def test_masked_attention_is_that_of_transformers_for_any_number_of_key_heads(heads: int) -> None:
     torch.manual_seed(0)
     query, keys, values = (torch.randn(2, of, 5, 8, requires_grad=True) for of in (4, heads, heads))
     seen = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
     module = torch.nn.Module()
     module.num_key_value_groups = 4 // heads  # pyright: ignore[reportArgumentType]
-    found = []
+    results = []
     for attention in (ALL_ATTENTION_FUNCTIONS["sdpa"], ALL_ATTENTION_FUNCTIONS[prefix_sharing.ATTENTION]):
         output, _ = attention(module, query, keys, values, seen, scaling=0.3)
-        found.append([output, *torch.autograd.grad(output.square().sum(), (query, keys, values))])
-    for ours, theirs in zip(*found, strict=True):
+        results.append([output, *torch.autograd.grad(output.square().sum(), (query, keys, values))])
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -94,7 +94,7 @@ SEEN = torch.ones(2, 1, 1, 6, dtype=torch.bool, **META)
     ],
     ids=["one query", "two queries", "dropout", "added mask", "a mask a head", "no mask"],
 )
-def test_on_a_gpu_one_query_alone_is_taken_out_of_the_hands_of_transformers(
+def test_on_a_gpu_only_one_query_is_computed_without_transformers(
     monkeypatch: pytest.MonkeyPatch, queries: int, mask: torch.Tensor | None, options: dict[str, Any], uncopied: bool
 ) -> None:
     query, keys, values = (torch.empty(2, of, tokens, 8, **META) for of, tokens in ((4, queries), (2, 6), (2, 6)))
@@ -105,7 +105,7 @@ def test_on_a_gpu_one_query_alone_is_taken_out_of_the_hands_of_transformers(
     assert used == (["ours"] if uncopied else ["theirs"])
 
 
-def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=32, hidden_size=32, intermediate_size=32, **sizes)).eval()
     answers = {}
@@ -169,7 +169,7 @@ def test_a_step_over_packs_is_the_step_over_their_sequences(tmp_path: Path, adap
         torch.testing.assert_close(weights[1][name], one, rtol=1e-2, atol=1e-4)
 
 
-def test_a_model_whose_layers_do_not_see_all_before_is_refused() -> None:
+def test_a_model_without_full_attention_in_all_layers_is_refused() -> None:
     sizes: dict[str, Any] = {
         "vocab_size": 8,
         "hidden_size": 8,

@@ -1,4 +1,4 @@
-"""Where a run goes on, and the errors that must not be taken for others."""
+"""Where a run resumes, and how a full disk is recognised."""
 
 import errno
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from autotool_training.scratch import pretrain
 from autotool_training.sft import train as sft
 
 TORN = "[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"
-"""What torch says of a file that a full disk did not take."""
+"""The error of torch for a file that a full disk has no room for."""
 
 
 def saved(folder: Path, step: int, *, whole: bool = True) -> Path:
@@ -31,7 +31,7 @@ def saved(folder: Path, step: int, *, whole: bool = True) -> Path:
     return path
 
 
-def test_a_run_goes_on_from_the_last_checkpoint_that_is_whole(tmp_path: Path) -> None:
+def test_a_run_resumes_from_the_last_complete_checkpoint(tmp_path: Path) -> None:
     assert resume.last_complete(tmp_path / "none") is None
     whole = saved(tmp_path, 9)
     saved(tmp_path, 10, whole=False)
@@ -71,7 +71,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
 
 
-def test_a_run_of_another_base_in_the_same_folder_is_refused_and_one_of_older_code_goes_on(tmp_path: Path) -> None:
+def test_a_run_of_another_base_is_refused_and_one_of_older_code_resumes(tmp_path: Path) -> None:
     base = scratch.make(SIZES, seed=0)
     assert resume.base_identity(base) == {"base": "", "base_contents": None}
     base.save(tmp_path / "base")
@@ -85,7 +85,7 @@ def test_a_run_of_another_base_in_the_same_folder_is_refused_and_one_of_older_co
         resume.claim_run_dir(tmp_path / "new", resume.base_identity(base))
 
 
-def test_every_stage_says_where_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stage_stores_the_identity_of_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed: list[dict[str, Any]] = []
 
     def stop(_: Path, run: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def test_every_stage_says_where_it_began(tmp_path: Path, monkeypatch: pytest.Mon
     assert [resume.base_identity(base).items() <= run.items() for run in claimed] == [True] * 3
 
 
-def test_a_digest_is_of_all_that_a_record_says() -> None:
+def test_a_digest_depends_on_all_fields_of_a_record() -> None:
     one, other = records(2)
     assert (
         resume.records_digest([one, other]) == resume.records_digest(iter([one, other])) != resume.records_digest([other, one])
@@ -126,7 +126,7 @@ def test_a_digest_is_of_all_that_a_record_says() -> None:
         (OSError(errno.EACCES, "Permission denied"), 0, False),
     ],
 )
-def test_a_full_disk_is_known_by_every_writers_words(
+def test_a_full_disk_is_recognised_by_every_writers_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, free: int, full: bool
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
@@ -140,7 +140,7 @@ def fail(error: Exception, folder: Path) -> None:
         raise error
 
 
-def test_metrics_go_on_behind_the_checkpoint_though_a_line_is_torn(tmp_path: Path) -> None:
+def test_metrics_continue_after_the_checkpoint_even_if_a_line_is_torn(tmp_path: Path) -> None:
     path, arguments, control = tmp_path / "metrics.jsonl", None, None
     state = TrainerState(global_step=3, is_world_process_zero=True)
     metrics: Any = MetricsWriter(path)

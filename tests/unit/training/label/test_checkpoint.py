@@ -1,4 +1,4 @@
-"""Labels by a checkpoint: its answers, how they are read, and what is refused."""
+"""Labels by a checkpoint: its answers, how they are parsed, and what is refused."""
 
 import asyncio
 from pathlib import Path
@@ -60,16 +60,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made_by(model: CheckpointSampler, *tasks: LabelTask) -> list[LabelAttempt]:
-    found: list[LabelAttempt] = []
-    asyncio.run(model.attempt(iter(tasks), found.append))
-    return sorted(found, key=lambda attempt: (attempt.id, attempt.index))
+    attempts: list[LabelAttempt] = []
+    asyncio.run(model.attempt(iter(tasks), attempts.append))
+    return sorted(attempts, key=lambda attempt: (attempt.id, attempt.index))
 
 
 TASKS = [LabelTask(record("x" * length), at) for length in (1, 30, 7) for at in range(2)]
 
 
 @pytest.mark.parametrize("mode", list(ResolvedMode))
-def test_a_checkpoint_answers_alike_in_any_batch(tiny: Path, mode: ResolvedMode) -> None:
+def test_a_checkpoint_gives_the_same_answers_in_any_batch(tiny: Path, mode: ResolvedMode) -> None:
     greedy = SamplingSettings(0.0, 12, 0)
     one, three = (made_by(CheckpointSampler(str(tiny), mode, greedy, batch=size), *TASKS) for size in (1, 4))
     assert len(one) == 6
@@ -77,7 +77,7 @@ def test_a_checkpoint_answers_alike_in_any_batch(tiny: Path, mode: ResolvedMode)
     assert one[0].answer == one[1].answer  # of one record, greedily
 
 
-def test_a_checkpoints_draws_are_fixed_by_the_seed(tiny: Path) -> None:
+def test_a_checkpoints_samples_are_fixed_by_the_seed(tiny: Path) -> None:
     def drawn(seed: int) -> list[LabelAttempt]:
         return made_by(CheckpointSampler(str(tiny), ResolvedMode.SHORT, SamplingSettings(1.0, 12, seed), batch=4), *TASKS)
 
@@ -101,7 +101,7 @@ def test_a_checkpoints_draws_are_fixed_by_the_seed(tiny: Path) -> None:
         (ResolvedMode.SHORT, '<tool_call>\n{"name": "add", "arguments": {"a"<|im_end|>', LabelAnswer("", None)),
     ],
 )
-def test_what_a_checkpoint_writes_is_read_as_the_server_reads_it(
+def test_a_checkpoints_output_is_parsed_as_on_the_server(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, mode: ResolvedMode, text: str, wanted: LabelAnswer
 ) -> None:
     prompts: list[list[int]] = []
@@ -113,8 +113,10 @@ def test_what_a_checkpoint_writes_is_read_as_the_server_reads_it(
     monkeypatch.setattr(LlamaForCausalLM, "generate", generate)
     (attempt,) = made_by(CheckpointSampler(str(tiny), mode, SamplingSettings(0.0, 50, 0), batch=4), LabelTask(record("r"), 0))
     assert attempt.answer == wanted
-    asked = record("r")
-    assert prompts == [PromptRenderer(TOKENIZER, BUILTIN["smollm2-autotool"]).render(asked.messages, asked.tools, Mode(mode))]
+    task_record = record("r")
+    assert prompts == [
+        PromptRenderer(TOKENIZER, BUILTIN["smollm2-autotool"]).render(task_record.messages, task_record.tools, Mode(mode))
+    ]
 
 
 def test_a_bare_qwen3_coder_checkpoint_is_labelled_by_the_parser_that_serves_it(

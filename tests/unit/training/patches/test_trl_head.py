@@ -1,4 +1,4 @@
-"""TRL's fused head as `patch_fused_head` leaves it: the numbers are those of TRL's own, and of the plain head."""
+"""TRL's fused head as `patch_fused_head` leaves it: its results are those of TRL's own head and of the plain head."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ def test_alignment_by_hand() -> None:
     assert scores == pytest.approx([1.0, 1 - 0.125 / 0.625, 1 - 0.125 / 0.625])
 
 
-def test_half_of_the_extremes_and_the_unaligned_go() -> None:
+def test_half_of_the_extremes_and_the_unaligned_are_dropped() -> None:
     learning = [[0.2, 0.5, 0.8]] * 10
     unlearning = [[1.0, 0.5, 0.0]]
     rates = [*[[1, 1, 1]] * 5, *[[0, 0, 0]] * 4, *learning, *unlearning]
@@ -34,7 +34,7 @@ def test_half_of_the_extremes_and_the_unaligned_go() -> None:
     assert list(refined.kept) == sorted(refined.kept)
 
 
-def test_extremes_do_not_bend_the_trajectory() -> None:
+def test_extremes_do_not_change_the_trajectory() -> None:
     middle = [[0.2, 0.8], [0.3, 0.7]]
     assert set(select_records([*middle, *[[0, 0]] * 50], seed=0).kept) >= {0, 1}
 
@@ -48,7 +48,7 @@ def test_an_item_that_always_thinks_and_is_never_right_is_too_hard() -> None:
     assert len(refined.kept) == 15
 
 
-def test_the_seed_alone_draws() -> None:
+def test_only_the_seed_changes_the_result() -> None:
     rates = [[1.0]] * 40
     assert select_records(rates, seed=1) == select_records(rates, seed=1)
     assert select_records(rates, seed=1).kept != select_records(rates, seed=2).kept
@@ -58,6 +58,6 @@ def test_the_seed_alone_draws() -> None:
     ("rates", "message"),
     [([], "probe rounds"), ([[], []], "probe rounds"), ([[1], [1, 1]], "probe rounds"), ([[1.5]], "between 0 and 1")],
 )
-def test_bad_rates(rates: list[list[float]], message: str) -> None:
+def test_invalid_rates(rates: list[list[float]], message: str) -> None:
     with pytest.raises(AutoToolError, match=message):
         select_records(rates, seed=0)

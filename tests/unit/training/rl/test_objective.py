@@ -86,7 +86,7 @@ def test_groups_of_equal_rewards_are_dead() -> None:
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))
-def test_targets_are_asked_for_where_they_are_needed(variant: Variant) -> None:
+def test_missing_targets_are_refused_if_the_variant_needs_them(variant: Variant) -> None:
     if variant in UNTARGETED:
         assert EntropyConstraint(ObjectiveSettings(variant=variant)).betas(ENTROPY, MODES).isfinite().all()
     else:
@@ -104,7 +104,7 @@ def test_targets_are_asked_for_where_they_are_needed(variant: Variant) -> None:
         ("entropy_coef", {"entropy_coef": 1}),
     ],
 )
-def test_a_bad_setting_is_named(field: str, changes: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_named(field: str, changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=field):
         ObjectiveSettings(**{"targets": TARGETS, **changes})
 

@@ -38,13 +38,13 @@ def test_table(mode: ResolvedMode, *, right: bool, reward: float) -> None:
     assert table_reward(RewardTable(), mode, right=right) == reward
 
 
-def test_without_a_decision_the_worst_is_paid() -> None:
+def test_without_a_decision_the_reward_is_the_lowest() -> None:
     assert table_reward(RewardTable(), None, right=False) == -1.0
     assert table_reward(RewardTable(wrong_long=-3), None, right=False) == -3.0
 
 
 @pytest.mark.parametrize("p_long", [0.0, 0.25, 0.75, 1.0])
-def test_short_pays_only_above_the_break_even(p_long: float) -> None:
+def test_short_is_better_only_above_the_break_even(p_long: float) -> None:
     table = RewardTable()
     assert table.break_even(p_long) == pytest.approx((p_long + 0.5) / 2)
 
@@ -75,7 +75,7 @@ def test_scoring(text: str, *, ended: bool, right: bool, reward: float) -> None:
     assert (scored.right, scored.reward) == (right, reward)
 
 
-def test_length_penalty_ignores_the_mode_and_pays_no_brevity_of_wrong_answers() -> None:
+def test_length_penalty_ignores_the_mode_and_the_length_of_wrong_answers() -> None:
     settings = ObjectiveSettings(variant="length-penalty", length_penalty=0.5)
     for text in (f"\n\n</think>\n\n{CALL}", f"\nHm.\n</think>\n\n{CALL}"):
         scored = score(text, settings)

@@ -1,4 +1,4 @@
-"""What rollouts are decoded with."""
+"""Decoding of rollouts: merged adapters, shared prompts and decision tokens."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def test_a_model_without_adapter_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("share", [False, True])
-def test_prompts_that_are_the_same_are_computed_once_and_decoded_alike(share: bool) -> None:
+def test_equal_prompts_are_computed_once_and_decoded_the_same(share: bool) -> None:
     base = scratch.make(scratch.ScratchSettings(), seed=0)
     prefix_sharing.enable(base.model.eval())
     computed: list[tuple[int, ...]] = []
@@ -53,5 +53,5 @@ def test_prompts_that_are_the_same_are_computed_once_and_decoded_alike(share: bo
 
 def decoded(model: Any, prompts: torch.Tensor, present: torch.Tensor, *, share: bool) -> torch.Tensor:
     with force_decision_token(model, DecisionTokens(11, 12, {}), share=share):
-        asked = {"input_ids": prompts, "attention_mask": present}
-        return model.generate(**asked, max_new_tokens=6, min_new_tokens=6, do_sample=False, pad_token_id=2)
+        inputs = {"input_ids": prompts, "attention_mask": present}
+        return model.generate(**inputs, max_new_tokens=6, min_new_tokens=6, do_sample=False, pad_token_id=2)

@@ -40,7 +40,7 @@ def answered(monkeypatch: pytest.MonkeyPatch, base: Checkpoint, *, ended: int) -
     return seen
 
 
-def test_an_answer_begins_behind_the_auto_prefix_and_truncated_ones_do_not_count(
+def test_an_answer_follows_the_auto_prefix_and_truncated_ones_do_not_count(
     base: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
@@ -49,17 +49,17 @@ def test_an_answer_begins_behind_the_auto_prefix_and_truncated_ones_do_not_count
     assert all(prompt in prompts for prompt, _ in measured)
     end = base.tokenizer.eos_token_id
     assert [response for _, response in measured] == [
-        [*begun, 7, 8, end]
-        for begun in (writer.response_prefixes[ResolvedMode.SHORT], writer.response_prefixes[ResolvedMode.LONG])
+        [*prefix, 7, 8, end]
+        for prefix in (writer.response_prefixes[ResolvedMode.SHORT], writer.response_prefixes[ResolvedMode.LONG])
         for _ in "ab"
     ]
 
 
-def test_a_mode_that_ends_no_answer_is_measured_all_the_same(base: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mode_with_only_truncated_answers_is_measured_by_them(base: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(answered(monkeypatch, base, ended=0)) == 2 * PROBES.count
 
 
-def test_the_seed_alone_draws(base: Checkpoint) -> None:
+def test_only_the_seed_changes_the_result(base: Checkpoint) -> None:
     torch.manual_seed(5)
     first = measure_targets(base, records(6), PROBES)
     torch.manual_seed(6)

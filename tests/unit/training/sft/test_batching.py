@@ -1,4 +1,4 @@
-"""The order of an SFT run: every sequence in turn, like lengths together."""
+"""The order of an SFT run: every sequence in turn, similar lengths together."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ def test_each_comes_once_before_any_comes_twice() -> None:
     assert max(Counter(order).values()) - min(Counter(order).values()) <= 1
 
 
-def test_a_steps_batches_are_of_like_length_and_its_steps_are_not() -> None:
+def test_the_batches_of_a_step_have_similar_lengths_and_steps_do_not() -> None:
     lengths = [10, 500] * 160
     order = batch_by_length(lengths, batch=8, parts=4, steps=10, seed=3)
     steps = [[lengths[at] for at in order[i : i + 32]] for i in range(0, 320, 32)]
@@ -21,7 +21,7 @@ def test_a_steps_batches_are_of_like_length_and_its_steps_are_not() -> None:
     assert all(0.2 < step.count(10) / 32 < 0.8 for step in steps)
 
 
-def test_the_seed_alone_draws() -> None:
+def test_only_the_seed_changes_the_result() -> None:
     lengths = list(range(50))
-    one, again, other = (batch_by_length(lengths, batch=5, parts=2, steps=10, seed=seed) for seed in (1, 1, 2))
-    assert one == again != other
+    one, same, other = (batch_by_length(lengths, batch=5, parts=2, steps=10, seed=seed) for seed in (1, 1, 2))
+    assert one == same != other
