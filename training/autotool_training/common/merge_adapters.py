@@ -41,7 +41,7 @@ def merge_adapters(folders: Sequence[Path], out: Path, rank: int | None = None, 
     adapters = [_read(folder) for folder in folders]
     for folder, adapter in zip(folders, adapters, strict=True):
         if adapter.layers != adapters[0].layers:
-            raise AutoToolError(f"{folder}: its adapter is of other layers than that of {folders[0]}: join stages of one base.")
+            raise AutoToolError(f"{folder}: its adapter is of other layers than that of {folders[0]}: merge stages of one base.")
     whole = sum(adapter.config.r for adapter in adapters)
     tensors = _summed(adapters, share)
     if rank is not None:
@@ -58,7 +58,7 @@ def _read(folder: Path) -> _Adapter:
         raise AutoToolError(f"{folder} holds no adapter: name the `adapter` folder of a run with LoRA.")
     config = LoraConfig.from_pretrained(str(folder))
     if not isinstance(config, LoraConfig) or config.rank_pattern or config.alpha_pattern or config.use_rslora:
-        raise AutoToolError(f"{folder}: only LoRA with one rank for all layers can be joined.")
+        raise AutoToolError(f"{folder}: only LoRA with one rank for all layers can be merged.")
     return _Adapter(config, load_file(folder / WEIGHTS))
 
 

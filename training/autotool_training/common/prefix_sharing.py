@@ -3,6 +3,9 @@
 The prefix is a list of tools that several requests have, or a prompt that is answered in both modes or several times. A pack
 is the prefix, then the rest of each sequence, which attends to the prefix and to itself; several packs make one row of a
 batch. Every position attends to the same tokens as in a row of one sequence, so that loss and gradients are the same.
+
+The attention is registered by the public interface of transformers 5.19; whether a model can use it is read from private
+names, which have no public counterpart: `_supports_sdpa`, `_attn_implementation`, `_can_set_attn_implementation`.
 """
 
 from collections import defaultdict

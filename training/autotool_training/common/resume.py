@@ -73,6 +73,7 @@ def train(trainer: Trainer, folder: Path) -> None:
     if state.global_step < steps:
         trainer.train(resume_from_checkpoint=str(checkpoint))
     else:
+        # A private name of transformers 5.19: the public way to load a checkpoint also trains.
         trainer._load_from_checkpoint(str(checkpoint))
 
 

@@ -24,6 +24,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
 from autotool_training.common.prefix_sharing import enable, score_responses, without_kv_copies
 from autotool_training.rl.entropy import sequence_entropy
+from autotool_training.rl.epoch_sampler import EpochSampler
 from autotool_training.rl.metrics import (
     entropy_metrics,
     entropy_sums,
@@ -33,7 +34,6 @@ from autotool_training.rl.metrics import (
     share_metrics,
 )
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, live_groups
-from autotool_training.rl.passes import EpochSampler
 from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
 from autotool_training.rl.rollout import force_decision_token, with_merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings

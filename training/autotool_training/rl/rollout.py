@@ -39,6 +39,8 @@ class _DecisionTokenOnly(LogitsProcessor):
 def force_decision_token(model: Any, decision: DecisionTokens, *, share: bool = False) -> Generator[None]:
     """Let `model.generate` start with a decision token. `model` is the base model within any adapter.
 
+    The method of the instance is replaced, because TRL 1.16 calls it without a way to add a logits processor.
+
     With `share` (after `prefix_sharing.enable`) equal prompts are computed once.
     """
     generate = partial(model.generate, logits_processor=[_DecisionTokenOnly(decision)])

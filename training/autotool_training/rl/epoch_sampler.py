@@ -8,7 +8,7 @@ from trl.trainer.utils import RepeatSampler
 
 
 class EpochSampler(RepeatSampler):
-    """TRL's sampler, in its order, which can start at any epoch.
+    """TRL's sampler, in its order, which can start at any epoch. Attributes are those of TRL 1.16.
 
     TRL draws a permutation for each epoch from a generator that no checkpoint holds, so that a resumed run would start with
     the first epoch's again.
