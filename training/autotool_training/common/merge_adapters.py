@@ -41,7 +41,7 @@ def merge_adapters(folders: Sequence[Path], out: Path, rank: int | None = None, 
     adapters = [_read(folder) for folder in folders]
     for folder, adapter in zip(folders, adapters, strict=True):
         if adapter.layers != adapters[0].layers:
-            raise AutoToolError(f"{folder}: its adapter is of other layers than that of {folders[0]}: merge stages of one base.")
+            raise AutoToolError(f"{folder}: its adapter has other layers than {folders[0]}: name stages of one base.")
     whole = sum(adapter.config.r for adapter in adapters)
     tensors = _summed(adapters, share)
     if rank is not None:
