@@ -16,7 +16,10 @@ from autotool_bench import rows, suites, target
 from autotool_bench import run as running
 from autotool_bench.run import Config
 from autotool_bench.suites.base import Suite, prove
+from autotool_client.discovery import find_model
 from autotool_core.errors import AutoToolError
+from autotool_core.modes import ModeSwitch
+from autotool_core.progress import progress_bar
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
 
@@ -65,13 +68,13 @@ def _client(url: str, api_key: str, timeout: float) -> AsyncOpenAI:
 
 async def _found(client: AsyncOpenAI, wanted: str | None) -> str:
     async with client:
-        return await target.find_model(client, wanted)
+        return await find_model(client, wanted, key_option="--api-key or OPENAI_API_KEY")
 
 
 async def _attempt_all(suite: Suite, config: Config, out: Path, client: AsyncOpenAI) -> None:
     async with client:
-        aim = target.Target(client, config.model, target.Switch(config.switch), config.request)
-        with running.progress_bar() as progress:
+        aim = target.Target(client, config.model, ModeSwitch(config.switch), config.request)
+        with progress_bar() as progress:
             await running.Run(suite, aim, config, out, progress).go(config.concurrency)
 
 
@@ -84,7 +87,7 @@ def run_suite(
     modes: Annotated[
         str, typer.Option(help="auto, long, short, default (none asked for); commas between.")
     ] = "auto,long,short",
-    switch: Annotated[target.Switch, typer.Option(help="How the server is told the mode.")] = target.Switch.MODE,
+    switch: Annotated[ModeSwitch, typer.Option(help="How the server is told the mode.")] = ModeSwitch.MODE,
     categories: Categories = None,
     directory: Directory = None,
     limit: Limit = None,

@@ -71,10 +71,7 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
 
 def drop_errors(folder: Path) -> None:
     """Take the rows of items that were not answered out of a run, so that it attempts them again. Whole or not at all."""
-    part = folder / f"{FILE}.part"
-    part.unlink(missing_ok=True)
-    with jsonl.Appender(part) as kept:
+    with jsonl.atomic_write(folder / FILE) as part, jsonl.Appender(part) as kept:
         for row in read(folder):
             if row["error"] is None:
                 kept.write(row)
-    part.replace(folder / FILE)

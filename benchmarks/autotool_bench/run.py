@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from autotool_bench import rows
 from autotool_bench.suites.base import Item, Suite
 from autotool_bench.target import Target, UnansweredError
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 
 CONFIG = "run.json"
@@ -77,9 +78,8 @@ def open_run(folder: Path, config: Config) -> None:
 
 def _replace(path: Path, value: dict[str, Any]) -> None:
     """Write a file whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=1))
-    part.replace(path)
+    with jsonl.atomic_write(path) as part:
+        part.write_text(json.dumps(value, indent=1))
 
 
 @contextmanager
@@ -200,13 +200,6 @@ class Run:
 
     def _words(self) -> str:
         return " | ".join(f"{mode} {tally}" for mode, tally in self.tallies.items() if tally.items) or "starting"
-
-
-def progress_bar() -> Progress:
-    """The progress bar of a run."""
-    return Progress(
-        BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}")
-    )
 
 
 def finish(suite: Suite, folder: Path, modes: tuple[str, ...]) -> None:

@@ -4,10 +4,8 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from time import perf_counter
-from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import openai
 from openai import AsyncOpenAI
@@ -16,54 +14,28 @@ from openai.types.chat import ChatCompletion
 from autotool_bench.rows import Turn
 from autotool_bench.suites.base import Answer, Message, Tool, ToolCall
 from autotool_client import reasoning, record
+from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY, PERMANENT_ERRORS
 from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode, ModeSwitch
 from autotool_core.record import DecisionRecord
 
-
-class Switch(StrEnum):
-    """How a server is told the mode."""
-
-    MODE = "mode"
-    """By this project's field."""
-    ENABLE_THINKING = "enable_thinking"
-    """By the chat template's variable, as vLLM and SGLang pass it on; `auto` leaves it undefined."""
-    REASONING_EFFORT = "reasoning_effort"
-    """By OpenAI's field: none, medium, high for short, auto, long."""
-
-
-EFFORTS = MappingProxyType({"short": "none", "auto": "medium", "long": "high"})
 DEFAULT = "default"
 """The mode that asks for none: the server's own default."""
 PAUSES = (1.0, 5.0, 25.0)
 """Seconds before another try where the server was busy."""
-BUSY = (429, 502, 503)
-"""Answers that say nothing of the item: the server has no room, or is not there behind its proxy."""
-HINTS = {
-    401: " Give the key by --api-key or OPENAI_API_KEY.",
-    403: " Give another key by --api-key or OPENAI_API_KEY.",
-    404: " A base URL ends in /v1.",
-}
-MALFORMED = (AttributeError, LookupError, TypeError, ValueError)
-"""What reading a body raises that is no chat completion; the official client does not check it."""
-STOPPING = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
-"""Errors that every further request would meet too."""
 
 
 NO_RECORD = (
     "The server gives no decision record, so it may not know `mode`, and all modes would be the same. Tell it the mode "
     "by --switch enable_thinking or reasoning_effort, or ask for none by --modes default."
 )
-LOOK_UP_SECONDS = 20.0
-"""For the list of models."""
-LOADING_SECONDS = 300.0
-"""How long a server may say that it is busy before there is anything to ask it."""
 
 
 class UnansweredError(Exception):
     """The server did not answer this request; another one may fare better. Its text says why."""
 
 
-def mode_fields(label: str, switch: Switch) -> dict[str, Any]:
+def mode_fields(label: str, switch: ModeSwitch) -> dict[str, Any]:
     """Request fields that ask for a mode: `auto`, `long`, `short`, `default`, or `auto@2`, where 2 is the reasoning bias.
 
     Raises AutoToolError for another label, and for a bias where the server is not told the mode by our field.
@@ -71,13 +43,9 @@ def mode_fields(label: str, switch: Switch) -> dict[str, Any]:
     mode, at, bias = label.partition("@")
     if mode == DEFAULT and not at:
         return {}
-    if mode not in EFFORTS or (at and (mode != "auto" or switch is not Switch.MODE or not _is_finite(bias))):
+    if mode not in list(Mode) or (at and (mode != "auto" or switch is not ModeSwitch.MODE or not _is_finite(bias))):
         raise AutoToolError(f"mode {label}: use auto, long, short or default; auto@BIAS only with the switch `mode`.")
-    if switch is Switch.MODE:
-        return {"mode": mode} | ({"reasoning_bias": float(bias)} if bias else {})
-    if switch is Switch.REASONING_EFFORT:
-        return {"reasoning_effort": EFFORTS[mode]}
-    return {} if mode == "auto" else {"chat_template_kwargs": {"enable_thinking": mode == "long"}}
+    return switch.fields(Mode(mode)) | ({"reasoning_bias": float(bias)} if bias else {})
 
 
 def _is_finite(text: str) -> bool:
@@ -93,7 +61,7 @@ class Target:
 
     client: AsyncOpenAI
     model: str
-    switch: Switch
+    switch: ModeSwitch
     fields: Mapping[str, Any]
 
     def attempt(self, mode: str) -> "Attempt":
@@ -117,7 +85,7 @@ class Attempt:
             answer = _answer(completion)
             ours = record(completion)
             turn = _turn(completion, answer, ours, latency)
-        except MALFORMED as error:
+        except MALFORMED_BODY as error:
             raise UnansweredError("an answer that is no chat completion") from error
         if ours is None and "mode" in self.fields:
             raise AutoToolError(NO_RECORD)
@@ -132,7 +100,7 @@ class Attempt:
             try:
                 return await self._try(messages, tools), perf_counter() - start
             except openai.APIStatusError as error:
-                if error.status_code not in BUSY:
+                if error.status_code not in BUSY_STATUSES:
                     raise UnansweredError(f"{error.status_code}: {error.message[:300]}") from error
                 if pause is None:
                     raise AutoToolError(f"The server keeps answering {error.status_code}; run again to go on.") from error
@@ -144,13 +112,13 @@ class Attempt:
         try:
             # What is no field of OpenAI's, the official client takes as `extra_body`; it sends both alike.
             return await self.target.client.chat.completions.create(messages=[], model="", extra_body=body)
-        except STOPPING as error:
+        except PERMANENT_ERRORS as error:
             raise AutoToolError(f"The server refuses every request: {error.message}") from error
         except openai.APITimeoutError as error:
             raise UnansweredError("time-out") from error
         except openai.APIConnectionError as error:
             raise AutoToolError(f"The server at {self.target.client.base_url} is gone; run again to go on.") from error
-        except (openai.APIResponseValidationError, *MALFORMED) as error:
+        except (openai.APIResponseValidationError, *MALFORMED_BODY) as error:
             raise UnansweredError("an answer that is no chat completion") from error
 
 
@@ -200,37 +168,3 @@ def _split(
         thought = 0
     total = completion.usage.completion_tokens if completion.usage else 0
     return resolved, None, thought, None if thought is None else total - thought
-
-
-async def _names(client: AsyncOpenAI) -> list[str]:
-    """Of the models, once a server that is still loading has loaded them."""
-    until = perf_counter() + LOADING_SECONDS
-    while True:
-        try:
-            return [model.id for model in (await client.models.list(timeout=LOOK_UP_SECONDS)).data]
-        except openai.APIStatusError as error:
-            if error.status_code not in BUSY or perf_counter() > until:
-                raise
-        await asyncio.sleep(PAUSES[0])
-
-
-async def find_model(client: AsyncOpenAI, wanted: str | None) -> str:
-    """The model to ask for: the one wanted, else the server's only one (aliases of it, `name:long`, left aside).
-
-    Raises AutoToolError if the server cannot be reached, has no such model, or has several.
-    """
-    try:
-        names = await _names(client)
-    except openai.APIStatusError as error:
-        hint = HINTS.get(error.status_code, "")
-        raise AutoToolError(f"{client.base_url}models answers {error.status_code}: {error.message[:300]}{hint}") from error
-    except MALFORMED as error:
-        raise AutoToolError(f"{client.base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
-    except openai.OpenAIError as error:
-        raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
-    if wanted in names:
-        return cast("str", wanted)
-    own = [name for name in names if name.rpartition(":")[0] not in names]
-    if wanted is not None or len(own) != 1:
-        raise AutoToolError(f"--model: name one of {', '.join(names) or 'none'}.")
-    return own[0]

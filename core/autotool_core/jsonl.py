@@ -1,8 +1,9 @@
-"""Files of JSON lines that survive a killed process: a line is one system call, and a half-written last line is cut off."""
+"""Files that a killed process leaves whole: JSON lines, each written by one system call, and files that are replaced."""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,6 +53,19 @@ def read(path: Path) -> Iterator[Any]:
                 yield json.loads(line)
             except ValueError as error:
                 raise AutoToolError(f"{path}, line {number} is no JSON: remove the line to do its work again.") from error
+
+
+@contextmanager
+def atomic_write(path: Path, *, per_process: bool = False) -> Generator[Path]:
+    """Yield a path to write to, and move what was written to `path` at the end: `path` is replaced whole or not at all.
+
+    With `per_process` the path has the process's id in its name, for files that several processes write at once. If the
+    block raises, `path` stays as it was, and the part is left until the next write.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part" if per_process else f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    yield part
+    part.replace(path)
 
 
 def _cut_torn_line(path: Path) -> None:

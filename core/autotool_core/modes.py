@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 from autotool_core.errors import InvalidRequestError
 
@@ -33,7 +34,32 @@ MODE_OF_EFFORT: Mapping[str, Mode] = MappingProxyType(
     }
 )
 
+EFFORT_OF_MODE: Mapping[Mode, str] = MappingProxyType({Mode.SHORT: "none", Mode.AUTO: "medium", Mode.LONG: "high"})
+
 MODE_OF_THINKING: Mapping[bool, Mode] = MappingProxyType({True: Mode.LONG, False: Mode.SHORT})
+
+
+class ModeSwitch(StrEnum):
+    """The request field by which a server is asked for a mode."""
+
+    MODE = "mode"
+    """This project's field."""
+    ENABLE_THINKING = "enable_thinking"
+    """The chat template's variable, as vLLM and SGLang pass it on; `auto` leaves it undefined."""
+    REASONING_EFFORT = "reasoning_effort"
+    """OpenAI's field: none, medium and high for short, auto and long."""
+    NONE = "none"
+    """No field, for a model that has one way to answer."""
+
+    def fields(self, mode: Mode) -> dict[str, Any]:
+        """Return the request fields that ask for a mode."""
+        if self is ModeSwitch.MODE:
+            return {"mode": mode.value}
+        if self is ModeSwitch.REASONING_EFFORT:
+            return {"reasoning_effort": EFFORT_OF_MODE[mode]}
+        if self is ModeSwitch.NONE or mode is Mode.AUTO:
+            return {}
+        return {"chat_template_kwargs": {"enable_thinking": mode is Mode.LONG}}
 
 
 def split_alias(model: str) -> tuple[str, Mode | None]:

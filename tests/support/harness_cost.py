@@ -12,7 +12,8 @@ from rich.progress import Progress
 
 from autotool_bench import suites
 from autotool_bench.run import Config, Run, open_run
-from autotool_bench.target import Switch, Target
+from autotool_bench.target import Target
+from autotool_core.modes import ModeSwitch
 
 
 def config(limit: int) -> Config:
@@ -36,7 +37,7 @@ def config(limit: int) -> Config:
 
 async def measure(url: str, folder: Path) -> dict[str, float]:
     """CPU an item, and growth of memory between the first 300 items and the 2,700 after them."""
-    target = Target(AsyncOpenAI(base_url=url, api_key="none"), "tiny", Switch.MODE, {})
+    target = Target(AsyncOpenAI(base_url=url, api_key="none"), "tiny", ModeSwitch.MODE, {})
 
     async def take(limit: int, into: Path) -> None:
         open_run(into, config(limit))

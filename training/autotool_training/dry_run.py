@@ -1,4 +1,4 @@
-"""`autotool train check`: whether a recipe would run, without its base, its data and its machines."""
+"""`autotool train check`: try a recipe without its base, its data and its hardware."""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from autotool_training.common.records import Record
 from autotool_training.data.sources import graded
 from autotool_training.data.sources.rows import Bad
 from autotool_training.recipe import Recipe
-from autotool_training.refine.probe import Probing, refine_records
+from autotool_training.refine.probe import ProbeJob, refine_records
 from autotool_training.rl import run as rl
 from autotool_training.sft import train as sft
 
@@ -19,9 +19,9 @@ TINY = {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 64}
 
 
 def dry_run(recipe: Recipe) -> None:
-    """Build all settings as they are; then take one step of SFT, one probe round and one step of RL on a tiny model.
+    """Build all settings as they are, then make one step of SFT, one probe round and one step of RL on a tiny model.
 
-    Raises what the stages raise where something does not fit.
+    Raises the errors of the stages.
     """
     with tempfile.TemporaryDirectory() as folder:
         _build(recipe, Path(folder))
@@ -39,37 +39,37 @@ def _build(recipe: Recipe, folder: Path) -> None:
 
 def _small(recipe: Recipe) -> Recipe:
     sizes = recipe.base.scratch.model_copy(update=TINY)
-    learnt = {"epochs": 1, "batch_size": len(LEVELS), "accumulation": 1, "max_tokens": sizes.max_position, "save_steps": 1}
-    rolled = {"steps": 1, "prompts": 2, "group": 2, "accumulation": 1, "probes": 2, "max_response_tokens": 16}
+    sft_sizes = {"epochs": 1, "batch_size": len(LEVELS), "accumulation": 1, "max_tokens": sizes.max_position, "save_steps": 1}
+    rl_sizes = {"steps": 1, "prompts": 2, "group": 2, "accumulation": 1, "probes": 2, "max_response_tokens": 16}
     return recipe.model_copy(
         update={
             "base": recipe.base.model_copy(update={"source": "scratch", "scratch": sizes}),
-            "sft": recipe.sft.model_copy(update=learnt),
+            "sft": recipe.sft.model_copy(update=sft_sizes),
             "refine": recipe.refine.model_copy(update={"group": 2, "batch": 4}),
-            "rl": recipe.rl.model_copy(update={**rolled, "rollouts": "transformers", "vllm_url": None}),
+            "rl": recipe.rl.model_copy(update={**rl_sizes, "rollouts": "transformers", "vllm_url": None}),
         }
     )
 
 
 def _step(recipe: Recipe, folder: Path) -> None:
-    base, records = recipe.base.load(recipe.seed), _records()
+    base, records = recipe.base.load_base(recipe.seed), _records()
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
-    examples, _ = sft.examples(records, writer, recipe.sft)
+    examples, _ = sft.make_examples(records, writer, recipe.sft)
     sft.train(base, examples, recipe.sft, folder / "sft", seed=recipe.seed)
-    probing = Probing(
+    probing = ProbeJob(
         records=records,
         rounds=[folder / "sft"],
-        base=lambda: recipe.base.load(recipe.seed),
+        base=lambda: recipe.base.load_base(recipe.seed),
         settings=recipe.refine,
         rl=recipe.rl,
         seed=recipe.seed,
         out=folder / "refined.jsonl",
     )
     refine_records(probing)
-    rl.train(recipe.base.load(recipe.seed), records, recipe.rl, folder / "rl", seed=recipe.seed)
+    rl.train(recipe.base.load_base(recipe.seed), records, recipe.rl, folder / "rl", seed=recipe.seed)
 
 
 def _records() -> list[Record]:
-    """One of each level, labelled in turn."""
+    """Return a record of each level, labelled short and long in turn."""
     made = [record for record in graded.load("1") if not isinstance(record, Bad)]
-    return [record.model_copy(update={"label": ("short", "long")[at % 2]}) for at, record in enumerate(made)]
+    return [record.model_copy(update={"label": ("short", "long")[index % 2]}) for index, record in enumerate(made)]

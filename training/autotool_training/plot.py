@@ -1,4 +1,4 @@
-"""`autotool train plot`: how runs went, step by step, variants side by side (the paper's figures of dynamics)."""
+"""`autotool train plot`: the metrics of runs over their steps, side by side (the paper's figures of dynamics)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ PANELS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "reward": ("reward", "", ("reward",)),
     "beta": ("β of long", "", ("beta_long",)),
 }
-"""By name: title, unit, and the metrics that are drawn: the first solid, the second dashed."""
+"""For each panel: title, unit, and its metrics, of which the first is drawn solid and the second dashed."""
 STYLES = ("-", "--")
-# Tell themselves apart for every kind of colour vision (Okabe and Ito, 2008).
+# Distinct for all types of colour vision (Okabe and Ito, 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 METRICS = "metrics.jsonl"
 SUFFIXES = (".svg", ".png", ".pdf")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run's metrics, step by step."""
+class PlotRun:
+    """The metrics of a run for each step."""
 
     label: str
     lines: Sequence[Mapping[str, float]]
 
     @classmethod
-    def read(cls, folder: Path) -> "Run":
-        """Read a run's folder. Raises AutoToolError where it has no metrics of RL."""
+    def read(cls, folder: Path) -> "PlotRun":
+        """Read a run's folder. Raises AutoToolError if it has no metrics of RL."""
         lines = list(jsonl.read(folder / METRICS))
         drawn = {metric for _, _, metrics in PANELS.values() for metric in metrics}
         if not any(drawn & line.keys() for line in lines):
@@ -44,23 +44,23 @@ class Run:
         return cls(str(folder), lines)
 
     def series(self, metric: str, window: int) -> tuple[np.ndarray, np.ndarray]:
-        """Steps, and the metric's running mean over a window of them; empty where the run does not log it."""
-        found = [(line["step"], line[metric]) for line in self.lines if metric in line]
-        steps, values = (np.array([pair[at] for pair in found]) for at in (0, 1))
+        """Return the steps and the metric's running mean over a window of steps; empty if the run does not log the metric."""
+        points = [(line["step"], line[metric]) for line in self.lines if metric in line]
+        steps, values = (np.array([point[axis] for point in points]) for axis in (0, 1))
         width = max(1, min(window, len(values)))
         return steps[width - 1 :], np.convolve(values, np.ones(width) / width, "valid") if len(values) else values
 
 
 def draw(folders: Sequence[Path], out: Path, window: int = 10) -> None:
-    """Draw the runs' dynamics into a file whose ending says its format.
+    """Draw the runs' dynamics into a file; its suffix gives the format.
 
-    Raises AutoToolError for another format, and for a folder that holds no run of RL.
+    Raises AutoToolError for an unknown format, and for a folder without a run of RL.
     """
     if out.suffix not in SUFFIXES:
-        raise AutoToolError(f"{out}: let its name end in {', '.join(SUFFIXES)}.")
+        raise AutoToolError(f"{out}: give it a name that ends in {', '.join(SUFFIXES)}.")
     if len(folders) > len(COLOURS):
-        raise AutoToolError(f"{len(folders)} runs are more than there are colours: draw at most {len(COLOURS)} side by side.")
-    runs = [Run.read(folder) for folder in folders]
+        raise AutoToolError(f"{len(folders)} runs are more than there are colours: draw at most {len(COLOURS)} at once.")
+    runs = [PlotRun.read(folder) for folder in folders]
     out.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     for axes, panel in zip(figure.subplots(2, 3).flat, PANELS.values(), strict=True):
@@ -70,12 +70,12 @@ def draw(folders: Sequence[Path], out: Path, window: int = 10) -> None:
     figure.savefig(out)
 
 
-def _panel(axes: Axes, panel: tuple[str, str, tuple[str, ...]], runs: Sequence[Run], window: int) -> None:
+def _panel(axes: Axes, panel: tuple[str, str, tuple[str, ...]], runs: Sequence[PlotRun], window: int) -> None:
     title, unit, metrics = panel
-    for at, run in enumerate(runs):
+    for index, run in enumerate(runs):
         for style, metric in zip(STYLES, metrics, strict=False):
             steps, values = run.series(metric, window)
-            axes.plot(steps, values, style, color=COLOURS[at % len(COLOURS)], label=run.label, linewidth=1.4)
+            axes.plot(steps, values, style, color=COLOURS[index % len(COLOURS)], label=run.label, linewidth=1.4)
     note = " (long solid, short dashed)" if len(metrics) > 1 else ""
     axes.set(title=title + note, xlabel="step", ylabel=unit)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,6 +1,6 @@
-"""Recipes: one TOML file a run, a section a stage; `--set sft.epochs=2` changes a value of it.
+"""Recipes: a TOML file for a run, with a section for each stage; `--set sft.epochs=2` changes a value.
 
-`extends = "other.toml"` begins with another recipe of the same folder, whose values the file then changes.
+`extends = "other.toml"` starts from another recipe of the same folder, whose values the file overrides.
 """
 
 import tomllib
@@ -21,21 +21,21 @@ from autotool_training.sft.train import SftSettings
 
 
 class BaseSettings(BaseModel):
-    """What training starts from."""
+    """The checkpoint that training starts from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = "default-base"
-    """A folder, a hub id, `default-base` (what the server's default model is trained from) or `scratch` (a tiny model)."""
+    """A folder, a hub id, `default-base` (the base of the server's default model) or `scratch` (a tiny random model)."""
     scratch: ScratchSettings = ScratchSettings()
 
-    def load(self, seed: int) -> Checkpoint:
-        """The base, ready for training. Raises AutoToolError if there is none to be loaded."""
-        return scratch.make(self.scratch, seed=seed) if self.source == "scratch" else checkpoint.load(self.source)
+    def load_base(self, seed: int) -> Checkpoint:
+        """Return the base, ready for training. Raises AutoToolError if it cannot be loaded."""
+        return scratch.make(self.scratch, seed=seed) if self.source == "scratch" else checkpoint.load_checkpoint(self.source)
 
 
 class Recipe(BaseModel):
-    """A run's settings."""
+    """The settings of all stages of a run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,10 +46,10 @@ class Recipe(BaseModel):
     rl: RlSettings = RlSettings()
 
 
-def load(path: Path, changes: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and change values of it, each as `section.key=value` with a TOML value.
+def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply changes, each of the form `section.key=value` with a TOML value.
 
-    Raises AutoToolError naming the file and what is wrong in it.
+    Raises AutoToolError that names the file and the first invalid value.
     """
     text = _read(path)
     for change in changes:
@@ -66,10 +66,10 @@ def _read(path: Path, extending: tuple[str, ...] = ()) -> dict[str, Any]:
     extended = text.pop("extends", None)
     if extended is None:
         return text
-    line = (*extending, path.name)
-    if not isinstance(extended, str) or Path(extended).name != extended or extended in line:
-        raise AutoToolError(f'{path}: extends: write the name of another recipe beside it, such as "graded-tiny.toml".')
-    return _merged(_read(path.with_name(extended), line), text)
+    chain = (*extending, path.name)
+    if not isinstance(extended, str) or Path(extended).name != extended or extended in chain:
+        raise AutoToolError(f'{path}: extends: write the name of another recipe in its folder, such as "graded-tiny.toml".')
+    return _merged(_read(path.with_name(extended), chain), text)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -83,14 +83,14 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise AutoToolError(f"{path} is no TOML: {error}.") from error
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    shared = [key for key in under.keys() & over.keys() if isinstance(under[key], dict) and isinstance(over[key], dict)]
-    return {**under, **over, **{key: _merged(under[key], over[key]) for key in shared}}
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    shared = [key for key in base.keys() & changes.keys() if isinstance(base[key], dict) and isinstance(changes[key], dict)]
+    return {**base, **changes, **{key: _merged(base[key], changes[key]) for key in shared}}
 
 
 def _change(text: dict[str, Any], change: str) -> None:
-    where, equals, value = change.partition("=")
-    *sections, key = where.split(".")
+    path, equals, value = change.partition("=")
+    *sections, key = path.split(".")
     if not equals or not key:
         raise AutoToolError(f"--set {change}: write section.key=value, such as sft.epochs=2.")
     section = _section(text, sections, change)
@@ -101,10 +101,10 @@ def _change(text: dict[str, Any], change: str) -> None:
 
 
 def _section(text: dict[str, Any], names: Sequence[str], change: str) -> dict[str, Any]:
-    """The section that a change is in, made where it is not there."""
+    """Return the section of a change, which is created if it is missing."""
     for depth, name in enumerate(names, 1):
         text = text.setdefault(name, {})
         if not isinstance(text, dict):
-            named, kind = ".".join(names[:depth]), type(text).__name__
-            raise AutoToolError(f"--set {change}: {named} is a value ({kind}), not a section: write {named}=value.")
+            path, value_type = ".".join(names[:depth]), type(text).__name__
+            raise AutoToolError(f"--set {change}: {path} is a value ({value_type}), not a section: write {path}=value.")
     return text

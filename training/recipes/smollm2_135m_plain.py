@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from autotool_training.common import records
-from autotool_training.common.checkpoint import Checkpoint, load
+from autotool_training.common.checkpoint import Checkpoint, load_checkpoint
 from autotool_training.common.records import Record
 
 TOPICS = 480
@@ -57,7 +57,7 @@ def main(tools: str, offers: str, out: str) -> None:
     offered = [one.tools for one in records.read(Path(offers))]
     asked = [*_questions(Path(tools), draw)]
     draw.shuffle(asked)
-    answers = _answers(load("default-base"), asked)
+    answers = _answers(load_checkpoint("default-base"), asked)
     made = [
         _record(number, question, answer, draw.choice(offered) if number % 2 else [])
         for number, (question, answer) in enumerate(zip(asked, answers, strict=True))

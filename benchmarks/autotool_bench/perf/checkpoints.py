@@ -13,8 +13,8 @@ from autotool_bench import cli
 from autotool_bench.perf import servers
 from autotool_bench.perf.load import CPU_FLAGS, is_cpu
 from autotool_bench.perf.side_by_side import measure, suite_options
-from autotool_bench.target import Switch
 from autotool_core.errors import AutoToolError
+from autotool_core.modes import ModeSwitch
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         name = folder.resolve().name
         model = ["--model", str(folder), "--served-model-name", name]
         server = servers.autotool("--engine", options.engine, *model, *engine, name=name)
-        measure(server, options, options.modes, Switch.MODE, None)
+        measure(server, options, options.modes, ModeSwitch.MODE, None)
     cli.report([options.out / folder.resolve().name for folder in options.checkpoints], options.out)
 
 

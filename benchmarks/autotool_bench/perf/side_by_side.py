@@ -13,8 +13,8 @@ from pathlib import Path
 from autotool_bench import cli, suites
 from autotool_bench.perf import servers
 from autotool_bench.perf.load import CPU_FLAGS, is_cpu
-from autotool_bench.target import Switch
 from autotool_core.errors import AutoToolError
+from autotool_core.modes import ModeSwitch
 from autotool_server import default_model
 
 FLAGS = {"max_model_len": "8192", "max_num_seqs": "32"}
@@ -32,12 +32,12 @@ def main() -> None:
     ours = servers.autotool("--engine", "vllm", *shared, *servers.engine_options(flags, ours=True))
     stock = servers.stock_vllm(*shared, *servers.PARSERS, *TOLD, *servers.engine_options(flags, ours=False))
     options.out.mkdir(parents=True, exist_ok=True)
-    measure(ours, options, "auto,long,short", Switch.MODE, options.max_reasoning_tokens)
-    measure(stock, options, "long,short", Switch.ENABLE_THINKING, None)
+    measure(ours, options, "auto,long,short", ModeSwitch.MODE, options.max_reasoning_tokens)
+    measure(stock, options, "long,short", ModeSwitch.ENABLE_THINKING, None)
     cli.report([options.out / ours.name, options.out / stock.name], options.out)
 
 
-def measure(server: servers.Server, options: argparse.Namespace, modes: str, switch: Switch, reasoning: int | None) -> None:
+def measure(server: servers.Server, options: argparse.Namespace, modes: str, switch: ModeSwitch, reasoning: int | None) -> None:
     """Run the suite of `suite_options` through a server that is up for as long; its rows go to the folder of its name."""
     with servers.started(server, options.out / f"{server.name}.log"):
         cli.run_suite(

@@ -5,6 +5,13 @@ from typing import Any, cast
 
 import openai
 
+BUSY_STATUSES = (429, 502, 503)
+"""Statuses that say nothing about the request: the server has no room, or is not there behind its proxy."""
+MALFORMED_BODY = (AttributeError, LookupError, TypeError, ValueError)
+"""Errors raised by reading a body of another shape than OpenAI's, which the official client does not check."""
+PERMANENT_ERRORS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+"""Errors that every further request would meet too."""
+
 
 def user_message(error: openai.OpenAIError) -> str:
     """Return one sentence about an error of the official client: what failed and, if that is known, how to fix it."""

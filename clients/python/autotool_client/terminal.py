@@ -17,10 +17,10 @@ from openai.types.chat import ChatCompletionAssistantMessageParam, ChatCompletio
 from rich.console import Console
 
 from autotool_client.client import DEFAULT_BASE_URL, AutoTool
+from autotool_client.discovery import first_model
 from autotool_client.errors import user_message
 from autotool_client.models import Url
 from autotool_client.record import DecisionRecord, reasoning, record
-from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 
 with contextlib.suppress(ImportError):  # Windows has no readline; input() works without it
@@ -199,13 +199,6 @@ class Terminal:
         self.console.out(text, style="cyan dim", highlight=False)
 
 
-def _first_model(client: AutoTool) -> str:
-    models = client.models.list().data
-    if not models:
-        raise AutoToolError(f"The server at {client.base_url} lists no model; name one with --model.")
-    return models[0].id
-
-
 @command.command()
 def chat(
     url: Url = DEFAULT_BASE_URL,
@@ -222,7 +215,7 @@ def chat(
     input every line is a message. If the server needs a key, it is read from AUTOTOOL_API_KEY.
     """
     client = AutoTool(base_url=url, max_retries=0)
-    terminal = Terminal(client, model or _first_model(client), mode, system, Console(), sys.stdin.isatty())
+    terminal = Terminal(client, model or first_model(client), mode, system, Console(), sys.stdin.isatty())
     if terminal.interactive:
         terminal.console.out(f"{terminal.model} at {client.base_url} · /help lists the commands", highlight=False)
     terminal.run()

@@ -22,16 +22,22 @@ def find(asked: str | None, checkpoint: str, chat_template: str) -> Profile:
             names = ", ".join(profiles.BUILTIN)
             raise AutoToolError(f"Setting profile: {asked} is neither a profile ({names}) nor a file.")
         return profiles.load(Path(asked))
-    carried = cached_file(
+    return carried_by(checkpoint) or fitting(chat_template)
+
+
+def carried_by(checkpoint: str) -> Profile | None:
+    """Return the profile that a folder or hub repository holds beside its weights; None if it holds none."""
+    path = cached_file(
         checkpoint,
         profiles.FILE_NAME,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )
-    return profiles.load(Path(carried)) if carried else _fitting(chat_template)
+    return profiles.load(Path(path)) if path else None
 
 
-def _fitting(chat_template: str) -> Profile:
+def fitting(chat_template: str) -> Profile:
+    """Return the profile that fits a chat template: whether it can think, and how it writes tool calls."""
     think = ThinkFormat() if "<think>" in chat_template else None
     return Profile(name="from the chat template", think=think, tool_format=tool_formats.recognise(chat_template))

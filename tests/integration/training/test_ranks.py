@@ -1,4 +1,4 @@
-"""Two processes train one model: what ranks gather, add up and write, each once."""
+"""Two processes train one model: metrics, β and files of all ranks."""
 
 import json
 import os
@@ -36,7 +36,7 @@ grpo.AutoToolGRPOTrainer._end_micro_batch = note
 base = scratch.make(SIZES, seed=0)
 settings = sft.SftSettings(modes="both", epochs=1, batch_size=2, warmup_steps=0, save_steps=1)
 writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
-sft.train(base, sft.examples(records(4), writer, settings)[0], settings, out / "sft", seed=0)
+sft.train(base, sft.make_examples(records(4), writer, settings)[0], settings, out / "sft", seed=0)
 objective = ObjectiveSettings(variant="autotool")
 rl = RlSettings(objective=objective, probes=2, steps=2, prompts=2, group=2, max_response_tokens=12, save_steps=1)
 train(scratch.make(SIZES, seed=0), records(8), rl, out / "rl", seed=0)
@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_rank_sees_the_same_metrics_and_moves_beta_alike(run: Path) -> None:
+def test_every_rank_has_the_same_metrics_and_beta(run: Path) -> None:
     first, second = ((run / f"rank-{rank}.txt").read_text().splitlines() for rank in (0, 1))
     assert first == second
     assert len(first) == 2
@@ -68,5 +68,5 @@ def test_metrics_and_checkpoint_are_written_once(run: Path) -> None:
     for stage, steps in (("sft", [1, 2]), ("rl", [1, 2])):
         lines = [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines if "grad_norm" in line] == steps
-        assert checkpoint.load(str(run / stage)).profile.markers
+        assert checkpoint.load_checkpoint(str(run / stage)).profile.markers
         assert not list((run / stage).glob("*.part")) + list((run / stage).glob("run.json.*"))

@@ -24,14 +24,14 @@ CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-ti
 RENDERER = PromptRenderer(AutoTokenizer.from_pretrained(CHECKPOINT), profile.load(CHECKPOINT / profile.FILE_NAME))
 TASKS = [make("test", level, 7, index) for level in LEVELS for index in range(2)]
 Seen = tuple[dict[Mode, list[list[int]]], dict[Mode, list["Answer"]]]
-"""Of stock vLLM, by mode: the tasks' prompts as token ids, and its answers."""
+"""The prompts of stock vLLM as token ids, and its answers, by mode."""
 FLAGS = {"max_model_len": "512", "max_num_seqs": "4"}
 SWITCHES: dict[Mode, dict[str, Any]] = {
     Mode.AUTO: {},
     Mode.LONG: {"enable_thinking": True},
     Mode.SHORT: {"enable_thinking": False},
 }
-"""How stock servers are told the mode; `{"mode": ...}`, which the template takes too, is used where prompts are compared."""
+"""The fields that ask stock servers for a mode; comparisons of prompts use `{"mode": ...}`, which the template takes too."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def started(kind: str, folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """What stock vLLM, told the mode by its template's variables, reads of the tasks and answers."""
+    """The prompts and answers of stock vLLM, which gets the mode by its template's variables."""
     with started("stock", tmp_path_factory.mktemp("stock")) as url:
         prompts = {mode: [tokenized(url, task, mode) for task in TASKS] for mode in Mode}
         return prompts, {mode: [ask(url, task, chat_template_kwargs=SWITCHES[mode]) for task in TASKS] for mode in Mode}

@@ -20,8 +20,10 @@ from typer.testing import CliRunner
 from autotool_bench import cli, rows, suites
 from autotool_bench.run import Config, Run, Tally, locked, open_run, select
 from autotool_bench.suites.base import Answer, prove
-from autotool_bench.target import Switch, Target, UnansweredError, find_model, mode_fields
+from autotool_bench.target import Target, UnansweredError, mode_fields
+from autotool_client.discovery import find_model
 from autotool_core.errors import AutoToolError
+from autotool_core.modes import ModeSwitch
 from autotool_training.data.overlap import read_texts
 
 CLI = [sys.executable, "-m", "autotool_cli", "bench", "run", "--suite", "graded"]
@@ -51,7 +53,7 @@ def config(**changes: Any) -> Config:
 async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dict[str, Any]]:
     made = config(**changes)
     open_run(folder, made)
-    target = Target(server.client, made.model, Switch(made.switch), made.request)
+    target = Target(server.client, made.model, ModeSwitch(made.switch), made.request)
     with Progress(disable=True) as progress:
         await Run(suites.load("graded", made.categories), target, made, folder, progress).go(8)
     return [*rows.read(folder)]
@@ -161,7 +163,7 @@ async def test_a_server_without_our_record_is_read_from_usage_and_reasoning(tmp_
     with fake_api(with_record=False) as api:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
         assert await find_model(client, None) == "tiny"
-        attempt = Target(client, "tiny", Switch.ENABLE_THINKING, {}).attempt("long")
+        attempt = Target(client, "tiny", ModeSwitch.ENABLE_THINKING, {}).attempt("long")
         answer = await attempt([{"role": "user", "content": "Hi"}], [])
     assert api.bodies[0]["chat_template_kwargs"] == {"enable_thinking": True}
     turn = attempt.turns[0]
@@ -173,8 +175,8 @@ async def test_a_server_that_may_not_know_our_modes_is_not_believed() -> None:
     with fake_api(with_record=False) as api:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
         with pytest.raises(AutoToolError, match=r"gives no decision record.*--switch enable_thinking"):
-            await Target(client, "tiny", Switch.MODE, {}).attempt("long")([{"role": "user", "content": "Hi"}], [])
-        await Target(client, "tiny", Switch.MODE, {}).attempt("default")([{"role": "user", "content": "Hi"}], [])
+            await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("long")([{"role": "user", "content": "Hi"}], [])
+        await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("default")([{"role": "user", "content": "Hi"}], [])
 
 
 async def test_reasoning_that_only_usage_tells_is_reasoning() -> None:
@@ -186,28 +188,31 @@ async def test_reasoning_that_only_usage_tells_is_reasoning() -> None:
     }
     message = {"role": "assistant", "content": "Hi"}
     body = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}], "usage": usage}
-    attempt = Target(answered_by(lambda _: httpx.Response(200, json=body)), "tiny", Switch.ENABLE_THINKING, {}).attempt("auto")
+    attempt = Target(answered_by(lambda _: httpx.Response(200, json=body)), "tiny", ModeSwitch.ENABLE_THINKING, {}).attempt(
+        "auto"
+    )
     await attempt([{"role": "user", "content": "Hi"}], [])
     assert (attempt.turns[0].resolved, attempt.turns[0].reasoning_tokens, attempt.turns[0].content_tokens) == ("long", 7, 2)
 
 
 async def test_a_server_that_is_still_loading_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autotool_bench.target.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("autotool_client.discovery.RETRY_SECONDS", 0.0)
     answers = [httpx.Response(503, text="loading"), httpx.Response(200, json={"data": [{"id": "tiny", "object": "model"}]})]
     assert await find_model(answered_by(lambda _: answers.pop(0)), None) == "tiny"
 
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "--api-key or OPENAI_API_KEY"), (404, "A base URL ends in /v1")])
 async def test_what_a_refused_look_up_may_lack_is_said(status: int, hint: str) -> None:
+    refusing = answered_by(lambda _: httpx.Response(status, json={"error": {"message": "no"}}))
     with pytest.raises(AutoToolError, match=hint):
-        await find_model(answered_by(lambda _: httpx.Response(status, json={"error": {"message": "no"}})), None)
+        await find_model(refusing, None, key_option="--api-key or OPENAI_API_KEY")
 
 
 async def test_a_slow_answer_is_the_items_error() -> None:
     with fake_api() as api:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none", max_retries=0, timeout=0.000_001)
         with pytest.raises(UnansweredError, match="time-out"):
-            await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
+            await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
 
 
 def answered_by(answer: Callable[[httpx.Request], httpx.Response]) -> openai.AsyncOpenAI:
@@ -219,7 +224,7 @@ def answered_by(answer: Callable[[httpx.Request], httpx.Response]) -> openai.Asy
 async def test_an_answer_that_is_no_completion_is_the_items_error(body: str) -> None:
     client = answered_by(lambda _: httpx.Response(200, text=body))
     with pytest.raises(UnansweredError, match="an answer"):
-        await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
+        await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
     with pytest.raises(AutoToolError, match=r"does not speak OpenAI's API|name one of"):
         await find_model(client, None)
 
@@ -234,29 +239,29 @@ async def test_a_busy_server_is_asked_again_and_then_ends_the_run(monkeypatch: p
 
     client = answered_by(answer)
     with pytest.raises(AutoToolError, match="keeps answering 503"):
-        await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
+        await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
     assert len(asked) == 3
 
 
 @pytest.mark.parametrize(
     ("label", "switch", "fields"),
     [
-        ("auto", Switch.MODE, {"mode": "auto"}),
-        ("auto@-2.5", Switch.MODE, {"mode": "auto", "reasoning_bias": -2.5}),
-        ("default", Switch.MODE, {}),
-        ("auto", Switch.ENABLE_THINKING, {}),
-        ("short", Switch.ENABLE_THINKING, {"chat_template_kwargs": {"enable_thinking": False}}),
-        ("short", Switch.REASONING_EFFORT, {"reasoning_effort": "none"}),
+        ("auto", ModeSwitch.MODE, {"mode": "auto"}),
+        ("auto@-2.5", ModeSwitch.MODE, {"mode": "auto", "reasoning_bias": -2.5}),
+        ("default", ModeSwitch.MODE, {}),
+        ("auto", ModeSwitch.ENABLE_THINKING, {}),
+        ("short", ModeSwitch.ENABLE_THINKING, {"chat_template_kwargs": {"enable_thinking": False}}),
+        ("short", ModeSwitch.REASONING_EFFORT, {"reasoning_effort": "none"}),
     ],
 )
-def test_modes_are_asked_for_by_the_switch(label: str, switch: Switch, fields: dict[str, Any]) -> None:
+def test_modes_are_asked_for_by_the_switch(label: str, switch: ModeSwitch, fields: dict[str, Any]) -> None:
     assert mode_fields(label, switch) == fields
 
 
 @pytest.mark.parametrize(
-    ("label", "switch"), [("fast", Switch.MODE), ("long@1", Switch.MODE), ("auto@1", Switch.REASONING_EFFORT)]
+    ("label", "switch"), [("fast", ModeSwitch.MODE), ("long@1", ModeSwitch.MODE), ("auto@1", ModeSwitch.REASONING_EFFORT)]
 )
-def test_a_mode_that_cannot_be_asked_for_is_refused(label: str, switch: Switch) -> None:
+def test_a_mode_that_cannot_be_asked_for_is_refused(label: str, switch: ModeSwitch) -> None:
     with pytest.raises(AutoToolError, match="use auto, long, short or default"):
         mode_fields(label, switch)
 

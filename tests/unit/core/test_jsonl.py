@@ -47,3 +47,21 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
     path.write_text("1\n{]\n3\n")
     with pytest.raises(AutoToolError, match=r"lines\.jsonl, line 2 is no JSON"):
         list(jsonl.read(path))
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def write_and_fail() -> None:
+        with jsonl.atomic_write(path) as part:
+            part.write_text("ne")
+            raise ValueError("killed")
+
+    with pytest.raises(ValueError, match="killed"):
+        write_and_fail()
+    assert path.read_text() == "old"
+    with jsonl.atomic_write(path) as part, jsonl.Appender(part) as lines:
+        lines.write("new")
+    assert path.read_text() == '"new"\n'
+    assert [*tmp_path.iterdir()] == [path]

@@ -1,9 +1,11 @@
 """The resolution of a request's mode."""
 
+from typing import Any
+
 import pytest
 
 from autotool_core.errors import InvalidRequestError
-from autotool_core.modes import MODE_OF_EFFORT, Mode, resolve, split_alias
+from autotool_core.modes import EFFORT_OF_MODE, MODE_OF_EFFORT, Mode, ModeSwitch, resolve, split_alias
 
 AUTO, LONG, SHORT = Mode
 
@@ -70,3 +72,20 @@ def test_fields_that_disagree_are_refused(mode: Mode | None, alias: Mode | None,
     assert refusal.value.status == 400
     assert refusal.value.code == "conflicting_modes"
     assert all(f"{field} asks for" in str(refusal.value) for field in names)
+
+
+@pytest.mark.parametrize(
+    ("switch", "fields"),
+    [
+        (ModeSwitch.MODE, {"mode": "long"}),
+        (ModeSwitch.ENABLE_THINKING, {"chat_template_kwargs": {"enable_thinking": True}}),
+        (ModeSwitch.REASONING_EFFORT, {"reasoning_effort": "high"}),
+        (ModeSwitch.NONE, {}),
+    ],
+)
+def test_a_switch_names_the_field_that_asks_for_a_mode(switch: ModeSwitch, fields: dict[str, Any]) -> None:
+    assert switch.fields(Mode.LONG) == fields
+
+
+def test_an_effort_asks_for_the_mode_that_it_is_written_for() -> None:
+    assert {MODE_OF_EFFORT[effort]: effort for effort in EFFORT_OF_MODE.values()} == EFFORT_OF_MODE

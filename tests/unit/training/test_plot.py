@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_training.plot import Run, draw
+from autotool_training.plot import PlotRun, draw
 
 
 def run(folder: Path, **metrics: list[float]) -> Path:
@@ -18,12 +18,12 @@ def run(folder: Path, **metrics: list[float]) -> Path:
 
 
 def test_a_series_is_a_running_mean(tmp_path: Path) -> None:
-    steps, values = Run.read(run(tmp_path / "a", accuracy=[0.0, 1.0, 0.5])).series("accuracy", 2)
+    steps, values = PlotRun.read(run(tmp_path / "a", accuracy=[0.0, 1.0, 0.5])).series("accuracy", 2)
     assert steps.tolist() == [2, 3]
     assert values.tolist() == [0.5, 0.75]
 
 
-def test_runs_are_drawn_side_by_side_whatever_they_log(tmp_path: Path) -> None:
+def test_runs_that_log_different_metrics_are_drawn_together(tmp_path: Path) -> None:
     one = run(tmp_path / "whole", accuracy=[0.1, 0.2], beta_long=[0.01, 0.02])
     other = run(tmp_path / "plain", accuracy=[0.3], reward=[1.0])
     draw([one, other], tmp_path / "dynamics.svg")
@@ -40,7 +40,7 @@ def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
 
 def test_a_picture_of_no_known_format_is_refused_and_its_folder_is_made(tmp_path: Path) -> None:
     one = run(tmp_path / "a", accuracy=[0.5])
-    with pytest.raises(AutoToolError, match=r"let its name end in \.svg, \.png, \.pdf"):
+    with pytest.raises(AutoToolError, match=r"give it a name that ends in \.svg, \.png, \.pdf"):
         draw([one], tmp_path / "dynamics.xyz")
     with pytest.raises(AutoToolError, match="8 runs are more than there are colours"):
         draw([one] * 8, tmp_path / "dynamics.svg")
@@ -51,5 +51,5 @@ def test_a_picture_of_no_known_format_is_refused_and_its_folder_is_made(tmp_path
 def test_runs_of_one_name_have_labels_of_their_own(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
-    runs = [Run.read(run(tmp_path / name / "rl", accuracy=[0.5])) for name in "ab"]
+    runs = [PlotRun.read(run(tmp_path / name / "rl", accuracy=[0.5])) for name in "ab"]
     assert len({one.label for one in runs}) == 2

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_training.recipe import load
+from autotool_training.recipe import load_recipe
 
 TEXT = """
 seed = 3
@@ -24,7 +24,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_a_recipe_is_read_and_changed(recipe: Path) -> None:
-    read = load(recipe, ["sft.epochs=5", "rl.objective.variant=static-beta", "base.scratch.layers=3", "seed=9"])
+    read = load_recipe(recipe, ["sft.epochs=5", "rl.objective.variant=static-beta", "base.scratch.layers=3", "seed=9"])
     assert (read.seed, read.sft.epochs, read.rl.objective.variant, read.base.scratch.layers) == (9, 5.0, "static-beta", 3)
 
 
@@ -41,15 +41,15 @@ def test_a_recipe_is_read_and_changed(recipe: Path) -> None:
 )
 def test_a_change_that_is_wrong_is_named(recipe: Path, change: str, message: str) -> None:
     with pytest.raises(AutoToolError, match=message):
-        load(recipe, [change])
+        load_recipe(recipe, [change])
 
 
 def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match="cannot be read"):
-        load(tmp_path / "none.toml")
+        load_recipe(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("= 3")
     with pytest.raises(AutoToolError, match="is no TOML"):
-        load(tmp_path / "bad.toml")
+        load_recipe(tmp_path / "bad.toml")
     (tmp_path / "latin.toml").write_bytes("# für\n".encode("latin-1"))
     with pytest.raises(AutoToolError, match=r"latin\.toml is no UTF-8 text \(byte 4\): save it as UTF-8"):
-        load(tmp_path / "latin.toml")
+        load_recipe(tmp_path / "latin.toml")

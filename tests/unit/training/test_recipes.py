@@ -1,4 +1,4 @@
-"""Every file of training/recipes loads, says how it is run, and is the variant that its name says."""
+"""Every file of training/recipes loads, has its commands in its head, and is the variant of its name."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_training.dry_run import dry_run
-from autotool_training.recipe import load
+from autotool_training.recipe import load_recipe
 
 FOLDER = Path(__file__).parents[3] / "training" / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"), key=lambda path: path.name)
@@ -30,8 +30,8 @@ MODES = {
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_loads_and_says_how_it_is_run(path: Path) -> None:
-    load(path)
+def test_a_recipe_loads_and_has_its_commands_in_its_head(path: Path) -> None:
+    load_recipe(path)
     head = path.read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in head.splitlines())
     assert "Measured time:" in head
@@ -39,32 +39,32 @@ def test_a_recipe_loads_and_says_how_it_is_run(path: Path) -> None:
 
 
 def test_every_recipe_of_a_run_has_its_variant() -> None:
-    assert {name: load(FOLDER / f"{name}.toml").rl.objective.variant for name in VARIANTS} == VARIANTS
-    assert {name: load(FOLDER / f"{name}.toml").sft.modes for name in MODES} == MODES
+    assert {name: load_recipe(FOLDER / f"{name}.toml").rl.objective.variant for name in VARIANTS} == VARIANTS
+    assert {name: load_recipe(FOLDER / f"{name}.toml").sft.modes for name in MODES} == MODES
 
 
 @pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m"])
-def test_a_variant_differs_in_its_own_values_alone(name: str) -> None:
-    whole, variant = (load(FOLDER / f"{one}.toml") for one in (name, f"{name}-grpo"))
+def test_a_variant_differs_only_in_its_own_values(name: str) -> None:
+    whole, variant = (load_recipe(FOLDER / f"{one}.toml") for one in (name, f"{name}-grpo"))
     assert variant.rl.model_copy(update={"objective": whole.rl.objective}) == whole.rl
     assert (variant.base, variant.sft, variant.refine) == (whole.base, whole.sft, whole.refine)
 
 
 @pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m", "qwen2.5-7b"])
-def test_a_dry_run_takes_a_step_of_each_stage(name: str) -> None:
-    dry_run(load(FOLDER / f"{name}.toml"))
+def test_a_dry_run_makes_a_step_of_each_stage(name: str) -> None:
+    dry_run(load_recipe(FOLDER / f"{name}.toml"))
 
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(AutoToolError, match=r"rl: .*accumulation does not divide"):
-        load(FOLDER / "graded-tiny.toml", ["rl.prompts=1", "rl.group=2", "rl.accumulation=3"])
+        load_recipe(FOLDER / "graded-tiny.toml", ["rl.prompts=1", "rl.group=2", "rl.accumulation=3"])
     with pytest.raises(AutoToolError, match=r"rl: .*vllm_url is missing"):
-        load(FOLDER / "graded-tiny.toml", ["rl.rollouts=vllm-server"])
-    with pytest.raises(AutoToolError, match=r"rl: .*lora goes with rollouts=transformers alone"):
-        load(FOLDER / "smollm2-135m.toml", ["rl.rollouts=vllm"])
+        load_recipe(FOLDER / "graded-tiny.toml", ["rl.rollouts=vllm-server"])
+    with pytest.raises(AutoToolError, match=r"rl: .*lora needs rollouts=transformers"):
+        load_recipe(FOLDER / "smollm2-135m.toml", ["rl.rollouts=vllm"])
 
 
-def test_the_machines_file_is_accelerates() -> None:
+def test_the_hardware_file_is_read_by_accelerate() -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
     read: Any = load_config_from_file(str(FOLDER / "zero3.yaml"))
@@ -72,14 +72,14 @@ def test_the_machines_file_is_accelerates() -> None:
 
 
 @pytest.mark.parametrize("extended", ["a.toml", "../b.toml", 3])
-def test_what_a_recipe_extends_stands_beside_it(tmp_path: Path, extended: object) -> None:
+def test_a_recipe_extends_one_of_its_folder(tmp_path: Path, extended: object) -> None:
     (tmp_path / "a.toml").write_text(f"extends = {extended!r}".replace("'", '"'))
     with pytest.raises(AutoToolError, match=r"extends: write the name of another recipe"):
-        load(tmp_path / "a.toml")
+        load_recipe(tmp_path / "a.toml")
 
 
 def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('extends = "b.toml"')
     (tmp_path / "b.toml").write_text('extends = "a.toml"')
     with pytest.raises(AutoToolError, match=r"b\.toml: extends"):
-        load(tmp_path / "a.toml")
+        load_recipe(tmp_path / "a.toml")

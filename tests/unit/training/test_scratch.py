@@ -1,4 +1,4 @@
-"""Lessons say what is so, and a random model that practises them learns."""
+"""Synthetic texts are true to their tables, and a random model learns from the curriculum."""
 
 import json
 import re
@@ -17,21 +17,13 @@ from autotool_core.modes import ResolvedMode
 from autotool_training import recipe, scratch
 from autotool_training.cli import app
 from autotool_training.common import checkpoint
-from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.examples import IGNORE_INDEX, ExampleWriter
 from autotool_training.patches.muon import muon
 from autotool_training.scratch import pretrain
-from autotool_training.scratch.curriculum import IGNORED, Row, drill_row, lessons, task_row
-from autotool_training.scratch.pretrain import PracticeSettings, practise
-from autotool_training.scratch.synthetic_texts import (
-    AMOUNTS,
-    Drill,
-    asked_first,
-    calculations,
-    drill,
-    requests,
-    single_request,
-    single_table,
-)
+from autotool_training.scratch import synthetic_texts as texts
+from autotool_training.scratch.curriculum import TokenSequence, curriculum, task_tokens, text_tokens
+from autotool_training.scratch.pretrain import PretrainSettings
+from autotool_training.scratch.synthetic_texts import SyntheticText
 
 RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "graded-tiny-base.toml"
 FEW = {
@@ -48,35 +40,35 @@ FEW = {
     "task_steps": 16,
     "task_batch": 4,
 }
-SETTINGS = PracticeSettings(
+SETTINGS = PretrainSettings(
     **FEW, table_goal=None, asked_first_goal=None, drill_goal=None, embedding_rate=2e-2, warmup_steps=4, save_steps=4
 )
 
 
-def tables(one: Drill) -> dict[str, dict[str, str]]:
-    found = re.findall(r"(list|table)\b.*?: (.*?\.)", one.tables, re.IGNORECASE)
-    return {kind.lower(): dict(re.findall(r"(\w+) (\w+)(?=[,.])", rows)) for kind, rows in found}
+def tables(text: SyntheticText) -> dict[str, dict[str, str]]:
+    matches = re.findall(r"(list|table)\b.*?: (.*?\.)", text.tables, re.IGNORECASE)
+    return {kind.lower(): dict(re.findall(r"(\w+) (\w+)(?=[,.])", rows)) for kind, rows in matches}
 
 
-def test_a_drill_asks_for_rows_of_its_own_tables() -> None:
-    for one in (drill(0, index) for index in range(50)):
-        told = tables(one)
-        asked = [(name, value) for phrase, value in one.answers for name in NAMES if re.search(rf"\b{name}\b", phrase)]
-        assert len(asked) == 16
-        assert all(told["table" if value.isdecimal() else "list"][name] == value for name, value in asked)
-    assert drill(0, 0) != drill(1, 0)
+def test_a_derivation_has_look_ups_of_its_own_tables() -> None:
+    for one in (texts.derivation(0, index) for index in range(50)):
+        held = tables(one)
+        phrases = [(name, value) for phrase, value in one.answers for name in NAMES if re.search(rf"\b{name}\b", phrase)]
+        assert len(phrases) == 16
+        assert all(held["table" if value.isdecimal() else "list"][name] == value for name, value in phrases)
+    assert texts.derivation(0, 0) != texts.derivation(1, 0)
 
 
 @pytest.mark.parametrize("rows", [2, 3])
-def test_a_single_table_gives_its_rows_again(rows: int) -> None:
-    for one in (single_table(0, index, rows=rows) for index in range(50)):
-        told = dict(re.findall(r"(\w+) (\w+)[,.]", one.tables))
-        assert len(told) == rows
-        assert all(told[name] == value for name, value in one.answers)
+def test_a_single_table_is_followed_by_look_ups_of_its_rows(rows: int) -> None:
+    for one in (texts.single_table(0, index, rows=rows) for index in range(50)):
+        held = dict(re.findall(r"(\w+) (\w+)[,.]", one.tables))
+        assert len(held) == rows
+        assert all(held[name] == value for name, value in one.answers)
 
 
-def test_a_look_up_may_be_asked_for_before_its_table() -> None:
-    for one in (asked_first(0, index) for index in range(50)):
+def test_a_look_up_may_precede_its_table() -> None:
+    for one in (texts.asked_first(0, index) for index in range(50)):
         question, table = one.tables.split(". ", 1)
         (phrase, value), rows = one.answers[0], dict(re.findall(r"(\w+) (\w+)(?=[,.])", table.split(": ")[-1]))
         named = [name for name in NAMES if re.search(rf"\b{name}\b", question)]
@@ -86,56 +78,58 @@ def test_a_look_up_may_be_asked_for_before_its_table() -> None:
 
 def test_requests_are_answered_argument_by_argument() -> None:
     looked_up = 0
-    for one in (requests(0, index) for index in range(0, 100, 2)):
-        told = tables(one)
+    for one in (texts.requests(0, index) for index in range(0, 100, 2)):
+        held = tables(one)
         assert len(one.answers) == 18
-        asked = [phrase for phrase, _ in one.answers]
-        assert all(phrase == "day:" for phrase in asked[2::3])
+        phrases = [phrase for phrase, _ in one.answers]
+        assert all(phrase == "day:" for phrase in phrases[2::3])
         for (request, thing), (amount, number) in zip(one.answers[::3], one.answers[1::3], strict=True):
             assert number.isdecimal()
             assert amount.endswith("s:")
             named = [name for name in NAMES if re.search(rf"\b{name}\b", request)]
-            if thing in told["list"].values() and not re.search(rf"\b{thing}\b", request):
-                assert thing in {told["list"].get(name) for name in named}
+            if thing in held["list"].values() and not re.search(rf"\b{thing}\b", request):
+                assert thing in {held["list"].get(name) for name in named}
                 looked_up += 1
     assert looked_up > 50
 
 
 def test_every_other_text_is_the_request_of_a_task() -> None:
     for index in range(1, 40, 2):
-        one, task = requests(0, index), make_task("train", LEVELS[index // 2 % len(LEVELS)], 0, index // 2, distractors=0)
-        assert one == single_request(0, index // 2)
+        one, task = texts.requests(0, index), make_task("train", LEVELS[index // 2 % len(LEVELS)], 0, index // 2, distractors=0)
+        assert one == texts.single_request(0, index // 2)
         assert one.tables == task.request
         assert dict(one.answers) == {f"{name}:": str(value) for name, value in task.calls[0].arguments.items()}
 
 
-def test_a_calculation_that_follows_another_is_not_asked_for_at_once() -> None:
+def test_a_value_of_two_calculations_is_left_out_if_one_is_the_limit() -> None:
     tasks = [make_task("train", LEVELS[turn % len(LEVELS)], 0, turn, distractors=0) for turn in range(60)]
     for turn, task in enumerate(tasks):
-        asked = {phrase for phrase, _ in requests(0, 2 * turn + 1, most=1).answers}
-        assert len(asked) == (2 if calculations(task) == 2 else 3)
-    assert {calculations(task) for task in tasks} == {0, 1, 2}
-    large = [one for one in (requests(0, index, most=1) for index in range(0, 60, 2)) if "hours" in one.tables]
+        phrases = {phrase for phrase, _ in texts.requests(0, 2 * turn + 1, max_calculations=1).answers}
+        assert len(phrases) == (2 if texts.calculations(task) == 2 else 3)
+    assert {texts.calculations(task) for task in tasks} == {0, 1, 2}
+    large = [
+        one for one in (texts.requests(0, index, max_calculations=1) for index in range(0, 60, 2)) if "hours" in one.tables
+    ]
     numbers = [int(number) for one in large for _, number in one.answers[1::3]]
     assert large
-    assert all(number % 60 == 0 and number <= 60 * max(AMOUNTS) for number in numbers)
+    assert all(number % 60 == 0 and number <= 60 * max(texts.AMOUNTS) for number in numbers)
 
 
-def test_tasks_of_many_calculations_are_practised_with_reasoning() -> None:
+def test_tasks_of_many_calculations_are_answered_with_reasoning() -> None:
     base = scratch.make(SIZES, seed=0)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
     settings = SETTINGS.model_copy(update={"long_every": 2, "short_calculations": 1})
     seen: dict[int, set[int]] = {}
     for index in range(120):
         task = make_task("train", LEVELS[index % len(LEVELS)], 0, index)
-        seen.setdefault(calculations(task), set()).add(decision(task_row(0, index, writer, settings)))
-    long = writer.begun[ResolvedMode.LONG][0]
+        seen.setdefault(texts.calculations(task), set()).add(decision(task_tokens(0, index, writer, settings)))
+    long = writer.response_prefixes[ResolvedMode.LONG][0]
     assert seen[2] == {long}
     assert all(long in seen[count] and len(seen[count]) == 2 for count in (0, 1))
 
 
-def test_a_drill_counts_days_and_calculates() -> None:
-    text = " ".join(f"{phrase} {value}." for index in range(50) for phrase, value in drill(0, index).answers)
+def test_a_derivation_counts_days_and_calculates() -> None:
+    text = " ".join(f"{phrase} {value}." for index in range(50) for phrase, value in texts.derivation(0, index).answers)
     for start, days, end in re.findall(r"(\w+) plus (\d) days: (\w+)\.", text):
         assert (WEEKDAYS.index(start) + int(days)) % 7 == WEEKDAYS.index(end)
     sums = re.findall(r"(\d) minutes (plus|minus) (\d): (\d+)\.", text)
@@ -146,23 +140,23 @@ def test_a_drill_counts_days_and_calculates() -> None:
     assert all(60 * int(large) == int(small) for large, small in hours)
 
 
-def test_the_loss_is_on_the_values_alone() -> None:
+def test_only_the_values_have_loss() -> None:
     tokenizer = scratch.make(SIZES, seed=0).tokenizer
-    one = drill(0, 0)
-    row = drill_row(one, tokenizer)
-    learnt = [(token, label) for token, label in zip(row.ids, row.labels, strict=True) if label != IGNORED]
+    one = texts.derivation(0, 0)
+    row = text_tokens(one, tokenizer)
+    learnt = [(token, label) for token, label in zip(row.ids, row.labels, strict=True) if label != IGNORE_INDEX]
     assert tokenizer.decode([label for _, label in learnt]) == "".join(f" {value}." for _, value in one.answers)
     assert all(token == label for token, label in learnt)
     assert tokenizer.decode(row.ids).startswith(one.tables)
 
 
-def decision(row: Row) -> int:
-    """The token before the first one with loss: practice does not teach which mode a task needs."""
-    return row.ids[next(at for at, label in enumerate(row.labels) if label != IGNORED) - 1]
+def decision(sequence: TokenSequence) -> int:
+    """The token before the first one with loss: pretraining does not teach which mode a task needs."""
+    return sequence.ids[next(index for index, label in enumerate(sequence.labels) if label != IGNORE_INDEX) - 1]
 
 
-def test_a_lesson_goes_on_where_it_was_left() -> None:
-    tasks = lessons(scratch.make(SIZES, seed=0), SETTINGS, seed=0)[-1]
+def test_a_stage_continues_from_any_step() -> None:
+    tasks = curriculum(scratch.make(SIZES, seed=0), SETTINGS, seed=0)[-1]
     whole = list(tasks.batches(0, 0))
     assert len(whole) == SETTINGS.task_steps
     assert all(list(tasks.batches(0, start)) == whole[start:] for start in (3, 8, 15))
@@ -189,14 +183,16 @@ class StopError(Exception):
 
 
 def run(out: Path) -> checkpoint.Checkpoint:
-    return practise(scratch.make(SIZES, seed=0), SETTINGS, out, seed=0)
+    return pretrain.pretrain(scratch.make(SIZES, seed=0), SETTINGS, out, seed=0)
 
 
 def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_practice_teaches_and_an_interrupted_run_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretraining_lowers_the_loss_and_an_interrupted_run_has_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     straight = run(tmp_path / "straight")
     seen = losses(tmp_path / "straight")
     assert len(seen) == 10
@@ -226,16 +222,16 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch: pyte
         run(tmp_path)
 
 
-def test_a_lesson_ends_at_its_goal_or_says_that_it_was_missed(tmp_path: Path) -> None:
+def test_a_stage_ends_at_its_goal_or_reports_that_it_was_missed(tmp_path: Path) -> None:
     base, easy = (
         scratch.make(SIZES, seed=0),
         SETTINGS.model_copy(update={"table_goal": 99.0, "save_steps": 1, "table_steps": 50}),
     )
-    practise(base, easy, tmp_path / "easy", seed=0)
+    pretrain.pretrain(base, easy, tmp_path / "easy", seed=0)
     lines = [json.loads(line) for line in (tmp_path / "easy" / "metrics.jsonl").read_text().splitlines()]
     assert [line["lesson"] for line in lines[:3]] == [0, 1, 2]
-    with pytest.raises(AutoToolError, match=r"Lesson 4 did not reach 0\.0 nats in 4 steps: try another --seed"):
-        practise(base, easy.model_copy(update={"drill_goal": 0.0}), tmp_path / "hard", seed=0)
+    with pytest.raises(AutoToolError, match=r"Stage 4 did not reach a loss of 0\.0 nats in 4 steps: try another --seed"):
+        pretrain.pretrain(base, easy.model_copy(update={"derivation_goal": 0.0}), tmp_path / "hard", seed=0)
 
 
 def test_the_command_writes_a_base_that_recipes_load(tmp_path: Path) -> None:
@@ -246,6 +242,6 @@ def test_the_command_writes_a_base_that_recipes_load(tmp_path: Path) -> None:
     changes = ["--set", sizes, "--set", steps]
     done = CliRunner().invoke(app, ["scratch", str(RECIPE), "--out", str(tmp_path / "tiny"), *changes])
     assert "parameters" in done.output, done.output
-    base = recipe.load(RECIPE, [f"base.source={tmp_path / 'tiny'}"]).base.load(0)
+    base = recipe.load_recipe(RECIPE, [f"base.source={tmp_path / 'tiny'}"]).base.load_base(0)
     assert base.profile.markers
     assert base.model.config.hidden_size == 32

@@ -1,1 +1,1 @@
-"""What all training stages share: records, checkpoints, adapters, progress, resuming."""
+"""What all training stages share: records, checkpoints, adapters, sampling, resuming."""

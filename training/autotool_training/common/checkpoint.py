@@ -1,4 +1,4 @@
-"""Base models and checkpoints: markers as tokens, the modes in the chat template, the profile beside the weights."""
+"""Base models and checkpoints: markers as tokens, the modes in the chat template, the profile next to the weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from autotool_core import profile as profiles
 from autotool_core.errors import AutoToolError
-from autotool_core.profile import Profile
+from autotool_core.profile import FILE_NAME, Profile
 from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
+from autotool_server.engines.profiles import carried_by, fitting
 from autotool_training.patches import malloc
 
 MODES = """
@@ -27,78 +27,76 @@ MODES = """
 {{- '<think>\\n' }}
 SHORT{%- endif %}
 {%- endif %}"""
-"""What is put behind a chat template, for SHORT what it does not write itself: undefined means that the model chooses."""
-SHORT = """{%- else %}
+"""Appended to a chat template; an undefined mode means that the model chooses. SHORT stands for what the template lacks."""
+SHORT_PREFIX = """{%- else %}
 {{- '<think>\\n\\n</think>\\n\\n' }}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model with all that is served with it."""
+    """A model with its tokenizer and profile."""
 
     model: Any
-    """A transformers causal model."""
+    """A causal model of transformers."""
     tokenizer: Any
-    """Its fast tokenizer, with a chat template that switches modes."""
+    """The model's fast tokenizer, whose chat template switches modes."""
     profile: Profile
 
     def save(self, folder: Path, weights: Mapping[str, Any] | None = None) -> None:
-        """Write what this server, stock vLLM, SGLang and transformers all load. `weights`: None for the model's own."""
+        """Write a folder that this server, stock vLLM, SGLang and transformers load. `weights`: None for the model's own."""
         self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
-        (folder / profiles.FILE_NAME).write_text(self.profile.model_dump_json(indent=2) + "\n")
+        (folder / FILE_NAME).write_text(self.profile.model_dump_json(indent=2) + "\n")
 
 
-def finished(folder: Path) -> Checkpoint | None:
-    """The checkpoint that a stage has written into a folder, if it has ended: the profile is the last that is written."""
-    return load(str(folder)) if (folder / profiles.FILE_NAME).exists() else None
+def load_finished(folder: Path) -> Checkpoint | None:
+    """Return the checkpoint that a stage has written into a folder; None if it has not ended: the profile is written last."""
+    return load_checkpoint(str(folder)) if (folder / FILE_NAME).exists() else None
 
 
-def load(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
-    """Load a folder, a hub id, or `default-base` (what the server's default model is trained from), made ready for training.
+def load_checkpoint(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
+    """Load a folder, a hub id, or `default-base` (the base of the server's default model), and prepare it for training.
 
-    Raises AutoToolError if nothing can be loaded from there, or if it has no chat template.
+    Raises AutoToolError if it cannot be loaded or has no chat template.
     """
     if not torch.cuda.is_available():
-        malloc.keep_freed()
-    where = str(default_model.ensure(trained=False)) if source == "default-base" else source
+        malloc.keep_freed_memory()
+    path = str(default_model.ensure(trained=False)) if source == "default-base" else source
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(where, dtype="float32", trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype="float32", trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise AutoToolError(f"No model can be loaded from {source}: name a checkpoint's folder or hub id.") from error
     if not tokenizer.chat_template:
         raise AutoToolError(f"The base {source} has no chat template: train its -Instruct sibling, or add chat_template.jinja.")
-    profile_path = Path(where) / profiles.FILE_NAME
-    if profile_path.exists():
-        return Checkpoint(model, tokenizer, profiles.load(profile_path))
-    return prepare(model, tokenizer)
+    carried = carried_by(path)
+    return Checkpoint(model, tokenizer, carried) if carried else prepare(model, tokenizer)
 
 
 def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
-    """Load a checkpoint that a run saved on its way: whole weights, or an adapter, which goes onto the run's base."""
+    """Load a checkpoint that a run saved between its steps: whole weights, or an adapter of the run's base."""
     if not (folder / "adapter_config.json").exists():
-        return load(str(folder))
+        return load_checkpoint(str(folder))
     start = base()
     return Checkpoint(PeftModel.from_pretrained(start.model, str(folder)).merge_and_unload(), start.tokenizer, start.profile)
 
 
-def steps(folder: Path) -> list[Path]:
-    """The checkpoints in a folder that holds several, in the order of their steps; else the folder itself."""
-    return [path for path in numbered(folder) if (path / profiles.FILE_NAME).exists()] or [folder]
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder in the order of their steps; the folder itself if it holds none."""
+    return [path for path in numbered_checkpoints(folder) if (path / FILE_NAME).exists()] or [folder]
 
 
-def numbered(folder: Path) -> list[Path]:
-    """What a trainer has saved into a folder, whole or not, in the order of the steps."""
+def numbered_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints that a trainer has saved into a folder, complete or not, in the order of their steps."""
     return sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def prepare(model: Any, tokenizer: Any) -> Checkpoint:
-    """Give a base the markers as tokens, a template that switches modes, and a profile."""
+    """Give a base the markers as tokens, a template that switches modes, and the profile that fits the template."""
     prepare_base(model, tokenizer)
     template = tokenizer.chat_template
     if "'auto'" not in template:
-        # Of Qwen3's kind are templates that close the block for `enable_thinking=false`, and know no other mode.
-        tokenizer.chat_template += MODES.replace("SHORT", "" if "enable_thinking" in template else SHORT)
-    return Checkpoint(model, tokenizer, profiles.BUILTIN["smollm2-autotool"])
+        # Templates such as Qwen3's already close the block for `enable_thinking=false`, and lack the other modes.
+        tokenizer.chat_template += MODES.replace("SHORT", "" if "enable_thinking" in template else SHORT_PREFIX)
+    return Checkpoint(model, tokenizer, fitting(tokenizer.chat_template))

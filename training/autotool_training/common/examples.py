@@ -1,4 +1,4 @@
-"""From records to token ids, as the server makes them: the prompt by `PromptRenderer`, the answer behind the `auto` prefix."""
+"""From records to token ids as the server has them: prompts by `PromptRenderer`, answers that follow the `auto` prefix."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,22 @@ from autotool_core.tokenizer import Tokenizer
 from autotool_core.tool_formats.base import ToolFormat
 from autotool_training.common.records import GoldCall, Record
 
+IGNORE_INDEX = -100
+"""Label of a token without loss, as torch's cross-entropy and transformers have it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One training sequence: the loss is on the response alone."""
+    """One training sequence; only the response has loss."""
 
     prompt_ids: list[int]
-    """Ends with the `auto` prefix, as the server's prompt does."""
+    """The prompt, which ends with the `auto` prefix as the server's does."""
     response_ids: list[int]
     """Decision token, rest of the mode's prefix, reasoning, answer, end of the turn."""
 
 
 class ExampleWriter:
-    """Writes examples for one checkpoint.
+    """Writes the examples of one checkpoint.
 
     Raises AutoToolError if the checkpoint cannot do `auto`, with the reason (`PromptRenderer.refusals`).
     """
@@ -33,26 +36,27 @@ class ExampleWriter:
         decision, think = self._renderer.decision_tokens, profile.think
         if decision is None or think is None:
             raise AutoToolError(f"The base cannot be trained for mode=auto: {self._renderer.refusals[Mode.AUTO]}")
-        self.begun: Mapping[ResolvedMode, tuple[int, ...]] = {
+        self.response_prefixes: Mapping[ResolvedMode, tuple[int, ...]] = {
             ResolvedMode.LONG: (decision.long, *decision.rest[ResolvedMode.LONG]),
             ResolvedMode.SHORT: (decision.short, *decision.rest[ResolvedMode.SHORT]),
         }
-        """What a response of a mode begins with: the decision token and the rest of the prefix."""
+        """The token ids that a response in a mode starts with: the decision token and the rest of the mode's prefix."""
         self._tool_format = profile.tool_format
         self._closing = f"\n{think.close}{think.answer_separator}"
         self._eos = eos_token_id
 
     def prompt(self, record: Record, mode: Mode = Mode.AUTO) -> list[int]:
-        """The prompt's token ids, the mode's prefix included: the server's own."""
+        """Return the prompt's token ids, which are the server's, the mode's prefix included."""
         return self._renderer.render(record.messages, record.tools, mode)
 
     def example(self, record: Record, mode: ResolvedMode) -> Example:
-        """The gold answer in a mode. Raises AutoToolError for a long one without reasoning."""
-        return Example(self.prompt(record), [*self.begun[mode], *self._renderer.ids(self._text(record, mode)), self._eos])
+        """Return the gold answer in a mode. Raises AutoToolError for a long one without reasoning."""
+        text = self._renderer.ids(self._text(record, mode))
+        return Example(self.prompt(record), [*self.response_prefixes[mode], *text, self._eos])
 
     def _text(self, record: Record, mode: ResolvedMode) -> str:
         if mode is ResolvedMode.SHORT:
-            # Text beside the calls of a short answer is what RL takes for reasoning in the wrong place.
+            # RL takes text next to the calls of a short answer for reasoning outside of the think block.
             return answer_text(None if record.calls else record.content, record.calls, self._tool_format)
         if not record.reasoning:
             raise AutoToolError(f"Record {record.id} has no reasoning: a long answer needs one.")

@@ -1,4 +1,4 @@
-"""The end of a training stage: one checkpoint, written once, whichever way the run was spread over devices."""
+"""The end of a training stage: one checkpoint, written once, however the run is distributed over devices."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,11 @@ from accelerate.utils import DistributedType
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.common.lora import merged
+from autotool_training.common.lora import save_and_merge
 
 
-def refuse_sharded_adapter(trainer: Any) -> None:
-    """Raise AutoToolError, before a step is made, for an adapter whose base is sharded: `write_trained` could not merge it."""
+def reject_sharded_adapter(trainer: Any) -> None:
+    """Raise AutoToolError before training if an adapter's base is sharded, since `write_trained` could not merge it."""
     plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
     zero3 = plugin is not None and plugin.zero_stage == 3
     if hasattr(trainer.model, "merge_and_unload") and (zero3 or trainer.accelerator.distributed_type == DistributedType.FSDP):
@@ -22,24 +22,24 @@ def refuse_sharded_adapter(trainer: Any) -> None:
 
 
 def write_trained(trainer: Any, base: Checkpoint, out: Path) -> Checkpoint:
-    """Write what a trainer has trained into a folder, an adapter merged into its base.
+    """Write the trained model into a folder, with an adapter merged into its base.
 
-    Every process of the run must call it: weights that are sharded over them are gathered, and the first one writes.
+    Every process of the run must call it: sharded weights are gathered, and the first process writes.
     """
     is_adapter = hasattr(trainer.model, "merge_and_unload")
-    weights = None if is_adapter or _is_plain(trainer) else trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    weights = None if is_adapter or _is_unwrapped(trainer) else trainer.accelerator.get_state_dict(trainer.model_wrapped)
     trained = base
     if trainer.accelerator.is_main_process:
-        trained = Checkpoint(merged(trainer.model, out / "adapter"), base.tokenizer, base.profile)
+        trained = Checkpoint(save_and_merge(trainer.model, out / "adapter"), base.tokenizer, base.profile)
         trained.save(out, weights)
     trainer.accelerator.wait_for_everyone()
     return trained
 
 
-def _is_plain(trainer: Any) -> bool:
-    """Whether nothing wraps the model, whose own weights are then the whole ones.
+def _is_unwrapped(trainer: Any) -> bool:
+    """Return whether nothing wraps the model, whose own weights are then complete.
 
-    With DeepSpeed too it is plain where a run whose steps were done is only written: a step is what wraps it, and DeepSpeed's
-    way to gather weights needs that. With FSDP the trainer's `model` is the wrapped one.
+    DeepSpeed wraps the model at the first step, so that it is unwrapped in a run whose steps were already made and which only
+    writes its result; DeepSpeed gathers weights of wrapped models alone. With FSDP the trainer's `model` is the wrapped one.
     """
     return trainer.model_wrapped is trainer.model and not trainer.is_fsdp_enabled

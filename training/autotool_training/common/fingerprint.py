@@ -1,4 +1,4 @@
-"""What a path holds, told apart cheaply: a file or a checkpoint that was made anew has its old name."""
+"""Fingerprints of files and checkpoints, by which a file that was made again under the same name is recognised."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -6,41 +6,42 @@ from pathlib import Path
 from typing import Any
 
 PIECES, PIECE_BYTES = 256, 1 << 12
+"""Number and size of the pieces that are read of a weight file."""
 ADDED = frozenset({"base_contents", "short_contents", "long_contents"})
-"""Fingerprints in what a run keeps of its settings. Runs of older code have none, and go on without."""
+"""Keys of fingerprints in a stored run. Runs of older code have none, and are continued without."""
 
 
-def fingerprint(where: str | Path) -> str | None:
-    """A digest of a file, or of the weights in a folder; None for what is neither, as a hub id, a URL or "".
+def fingerprint(location: str | Path) -> str | None:
+    """Return a digest of a file or of the weights in a folder; None for anything else, such as a hub id, a URL or "".
 
-    Of weights, pieces are read that lie evenly in each file: training moves all of a matrix, and the whole of a large model
-    would take minutes. No times: a copy is the same.
+    Of each weight file, pieces at even distances are read: training changes all of a matrix, and reading a large model
+    whole would take minutes. Times are left out, so that a copy has the same fingerprint.
     """
-    path = Path(where)
+    path = Path(location)
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    weights = sorted(path.glob("*.safetensors")) if str(where) and path.is_dir() else []
-    return _of_weights(weights) if weights else None
+    weights = sorted(path.glob("*.safetensors")) if str(location) and path.is_dir() else []
+    return _weights_digest(weights) if weights else None
 
 
-def comparable(asked: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run asks for, without fingerprints that the run in its folder does not hold."""
-    return {name: value for name, value in asked.items() if name in held or name not in ADDED}
+def comparable(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a run without the fingerprints that the stored run does not hold."""
+    return {name: value for name, value in wanted.items() if name in held or name not in ADDED}
 
 
-def _of_weights(files: list[Path]) -> str:
-    found = hashlib.sha256()
+def _weights_digest(files: list[Path]) -> str:
+    digest = hashlib.sha256()
     for path in files:
-        found.update(f"{path.name} {path.stat().st_size} ".encode())
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
         for piece in _pieces(path):
-            found.update(piece)
-    return found.hexdigest()
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
     size = path.stat().st_size
     with path.open("rb") as file:
-        for at in range(PIECES):
-            file.seek(at * size // PIECES)
+        for index in range(PIECES):
+            file.seek(index * size // PIECES)
             yield file.read(PIECE_BYTES)

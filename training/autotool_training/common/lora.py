@@ -1,4 +1,4 @@
-"""LoRA: adapters of the linear layers, and of the embeddings the markers' rows alone."""
+"""LoRA: adapters of the linear layers, and the markers' rows of the embeddings."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from autotool_training.common.checkpoint import Checkpoint
 
 
 class LoraSettings(BaseModel):
-    """LoRA of all linear layers; of the embeddings only the markers' rows are trained."""
+    """Settings of LoRA on all linear layers; of the embeddings only the markers' rows are trained."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,7 +20,7 @@ class LoraSettings(BaseModel):
 
 
 def lora_config(base: Checkpoint, settings: LoraSettings) -> LoraConfig:
-    """PEFT's settings: every linear layer, and the rows of the markers."""
+    """Return PEFT's settings: every linear layer, and the embedding rows of the markers."""
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -31,8 +31,8 @@ def lora_config(base: Checkpoint, settings: LoraSettings) -> LoraConfig:
     )
 
 
-def merged(model: Any, adapter: Path) -> Any:
-    """The model with its adapter, if it has one, written to a folder and merged into the weights."""
+def save_and_merge(model: Any, adapter: Path) -> Any:
+    """Write the model's adapter to a folder and return the model with it merged; one without adapter is returned as it is."""
     if not hasattr(model, "merge_and_unload"):
         return model
     model.save_pretrained(adapter)

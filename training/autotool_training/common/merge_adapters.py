@@ -1,4 +1,4 @@
-"""One adapter of those of several stages, each of which was trained on what the stages before it had merged."""
+"""Merging the adapters of several stages, each of which was trained on the merged result of the stages before it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,27 +26,27 @@ class _Adapter:
 
     @property
     def scale(self) -> float:
-        """What the product of its matrices is multiplied by."""
+        """Return the factor of the product of its matrices."""
         return self.config.lora_alpha / self.config.r
 
 
-def join(folders: Sequence[Path], out: Path, rank: int | None = None, share: float = 1.0) -> None:
-    """Write an adapter, in bfloat16, whose product is the sum of theirs; its rank is the sum of the ranks.
+def merge_adapters(folders: Sequence[Path], out: Path, rank: int | None = None, share: float = 1.0) -> None:
+    """Write an adapter, in bfloat16, whose product is the sum of the adapters' products; its rank is the sum of their ranks.
 
-    With a smaller `rank` each layer's product is the nearest of that rank (Eckart and Young, 1936), in the Frobenius norm.
-    Of the last stage's product only the `share` is taken, which lies between its start and its end (Wortsman et al.,
-    arXiv 2109.01903). Rows of the embeddings are those of the last. Raises AutoToolError where a folder holds no LoRA adapter,
-    or one of other layers than the first, and for a rank above the sum or above a side of a layer.
+    With a smaller `rank` each layer's product is the nearest one of that rank in the Frobenius norm (Eckart and Young, 1936).
+    The last stage's product is scaled by `share`, which interpolates between the stage's start and its end (Wortsman et al.,
+    arXiv 2109.01903). Embedding rows are those of the last adapter. Raises AutoToolError if a folder holds no LoRA adapter
+    or one of other layers than the first, and for a rank above the sum or above the smaller side of a layer.
     """
     adapters = [_read(folder) for folder in folders]
-    for folder, one in zip(folders, adapters, strict=True):
-        if one.layers != adapters[0].layers:
-            raise AutoToolError(f"{folder}: its adapter is of other layers than that of {folders[0]}: join stages of one base.")
-    whole = sum(one.config.r for one in adapters)
+    for folder, adapter in zip(folders, adapters, strict=True):
+        if adapter.layers != adapters[0].layers:
+            raise AutoToolError(f"{folder}: its adapter has other layers than {folders[0]}: name stages of one base.")
+    whole = sum(adapter.config.r for adapter in adapters)
     tensors = _summed(adapters, share)
     if rank is not None:
-        _check(rank, whole, tensors)
-        _narrow(tensors, adapters[0].layers, rank)
+        _check_rank(rank, whole, tensors)
+        _reduce_rank(tensors, adapters[0].layers, rank)
     config = replace(adapters[-1].config, r=rank or whole, lora_alpha=rank or whole, base_model_name_or_path=None)
     out.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(str(out))
@@ -58,23 +58,23 @@ def _read(folder: Path) -> _Adapter:
         raise AutoToolError(f"{folder} holds no adapter: name the `adapter` folder of a run with LoRA.")
     config = LoraConfig.from_pretrained(str(folder))
     if not isinstance(config, LoraConfig) or config.rank_pattern or config.alpha_pattern or config.use_rslora:
-        raise AutoToolError(f"{folder}: only LoRA with one rank for all layers can be joined.")
+        raise AutoToolError(f"{folder}: only LoRA with one rank for all layers can be merged.")
     return _Adapter(config, load_file(folder / WEIGHTS))
 
 
 def _summed(adapters: Sequence[_Adapter], share: float) -> dict[str, Tensor]:
-    scales = [one.scale for one in adapters[:-1]] + [share * adapters[-1].scale]
-    # Of what is no matrix of a layer, such as the rows of the embeddings, a later stage began with what the earlier one made.
+    scales = [adapter.scale for adapter in adapters[:-1]] + [share * adapters[-1].scale]
+    # Other tensors, such as embedding rows, are not added: a later stage started from the values of the earlier one.
     summed = dict(adapters[-1].tensors)
     for layer in adapters[0].layers:
-        summed[layer + DOWN] = torch.cat([one.tensors[layer + DOWN] for one in adapters])
+        summed[layer + DOWN] = torch.cat([adapter.tensors[layer + DOWN] for adapter in adapters])
         summed[layer + UP] = torch.cat(
-            [scale * one.tensors[layer + UP] for scale, one in zip(scales, adapters, strict=True)], dim=1
+            [scale * adapter.tensors[layer + UP] for scale, adapter in zip(scales, adapters, strict=True)], dim=1
         )
     return summed
 
 
-def _check(rank: int, whole: int, tensors: Mapping[str, Tensor]) -> None:
+def _check_rank(rank: int, whole: int, tensors: Mapping[str, Tensor]) -> None:
     if rank > whole:
         raise AutoToolError(f"rank: {rank} is more than the ranks of the stages together, {whole}.")
     side = min(tensor.shape[name.endswith(DOWN)] for name, tensor in tensors.items() if name.endswith((DOWN, UP)))
@@ -82,7 +82,7 @@ def _check(rank: int, whole: int, tensors: Mapping[str, Tensor]) -> None:
         raise AutoToolError(f"rank: {rank} is more than the smaller side of a layer, {side}.")
 
 
-def _narrow(tensors: dict[str, Tensor], layers: Iterable[str], rank: int) -> None:
+def _reduce_rank(tensors: dict[str, Tensor], layers: Iterable[str], rank: int) -> None:
     for layer in layers:
         out_basis, up = torch.linalg.qr(tensors[layer + UP].float())
         in_basis, down = torch.linalg.qr(tensors[layer + DOWN].float().T)

@@ -1,8 +1,11 @@
-"""Sequences that begin alike in one pass, and what they have in common is computed once.
+"""Prefix sharing: sequences with a common prefix are computed in one pass, and the prefix once.
 
-That is a list of tools that several requests are offered, or a prompt that is answered in both modes or several times. A pack
-is the beginning, then what is left of each sequence, which attends to the beginning and to itself; several packs make one row.
-Every position sees what it would see in a row of its own, so that loss and gradients are the same.
+The prefix is a list of tools that several requests have, or a prompt that is answered in both modes or several times. A pack
+is the prefix, then the rest of each sequence, which attends to the prefix and to itself; several packs make one row of a
+batch. Every position attends to the same tokens as in a row of one sequence, so that loss and gradients are the same.
+
+The attention is registered by the public interface of transformers 5.19; whether a model can use it is read from private
+names, which have no public counterpart: `_supports_sdpa`, `_attn_implementation`, `_can_set_attn_implementation`.
 """
 
 from collections import defaultdict
@@ -19,50 +22,52 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from autotool_core.errors import AutoToolError
-from autotool_training.common.examples import Example
+from autotool_training.common.examples import IGNORE_INDEX, Example
 
-ATTENTION = "shared_beginning"
-"""Name of the attention that a model needs to be given packs; other rows it computes as `sdpa` does, without its copies."""
-IGNORED = -100
-"""Label of a token without loss."""
+ATTENTION = "shared_prefix"
+"""Name of the attention that packs need. It computes other rows as `sdpa` does, without copies of the keys and values."""
 
 Pack = Mapping[str, list[int]]
-"""`input_ids`, `labels` and `position_ids`, each of all tokens; and `parts`, the lengths of the beginning and of each rest."""
+"""`input_ids`, `labels` and `position_ids` of all tokens, and `parts`: the lengths of the prefix and of each rest."""
 
 
-def packs(data: Sequence[Example], most: int, end_of_turn: int) -> list[Pack]:
-    """Packs of at most `most` sequences whose prompts have the first turn in common, in the order of the data."""
-    alike: dict[tuple[int, ...], list[Example]] = defaultdict(list)
-    for one in data:
-        alike[_first_turn(one.prompt_ids, end_of_turn)].append(one)
-    return [_pack(together[at : at + most]) for together in alike.values() for at in range(0, len(together), most)]
+def pack_by_prefix(data: Sequence[Example], max_sequences: int, end_of_turn: int) -> list[Pack]:
+    """Return packs of at most `max_sequences` sequences whose prompts have the same first turn, in the order of the data."""
+    groups: dict[tuple[int, ...], list[Example]] = defaultdict(list)
+    for example in data:
+        groups[_first_turn(example.prompt_ids, end_of_turn)].append(example)
+    return [
+        _pack(group[start : start + max_sequences])
+        for group in groups.values()
+        for start in range(0, len(group), max_sequences)
+    ]
 
 
-def row(several: Sequence[Pack]) -> dict[str, Any]:
-    """Packs as a model takes them: tensors of shape (1, tokens), and `parts` pack by pack."""
+def collate(packs: Sequence[Pack]) -> dict[str, Any]:
+    """Return packs as a model takes them: tensors of shape (1, tokens), and the `parts` of each pack."""
     inputs: dict[str, Any] = {
-        name: torch.tensor([[*_joined([pack[name] for pack in several])]]) for name in ("input_ids", "labels", "position_ids")
+        name: torch.tensor([[*_flatten([pack[name] for pack in packs])]]) for name in ("input_ids", "labels", "position_ids")
     }
-    # Of four dimensions a mask is handed on as it is. Each part has one of its own, and this one is not read.
+    # transformers hands a mask of four dimensions on unchanged; `_attention` makes a mask for each part and ignores this one.
     mask = torch.ones_like(inputs["input_ids"])[:, None, None]
-    return {**inputs, "attention_mask": mask, "parts": [pack["parts"] for pack in several]}
+    return {**inputs, "attention_mask": mask, "parts": [pack["parts"] for pack in packs]}
 
 
-def use(model: Any) -> None:
-    """Give a model the attention that packs need.
+def enable(model: Any) -> None:
+    """Set the attention that packs need.
 
-    Raises AutoToolError for a model of which a layer is anything but attention to all before, or with a loss of its experts.
+    Raises AutoToolError for a model with a layer other than full causal attention, or with a loss of its router.
     """
-    if _is_plain(model) and not getattr(model.config.get_text_config(), "output_router_logits", False):
+    if _has_full_attention(model) and not getattr(model.config.get_text_config(), "output_router_logits", False):
         model.set_attn_implementation(ATTENTION)
     if _attention_of(model) != ATTENTION:
-        raise AutoToolError(f"share=true cannot be had with {type(model).__name__}: its layers are not all plain attention.")
+        raise AutoToolError(f"share=true cannot be used with {type(model).__name__}: not all of its layers are full attention.")
 
 
 @contextmanager
-def keys_uncopied(model: Any) -> Generator[None]:
-    """Within it a model of plain attention decodes without copies of its keys (`_sdpa`); others are left alone."""
-    if _attention_of(model) != "sdpa" or not _is_plain(model) or not _can_switch(model):
+def without_kv_copies(model: Any) -> Generator[None]:
+    """Let a model with full attention decode without copies of its keys and values (`_sdpa`); other models are unchanged."""
+    if _attention_of(model) != "sdpa" or not _has_full_attention(model) or not _can_switch(model):
         yield
         return
     model.set_attn_implementation(ATTENTION)
@@ -72,47 +77,47 @@ def keys_uncopied(model: Any) -> Generator[None]:
         model.set_attn_implementation("sdpa")
 
 
-def scores(model: Any, input_ids: Tensor, attention_mask: Tensor, responses: int) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies (B, responses) of rows whose last `responses` columns are padded responses, in nats.
+def score_responses(model: Any, input_ids: Tensor, attention_mask: Tensor, responses: int) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities and entropies (B, responses), in nats, of rows whose last `responses` columns are responses.
 
-    Rows of one prompt share it. `input_ids` and `attention_mask` are (B, tokens); the model has TRL's fused head. Where there
-    is padding the result is 0.
+    Rows with the same prompt share it. `input_ids` and `attention_mask` are (B, tokens); the model has TRL's fused head.
+    Padding has the result 0.
     """
     present = attention_mask.bool()
     rows = [
         Example(ids[:-responses][seen[:-responses]].tolist(), ids[-responses:][seen[-responses:]].tolist())
         for ids, seen in zip(input_ids, present, strict=True)
     ]
-    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for at, one in enumerate(rows):
-        alike[tuple(one.prompt_ids)].append(at)
-    inputs = row([_pack([rows[at] for at in together]) for together in alike.values()])
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        groups[tuple(row.prompt_ids)].append(index)
+    inputs = collate([_pack([rows[index] for index in group]) for group in groups.values()])
     inputs = {name: value.to(input_ids.device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
     output = model(**inputs, fused_lm_head=True)
-    order = torch.tensor([*_joined([*alike.values()])], device=input_ids.device)
-    seen, back = present[order, -responses:], order.argsort()
-    logps, entropy = (one[output.label_mask] for one in (output.log_probs, output.entropy))
+    order = torch.tensor([*_flatten([*groups.values()])], device=input_ids.device)
+    seen, inverse = present[order, -responses:], order.argsort()
+    logps, entropy = (values[output.label_mask] for values in (output.log_probs, output.entropy))
     empty = logps.new_zeros(seen.shape)
-    return empty.masked_scatter(seen, logps)[back], empty.masked_scatter(seen, entropy)[back]
+    return empty.masked_scatter(seen, logps)[inverse], empty.masked_scatter(seen, entropy)[inverse]
 
 
 @torch.no_grad()
-def begun(model: Any, input_ids: Tensor, attention_mask: Tensor) -> DynamicCache:
-    """What `model.generate` needs to go on from all but the last column of prompts (B, tokens), left-padded.
+def prefill_unique(model: Any, input_ids: Tensor, attention_mask: Tensor) -> DynamicCache:
+    """Return the cache of all but the last column of left-padded prompts (B, tokens), from which `model.generate` goes on.
 
-    Prompts that are the same are computed once.
+    Equal prompts are computed once.
     """
-    rows, of = torch.unique(torch.cat([input_ids, attention_mask], dim=1), dim=0, return_inverse=True)
+    rows, indices = torch.unique(torch.cat([input_ids, attention_mask], dim=1), dim=0, return_inverse=True)
     ids, seen = rows.tensor_split(2, dim=1)
     positions = (seen.cumsum(1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config.get_text_config())
     before = {"input_ids": ids[:, :-1], "attention_mask": seen[:, :-1], "position_ids": positions[:, :-1]}
     model(**before, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    cache.batch_select_indices(of)
+    cache.batch_select_indices(indices)
     return cache
 
 
-def _is_plain(model: Any) -> bool:
+def _has_full_attention(model: Any) -> bool:
     config = model.config.get_text_config()
     layers = {*(getattr(config, "layer_types", None) or ["full_attention"])}
     unbounded = layers == {"full_attention"} and getattr(config, "sliding_window", None) is None
@@ -120,7 +125,7 @@ def _is_plain(model: Any) -> bool:
 
 
 def _can_switch(model: Any) -> bool:
-    """Whether the attention is one for the whole model, and can be set and set back."""
+    """Return whether the whole model has one attention implementation, which can be set and restored."""
     return model.config is model.config.get_text_config() and model._can_set_attn_implementation()
 
 
@@ -132,32 +137,32 @@ def _first_turn(ids: Sequence[int], end: int) -> tuple[int, ...]:
     return tuple(takewhile(lambda token: token != end, ids))
 
 
-def _pack(together: Sequence[Example]) -> Pack:
-    prompts = [one.prompt_ids for one in together]
-    # The last token of each prompt stays out: it predicts the first of its response.
-    begin = min(_alike(prompts[0], prompt) for prompt in prompts)
-    rests = [[*one.prompt_ids[begin:], *one.response_ids] for one in together]
-    unlabelled = [len(prompt) - begin for prompt in prompts]
-    labels = [[IGNORED] * none + rest[none:] for none, rest in zip(unlabelled, rests, strict=True)]
-    positions = [range(begin, begin + len(rest)) for rest in rests]
+def _pack(group: Sequence[Example]) -> Pack:
+    prompts = [example.prompt_ids for example in group]
+    # The last token of each prompt is not shared, since it predicts the first token of its response.
+    shared = min(_common_length(prompts[0], prompt) for prompt in prompts)
+    rests = [[*example.prompt_ids[shared:], *example.response_ids] for example in group]
+    unlabelled = [len(prompt) - shared for prompt in prompts]
+    labels = [[IGNORE_INDEX] * count + rest[count:] for count, rest in zip(unlabelled, rests, strict=True)]
+    positions = [range(shared, shared + len(rest)) for rest in rests]
     return {
-        "input_ids": [*prompts[0][:begin], *_joined(rests)],
-        "labels": [IGNORED] * begin + [*_joined(labels)],
-        "position_ids": [*range(begin), *_joined(positions)],
-        "parts": [begin, *map(len, rests)],
+        "input_ids": [*prompts[0][:shared], *_flatten(rests)],
+        "labels": [IGNORE_INDEX] * shared + [*_flatten(labels)],
+        "position_ids": [*range(shared), *_flatten(positions)],
+        "parts": [shared, *map(len, rests)],
     }
 
 
-def _alike(one: Sequence[int], other: Sequence[int]) -> int:
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-    return min(same, len(one) - 1, len(other) - 1)
+def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+    return min(same, len(first) - 1, len(second) - 1)
 
 
-def _joined(lists: Sequence[Sequence[int]]) -> Iterator[int]:
-    return (one for each in lists for one in each)
+def _flatten(lists: Sequence[Sequence[int]]) -> Iterator[int]:
+    return (number for numbers in lists for number in numbers)
 
 
-def _attention(  # noqa: PLR0917 as transformers calls it
+def _attention(  # noqa: PLR0917 the signature of transformers
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -166,33 +171,33 @@ def _attention(  # noqa: PLR0917 as transformers calls it
     parts: Sequence[Sequence[int]] | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Shapes are (1, heads, tokens, size of a head); the output is (1, tokens, heads, size of a head)."""
+    """Attend within packs. Inputs are (1, heads, tokens, head size); the output is (1, tokens, heads, head size)."""
     if parts is None:
         return _sdpa(module, query, key, value, attention_mask, **kwargs), None
-    lengths = [*_joined(parts)]
-    pieces = zip(*(cast("Sequence[Tensor]", one.split(lengths, dim=2)) for one in (query, key, value)), strict=True)
-    done = [_attended(module, [next(pieces) for _ in pack], **kwargs) for pack in parts]
-    return torch.cat([one for pack in done for one in pack], dim=1), None
+    lengths = [*_flatten(parts)]
+    pieces = zip(*(cast("Sequence[Tensor]", states.split(lengths, dim=2)) for states in (query, key, value)), strict=True)
+    outputs = [_attend_pack(module, [next(pieces) for _ in pack], **kwargs) for pack in parts]
+    return torch.cat([output for pack in outputs for output in pack], dim=1), None
 
 
-def _attended(module: torch.nn.Module, pieces: Sequence[tuple[Tensor, Tensor, Tensor]], **kwargs: Any) -> Iterator[Tensor]:
-    """The attention of a pack's beginning to itself, and of each rest to both."""
+def _attend_pack(module: torch.nn.Module, pieces: Sequence[tuple[Tensor, Tensor, Tensor]], **kwargs: Any) -> Iterator[Tensor]:
+    """Yield the attention of a pack's prefix to itself, then of each rest to the prefix and itself."""
     (query, first_key, first_value), *rests = pieces
-    if begin := query.shape[2]:
+    if shared := query.shape[2]:
         yield _sdpa(module, query, first_key, first_value, None, **kwargs)
     for query, key, value in rests:
         length = query.shape[2]
-        seen = torch.ones(length, begin + length, dtype=torch.bool, device=query.device).tril(begin)
+        seen = torch.ones(length, shared + length, dtype=torch.bool, device=query.device).tril(shared)
         keys, values = torch.cat((first_key, key), dim=2), torch.cat((first_value, value), dim=2)
         yield _sdpa(module, query, keys, values, seen[None, None], **kwargs)
 
 
 def _sdpa(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any) -> Tensor:
-    """Attention (1 or B, tokens, heads, size of a head) to what a mask leaves, without one to all before.
+    """Return the attention (1 or B, tokens, heads, head size) under a mask; without a mask it is causal.
 
-    Where there is a mask and fewer heads of keys than of queries, transformers copies the keys, which in decoding costs more
-    than the rest of attention (docs/experiments/2026-11-27-attention-key-copies.md). A CPU's kernel takes them as they are; a
-    GPU's does not, but a product does.
+    With a mask and grouped queries, transformers copies keys and values for each query head, which in decoding costs more
+    than the rest of attention (docs/experiments/2026-11-27-attention-key-copies.md). The kernel of a CPU does without copies;
+    on a GPU a matrix product does.
     """
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     if mask is not None and query.device.type == "cpu":
@@ -204,15 +209,15 @@ def _sdpa(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, ma
 
 
 def _is_one_query(query: Tensor, key: Tensor, mask: Tensor) -> bool:
-    """Whether rows of one token each share heads of keys and one mask of what is seen."""
+    """Return whether each row has one query token, grouped queries and one boolean mask for all heads."""
     return query.shape[2] == 1 and key.shape[1] < query.shape[1] and mask.dtype == torch.bool and mask.shape[1] == 1
 
 
 def _one_query(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """`_sdpa` of one token a row, by the products of a head of keys with all of its heads of queries."""
+    """Return `_sdpa` of one query token a row, by the product of each key head with all of its query heads."""
     batch, heads, _, size = query.shape
-    together = query.reshape(batch, key.shape[1], -1, size) * scale
-    scores = torch.matmul(together, key.transpose(2, 3)).masked_fill(~mask, -torch.inf)
+    grouped = query.reshape(batch, key.shape[1], -1, size) * scale
+    scores = torch.matmul(grouped, key.transpose(2, 3)).masked_fill(~mask, -torch.inf)
     weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     return torch.matmul(weights, value).reshape(batch, 1, heads, -1)
 

@@ -1,4 +1,4 @@
-"""The one record type of training: a task, its gold answer, and where it came from; a file of them is JSON lines."""
+"""The record type of training: a task, its gold answer and its source. A file of records is JSON lines."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 
 
@@ -20,7 +21,7 @@ class GoldCall(BaseModel):
 
 
 class Record(BaseModel):
-    """One turn to be learnt: what the model sees, and what it should answer."""
+    """One turn to be trained: the prompt's messages and tools, and the gold answer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,21 +30,21 @@ class Record(BaseModel):
     tools: list[dict[str, Any]]
     """OpenAI's `function` tools."""
     messages: list[dict[str, Any]]
-    """OpenAI's messages, up to and without the answer."""
+    """OpenAI's messages, up to the answer, which is not among them."""
     calls: list[GoldCall]
-    """The gold calls; empty where the right answer is text."""
+    """The gold calls; empty if the right answer is text."""
     content: str | None = None
-    """The gold text, where the answer is (or begins with) text."""
+    """The gold text, if the answer is or begins with text."""
     reasoning: str | None = None
-    """How the answer is derived, where the source tells."""
+    """How the answer is derived, if the source has it."""
     source: str
-    """The data set that it is from."""
+    """Name of the data set."""
     licence: str
     """SPDX identifier."""
     level: int | None = None
-    """Of a graded task."""
+    """Level of a graded task."""
     label: Literal["long", "short"] | None = None
-    """The mode that the answer is to be learnt in, once labelled; `reasoning` is then what a long answer thinks."""
+    """The mode that the answer is trained in, once labelled; a long answer has `reasoning` in its think block."""
 
     @field_validator("messages")
     @classmethod
@@ -66,35 +67,35 @@ class Record(BaseModel):
         return self
 
 
-def refuse_doubles(records: Sequence[Record]) -> None:
-    """Raise AutoToolError where two records have one id: what a stage keeps of them is told apart by it."""
-    ids = Counter(record.id for record in records)
-    if doubled := [one for one, times in ids.items() if times > 1]:
+def reject_duplicate_ids(records: Sequence[Record]) -> None:
+    """Raise AutoToolError if two records have the same id, by which a stage tells its results apart."""
+    counts = Counter(record.id for record in records)
+    if doubled := [name for name, count in counts.items() if count > 1]:
         raise AutoToolError(
-            f"Two records have the same id, {doubled[0]}: make the file anew with `autotool train data`, or give each its own."
+            f"Two records have the same id, {doubled[0]}: make the file again with `autotool train data`, or give each its own."
         )
 
 
 def write(path: Path, records: Iterable[Record]) -> int:
-    """Write a file of records, whole or not at all; their number."""
-    part, count = path.with_name(path.name + ".part"), 0
+    """Write a file of records, whole or not at all, and return their number."""
+    count = 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("w", encoding="utf-8") as out:
+    with jsonl.atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
         for record in records:
             out.write(record.model_dump_json(exclude_none=True) + "\n")
             count += 1
-    part.replace(path)
     return count
 
 
 def read(path: Path, *, strict: bool = False, skipped: Callable[[str], None] | None = None) -> Iterator[Record]:
-    """The records of a file, one at a time.
+    """Yield the records of a file.
 
-    A bad one is skipped, and `skipped` told of file, line and field; with `strict` it raises AutoToolError.
+    An invalid one is skipped, and `skipped` gets a sentence with file, line and field; with `strict` it raises
+    AutoToolError.
     """
     if not path.exists():
         raise AutoToolError(f"{path}: there is no such file of records.")
-    # In bytes, so that a line that is no UTF-8 is one bad record.
+    # Lines are read as bytes, so that one that is not UTF-8 is one invalid record.
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:

@@ -1,8 +1,7 @@
-"""Where a run that was stopped goes on, and whether the folder holds that run at all."""
+"""Resuming: whether a folder holds the same run, and the checkpoint that the run continues from."""
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,79 +9,80 @@ from typing import Any
 from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
-from autotool_training.common.checkpoint import Checkpoint, numbered
+from autotool_training.common.checkpoint import Checkpoint, numbered_checkpoints
 from autotool_training.common.fingerprint import comparable, fingerprint
 from autotool_training.common.records import Record
 
 RUN_FILE = "run.json"
 
 
-def claim(out: Path, run: Mapping[str, Any]) -> None:
-    """Make a folder that of a run, named by JSON values of all that it depends on; or find that it is.
+def claim_run_dir(out: Path, run: Mapping[str, Any]) -> None:
+    """Make a folder that of a run, or check that it already is; `run` has JSON values of all that the run depends on.
 
-    Raises AutoToolError where the folder holds another run, naming what differs. A run of older code, which kept no
-    fingerprints, is taken for the same with any.
+    Raises AutoToolError if the folder holds another run, naming the values that differ. The fingerprints are not compared
+    if the folder holds a run of older code, which stored none.
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / RUN_FILE
     if not file.exists():
-        # Every process of a run writes the same, each in a file of its own.
-        part = file.with_name(f"{RUN_FILE}.{os.getpid()}")
-        part.write_text(json.dumps(run, indent=2) + "\n")
-        part.replace(file)
+        # Every process of a run writes the same values, so that it does not matter which one is last.
+        with jsonl.atomic_write(file, per_process=True) as part:
+            part.write_text(json.dumps(run, indent=2) + "\n")
         return
     held = json.loads(file.read_text())
     if differing := sorted(_differing(held, comparable(json.loads(json.dumps(run)), held))):
         raise AutoToolError(f"{out} holds a run with other settings ({', '.join(differing)}): give another --out.")
 
 
-def _differing(held: Mapping[str, Any], asked: Mapping[str, Any], at: str = "") -> Iterable[str]:
-    for key in held.keys() | asked.keys():
-        one, other = held.get(key), asked.get(key)
+def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any], section: str = "") -> Iterable[str]:
+    for key in held.keys() | wanted.keys():
+        one, other = held.get(key), wanted.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
-            yield from _differing(one, other, f"{at}{key}.")
+            yield from _differing(one, other, f"{section}{key}.")
         elif one != other:
-            yield f"{at}{key}"
+            yield f"{section}{key}"
 
 
-def origin(base: Checkpoint) -> dict[str, Any]:
-    """What tells a run's base apart, for `claim`: its name and, where that is a folder, the weights in it."""
+def base_identity(base: Checkpoint) -> dict[str, Any]:
+    """Return what identifies a base in `claim_run_dir`: its name and, if that is a folder, a fingerprint of its weights."""
     name = str(base.model.name_or_path)
     return {"base": name, "base_contents": fingerprint(name)}
 
 
-def digest(records: Iterable[Record]) -> str:
-    """What tells two sets of records apart."""
-    found = hashlib.sha256()
+def records_digest(records: Iterable[Record]) -> str:
+    """Return a digest of all fields of all records, in their order."""
+    digest = hashlib.sha256()
     for record in records:
-        found.update(record.model_dump_json().encode())
-    return found.hexdigest()
+        digest.update(record.model_dump_json().encode())
+    return digest.hexdigest()
 
 
 def train(trainer: Trainer, folder: Path) -> None:
-    """Run a trainer from the last whole checkpoint in its folder, or from the start.
+    """Run a trainer from the last complete checkpoint in its folder, or from the start.
 
-    One whose steps were all made, and which was stopped before its result was written, takes no further step.
+    A run that made all its steps, and was stopped before its result was written, makes no further step.
     """
-    found = last_whole(folder)
-    if found is None:
+    checkpoint = last_complete(folder)
+    if checkpoint is None:
         trainer.train()
         return
-    state = TrainerState.load_from_json(str(found / TRAINER_STATE_NAME))
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     steps = trainer.args.max_steps if trainer.args.max_steps > 0 else state.max_steps
     if state.global_step < steps:
-        trainer.train(resume_from_checkpoint=str(found))
+        trainer.train(resume_from_checkpoint=str(checkpoint))
     else:
-        trainer._load_from_checkpoint(str(found))
+        # A private name of transformers 5.19: the public way to load a checkpoint also trains.
+        trainer._load_from_checkpoint(str(checkpoint))
 
 
-def last_whole(folder: Path) -> Path | None:
-    """The last checkpoint of a run that was written to its end: the trainer's state is the last file of it."""
-    return next((path for path in reversed(numbered(folder)) if _is_whole(path)), None)
+def last_complete(folder: Path) -> Path | None:
+    """Return the last checkpoint of a run that was written completely: the trainer's state is its last file."""
+    return next((path for path in reversed(numbered_checkpoints(folder)) if _is_complete(path)), None)
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     try:
         return bool(TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME)))
     except (OSError, ValueError, TypeError):

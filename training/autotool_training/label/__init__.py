@@ -1,1 +1,1 @@
-"""Labels: which mode each record is to be learnt in, by pass@k of a no-thinking and a thinking model (`label`)."""
+"""Labels: the mode that each record is trained in, by pass@k of a no-thinking and a thinking model (`label`)."""

@@ -1,43 +1,46 @@
-"""Attempts by a checkpoint, in this process: transformers' own batched generation over the prompts that the server makes."""
+"""Attempts by a checkpoint in this process: batched generation by transformers over the prompts that the server renders."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from autotool_core import profile as profiles
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.collect import collect
 from autotool_core.parsing.stream import Section, TurnParser
-from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_server.engines import profiles
+from autotool_server.engines.checkpoint import eos_token_ids
 from autotool_training.common.records import Record
-from autotool_training.label.attempt import Answer, Attempt, Task
-from autotool_training.label.endpoint import Sampling
+from autotool_training.common.sampling import sample
+from autotool_training.label.attempt import LabelAnswer, LabelAttempt, LabelTask
+from autotool_training.label.endpoint import SamplingSettings
 
 LONG_PROMPT = "the prompt leaves no room for an answer in the model's context"
 
 
-class Checkpoint:
-    """A folder's or hub id's model, loaded at the first attempt. Raises AutoToolError if it cannot do the mode."""
+class CheckpointSampler:
+    """Samples attempts from a checkpoint (folder or hub id), which is loaded at the first attempt.
 
-    def __init__(self, source: str, mode: ResolvedMode, sampling: Sampling, *, batch: int) -> None:
+    Raises AutoToolError if the checkpoint cannot answer in the mode.
+    """
+
+    def __init__(self, source: str, mode: ResolvedMode, sampling: SamplingSettings, *, batch: int) -> None:
         self._source, self._mode = source, Mode(mode)
         self._sampling, self._batch = sampling, batch
         self._loaded: _Loaded | None = None
 
     @property
-    def most(self) -> None:
+    def max_attempts(self) -> None:
         return None
 
-    async def attempt(self, tasks: Iterator[Task], done: Callable[[Attempt], None]) -> None:
-        # Empty at the end of the tasks, so that a run with nothing left loads nothing.
+    async def attempt(self, tasks: Iterator[LabelTask], done: Callable[[LabelAttempt], None]) -> None:
+        # The model is loaded for the first batch, so that a run with nothing left to do loads nothing.
         while batch := list(islice(tasks, self._batch)):
             self._loaded = self._loaded or _Loaded(self._source, self._mode)
             for attempt in self._loaded.answer(batch, self._sampling):
@@ -48,7 +51,7 @@ class Checkpoint:
 
 
 class _Loaded:
-    """Model, tokenizer and profile, ready to answer in a mode."""
+    """A model, its tokenizer and its profile, ready to answer in a mode."""
 
     def __init__(self, source: str, mode: Mode) -> None:
         try:
@@ -57,69 +60,45 @@ class _Loaded:
         except (OSError, ValueError) as error:
             raise AutoToolError(f"{source}: name a checkpoint's folder or hub id, a URL or a file of traces.") from error
         self._model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-        self._profile = _profile(source, self._tokenizer.chat_template or "")
+        self._profile = profiles.find(None, source, self._tokenizer.chat_template or "")
         self._renderer = PromptRenderer(self._tokenizer, self._profile)
         self._mode = mode
-        self._eos = _eos(self._model, self._tokenizer)
+        self._eos = eos_token_ids(self._model.generation_config.eos_token_id, self._tokenizer)
         self._context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
         if mode in self._renderer.refusals:
             raise AutoToolError(f"{source} cannot answer in mode={mode}: {self._renderer.refusals[mode]}")
 
-    def answer(self, tasks: Sequence[Task], sampling: Sampling) -> Iterator[Attempt]:
-        """The attempts of one batch."""
+    def answer(self, tasks: Sequence[LabelTask], sampling: SamplingSettings) -> Iterator[LabelAttempt]:
+        """Yield the attempts of one batch."""
         prompts = [self._renderer.render(task.record.messages, task.record.tools, self._mode) for task in tasks]
-        fitting = [at for at, prompt in enumerate(prompts) if len(prompt) + sampling.max_tokens <= self._context]
-        yield from (
-            Attempt(tasks[at].record.id, tasks[at].at, None, LONG_PROMPT) for at in range(len(tasks)) if at not in fitting
-        )
+        fits = [len(prompt) + sampling.max_tokens <= self._context for prompt in prompts]
+        too_long = [task for task, fit in zip(tasks, fits, strict=True) if not fit]
+        yield from (LabelAttempt(task.record.id, task.index, None, LONG_PROMPT) for task in too_long)
+        fitting = [index for index, fit in enumerate(fits) if fit]
         if not fitting:
             return
-        responses = self._generate([prompts[at] for at in fitting], sampling, tasks[0])
-        for at, response in zip(fitting, responses, strict=True):
-            yield Attempt(tasks[at].record.id, tasks[at].at, self._read(tasks[at].record, prompts[at], response))
-
-    @torch.inference_mode()
-    def _generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling, first: Task) -> list[list[int]]:
-        width = max(map(len, prompts))
-        padding = [width - len(prompt) for prompt in prompts]
-        ids = torch.tensor([[self._eos[0]] * left + list(prompt) for left, prompt in zip(padding, prompts, strict=True)])
-        mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding])
-        torch.manual_seed(_seed(sampling.seed, first))
-        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
-        output = self._model.generate(
-            ids.to(self._model.device),
-            attention_mask=mask.to(self._model.device),
-            max_new_tokens=sampling.max_tokens,
-            eos_token_id=self._eos,
-            pad_token_id=self._eos[0],
-            **(drawn if sampling.temperature else {"do_sample": False}),
+        responses = sample(
+            self._model,
+            [prompts[index] for index in fitting],
+            sampling.max_tokens,
+            self._eos,
+            temperature=sampling.temperature,
+            seed=_seed(sampling.seed, tasks[0]),
         )
-        return output[:, width:].tolist()
+        for index, response in zip(fitting, responses, strict=True):
+            task = tasks[index]
+            yield LabelAttempt(task.record.id, task.index, self._read(task.record, prompts[index], response))
 
-    def _read(self, record: Record, prompt: Sequence[int], response: list[int]) -> Answer:
-        end = next((at for at, token in enumerate(response) if token in self._eos), None)
+    def _read(self, record: Record, prompt: Sequence[int], response: list[int]) -> LabelAnswer:
+        end = next((index for index, token in enumerate(response) if token in self._eos), None)
         parser = TurnParser(self._profile, self._profile.prefix(self._mode), record.tools)
         detokenizer = Detokenizer(self._tokenizer, prompt, self._renderer.marker_ids)
         text = detokenizer.push(response[:end]) + detokenizer.finish()
         turn = collect([*parser.feed(text), *parser.finish()])
         whole = end is not None and parser.section is not Section.REASONING
-        return Answer(turn.content, turn.calls, turn.reasoning or None, whole)
+        return LabelAnswer(turn.content, turn.calls, turn.reasoning or None, whole)
 
 
-def _profile(source: str, chat_template: str) -> Profile:
-    """The checkpoint's own profile, else the one that fits its chat template."""
-    own = Path(source) / profiles.FILE_NAME
-    if own.is_file():
-        return profiles.load(own)
-    return profiles.BUILTIN["qwen3" if "<think>" in chat_template else "plain"]
-
-
-def _eos(model: Any, tokenizer: Any) -> list[int]:
-    configured = model.generation_config.eos_token_id
-    listed = [configured] if isinstance(configured, int) else list(configured or ())
-    return list(dict.fromkeys([*listed, tokenizer.eos_token_id]))
-
-
-def _seed(seed: int, first: Task) -> int:
-    """A batch's seed: the same in a resumed run that comes to the same batch."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{first.record.id}/{first.at}".encode()).digest()[:7])
+def _seed(seed: int, first: LabelTask) -> int:
+    """Return the seed of a batch, which is the same in a resumed run that comes to the same batch."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{first.record.id}/{first.index}".encode()).digest()[:7])

@@ -11,70 +11,72 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
+from autotool_client.discovery import find_model
+from autotool_client.errors import PERMANENT_ERRORS
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import Mode, ResolvedMode
-from autotool_training.label.attempt import Answer, Attempt, Task
-from autotool_training.label.switch import Switch
+from autotool_core.modes import Mode, ModeSwitch, ResolvedMode
+from autotool_training.label.attempt import LabelAnswer, LabelAttempt, LabelTask
 
-STOPPING = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
-"""Errors that every further request would meet too."""
-
-
-TRANSIENT = (408, 409, 429)
-"""Refusals that another try may not meet, beside all from 500 on."""
-THOUGHT = "the no-thinking model has thought: tell its server the mode by --short-switch"
+TRANSIENT_STATUSES = (408, 409, 429)
+"""Error statuses that a later request may not get, as may not all from 500 on."""
+THINKING_LEAK = "the no-thinking model wrote reasoning: name the field that turns it off by --short-switch"
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """How answers are drawn."""
+class SamplingSettings:
+    """How answers are sampled."""
 
     temperature: float
     max_tokens: int
     seed: int
-    """Of a record's first attempt; the next ones count up."""
+    """Seed of a record's first attempt; each next attempt has the next number."""
 
 
 class Endpoint:
-    """A server's model. `model`: its name, None for the server's only one; the key is OPENAI_API_KEY, where it asks for one."""
+    """A model of a server. `model` is its name, or None for the server's only one; the key is read from OPENAI_API_KEY."""
 
     def __init__(
-        self, url: str, mode: ResolvedMode, sampling: Sampling, *, switch: Switch, model: str | None, concurrency: int
+        self,
+        url: str,
+        mode: ResolvedMode,
+        sampling: SamplingSettings,
+        *,
+        switch: ModeSwitch,
+        model: str | None,
+        concurrency: int,
     ) -> None:
         self._url, self._model, self._mode = url, model, mode
         self._sampling, self._concurrency = sampling, concurrency
-        self._fields: Mapping[str, Any] = {
-            Switch.MODE: {"mode": mode.value},
-            Switch.ENABLE_THINKING: {"chat_template_kwargs": {"enable_thinking": mode is ResolvedMode.LONG}},
-            Switch.NONE: {},
-        }[switch]
+        self._fields: Mapping[str, Any] = switch.fields(Mode(mode))
 
     @property
-    def most(self) -> None:
+    def max_attempts(self) -> None:
         return None
 
-    async def attempt(self, tasks: Iterator[Task], done: Callable[[Attempt], None]) -> None:
+    async def attempt(self, tasks: Iterator[LabelTask], done: Callable[[LabelAttempt], None]) -> None:
         async with AsyncOpenAI(base_url=self._url, api_key=os.environ.get("OPENAI_API_KEY", "none")) as client:
-            model = self._model or await _only_model(client)
+            model = self._model or await find_model(client, model_option="--short-model or --long-model")
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self._concurrency):
                         group.create_task(self._work(client, model, tasks, done))
             except ExceptionGroup as failed:
-                # Not `except*`: before Python 3.11.4 what is raised there comes out in a group again.
+                # Before Python 3.11.4 an error raised within `except*` is wrapped in a group again.
                 known = failed.subgroup(AutoToolError)
                 raise failed if known is None else known.exceptions[0] from None
 
     def close(self) -> None:
         return
 
-    async def _work(self, client: AsyncOpenAI, model: str, tasks: Iterator[Task], done: Callable[[Attempt], None]) -> None:
-        # The workers share one iterator: none holds more than the task that it is at.
+    async def _work(
+        self, client: AsyncOpenAI, model: str, tasks: Iterator[LabelTask], done: Callable[[LabelAttempt], None]
+    ) -> None:
+        # The workers share one iterator, so that each holds only its current task.
         for task in tasks:
-            done(await self._one(client, model, task))
+            done(await self._answer(client, model, task))
 
-    async def _one(self, client: AsyncOpenAI, model: str, task: Task) -> Attempt:
+    async def _answer(self, client: AsyncOpenAI, model: str, task: LabelTask) -> LabelAttempt:
         record, sampling = task.record, self._sampling
         body = {
             **self._fields,
@@ -82,34 +84,34 @@ class Endpoint:
             "messages": record.messages,
             "temperature": sampling.temperature,
             "max_completion_tokens": sampling.max_tokens,
-            "seed": sampling.seed + task.at,
+            "seed": sampling.seed + task.index,
         }
         try:
-            # What is no field of OpenAI's, the official client takes as `extra_body`; it sends both alike.
+            # The official client takes fields that OpenAI does not have only in `extra_body`, and sends all of it.
             completion = await client.chat.completions.create(
                 messages=[], model="", extra_body=body | ({"tools": record.tools} if record.tools else {})
             )
-        except STOPPING as error:
+        except PERMANENT_ERRORS as error:
             raise AutoToolError(f"{self._url} refuses every request: {error.message}") from error
         except openai.APITimeoutError:
-            return Attempt(record.id, task.at, None, "time-out", again=True)
+            return LabelAttempt(record.id, task.index, None, "time-out", retryable=True)
         except openai.APIConnectionError as error:
-            raise AutoToolError(f"{self._url} is gone; run again to go on.") from error
+            raise AutoToolError(f"{self._url} cannot be reached any more; run again to go on.") from error
         except openai.APIStatusError as error:
-            again = error.status_code in TRANSIENT or error.status_code >= 500
-            return Attempt(record.id, task.at, None, f"{error.status_code}: {error.message[:300]}", again=again)
+            retryable = error.status_code in TRANSIENT_STATUSES or error.status_code >= 500
+            return LabelAttempt(record.id, task.index, None, f"{error.status_code}: {error.message[:300]}", retryable=retryable)
         if not completion.choices:
-            return Attempt(record.id, task.at, None, "an answer without choices")
-        answer = _answer(completion.choices[0])
+            return LabelAttempt(record.id, task.index, None, "an answer without choices")
+        answer = _parse_answer(completion.choices[0])
         if self._mode is ResolvedMode.SHORT and answer.reasoning:
-            return Attempt(record.id, task.at, None, THOUGHT)
-        return Attempt(record.id, task.at, answer)
+            return LabelAttempt(record.id, task.index, None, THINKING_LEAK)
+        return LabelAttempt(record.id, task.index, answer)
 
 
-def _answer(choice: Choice) -> Answer:
+def _parse_answer(choice: Choice) -> LabelAnswer:
     message = choice.message
     reasoning = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
-    return Answer(message.content or "", _calls(message), reasoning, choice.finish_reason != "length")
+    return LabelAnswer(message.content or "", _calls(message), reasoning, choice.finish_reason != "length")
 
 
 def _calls(message: ChatCompletionMessage) -> tuple[Call, ...] | None:
@@ -121,17 +123,3 @@ def _calls(message: ChatCompletionMessage) -> tuple[Call, ...] | None:
         )
     except (ValueError, RecursionError):
         return None
-
-
-async def _only_model(client: AsyncOpenAI) -> str:
-    try:
-        names = [model.id for model in (await client.models.list()).data]
-    except openai.OpenAIError as error:
-        raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
-    # Our server lists its model's modes too, as name:long.
-    own = [name for name in names if name.rpartition(":")[2] not in list(Mode)]
-    if len(own) != 1:
-        raise AutoToolError(
-            f"{client.base_url} has several models: name one of {', '.join(names) or 'none'} by --short-model or --long-model."
-        )
-    return own[0]

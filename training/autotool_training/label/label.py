@@ -1,9 +1,9 @@
-"""`autotool train label`: which mode each record is to be learnt in (the paper's rule, arXiv 2603.13348).
+"""`autotool train label`: choose the mode that each record is trained in (the rule of arXiv 2603.13348).
 
-The no-thinking model tries every record k times. A record that it gets right is labelled short: its gold answer is learnt
-without reasoning. The others go to the thinking model; where an attempt is right, the record is labelled long, with the
-reasoning of that attempt. Of several right ones it is the one with the fewest words: all lead to the gold answer, and what
-the others say more is what the method is to save. A record that neither model gets right is dropped.
+The no-thinking model attempts every record k times. A record that it gets right is labelled short: its gold answer is
+trained without reasoning. The others go to the thinking model; if an attempt is right, the record is labelled long, with
+the reasoning of that attempt. Of several right attempts the reasoning with the fewest words is taken, because all lead to
+the gold answer and the method is to save tokens. A record that neither model gets right is dropped.
 """
 
 import asyncio
@@ -16,15 +16,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from autotool_core.modes import ResolvedMode
+from autotool_core.modes import ModeSwitch, ResolvedMode
+from autotool_core.progress import progress_bar
 from autotool_training.common import records
 from autotool_training.common.fingerprint import fingerprint
-from autotool_training.common.progress import progress_bar
 from autotool_training.common.records import Record
 from autotool_training.data.counts import Counts
-from autotool_training.label.attempt import Attempt, AttemptFile, Model, Task
-from autotool_training.label.endpoint import Endpoint, Sampling
-from autotool_training.label.switch import Switch
+from autotool_training.label.attempt import AttemptFile, LabelAttempt, LabelModel, LabelTask
+from autotool_training.label.endpoint import Endpoint, SamplingSettings
 from autotool_training.label.traces import Traces
 
 SHORT, LONG = ResolvedMode.SHORT, ResolvedMode.LONG
@@ -32,17 +31,17 @@ SHORT, LONG = ResolvedMode.SHORT, ResolvedMode.LONG
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A model, as the user names it."""
+    """A model as the user names it."""
 
     location: str
     """A server's URL, a file of traces, or a checkpoint's folder or hub id."""
     name: str | None = None
-    """Of a server's model; None for its only one."""
-    switch: Switch = Switch.MODE
-    """How a server is told the mode."""
+    """The name of a server's model; None for its only one."""
+    switch: ModeSwitch = ModeSwitch.MODE
+    """The field by which a server is asked for the mode."""
 
-    def open(self, mode: ResolvedMode, settings: "LabelSettings") -> Model:
-        """The model, ready for attempts. Raises AutoToolError for a file that holds no traces."""
+    def open(self, mode: ResolvedMode, settings: "LabelSettings") -> LabelModel:
+        """Return the model, ready for attempts. Raises AutoToolError for a file that holds no traces."""
         if self.location.startswith(("http://", "https://")):
             return Endpoint(
                 self.location,
@@ -54,33 +53,33 @@ class ModelChoice:
             )
         if Path(self.location).is_file():
             return Traces(Path(self.location))
-        from autotool_training.label.checkpoint import Checkpoint  # noqa: PLC0415 torch takes seconds, and may not be needed
+        from autotool_training.label.checkpoint import CheckpointSampler  # noqa: PLC0415 torch takes seconds, and may not be needed
 
-        return Checkpoint(self.location, mode, settings.sampling, batch=settings.batch)
+        return CheckpointSampler(self.location, mode, settings.sampling, batch=settings.batch)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSettings:
-    """How records are tried and labelled."""
+    """How records are attempted and labelled."""
 
     k: int = 4
-    """Attempts a record and model."""
+    """Attempts of a model at each record."""
     threshold: float = 0.0
     """Share of the no-thinking model's answers that must be right for a short label; at least one must be."""
     temperature: float = 0.8
     max_tokens: int = 2048
-    """Of one answer, reasoning included."""
+    """Limit of one answer, reasoning included."""
     seed: int = 0
     concurrency: int = 32
-    """Requests to a server at a time."""
+    """Concurrent requests to a server."""
     batch: int = 16
-    """Attempts of a checkpoint at a time."""
+    """Attempts that a checkpoint decodes at once."""
     strict: bool = False
-    """Whether a bad record ends the run."""
+    """Whether an invalid record ends the run."""
 
     @property
-    def sampling(self) -> Sampling:
-        return Sampling(self.temperature, self.max_tokens, self.seed)
+    def sampling(self) -> SamplingSettings:
+        return SamplingSettings(self.temperature, self.max_tokens, self.seed)
 
 
 def label(
@@ -93,21 +92,22 @@ def label(
     skipped: Callable[[str], None],
     console: Console | None = None,
 ) -> Counts:
-    """Label a file of records; write the labelled ones, and the counts beside them as JSON.
+    """Label a file of records; write the labelled ones and, as JSON, the counts.
 
-    The attempts are kept in `<out>.attempts.jsonl` as they end: killed and started again, a run goes on with them.
-    `skipped` is told of bad records, by file and line. Raises AutoToolError if a model cannot be reached or loaded, if the
-    attempts there are were made with other settings, if two records have one id, and with `strict` for a bad record.
+    The attempts are appended to `<out>.attempts.jsonl` as they end, and a run that is started again continues from them.
+    `skipped` gets a sentence with file and line for each invalid record. Raises AutoToolError if a model cannot be reached or
+    loaded, if the existing attempts were made with other settings, if two records have the same id, and with `strict` for
+    an invalid record.
     """
     tasks = list(records.read(path, strict=settings.strict, skipped=skipped))
-    records.refuse_doubles(tasks)
+    records.reject_duplicate_ids(tasks)
     file = AttemptFile(out.with_name(f"{out.stem}.attempts.jsonl"), _identity(path, short, long, settings))
     try:
         with progress_bar(console) as progress:
-            by_short = _Phase(SHORT, tasks, short.open(SHORT, settings), k=settings.k, file=file, progress=progress)
+            by_short = _LabelPhase(SHORT, tasks, short.open(SHORT, settings), k=settings.k, file=file, progress=progress)
             by_short.run()
             left = [record for record in tasks if not by_short.outcomes[record.id].passes(settings.threshold)]
-            by_long = _Phase(LONG, left, long.open(LONG, settings), k=settings.k, file=file, progress=progress)
+            by_long = _LabelPhase(LONG, left, long.open(LONG, settings), k=settings.k, file=file, progress=progress)
             by_long.run()
     finally:
         file.close()
@@ -119,17 +119,17 @@ def label(
 
 @dataclass(slots=True)
 class _Outcome:
-    """What a model's attempts at a record came to."""
+    """The results of a model's attempts at a record."""
 
     made: set[int] = field(default_factory=set[int])
-    """Which of the k attempts there are."""
+    """Indices of the attempts that were made."""
     answered: int = 0
     right: int = 0
     trace: str | None = None
-    """Of the right answers with reasoning, the one of fewest words."""
+    """The reasoning with the fewest words among the right answers."""
 
-    def add(self, attempt: Attempt, record: Record) -> None:
-        self.made.add(attempt.at)
+    def add(self, attempt: LabelAttempt, record: Record) -> None:
+        self.made.add(attempt.index)
         if attempt.answer is None:
             return
         self.answered += 1
@@ -143,55 +143,57 @@ class _Outcome:
 
 
 def _writable(text: str) -> str:
-    """The text, or none where it holds half of a surrogate pair, which no record can."""
+    """Return the text, or "" if it holds half of a surrogate pair, which UTF-8 cannot encode."""
     return text if text == text.encode(errors="ignore").decode() else ""
 
 
-class _Phase:
-    """All attempts of one model."""
+class _LabelPhase:
+    """The attempts of one model at all records."""
 
     def __init__(
-        self, mode: ResolvedMode, todo: Sequence[Record], model: Model, *, k: int, file: AttemptFile, progress: Progress
+        self, mode: ResolvedMode, todo: Sequence[Record], model: LabelModel, *, k: int, file: AttemptFile, progress: Progress
     ) -> None:
         self.outcomes = {record.id: _Outcome() for record in todo}
         self._mode, self._model, self._file, self._progress = mode, model, file, progress
-        self._k = k if model.most is None else min(k, model.most)
+        self._k = k if model.max_attempts is None else min(k, model.max_attempts)
         self._records = {record.id: record for record in todo}
         self._tally = Counter[str]()
         for attempt in file.of(mode):
-            if attempt.id in self._records and not attempt.again:
+            if attempt.id in self._records and not attempt.retryable:
                 self._note(attempt)
-        self._bar = progress.add_task(self._words(), total=len(todo) * self._k, completed=self._tally["made"])
+        self._bar = progress.add_task(self._describe(), total=len(todo) * self._k, completed=self._tally["made"])
 
     def run(self) -> None:
-        """Make the attempts that the file does not hold."""
-        todo = (Task(record, at) for record in self._records.values() for at in range(self._k))
+        """Make the attempts that the file does not hold yet."""
+        todo = (LabelTask(record, index) for record in self._records.values() for index in range(self._k))
         try:
-            asyncio.run(self._model.attempt((task for task in todo if task.at not in self._made(task)), self._done))
+            asyncio.run(self._model.attempt((task for task in todo if task.index not in self._made(task)), self._done))
         finally:
             self._model.close()
 
-    def _made(self, task: Task) -> set[int]:
+    def _made(self, task: LabelTask) -> set[int]:
         return self.outcomes[task.record.id].made
 
-    def _done(self, attempt: Attempt) -> None:
+    def _done(self, attempt: LabelAttempt) -> None:
         self._file.add(self._mode, attempt)
         self._note(attempt)
-        self._progress.update(self._bar, advance=1, description=self._words())
+        self._progress.update(self._bar, advance=1, description=self._describe())
 
-    def _note(self, attempt: Attempt) -> None:
+    def _note(self, attempt: LabelAttempt) -> None:
         outcome = self.outcomes[attempt.id]
         before = outcome.right
         outcome.add(attempt, self._records[attempt.id])
         self._tally.update(made=1, right=outcome.right - before, unanswered=attempt.answer is None)
 
-    def _words(self) -> str:
+    def _describe(self) -> str:
         tally = self._tally
         share = f"{tally['right'] / tally['made']:.1%} right" if tally["made"] else "starting"
         return f"{self._mode}: {share}" + (f", {tally['unanswered']} unanswered" if tally["unanswered"] else "")
 
 
-def _labelled(tasks: Sequence[Record], by_short: _Phase, by_long: _Phase, threshold: float, counts: Counts) -> Iterator[Record]:
+def _labelled(
+    tasks: Sequence[Record], by_short: _LabelPhase, by_long: _LabelPhase, threshold: float, counts: Counts
+) -> Iterator[Record]:
     for record in tasks:
         outcomes = {
             mode: phase.outcomes[record.id]
@@ -212,7 +214,7 @@ def _labelled(tasks: Sequence[Record], by_short: _Phase, by_long: _Phase, thresh
 
 
 def _label(record: Record, outcomes: Mapping[ResolvedMode, _Outcome], threshold: float) -> Record | str:
-    """The record with its label, or why it has none."""
+    """Return the record with its label, or the reason why it has none."""
     if outcomes[SHORT].passes(threshold):
         return record.model_copy(update={"label": "short"})
     if outcomes[LONG].trace is not None:
@@ -223,7 +225,7 @@ def _label(record: Record, outcomes: Mapping[ResolvedMode, _Outcome], threshold:
 
 
 def _identity(path: Path, short: ModelChoice, long: ModelChoice, settings: LabelSettings) -> dict[str, Any]:
-    """What attempts depend on."""
+    """Return all that the attempts depend on, as the file of attempts holds it."""
     return {
         "records": fingerprint(path),
         "short": asdict(short),

@@ -1,21 +1,21 @@
-"""Attempts that were recorded: JSON lines of `id`, `reasoning`, `content` and `calls`; a file of records is such a file too."""
+"""Recorded attempts: JSON lines of `id`, `reasoning`, `content` and `calls`. A file of records is also a file of traces."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
-from autotool_training.label.attempt import Answer, Attempt, Task, read_answer
+from autotool_training.label.attempt import LabelAnswer, LabelAttempt, LabelTask, read_answer
 
-NONE = "no trace is recorded"
+NO_TRACE = "no trace is recorded"
 
 
 class Traces:
-    """A model whose answers are in a file: several lines of one id are several attempts, in their order."""
+    """A model whose answers are read from a file: lines with the same id are its attempts at that record, in order."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file. Raises AutoToolError naming a line that is no trace."""
-        self._answers: dict[str, list[Answer]] = {}
+        """Read the file. Raises AutoToolError that names the first line that is not a trace."""
+        self._answers: dict[str, list[LabelAnswer]] = {}
         for number, line in enumerate(jsonl.read(path), 1):
             try:
                 self._answers.setdefault(line["id"], []).append(read_answer(line))
@@ -23,14 +23,14 @@ class Traces:
                 raise AutoToolError(f"{path}, line {number} is no trace: write id, reasoning, content and calls.") from None
 
     @property
-    def most(self) -> int:
+    def max_attempts(self) -> int:
         return max(map(len, self._answers.values()), default=1)
 
-    async def attempt(self, tasks: Iterator[Task], done: Callable[[Attempt], None]) -> None:
+    async def attempt(self, tasks: Iterator[LabelTask], done: Callable[[LabelAttempt], None]) -> None:
         for task in tasks:
             answers = self._answers.get(task.record.id, [])
-            answer = answers[task.at] if task.at < len(answers) else None
-            done(Attempt(task.record.id, task.at, answer, None if answer else NONE))
+            answer = answers[task.index] if task.index < len(answers) else None
+            done(LabelAttempt(task.record.id, task.index, answer, None if answer else NO_TRACE))
 
     def close(self) -> None:
         self._answers.clear()

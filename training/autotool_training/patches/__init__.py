@@ -1,1 +1,1 @@
-"""Patches of libraries, each with the version that it is for and the reason."""
+"""Patches of libraries; each module names the library, the version that it is for, and the reason."""

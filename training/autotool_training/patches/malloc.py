@@ -1,17 +1,21 @@
-"""What training on a CPU asks of the C library's allocator."""
+"""Patch of the allocator of glibc (any version with `mallopt`, on Linux): keep freed memory in the process.
+
+Reason: on a CPU every training step frees and allocates the same large blocks. glibc returns each to the system when it is
+freed, and the next one is mapped and cleared page by page: a tenth of a run's time and more
+(docs/experiments/2026-11-27-training-steps-cpu.md).
+"""
 
 import ctypes
 import sys
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
-"""Numbers of `mallopt`'s parameters in glibc."""
+"""Numbers of `mallopt`'s parameters in glibc's malloc.h."""
 
 
-def keep_freed() -> None:
-    """Let this process keep the memory that it frees, for what it allocates next; so it stays as large as it ever was.
+def keep_freed_memory() -> None:
+    """Keep the memory that this process frees for its next allocations, so that the process never shrinks.
 
-    glibc gives every large block back to the system as it is freed, and the next one comes page by page, each cleared first:
-    a tenth of a run's time and more (docs/experiments/2026-11-27-training-steps-cpu.md). Other C libraries are left alone.
+    Other C libraries are left alone.
     """
     if sys.platform != "linux":
         return

@@ -1,6 +1,6 @@
-"""Torch's Muon with its iteration in float32, a private name of torch 2.13.
+"""Patch of torch 2.13 (private name `torch.optim._muon._zeropower_via_newtonschulz`): Muon iterates in float32.
 
-Torch takes bfloat16, which processors without it emulate: 1.4 s a step of the tiny base against 0.06 s
+Reason: torch iterates in bfloat16, which processors without it emulate: 1.4 s a step of the tiny base against 0.06 s
 (docs/experiments/2026-11-25-bfloat16-emulated.md).
 """
 
@@ -13,14 +13,14 @@ from torch.optim import Muon, _muon
 
 
 def muon(matrices: Iterable[Tensor], **options: Any) -> Muon:
-    """`torch.optim.Muon`, whose steps are orthogonal to float32's precision."""
+    """Return `torch.optim.Muon` with its iteration patched, for all instances in this process."""
     module: Any = _muon
-    module._zeropower_via_newtonschulz = orthogonal
+    module._zeropower_via_newtonschulz = orthogonalize
     return Muon(matrices, **options)
 
 
-def orthogonal(gradient: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
-    """The matrix (A, B) with all singular values near 1, by Newton-Schulz (github.com/KellerJordan/Muon)."""
+def orthogonalize(gradient: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """Return the matrix (A, B) with all singular values near 1, by Newton-Schulz (github.com/KellerJordan/Muon)."""
     a, b, c = coefficients
     is_tall = gradient.size(0) > gradient.size(1)
     matrix = (gradient.T if is_tall else gradient).float()

@@ -1,1 +1,1 @@
-"""Refinement: which records reinforcement learning should train on."""
+"""Refinement: choosing the records that reinforcement learning trains on."""

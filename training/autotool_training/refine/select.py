@@ -1,15 +1,14 @@
-"""Refinement: which items RL should train on, from several probe rounds of the model in training.
+"""Refinement: choosing the items that RL trains on, from several probe rounds of the model in training.
 
-A probe round gives each item a rate r_jt in [0, 1]: its share of right rollouts, or its mean reward brought to [0, 1].
+A probe round gives each item a rate r_jt in [0, 1]: its share of right rollouts, or its mean reward scaled to [0, 1].
 
-1. Too easy are items with r_jt = 1 in every round, too hard those without a right rollout in any round: nothing there
-   tells a better rollout from a worse one. Half of each, drawn by the seed, is dropped; the others stay, because the model
-   moves and some of them will count again.
+1. An item is too easy if r_jt = 1 in every round, and too hard if no rollout is right in any round: its rollouts do not
+   differ in reward. Half of each, drawn by the seed, is dropped; the others stay, because the model changes and some of
+   them will differ again.
 2. Every other item is kept if it is aligned with the learning trajectory c_t = mean_j r_jt over these items. Its score is
-   1 minus the variance of its rate about the trajectory, in units of the distance that is left to learn (LIMR,
-   arXiv 2502.11886):
+   1 minus the variance of its rate about the trajectory, in units of the distance to a rate of 1 (LIMR, arXiv 2502.11886):
 
-       s_j = 1 - Σ_t (r_jt - c_t)² / Σ_t (1 - c_t)²        kept where s_j ≥ min_alignment
+       s_j = 1 - Σ_t (r_jt - c_t)² / Σ_t (1 - c_t)²        kept if s_j ≥ min_alignment
 """
 
 import random
@@ -20,40 +19,41 @@ from autotool_core.errors import AutoToolError
 
 
 @dataclass(frozen=True, slots=True)
-class Refined:
-    """What is left, and how many went why."""
+class Selection:
+    """The kept items, and the number of dropped ones by reason."""
 
     kept: tuple[int, ...]
-    """Indices of the items, in their order."""
+    """Indices of the kept items, in ascending order."""
     verdicts: tuple[str, ...]
-    """Of each item: `too easy`, `too hard`, `unaligned` or `aligned`."""
+    """The verdict of each item: `too easy`, `too hard`, `unaligned` or `aligned`."""
     counts: dict[str, int]
     """`items`, `too_easy`, `too_hard`, `dropped_easy`, `dropped_hard`, `dropped_unaligned`, `kept`."""
 
 
-def refine(
+def select_records(
     rates: Sequence[Sequence[float]],
     *,
     seed: int,
     min_alignment: float = 0.6,
     accuracy: Sequence[Sequence[float]] | None = None,
-) -> Refined:
+) -> Selection:
     """Choose items by their rates (items, rounds).
 
-    `accuracy` (items, rounds) is the share of right rollouts, where the rates are another thing: an item that always thinks
-    and is never right has a mean reward above the lowest. Raises AutoToolError for rates that are ragged or not in [0, 1].
+    `accuracy` (items, rounds) is the share of right rollouts, to be given if the rates are rewards: an item whose rollouts
+    are all long and wrong has a mean reward above the lowest. Raises AutoToolError for rates that are ragged or not in
+    [0, 1].
     """
     _check(rates)
-    easy = [at for at, item in enumerate(rates) if min(item) == 1]
-    hard = [at for at, item in enumerate(rates if accuracy is None else accuracy) if max(item) == 0]
+    easy = [index for index, item in enumerate(rates) if min(item) == 1]
+    hard = [index for index, item in enumerate(rates if accuracy is None else accuracy) if max(item) == 0]
     extreme = {*easy, *hard}
-    middle = [at for at in range(len(rates)) if at not in extreme]
-    scores = alignment([rates[at] for at in middle])
-    unaligned = [at for at, score in zip(middle, scores, strict=True) if score < min_alignment]
+    middle = [index for index in range(len(rates)) if index not in extreme]
+    scores = alignment([rates[index] for index in middle])
+    unaligned = [index for index, score in zip(middle, scores, strict=True) if score < min_alignment]
     draw = random.Random(seed)  # noqa: S311 sampling, not a secret
     dropped_easy, dropped_hard = (draw.sample(part, len(part) // 2) for part in (easy, hard))
     dropped = {*dropped_easy, *dropped_hard, *unaligned}
-    kept = tuple(at for at in range(len(rates)) if at not in dropped)
+    kept = tuple(index for index in range(len(rates)) if index not in dropped)
     verdict = {**dict.fromkeys(easy, "too easy"), **dict.fromkeys(hard, "too hard"), **dict.fromkeys(unaligned, "unaligned")}
     counts = {
         "items": len(rates),
@@ -64,11 +64,11 @@ def refine(
         "dropped_unaligned": len(unaligned),
         "kept": len(kept),
     }
-    return Refined(kept, tuple(verdict.get(at, "aligned") for at in range(len(rates))), counts)
+    return Selection(kept, tuple(verdict.get(index, "aligned") for index in range(len(rates))), counts)
 
 
 def alignment(rates: Sequence[Sequence[float]]) -> list[float]:
-    """s_j of items (items, rounds), none of which is right in every round: so something is left to learn."""
+    """Return s_j of items (items, rounds), none of which has a rate of 1 in every round."""
     trajectory = [sum(column) / len(rates) for column in zip(*rates, strict=True)]
     left = sum((1 - mean) ** 2 for mean in trajectory)
     return [1 - sum((rate - mean) ** 2 for rate, mean in zip(item, trajectory, strict=True)) / left for item in rates]
@@ -78,4 +78,4 @@ def _check(rates: Sequence[Sequence[float]]) -> None:
     if len({len(item) for item in rates}) != 1 or not rates[0]:
         raise AutoToolError("Refinement needs the same number of probe rounds for every item, at least one.")
     if any(not 0 <= rate <= 1 for item in rates for rate in item):
-        raise AutoToolError("Refinement needs rates between 0 and 1: bring rewards to that range first.")
+        raise AutoToolError("Refinement needs rates between 0 and 1: scale rewards to that range first.")

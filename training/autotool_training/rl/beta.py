@@ -1,4 +1,4 @@
-"""The betas of the entropy constraints: which trajectory gets which, and the controller of the adaptive one.
+"""The betas of the entropy constraints: the beta of each trajectory, and the controller of the adaptive one.
 
     β_i   = β_s·m_i·1{H_i ≤ H_s} + β_l·(1-m_i)·1{H_i ≤ H_l}
     L_βl  = Σ (1-m_i)·β_l·(H_i - H_l) / Σ (1-m_i)
@@ -17,23 +17,23 @@ _Number = TypeVar("_Number", float, Tensor)
 
 
 def mode_beta(entropy: Tensor, mode: Tensor, beta: float, target: float) -> Tensor:
-    """One mode's half of β_i (B,): `beta` where the trajectory is of the mode (B,) and H_i (B,) is at or below the target."""
+    """Return one mode's half of β_i (B,): `beta` if the trajectory is of the mode (B,) and H_i (B,) is at most the target."""
     return beta * (mode & (entropy <= target)).to(entropy.dtype)
 
 
 def gap_sums(entropy: Tensor, controlled: Tensor, target: float) -> Tensor:
-    """Σ (H_i - H_l) and the count over the trajectories that the controller watches: what ranks add up (2,)."""
+    """Return Σ (H_i - H_l) and the count over the controlled trajectories (2,), which ranks add up."""
     weight = controlled.to(entropy.dtype)
     return torch.stack([((entropy.detach() - target) * weight).sum(), weight.sum()])
 
 
 def beta_loss(beta: _Number, gap_sum: float, count: float) -> _Number:
-    """L_βl, from the sums of `gap_sums`."""
+    """Return L_βl from the sums of `gap_sums`."""
     return beta * (gap_sum / count)
 
 
 class BetaController:
-    """β_l: one clamped gradient step for each optimiser step, a constant where `lr` is 0."""
+    """Holds β_l: one clamped gradient step for each optimiser step; constant if `lr` is 0."""
 
     def __init__(self, value: float, lr: float, cap: float) -> None:
         self.value = value
@@ -41,7 +41,7 @@ class BetaController:
         self._cap = cap
 
     def step(self, gap_sum: float, count: float) -> None:
-        """Descend L_βl by the sums of a whole optimiser step, over all ranks. Without a long trajectory nothing moves."""
+        """Descend L_βl by the sums of a whole optimiser step, over all ranks. Without a long trajectory β_l stays."""
         if count == 0 or self._lr == 0:
             return
         beta = torch.tensor(self.value, dtype=torch.float64, requires_grad=True)
@@ -49,11 +49,11 @@ class BetaController:
         self.value = min(max(self.value - self._lr * gradient.item(), 0.0), self._cap)
 
     def state_dict(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {"beta": self.value}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take up a checkpoint's value. Raises AutoToolError if it holds none."""
+        """Restore a checkpoint's value. Raises AutoToolError if it holds none."""
         if not isinstance(value := state.get("beta"), float):
             raise AutoToolError("The checkpoint holds no beta to resume from: start from an earlier one.")
         self.value = value

@@ -1,4 +1,4 @@
-"""H_i, the one entropy of controller and loss: full vocabulary, temperature 1, nats, mean over the response's tokens."""
+"""H_i, the entropy of both controller and loss: full vocabulary, temperature 1, nats, mean over the response's tokens."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,13 +12,13 @@ _CHUNK_ROWS = 256
 
 
 def sequence_entropy(token_entropy: Tensor, mask: Tensor) -> Tensor:
-    """H_i (B,): the mean of the token entropies (B, T) where `mask` (B, T) is 1; 0 where it is nowhere."""
+    """Return H_i (B,): the mean of the token entropies (B, T) where `mask` (B, T) is 1; 0 for a row without any."""
     mask = mask.to(token_entropy.dtype)
     return (token_entropy * mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
 
 def token_entropy(logits: Tensor) -> Tensor:
-    """Entropy (...) of logits (..., V), in float32 or better; a few rows at a time, so that no copy of the logits is made."""
+    """Return the entropy (...) of logits (..., V), in float32 or better. It takes chunks of rows, to copy few logits."""
     rows = logits.reshape(-1, logits.size(-1))
     return torch.cat([_entropy(chunk) for chunk in rows.split(_CHUNK_ROWS)]).view(logits.shape[:-1])
 
@@ -30,21 +30,21 @@ def _entropy(logits: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(model: torch.nn.Module, rollouts: Iterable[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
-    """H_i (N,) of pairs of prompt and response ids under a transformers causal model, on the CPU."""
+    """Return H_i (N,), on the CPU, of pairs of prompt and response ids under a causal model of transformers."""
     device = next(model.parameters()).device
     entropies: list[Tensor] = []
     for prompt, response in rollouts:
         ids = torch.tensor([[*prompt, *response]], device=device)
-        # The logits before a token predict it: those of the last token predict nothing here.
+        # Logits predict the next token, so that those of the last token are not used.
         logits = model(input_ids=ids, logits_to_keep=len(response) + 1).logits[:, :-1]
         entropies.append(token_entropy(logits).mean())
     return torch.stack(entropies).cpu()
 
 
 def entropy_targets(entropy: Tensor, short: Tensor, percentile: float = 50) -> EntropyTargets:
-    """Percentiles of H_i (N,) measured after SFT: of the short ones, of the long ones, of all.
+    """Return percentiles of H_i (N,) measured after SFT: of the short trajectories, of the long ones, of all.
 
-    `short` (N,) of bool. Short JSON sits far lower than prose, hence a target for each mode. Raises ValueError where
+    `short` is (N,) of bool. Short JSON has far lower entropy than prose, hence a target for each mode. Raises ValueError if
     a mode has no trajectory.
     """
     if not short.any() or short.all():

@@ -1,7 +1,9 @@
 """The adapter: TRL's GRPOTrainer with the modes, rewards and entropy constraints of this package.
 
-It overrides private methods of TRL 1.16, hence the pin, and uses the entropies that TRL's forward pass returns anyway.
-With `share` a prompt is computed once for those of its rollouts that are in one part of the step (TRL shuffles them).
+It overrides private methods of TRL 1.16's GRPOTrainer (hence the pin), because TRL has no hooks for tokenized prompts, the
+first token of rollouts, the entropy term and its state: `_tokenize_prompts`, `_generate_single_turn`,
+`_generate_and_score_completions`, `_get_per_token_logps_and_entropies`, `_compute_loss`, `_get_train_sampler`,
+`_save_checkpoint`, `_load_optimizer_and_scheduler`. It uses the entropies that TRL's forward pass returns anyway.
 """
 
 import json
@@ -20,13 +22,20 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
-from autotool_training.common.prefix_sharing import keys_uncopied, scores, use
+from autotool_training.common.prefix_sharing import enable, score_responses, without_kv_copies
 from autotool_training.rl.entropy import sequence_entropy
-from autotool_training.rl.metrics import entropy_metrics, entropy_sums, pull, rollout_facts, rollout_metrics, share_metrics
+from autotool_training.rl.epoch_sampler import EpochSampler
+from autotool_training.rl.metrics import (
+    entropy_metrics,
+    entropy_sums,
+    gradient_l1,
+    rollout_facts,
+    rollout_metrics,
+    share_metrics,
+)
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, live_groups
-from autotool_training.rl.passes import PassSampler
-from autotool_training.rl.reward import Scored, Scorer, parse_gold
-from autotool_training.rl.rollout import deciding_first, merged_adapter
+from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
+from autotool_training.rl.rollout import force_decision_token, with_merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
 
@@ -38,11 +47,11 @@ class AutoToolGRPOTrainer(GRPOTrainer):
     """GRPOTrainer for the objective of `settings`. `args` must hold what `objective.GRPO` does.
 
     Columns of the datasets: `prompt`, token ids ending with the `auto` prefix; `gold`, a JSON list of calls; `tools`,
-    a JSON list of OpenAI tools. `share`: whether a prompt is computed once for its rollouts (`shared`).
-    Raises AutoToolError for other columns, and where the loss is not a number.
+    a JSON list of OpenAI tools. With `share` a prompt is computed once for those of its rollouts that are in one micro-batch
+    (`common.prefix_sharing`). Raises AutoToolError for other columns, and if the loss is not a number.
     """
 
-    # Set by TRL, which types them as if they could be missing.
+    # TRL sets them, but types them as optional.
     model: Any
     processing_class: Any
     max_completion_length: int
@@ -67,27 +76,27 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._sums: Tensor | None = None
         self._share = share
         if share:
-            use(model)
+            enable(model)
         super().__init__(model, self.reward, args=args, train_dataset=train_dataset, **rest)
         self._reader = TrajectoryReader(self.processing_class, profile, self.eos_token_ids)
-        self._scorer = Scorer(self._reader, settings, self.max_completion_length)
+        self._scorer = RolloutScorer(self._reader, settings, self.max_completion_length)
 
     def reward(
         self, prompts: list[list[int]], completion_ids: list[list[int]], gold: list[str], tools: list[str], **_: Any
     ) -> list[float | None]:
-        """Score the rollouts of this rank; TRL calls it with the dataset's columns."""
+        """Return the rewards of this rank's rollouts; TRL calls it with the dataset's columns."""
         self._scored = [
             self._scorer.score(prompt, response, json.loads(its_tools), parse_gold(its_gold))
             for prompt, response, its_tools, its_gold in zip(prompts, completion_ids, tools, gold, strict=True)
         ]
         return [scored.reward for scored in self._scored]
 
-    def _get_train_sampler(self, dataset: Dataset | None = None) -> PassSampler:
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
         made = super()._get_train_sampler(dataset)
         names = ("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed")
-        # The trainer's state says where a resumed run is; the epoch that accelerate tells samplers does not reach one whose
-        # first batches are skipped on several processes.
-        return PassSampler(**{name: getattr(made, name) for name in names}, passes=lambda: int(self.state.epoch or 0))
+        # The epoch is read from the trainer's state: the one that accelerate sets does not reach a sampler whose first
+        # batches are skipped on several processes.
+        return EpochSampler(**{name: getattr(made, name) for name in names}, epochs=lambda: int(self.state.epoch or 0))
 
     def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
         end = list(self._reader.prefix_ids)
@@ -97,16 +106,16 @@ class AutoToolGRPOTrainer(GRPOTrainer):
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
-        # Nothing can be merged into weights that are spread over processes.
+        # An adapter cannot be merged into weights that are sharded over processes.
         adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
         base = getattr(model, "get_base_model", lambda: model)()
         by_transformers = not (self.use_vllm or self.use_transformers_continuous_batching)
-        deciding = deciding_first(base, self._reader.decision, share=self._share)
-        with merged_adapter(adapted), keys_uncopied(base) if by_transformers else nullcontext(), deciding:
+        deciding = force_decision_token(base, self._reader.decision, share=self._share)
+        with with_merged_adapter(adapted), without_kv_copies(base) if by_transformers else nullcontext(), deciding:
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """TRL's batch, and with it `live` (B,): whether the trajectory's group has unequal rewards."""
+        """Return TRL's batch with `live` (B,): whether the trajectory's group has unequal rewards."""
         batch = super()._generate_and_score_completions(inputs)
         facts: Any = self.accelerator.gather(rollout_facts(self._scored, self.accelerator.device))
         live = live_groups(facts[:, 0], self.num_generations if self.model.training else self.num_generations_eval)
@@ -128,8 +137,9 @@ class AutoToolGRPOTrainer(GRPOTrainer):
     ) -> list[Tensor]:
         size = batch_size or len(ids)
         with self.accelerator.autocast():
-            parts = [scores(model, ids[at : at + size], mask[at : at + size], responses) for at in range(0, len(ids), size)]
-        return [torch.cat(of_all) for of_all in zip(*parts, strict=True)]
+            starts = range(0, len(ids), size)
+            parts = [score_responses(model, ids[i : i + size], mask[i : i + size], responses) for i in starts]
+        return [torch.cat(values) for values in zip(*parts, strict=True)]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         policy_loss = super()._compute_loss(model, inputs)
@@ -142,14 +152,14 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         term = self._constraint.term(entropy, modes) / steps
         sums = entropy_sums(entropy, present)
         if self.model.training:
-            pulls = torch.stack([pull(policy_loss, logps), pull(term, token_entropy)])
-            self._end_micro_batch(torch.cat([sums, pulls, self._constraint.gap_sums(entropy, modes)]))
+            norms = torch.stack([gradient_l1(policy_loss, logps), gradient_l1(term, token_entropy)])
+            self._end_micro_batch(torch.cat([sums, norms, self._constraint.gap_sums(entropy, modes)]))
         else:
             self._note(entropy_metrics(self._over_ranks(sums)))
         return policy_loss - term
 
     def _end_micro_batch(self, sums: Tensor) -> None:
-        """Add up; after an optimiser step's last micro-batch, over all ranks too, then log and move β_l."""
+        """Add up the sums; after the last micro-batch of an optimiser step add up those of all ranks, log, and update β_l."""
         self._sums = sums if self._sums is None else self._sums + sums
         if not self.accelerator.sync_gradients:
             return
@@ -169,7 +179,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
             self._metrics["train" if self.model.training else "eval"][name].append(value)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        # First, because the last step of TRL's saving deletes older checkpoints.
+        # β_l is saved first, because TRL ends its saving by deleting older checkpoints.
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a run logs, per mode: of the rollouts when they are made, of the objective once an optimiser step."""
+"""The metrics of a run, per mode: of the rollouts when they are made, of the objective at each optimiser step."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from autotool_training.rl.reward import Scored
 
 
 def rollout_facts(scored: Sequence[Scored], device: torch.device) -> Tensor:
-    """One row a rollout (N, 6): reward, right, length, short, long, malformed. Ranks can gather it."""
+    """Return one row for each rollout (N, 6): reward, right, length, short, long, malformed. Ranks can gather it."""
     rows = [_facts(rollout) for rollout in scored]
     return torch.tensor(rows, dtype=torch.float32, device=device)
 
@@ -22,9 +22,9 @@ def _facts(rollout: Scored) -> tuple[float, ...]:
 
 
 def rollout_metrics(facts: Tensor, live: Tensor) -> dict[str, float]:
-    """Reward, accuracy and length in tokens per mode; thinking rate; shares of malformed rollouts and of dead groups.
+    """Return reward, accuracy and length in tokens per mode, thinking rate, and shares of malformed rollouts and dead groups.
 
-    `facts` (N, 6) of all ranks, `live` (N,) as `objective.live_groups` gives it. A mode that did not occur is left out.
+    `facts` (N, 6) is of all ranks, `live` (N,) from `objective.live_groups`. A mode that did not occur is left out.
     """
     _, right, _, short, long, malformed = facts.unbind(1)
     metrics = {
@@ -41,29 +41,29 @@ def rollout_metrics(facts: Tensor, live: Tensor) -> dict[str, float]:
 
 
 def entropy_sums(entropy: Tensor, modes: Sequence[Tensor]) -> Tensor:
-    """Σ H_i and count of each mode (4,), which ranks and micro-batches add up.
+    """Return Σ H_i and the count of each mode (4,), which ranks and micro-batches add up.
 
-    `entropy` (B,), `modes`: masks (B,) of the short and the long ones.
+    `entropy` is (B,); `modes` are masks (B,) of the short and the long trajectories.
     """
     weights = [mode.to(entropy.dtype) for mode in modes]
     return torch.stack([part for weight in weights for part in ((entropy.detach() * weight).sum(), weight.sum())])
 
 
 def entropy_metrics(sums: Sequence[float]) -> dict[str, float]:
-    """Mean H_i per mode, in nats, from `entropy_sums`. A mode that did not occur is left out."""
+    """Return the mean H_i per mode, in nats, from `entropy_sums`. A mode that did not occur is left out."""
     modes = ((ResolvedMode.SHORT, *sums[:2]), (ResolvedMode.LONG, *sums[2:]))
     return {f"entropy/{mode}": total / count for mode, total, count in modes if count}
 
 
-def pull(loss: Tensor, tokens: Tensor) -> Tensor:
-    """Σ |∂loss/∂tokens|, for tokens (B, T) that the loss was computed from; the graph behind them is left alone."""
+def gradient_l1(loss: Tensor, tokens: Tensor) -> Tensor:
+    """Return Σ |∂loss/∂tokens| for values of tokens (B, T) that the loss was computed from; their own graph is kept."""
     return torch.autograd.grad(loss, tokens, retain_graph=True)[0].abs().sum()
 
 
 def share_metrics(policy: float, entropy: float) -> dict[str, float]:
-    """Gradient share of the entropy term: its pull at the tokens' entropies over both halves' pulls.
+    """Return the entropy term's share of the gradient: its L1 norm over the sum of both terms' norms.
 
-    The policy loss pulls at log-probabilities, the entropy term at entropies, both in nats, so the share tells how
-    hard each steers without a second backward pass through the model. Left out where nothing pulls.
+    The policy loss has a gradient on log-probabilities and the entropy term on entropies, both in nats, so that the share
+    measures their weight without a second backward pass through the model. Left out if both are 0.
     """
     return {"entropy_gradient_share": entropy / (policy + entropy)} if policy + entropy else {}

@@ -1,9 +1,9 @@
-"""The objective: L = L_GRPO - mean_i β_i·H_i, and what each variant makes of its second half.
+"""The objective: L = L_GRPO - mean_i β_i·H_i, and the second term of each variant.
 
 L_GRPO is TRL's, set up by `GRPO`: advantage = reward - group mean without standard deviation, token-level
 normalisation, clip 0.2/0.28, no KL, truncated samples masked, truncated importance weights against the mismatch of
-engine and trainer. The mean runs over all trajectories; those of a group whose rewards are all equal weigh nothing in
-it, because they would move the weights without any signal, and neither do truncated ones.
+engine and trainer. The mean runs over all trajectories; those of a group whose rewards are all equal have weight 0,
+because they would change the weights without a signal, and so do truncated ones.
 """
 
 import math
@@ -36,29 +36,29 @@ def check_setup(args: Any, columns: Collection[str]) -> None:
     """Raise AutoToolError unless `args` holds what `GRPO` does and the training data has the columns."""
     for name, value in GRPO.items():
         if getattr(args, name) != value:
-            raise AutoToolError(f"{name} of GRPOConfig must be {value}, for the objective rests on it: leave it as it is.")
+            raise AutoToolError(f"{name} of GRPOConfig must be {value}, because the objective needs it: leave it as it is.")
     if missing := sorted(COLUMNS - set(columns)):
         raise AutoToolError(f"The training data lacks the column {missing[0]}: each item needs {', '.join(sorted(COLUMNS))}.")
 
 
 def live_groups(rewards: Tensor, group: int) -> Tensor:
-    """Which trajectories (N,) of bool lie in a group of unequal rewards; `rewards` (N,), groups of `group` in a row."""
+    """Return which trajectories (N,) of bool are in a group of unequal rewards; `rewards` is (N,), in groups of `group`."""
     grouped = rewards.view(-1, group)
     return (grouped.amax(1) > grouped.amin(1)).repeat_interleave(group)
 
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Which trajectories of a batch count in which mode, each (B,) of bool: live, not truncated, decided."""
+    """The trajectories of a batch that count in each mode, (B,) of bool: live, not truncated, with a decision token."""
 
     short: Tensor
     long: Tensor
 
 
 class EntropyConstraint:
-    """The entropy term of one run. `controller` holds β_l, the only state there is.
+    """The entropy term of one run. `controller` holds β_l, its only state.
 
-    Raises AutoToolError where the variant needs entropy targets and the settings have none.
+    Raises AutoToolError if the variant needs entropy targets and the settings have none.
     """
 
     def __init__(self, settings: ObjectiveSettings) -> None:
@@ -76,17 +76,17 @@ class EntropyConstraint:
         self.controller = BetaController(scale * settings.long_beta, settings.beta_lr * adaptive, settings.beta_cap)
 
     def betas(self, entropy: Tensor, modes: Modes) -> Tensor:
-        """β_i (B,) for H_i (B,)."""
+        """Return β_i (B,) for H_i (B,)."""
         long_beta = self.controller.value
         short_beta = long_beta if self._coupled else self._short_beta
         short = mode_beta(entropy, modes.short, short_beta, self._short_target)
         return short + mode_beta(entropy, modes.long, long_beta, self._long_target)
 
     def term(self, entropy: Tensor, modes: Modes) -> Tensor:
-        """mean_i β_i·H_i, to be subtracted from L_GRPO; differentiable in H_i (B,) alone."""
+        """Return mean_i β_i·H_i, to be subtracted from L_GRPO; differentiable in H_i (B,) alone."""
         return (self.betas(entropy.detach(), modes) * entropy).mean()
 
     def gap_sums(self, entropy: Tensor, modes: Modes) -> Tensor:
-        """What the controller's step needs of this batch (2,): sums that micro-batches and ranks add up."""
+        """Return the sums of this batch for the controller's step (2,), which micro-batches and ranks add up."""
         controlled = modes.short | modes.long if self._coupled else modes.long
         return gap_sums(entropy, controlled, self._long_target)

@@ -1,7 +1,7 @@
 """Rewards: right or wrong by the calls, then by mode (the paper's table) or by length (an ablation).
 
-Break-even of the table: a short trajectory is worth 2·p_short - 1 on average and a long one p_long - 0.5, so short pays
-only if p_short > (p_long + 0.5) / 2: a model that is right three times in four when it thinks needs 0.625 without.
+Break-even of the table: a short trajectory has an expected reward of 2·p_short - 1 and a long one of p_long - 0.5, so that
+short is better if p_short > (p_long + 0.5) / 2: a model with an accuracy of 0.75 when it thinks needs 0.625 without.
 """
 
 import json
@@ -27,7 +27,7 @@ class Scored:
 
 
 def parse_gold(text: str) -> tuple[Call, ...]:
-    """Read a JSON list of `{"name", "arguments"}`, empty where no call is wanted. Raises AutoToolError."""
+    """Parse a JSON list of `{"name", "arguments"}`, which is empty if no call is wanted. Raises AutoToolError."""
     try:
         return tuple(Call(call["name"], dict(call["arguments"])) for call in json.loads(text))
     except (ValueError, TypeError, KeyError):
@@ -37,12 +37,12 @@ def parse_gold(text: str) -> tuple[Call, ...]:
 
 
 def is_right(trajectory: Trajectory, gold: Sequence[Call]) -> bool:
-    """Whether the trajectory is well-formed and makes the wanted calls: equal multisets, all or nothing."""
+    """Return whether the trajectory is well-formed and makes the wanted calls: equal multisets, all or nothing."""
     return trajectory.fault is None and same_calls(trajectory.calls, gold)
 
 
 def table_reward(table: RewardTable, mode: ResolvedMode | None, *, right: bool) -> float:
-    """The reward of a mode; a trajectory without a decision is paid as the worst there is."""
+    """Return the reward of a mode; a trajectory without a decision token gets the lowest."""
     if mode is ResolvedMode.LONG:
         return table.right_long if right else table.wrong_long
     if mode is ResolvedMode.SHORT:
@@ -50,31 +50,31 @@ def table_reward(table: RewardTable, mode: ResolvedMode | None, *, right: bool) 
     return min(table.wrong_short, table.wrong_long)
 
 
-def length_reward(length: int, longest: int, penalty: float, *, right: bool) -> float:
-    """Right: 1 - penalty · length / longest. Wrong: -1, so that being brief never pays for being wrong."""
-    return 1 - penalty * length / longest if right else -1.0
+def length_reward(length: int, max_tokens: int, penalty: float, *, right: bool) -> float:
+    """Return, if right, 1 - penalty · length / max_tokens. If wrong, -1, so that a shorter wrong answer gains nothing."""
+    return 1 - penalty * length / max_tokens if right else -1.0
 
 
 def reward_range(settings: ObjectiveSettings) -> tuple[float, float]:
-    """The lowest and the highest reward that there can be."""
+    """Return the lowest and the highest possible reward."""
     if settings.variant == "length-penalty":
         return -1.0, 1.0
     table = settings.rewards.model_dump().values()
     return min(table), max(table)
 
 
-class Scorer:
-    """Scores rollouts of at most `longest` tokens."""
+class RolloutScorer:
+    """Scores rollouts of at most `max_tokens` tokens."""
 
-    def __init__(self, reader: TrajectoryReader, settings: ObjectiveSettings, longest: int) -> None:
+    def __init__(self, reader: TrajectoryReader, settings: ObjectiveSettings, max_tokens: int) -> None:
         self._reader = reader
         self._settings = settings
-        self._longest = longest
+        self._max_tokens = max_tokens
 
     def score(
         self, prompt_ids: Sequence[int], response_ids: Sequence[int], tools: Sequence[Mapping[str, Any]], gold: Sequence[Call]
     ) -> Scored:
-        """Score one response."""
+        """Return the score of one response."""
         trajectory = self._reader.read(prompt_ids, response_ids, tools)
         right = is_right(trajectory, gold)
         length = len(response_ids)
@@ -82,5 +82,5 @@ class Scorer:
 
     def _reward(self, mode: ResolvedMode | None, length: int, *, right: bool) -> float:
         if self._settings.variant == "length-penalty":
-            return length_reward(length, self._longest, self._settings.length_penalty, right=right)
+            return length_reward(length, self._max_tokens, self._settings.length_penalty, right=right)
         return table_reward(self._settings.rewards, mode, right=right)

@@ -1,7 +1,8 @@
-"""Rollouts by transformers in `auto`: the first token is one of the two decision tokens, as the server decodes it.
+"""Rollouts by transformers in `auto`: the first token is one of the two decision tokens, as on the server.
 
-vLLM and transformers' continuous batching cannot limit the first token alone, so their rollouts decode it freely; another
-token than a decision token makes the trajectory malformed, hence wrong. After SFT the two hold nearly all of the probability.
+vLLM and transformers' continuous batching cannot constrain the first token alone, so their rollouts sample it freely; a
+token other than a decision token makes the trajectory malformed, hence wrong. After SFT the two have nearly all of the
+probability.
 """
 
 from collections.abc import Callable, Generator
@@ -14,10 +15,10 @@ from torch import FloatTensor, LongTensor, Tensor
 from transformers import LogitsProcessor
 
 from autotool_core.prompt import DecisionTokens
-from autotool_training.common.prefix_sharing import begun
+from autotool_training.common.prefix_sharing import prefill_unique
 
 
-class _FirstToken(LogitsProcessor):
+class _DecisionTokenOnly(LogitsProcessor):
     """Allows only the decision tokens in the first step of one generation."""
 
     def __init__(self, decision: DecisionTokens) -> None:
@@ -35,31 +36,33 @@ class _FirstToken(LogitsProcessor):
 
 
 @contextmanager
-def deciding_first(model: Any, decision: DecisionTokens, *, share: bool = False) -> Generator[None]:
-    """Within it, the next `model.generate` begins with a decision token. `model` is the base model, within any adapter.
+def force_decision_token(model: Any, decision: DecisionTokens, *, share: bool = False) -> Generator[None]:
+    """Let `model.generate` start with a decision token. `model` is the base model within any adapter.
 
-    With `share` (`shared.use`) prompts that are the same are computed once.
+    The method of the instance is replaced, because TRL 1.16 calls it without a way to add a logits processor.
+
+    With `share` (after `prefix_sharing.enable`) equal prompts are computed once.
     """
-    generate = partial(model.generate, logits_processor=[_FirstToken(decision)])
-    model.generate = partial(_from_begun, model, generate) if share else generate
+    generate = partial(model.generate, logits_processor=[_DecisionTokenOnly(decision)])
+    model.generate = partial(_generate_from_prefill, model, generate) if share else generate
     try:
         yield
     finally:
         del model.generate
 
 
-def _from_begun(
+def _generate_from_prefill(
     model: Any, generate: Callable[..., Tensor], *, input_ids: Tensor, attention_mask: Tensor, **options: Any
 ) -> Tensor:
-    cache = begun(model, input_ids, attention_mask)
+    cache = prefill_unique(model, input_ids, attention_mask)
     return generate(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=True, **options)
 
 
 @contextmanager
-def merged_adapter(model: Any) -> Generator[None]:
-    """Within it, the adapter of a PEFT model is added to the weights: a product a layer and token in place of three.
+def with_merged_adapter(model: Any) -> Generator[None]:
+    """Merge the adapter of a PEFT model into its weights, which takes one product a layer and token instead of three.
 
-    Taken out again it leaves rounding errors of float32 behind, about 1e-7 of a weight a time. Other models are left alone.
+    Unmerging leaves rounding errors of float32, about 1e-7 of a weight each time. Other models are unchanged.
     """
     if not hasattr(model, "merge_adapter"):
         yield

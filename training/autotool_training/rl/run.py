@@ -1,4 +1,4 @@
-"""RL from records: entropy targets measured on the base, rollouts, GRPO with the objective, the checkpoint."""
+"""RL on records: entropy targets measured on the base, rollouts, GRPO with the objective, and the checkpoint."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,36 +11,37 @@ from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trl.trainer.grpo_config import GRPOConfig
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training.common import resume
-from autotool_training.common.callbacks import FiniteLoss, MetricsFile, clear_disk_errors
-from autotool_training.common.checkpoint import Checkpoint, finished
+from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, explain_full_disk
+from autotool_training.common.checkpoint import Checkpoint, load_finished
 from autotool_training.common.examples import ExampleWriter
-from autotool_training.common.export import refuse_sharded_adapter, write_trained
+from autotool_training.common.export import reject_sharded_adapter, write_trained
 from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.common.records import Record
-from autotool_training.common.resume import claim, digest, origin
-from autotool_training.patches.trl_head import fit_head
+from autotool_training.common.resume import base_identity, claim_run_dir, records_digest
+from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings
-from autotool_training.rl.targets import Probes, measured_targets
+from autotool_training.rl.targets import Probes, measure_targets
 
 TARGETS_FILE = "targets.json"
-"""Keeps a run's entropy targets, so that it goes on with them when it is resumed."""
+"""Holds a run's entropy targets, which a resumed run uses again."""
 
 
 class RlSettings(BaseModel):
-    """One RL run."""
+    """Settings of an RL run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     objective: ObjectiveSettings = ObjectiveSettings(variant="grpo")
-    """What is optimised; entropy targets that are missing are measured before the first step."""
+    """The objective; missing entropy targets are measured before the first step."""
     percentile: float = Field(default=50, gt=0, lt=100)
-    """Of the entropies of the base's answers: the targets H_s and H_l."""
+    """Percentile of the entropies of the base's answers that gives the targets H_s and H_l."""
     probes: int = Field(default=64, ge=2)
-    """Records whose answers the targets are measured on, in either mode."""
+    """Records whose answers the targets are measured on, in each mode."""
     steps: int = Field(default=200, ge=1)
     """Optimiser steps."""
     prompts: int = Field(default=8, ge=1)
@@ -48,19 +49,19 @@ class RlSettings(BaseModel):
     group: int = Field(default=8, ge=2)
     """Rollouts of a prompt."""
     accumulation: int = Field(default=1, ge=1)
-    """Parts that the rollouts of a device's step are taken in, to save memory."""
+    """Micro-batches into which a device's rollouts of a step are split, to save memory."""
     share: bool = False
-    """Compute a prompt once for its rollouts (`shared`): all in decoding by transformers, those of a part in learning; they are
-    dealt to the parts at random."""
+    """Compute a prompt once for its rollouts (`common.prefix_sharing`): for all of them when transformers decodes, and for
+    those of a micro-batch in training, to which they are assigned at random."""
     max_response_tokens: int = Field(default=256, ge=8)
     learning_rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=10, ge=0)
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     rollouts: Literal["transformers", "vllm", "vllm-server"] = "transformers"
-    """What decodes: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
+    """The decoder: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
     vllm_url: str | None = None
-    """Of the vLLM server."""
+    """URL of the vLLM server."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     save_steps: int = Field(default=50, ge=1)
@@ -68,28 +69,28 @@ class RlSettings(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.prompts * self.group % self.accumulation:
-            raise ValueError("accumulation does not divide prompts x group: the rollouts of a step are taken in equal parts")
+            raise ValueError("accumulation does not divide prompts x group: the micro-batches of a step have equal sizes")
         if self.rollouts == "vllm-server" and not self.vllm_url:
             raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
         if self.rollouts != "transformers" and self.lora:
-            raise ValueError("lora goes with rollouts=transformers alone: TRL hands vLLM no trained rows of the embeddings")
+            raise ValueError("lora needs rollouts=transformers: TRL does not hand vLLM the trained rows of the embeddings")
         return self
 
 
 def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out: Path, *, seed: int) -> Checkpoint:
-    """Train, resuming where a run in `out` was stopped, β_l and targets included, and write the checkpoint into it.
+    """Train and write the checkpoint into `out`, resuming a stopped run there, β_l and targets included.
 
     A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and to TensorBoard.
-    Raises AutoToolError where the records are too few for a step, the folder holds another run, the loss is not a number or
+    Raises AutoToolError if there are too few records for a step, the folder holds another run, the loss is not a number or
     the disk is full.
     """
     args = grpo_config(settings, out / "steps", seed)
-    _refuse_too_few(records, settings, args)
-    run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": digest(records)}
-    claim(out, {**run, **origin(base)})
-    if done := finished(out):
+    _reject_too_few(records, settings, args)
+    run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": records_digest(records)}
+    claim_run_dir(out, {**run, **base_identity(base)})
+    if done := load_finished(out):
         return done
-    with clear_disk_errors(out):
+    with explain_full_disk(out):
         trainer = _trainer(_Job(base, records, settings, out, seed), args)
         resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
@@ -97,6 +98,8 @@ def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """All that a run is made of."""
+
     base: Checkpoint
     records: Sequence[Record]
     settings: RlSettings
@@ -107,8 +110,8 @@ class _Job:
         return ExampleWriter(self.base.tokenizer, self.base.profile, self.base.tokenizer.eos_token_id)
 
 
-def _refuse_too_few(records: Sequence[Record], settings: RlSettings, args: GRPOConfig) -> None:
-    """Raise AutoToolError where no step could be made: TRL drops what does not fill one, and would end without training."""
+def _reject_too_few(records: Sequence[Record], settings: RlSettings, args: GRPOConfig) -> None:
+    """Raise AutoToolError if the records do not fill a step: TRL drops an incomplete one, and would end without training."""
     needed = settings.prompts * args.world_size
     if len(records) < needed:
         raise AutoToolError(
@@ -118,7 +121,7 @@ def _refuse_too_few(records: Sequence[Record], settings: RlSettings, args: GRPOC
 
 
 def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
-    # Every process trains with the targets that the first one has measured.
+    # The first process measures the targets, and every other one reads them.
     with args.main_process_first(local=False):
         objective = _with_targets(job, args.device)
     trainer = AutoToolGRPOTrainer(
@@ -130,31 +133,30 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         train_dataset=_dataset(job.writer(), job.records),
         processing_class=job.base.tokenizer,
         peft_config=job.settings.lora and lora_config(job.base, job.settings.lora),
-        callbacks=[FiniteLoss(), MetricsFile(job.out / "metrics.jsonl")],
+        callbacks=[FiniteLoss(), MetricsWriter(job.out / "metrics.jsonl")],
     )
-    refuse_sharded_adapter(trainer)
-    fit_head(trainer.model)
+    reject_sharded_adapter(trainer)
+    patch_fused_head(trainer.model)
     return trainer
 
 
 def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
-    """The objective with its entropy targets: given, kept by an earlier start of the run, or measured now."""
-    settings, kept = job.settings, job.out / TARGETS_FILE
+    """Return the objective with its entropy targets: given, stored by an earlier start of the run, or measured now."""
+    settings, stored = job.settings, job.out / TARGETS_FILE
     objective = settings.objective
     if objective.targets is not None or objective.variant in UNTARGETED:
         return objective
-    if not kept.exists():
+    if not stored.exists():
         job.base.model.to(device)
-        batch, longest = settings.prompts * settings.group, settings.max_response_tokens
-        probes = Probes(settings.probes, batch, longest, settings.percentile, job.seed)
-        part = kept.with_name(f"{TARGETS_FILE}.part")
-        part.write_text(measured_targets(job.base, job.records, probes).model_dump_json())
-        part.replace(kept)
-    return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(kept.read_text())})
+        batch, max_tokens = settings.prompts * settings.group, settings.max_response_tokens
+        probes = Probes(settings.probes, batch, max_tokens, settings.percentile, job.seed)
+        with jsonl.atomic_write(stored) as part:
+            part.write_text(measure_targets(job.base, job.records, probes).model_dump_json())
+    return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(stored.read_text())})
 
 
 def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
-    """TRL's settings of the run."""
+    """Return TRL's settings of the run."""
     rollouts = settings.prompts * settings.group
     vllm: dict[str, Any] = {"use_vllm": settings.rollouts != "transformers"}
     if settings.rollouts != "transformers":

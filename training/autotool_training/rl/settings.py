@@ -1,4 +1,4 @@
-"""Settings of the RL objective; `variant` alone picks the paper's method or one of its ablations."""
+"""Settings of the RL objective; `variant` selects the paper's method or one of its ablations."""
 
 from typing import Literal, Self
 
@@ -35,31 +35,31 @@ class RewardTable(_Settings):
     wrong_short: float = -1.0
 
     def break_even(self, p_long: float) -> float:
-        """The p_short above which short pays, where p_short and p_long are the chances that the mode is right."""
+        """Return the p_short above which short has the higher expected reward; p_short and p_long are each mode's accuracy."""
         long = self.wrong_long + p_long * (self.right_long - self.wrong_long)
         return (long - self.wrong_short) / (self.right_short - self.wrong_short)
 
 
 class ObjectiveSettings(_Settings):
-    """What the trainer optimises. Raises pydantic's ValidationError, which names the field."""
+    """Settings of the objective. Raises pydantic's ValidationError, which names the field."""
 
     variant: Variant = "autotool"
     """`autotool`: the whole method. `grpo`: no entropy term. `static-beta`: constant betas without targets.
     `length-penalty`: no entropy term, and a reward that falls with the length instead of the table. `no-decoupling`:
     one target and one adaptive beta for both modes. `no-adaptive`: both betas constant."""
     targets: EntropyTargets | None = None
-    """Measured after SFT; `rl.run` measures them where they are left out."""
+    """Measured after SFT; `rl.run` measures them if they are left out."""
     short_beta: float = Field(default=0.005, ge=0)
     """β_s, constant."""
     long_beta: float = Field(default=0.005, ge=0)
     """β_l at the start."""
     beta_lr: float = Field(default=5e-4, gt=0)
-    """Step of β_l's gradient descent, one an optimiser step."""
+    """Learning rate of β_l, which is updated once an optimiser step."""
     beta_cap: float = Field(default=0.02, gt=0)
     """β_l stays in [0, cap]."""
     rewards: RewardTable = RewardTable()
     length_penalty: float = Field(default=0.5, ge=0, le=1)
-    """Variant `length-penalty`: what a right answer of the full length loses."""
+    """Variant `length-penalty`: the penalty of a right answer of the full length."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -1,8 +1,8 @@
-"""What a rollout did: its mode by its first token, its calls by the parser that serves.
+"""Parsing of rollouts: the mode by the first token, the calls by the server's parser.
 
-Text is no guide to the mode: a prompt or an answer may quote a marker. The reader takes the token ids after the `auto`
-prefix and reads them as the server does: the decision token, what completes the prefix, then one `TurnParser`.
-The server injects that completion; here the model writes it, because stock servers leave it to the model.
+The mode cannot be read from the text, because a prompt or an answer may quote a marker. The reader takes the token ids
+after the `auto` prefix and reads them as the server does: the decision token, the rest of the mode's prefix, then one
+`TurnParser`. The server injects that rest; here the model writes it, because stock servers leave it to the model.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ from autotool_core.tokenizer import Tokenizer
 
 
 def mode_masks(response_ids: Tensor, decision: DecisionTokens) -> tuple[Tensor, Tensor]:
-    """Which of the responses (B, T) are short (m_i = 1) and which long: two (B,) of bool, both False without a decision."""
+    """Return which responses (B, T) are short (m_i = 1) and which long: two (B,) of bool, both False without a decision."""
     first = response_ids[:, 0]
     return first == decision.short, first == decision.long
 
@@ -45,16 +45,16 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """A rollout, read."""
+    """A parsed rollout."""
 
     mode: ResolvedMode | None
-    """None without a decision token."""
+    """None if there is no decision token."""
     calls: tuple[Call, ...] = ()
     fault: Fault | None = None
 
 
 class TrajectoryReader:
-    """Reads the rollouts of one checkpoint. Raises AutoToolError for one that cannot do `auto`."""
+    """Parses the rollouts of one checkpoint. Raises AutoToolError for a checkpoint that cannot answer in `auto`."""
 
     def __init__(self, tokenizer: Tokenizer, profile: Profile, eos_token_ids: Collection[int]) -> None:
         renderer = PromptRenderer(tokenizer, profile)
@@ -68,12 +68,12 @@ class TrajectoryReader:
         self._eos = frozenset(eos_token_ids)
 
     def mode(self, response_ids: Sequence[int]) -> ResolvedMode | None:
-        """The mode of one response."""
+        """Return the mode of one response."""
         short, long = mode_masks(torch.tensor([list(response_ids[:1]) or [-1]]), self.decision)
         return ResolvedMode.SHORT if short.item() else ResolvedMode.LONG if long.item() else None
 
     def read(self, prompt_ids: Sequence[int], response_ids: Sequence[int], tools: Sequence[Mapping[str, Any]]) -> Trajectory:
-        """Read the response to a prompt that ends with the `auto` prefix. `tools`: the prompt's, as OpenAI writes them."""
+        """Parse the response to a prompt that ends with the `auto` prefix. `tools` are the prompt's, in OpenAI's form."""
         mode = self.mode(response_ids)
         if mode is None:
             return Trajectory(None, fault=Fault.NO_DECISION)
@@ -104,7 +104,7 @@ class TrajectoryReader:
             return Fault.MARKER
         if not content and not calls:
             return Fault.EMPTY
-        # Reasoning that moved out of the think block would be paid as short.
+        # Reasoning outside of the think block would get the reward of a short answer.
         if content and calls and mode is ResolvedMode.SHORT:
             return Fault.TEXT_BESIDE_CALL
         return None

@@ -1,4 +1,4 @@
-"""A tiny model from scratch, with a tokenizer of its own: the base of recipes that run on two CPU cores."""
+"""A tiny model from scratch with its tokenizer: the base of recipes that run on two CPU cores."""
 
 from autotool_training.scratch.model import ScratchSettings, make
 

@@ -1,7 +1,7 @@
-"""What a tiny base practises, one lesson after the other: single tables, drills, requests, whole graded tasks in both modes.
+"""The curriculum of a tiny base: single tables, derivations, requests, then whole graded tasks in both modes.
 
-From short texts to long ones: a model that meets tables among a hundred other tokens from the start has not learnt to look
-anything up after 17 million tokens (docs/experiments/2026-11-23-tiny-model-look-ups.md).
+It goes from short texts to long ones: a model that gets tables among a hundred other tokens from the start has not learned
+to look up a value after 17 million tokens (docs/experiments/2026-11-23-tiny-model-look-ups.md).
 """
 
 import random
@@ -15,134 +15,125 @@ from pydantic import BaseModel, ConfigDict, Field
 from autotool_core.graded import LEVELS, make
 from autotool_core.modes import ResolvedMode
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.examples import IGNORE_INDEX, ExampleWriter
 from autotool_training.data.sources import graded
-from autotool_training.scratch.synthetic_texts import (
-    CALCULATIONS,
-    Drill,
-    asked_first,
-    calculations,
-    drill,
-    requests,
-    single_request,
-    single_table,
-)
+from autotool_training.scratch import synthetic_texts as texts
+from autotool_training.scratch.synthetic_texts import SyntheticText
 
-IGNORED = -100
-"""Label of a token without loss."""
 POOL = 8
 """Batches that are made together and sorted by length, so that little of them is padding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A text as the model learns it."""
+class TokenSequence:
+    """A text as token ids and labels."""
 
     ids: list[int]
     labels: list[int]
-    """Of the same length: the token where there is loss on it, else IGNORED."""
+    """Labels, as many as ids: the token if it has loss, else IGNORE_INDEX."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """Some steps of one kind of text."""
+class CurriculumStage:
+    """A number of steps on one type of text."""
 
-    row: Callable[[int], Row]
-    """The text of a number."""
+    sequence: Callable[[int], TokenSequence]
+    """Returns the sequence with an index."""
     batch: int
     steps: int
-    """All of them; where there is a `goal`, the most."""
+    """All steps of the stage, or the maximum if there is a `goal`."""
     goal: float | None = None
-    """Mean loss (nats a token) that ends the lesson."""
+    """Mean loss (nats a token) that ends the stage."""
 
-    def batches(self, seed: int, start: int) -> Iterator[list[Row]]:
-        """What each step from `start` on sees: always the same for a step."""
+    def batches(self, seed: int, start: int) -> Iterator[list[TokenSequence]]:
+        """Yield the batch of each step from `start` on, which is always the same for a step."""
         for pool in range(start // POOL, -(-self.steps // POOL)):
             first = pool * POOL * self.batch
-            rows = sorted((self.row(first + at) for at in range(POOL * self.batch)), key=lambda row: len(row.ids))
-            parts = [rows[at : at + self.batch] for at in range(0, len(rows), self.batch)]
-            random.Random(f"order/{seed}/{pool}").shuffle(parts)  # noqa: S311 not a secret
-            begin = pool * POOL
-            yield from parts[max(0, start - begin) : self.steps - begin]
+            sequences = [self.sequence(first + index) for index in range(POOL * self.batch)]
+            sequences.sort(key=lambda sequence: len(sequence.ids))
+            batches = [sequences[index : index + self.batch] for index in range(0, len(sequences), self.batch)]
+            random.Random(f"order/{seed}/{pool}").shuffle(batches)  # noqa: S311 not a secret
+            first_step = pool * POOL
+            yield from batches[max(0, start - first_step) : self.steps - first_step]
 
 
-class LessonSettings(BaseModel):
-    """How much of each."""
+class CurriculumSettings(BaseModel):
+    """Steps and batch sizes of each stage."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     table_steps: int = Field(default=2000, ge=0)
-    """Most steps on single tables of two rows, and again of three; 0, here and below, leaves a lesson out."""
+    """Maximum steps on single tables of two rows, and again of three; 0, here and below, leaves a stage out."""
     table_batch: int = Field(default=64, ge=1)
-    """Tables of a step. With a quarter of it the model does not get there."""
+    """Tables of a step. With a quarter of it the model does not reach the goal."""
     table_goal: float | None = 0.02
     """Loss (nats a token) that ends them; None: all steps are made."""
     asked_first_steps: int = Field(default=0, ge=0)
-    """Most steps on look-ups that are asked for before their table: in longer texts they may stay at chance
+    """Maximum steps on look-ups that precede their table: in longer texts they may stay at chance
     (docs/experiments/2026-11-26-look-ups-before-the-table.md)."""
     asked_first_batch: int = Field(default=64, ge=1)
     asked_first_goal: float | None = 0.05
-    drill_steps: int = Field(default=3000, ge=0)
-    """Most steps on drills."""
-    drill_batch: int = Field(default=16, ge=1)
-    drill_goal: float | None = 0.1
+    derivation_steps: int = Field(default=3000, ge=0, alias="drill_steps")
+    """Maximum steps on derivations."""
+    derivation_batch: int = Field(default=16, ge=1, alias="drill_batch")
+    derivation_goal: float | None = Field(default=0.1, alias="drill_goal")
     request_steps: int = Field(default=1000, ge=0)
     """Steps on the values of whole requests."""
     request_batch: int = Field(default=16, ge=1)
     single_request_steps: int = Field(default=0, ge=0)
-    """Steps on texts with one request, as a task has it. Half of them stand before their tables (see `asked_first_steps`)."""
+    """Steps on texts with one request, as a task has it. In half of them it precedes its tables (see `asked_first_steps`)."""
     single_request_batch: int = Field(default=64, ge=1)
     task_steps: int = Field(default=3000, ge=0)
     task_batch: int = Field(default=32, ge=1)
     long_every: int = Field(default=3, ge=1)
     """One of so many tasks is answered with reasoning: short answers take longer to learn, and cost less."""
-    short_calculations: int = Field(default=len(CALCULATIONS), ge=1)
-    """Most calculations of what is answered without reasoning. Where there are more, the model is left to need it."""
+    short_calculations: int = Field(default=len(texts.CALCULATIONS), ge=1)
+    """Maximum calculations of an answer without reasoning, so that a model may need reasoning for more."""
 
 
-def lessons(base: Checkpoint, settings: LessonSettings, seed: int) -> list[Lesson]:
-    """The lessons, in their order."""
+def curriculum(base: Checkpoint, settings: CurriculumSettings, seed: int) -> list[CurriculumStage]:
+    """Return the stages in their order."""
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
 
-    def drilled(text: Callable[[int, int], Drill], batch: int, steps: int, goal: float | None = None) -> Lesson:
-        return Lesson(lambda at: drill_row(text(seed, at), base.tokenizer), batch, steps, goal)
+    def stage(text: Callable[[int, int], SyntheticText], batch: int, steps: int, goal: float | None = None) -> CurriculumStage:
+        return CurriculumStage(lambda index: text_tokens(text(seed, index), base.tokenizer), batch, steps, goal)
 
-    most = settings.short_calculations
-    all_of_them = (
-        drilled(partial(single_table, rows=2), settings.table_batch, settings.table_steps, settings.table_goal),
-        drilled(partial(single_table, rows=3), settings.table_batch, settings.table_steps, settings.table_goal),
-        drilled(asked_first, settings.asked_first_batch, settings.asked_first_steps, settings.asked_first_goal),
-        drilled(drill, settings.drill_batch, settings.drill_steps, settings.drill_goal),
-        drilled(partial(requests, most=most), settings.request_batch, settings.request_steps),
-        drilled(partial(single_request, most=most), settings.single_request_batch, settings.single_request_steps),
-        Lesson(lambda at: task_row(seed, at, writer, settings), settings.task_batch, settings.task_steps),
+    limited = {"max_calculations": settings.short_calculations}
+    stages = (
+        stage(partial(texts.single_table, rows=2), settings.table_batch, settings.table_steps, settings.table_goal),
+        stage(partial(texts.single_table, rows=3), settings.table_batch, settings.table_steps, settings.table_goal),
+        stage(texts.asked_first, settings.asked_first_batch, settings.asked_first_steps, settings.asked_first_goal),
+        stage(texts.derivation, settings.derivation_batch, settings.derivation_steps, settings.derivation_goal),
+        stage(partial(texts.requests, **limited), settings.request_batch, settings.request_steps),
+        stage(partial(texts.single_request, **limited), settings.single_request_batch, settings.single_request_steps),
+        CurriculumStage(lambda index: task_tokens(seed, index, writer, settings), settings.task_batch, settings.task_steps),
     )
-    return [lesson for lesson in all_of_them if lesson.steps]
+    return [stage for stage in stages if stage.steps]
 
 
-def drill_row(text: Drill, tokenizer: Any) -> Row:
-    """With loss on the values alone: among the words of the phrases, which nothing foretells, their signal is lost."""
+def text_tokens(text: SyntheticText, tokenizer: Any) -> TokenSequence:
+    """Return a text with loss on the values alone: the words of phrases are not predictable, and would hide their signal."""
 
     def encode(part: str) -> list[int]:
         return tokenizer.encode(part, add_special_tokens=False)
 
     ids = encode(text.tables)
-    labels = [IGNORED] * len(ids)
+    labels = [IGNORE_INDEX] * len(ids)
     for phrase, value in text.answers:
-        asked, told = encode(f" {phrase}"), encode(f" {value}.")
-        ids += [*asked, *told]
-        labels += [*[IGNORED] * len(asked), *told]
-    return Row(ids, labels)
+        phrase_ids, value_ids = encode(f" {phrase}"), encode(f" {value}.")
+        ids += [*phrase_ids, *value_ids]
+        labels += [*[IGNORE_INDEX] * len(phrase_ids), *value_ids]
+    return TokenSequence(ids, labels)
 
 
-def task_row(seed: int, index: int, writer: ExampleWriter, settings: LessonSettings) -> Row:
-    """A graded task of the train split, its level and mode in turn, with loss on the answer.
+def task_tokens(seed: int, index: int, writer: ExampleWriter, settings: CurriculumSettings) -> TokenSequence:
+    """Return a graded task of the train split, with levels and modes in turn, and loss on the answer.
 
-    There is none on the decision token: which mode a task is answered in tells nothing.
+    The decision token has no loss, because the mode does not depend on what the task needs.
     """
-    turn, at = divmod(index, len(LEVELS))
-    task = make("train", LEVELS[at], seed, index)
-    is_short = turn % settings.long_every and calculations(task) <= settings.short_calculations
+    turn, level = divmod(index, len(LEVELS))
+    task = make("train", LEVELS[level], seed, index)
+    is_short = turn % settings.long_every and texts.calculations(task) <= settings.short_calculations
     example = writer.example(graded.record(task), ResolvedMode.SHORT if is_short else ResolvedMode.LONG)
-    unlearnt = [IGNORED] * (len(example.prompt_ids) + 1)
-    return Row([*example.prompt_ids, *example.response_ids], [*unlearnt, *example.response_ids[1:]])
+    unlabelled = [IGNORE_INDEX] * (len(example.prompt_ids) + 1)
+    return TokenSequence([*example.prompt_ids, *example.response_ids], [*unlabelled, *example.response_ids[1:]])

@@ -1,4 +1,4 @@
-"""A tiny random model, and a tokenizer trained on the text of graded tasks."""
+"""A tiny random model, and a tokenizer trained on the texts of graded tasks."""
 
 from collections.abc import Iterator
 from importlib import resources
@@ -15,7 +15,7 @@ from autotool_core.profile import BUILTIN
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import answer_text
 from autotool_training.common.records import GoldCall
-from autotool_training.scratch.pretrain import PracticeSettings
+from autotool_training.scratch.pretrain import PretrainSettings
 
 PROFILE = BUILTIN["smollm2-autotool"]
 TEMPLATE = "templates/tiny.jinja"
@@ -25,12 +25,12 @@ WORDS = Regex(r"\n+| ?[A-Za-z_]+| ?\d| ?[^\sA-Za-z_\d]+|\s")
 
 
 class ScratchSettings(BaseModel):
-    """Sizes of the model."""
+    """Sizes of the model, and how it is pretrained."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model_type: Literal["llama", "qwen2", "qwen3"] = "llama"
-    """The architecture, by transformers' name; of another base's, what a dry run is made on."""
+    """The architecture's name in transformers. A dry run uses it too; there it is that of the recipe's base."""
     hidden_size: int = Field(default=160, ge=8)
     layers: int = Field(default=4, ge=1)
     heads: int = Field(default=5, ge=1)
@@ -40,12 +40,12 @@ class ScratchSettings(BaseModel):
     """Standard deviation of the weights at the start. Transformers' 0.02 is for wide models; with 0.06 a model that reads
     short tables does not go on to long texts (docs/experiments/2026-11-23-tiny-model-look-ups.md)."""
     max_position: int = Field(default=1024, ge=64)
-    practice: PracticeSettings = PracticeSettings()
-    """What `autotool train scratch` does to the random model."""
+    pretrain: PretrainSettings = Field(default=PretrainSettings(), alias="practice")
+    """The training of the random model by `autotool train scratch`."""
 
 
 def make(settings: ScratchSettings, *, seed: int) -> Checkpoint:
-    """A random model, and a tokenizer trained on the text of graded training tasks."""
+    """Return a random model with a tokenizer trained on the texts of graded training tasks."""
     tokenizer = _tokenizer(settings)
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
@@ -80,7 +80,7 @@ def _tokenizer(settings: ScratchSettings) -> Any:
         show_progress=False,
     )
     backend.train_from_iterator(_corpus(), trainer)
-    # Not special: they are text that the parser reads.
+    # The markers are not special tokens, because the parser reads them as text.
     backend.add_tokens([AddedToken(marker, normalized=False) for marker in PROFILE.markers])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END, pad_token=PAD)
     tokenizer.chat_template = resources.files("autotool_training").joinpath(TEMPLATE).read_text()
@@ -89,7 +89,7 @@ def _tokenizer(settings: ScratchSettings) -> Any:
 
 
 def _corpus() -> Iterator[str]:
-    """Prompts and answers as the template writes them, without the markers, which are tokens anyway."""
+    """Yield prompts and answers as the template writes them, without the markers, which are tokens anyway."""
     for level in LEVELS:
         for task in islice(generate("train", level, seed=1), 1000):
             calls = [GoldCall(name=call.name, arguments=dict(call.arguments)) for call in task.calls]

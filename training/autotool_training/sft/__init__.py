@@ -1,1 +1,1 @@
-"""Supervised fine-tuning: a base learns both modes, and when to use which."""
+"""Supervised fine-tuning: a base learns both modes and when to use which."""

@@ -1,15 +1,15 @@
-"""In what order SFT sees its sequences: within an optimiser step, batches of like length."""
+"""The order of SFT's sequences: within an optimiser step, batches of similar length."""
 
 import random
 from collections.abc import Sequence
 
 
-def in_batches(lengths: Sequence[int], *, batch: int, parts: int, steps: int, seed: int) -> list[int]:
-    """Indices of the sequences for a whole run of optimiser steps of `parts` batches: each comes once before any comes twice.
+def batch_by_length(lengths: Sequence[int], *, batch: int, parts: int, steps: int, seed: int) -> list[int]:
+    """Return the indices of the sequences for a run of `steps` optimiser steps of `parts` batches each.
 
-    The sequences of a step are sorted by length, so that little of a batch is padding. Never those of several steps: the
-    loss of a step is the mean over its tokens, and in a step of short answers alone the decision token would weigh several
-    times what it does in one of long answers.
+    Every sequence comes once before any comes twice. The sequences of a step are sorted by length, so that little of a
+    batch is padding. Sequences are not sorted over several steps: the loss of a step is the mean over its tokens, and in a
+    step of only short answers the decision token would weigh several times as much as in one of long answers.
     """
     draw = random.Random(seed)  # noqa: S311 an order, not a secret
     indices: list[int] = []
@@ -19,6 +19,6 @@ def in_batches(lengths: Sequence[int], *, batch: int, parts: int, steps: int, se
         for _ in range(parts * batch):
             left = left or draw.sample(range(len(lengths)), len(lengths))
             pool.append(left.pop())
-        pool.sort(key=lambda at: lengths[at])
+        pool.sort(key=lambda index: lengths[index])
         indices += pool
     return indices

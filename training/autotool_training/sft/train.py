@@ -1,4 +1,4 @@
-"""Warm-up SFT: a base learns both modes, and when which, from labelled records; the loss is on the response alone."""
+"""Warm-up SFT: a base learns both modes, and when to use which, from labelled records; only the response has loss."""
 
 import hashlib
 import math
@@ -16,24 +16,24 @@ from trl.trainer.sft_trainer import SFTTrainer
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training.common import prefix_sharing, resume
-from autotool_training.common.callbacks import FiniteLoss, KeepsProfile, MetricsFile, clear_disk_errors
-from autotool_training.common.checkpoint import Checkpoint, finished
-from autotool_training.common.examples import Example, ExampleWriter
-from autotool_training.common.export import refuse_sharded_adapter, write_trained
+from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, ProfileWriter, explain_full_disk
+from autotool_training.common.checkpoint import Checkpoint, load_finished
+from autotool_training.common.examples import IGNORE_INDEX, Example, ExampleWriter
+from autotool_training.common.export import reject_sharded_adapter, write_trained
 from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.common.records import Record
-from autotool_training.common.resume import claim, origin
-from autotool_training.patches.trl_head import fit_head
-from autotool_training.sft.batching import in_batches
+from autotool_training.common.resume import base_identity, claim_run_dir
+from autotool_training.patches.trl_head import patch_fused_head
+from autotool_training.sft.batching import batch_by_length
 
 
 class SftSettings(BaseModel):
-    """One SFT run."""
+    """Settings of an SFT run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     modes: Literal["labelled", "long", "short", "both"] = "labelled"
-    """Which answers are learnt: each record's label; always-long (distilled); always-short; or each record in both modes."""
+    """Which answers are trained: those of each record's label; all long (distilled); all short; or both of each record."""
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     epochs: float = Field(default=1.0, gt=0)
@@ -41,20 +41,20 @@ class SftSettings(BaseModel):
     warmup_steps: int = Field(default=100, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
     batch_size: int = Field(default=32, ge=1)
-    """Sequences of a device's step."""
+    """Sequences of a batch, per device."""
     accumulation: int = Field(default=1, ge=1)
-    """Steps of an optimiser step."""
+    """Batches of an optimiser step."""
     max_tokens: int = Field(default=2048, ge=1)
-    """Longer sequences are left out, and counted."""
+    """Longer sequences are left out and counted."""
     save_steps: int = Field(default=500, ge=1)
     """Steps between two checkpoints in `steps/`."""
     keep: int = Field(default=1, ge=1)
-    """Latest checkpoints in `steps/` that are kept: the probe rounds of `autotool train refine`."""
+    """Number of latest checkpoints in `steps/` that are kept: the probe rounds of `autotool train refine`."""
     share: bool = False
-    """Compute a beginning that several sequences have in common once (`shared`). What shares one is then a pack, of at most
-    `batch_size` sequences and often fewer: raise `packs` or `accumulation` for as many a step."""
+    """Compute a prefix that several sequences have in common once (`common.prefix_sharing`). A pack has at most `batch_size`
+    such sequences and often fewer: raise `packs` or `accumulation` for as many sequences a step."""
     packs: int = Field(default=1, ge=1)
-    """Packs of a device's step with `share`. The head costs as much for a pass of one as for one of several."""
+    """Packs of a batch with `share`, per device. The head costs as much for a batch of one pack as of several."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision."""
@@ -62,14 +62,16 @@ class SftSettings(BaseModel):
     @model_validator(mode="after")
     def _packs_are_shared(self) -> Self:
         if self.packs > 1 and not self.share:
-            raise ValueError("packs goes with share=true alone: without it a device's step has batch_size sequences")
+            raise ValueError("packs needs share=true: without it a batch has batch_size sequences")
         return self
 
 
-def examples(records: Iterable[Record], writer: ExampleWriter, settings: SftSettings) -> tuple[list[Example], Counter[str]]:
-    """What is to be learnt, and how many sequences are left out, by reason.
+def make_examples(
+    records: Iterable[Record], writer: ExampleWriter, settings: SftSettings
+) -> tuple[list[Example], Counter[str]]:
+    """Return the training sequences, and the number of those left out by reason.
 
-    Raises AutoToolError for a record without a label where the labels decide.
+    Raises AutoToolError for a record without a label if the labels choose the modes.
     """
     kept: list[Example] = []
     left_out = Counter[str]()
@@ -86,62 +88,62 @@ def examples(records: Iterable[Record], writer: ExampleWriter, settings: SftSett
     return kept, left_out
 
 
-def _modes(record: Record, asked: str) -> Sequence[ResolvedMode]:
-    if asked == "both":
+def _modes(record: Record, modes: str) -> Sequence[ResolvedMode]:
+    if modes == "both":
         return (ResolvedMode.LONG, ResolvedMode.SHORT)
-    if asked == "labelled" and record.label is None:
+    if modes == "labelled" and record.label is None:
         raise AutoToolError(f"Record {record.id} has no label: run `autotool train label`, or set sft.modes.")
-    return (ResolvedMode(record.label if asked == "labelled" else asked),)
+    return (ResolvedMode(record.label if modes == "labelled" else modes),)
 
 
 def train(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, *, seed: int) -> Checkpoint:
-    """Train, resuming where a run in `out` was stopped (one that ended is left as it is), and write the checkpoint into it.
+    """Train and write the checkpoint into `out`, resuming a stopped run there; a run that ended is left as it is.
 
     With LoRA the adapter is written to `out/adapter`, and the merged weights to `out`. Metrics go to `out/metrics.jsonl`
     and to TensorBoard.
-    Raises AutoToolError if there is nothing to learn, the folder holds another run, the loss is not a number or the disk is
+    Raises AutoToolError if there are no sequences, the folder holds another run, the loss is not a number or the disk is
     full.
     """
     run = {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data)}
-    claim(out, {**run, **origin(base)})
-    if done := finished(out):
+    claim_run_dir(out, {**run, **base_identity(base)})
+    if done := load_finished(out):
         return done
     if not data:
-        raise AutoToolError("There is nothing to learn: no record is left. Look at the counts of `data` and `label`.")
-    with clear_disk_errors(out):
+        raise AutoToolError("There is nothing to train on: no record is left. Look at the counts of `data` and `label`.")
+    with explain_full_disk(out):
         trainer = _trainer(base, data, settings, out / "steps", seed)
         resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
 
 
 def _digest(data: Sequence[Example]) -> str:
-    found = hashlib.sha256()
-    for one in data:
-        found.update(repr((one.prompt_ids, one.response_ids)).encode())
-    return found.hexdigest()
+    digest = hashlib.sha256()
+    for example in data:
+        digest.update(repr((example.prompt_ids, example.response_ids)).encode())
+    return digest.hexdigest()
 
 
 def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, seed: int) -> SFTTrainer:
     args = sft_config(settings, out, seed)
     rows = _rows(base, data, settings)
     if settings.share:
-        prefix_sharing.use(base.model)
+        prefix_sharing.enable(base.model)
     trainer = SFTTrainer(
         model=base.model,
         args=args,
         train_dataset=Dataset.from_list([dict(row) for row in rows]).select(_order(rows, args, seed, settings.epochs)),
-        data_collator=prefix_sharing.row if settings.share else None,
+        data_collator=prefix_sharing.collate if settings.share else None,
         processing_class=base.tokenizer,
         peft_config=settings.lora and lora_config(base, settings.lora),
-        callbacks=[FiniteLoss(), MetricsFile(out.parent / "metrics.jsonl"), KeepsProfile(base.profile)],
+        callbacks=[FiniteLoss(), MetricsWriter(out.parent / "metrics.jsonl"), ProfileWriter(base.profile)],
     )
-    refuse_sharded_adapter(trainer)
-    fit_head(trainer.model)
+    reject_sharded_adapter(trainer)
+    patch_fused_head(trainer.model)
     return trainer
 
 
 def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
-    """TRL's settings of the run, whose dataset is all of its sequences in their order."""
+    """Return TRL's settings of the run, whose dataset holds the sequences of all epochs in their order."""
     return SFTConfig(
         output_dir=str(out),
         num_train_epochs=1,
@@ -170,16 +172,16 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
 def _order(rows: Sequence[Mapping[str, list[int]]], args: SFTConfig, seed: int, epochs: float) -> list[int]:
     batch, parts = args.per_device_train_batch_size, args.gradient_accumulation_steps * args.world_size
     steps = math.ceil(epochs * len(rows) / (batch * parts))
-    return in_batches([len(row["input_ids"]) for row in rows], batch=batch, parts=parts, steps=steps, seed=seed)
+    return batch_by_length([len(row["input_ids"]) for row in rows], batch=batch, parts=parts, steps=steps, seed=seed)
 
 
 def _rows(base: Checkpoint, data: Sequence[Example], settings: SftSettings) -> Sequence[Mapping[str, list[int]]]:
     if settings.share:
-        return prefix_sharing.packs(data, settings.batch_size, base.tokenizer.eos_token_id)
+        return prefix_sharing.pack_by_prefix(data, settings.batch_size, base.tokenizer.eos_token_id)
     return [
         {
-            "input_ids": [*one.prompt_ids, *one.response_ids],
-            "labels": [prefix_sharing.IGNORED] * len(one.prompt_ids) + one.response_ids,
+            "input_ids": [*example.prompt_ids, *example.response_ids],
+            "labels": [IGNORE_INDEX] * len(example.prompt_ids) + example.response_ids,
         }
-        for one in data
+        for example in data
     ]

@@ -1,4 +1,4 @@
-"""Adapters of two stages as one: it gives the base what both gave it."""
+"""The adapters of two stages merged into one that has the effect of both."""
 
 import json
 from pathlib import Path
@@ -14,20 +14,20 @@ from autotool_training import scratch
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.lora import LoraSettings
-from autotool_training.common.merge_adapters import join
+from autotool_training.common.merge_adapters import merge_adapters
 from autotool_training.sft import train as sft
 
 
 def trained(base: Checkpoint, out: Path, rank: int, alpha: int) -> Checkpoint:
     settings = sft.SftSettings(modes="both", learning_rate=5e-3, warmup_steps=0, lora=LoraSettings(rank=rank, alpha=alpha))
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
-    return sft.train(base, sft.examples(records(8), writer, settings)[0], settings, out, seed=1)
+    return sft.train(base, sft.make_examples(records(8), writer, settings)[0], settings, out, seed=1)
 
 
-def test_the_joined_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) -> None:
+def test_the_merged_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) -> None:
     first = trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
     last = trained(first, tmp_path / "last", rank=2, alpha=6)
-    join([tmp_path / "first/adapter", tmp_path / "last/adapter"], tmp_path / "joined")
+    merge_adapters([tmp_path / "first/adapter", tmp_path / "last/adapter"], tmp_path / "joined")
     start = scratch.make(SIZES, seed=0)
     joined = PeftModel.from_pretrained(start.model, str(tmp_path / "joined")).merge_and_unload()
     moved = 0.0
@@ -38,12 +38,12 @@ def test_the_joined_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) ->
     assert moved > 1
 
 
-def test_of_the_last_stage_a_share_is_taken(tmp_path: Path) -> None:
+def test_the_last_stage_is_scaled_by_the_share(tmp_path: Path) -> None:
     first = trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
     trained(first, tmp_path / "last", rank=2, alpha=6)
     folders = [tmp_path / "first/adapter", tmp_path / "last/adapter"]
     for share in (0.0, 0.25, 1.0):
-        join(folders, tmp_path / str(share), share=share)
+        merge_adapters(folders, tmp_path / str(share), share=share)
     none, part, all_ = (_products(tmp_path / str(share)) for share in (0.0, 0.25, 1.0))
     moved = 0.0
     for name, product in _products(folders[0]).items():
@@ -57,7 +57,7 @@ def test_a_smaller_rank_is_the_nearest(tmp_path: Path) -> None:
     trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
     folder = tmp_path / "first/adapter"
     for rank in (4, 3, 1):
-        join([folder], tmp_path / str(rank), rank)
+        merge_adapters([folder], tmp_path / str(rank), rank)
     whole, same, near, far = (_products(at) for at in (folder, *(tmp_path / str(rank) for rank in (4, 3, 1))))
     for name, product in whole.items():
         values = torch.linalg.svdvals(product)
@@ -67,10 +67,10 @@ def test_a_smaller_rank_is_the_nearest(tmp_path: Path) -> None:
             lost = torch.linalg.matrix_norm(product - smaller[name])
             torch.testing.assert_close(lost, values[rank:].norm(), rtol=0.1, atol=2e-3)
     with pytest.raises(AutoToolError, match="rank: 5 is more than the ranks of the stages together, 4"):
-        join([folder], tmp_path / "more", 5)
+        merge_adapters([folder], tmp_path / "more", 5)
     side = min(min(product.shape) for product in whole.values())
     with pytest.raises(AutoToolError, match=f"rank: {side + 1} is more than the smaller side of a layer, {side}"):
-        join([folder] * side, tmp_path / "more", side + 1)
+        merge_adapters([folder] * side, tmp_path / "more", side + 1)
 
 
 def _products(folder: Path) -> dict[str, torch.Tensor]:
@@ -81,6 +81,6 @@ def _products(folder: Path) -> dict[str, torch.Tensor]:
     return {name: scale * up @ tensors[name.replace("lora_B", "lora_A")] for name, up in ups.items()}
 
 
-def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
+def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match="holds no adapter"):
-        join([tmp_path], tmp_path / "joined")
+        merge_adapters([tmp_path], tmp_path / "joined")

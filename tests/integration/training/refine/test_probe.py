@@ -17,7 +17,7 @@ from autotool_training.common.lora import LoraSettings
 from autotool_training.common.records import Record
 from autotool_training.common.records import read as read_records
 from autotool_training.refine import probe
-from autotool_training.refine.probe import Probing, RefineSettings, refine_records
+from autotool_training.refine.probe import ProbeJob, RefineSettings, refine_records
 from autotool_training.rl.run import RlSettings
 from autotool_training.rl.settings import ObjectiveSettings, RewardTable
 from autotool_training.sft import train as sft
@@ -31,9 +31,9 @@ def base() -> checkpoint.Checkpoint:
     return scratch.make(SIZES, seed=0)
 
 
-def job(out: Path, rounds: Sequence[Path], some: Sequence[Record], **changes: object) -> Probing:
+def job(out: Path, rounds: Sequence[Path], some: Sequence[Record], **changes: object) -> ProbeJob:
     settings = SETTINGS.model_copy(update=changes)
-    return Probing(records=some, rounds=rounds, base=base, settings=settings, rl=RL, seed=0, out=out)
+    return ProbeJob(records=some, rounds=rounds, base=base, settings=settings, rl=RL, seed=0, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -43,26 +43,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     start = base()
     writer = ExampleWriter(start.tokenizer, start.profile, start.tokenizer.eos_token_id)
     settings = WARM_UP.model_copy(update={"lora": LoraSettings(rank=2, alpha=4)})
-    sft.train(start, sft.examples(records(6), writer, settings)[0], settings, folder, seed=0)
+    sft.train(start, sft.make_examples(records(6), writer, settings)[0], settings, folder, seed=0)
     return folder
 
 
-def lines(job: Probing) -> list[dict[str, object]]:
+def lines(job: ProbeJob) -> list[dict[str, object]]:
     return [json.loads(line) for line in job.probes.read_text().splitlines()]
 
 
-def test_what_sft_keeps_are_the_rounds_of_its_folder(run: Path) -> None:
-    assert [path.name for path in checkpoint.steps(run / "steps")] == ["checkpoint-2", "checkpoint-3"]
-    assert checkpoint.steps(run) == [run]
+def test_the_checkpoints_of_sft_are_the_rounds_of_its_folder(run: Path) -> None:
+    assert [path.name for path in checkpoint.list_checkpoints(run / "steps")] == ["checkpoint-2", "checkpoint-3"]
+    assert checkpoint.list_checkpoints(run) == [run]
     loaded = checkpoint.load_step(run / "steps/checkpoint-3", base)
-    ended = checkpoint.load(str(run)).model.state_dict()
+    ended = checkpoint.load_checkpoint(str(run)).model.state_dict()
     assert loaded.profile.name == "smollm2-autotool"
     assert all(value.allclose(ended[name], atol=1e-5) for name, value in loaded.model.state_dict().items())
 
 
 def test_records_are_probed_and_chosen(run: Path, tmp_path: Path) -> None:
     some = records(5)
-    probing = job(tmp_path / "refined.jsonl", checkpoint.steps(run / "steps"), some)
+    probing = job(tmp_path / "refined.jsonl", checkpoint.list_checkpoints(run / "steps"), some)
     counts = refine_records(probing)
     _, *groups = lines(probing)
     assert [(line["round"], line["id"]) for line in groups] == [(at, one.id) for at in (0, 1) for one in some]
@@ -73,11 +73,11 @@ def test_records_are_probed_and_chosen(run: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "refined.counts.json").read_text())["total"]["records"] == 5
 
 
-def test_a_run_that_was_cut_goes_on_and_ends_alike(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_and_has_the_same_result(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some, rounds = records(6), [run, run]
     straight, cut = (job(tmp_path / name / "refined.jsonl", rounds, some) for name in ("straight", "cut"))
     refine_records(straight)
-    groups, calls = probe._Roller.groups, []
+    groups, calls = probe._RolloutSampler.groups, []
 
     def once(*arguments: object) -> object:
         calls.append(arguments)
@@ -86,7 +86,7 @@ def test_a_run_that_was_cut_goes_on_and_ends_alike(run: Path, tmp_path: Path, mo
         return groups(*arguments)  # pyright: ignore[reportArgumentType]
 
     with monkeypatch.context() as patch:
-        patch.setattr(probe._Roller, "groups", once)
+        patch.setattr(probe._RolloutSampler, "groups", once)
         with pytest.raises(KeyboardInterrupt):
             refine_records(cut)
     assert len(lines(cut)) == 1 + 2
@@ -107,7 +107,7 @@ def test_another_threshold_needs_no_new_rollouts_and_another_group_another_file(
         refine_records(job(out, [run], some, group=3))
 
 
-def test_a_checkpoint_that_was_made_anew_in_its_folder_is_probed_anew(run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_made_again_in_its_folder_is_probed_again(run: Path, tmp_path: Path) -> None:
     some, folder = records(2), tmp_path / "sft"
     shutil.copytree(run, folder)
     probing = job(tmp_path / "refined.jsonl", [folder], some)
@@ -142,7 +142,7 @@ def test_the_best_reward_in_every_rollout_is_a_rate_of_one(best: float, group: i
     assert (rate({"rewards": [best] * group}), rate({"rewards": [-1.0] * group})) == (1.0, 0.0)
 
 
-def test_what_cannot_be_probed_is_said(run: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_probed_is_reported(run: Path, tmp_path: Path) -> None:
     one = records(1)
     with pytest.raises(AutoToolError, match="needs records and at least one checkpoint"):
         refine_records(job(tmp_path / "a.jsonl", [run], []))

@@ -1,4 +1,4 @@
-"""The adapter on a tiny random Llama: every variant, its equations inside TRL's loss, and a run that was killed."""
+"""The adapter on a tiny random Llama: every variant, its equations inside TRL's loss, and resumed runs."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
-from autotool_training.common import prefix_sharing as shared_beginnings
+from autotool_training.common import prefix_sharing
 from autotool_training.rl.entropy import measure, token_entropy
 from autotool_training.rl.grpo import BETA_FILE, AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
@@ -116,8 +116,8 @@ def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
 
 def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts: list[int] = []
-    make_row = shared_beginnings.row
-    monkeypatch.setattr(shared_beginnings, "row", lambda packs: prompts.append(len(packs)) or make_row(packs))
+    make_row = prefix_sharing.collate
+    monkeypatch.setattr(prefix_sharing, "collate", lambda packs: prompts.append(len(packs)) or make_row(packs))
     trainers: list[AutoToolGRPOTrainer] = []
     batch = {"per_device_train_batch_size": 2 * GROUP, **ending_soon()}
     for share in (False, True):
@@ -144,11 +144,11 @@ def test_rollouts_are_decoded_without_copies_of_the_keys(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(trainer.model, "forward", recorded)
     trainer.train()
-    assert decoded == {shared_beginnings.ATTENTION}
-    assert trainer.model.config._attn_implementation == before == (shared_beginnings.ATTENTION if share else "sdpa")
+    assert decoded == {prefix_sharing.ATTENTION}
+    assert trainer.model.config._attn_implementation == before == (prefix_sharing.ATTENTION if share else "sdpa")
 
 
-def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_with_the_results_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = make_trainer(tmp_path, **ending_soon())
     whole.train()
     saved = json.loads((tmp_path / "checkpoint-2" / BETA_FILE).read_text())
@@ -161,7 +161,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("saved", [2, 3, 4, 7])
-def test_a_run_that_goes_on_in_any_pass_sees_the_records_of_one_that_nothing_stopped(
+def test_a_run_resumed_in_any_epoch_gets_the_records_of_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: int
 ) -> None:
     seen: dict[int, list[list[int]]] = {}
@@ -196,11 +196,11 @@ def test_a_checkpoint_without_beta_is_refused(tmp_path: Path) -> None:
         make_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
 
 
-def test_prompts_go_in_as_they_are_and_rollouts_begin_with_a_decision(tmp_path: Path) -> None:
+def test_prompts_are_unchanged_and_rollouts_start_with_a_decision_token(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, **ending_soon())
-    asked = rows(trainer, groups=6)
-    batch = trainer._generate_and_score_completions(asked)
-    for row, ids, mask in zip(asked, batch["prompt_ids"], batch["prompt_mask"], strict=True):
+    items = rows(trainer, groups=6)
+    batch = trainer._generate_and_score_completions(items)
+    for row, ids, mask in zip(items, batch["prompt_ids"], batch["prompt_mask"], strict=True):
         assert ids[mask.bool()].tolist() == row["prompt"]
     first = set(batch["completion_ids"][:, 0].tolist())
     assert first == {trainer._reader.decision.short, trainer._reader.decision.long}
@@ -234,7 +234,7 @@ def test_adapters_of_peft_train_alone(tmp_path: Path) -> None:
     assert set(batch["completion_ids"][:, 0].tolist()) <= {trainer._reader.decision.short, trainer._reader.decision.long}
 
 
-def test_groups_of_equal_rewards_move_no_weight(tmp_path: Path) -> None:
+def test_groups_of_equal_rewards_change_no_weight(tmp_path: Path) -> None:
     settings = ObjectiveSettings(targets=TARGETS, rewards=RewardTable(right_short=0, right_long=0, wrong_long=0, wrong_short=0))
     trainer = make_trainer(tmp_path, settings=settings, **ending_soon())
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
@@ -245,7 +245,7 @@ def test_groups_of_equal_rewards_move_no_weight(tmp_path: Path) -> None:
         assert torch.equal(weight, before[name]), name
 
 
-def test_evaluation_moves_no_beta(tmp_path: Path) -> None:
+def test_evaluation_does_not_change_beta(tmp_path: Path) -> None:
     tokenizer = make_tokenizer()
     trainer = make_trainer(tmp_path, eval_dataset=make_data(tokenizer, 2), per_device_eval_batch_size=GROUP, **ending_soon())
     before = trainer._constraint.controller.value
@@ -370,7 +370,7 @@ def test_the_gradient_against_finite_differences(tmp_path: Path, monkeypatch: py
     assert not gradient[hand.mask == 0].any()
 
 
-def test_micro_batches_move_beta_once(tmp_path: Path) -> None:
+def test_micro_batches_update_beta_once(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, **ending_soon())
     steps: list[tuple[float, float]] = []
     step = trainer._constraint.controller.step

@@ -50,11 +50,11 @@ def test_a_run_writes_targets_metrics_of_every_step_and_a_checkpoint(whole: Path
     assert targets["long"] > 0
     assert [line["step"] for line in metrics(whole) if "beta_long" in line] == [1, 2]
     assert list((whole / "steps").rglob("events.out.tfevents*"))
-    assert checkpoint.load(str(whole)).profile.name == "smollm2-autotool"
+    assert checkpoint.load_checkpoint(str(whole)).profile.name == "smollm2-autotool"
 
 
 @pytest.mark.parametrize("at", ["its second step", "the writing of its result"])
-def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
+def test_an_interrupted_run_resumes_with_the_results_of_an_uninterrupted_one(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     with monkeypatch.context() as patch:
@@ -72,7 +72,7 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(
     for name in ("step", "reward", "thinking_rate", "beta_long"):
         ours, theirs = ([line[name] for line in metrics(folder) if "beta_long" in line] for folder in (tmp_path, whole))
         assert ours == pytest.approx(theirs)
-    ours, theirs = (checkpoint.load(str(folder)).model.state_dict() for folder in (tmp_path, whole))
+    ours, theirs = (checkpoint.load_checkpoint(str(folder)).model.state_dict() for folder in (tmp_path, whole))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
     run(tmp_path)  # has ended: nothing more is done
 
@@ -81,7 +81,7 @@ def stop() -> None:
     raise StopError
 
 
-def test_a_run_of_other_settings_does_not_go_on_in_its_folder(whole: Path) -> None:
+def test_a_run_with_other_settings_is_refused_in_its_folder(whole: Path) -> None:
     other = SETTINGS.model_copy(update={"steps": 3})
     with pytest.raises(AutoToolError, match=r"holds a run with other settings \(seed, settings\.steps\)"):
         train(scratch.make(SIZES, seed=0), records(8), other, whole, seed=1)
@@ -98,4 +98,4 @@ def test_an_adapter_is_trained_and_merged(tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"lora": LoraSettings(rank=2, alpha=4), "steps": 1})
     train(scratch.make(SIZES, seed=0), records(8), settings, tmp_path, seed=0)
     assert (tmp_path / "adapter/adapter_config.json").exists()
-    assert checkpoint.load(str(tmp_path)).tokenizer.chat_template
+    assert checkpoint.load_checkpoint(str(tmp_path)).tokenizer.chat_template

@@ -1,4 +1,4 @@
-"""SFT of a tiny model from scratch: it learns, resumes, and what it writes is served."""
+"""SFT of a tiny model from scratch: it learns, resumes, and its checkpoint can be served."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ SETTINGS = sft.SftSettings(modes="both", epochs=1, learning_rate=5e-3, warmup_st
 
 def data(base: checkpoint.Checkpoint, count: int = 32) -> list[Example]:
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
-    return sft.examples(records(count), writer, SETTINGS)[0]
+    return sft.make_examples(records(count), writer, SETTINGS)[0]
 
 
 class StopError(Exception):
@@ -41,7 +41,7 @@ def train(out: Path) -> checkpoint.Checkpoint:
     return sft.train(base, data(base), SETTINGS, out, seed=1)
 
 
-def test_it_learns_and_an_interrupted_run_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_learns_and_an_interrupted_run_has_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight = train(tmp_path / "straight")
     lines = [json.loads(line) for line in (tmp_path / "straight/metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
@@ -79,7 +79,7 @@ async def test_what_it_writes_is_served_with_the_same_prompt_ids(tmp_path: Path)
         await engine.stop()
 
 
-def test_lora_trains_the_markers_rows_alone_and_is_merged(tmp_path: Path) -> None:
+def test_lora_trains_only_the_markers_rows_and_is_merged(tmp_path: Path) -> None:
     base = scratch.make(SIZES, seed=0)
     before = base.model.get_input_embeddings().weight.detach().clone()
     settings = SETTINGS.model_copy(update={"lora": lora.LoraSettings(rank=4, alpha=8)})
@@ -107,26 +107,26 @@ def test_a_base_without_chat_template_is_refused(tmp_path: Path) -> None:
     base.save(tmp_path)
     (tmp_path / "chat_template.jinja").unlink()
     with pytest.raises(AutoToolError, match="has no chat template"):
-        checkpoint.load(str(tmp_path))
+        checkpoint.load_checkpoint(str(tmp_path))
 
 
-def test_what_cannot_be_learnt_is_left_out_and_counted() -> None:
+def test_sequences_that_cannot_be_trained_are_left_out_and_counted() -> None:
     base = scratch.make(SIZES, seed=0)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
     some = records(3)
     some[0] = some[0].model_copy(update={"reasoning": None})
     long = SETTINGS.model_copy(update={"modes": "long"})
-    kept, left_out = sft.examples(some, writer, long)
+    kept, left_out = sft.make_examples(some, writer, long)
     assert (len(kept), left_out) == (2, {"without reasoning": 1})
-    assert len(sft.examples(some, writer, SETTINGS.model_copy(update={"modes": "both"}))[0]) == 5
-    kept, left_out = sft.examples(some, writer, long.model_copy(update={"max_tokens": 30}))
+    assert len(sft.make_examples(some, writer, SETTINGS.model_copy(update={"modes": "both"}))[0]) == 5
+    kept, left_out = sft.make_examples(some, writer, long.model_copy(update={"max_tokens": 30}))
     assert (len(kept), left_out) == (0, {"without reasoning": 1, "longer than 30 tokens": 2})
 
 
-def test_a_label_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_label_is_refused(tmp_path: Path) -> None:
     base = scratch.make(SIZES, seed=0)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
     with pytest.raises(AutoToolError, match="has no label"):
-        sft.examples(records(1), writer, sft.SftSettings())
-    with pytest.raises(AutoToolError, match="nothing to learn"):
+        sft.make_examples(records(1), writer, sft.SftSettings())
+    with pytest.raises(AutoToolError, match="nothing to train on"):
         sft.train(base, [], sft.SftSettings(), tmp_path, seed=0)

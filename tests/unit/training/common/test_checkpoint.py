@@ -1,10 +1,11 @@
-"""The template of a checkpoint that is trained here: it switches modes by itself, wherever it is served."""
+"""The template of a checkpoint that is trained here switches modes on any server."""
 
 from typing import Any
 
 import pytest
 from support.tiny import make_tokenizer
 
+from autotool_core.profile import ThinkFormat
 from autotool_training.common.checkpoint import prepare
 
 CHATML = (
@@ -20,7 +21,7 @@ OPENED = {"long": "<think>\n", "short": "<think>\n\n</think>\n\n", "auto": "<thi
 
 @pytest.mark.parametrize("template", [CHATML, QWEN3], ids=["without modes", "of Qwen3's kind"])
 @pytest.mark.parametrize(
-    ("told", "mode"),
+    ("variables", "mode"),
     [
         ({}, "auto"),
         ({"enable_thinking": None, "mode": None}, "auto"),
@@ -30,15 +31,17 @@ OPENED = {"long": "<think>\n", "short": "<think>\n\n</think>\n\n", "auto": "<thi
     ],
 )
 def test_a_base_gets_a_template_that_opens_the_turn_in_every_mode(
-    monkeypatch: pytest.MonkeyPatch, template: str, told: dict[str, Any], mode: str
+    monkeypatch: pytest.MonkeyPatch, template: str, variables: dict[str, Any], mode: str
 ) -> None:
     monkeypatch.setattr("autotool_training.common.checkpoint.prepare_base", lambda *_: None)
     tokenizer = make_tokenizer()
     tokenizer.chat_template = template
     prepared = prepare(None, tokenizer).tokenizer
-    asked = [{"role": "user", "content": "Hi"}]
-    text = prepared.apply_chat_template(asked, add_generation_prompt=True, tokenize=False, **told)
+    messages = [{"role": "user", "content": "Hi"}]
+    text = prepared.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **variables)
     assert text.rpartition("assistant\n")[2] == OPENED[mode]
-    assert prepared.apply_chat_template(asked, tokenize=False, **told).endswith("Hi<|im_end|>\n")
-    again = prepare(None, prepared).tokenizer.chat_template
-    assert again == prepared.chat_template
+    assert prepared.apply_chat_template(messages, tokenize=False, **variables).endswith("Hi<|im_end|>\n")
+    profile = prepare(None, prepared).profile
+    assert (profile.think, profile.tool_format) == (ThinkFormat(), "hermes")
+    prepared_twice = prepare(None, prepared).tokenizer.chat_template
+    assert prepared_twice == prepared.chat_template

@@ -1,4 +1,4 @@
-"""What is learnt is what is served: prompts and answers have the token ids that the server injects and decodes."""
+"""Training uses what is served: prompts and answers have the token ids that the server injects and decodes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from autotool_core.profile import BUILTIN, Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_training.common.examples import ExampleWriter, answer_text
 from autotool_training.common.records import GoldCall, Record
-from autotool_training.rl.reward import Scorer
+from autotool_training.rl.reward import RolloutScorer
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader
 
@@ -45,7 +45,9 @@ def writer(tokenizer: Any) -> ExampleWriter:
 
 
 @pytest.mark.parametrize("mode", [Mode.LONG, Mode.SHORT])
-def test_prompt_and_beginning_are_the_prompt_that_the_server_renders(writer: ExampleWriter, tokenizer: Any, mode: Mode) -> None:
+def test_prompt_and_response_prefix_are_the_prompt_that_the_server_renders(
+    writer: ExampleWriter, tokenizer: Any, mode: Mode
+) -> None:
     served = PromptRenderer(tokenizer, PROFILE).render(record().messages, record().tools, mode)
     example = writer.example(record(), ResolvedMode(mode.value))
     learnt = [*example.prompt_ids, *example.response_ids]
@@ -66,14 +68,14 @@ def test_a_short_answer_closes_the_block_at_once(writer: ExampleWriter, tokenize
 
 @pytest.mark.parametrize("mode", [ResolvedMode.LONG, ResolvedMode.SHORT])
 @pytest.mark.parametrize("changes", [{}, {"content": "Let me look."}, {"calls": [], "content": "Sunny."}])
-def test_what_is_learnt_is_what_rl_pays_as_right(
+def test_trained_answers_get_the_reward_of_right_ones(
     writer: ExampleWriter, tokenizer: Any, mode: ResolvedMode, changes: dict[str, Any]
 ) -> None:
-    asked = record(**changes)
-    example, gold = writer.example(asked, mode), [Call(call.name, call.arguments) for call in asked.calls]
+    changed = record(**changes)
+    example, gold = writer.example(changed, mode), [Call(call.name, call.arguments) for call in changed.calls]
     reader = TrajectoryReader(tokenizer, PROFILE, [tokenizer.eos_token_id])
-    scored = Scorer(reader, ObjectiveSettings(variant="grpo"), longest=999).score(
-        example.prompt_ids, example.response_ids, asked.tools, gold
+    scored = RolloutScorer(reader, ObjectiveSettings(variant="grpo"), max_tokens=999).score(
+        example.prompt_ids, example.response_ids, changed.tools, gold
     )
     assert scored.reward == {ResolvedMode.LONG: 0.5, ResolvedMode.SHORT: 1.0}[mode]
 

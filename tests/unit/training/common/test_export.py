@@ -1,4 +1,4 @@
-"""The end of a stage is thought of at its start: what could not be written is refused before hours of training."""
+"""The end of a stage: weights are written whole, and what could not be written is refused before training."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from support.training import SIZES
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import checkpoint
-from autotool_training.common.export import refuse_sharded_adapter, write_trained
+from autotool_training.common.export import reject_sharded_adapter, write_trained
 
 ADAPTER, WHOLE = SimpleNamespace(merge_and_unload=None), SimpleNamespace()
 
@@ -27,13 +27,13 @@ def spread(model: Any, kind: DistributedType, stage: int | None = None) -> Any:
 @pytest.mark.parametrize(("kind", "stage"), [(DistributedType.DEEPSPEED, 3), (DistributedType.FSDP, None)])
 def test_an_adapter_of_sharded_weights_is_refused_before_training(kind: DistributedType, stage: int | None) -> None:
     with pytest.raises(AutoToolError, match=r"ZeRO-2 .* leave sft\.lora"):
-        refuse_sharded_adapter(spread(ADAPTER, kind, stage))
-    refuse_sharded_adapter(spread(WHOLE, kind, stage))
+        reject_sharded_adapter(spread(ADAPTER, kind, stage))
+    reject_sharded_adapter(spread(WHOLE, kind, stage))
 
 
 @pytest.mark.parametrize(("kind", "stage"), [(DistributedType.DEEPSPEED, 2), (DistributedType.MULTI_GPU, None)])
 def test_an_adapter_whose_base_every_process_holds_whole_is_trained(kind: DistributedType, stage: int | None) -> None:
-    refuse_sharded_adapter(spread(ADAPTER, kind, stage))
+    reject_sharded_adapter(spread(ADAPTER, kind, stage))
 
 
 class Sharding:
@@ -61,15 +61,16 @@ class Engine:
 
 
 @pytest.mark.parametrize("stepped", [True, False])
-def test_weights_are_gathered_where_a_step_has_spread_them_and_else_written_as_they_are(
-    tmp_path: Path, *, stepped: bool
-) -> None:
+def test_weights_are_gathered_if_a_step_has_sharded_them_and_else_written_as_they_are(tmp_path: Path, *, stepped: bool) -> None:
     base = scratch.make(SIZES, seed=0)
     engine = Engine()
     wrapped = engine if stepped else base.model
     trainer = SimpleNamespace(model=base.model, model_wrapped=wrapped, accelerator=Sharding(), is_fsdp_enabled=False)
     write_trained(trainer, base, tmp_path)
-    written, expected = checkpoint.load(str(tmp_path)).model.state_dict(), engine.whole if stepped else base.model.state_dict()
+    written, expected = (
+        checkpoint.load_checkpoint(str(tmp_path)).model.state_dict(),
+        engine.whole if stepped else base.model.state_dict(),
+    )
     assert all(torch.equal(value, expected[name]) for name, value in written.items())
 
 

@@ -1,4 +1,4 @@
-"""A file or a checkpoint that was made anew is known to be another."""
+"""A file or a checkpoint that was made again has another fingerprint."""
 
 import shutil
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_one_moved_matrix_makes_another_checkpoint_and_a_copy_is_the_same(tmp_pa
     assert before != fingerprint(tmp_path / "b")
 
 
-def test_a_file_is_told_by_all_of_it(tmp_path: Path) -> None:
+def test_a_files_fingerprint_depends_on_all_of_it(tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
     path.write_text("{}\n")
     before = fingerprint(path)
@@ -38,12 +38,12 @@ def test_a_file_is_told_by_all_of_it(tmp_path: Path) -> None:
     assert before != fingerprint(path)
 
 
-def test_what_is_no_path_here_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_no_local_path_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(weights(tmp_path))
     assert [fingerprint(one) for one in ("", "owner/name", "http://localhost:8000/v1")] == [None] * 3
 
 
-def test_a_run_of_older_code_is_compared_by_what_it_holds() -> None:
-    asked = {"seed": 0, "base_contents": "a"}
-    assert comparable(asked, {"seed": 0}) == {"seed": 0}
-    assert comparable(asked, {"base_contents": "b"}) == asked
+def test_a_run_of_older_code_is_compared_without_fingerprints() -> None:
+    wanted = {"seed": 0, "base_contents": "a"}
+    assert comparable(wanted, {"seed": 0}) == {"seed": 0}
+    assert comparable(wanted, {"base_contents": "b"}) == wanted

@@ -1,4 +1,4 @@
-"""Packs of sequences that begin alike: what is computed is what a row for each sequence gives."""
+"""Packs of sequences with a common prefix have the results of a row for each sequence."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import lora, prefix_sharing
 from autotool_training.common.examples import Example, ExampleWriter
-from autotool_training.rl.sample import sample
+from autotool_training.common.sampling import sample
 from autotool_training.sft import train as sft
 
 END = 2
@@ -32,13 +32,13 @@ def test_the_first_turn_makes_a_pack_and_the_last_token_of_a_prompt_stays_with_i
         example([*system, 7, 8], [10, 11, END]),
         example([*system, 7, 9], [12, END]),
     ]
-    first, second = prefix_sharing.packs(data[:3], 8, END)
+    first, second = prefix_sharing.pack_by_prefix(data[:3], 8, END)
     assert first["parts"] == [5, 3, 4]
     assert first["input_ids"] == [*system, 7, 8, 9, END, 8, 10, 11, END]
     assert first["position_ids"] == [*range(8), *range(5, 9)]
     assert first["labels"] == [-100] * 6 + [9, END, -100, 10, 11, END]
     assert second["parts"] == [5, 3]
-    assert [one["parts"][1:] for one in prefix_sharing.packs(data, 2, END)] == [[3, 4], [3], [3]]
+    assert [one["parts"][1:] for one in prefix_sharing.pack_by_prefix(data, 2, END)] == [[3, 4], [3], [3]]
 
 
 def test_a_pack_has_the_loss_and_the_gradients_of_its_sequences() -> None:
@@ -52,17 +52,17 @@ def test_a_pack_has_the_loss_and_the_gradients_of_its_sequences() -> None:
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_masked_attention_is_that_of_transformers_whatever_the_heads_of_keys(heads: int) -> None:
+def test_masked_attention_is_that_of_transformers_for_any_number_of_key_heads(heads: int) -> None:
     torch.manual_seed(0)
     query, keys, values = (torch.randn(2, of, 5, 8, requires_grad=True) for of in (4, heads, heads))
     seen = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
     module = torch.nn.Module()
     module.num_key_value_groups = 4 // heads  # pyright: ignore[reportArgumentType]
-    found = []
+    results = []
     for attention in (ALL_ATTENTION_FUNCTIONS["sdpa"], ALL_ATTENTION_FUNCTIONS[prefix_sharing.ATTENTION]):
         output, _ = attention(module, query, keys, values, seen, scaling=0.3)
-        found.append([output, *torch.autograd.grad(output.square().sum(), (query, keys, values))])
-    for ours, theirs in zip(*found, strict=True):
+        results.append([output, *torch.autograd.grad(output.square().sum(), (query, keys, values))])
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -94,7 +94,7 @@ SEEN = torch.ones(2, 1, 1, 6, dtype=torch.bool, **META)
     ],
     ids=["one query", "two queries", "dropout", "added mask", "a mask a head", "no mask"],
 )
-def test_on_a_gpu_one_query_alone_is_taken_out_of_the_hands_of_transformers(
+def test_on_a_gpu_only_one_query_is_computed_without_transformers(
     monkeypatch: pytest.MonkeyPatch, queries: int, mask: torch.Tensor | None, options: dict[str, Any], uncopied: bool
 ) -> None:
     query, keys, values = (torch.empty(2, of, tokens, 8, **META) for of, tokens in ((4, queries), (2, 6), (2, 6)))
@@ -105,7 +105,7 @@ def test_on_a_gpu_one_query_alone_is_taken_out_of_the_hands_of_transformers(
     assert used == (["ours"] if uncopied else ["theirs"])
 
 
-def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: dict[str, Any] = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=32, hidden_size=32, intermediate_size=32, **sizes)).eval()
     answers = {}
@@ -116,24 +116,28 @@ def test_answers_are_sampled_without_copies_of_the_keys_and_the_model_is_as_befo
             model, "forward", lambda *a, f=forward, u=used, **k: u.append(model.config._attn_implementation) or f(*a, **k)
         )
         if not is_plain:
-            monkeypatch.setattr(prefix_sharing, "_is_plain", lambda _: False)
-        torch.manual_seed(0)
-        answers[is_plain] = sample(model, [[5, 6, 7], [8, 9]], 6, [1])
+            monkeypatch.setattr(prefix_sharing, "_has_full_attention", lambda _: False)
+        with prefix_sharing.without_kv_copies(model):
+            answers[is_plain] = sample(model, [[5, 6, 7], [8, 9]], 6, [1], seed=0)
         assert {*used} == {prefix_sharing.ATTENTION if is_plain else "sdpa"}
         assert model.config._attn_implementation == "sdpa"
     assert answers[True] == answers[False]
 
 
 def both(writer: ExampleWriter, record: Any) -> list[Example]:
-    return sft.examples([record], writer, sft.SftSettings(modes="both"))[0]
+    return sft.make_examples([record], writer, sft.SftSettings(modes="both"))[0]
 
 
 def computed(base: Any, data: list[Example], share: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
     base.model.zero_grad()
     base.model.set_attn_implementation(prefix_sharing.ATTENTION)
-    packs = prefix_sharing.packs(data, 8, base.tokenizer.eos_token_id)
+    packs = prefix_sharing.pack_by_prefix(data, 8, base.tokenizer.eos_token_id)
     # A pack of one sequence is a row of its own.
-    rows = packs if share else [pack for one in data for pack in prefix_sharing.packs([one], 1, base.tokenizer.eos_token_id)]
+    rows = (
+        packs
+        if share
+        else [pack for one in data for pack in prefix_sharing.pack_by_prefix([one], 1, base.tokenizer.eos_token_id)]
+    )
     assert not share or len(packs) < len(data)
     loss = torch.stack([summed(base.model, row) for row in rows]).sum()
     loss.backward()
@@ -141,7 +145,7 @@ def computed(base: Any, data: list[Example], share: bool) -> tuple[torch.Tensor,
 
 
 def summed(model: Any, pack: prefix_sharing.Pack) -> torch.Tensor:
-    inputs = prefix_sharing.row([pack])
+    inputs = prefix_sharing.collate([pack])
     labels = inputs.pop("labels")
     if len(pack["parts"]) == 2:  # as any model computes it
         inputs = {"input_ids": inputs["input_ids"]}
@@ -156,7 +160,7 @@ def test_a_step_over_packs_is_the_step_over_their_sequences(tmp_path: Path, adap
         base = scratch.make(SIZES, seed=0)
         writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
         data = [one for record in records(6) for one in both(writer, record)]
-        packs = len(prefix_sharing.packs(data, 8, base.tokenizer.eos_token_id))
+        packs = len(prefix_sharing.pack_by_prefix(data, 8, base.tokenizer.eos_token_id))
         settings = sft.SftSettings(learning_rate=5e-3, warmup_steps=0, share=share, lora=adapter, epochs=2)
         size = {"batch_size": 8, "accumulation": packs} if share else {"batch_size": len(data)}
         settings = settings.model_copy(update=size)
@@ -165,7 +169,7 @@ def test_a_step_over_packs_is_the_step_over_their_sequences(tmp_path: Path, adap
         torch.testing.assert_close(weights[1][name], one, rtol=1e-2, atol=1e-4)
 
 
-def test_a_model_whose_layers_do_not_see_all_before_is_refused() -> None:
+def test_a_model_without_full_attention_in_all_layers_is_refused() -> None:
     sizes: dict[str, Any] = {
         "vocab_size": 8,
         "hidden_size": 8,
@@ -173,6 +177,6 @@ def test_a_model_whose_layers_do_not_see_all_before_is_refused() -> None:
         "num_hidden_layers": 1,
         "num_attention_heads": 1,
     }
-    prefix_sharing.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=None)))
-    with pytest.raises(AutoToolError, match="share=true cannot be had with MistralForCausalLM"):
-        prefix_sharing.use(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=4)))
+    prefix_sharing.enable(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=None)))
+    with pytest.raises(AutoToolError, match="share=true cannot be used with MistralForCausalLM"):
+        prefix_sharing.enable(MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=1, sliding_window=4)))

@@ -1,4 +1,4 @@
-"""A bad record is one line that is named and skipped, or that ends the run."""
+"""An invalid record is one line that is named and skipped, or that ends the run."""
 
 import json
 from pathlib import Path
@@ -35,11 +35,11 @@ def bad(**changes: Any) -> bytes:
         (b"{", "JSON"),
     ],
 )
-def test_a_bad_record_costs_no_other(tmp_path: Path, line: bytes, sentence: str) -> None:
-    path, told = file(tmp_path, bad(), line, bad(id="2")), list[str]()
-    assert [one.id for one in records.read(path, skipped=told.append)] == [GOOD["id"], "2"]
-    (said,) = told
-    assert said.startswith(f"{path}, line 2: ")
+def test_an_invalid_record_costs_no_other(tmp_path: Path, line: bytes, sentence: str) -> None:
+    path, sentences = file(tmp_path, bad(), line, bad(id="2")), list[str]()
+    assert [one.id for one in records.read(path, skipped=sentences.append)] == [GOOD["id"], "2"]
+    (reported,) = sentences
+    assert reported.startswith(f"{path}, line 2: ")
     with pytest.raises(AutoToolError, match=rf"in\.jsonl, line 2: .*{sentence}"):
         list(records.read(path, strict=True))
 

@@ -1,4 +1,4 @@
-"""Where a run goes on, and the errors that must not be taken for others."""
+"""Where a run resumes, and how a full disk is recognised."""
 
 import errno
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import resume
-from autotool_training.common.callbacks import LITTLE_ROOM, MetricsFile, clear_disk_errors, is_disk_full
+from autotool_training.common.callbacks import MIN_FREE_BYTES, MetricsWriter, explain_full_disk, is_disk_full
 from autotool_training.rl import run as rl
 from autotool_training.scratch import pretrain
 from autotool_training.sft import train as sft
 
 TORN = "[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"
-"""What torch says of a file that a full disk did not take."""
+"""The error of torch for a file that a full disk has no room for."""
 
 
 def saved(folder: Path, step: int, *, whole: bool = True) -> Path:
@@ -31,13 +31,13 @@ def saved(folder: Path, step: int, *, whole: bool = True) -> Path:
     return path
 
 
-def test_a_run_goes_on_from_the_last_checkpoint_that_is_whole(tmp_path: Path) -> None:
-    assert resume.last_whole(tmp_path / "none") is None
+def test_a_run_resumes_from_the_last_complete_checkpoint(tmp_path: Path) -> None:
+    assert resume.last_complete(tmp_path / "none") is None
     whole = saved(tmp_path, 9)
     saved(tmp_path, 10, whole=False)
     torn = saved(tmp_path, 11)
     (torn / "trainer_state.json").write_text('{"global_step": 1')
-    assert resume.last_whole(tmp_path) == whole
+    assert resume.last_complete(tmp_path) == whole
 
 
 class FakeTrainer:
@@ -63,29 +63,29 @@ def test_a_run_that_took_all_its_steps_takes_no_more(tmp_path: Path, max_steps: 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     run = {"seed": 0, "settings": {"rl": {"steps": 5, "group": (1, 2)}}}
-    resume.claim(tmp_path / "out", run)
-    resume.claim(tmp_path / "out", run)
+    resume.claim_run_dir(tmp_path / "out", run)
+    resume.claim_run_dir(tmp_path / "out", run)
     other = {"seed": 1, "settings": {"rl": {"steps": 6, "group": (1, 2)}}}
     with pytest.raises(AutoToolError, match=r"out holds a run with other settings \(seed, settings\.rl\.steps\): give another"):
-        resume.claim(tmp_path / "out", other)
+        resume.claim_run_dir(tmp_path / "out", other)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
 
 
-def test_a_run_of_another_base_in_the_same_folder_is_refused_and_one_of_older_code_goes_on(tmp_path: Path) -> None:
+def test_a_run_of_another_base_is_refused_and_one_of_older_code_resumes(tmp_path: Path) -> None:
     base = scratch.make(SIZES, seed=0)
-    assert resume.origin(base) == {"base": "", "base_contents": None}
+    assert resume.base_identity(base) == {"base": "", "base_contents": None}
     base.save(tmp_path / "base")
     base.model.name_or_path = str(tmp_path / "base")
-    first = resume.origin(base)
-    resume.claim(tmp_path / "new", first)
-    resume.claim(tmp_path / "old", {"base": first["base"]})
+    first = resume.base_identity(base)
+    resume.claim_run_dir(tmp_path / "new", first)
+    resume.claim_run_dir(tmp_path / "old", {"base": first["base"]})
     scratch.make(SIZES, seed=1).save(tmp_path / "base")
-    resume.claim(tmp_path / "old", resume.origin(base))
+    resume.claim_run_dir(tmp_path / "old", resume.base_identity(base))
     with pytest.raises(AutoToolError, match=r"new holds a run with other settings \(base_contents\): give another"):
-        resume.claim(tmp_path / "new", resume.origin(base))
+        resume.claim_run_dir(tmp_path / "new", resume.base_identity(base))
 
 
-def test_every_stage_says_where_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stage_stores_the_identity_of_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed: list[dict[str, Any]] = []
 
     def stop(_: Path, run: dict[str, Any]) -> None:
@@ -93,24 +93,26 @@ def test_every_stage_says_where_it_began(tmp_path: Path, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     for stage in (sft, rl, pretrain):
-        monkeypatch.setattr(stage, "claim", stop)
+        monkeypatch.setattr(stage, "claim_run_dir", stop)
     base = scratch.make(SIZES, seed=0)
     base.model.name_or_path = "owner/name"
     stages: list[Callable[[], object]] = [
         lambda: sft.train(base, [], sft.SftSettings(), tmp_path, seed=0),
         lambda: rl.train(base, records(8), rl.RlSettings(), tmp_path, seed=0),
-        lambda: pretrain.practise(base, pretrain.PracticeSettings(), tmp_path, seed=0),
+        lambda: pretrain.pretrain(base, pretrain.PretrainSettings(), tmp_path, seed=0),
     ]
     for start in stages:
         with pytest.raises(KeyboardInterrupt):
             start()
-    assert [resume.origin(base).items() <= run.items() for run in claimed] == [True] * 3
+    assert [resume.base_identity(base).items() <= run.items() for run in claimed] == [True] * 3
 
 
-def test_a_digest_is_of_all_that_a_record_says() -> None:
+def test_a_digest_depends_on_all_fields_of_a_record() -> None:
     one, other = records(2)
-    assert resume.digest([one, other]) == resume.digest(iter([one, other])) != resume.digest([other, one])
-    assert resume.digest([one]) != resume.digest([one.model_copy(update={"label": "short"})])
+    assert (
+        resume.records_digest([one, other]) == resume.records_digest(iter([one, other])) != resume.records_digest([other, one])
+    )
+    assert resume.records_digest([one]) != resume.records_digest([one.model_copy(update={"label": "short"})])
 
 
 @pytest.mark.parametrize(
@@ -118,13 +120,13 @@ def test_a_digest_is_of_all_that_a_record_says() -> None:
     [
         (OSError(errno.ENOSPC, "No space left on device"), 1 << 40, True),
         (SafetensorError("I/O error: No space left on device (os error 28)"), 1 << 40, True),
-        (RuntimeError(TORN), LITTLE_ROOM - 1, True),
+        (RuntimeError(TORN), MIN_FREE_BYTES - 1, True),
         (RuntimeError(TORN), 1 << 40, False),
         (RuntimeError("out of memory"), 0, False),
         (OSError(errno.EACCES, "Permission denied"), 0, False),
     ],
 )
-def test_a_full_disk_is_known_by_every_writers_words(
+def test_a_full_disk_is_recognised_by_every_writers_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, free: int, full: bool
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
@@ -134,22 +136,22 @@ def test_a_full_disk_is_known_by_every_writers_words(
 
 
 def fail(error: Exception, folder: Path) -> None:
-    with clear_disk_errors(folder):
+    with explain_full_disk(folder):
         raise error
 
 
-def test_metrics_go_on_behind_the_checkpoint_though_a_line_is_torn(tmp_path: Path) -> None:
+def test_metrics_continue_after_the_checkpoint_even_if_a_line_is_torn(tmp_path: Path) -> None:
     path, arguments, control = tmp_path / "metrics.jsonl", None, None
     state = TrainerState(global_step=3, is_world_process_zero=True)
-    metrics: Any = MetricsFile(path)
-    metrics.on_log(arguments, state, control, {"loss": 0.5})
+    metrics: Any = MetricsWriter(path)
+    metrics.on_log(arguments, state, control, logs={"loss": 0.5})
     with path.open("a") as file:
         file.write('{"step": 4, "loss": 0.4}\n{"step": 5, "lo')
     other = TrainerState(global_step=3, is_world_process_zero=False)
     metrics.on_train_begin(arguments, other, control)
-    metrics.on_log(arguments, other, control, {"loss": 9.0})
+    metrics.on_log(arguments, other, control, logs={"loss": 9.0})
     assert len(path.read_text().splitlines()) == 3  # other processes leave it alone
     metrics.on_train_begin(arguments, state, control)
-    metrics.on_log(arguments, TrainerState(global_step=4, is_world_process_zero=True), control, {"loss": 0.3})
+    metrics.on_log(arguments, TrainerState(global_step=4, is_world_process_zero=True), control, logs={"loss": 0.3})
     assert list(jsonl.read(path)) == [{"step": 3, "loss": 0.5}, {"step": 4, "loss": 0.3}]
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]

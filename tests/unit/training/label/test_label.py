@@ -19,12 +19,11 @@ from support.tiny import make_tokenizer
 from autotool_core import jsonl
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import ResolvedMode
+from autotool_core.modes import ModeSwitch, ResolvedMode
 from autotool_server.engines.base import EngineRequest
 from autotool_training.common import records
-from autotool_training.label.attempt import Answer, Attempt, AttemptFile
+from autotool_training.label.attempt import AttemptFile, LabelAnswer, LabelAttempt
 from autotool_training.label.label import LabelSettings, ModelChoice, label
-from autotool_training.label.switch import Switch
 
 
 @pytest.fixture(autouse=True)
@@ -49,25 +48,25 @@ def attempts(folder: Path) -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize(
     ("answer", "right"),
     [
-        (Answer("", (Call("add", {"a": 1}),)), True),
-        (Answer("Calling.", (Call("add", {"a": 1.0}),)), True),
-        (Answer("", (Call("add", {"a": "1"}),)), False),
-        (Answer("", (Call("add", {"a": 1}), Call("add", {"a": 1}))), False),
-        (Answer("Text", ()), False),
-        (Answer("", None), False),
-        (Answer("</think>", (Call("add", {"a": 1}),)), False),
-        (Answer("", (Call("add", {"a": 1}),), whole=False), False),
+        (LabelAnswer("", (Call("add", {"a": 1}),)), True),
+        (LabelAnswer("Calling.", (Call("add", {"a": 1.0}),)), True),
+        (LabelAnswer("", (Call("add", {"a": "1"}),)), False),
+        (LabelAnswer("", (Call("add", {"a": 1}), Call("add", {"a": 1}))), False),
+        (LabelAnswer("Text", ()), False),
+        (LabelAnswer("", None), False),
+        (LabelAnswer("</think>", (Call("add", {"a": 1}),)), False),
+        (LabelAnswer("", (Call("add", {"a": 1}),), whole=False), False),
     ],
 )
-def test_an_answer_is_right_by_its_calls_and_form(answer: Answer, *, right: bool) -> None:
+def test_an_answer_is_right_by_its_calls_and_form(answer: LabelAnswer, *, right: bool) -> None:
     assert answer.is_right(record("r")) == right
 
 
-def test_without_gold_calls_any_text_is_right_and_silence_is_not() -> None:
-    asked = record("r", calls=[], content="No tool does that.")
-    assert Answer("I have no tool.", ()).is_right(asked)
-    assert not Answer(" ", ()).is_right(asked)
-    assert not Answer("I have no tool.", (Call("add", {"a": 1}),)).is_right(asked)
+def test_without_gold_calls_any_text_is_right_and_no_text_is_not() -> None:
+    textual = record("r", calls=[], content="No tool does that.")
+    assert LabelAnswer("I have no tool.", ()).is_right(textual)
+    assert not LabelAnswer(" ", ()).is_right(textual)
+    assert not LabelAnswer("I have no tool.", (Call("add", {"a": 1}),)).is_right(textual)
 
 
 def test_the_rule(tmp_path: Path) -> None:
@@ -111,15 +110,15 @@ def test_a_file_of_records_is_a_file_of_traces(tmp_path: Path) -> None:
     assert counts["dropped"] == {"right, without reasoning": 1}
 
 
-def test_two_records_of_one_id_are_refused_before_an_attempt(tmp_path: Path) -> None:
+def test_two_records_with_the_same_id_are_refused_before_an_attempt(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a"), record("b"), record("a", content="Another.")])
     traces = str(write(tmp_path / "t.jsonl", trace("a")))
-    with pytest.raises(AutoToolError, match="the same id, a: make the file anew"):
+    with pytest.raises(AutoToolError, match="the same id, a: make the file again"):
         run(tmp_path, traces, traces)
     assert not (tmp_path / "out.attempts.jsonl").exists()
 
 
-def test_half_of_a_surrogate_pair_is_written_as_an_attempt_and_never_as_a_thought(tmp_path: Path) -> None:
+def test_half_of_a_surrogate_pair_is_stored_in_an_attempt_and_never_as_reasoning(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a"), record("b")])
     wrong = {"id": "a", "calls": [{"name": "add", "arguments": {"a": "alpha \ud83d"}}]}
     short = write(tmp_path / "short.jsonl", wrong)
@@ -142,7 +141,7 @@ def test_other_traces_in_the_same_file_are_another_run(tmp_path: Path, name: str
         run(tmp_path, *paths)
 
 
-def test_attempts_of_older_code_which_knew_its_models_by_name_alone_are_gone_on_with(tmp_path: Path) -> None:
+def test_attempts_of_older_code_without_fingerprints_are_continued(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a")])
     path, file = str(write(tmp_path / "t.jsonl", trace("a"))), tmp_path / "out.attempts.jsonl"
     run(tmp_path, path, path)
@@ -162,16 +161,16 @@ def test_a_line_that_is_no_trace_is_named(tmp_path: Path) -> None:
         (tmp_path / "out.attempts.jsonl").unlink()
 
 
-def test_bad_records_are_skipped_or_end_the_run(tmp_path: Path) -> None:
+def test_invalid_records_are_skipped_or_end_the_run(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a")])
     with (tmp_path / "in.jsonl").open("a") as file:
         file.write('{"id": "b"}\n')
     empty = ModelChoice(str(write(tmp_path / "t.jsonl", trace("a"))))
-    told: list[str] = []
-    counts = label(tmp_path / "in.jsonl", tmp_path / "out.jsonl", empty, empty, LabelSettings(), skipped=told.append)
+    sentences: list[str] = []
+    counts = label(tmp_path / "in.jsonl", tmp_path / "out.jsonl", empty, empty, LabelSettings(), skipped=sentences.append)
     assert counts.as_dict()["total"]["kept"] == {"short": 1}
-    assert len(told) == 1
-    assert "in.jsonl, line 2: tools" in told[0]
+    assert len(sentences) == 1
+    assert "in.jsonl, line 2: tools" in sentences[0]
     with pytest.raises(AutoToolError, match=r"in\.jsonl, line 2: tools"):
         label(tmp_path / "in.jsonl", tmp_path / "out.jsonl", empty, empty, LabelSettings(strict=True), skipped=pytest.fail)
 
@@ -187,13 +186,13 @@ def by_name(request: EngineRequest) -> str:
     return f"One and\nno more.\n</think>\n\n{call}" if is_long else call
 
 
-async def test_a_server_is_asked_in_both_modes(tmp_path: Path) -> None:
+async def test_a_server_gets_requests_in_both_modes(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record(f"{name}{at}") for name in ("easy", "hard", "never") for at in range(5)])
     async with running(scripted(by_name)) as server:
         made, counts = await asyncio.to_thread(run, tmp_path, server.url, server.url, concurrency=4)
         assert sorted(attempts(tmp_path)) == sorted({*attempts(tmp_path)})
-        again = await asyncio.to_thread(run, tmp_path, server.url, server.url, concurrency=4)
-    assert again == (made, counts)  # nothing is left to ask
+        repeated = await asyncio.to_thread(run, tmp_path, server.url, server.url, concurrency=4)
+    assert repeated == (made, counts)  # no attempt is left
     assert (counts["kept"], counts["dropped"]) == ({"short": 5, "long": 5}, {"neither model right": 5})
     assert made["hard0"].reasoning == "One and\nno more."
     assert Counter(mode for mode, _, _ in attempts(tmp_path)) == {"short": 30, "long": 20}
@@ -210,12 +209,12 @@ async def test_a_refused_request_is_an_unanswered_attempt(tmp_path: Path) -> Non
     assert all(row["error"].startswith("400: ") for row in rows)
 
 
-def test_stock_servers_are_told_by_the_templates_variable(tmp_path: Path) -> None:
+def test_stock_servers_get_the_templates_variable(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a", calls=[], content="It is 4.", tools=[])])
     with fake_api(with_record=False) as api:
-        short = ModelChoice(api.url, switch=Switch.ENABLE_THINKING)
-        long = ModelChoice(api.url, name="other", switch=Switch.NONE)
-        settings = LabelSettings(k=2, threshold=1.1, seed=5)  # none is short, so that both are asked
+        short = ModelChoice(api.url, switch=ModeSwitch.ENABLE_THINKING)
+        long = ModelChoice(api.url, name="other", switch=ModeSwitch.NONE)
+        settings = LabelSettings(k=2, threshold=1.1, seed=5)  # none is short, so that both models make attempts
         counts = label(tmp_path / "in.jsonl", tmp_path / "out.jsonl", short, long, settings, skipped=pytest.fail)
     assert counts.as_dict()["total"]["kept"] == {"long": 1}
     first, second, third, _ = api.bodies
@@ -227,28 +226,28 @@ def test_stock_servers_are_told_by_the_templates_variable(tmp_path: Path) -> Non
     assert (made.label, made.reasoning, made.content) == ("long", "2+2", "It is 4.")
 
 
-def test_an_answer_with_reasoning_is_none_of_the_no_thinking_model(tmp_path: Path) -> None:
+def test_reasoning_of_the_no_thinking_model_is_an_unanswered_attempt(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a", calls=[], content="It is 4.", tools=[])])
     with fake_api(with_record=False) as api:
         made, counts = run(tmp_path, api.url, api.url, k=1)
     assert made["a"].label == "long"
     assert counts["notes"]["short attempts unanswered"] == 1
     errors = [row["error"] for row in jsonl.read(tmp_path / "out.attempts.jsonl") if row.get("error")]
-    assert errors == ["the no-thinking model has thought: tell its server the mode by --short-switch"]
+    assert errors == ["the no-thinking model wrote reasoning: name the field that turns it off by --short-switch"]
 
 
-@pytest.mark.parametrize(("status", "asked_again"), [(503, True), (429, True), (408, True), (400, False), (422, False)])
-def test_a_busy_server_is_asked_again_when_the_run_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, asked_again: bool
+@pytest.mark.parametrize(("status", "retried"), [(503, True), (429, True), (408, True), (400, False), (422, False)])
+def test_attempts_at_a_busy_server_are_repeated_by_a_resumed_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, retried: bool
 ) -> None:
     records.write(tmp_path / "in.jsonl", [record("a")])
     traces = str(write(tmp_path / "t.jsonl", trace("a", reasoning="Because.")))
-    asked: list[httpx.Request] = []
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             return httpx.Response(200, json={"object": "list", "data": [{"id": "tiny"}]})
-        asked.append(request)
+        requests.append(request)
         return httpx.Response(status, json={"error": {"message": "Not now."}})
 
     def client(**options: Any) -> AsyncOpenAI:
@@ -259,10 +258,10 @@ def test_a_busy_server_is_asked_again_when_the_run_goes_on(
     for _ in range(2):
         made, _ = run(tmp_path, "http://server/v1", traces, k=1)
         assert made["a"].label == "long"
-    assert len(asked) == (2 if asked_again else 1)
+    assert len(requests) == (2 if retried else 1)
 
 
-def test_a_server_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_one_sentence(tmp_path: Path) -> None:
     records.write(tmp_path / "in.jsonl", [record("a")])
     with pytest.raises(AutoToolError, match="Is the server up"):
         run(tmp_path, "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1")
@@ -281,18 +280,18 @@ def test_attempts_of_other_settings_or_records_are_not_mixed(tmp_path: Path) -> 
 
 def test_attempts_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
     made = [
-        Attempt("a", 0, Answer("c", (Call("f", {"x": [1, None]}),), "r")),
-        Attempt("a", 1, Answer("", None, whole=False)),
-        Attempt("b", 0, None, "400: no"),
+        LabelAttempt("a", 0, LabelAnswer("c", (Call("f", {"x": [1, None]}),), "r")),
+        LabelAttempt("a", 1, LabelAnswer("", None, whole=False)),
+        LabelAttempt("b", 0, None, "400: no"),
     ]
     file = AttemptFile(tmp_path / "a.jsonl", {"k": 1})
     for one in made:
         file.add(ResolvedMode.LONG, one)
     file.close()
-    again = AttemptFile(tmp_path / "a.jsonl", {"k": 1})
-    assert [*again.of(ResolvedMode.LONG)] == made
-    assert [*again.of(ResolvedMode.SHORT)] == []
-    again.close()
+    reopened = AttemptFile(tmp_path / "a.jsonl", {"k": 1})
+    assert [*reopened.of(ResolvedMode.LONG)] == made
+    assert [*reopened.of(ResolvedMode.SHORT)] == []
+    reopened.close()
 
 
 KILLED = """
@@ -305,7 +304,7 @@ label(folder / "in.jsonl", folder / "out.jsonl", ModelChoice(url), ModelChoice(u
 """
 
 
-async def test_a_killed_run_goes_on_without_a_lost_or_doubled_attempt(tmp_path: Path) -> None:
+async def test_a_killed_run_resumes_without_a_lost_or_doubled_attempt(tmp_path: Path) -> None:
     total = 60
     names = [f"{('easy', 'hard', 'never')[at % 3]}{at}" for at in range(total)]
     records.write(tmp_path / "in.jsonl", [record(name) for name in names])

@@ -1,4 +1,4 @@
-"""TRL's fused head as `fit_head` leaves it: the numbers are those of TRL's own, and of the plain head."""
+"""TRL's fused head as `patch_fused_head` leaves it: its results are those of TRL's own head and of the plain head."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl.trainer import utils
 
-from autotool_training.patches.trl_head import fit_head
+from autotool_training.patches.trl_head import patch_fused_head
 
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Any:
-    # `fit_head` sets it for good.
+    # `patch_fused_head` sets it for good.
     module: Any = utils
     monkeypatch.setattr(module, "_use_triton", module._use_triton)
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def test_loss_entropy_and_gradients_are_those_of_trl(model: Any, labelled: int) 
     labels = torch.full_like(ids, -100)
     labels[:2, 9 - labelled :] = ids[:2, 9 - labelled :]
     before, gradient_before = scored(model, labels, ids)
-    fit_head(model)
+    patch_fused_head(model)
     after, gradient = scored(model, labels, ids)
     torch.testing.assert_close(after.loss, before.loss)
     torch.testing.assert_close(after.log_probs, before.log_probs)
@@ -46,7 +46,7 @@ def test_loss_entropy_and_gradients_are_those_of_trl(model: Any, labelled: int) 
 
 
 def test_the_loss_is_that_of_the_plain_head(model: Any) -> None:
-    fit_head(model)
+    patch_fused_head(model)
     ids = torch.randint(0, 40, (2, 7))
     labels = ids.clone()
     labels[:, :4] = -100
@@ -58,5 +58,5 @@ def test_a_head_without_bias_gets_none(model: Any) -> None:
     head: Any = torch.nn.Module()
     head.weight = model.get_output_embeddings().weight
     model.set_output_embeddings(head)
-    fit_head(model)
+    patch_fused_head(model)
     assert head.bias is None

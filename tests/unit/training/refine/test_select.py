@@ -3,7 +3,7 @@
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_training.refine.select import alignment, refine
+from autotool_training.refine.select import alignment, select_records
 
 
 def test_alignment_by_hand() -> None:
@@ -12,11 +12,11 @@ def test_alignment_by_hand() -> None:
     assert scores == pytest.approx([1.0, 1 - 0.125 / 0.625, 1 - 0.125 / 0.625])
 
 
-def test_half_of_the_extremes_and_the_unaligned_go() -> None:
+def test_half_of_the_extremes_and_the_unaligned_are_dropped() -> None:
     learning = [[0.2, 0.5, 0.8]] * 10
     unlearning = [[1.0, 0.5, 0.0]]
     rates = [*[[1, 1, 1]] * 5, *[[0, 0, 0]] * 4, *learning, *unlearning]
-    refined = refine(rates, seed=0)
+    refined = select_records(rates, seed=0)
     assert refined.counts == {
         "items": 20,
         "too_easy": 5,
@@ -34,30 +34,30 @@ def test_half_of_the_extremes_and_the_unaligned_go() -> None:
     assert list(refined.kept) == sorted(refined.kept)
 
 
-def test_extremes_do_not_bend_the_trajectory() -> None:
+def test_extremes_do_not_change_the_trajectory() -> None:
     middle = [[0.2, 0.8], [0.3, 0.7]]
-    assert set(refine([*middle, *[[0, 0]] * 50], seed=0).kept) >= {0, 1}
+    assert set(select_records([*middle, *[[0, 0]] * 50], seed=0).kept) >= {0, 1}
 
 
 def test_an_item_that_always_thinks_and_is_never_right_is_too_hard() -> None:
     learning = [[0.3, 0.8]] * 10
     thinking = [[0.25, 0.25]] * 10
     accuracy = [*[[0.3, 0.9]] * 10, *[[0.0, 0.0]] * 10]
-    refined = refine([*learning, *thinking], seed=0, accuracy=accuracy)
+    refined = select_records([*learning, *thinking], seed=0, accuracy=accuracy)
     assert refined.counts["too_hard"] == 10
     assert len(refined.kept) == 15
 
 
-def test_the_seed_alone_draws() -> None:
+def test_only_the_seed_changes_the_result() -> None:
     rates = [[1.0]] * 40
-    assert refine(rates, seed=1) == refine(rates, seed=1)
-    assert refine(rates, seed=1).kept != refine(rates, seed=2).kept
+    assert select_records(rates, seed=1) == select_records(rates, seed=1)
+    assert select_records(rates, seed=1).kept != select_records(rates, seed=2).kept
 
 
 @pytest.mark.parametrize(
     ("rates", "message"),
     [([], "probe rounds"), ([[], []], "probe rounds"), ([[1], [1, 1]], "probe rounds"), ([[1.5]], "between 0 and 1")],
 )
-def test_bad_rates(rates: list[list[float]], message: str) -> None:
+def test_invalid_rates(rates: list[list[float]], message: str) -> None:
     with pytest.raises(AutoToolError, match=message):
-        refine(rates, seed=0)
+        select_records(rates, seed=0)

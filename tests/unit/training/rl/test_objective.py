@@ -11,7 +11,14 @@ from pydantic import ValidationError
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training.rl.entropy import sequence_entropy, token_entropy
-from autotool_training.rl.metrics import entropy_metrics, entropy_sums, pull, rollout_facts, rollout_metrics, share_metrics
+from autotool_training.rl.metrics import (
+    entropy_metrics,
+    entropy_sums,
+    gradient_l1,
+    rollout_facts,
+    rollout_metrics,
+    share_metrics,
+)
 from autotool_training.rl.objective import GRPO, EntropyConstraint, Modes, check_setup, live_groups
 from autotool_training.rl.reward import Scored
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings, Variant
@@ -79,7 +86,7 @@ def test_groups_of_equal_rewards_are_dead() -> None:
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))
-def test_targets_are_asked_for_where_they_are_needed(variant: Variant) -> None:
+def test_missing_targets_are_refused_if_the_variant_needs_them(variant: Variant) -> None:
     if variant in UNTARGETED:
         assert EntropyConstraint(ObjectiveSettings(variant=variant)).betas(ENTROPY, MODES).isfinite().all()
     else:
@@ -97,7 +104,7 @@ def test_targets_are_asked_for_where_they_are_needed(variant: Variant) -> None:
         ("entropy_coef", {"entropy_coef": 1}),
     ],
 )
-def test_a_bad_setting_is_named(field: str, changes: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_named(field: str, changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=field):
         ObjectiveSettings(**{"targets": TARGETS, **changes})
 
@@ -136,7 +143,7 @@ def test_entropy_metrics() -> None:
 def test_gradient_share() -> None:
     logps = torch.tensor([[-1.0, -2.0]], requires_grad=True)
     entropies = torch.tensor([[1.0, 3.0]], requires_grad=True)
-    policy, term = pull((-2 * logps[0, 0] + logps[0, 1]) / 2, logps), pull(entropies.sum() / 4, entropies)
+    policy, term = gradient_l1((-2 * logps[0, 0] + logps[0, 1]) / 2, logps), gradient_l1(entropies.sum() / 4, entropies)
     assert (policy.item(), term.item()) == (1.5, 0.5)
     assert share_metrics(policy.item(), term.item()) == {"entropy_gradient_share": 0.25}
     assert share_metrics(0.0, 0.0) == {}

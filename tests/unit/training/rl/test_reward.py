@@ -8,7 +8,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
-from autotool_training.rl.reward import Scored, Scorer, is_right, length_reward, parse_gold, table_reward
+from autotool_training.rl.reward import RolloutScorer, Scored, is_right, length_reward, parse_gold, table_reward
 from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings, RewardTable
 from autotool_training.rl.trajectory import Fault, Trajectory, TrajectoryReader
 
@@ -28,7 +28,7 @@ def score(text: str, settings: ObjectiveSettings, *, ended: bool = True) -> Scor
     prompt = renderer.render([{"role": "user", "content": "?"}], TOOLS, Mode.AUTO)
     start = CLOSED if text.startswith(CLOSED) else ""
     response = [*renderer.ids(start), *renderer.ids(text.removeprefix(start)), *([tokenizer.eos_token_id] if ended else [])]
-    return Scorer(reader, settings, longest=200).score(prompt, response, TOOLS, [ADD])
+    return RolloutScorer(reader, settings, max_tokens=200).score(prompt, response, TOOLS, [ADD])
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ def test_table(mode: ResolvedMode, *, right: bool, reward: float) -> None:
     assert table_reward(RewardTable(), mode, right=right) == reward
 
 
-def test_without_a_decision_the_worst_is_paid() -> None:
+def test_without_a_decision_the_reward_is_the_lowest() -> None:
     assert table_reward(RewardTable(), None, right=False) == -1.0
     assert table_reward(RewardTable(wrong_long=-3), None, right=False) == -3.0
 
 
 @pytest.mark.parametrize("p_long", [0.0, 0.25, 0.75, 1.0])
-def test_short_pays_only_above_the_break_even(p_long: float) -> None:
+def test_short_is_better_only_above_the_break_even(p_long: float) -> None:
     table = RewardTable()
     assert table.break_even(p_long) == pytest.approx((p_long + 0.5) / 2)
 
@@ -75,7 +75,7 @@ def test_scoring(text: str, *, ended: bool, right: bool, reward: float) -> None:
     assert (scored.right, scored.reward) == (right, reward)
 
 
-def test_length_penalty_ignores_the_mode_and_pays_no_brevity_of_wrong_answers() -> None:
+def test_length_penalty_ignores_the_mode_and_the_length_of_wrong_answers() -> None:
     settings = ObjectiveSettings(variant="length-penalty", length_penalty=0.5)
     for text in (f"\n\n</think>\n\n{CALL}", f"\nHm.\n</think>\n\n{CALL}"):
         scored = score(text, settings)

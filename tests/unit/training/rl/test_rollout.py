@@ -1,4 +1,4 @@
-"""What rollouts are decoded with."""
+"""Decoding of rollouts: merged adapters, shared prompts and decision tokens."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from autotool_core.prompt import DecisionTokens
 from autotool_training import scratch
 from autotool_training.common import prefix_sharing
 from autotool_training.common.lora import LoraSettings, lora_config
-from autotool_training.rl.rollout import deciding_first, merged_adapter
+from autotool_training.rl.rollout import force_decision_token, with_merged_adapter
 
 
 @torch.no_grad()
@@ -25,21 +25,21 @@ def test_a_merged_adapter_decodes_what_the_adapter_does_and_leaves_the_weights_a
     expected = model(prompt).logits
     with model.disable_adapter():
         assert not torch.allclose(model(prompt).logits, expected, atol=1e-3)
-    with merged_adapter(model):
+    with with_merged_adapter(model):
         torch.testing.assert_close(model(prompt).logits, expected, atol=1e-4, rtol=1e-4)
     for name, weight in model.state_dict().items():
         torch.testing.assert_close(weight, before[name], atol=1e-6, rtol=1e-6)
 
 
 def test_a_model_without_adapter_is_left_alone() -> None:
-    with merged_adapter(torch.nn.Linear(1, 1)):
+    with with_merged_adapter(torch.nn.Linear(1, 1)):
         pass
 
 
 @pytest.mark.parametrize("share", [False, True])
-def test_prompts_that_are_the_same_are_computed_once_and_decoded_alike(share: bool) -> None:
+def test_equal_prompts_are_computed_once_and_decoded_the_same(share: bool) -> None:
     base = scratch.make(scratch.ScratchSettings(), seed=0)
-    prefix_sharing.use(base.model.eval())
+    prefix_sharing.enable(base.model.eval())
     computed: list[tuple[int, ...]] = []
     base.model.register_forward_pre_hook(lambda _, args, given: computed.append(given["input_ids"].shape), with_kwargs=True)
     prompts = torch.tensor([[5, 9, 7, 4], [5, 9, 7, 4], [2, 2, 8, 4], [5, 9, 7, 4]])
@@ -52,6 +52,6 @@ def test_prompts_that_are_the_same_are_computed_once_and_decoded_alike(share: bo
 
 
 def decoded(model: Any, prompts: torch.Tensor, present: torch.Tensor, *, share: bool) -> torch.Tensor:
-    with deciding_first(model, DecisionTokens(11, 12, {}), share=share):
-        asked = {"input_ids": prompts, "attention_mask": present}
-        return model.generate(**asked, max_new_tokens=6, min_new_tokens=6, do_sample=False, pad_token_id=2)
+    with force_decision_token(model, DecisionTokens(11, 12, {}), share=share):
+        inputs = {"input_ids": prompts, "attention_mask": present}
+        return model.generate(**inputs, max_new_tokens=6, min_new_tokens=6, do_sample=False, pad_token_id=2)

@@ -13,9 +13,9 @@ from autotool_training import scratch
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.rl import targets
-from autotool_training.rl.targets import Probes, measured_targets
+from autotool_training.rl.targets import Probes, measure_targets
 
-PROBES = Probes(count=4, batch=3, longest=8, percentile=50, seed=1)
+PROBES = Probes(count=4, batch=3, max_tokens=8, percentile=50, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, base: Checkpoint, *, ended: int) -
     """What is measured where so many answers of each batch end, the others being cut off."""
     seen: list[tuple[list[int], list[int]]] = []
 
-    def sample(model: Any, prompts: Sequence[Sequence[int]], most: int, eos: Sequence[int]) -> list[list[int]]:
-        return [[7, 8, *eos] if at < ended else [9] * most for at in range(len(prompts))]
+    def sample(model: Any, prompts: Sequence[Sequence[int]], max_tokens: int, eos: Sequence[int]) -> list[list[int]]:
+        return [[7, 8, *eos] if at < ended else [9] * max_tokens for at in range(len(prompts))]
 
     def measure(model: Any, rollouts: Sequence[tuple[list[int], list[int]]]) -> Tensor:
         seen.extend(rollouts)
@@ -36,11 +36,11 @@ def answered(monkeypatch: pytest.MonkeyPatch, base: Checkpoint, *, ended: int) -
 
     monkeypatch.setattr(targets, "sample", sample)
     monkeypatch.setattr(targets, "measure", measure)
-    measured_targets(base, records(6), PROBES)
+    measure_targets(base, records(6), PROBES)
     return seen
 
 
-def test_an_answer_begins_behind_the_auto_prefix_and_truncated_ones_do_not_count(
+def test_an_answer_follows_the_auto_prefix_and_truncated_ones_do_not_count(
     base: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
@@ -49,17 +49,19 @@ def test_an_answer_begins_behind_the_auto_prefix_and_truncated_ones_do_not_count
     assert all(prompt in prompts for prompt, _ in measured)
     end = base.tokenizer.eos_token_id
     assert [response for _, response in measured] == [
-        [*begun, 7, 8, end] for begun in (writer.begun[ResolvedMode.SHORT], writer.begun[ResolvedMode.LONG]) for _ in "ab"
+        [*prefix, 7, 8, end]
+        for prefix in (writer.response_prefixes[ResolvedMode.SHORT], writer.response_prefixes[ResolvedMode.LONG])
+        for _ in "ab"
     ]
 
 
-def test_a_mode_that_ends_no_answer_is_measured_all_the_same(base: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mode_with_only_truncated_answers_is_measured_by_them(base: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(answered(monkeypatch, base, ended=0)) == 2 * PROBES.count
 
 
-def test_the_seed_alone_draws(base: Checkpoint) -> None:
+def test_only_the_seed_changes_the_result(base: Checkpoint) -> None:
     torch.manual_seed(5)
-    first = measured_targets(base, records(6), PROBES)
+    first = measure_targets(base, records(6), PROBES)
     torch.manual_seed(6)
-    assert measured_targets(base, records(6), PROBES) == first
-    assert measured_targets(base, records(6), Probes(4, 3, 8, 50, seed=2)) != first
+    assert measure_targets(base, records(6), PROBES) == first
+    assert measure_targets(base, records(6), Probes(4, 3, 8, 50, seed=2)) != first

@@ -1,4 +1,4 @@
-"""The mode rule, and reading rollouts exactly as the server reads turns."""
+"""The mode of a rollout, and parsing of rollouts exactly as the server parses turns."""
 
 import json
 from typing import Any
