@@ -31,8 +31,8 @@ class Counts:
 
     def as_dict(self) -> dict[str, Any]:
         """By source, and for all of them as `total`."""
-        by_source = {source: self._of((source,)) for source in self.seen}
-        return {**by_source, "total": self._of(tuple(self.seen))}
+        by_source = {source: self._summed((source,)) for source in self.seen}
+        return {**by_source, "total": self._summed(tuple(self.seen))}
 
     def write(self, path: Path) -> None:
         """The same as JSON."""
@@ -48,12 +48,15 @@ class Counts:
         table.add_row("records", *(str(sum(self.seen[source] for source in column)) for column in columns))
         for name, tally in (("kept", self.kept), ("dropped", self.dropped), ("note", self.notes)):
             table.add_section()
-            for what in dict.fromkeys(one for counter in tally.values() for one in counter):
-                numbers = [sum(tally[source][what] for source in column) for column in columns]
-                table.add_row(f"{name}: {what}", *(str(number or "") for number in numbers))
+            for reason in dict.fromkeys(key for counter in tally.values() for key in counter):
+                numbers = [sum(tally[source][reason] for source in column) for column in columns]
+                table.add_row(f"{name}: {reason}", *(str(number or "") for number in numbers))
         return table
 
-    def _of(self, sources: tuple[str, ...]) -> dict[str, Any]:
+    def _summed(self, sources: tuple[str, ...]) -> dict[str, Any]:
         parts = {"kept": self.kept, "dropped": self.dropped, "notes": self.notes}
         summed = {name: sum((tally[source] for source in sources), Counter[str]()) for name, tally in parts.items()}
-        return {"records": sum(self.seen[source] for source in sources), **{name: dict(one) for name, one in summed.items()}}
+        return {
+            "records": sum(self.seen[source] for source in sources),
+            **{name: dict(counter) for name, counter in summed.items()},
+        }

@@ -25,7 +25,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
 
 WORD = re.compile(r"\w+")
-SHORTEST = 3
+MIN_WORDS = 3
 """Words of the shortest text that can be known again."""
 
 
@@ -35,38 +35,40 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(WORD.findall(text.lower()))
 
 
-def same_key(record: Record) -> int:
+def deduplication_key(record: Record) -> int:
     """Equal for records that are the same."""
-    said = tuple((message["role"], words(message["content"]), _called(message)) for message in record.messages)
+    history = tuple((message["role"], words(message["content"]), _call_arguments(message)) for message in record.messages)
     calls = tuple(sorted(Call(call.name, call.arguments).canonical() for call in record.calls))
-    return hash((said, calls))
+    return hash((history, calls))
 
 
-class Evaluation:
+class EvaluationTexts:
     """The texts of evaluation sets, indexed by n words in a row."""
 
     def __init__(self, texts: Iterable[str], n: int) -> None:
         self._n = n
-        self._runs: set[tuple[str, ...]] = set()
+        self._ngrams: set[tuple[str, ...]] = set()
         self._short: set[tuple[str, ...]] = set()
         whole: list[str] = []
         for text in texts:
-            said = words(text)
-            whole.append(" ".join(said))
-            self._runs.update(_runs(said, n))
-            if SHORTEST <= len(said) < n:
-                self._short.add(said)
+            text_words = words(text)
+            whole.append(" ".join(text_words))
+            self._ngrams.update(_ngrams(text_words, n))
+            if MIN_WORDS <= len(text_words) < n:
+                self._short.add(text_words)
         self._whole = f" {' | '.join(whole)} "
 
     def overlaps(self, record: Record) -> bool:
         """Whether the record must not be trained on."""
-        said = [words(message["content"]) for message in record.messages if message["role"] == "user"]
-        return any(run in self._runs for text in said for run in _runs(text, self._n)) or self._opens(said[0])
+        requests = [words(message["content"]) for message in record.messages if message["role"] == "user"]
+        return any(
+            ngram in self._ngrams for request in requests for ngram in _ngrams(request, self._n)
+        ) or self._opening_overlaps(requests[0])
 
-    def _opens(self, request: tuple[str, ...]) -> bool:
-        if SHORTEST <= len(request) < self._n and f" {' '.join(request)} " in self._whole:
+    def _opening_overlaps(self, request: tuple[str, ...]) -> bool:
+        if MIN_WORDS <= len(request) < self._n and f" {' '.join(request)} " in self._whole:
             return True
-        return any(run in self._short for length in range(SHORTEST, self._n) for run in _runs(request, length))
+        return any(ngram in self._short for length in range(MIN_WORDS, self._n) for ngram in _ngrams(request, length))
 
 
 def read_texts(paths: Iterable[Path]) -> Iterator[str]:
@@ -82,7 +84,7 @@ def read_texts(paths: Iterable[Path]) -> Iterator[str]:
                 yield _json_text(line, path, number) if path.suffix == ".jsonl" else line
 
 
-def _called(message: Mapping[str, Any]) -> tuple[str, ...]:
+def _call_arguments(message: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(call["function"]["arguments"] for call in message.get("tool_calls", ()))
 
 
@@ -97,5 +99,5 @@ def _json_text(line: str, path: Path, number: int) -> str:
     return text
 
 
-def _runs(said: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
-    return (tuple(said[at : at + length]) for at in range(len(said) - length + 1))
+def _ngrams(text_words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    return (tuple(text_words[start : start + length]) for start in range(len(text_words) - length + 1))

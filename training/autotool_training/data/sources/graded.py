@@ -6,12 +6,12 @@ from itertools import islice
 from autotool_core.errors import AutoToolError
 from autotool_core.graded import LEVELS, Task, generate
 from autotool_training.common.records import GoldCall, Record
-from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.rows import RowError
 
 NAME, LICENCE = "graded", "Apache-2.0"
 
 
-def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
+def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
     """So many tasks of every level as `location` says. Raises AutoToolError if that is no number."""
     if not location.isdecimal():
         raise AutoToolError(f"graded={location}: give the number of tasks a level, such as graded=200.")

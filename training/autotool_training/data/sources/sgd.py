@@ -17,7 +17,7 @@ from typing import Any
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.sources.dialogue import Dialogue
-from autotool_training.data.sources.rows import Bad, Row, beside, each, read
+from autotool_training.data.sources.rows import RowError, SourceRow, parse_rows, read_rows, sibling
 from autotool_training.data.sources.tools import tools
 
 NAME, LICENCE = "sgd", "CC-BY-SA-4.0"
@@ -36,13 +36,13 @@ class _Service:
     slots: Mapping[str, str]
 
 
-def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
+def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
     """A record for every call, and for every answer in text. `location`: the file of dialogues, or its folder."""
-    first = beside(location, "schema.json")
-    rows = str(beside(location, "train.slim.jsonl.gz", "train.slim.jsonl")) if Path(location).is_dir() else location
+    first = sibling(location, "schema.json")
+    rows = str(sibling(location, "train.slim.jsonl.gz", "train.slim.jsonl")) if Path(location).is_dir() else location
     plain = _services(first)
     schemas = [_read_schema(path, plain) for path in (first, *sorted(first.parent.glob("schema_x*.json")))]
-    return each(read(rows), lambda row: _records(row, schemas, seed))
+    return parse_rows(read_rows(rows), lambda row: _records(row, schemas, seed))
 
 
 def _services(path: Path) -> list[Mapping[str, Any]]:
@@ -86,21 +86,21 @@ def _parameter(slot: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "string", **described} | ({"enum": values} if values else {})
 
 
-def _records(row: Row, schemas: Sequence[Mapping[str, _Service]], seed: int) -> Iterator[Record]:
+def _records(row: SourceRow, schemas: Sequence[Mapping[str, _Service]], seed: int) -> Iterator[Record]:
     value = row.value
     services = random.Random(f"{seed}/{value['dialogue_id']}").choice(schemas)  # noqa: S311 not a secret
     functions = [function for name in value["services"] for function in services[name].functions]
-    dialogue = Dialogue(NAME, LICENCE, value["dialogue_id"], tools(functions), several=True)
-    dialogue.say("system", TODAY)
+    dialogue = Dialogue(NAME, LICENCE, value["dialogue_id"], tools(functions), is_numbered=True)
+    dialogue.add_message("system", TODAY)
     for turn in value["turns"]:
         if turn["speaker"] == "USER":
-            dialogue.say("user", turn["utterance"])
+            dialogue.add_message("user", turn["utterance"])
             continue
         for call in turn.get("calls", ()):
             service = services[call["service"]]
-            yield dialogue.answer(calls=[_gold(call, service)])
-            dialogue.result(_results(call["results"], service))
-        yield dialogue.answer(content=turn["utterance"])
+            yield dialogue.add_answer(calls=[_gold(call, service)])
+            dialogue.add_result(_results(call["results"], service))
+        yield dialogue.add_answer(content=turn["utterance"])
 
 
 def _gold(call: Mapping[str, Any], service: _Service) -> GoldCall:

@@ -12,7 +12,7 @@ from typing import Any
 
 from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.sources.dialogue import Dialogue, gold_call
-from autotool_training.data.sources.rows import Bad, MalformedError, Row, each, read
+from autotool_training.data.sources.rows import MalformedError, RowError, SourceRow, parse_rows, read_rows
 from autotool_training.data.sources.tools import Tool, tools
 
 NAME, LICENCE, HUB = "toolace", "Apache-2.0", "Team-ACE/ToolACE"
@@ -23,27 +23,27 @@ OPEN, CLOSE, QUOTES = "([{", ")]}", "\"'"
 CONSTANTS = {"true": True, "false": False, "null": None}
 
 
-def load(location: str = HUB, seed: int = 0) -> Iterator[Record | Bad]:
+def load_records(location: str = HUB, seed: int = 0) -> Iterator[Record | RowError]:
     """A record for every answer, calls or text."""
-    return each(read(location), _records)
+    return parse_rows(read_rows(location), _records)
 
 
-def _records(row: Row) -> Iterator[Record]:
+def _records(row: SourceRow) -> Iterator[Record]:
     system = row.value["system"]
-    dialogue = Dialogue(NAME, LICENCE, row.id, _tools(system), several=True)
+    dialogue = Dialogue(NAME, LICENCE, row.id, _tools(system), is_numbered=True)
     if now := NOW.search(system):
-        dialogue.say("system", now[0].strip())
+        dialogue.add_message("system", now[0].strip())
     for turn in row.value["conversations"]:
         text = turn["value"]
         match turn["from"]:
             case "user":
-                dialogue.say("user", text)
+                dialogue.add_message("user", text)
             case "assistant" if CALLS.fullmatch(text):
-                yield dialogue.answer(calls=_calls(text))
+                yield dialogue.add_answer(calls=_calls(text))
             case "assistant":
-                yield dialogue.answer(content=text)
+                yield dialogue.add_answer(content=text)
             case "tool":
-                dialogue.result(text)
+                dialogue.add_result(text)
             case _:
                 raise MalformedError("unknown role")
 

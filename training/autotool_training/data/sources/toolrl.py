@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.sources.dialogue import Dialogue, gold_call
-from autotool_training.data.sources.rows import Bad, MalformedError, Row, each, read
+from autotool_training.data.sources.rows import MalformedError, RowError, SourceRow, parse_rows, read_rows
 from autotool_training.data.sources.tools import Tool, tools
 
 NAME, LICENCE = "toolrl", "Apache-2.0"
@@ -24,21 +24,21 @@ ANSWER = re.compile(
 )
 
 
-def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
+def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
     """One record a row: the last answer, with its reasoning."""
-    return each(read(location), _record)
+    return parse_rows(read_rows(location), _record)
 
 
-def _record(row: Row) -> Iterator[Record]:
+def _record(row: SourceRow) -> Iterator[Record]:
     system, _, rest = row.value["instruction"].partition(TOOLS)
     answer = ANSWER.fullmatch(row.value["output"])
     if answer is None:
         raise MalformedError("answer outside of the known tags")
     calls = _calls(answer["calls"] or "")
     dialogue = Dialogue(NAME, LICENCE, row.id, _tools(rest.partition(STEPS)[0], calls))
-    dialogue.say("system", system.strip())
+    dialogue.add_message("system", system.strip())
     _history(dialogue, row.value["input"])
-    yield dialogue.answer(content=(answer["text"] or "").strip(), calls=calls, reasoning=answer["think"].strip())
+    yield dialogue.add_answer(content=(answer["text"] or "").strip(), calls=calls, reasoning=answer["think"].strip())
 
 
 def _tools(listed: str, calls: list[GoldCall]) -> list[Tool]:
@@ -61,13 +61,13 @@ def _history(dialogue: Dialogue, text: str) -> None:
     for tag, body in PART.findall(text):
         match tag:
             case "user":
-                dialogue.say("user", body.strip())
+                dialogue.add_message("user", body.strip())
             case "tool_call":
                 calls = _calls(body)
             case "response":
-                dialogue.answer(content=body.strip())
+                dialogue.add_answer(content=body.strip())
             case "obs":
-                dialogue.answer(calls=calls)
-                dialogue.result(body.strip())
+                dialogue.add_answer(calls=calls)
+                dialogue.add_result(body.strip())
             case _:
                 pass
