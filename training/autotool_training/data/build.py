@@ -1,4 +1,4 @@
-"""`autotool train data`: read data sets, drop what is of no use, doubled or evaluated on, down-sample, add distractor tools."""
+"""Implements `autotool train data`: read data sets, drop faulty, duplicate and evaluated records, sample, add distractors."""
 
 import json
 import random
@@ -22,36 +22,36 @@ from autotool_training.data.sources.tools import Tool
 from autotool_training.data.template_reasoning import write_reasoning
 
 KINDS = ("call", "reply", "text")
-"""Of records: a call; text after a call's result; other text (a question back, a refusal, talk)."""
+"""The kinds of records: a call; text after a call's result; other text, such as a clarification, a refusal or small talk."""
 MADE_IRRELEVANT = "made irrelevant"
 REASONING_WRITTEN = "reasoning written"
 
 
 @dataclass(frozen=True, slots=True)
 class DataSettings:
-    """What is kept, and how it is made. Everything drawn is fixed by `seed`."""
+    """Settings of `build`. `seed` determines everything that is drawn."""
 
     seed: int = 0
     limits: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Most records, by source (`sgd`) or by source and kind (`sgd/call`), which goes before the source's own."""
+    """The maximum numbers of records, by source (`sgd`) or by source and kind (`sgd/call`), which overrides the source's."""
     licences: frozenset[str] | None = None
-    """SPDX identifiers to keep; None keeps all."""
+    """SPDX identifiers of the licences to keep. None keeps all."""
     against: tuple[Path, ...] = ()
-    """Files of evaluation texts (`overlap.read_texts`)."""
+    """Files of evaluation texts, as `overlap.read_texts` reads them."""
     ngram: int = 8
-    """Words in a row that a record may not share with an evaluation text."""
+    """The number of consecutive words that a record may not share with an evaluation text."""
     distractors: int = 0
-    """Tools that each record gets beside its own; those that are offered the same tools get up to so many more."""
+    """The number of tools that are added to each record. Records that share their tools get at most this number together."""
     max_per_tool_set: int = 1
-    """Most records with calls, of one request, that are offered the same tools, those of all of them (`together`)."""
+    """The maximum number of single-request records with calls that share their tools (`shared_tools`)."""
     irrelevant: float = 0.0
-    """Share of the records with calls and one request that get only other tools, so that the right answer is to call none."""
+    """The share of single-request records with calls that get only other tools, so that the right answer is to call none."""
     max_chars: int | None = None
-    """Most characters of a record's messages and tools."""
+    """The maximum number of characters of a record's messages and tools."""
     write_reasoning: bool = False
-    """Whether records with calls, and those made irrelevant, get the reasoning of `written` where they have none."""
+    """Whether records with calls, and irrelevant ones, get template reasoning if they have no reasoning."""
     strict: bool = False
-    """Whether a bad row ends the run."""
+    """Whether a faulty row ends the run."""
 
     def __post_init__(self) -> None:
         for key in self.limits:
@@ -64,9 +64,9 @@ class DataSettings:
 
 
 def build(specs: Iterable[SourceSpec], out: Path, settings: DataSettings, skipped: Callable[[str], None]) -> Counts:
-    """Write a file of records, and its counts beside it as JSON. `skipped` is told of every bad row, by file and line.
+    """Write a file of records and a JSON file of its counts. `skipped` gets the file, line and reason of every faulty row.
 
-    Raises AutoToolError for a file or hub id that cannot be read, and with `strict` for a bad row.
+    Raises AutoToolError for a file or hub id that cannot be read, and with `strict` for a faulty row.
     """
     counts = Counts("Training data")
     record_filter = RecordFilter(settings, counts)
@@ -82,14 +82,14 @@ def build(specs: Iterable[SourceSpec], out: Path, settings: DataSettings, skippe
 
 
 def record_kind(record: Record) -> str:
-    """One of KINDS."""
+    """Return the kind of a record, one of KINDS."""
     if record.calls:
         return "call"
     return "reply" if record.messages[-1]["role"] == "tool" else "text"
 
 
 class _Sample:
-    """At most so many records, each with the same chance, in their order (reservoir sampling)."""
+    """A uniform sample of at most `size` records (reservoir sampling). None as the size keeps all."""
 
     def __init__(self, size: int | None, seed: str) -> None:
         self.kept: dict[int, Record] = {}
@@ -99,7 +99,7 @@ class _Sample:
         self._seen = 0
 
     def add(self, order: int, record: Record) -> bool:
-        """Take the record or not; whether one, this or an earlier one, is left out for it."""
+        """Offer a record to the sample. Return whether this record or an earlier one is dropped."""
         self._seen += 1
         if self._size is None or len(self.kept) < self._size:
             self._orders.append(order)
@@ -114,7 +114,7 @@ class _Sample:
 
 
 class RecordFilter:
-    """The steps between loading and writing, record by record."""
+    """Applies the steps between loading and writing to each record."""
 
     def __init__(self, settings: DataSettings, counts: Counts) -> None:
         self.tools: dict[str, dict[str, Tool]] = defaultdict(dict)
@@ -126,17 +126,17 @@ class RecordFilter:
         self._samples: dict[str, _Sample] = {}
         self._order = 0
 
-    def add(self, source: str, one: Record | RowError, skipped: Callable[[str], None]) -> None:
-        """Keep a record for now, or count why not."""
+    def add(self, source: str, row: Record | RowError, skipped: Callable[[str], None]) -> None:
+        """Add a record to the sample, or count the reason for dropping it."""
         self._counts.seen[source] += 1
-        if isinstance(one, RowError):
-            message = f"{one.position}: {one.reason}{f' ({one.detail})' if one.detail else ''}"
+        if isinstance(row, RowError):
+            message = f"{row.position}: {row.reason}{f' ({row.detail})' if row.detail else ''}"
             if self._settings.strict:
                 raise AutoToolError(message + ".")
             skipped(message)
-            fault = one.reason
+            fault = row.reason
         else:
-            checked = check(self._with_unique_id(one))
+            checked = check(self._with_unique_id(row))
             fault = self._licence_fault(checked.record) or checked.fault or self._content_fault(checked.record)
             if fault is None:
                 self._counts.notes[source].update(checked.notes)
@@ -145,11 +145,11 @@ class RecordFilter:
             self._counts.dropped[source][fault] += 1
 
     def kept_records(self) -> Iterator[Record]:
-        """The records that are kept, with their tools."""
+        """Yield the kept records with all tools that they are offered."""
         kept = dict(sorted((order, record) for sample in self._samples.values() for order, record in sample.kept.items()))
         pools = {source: Distractors(tools.values(), self._settings.seed) for source, tools in self.tools.items()}
         for source, pool in pools.items():
-            for record in self._with_offered_tools([one for one in kept.values() if one.source == source], pool):
+            for record in self._with_offered_tools([record for record in kept.values() if record.source == source], pool):
                 changed = self._with_reasoning(record)
                 self._counts.kept[source][record_kind(changed)] += 1
                 if changed.content in REFUSALS:
@@ -157,7 +157,7 @@ class RecordFilter:
                 yield changed
 
     def _with_unique_id(self, record: Record) -> Record:
-        """The record with an id that none before it has: two files of a source may number their rows alike."""
+        """Return the record with a unique id: two files of a source may number their rows in the same way."""
         new = record.id
         while new in self._seen_ids:
             self._duplicates[record.id] += 1
@@ -189,7 +189,7 @@ class RecordFilter:
         return "down-sampled" if self._samples[key].add(self._order, record) else None
 
     def _with_offered_tools(self, kept: Sequence[Record], pool: Distractors) -> Iterator[Record]:
-        """The records of a source with the tools that they are offered."""
+        """Return the records of a source with all tools that they are offered."""
         settings = self._settings
         if settings.max_per_tool_set == 1:
             return (self._with_tools(record, pool) for record in kept)
@@ -199,14 +199,14 @@ class RecordFilter:
 
     def _with_tools(self, record: Record, pool: Distractors) -> Record:
         more = self._settings.distractors
-        # A longer conversation has used its tools already.
+        # A longer conversation has already used its tools.
         is_single = sum(message["role"] == "user" for message in record.messages) == 1
         if record.calls and is_single and pool.is_drawn(record, self._settings.irrelevant):
             return pool.make_irrelevant(record, max(more, len(record.tools)))
         return pool.add(record, more) if more else record
 
     def _with_reasoning(self, record: Record) -> Record:
-        # Answers in text that were so from the start have nothing to be traced.
+        # An original answer in text has no arguments that could be explained.
         is_traceable = record.calls or record.content in REFUSALS
         if not self._settings.write_reasoning or record.reasoning or not is_traceable:
             return record

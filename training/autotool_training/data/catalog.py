@@ -1,4 +1,4 @@
-"""The data sets that training can read, by name."""
+"""A catalog of the data sets that training can read, by name."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from autotool_training.data.sources.tools import Tool
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data set."""
+    """A data set and its loaders."""
 
     load_records: Callable[[str, int], Iterator[Record | RowError]]
-    """Its records, of a location and a seed."""
+    """Loads its records from a location, with a seed."""
     licence: str
     hub: str | None = None
-    """Its id on the Hugging Face hub: its location where none is given."""
+    """Its id on the Hugging Face hub, which is the default location."""
     load_tools: Callable[[str], Iterator[Tool]] | None = None
-    """Its tools, where they are told apart from its rows."""
+    """Loads its tools, if they are described apart from its rows."""
 
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
@@ -43,7 +43,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """A data set and where it is."""
+    """A data set and its location, as given by `--source`."""
 
     name: str
     location: str
@@ -54,11 +54,11 @@ class SourceSpec:
 
     @classmethod
     def parse(cls, text: str) -> "SourceSpec":
-        """Read `name=location`, or `name` for a data set that the hub has. Raises AutoToolError."""
+        """Parse `name=location`, or `name` for a data set on the hub. Raises AutoToolError."""
         name, _, location = text.partition("=")
         if name not in SOURCES:
             raise AutoToolError(f"--source {name}: use {', '.join(SOURCES)}.")
         location = location or SOURCES[name].hub or ""
         if not location:
-            raise AutoToolError(f"--source {name}: say where it is, as in {name}=FILE.")
+            raise AutoToolError(f"--source {name}: add its location, as in {name}=FILE.")
         return cls(name, location)

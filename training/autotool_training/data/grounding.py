@@ -1,4 +1,4 @@
-"""The words of a text that say a value: as it stands, or as a number, a date, a time, or a yes or no that they mean."""
+"""Finds the span of a text that expresses a value: literally, or as a number, a date, a time or a boolean."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 NUMERAL = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _NOUN = r"(?!(?:was|has|is|as|this|its|plus|across)\b)[a-z]+s\b"
-# No part of a date, a time, an address or an identifier; a unit may follow, such as km or nights.
+# The number is not part of a date, a time, an address or an identifier. A unit such as km or nights may follow.
 FIGURE_NUMBER = re.compile(
     r"(?<![\w.:/-])[$€£]?(?P<number>[+-]?\d+(?:,\d{3})*(?:\.\d+)?)(?![\d:/]|[.,-]\d)"
     r"(?:\s?(?P<scale>k|thousand|million|billion|%|percent)(?!\w))?"
@@ -27,7 +27,7 @@ WRITTEN_NUMBER = re.compile(
 )
 NUMBER_WORD = re.compile(rf"\b{_NUMBER_WORD}\b")
 
-# Not of `calendar`, whose names follow the locale.
+# `calendar` is not used because its names depend on the locale.
 MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september"]
 MONTHS += ["october", "november", "december"]
 _MONTH = f"(?P<month>{'|'.join((*MONTHS, *(month[:3] for month in MONTHS)))})"
@@ -46,26 +46,26 @@ DATES = tuple(
 TIME = re.compile(r"\b(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?(?::00)?(?:\s?(?P<meridiem>[ap])\.?m\b)?", re.IGNORECASE)
 
 WORD_LINK = r"[\W_]{1,4}(?:(?:and|or|to)\W{1,2})?"
-"""What may stand between two words of a value."""
+"""A pattern of the text between two words of a value."""
 NAME_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 NEGATION = r"(?P<denial>(?:\b(?:no|not|without|never)\b|n\Wt\b)(?:[^\w.]+\w+){0,2}?[^\w.]+)?"
 GENERIC_WORDS = frozenset(
     ("include", "enable", "use", "with", "only", "show", "get", "has", "have", "are", "the", "for", "yes")
 )
-"""Words of a parameter's name that do not tell what it is about."""
+"""Words of a parameter's name that do not describe its subject."""
 STOPWORDS = frozenset(
     ("a", "an", "as", "at", "be", "by", "do", "i", "in", "is", "it", "me", "no", "of", "on", "or", "to", "us")
 )
-"""Values that are words of any text: they say the value in quotes only."""
+"""Values that are common words of any text. Only their quoted occurrences count."""
 
 
 def find_span(value: Any, text: str, name: str) -> str | None:
-    """The words of the text that say the value of the parameter of this name; None where none do."""
+    """Return the span of the text that expresses the value of the parameter `name`, or None."""
     if isinstance(value, bool):
         return _boolean_span(value, text, name)
     if isinstance(value, int | float) or (isinstance(value, str) and NUMERAL.fullmatch(value.strip())):
         number = float(value) if isinstance(value, str) else value
-        # A long number may stand within something else, as a year in a date; a short one does so by chance.
+        # A long number may be part of something else, such as a year in a date. A short one would match by chance.
         return _number_span(number, text, name) or (_literal_span(str(value), text) if len(str(value)) > 3 else None)
     return (
         (_literal_span(value, text) or _date_span(value, text) or _time_span(value, text)) if isinstance(value, str) else None
@@ -73,7 +73,7 @@ def find_span(value: Any, text: str, name: str) -> str | None:
 
 
 def mentions(text: str, value: str) -> bool:
-    """Whether the value stands in the text, in whatever case, punctuation and number."""
+    """Return whether the text contains the value, regardless of case, punctuation and singular or plural."""
     return _literal_span(value, text) is not None
 
 
@@ -95,7 +95,7 @@ def _whole_word(pattern: str) -> re.Pattern[str]:
 
 
 def _boolean_span(value: bool, text: str, name: str) -> str | None:
-    """Where the text speaks of what a yes or no is about; a no has to be said."""
+    """Return the span about the subject of a boolean. False needs a negation before the subject, True needs none."""
     parts = _name_words(name)
     for subject in (WORD_LINK.join(parts), *(part for part in parts if part not in GENERIC_WORDS)):
         match = re.search(rf"{NEGATION}\b{subject}\w*", text, re.IGNORECASE) if subject else None
@@ -105,13 +105,13 @@ def _boolean_span(value: bool, text: str, name: str) -> str | None:
 
 
 def _number_span(value: float, text: str, name: str) -> str | None:
-    """Where the text has the number; of several places one beside a word of the parameter's name, as in 3 rooms."""
+    """Return the span of the number, preferably one next to a word of the parameter's name, as in 3 rooms."""
     spans = [_with_noun(match, name) for number, match in numbers(text) if number == value]
     return max(spans, key=lambda span: any(part in span.lower() for part in _name_words(name)), default=None)
 
 
 def numbers(text: str) -> Iterator[tuple[float, re.Match[str]]]:
-    """The numbers that the text has, in figures or words, and where; one in percent as it stands and then as a fraction."""
+    """Yield the numbers in the text, in figures or words, and their matches. A percentage gives its figure, then a fraction."""
     for match in FIGURE_NUMBER.finditer(text):
         number, scale = float(match["number"].replace(",", "")), (match["scale"] or "").lower()
         yield number * SCALES.get(scale, 1), match
@@ -122,13 +122,13 @@ def numbers(text: str) -> Iterator[tuple[float, re.Match[str]]]:
 
 
 def _with_noun(number: re.Match[str], name: str) -> str:
-    """The number, and the word after it where that is of the parameter's name."""
+    """Return the number with the following word, if that is part of the parameter's name."""
     after = re.compile(r"[\s-]([a-z]{3,})", re.IGNORECASE).match(number.string, number.end())
     return number[0] + (after[0] if after and any(after[1].lower().startswith(part) for part in _name_words(name)) else "")
 
 
 def _written_number(words: list[str]) -> float:
-    """The number that the words write out, as in two hundred fifty thousand."""
+    """Return the value of a number in words, such as two hundred fifty thousand."""
     total = current = 0.0
     for word in words:
         if word in NUMBER_WORDS:
@@ -141,7 +141,7 @@ def _written_number(words: list[str]) -> float:
 
 
 def _date_span(value: str, text: str) -> str | None:
-    """Where the text has the date; one without a year is of any."""
+    """Return the span of the date. A date without a year matches every year."""
     values = [parsed for parsed, span in dates(value) if span == value.strip()]
     for (year, month, day), span in dates(text):
         if any((month, day) == (m, d) and year in (y, None) for y, m, d in values):
@@ -150,7 +150,7 @@ def _date_span(value: str, text: str) -> str | None:
 
 
 def dates(text: str) -> Iterator[tuple[tuple[int | None, int, int], str]]:
-    """The dates that the text has (year, month, day), and where."""
+    """Yield the dates in the text as (year, month, day), with their spans."""
     for pattern in DATES:
         for match in pattern.finditer(text):
             month, year = match["month"].lower(), match["year"]
@@ -159,7 +159,7 @@ def dates(text: str) -> Iterator[tuple[tuple[int | None, int, int], str]]:
 
 
 def _time_span(value: str, text: str) -> str | None:
-    """Where the text has the time; one without its half of the day is of either."""
+    """Return the span of the time. A time without am or pm matches both."""
     values = [parsed for parsed, span in _times(value) if span == value.strip()]
     for (hour, minute, meridiem), span in _times(text):
         if any(minute == m and (hour == h or (not meridiem and hour % 12 == h % 12)) for h, m, _ in values):
@@ -176,7 +176,7 @@ def _times(text: str) -> Iterator[tuple[tuple[int, int, str], str]]:
 
 
 def _name_words(name: str) -> list[str]:
-    """The words of a name in camel case or snake case, in lower case and singular; short ones tell nothing."""
+    """Return the words of a name in camel case or snake case, in lower case and singular, without short ones."""
     return [
         part.lower().removesuffix("s") if len(part) > 3 else part.lower() for part in NAME_PART.findall(name) if len(part) > 2
     ]

@@ -1,4 +1,4 @@
-"""Which records are worth learning from: a check of each, and its mend where that is certain."""
+"""Checks whether a record is fit for training, and corrects it where the correction is certain."""
 
 import json
 import re
@@ -25,17 +25,17 @@ COERCED, MISTYPED, REASONING_REMOVED = (
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A record after the check."""
+    """The result of a check."""
 
     record: Record
     fault: str | None
-    """Why it is of no use; None where it is."""
+    """The first fault of the corrected record, or None."""
     notes: Mapping[str, int]
-    """What was mended, and how often."""
+    """The numbers of corrections and of remaining oddities."""
 
 
 def check(record: Record) -> Checked:
-    """Mend what is certain (types of arguments, also in the history), and find the first fault that is left."""
+    """Correct the types of arguments, also in the history, remove marked reasoning, and find the first fault."""
     schemas = {tool["function"]["name"]: parameters(tool) for tool in record.tools}
     calls = [GoldCall(name=call.name, arguments=_coerced(call.arguments, schemas.get(call.name))) for call in record.calls]
     values = [

@@ -1,7 +1,7 @@
-"""Several records that are offered the same tools: those of each of them, which are distractors to the others.
+"""Offers several records the union of their tools, so that the tools of each are distractors for the others.
 
-Training computes what they share once (`sft.share`). A record joins an offer only if no tool of it could serve the record in
-place of its own, and none of its own tools the others.
+Training computes the shared prefix once (`sft.share`). A record joins a tool set only if no tool of the set could serve the
+record in place of its own tools, and none of its own tools could serve the other records.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,20 +12,21 @@ from autotool_training.data.distractors import Distractors, as_refusal, could_se
 from autotool_training.data.sources.tools import Tool
 
 MAX_OPEN = 20
-"""Latest offers that a record may still join."""
+"""The number of recent tool sets that a record may still join."""
 
 
 @dataclass(slots=True)
 class ToolSet:
-    """Records, and the tools that all of them are offered, by name."""
+    """Records, and the tools that all of them are offered."""
 
     records: list[Record] = field(default_factory=list[Record])
     tools: dict[str, Tool] = field(default_factory=dict[str, Tool])
+    """The tools by name."""
     withheld: set[str] = field(default_factory=set[str])
-    """Names of tools that one of the records must not be offered."""
+    """Names of tools that must not be added, because a refusal in the set would be wrong."""
 
     def accepts(self, record: Record) -> bool:
-        """Whether the record's tools and these can be offered to all."""
+        """Return whether the record can share its tools with the others."""
         own_tools = {tool["function"]["name"]: tool for tool in record.tools}
         if self.withheld & own_tools.keys() or any(self.tools.get(name, tool) != tool for name, tool in own_tools.items()):
             return False
@@ -34,13 +35,13 @@ class ToolSet:
         )
 
     def add(self, record: Record) -> None:
-        """Take a record in."""
+        """Add a record and its tools."""
         self.records.append(record)
         self.tools |= {tool["function"]["name"]: tool for tool in record.tools}
 
 
 def group_by_tool_set(records: Iterable[Record], max_records: int) -> list[ToolSet]:
-    """All records in offers of at most `most`; those that come one after another mostly share one."""
+    """Return all records in sets of at most `max_records`. Consecutive records mostly share a set."""
     tool_sets: list[ToolSet] = []
     for record in records:
         tool_set = next(
@@ -60,10 +61,10 @@ def group_by_tool_set(records: Iterable[Record], max_records: int) -> list[ToolS
 def share_tools(
     records: Sequence[Record], max_records: int, distractors: int, pool: Distractors, share: float
 ) -> Iterator[Record]:
-    """The records with the tools of their offers and up to `distractors` more each.
+    """Yield the records with the tools of their sets, and at most `distractors` more tools per set.
 
-    The `share` that is drawn to be irrelevant joins offers without a tool for it, so that the right answer is to call none; it
-    comes on top of `most`. One that finds no such offer stays what it is: the number of tools must not tell the answer.
+    The `share` of irrelevant records joins sets that cannot serve them, so that the right answer is to call none. They do not
+    count towards `max_records`. A record without such a set keeps its call: the number of tools must not reveal the answer.
     """
     irrelevant = [record for record in records if pool.is_drawn(record, share)]
     tool_sets = group_by_tool_set([record for record in records if not pool.is_drawn(record, share)], max_records)
@@ -75,7 +76,7 @@ def share_tools(
 
 
 def _joins_as_refusal(record: Record, tool_sets: Sequence[ToolSet], pool: Distractors) -> bool:
-    """Put a record, without its tools, into an offer of which none could serve it; whether there is one."""
+    """Add the record as a refusal to a set that cannot serve it. Return whether there is such a set."""
     rng = pool.rng(f"refused/{record.id}")
     request = record.model_copy(update={"calls": [], "tools": []})
     own_tools = {tool["function"]["name"] for tool in record.tools}

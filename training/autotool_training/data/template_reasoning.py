@@ -1,8 +1,8 @@
-"""Reasoning written by rule from the gold calls, for records whose source gives none.
+"""Writes template reasoning from the gold calls, for records whose source has no reasoning.
 
-Each offered tool is held against the request, then each argument is traced to where its value stands: the user's words, a
-tool's result, the rest of the conversation, the schema. A value that stands nowhere is said to be meant: nothing is made up
-to derive it. The same record always gets the same thought.
+The reasoning compares each offered tool with the request, then states the provenance of each argument: the user's words, a
+tool's result, the rest of the conversation, or the schema. For a value without a source it states that the request means it,
+and invents no derivation. The same record always gets the same reasoning.
 """
 
 import json
@@ -20,42 +20,42 @@ from autotool_training.data.sources.tools import Tool, parameters
 ProvenanceKind = Literal["verbatim", "derived", "result", "conversation", "default", "schema", "inferred"]
 
 MAX_REJECTED_TOOLS = 3
-"""Most tools that are not called and yet named."""
+"""The maximum number of tools that are named although they are not called."""
 MAX_WORDS = 12
-"""Most words of a description, or of a value."""
+"""The maximum number of words of a description or of a value."""
 MAX_LISTED = 5
-"""Most values of an enum, or items of a list, that are named."""
+"""The maximum number of values of an enum or items of a list."""
 SENTENCE_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)[.!?](?=\s+[A-Z])|\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the value of an argument stands."""
+    """The source of the value of an argument."""
 
     kind: ProvenanceKind
     clause: str
-    """The same in words."""
+    """A clause of the reasoning that names the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """A text in which a value may stand."""
+    """A text that may contain a value."""
 
     kind: ProvenanceKind
-    """Of a value that stands there as it is."""
+    """The provenance of a value that the text contains literally."""
     lead: str
-    """Says in words that something stands there."""
+    """The words that introduce a quotation from the text."""
     text: str
 
 
 def write_reasoning(record: Record) -> str:
-    """A thought that leads to the record's calls, or to none, in a few sentences and without a marker of the format."""
+    """Return a few sentences that lead to the record's calls, or to none, without a marker of the format."""
     sentences = _call_sentences(record) if record.calls else _refusal_sentences(record.tools)
     return " ".join(sentence for sentence in sentences if not _has_marker(sentence))
 
 
 def text_sources(record: Record) -> list[TextSource]:
-    """Where values may stand, in the order in which they are looked for: the user's words, results, the rest; last first."""
+    """Return the texts to search for values, in order: the user's words, results, the rest; latest messages first."""
     messages = record.messages[::-1]
     names = {message["id"]: message["function"]["name"] for message in messages for message in message.get("tool_calls", ())}
     request = "\n".join(message["content"] for message in messages if message["role"] == "user")
@@ -74,7 +74,7 @@ def text_sources(record: Record) -> list[TextSource]:
 
 
 def find_provenance(name: str, value: Any, schema: Mapping[str, Any], sources: Sequence[TextSource]) -> Provenance:
-    """Where the value of the parameter of this name stands. The parts of a list or an object have to stand in one place."""
+    """Return the provenance of a parameter's value. All parts of a list or an object must come from one source."""
     leaves = list(_leaves(name, value))
     for source in sources:
         spans = [match for part, leaf in leaves if (match := _find_in(part, leaf, source))]
@@ -122,13 +122,13 @@ def _tool_sentences(record: Record) -> Iterator[str]:
 
 
 def _tool_description(tool: Tool) -> str:
-    """A tool's name, and the first sentence of its description."""
+    """Return a tool's name and the first sentence of its description."""
     about = SENTENCE_END.split(tool["function"]["description"].strip())[0]
     return _with_period(f"{tool['function']['name']}: {_truncated(about)}" if about else tool["function"]["name"])
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The single values of a value, each with the name that is nearest to it."""
+    """Yield the scalar values within a value, each with the innermost name."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _leaves(key, item)
@@ -140,7 +140,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _find_in(name: str, value: Any, source: TextSource) -> str | None:
-    # Results are full of small numbers, letters and truth values: one that is equal by chance explains nothing.
+    # Results contain many small numbers, letters and booleans, so a match of such a value may be a coincidence.
     small = abs(value) < 10 if isinstance(value, int | float) else not value or len(value) < 2
     return None if small and source.kind != "verbatim" else find_span(value, source.text, name)
 
@@ -150,14 +150,14 @@ def _is_verbatim(leaves: Sequence[tuple[str, Any]], spans: Sequence[str]) -> boo
 
 
 def _conclusion(value: Any, leaves: Sequence[tuple[str, Any]], spans: Sequence[str]) -> str:
-    """What follows from the words that were found, where they are not the value itself."""
+    """Return a clause with the value that follows from the spans, or nothing if they are the value itself."""
     same = all(_as_text(leaf) == span for (_, leaf), span in zip(leaves, spans, strict=True))
     return "" if same or _has_marker(_as_text(value)) else f", so {_truncated(_as_text(value))}"
 
 
 def _ungrounded(value: Any, schema: Mapping[str, Any]) -> Provenance:
     shown = "it" if _has_marker(_as_text(value)) else _truncated(_as_text(value))
-    # Some data sets write every default as text.
+    # Some data sets write every default as text, so both are compared as text.
     if "default" in schema and _as_text(schema["default"]) == _as_text(value):
         return Provenance("default", f"the request names none, so the tool's default, {shown}")
     if value in (None, [], {}) or not _as_text(value).strip():
@@ -171,7 +171,7 @@ def _ungrounded(value: Any, schema: Mapping[str, Any]) -> Provenance:
 
 
 def _enum_values(schema: Mapping[str, Any]) -> Sequence[Any]:
-    """The values that the schema, or that of its items, allows alone."""
+    """Return the enum of the schema or of its items, or nothing."""
     items = schema.get("items")
     return schema.get("enum") or (items.get("enum") if isinstance(items, Mapping) else None) or ()
 

@@ -241,7 +241,7 @@ def test_mismatched_calls_and_results_end_a_dialogue_but_keep_its_earlier_record
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("nothing", "--source nothing: use toolace"), ("glaive", "--source glaive: say where it is")],
+    [("nothing", "--source nothing: use toolace"), ("glaive", "--source glaive: add its location")],
 )
 def test_an_incomplete_source_is_rejected(text: str, sentence: str) -> None:
     with pytest.raises(AutoToolError, match=sentence):

@@ -1,6 +1,6 @@
-"""Gold arguments brought to the types of their tool's schema, where their text clearly is of that type.
+"""Converts gold arguments to the types of their tool's schema, if their text is clearly of that type.
 
-A model that learns "5" where the schema says integer is wrong by every official scorer, and most data sets write text.
+Most data sets write all arguments as text. Every official scorer rejects "5" if the schema says integer.
 """
 
 import ast
@@ -17,7 +17,7 @@ BOOLEANS = {"true": True, "false": False}
 
 
 def coerced(value: Any, schema: Any) -> Any:
-    """The value in the schema's type, its parts included; the value itself where it is no clear case."""
+    """Return the value and its parts in the schema's types. An unclear value is returned unchanged."""
     types = allowed_types(schema)
     if isinstance(value, str) and "string" not in types:
         parse = _parse(value.strip(), types)
@@ -34,23 +34,23 @@ def coerced(value: Any, schema: Any) -> Any:
 
 
 def is_broken(value: Any, schema: Any) -> bool:
-    """Whether the value is the text of a list or an object that cannot be read, where the schema wants one."""
+    """Return whether the value is unparsable text of a list or an object that the schema requires."""
     return isinstance(value, str) and value.strip()[:1] in ("[", "{") and "string" not in allowed_types(schema)
 
 
 def fits(value: Any, schema: Any) -> bool:
-    """Whether the value, leaving its parts aside, is of a type that the schema allows."""
+    """Return whether the schema allows the type of the value. Its parts are not checked."""
     return type_name(value) in allowed_types(schema)
 
 
 def allowed_types(schema: Any) -> frozenset[str]:
-    """The types that a schema allows; JSON has one kind of number."""
+    """Return the types that a schema allows. JSON has a single type of number."""
     return ParameterTypes({"properties": {"value": schema}}).of("value")
 
 
 def _parse(text: str, types: frozenset[str]) -> Any:
-    """What the text is of these types; None where it is none of them."""
-    # A schema's number may be written without a point, too.
+    """Parse the text as one of these types. Return None if it is of none of them."""
+    # A number may be written without a decimal point, too.
     if types & {"integer", "number"} and INTEGER.fullmatch(text):
         return int(text)
     if "number" in types and NUMBER.fullmatch(text):
@@ -63,7 +63,7 @@ def _parse(text: str, types: frozenset[str]) -> Any:
 
 
 def _literal(text: str, types: frozenset[str]) -> Any:
-    """JSON, or the same as Python writes it."""
+    """Parse JSON or a Python literal of one of these types. Return None for anything else."""
     for parse in (json.loads, ast.literal_eval):
         try:
             value = parse(text)

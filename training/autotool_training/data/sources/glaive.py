@@ -1,4 +1,4 @@
-"""Glaive's tool calls as LLaMA-Factory ships them, in ShareGPT's shape: turns of human, function_call, observation and gpt."""
+"""Reads Glaive's tool calls from LLaMA-Factory: ShareGPT turns of human, function_call, observation and gpt."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ NAME, LICENCE = "glaive", "Apache-2.0"
 
 
 def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
-    """A record for every answer, a call or text."""
+    """Yield a record for every answer, which is a call or text."""
     return parse_rows(read_rows(location), _records)
 
 

@@ -1,7 +1,7 @@
-"""Hermes function calling (`NousResearch/hermes-function-calling-v1`): ShareGPT turns whose calls stand in `<tool_call>` tags.
+"""Reads Hermes function calling (`NousResearch/hermes-function-calling-v1`): ShareGPT turns with calls in `<tool_call>` tags.
 
-Its system messages are the rules of the format and the tools, which a checkpoint's own template says in its own way: they
-are left out. The hub's configurations of JSON mode, which have no tools, are too.
+Its system messages contain the rules of the format and the tools. They are left out, because a checkpoint's template has
+its own. The configurations of JSON mode are left out too, because they have no tools.
 """
 
 import ast
@@ -30,7 +30,7 @@ RESULT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
 
 
 def load_records(location: str = HUB, seed: int = 0) -> Iterator[Record | RowError]:
-    """A record for every answer, calls or text."""
+    """Yield a record for every answer, which is calls or text."""
     return parse_rows(read_rows(location, CONFIGS if location == HUB else ()), _records)
 
 
@@ -53,11 +53,11 @@ def _records(row: SourceRow) -> Iterator[Record]:
 
 
 def _tools(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """From the field; where it is missing or empty, from the system message."""
+    """Return the tools from the field, or from the system message if the field is missing or empty."""
     if row.get("tools"):
         return json_list(row["tools"])
     first = row["conversations"][0]
-    # The rules name the empty tags before they fill them.
+    # The rules mention empty tags before the tags that contain the tools.
     listed = [text for text in TOOLS.findall(first["value"]) if text.strip()] if first["from"] == "system" else []
     return json_list(_literal(listed[-1])) if listed else []
 
@@ -67,7 +67,7 @@ def _object(text: str) -> Mapping[str, Any]:
 
 
 def _literal(text: str) -> Any:
-    """JSON, or as in many rows the same as Python writes it. Raises ValueError or SyntaxError."""
+    """Parse JSON, or a Python literal as many rows have. Raises ValueError or SyntaxError."""
     try:
         return json_object(text) if text.strip().startswith("{") else json_list(text)
     except ValueError:

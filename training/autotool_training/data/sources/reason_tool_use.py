@@ -1,4 +1,4 @@
-"""`reason_tool_use`, as LLaMA-Factory ships it: messages whose content is a list of typed parts, reasoning among them."""
+"""Reads `reason_tool_use` from LLaMA-Factory: messages whose content is a list of typed parts, some of them reasoning."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ NAME, LICENCE = "reason_tool_use", "Apache-2.0"
 
 
 def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
-    """A record for every answer, with its reasoning."""
+    """Yield a record for every answer, with its reasoning."""
     return parse_rows(read_rows(location), _records)
 
 

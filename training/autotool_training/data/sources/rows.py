@@ -1,4 +1,4 @@
-"""The rows of a data set: from a local file, or from the Hugging Face hub through `datasets`."""
+"""Reads the rows of a data set from a local file, or from the Hugging Face hub with `datasets`."""
 
 import gzip
 import json
@@ -18,33 +18,33 @@ UNEXPECTED_SHAPE = "row not of this source's shape"
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One row, and where it stands."""
+    """A row of a data set and its position."""
 
     position: str
-    """File and line, for people."""
+    """The file and the line, for messages."""
     id: str
-    """Unique in its data set."""
+    """An id that is unique in the data set."""
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """A row, or what is left of it, that no record can be made of."""
+    """A faulty row or the faulty rest of a row."""
 
     position: str
     reason: str
-    """One of a few, to be counted."""
+    """One of a few reasons, which are counted."""
     detail: str
 
 
 class MalformedError(ValueError):
-    """A row is not as its source's rows are. Its text is the reason, to be counted."""
+    """Raised for a row that does not have the shape of its source. Its text is the reason, which is counted."""
 
 
 def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow | RowError]:
-    """The rows of a file (.json: one list; .jsonl or .jsonl.gz), of a hub id's `train` split, in each of `configs` if any.
+    """Return the rows of a file (.json with one list, .jsonl or .jsonl.gz), or of a hub id's `train` split in each config.
 
-    Raises AutoToolError if there is no such file, or the hub does not give it.
+    Raises AutoToolError if the file does not exist or the hub cannot be read.
     """
     path = Path(location)
     if path.is_file():
@@ -57,7 +57,7 @@ def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow 
 def parse_rows(
     rows: Iterable[SourceRow | RowError], parse: Callable[[SourceRow], Iterator[Record]]
 ) -> Iterator[Record | RowError]:
-    """`make(row)` of every row, up to the first part of it that is not as it should be; that part as a Bad."""
+    """Yield `parse(row)` of every row up to its first faulty part, and a RowError for that part."""
     for row in rows:
         if isinstance(row, RowError):
             yield row
@@ -71,7 +71,7 @@ def parse_rows(
 
 
 def _checked_json(record: Record) -> Record:
-    """The record. Raises ValueError where no file can hold it: JSON text may name half of a surrogate pair, UTF-8 has none."""
+    """Return the record. Raises MalformedError if UTF-8 cannot encode it, as for half of a surrogate pair in JSON text."""
     try:
         record.model_dump_json()
     except ValueError:
@@ -80,16 +80,16 @@ def _checked_json(record: Record) -> Record:
 
 
 def sibling(location: str, *names: str) -> Path:
-    """The first of these files in the folder of `location`. Raises AutoToolError if there is none."""
+    """Return the first existing file of these names in the folder of `location`. Raises AutoToolError if there is none."""
     folder = Path(location) if Path(location).is_dir() else Path(location).parent
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise AutoToolError(f"{folder} has no {' or '.join(names)}, which this source needs beside its rows.")
+    raise AutoToolError(f"{folder} has no {' or '.join(names)}, which this source needs in the folder of its rows.")
 
 
 def json_object(value: Any) -> Mapping[str, Any]:
-    """A JSON object, be it given as such or as text. Raises ValueError for anything else."""
+    """Return a JSON object, given as such or as text. Raises ValueError for anything else."""
     value = json.loads(value) if isinstance(value, str) else value
     if not isinstance(value, Mapping):
         raise MalformedError("not a JSON object where one should be")
@@ -97,7 +97,7 @@ def json_object(value: Any) -> Mapping[str, Any]:
 
 
 def json_list(value: Any) -> Sequence[Any]:
-    """A JSON list, be it given as such or as text. Raises ValueError for anything else."""
+    """Return a JSON list, given as such or as text. Raises ValueError for anything else."""
     value = json.loads(value) if isinstance(value, str) else value
     if not isinstance(value, list):
         raise MalformedError("not a JSON list where one should be")
@@ -126,12 +126,12 @@ def _read_lines(path: Path) -> Iterator[SourceRow | RowError]:
 
 
 def _read_hub(name: str, config: str | None) -> Iterator[SourceRow | RowError]:
-    from datasets import load_dataset  # noqa: PLC0415 it takes seconds to import, and local files need none of it
+    from datasets import load_dataset  # noqa: PLC0415 the import takes seconds, and local files do not need it
 
     try:
         rows = load_dataset(name, config, split="train")
     except Exception as error:
-        # The hub's and the library's errors share no base, and none of them says what to do.
+        # The errors of the hub and the library have no common base class, and do not suggest a remedy.
         raise AutoToolError(
             f"{name} could not be loaded from the Hugging Face hub ({type(error).__name__}): "
             "log in where it asks for consent, or download it and give the file's path."

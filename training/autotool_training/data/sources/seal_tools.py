@@ -1,7 +1,7 @@
-"""Seal-Tools (arXiv 2405.08355, github.com/fairyshine/Seal-Tools): a request and all its calls in one turn.
+"""Reads Seal-Tools (arXiv 2405.08355, github.com/fairyshine/Seal-Tools): a request and all its calls in one turn.
 
-The descriptions of the tools stand beside the rows, in `seal_tools_apis.jsonl` (there `tool.jsonl`); a record has the tools
-that its calls need, so give it distractor tools. The pool of those is the whole file.
+The descriptions of the tools are in `seal_tools_apis.jsonl` (upstream `tool.jsonl`) in the same folder. A record has only the
+tools that its calls need, so it should get distractor tools. They are drawn from the whole file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,22 +18,22 @@ PARTS = ("api_name", "api_description", "parameters", "required")
 
 
 def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
-    """One record a row."""
+    """Yield one record per row."""
     apis = {api["api_name"]: api for api in _apis(location)}
     return parse_rows(read_rows(location), lambda row: _record(row, apis))
 
 
 def load_tools(location: str) -> Iterator[Tool]:
-    """Every tool that is described."""
+    """Yield every described tool."""
     for api in _apis(location):
         try:
             yield from tools([_function(api)])
         except (AttributeError, LookupError, TypeError, ValueError):
-            continue  # no row can use it either
+            continue  # No row can use this tool either.
 
 
 def _apis(location: str) -> Iterator[Mapping[str, Any]]:
-    """The descriptions that have all their parts: a call of any other is one of an undescribed tool."""
+    """Yield the complete descriptions. A tool with an incomplete one counts as undescribed."""
     for row in read_rows(str(sibling(location, *APIS))):
         if isinstance(row, SourceRow) and _is_whole(row.value):
             yield row.value

@@ -1,7 +1,7 @@
-"""ToolRL's SFT rows (arXiv 2504.13958, github.com/qiancheng0/ToolRL): tools and rules in prose, a dialogue in tags, one answer.
+"""Reads ToolRL's SFT rows (arXiv 2504.13958, github.com/qiancheng0/ToolRL): tools in prose, a dialogue in tags, one answer.
 
-The rules on steps and output format are left out, since a checkpoint's own template has others; the first paragraph remains
-as system message. The dialogue's earlier thoughts are stock phrases, and are left out too.
+The rules on steps and output format are left out, because a checkpoint's template has its own. The first paragraph becomes
+the system message. The reasoning within the dialogue consists of stock phrases, and is left out too.
 """
 
 import json
@@ -17,7 +17,7 @@ NAME, LICENCE = "toolrl", "Apache-2.0"
 TOOLS, STEPS = "**Available Tools**", "**Steps for Each Turn**"
 TOOL = re.compile(r"^\d+\. Name: (.*)\nDescription: ((?:.|\n)*?)\nParameters: (\{.*\})\s*$", re.MULTILINE)
 PART = re.compile(r"<(user|think|tool_call|response|obs)>(.*?)</\1>", re.DOTALL)
-# A thought may quote the tags, the closing one of thoughts aside.
+# The reasoning may quote any tag except its own closing tag.
 ANSWER = re.compile(
     r"\s*<think>(?P<think>.*?)</think>\s*(?:<tool_call>(?P<calls>.*?)</tool_call>)?\s*(?:<response>(?P<text>.*)</response>)?\s*",
     re.DOTALL,
@@ -25,7 +25,7 @@ ANSWER = re.compile(
 
 
 def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
-    """One record a row: the last answer, with its reasoning."""
+    """Yield one record per row: the last answer, with its reasoning."""
     return parse_rows(read_rows(location), _record)
 
 

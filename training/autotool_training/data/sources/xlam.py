@@ -1,4 +1,4 @@
-"""xLAM-60k (`Salesforce/xlam-function-calling-60k`, arXiv 2406.18518): a query, its tools and all its calls, as JSON text."""
+"""Reads xLAM-60k (`Salesforce/xlam-function-calling-60k`, arXiv 2406.18518): a query, its tools and calls as JSON."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ NAME, LICENCE, HUB = "xlam", "CC-BY-4.0", "Salesforce/xlam-function-calling-60k"
 
 
 def load_records(location: str = HUB, seed: int = 0) -> Iterator[Record | RowError]:
-    """One record a row."""
+    """Yield one record per row."""
     return parse_rows(read_rows(location), _record)
 
 

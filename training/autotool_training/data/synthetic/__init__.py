@@ -1,12 +1,11 @@
-"""Requests written by rule for the tools that Seal-Tools describes (`seal_tools_apis.jsonl`), each with its calls.
+"""Generates requests by rule for the tools that Seal-Tools describes (`seal_tools_apis.jsonl`), each with its calls.
 
-A tool gives requests for one call, for several calls of it (or for one, where it takes a list), for calls of it and of another
-tool of its field, for a call that takes two turns to ask for or follows on a request that was refused, for calls of it with
-parameters that tools in general have (`extras`), and requests that are refused because all tools offered are for something else
-in its field. Values come from the examples in a parameter's description, or by its name; every one stands in the request as it
-is, but for those of one parameter of some tools (`retold`). A tool one of whose required parameters has no plausible value
-gives nothing. The tools are also those of Seal-Tools' out-of-domain test: a model that has practised here has
-not seen its requests, but its tools.
+Each tool gives requests for one call, for several calls (or for one call with a list), and for calls of this tool and another
+tool of its domain. Other requests need a clarification, follow a refused request, use additional parameters (`extras`), or are
+refused because all offered tools of the domain serve something else. Values come from the examples in a parameter's
+description or from its name. The request contains every value literally, except paraphrased ones (`paraphrases`). A tool
+without plausible values for its required parameters gives no requests. Seal-Tools' out-of-domain test uses the same tools: a
+model trained on these records has seen the tools, but not the requests of that test.
 """
 
 import random
@@ -31,13 +30,13 @@ from autotool_training.data.synthetic.requests import (
 
 NAME, LICENCE = "seal_apis", "Apache-2.0"
 REFUSAL_SHARE = 0.12
-"""Share of the requests that are made again with only other tools of their field, none of which is for them."""
+"""The share of the requests that are repeated with only unsuitable tools of their domain."""
 ApisByField = Mapping[str, Sequence[Api]]
-"""The tools that can be asked for, by their field and by the first part of it."""
+"""The tools with values, by their field and by the first part of the field."""
 
 
 def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
-    """Some fourteen records a tool that can be asked for."""
+    """Yield about fourteen records per tool with values."""
     fields: dict[str, list[Api]] = defaultdict(list)
     for api in _apis(location):
         if api.has_values(random.Random(api.name)):  # noqa: S311 not a secret
@@ -47,7 +46,7 @@ def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
 
 
 def load_tools(location: str) -> Iterator[Tool]:
-    """Every tool that is described."""
+    """Yield every described tool."""
     return (api.tool for api in _apis(location))
 
 
@@ -56,7 +55,7 @@ def _apis(location: str) -> Iterator[Api]:
         try:
             yield Api(row.value)
         except (AttributeError, LookupError, TypeError, ValueError):
-            continue  # `each` tells of it
+            continue  # `parse_rows` reports this row.
 
 
 def _top_level_field(api: Api) -> str:
@@ -96,7 +95,7 @@ def _extra_param_requests(api: Api, rng: random.Random) -> Sequence[Request]:
 
 
 def _request_after_refusal(api: Api, other: Api, rng: random.Random) -> Request:
-    """A request behind one that was refused, as its tool is not offered."""
+    """Return a request that follows a refused one, whose tool is not offered."""
     earlier_turns = (single_call_request(other, rng).text, rng.choice(REFUSALS))
     return replace(single_call_request(api, rng), kind="afresh", earlier_turns=earlier_turns)
 
@@ -112,7 +111,7 @@ def _paraphrased_requests(api: Api, rng: random.Random) -> Sequence[Request]:
 
 
 def _is_wrongly_refused(record: Record) -> bool:
-    """Whether a tool offered could have served the request before this one."""
+    """Return whether an offered tool could have served the earlier, refused request."""
     first, *answers = record.messages
     unanswered = record.model_copy(update={"calls": [], "messages": [first]})
     return any(message["content"] in REFUSALS for message in answers) and any(
@@ -121,7 +120,7 @@ def _is_wrongly_refused(record: Record) -> bool:
 
 
 def _refusal(record: Record, same_domain: Sequence[Api], rng: random.Random) -> Iterator[Record]:
-    """The request where only tools of its field are offered that are for something else, if there are such."""
+    """Yield a refusal of the request, with only unsuitable tools of its domain, if there are any."""
     text = f"{record.messages[-1]['content']} {' '.join(name_in_words(call.name) for call in record.calls)}"
     unanswered = record.model_copy(update={"calls": [], "messages": [{"role": "user", "content": text}]})
     unrelated = [api.tool for api in same_domain if not could_serve(api.tool, unanswered)]

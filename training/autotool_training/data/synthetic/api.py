@@ -1,4 +1,4 @@
-"""A tool that Seal-Tools describes: what it does in words, and arguments for it."""
+"""A tool that Seal-Tools describes, with words for its action and values for its parameters."""
 
 import random
 import re
@@ -15,11 +15,11 @@ from autotool_training.data.synthetic.values import draw_value
 
 Arguments = Mapping[str, Any]
 REQUIRED_SHARE = 0.5
-"""Share of the parameters that a wider tool has more which it requires; of the others a request tells some, as of all."""
+"""The share of the additional parameters that are required. A request gives some of the others."""
 
 
 class Api:
-    """One description, its tool, and arguments of it. Raises MalformedError, or what its wrong shape does."""
+    """A described tool that draws its arguments. Raises MalformedError, or the error of a wrong shape."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         if not row["api_name"] or not isinstance(row.get("field") or "", str):
@@ -35,25 +35,25 @@ class Api:
         self.verb, self.object_phrase = _imperative(row["api_description"], bool(row["parameters"]))
         self.paraphrase: Paraphrase | None = None
         self.extra_names: frozenset[str] = frozenset()
-        """Names of the parameters that it has more as a wider tool: alike in all calls of a request."""
+        """The names of the additional parameters, which have the same values in all calls of a request."""
 
     def param_kind(self, name: str) -> ParamKind:
-        """What kind of parameter the one of this name is."""
+        """Return the kind of the parameter `name`."""
         return param_kind(name, self.properties[name])
 
     def draw_values(self, rng: random.Random, names: Iterable[str]) -> Arguments:
-        """A value for each name that has a plausible one, or what is told in its place (`meant`)."""
+        """Draw a plausible value, or a surface form, for each name that has one."""
         drawn = {name: self._draw_value(name, rng) for name in names}
         return {name: value for name, value in drawn.items() if value is not None}
 
     def draw_arguments(self, rng: random.Random) -> Arguments:
-        """The required arguments and some others, as far as there are values."""
+        """Draw the required arguments and some optional ones, as far as there are values."""
         optional = [name for name in self.properties if name not in self.required]
         chosen = rng.sample(optional, min(len(optional), rng.choice((0, 0, 1, 1, 2) if self.required else (1, 1, 2))))
         return self.draw_values(rng, [*self.required, *chosen])
 
     def with_list_param(self, name: str) -> "Api":
-        """The tool with a list, named in the plural, in place of a parameter."""
+        """Return the tool with a list, named in the plural, in place of a parameter."""
         listed = {"type": "array", "items": _without_description(self.properties[name])}
         listed |= {"description": f"A list: {self.properties[name].get('description', '')}"}
         new_names = {other_name: plural(name) if other_name == name else other_name for other_name in self.properties}
@@ -63,7 +63,7 @@ class Api:
         return self._with_parameters(properties, [new_names[other_name] for other_name in self.required])
 
     def with_extra_params(self, rng: random.Random) -> "Api":
-        """The tool with a parameter or two more, of those that most tools could have; a request tells some of them."""
+        """Return the tool with one or two additional parameters that most tools could have."""
         extra_params = draw_extra_params(self.properties, rng)
         required = [name for name in extra_params if rng.random() < REQUIRED_SHARE]
         other = self._with_parameters({**self.properties, **extra_params}, [*self.required, *required])
@@ -71,7 +71,7 @@ class Api:
         return other
 
     def with_paraphrase(self, rng: random.Random) -> "Api | None":
-        """The tool with a parameter, then required, that requests tell in other words than calls need; None where none fits."""
+        """Return the tool with a required parameter that requests paraphrase, or None if no paraphrase fits."""
         paraphrase = draw_paraphrase(self.properties, rng)
         if paraphrase is None:
             return None
@@ -82,7 +82,7 @@ class Api:
         return other
 
     def canonical_values(self, arguments: Arguments) -> Arguments:
-        """The arguments of the call, of those as they are told."""
+        """Return the arguments of the call for arguments in their surface forms."""
         if self.paraphrase is None:
             return arguments
         return {
@@ -91,7 +91,7 @@ class Api:
         }
 
     def has_values(self, rng: random.Random) -> bool:
-        """Whether every required argument has a plausible value."""
+        """Return whether every required argument has a plausible value."""
         return self.draw_arguments(rng).keys() >= set(self.required)
 
     def _with_parameters(self, properties: Mapping[str, Mapping[str, Any]], required: Sequence[str]) -> "Api":
@@ -112,7 +112,7 @@ def _without_description(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _imperative(description: str, has_parameters: bool) -> tuple[str, str]:
-    """The verb of a description, and what it governs; `given`: without words on parameters, which the request has."""
+    """Return the verb of a description and its object, without words on parameters if the tool has any."""
     text = re.split(r"(?<=\w)\.(?:\s|$)|\s*\(|\n", description.strip())[0]
     text = re.sub(r"^(?:this \w+ |api to |allows? (?:\w+ )?to |enables? (?:\w+ )?to |used to )+", "", text, flags=re.I)
     if has_parameters:

@@ -1,6 +1,6 @@
-"""Parameters that tools for quite different things have in common and Seal-Tools' seldom have.
+"""Draws additional parameters that tools of many domains share, but few of Seal-Tools' tools have.
 
-Whether to include something or to do something beside, how many, and which of a few.
+They are flags to include something or to do something in addition, counts, and choices.
 """
 
 import re
@@ -28,11 +28,11 @@ sorting: price, date, name, rating, distance: What to sort by|currency: USD, EUR
 travel_mode: car, train, bus, bicycle: How one travels|quality: draft, standard, best: Quality of the result"""
 ENDINGS = ("", ".", ".")
 COUNT_LIKE = re.compile(r"\b(period|duration|date|time|term|year|month|week|day|count|number|size|limit|quantity|range)s?\b")
-"""Words of a tool's own parameters beside which another count would be ambiguous."""
+"""Words of a tool's own parameters that would make another count ambiguous."""
 
 
 def draw_extra_params(existing: Mapping[str, Any], rng: Random) -> Mapping[str, Mapping[str, Any]]:
-    """Up to two parameters with their schemas, none of which says what one of those taken could."""
+    """Draw at most two parameters with their schemas that do not clash with the existing ones."""
     makers = [_flag, rng.choice((_count, _choice))]
     rng.shuffle(makers)
     made = [make(rng) for make in makers[: rng.choice((1, 1, 2))]]

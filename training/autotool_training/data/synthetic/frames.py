@@ -1,4 +1,4 @@
-"""Sentences around what is wished."""
+"""Sentence frames that turn a task into a request."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Hey, can you {d}?|I'm trying to {d}.|I have to {d}.|{D}, please.|Would you mind 
 I'd like you to {d}.|My task for today is to {d}.|I was asked to {d}; please do it.|Let's {d}.
 For a report, I need to {d}.|Would it be possible to {d}?|Kindly {d}.|Next, {d}.|Hello! I would like to {d}."""
 MULTI_SENTENCE_FRAMES = ("{D}.", "Please {d}.", "I need to {d}.", "{D}")
-"""Around a wish of several sentences."""
+"""Frames of a task with several sentences."""
 NOUN_FRAMES = """I need {x}.|Show me {x}.|Give me {x}.|Tell me {x}.|I'm looking for {x}.|I'd like to see {x}.|Can I see {x}?
 Can you give me {x}?|Could you show me {x}?|Can you tell me {x}?|Do you have {x}?|I'd like to know {x}.
 {X}, please.|Please tell me {x}.|I'm interested in {x}."""
@@ -40,23 +40,23 @@ VERB_SYNONYMS = {
     "estimate": ("estimate",),
     "find": ("find",),
 }
-"""Verbs whose object one can also ask for without them, and what else says the same."""
+"""Synonyms of the verbs that a request can also omit, asking only for their object."""
 
 
 def draw_verb(api: Api, rng: Random) -> str:
-    """The verb of the tool's description, or one that says the same."""
+    """Draw the verb of the tool's description or a synonym."""
     return rng.choice(VERB_SYNONYMS.get(api.verb, (api.verb,)))
 
 
 def join_tasks(tasks: Sequence[str], rng: Random) -> str:
-    """Two wishes or more as one."""
+    """Join two or more tasks."""
     if len(tasks) > 2:
         return f"{', '.join(tasks[:-1])}, and {tasks[-1]}"
     return rng.choice(CONJUNCTIONS).format(a=tasks[0], b=tasks[1])
 
 
 def as_request(task: str, rng: Random) -> str:
-    """A request to do what is wished."""
+    """Draw a request to do the task."""
     frame = rng.choice(table_entries(FRAMES))
     if ". " in task:
         frame = rng.choice(MULTI_SENTENCE_FRAMES)
@@ -64,7 +64,7 @@ def as_request(task: str, rng: Random) -> str:
 
 
 def request_for(api: Api, object_phrase: str, rng: Random) -> str:
-    """A request for what the tool's verb governs: to do it, or only for the thing where the verb allows that."""
+    """Draw a request for the object of the tool's verb: to do the task, or only for the object if the verb allows that."""
     if api.verb not in VERB_SYNONYMS or rng.random() < 0.4:
         return as_request(f"{draw_verb(api, rng)} {object_phrase}", rng)
     about = re.match(r"(?:the )?(?:\w+ )?(?:information|details|data)\b.*? (?:about|on|of) (.*)", object_phrase)
@@ -81,7 +81,7 @@ def request_for(api: Api, object_phrase: str, rng: Random) -> str:
 def _request_for_thing(thing: str, rng: Random) -> str:
     is_indefinite = thing.startswith(("a ", "an ", "all ", "any ", "information", "details", "data"))
     frames = table_entries(NOUN_FRAMES) if is_indefinite or rng.random() < 0.5 else QUESTION_FRAMES
-    # After a long thing the verb comes too late.
+    # A verb after a long object is hard to read.
     frames = [frame for frame in frames if not frame.endswith("{b}?") or len(thing) < 60]
     return rng.choice(frames).format(x=thing, X=_capitalized(thing), b=_to_be(thing))
 

@@ -1,4 +1,4 @@
-"""What the words of a parameter's name tell of it: how its value is said, and values where its description gives none."""
+"""Kinds of parameters by the words of their names: phrasings of a value, and values if the description has none."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,18 @@ PROJECTS = "Aurora|Falcon|Horizon|Mercury|Atlas|Evergreen|Pioneer|Summit|Nova|Be
 
 @dataclass(frozen=True, slots=True)
 class ParamKind:
-    """Parameters that are said alike. Ways and values are parted by |; what stands twice is drawn twice as often."""
+    """Parameters with the same phrasings. | separates phrasings and values, and a repeated one is drawn twice as often."""
 
     name_pattern: str
-    """A pattern of their names in words."""
+    """A pattern of the names in words."""
     phrasings: str
-    """To say the value `{v}` of the words `{w}`, after a noun."""
+    """Phrases with the value `{v}` and the name in words `{w}`, which follow a noun."""
     values: str = ""
-    """Each # is a digit, NAME a company's name; of dates, the year. Empty: nothing plausible goes by the name."""
+    """Values, in which # is a digit and NAME a company's name; the year for dates. Empty if the name implies no values."""
     category: Category = "text"
 
 
-KINDS = (  # the first whose pattern is found
+KINDS = (  # The first match counts.
     ParamKind(r"^(years|months|days|weeks)$", "for {v} {w}|over {v} {w}|during {v} {w}|within {v} {w}", category="count"),
     ParamKind(r"^limit$", "(the top {v})|giving the first {v}|limited to {v} of them|at most {v}", category="count"),
     ParamKind(r"^(priority|quality)$", "with {v} {w}|with {w} {v}|at {v} {w}"),
@@ -99,8 +99,8 @@ KINDS = (  # the first whose pattern is found
     ParamKind(r"\bcolou?r$", "in {v}|with {v} as the {w}", "red|green|blue|black|white|orange"),
     ParamKind(r"", "with {w} {v}|with the {w} {v}|with {v} as the {w}|with the {w} set to {v}"),
 )
-PLURALS = (  # the end of a noun, and what takes its place; the first that is found
-    (r"(?:[^ius]s|ness|[^e]ed|sold|taken|children|data|media|info|equipment|ware)$", r"\g<0>"),  # one that stays as it is
+PLURALS = (  # The end of a noun and its replacement; the first match counts.
+    (r"(?:[^ius]s|ness|[^e]ed|sold|taken|children|data|media|info|equipment|ware)$", r"\g<0>"),  # These stay unchanged.
     (r"is$", "es"),
     (r"([^aeiou])y$", r"\1ies"),
     (r"(?:[^o]ch|sh|[su]s|\wx|z)$", r"\g<0>es"),
@@ -113,25 +113,25 @@ NUMBER = ParamKind(
 )
 
 
-def param_kind(name: str, about: Mapping[str, Any]) -> ParamKind:
-    """The kind of a parameter of this name and schema."""
+def param_kind(name: str, schema: Mapping[str, Any]) -> ParamKind:
+    """Return the kind of a parameter by its name and schema."""
     match = next(entry for entry in KINDS if re.search(entry.name_pattern, name_in_words(name).lower()))
-    # A number of a place or a date is a count or a measure of it.
-    return NUMBER if about.get("type") in ("integer", "number") and match.category not in ("id", "year", "count") else match
+    # A number whose name matches a place or a date is a count or a measure.
+    return NUMBER if schema.get("type") in ("integer", "number") and match.category not in ("id", "year", "count") else match
 
 
 def name_in_words(name: str) -> str:
-    """The words of a name in camel case or snake case."""
+    """Return the words of a name in camel case or snake case."""
     lower = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_+", " ", name).strip().lower()
     lower = re.sub(r"^(?:num|n) (?:of )?", "number of ", lower)
     return re.sub(r"\b(id|url|ip|gpa|vin|isbn|dna|bmi)\b", lambda match: match[1].upper(), lower)
 
 
 def table_entries(text: str) -> Sequence[str]:
-    """What a text of this package's tables lets one draw from."""
+    """Return the entries of a table in this package, separated by | or line breaks."""
     return re.split(r"[|\n]", text)
 
 
 def plural(noun: str) -> str:
-    """Several of what the words name."""
-    return next(re.sub(end, several, noun) for end, several in PLURALS if re.search(end, noun))
+    """Return the plural of a noun phrase."""
+    return next(re.sub(end, replacement, noun) for end, replacement in PLURALS if re.search(end, noun))

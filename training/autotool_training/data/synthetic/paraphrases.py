@@ -1,8 +1,8 @@
-"""Parameters whose value a request tells in other words than its call needs, as people do and schemas do not.
+"""Paraphrases of a parameter: the request has a surface form of a value, and the call needs its canonical value.
 
-A rate told in percent and needed as a fraction, a date in words needed in a format, a city needed with its state or country,
-thousands needed in figures; some rates and thousands are told as needed, as people do too. What is needed stands in the
-parameter's description, but for some of the rates: where nothing is said a fraction is needed.
+A rate is given in percent and needed as a fraction, a date is given in words and needed in a format, a city is needed with its
+state or country, and a large amount is needed in figures. Some rates and amounts are given in the canonical form, as people do
+too. The parameter's description states the canonical form, except for some rates: without a statement, a fraction is needed.
 """
 
 import re
@@ -21,7 +21,7 @@ rate_of_return: The return of a year|expected_return: The return that is expecte
 probability: How probable it is|success_rate: The share of successes|failure_rate: The share of failures
 error_margin: The margin of error|commission: The commission on top|confidence: The level of confidence
 annual_increase: The increase of each year|rate: The rate of a year|share: The share of the whole"""
-"""Parameters that are given to tools with numbers, and their descriptions: Seal-Tools has few rates of its own."""
+"""Rates that are added to tools with numbers, and their descriptions, because Seal-Tools has few rates."""
 US_CITIES = """Austin, TX|Denver, CO|Boston, MA|Chicago, IL|Seattle, WA|Miami, FL|Dallas, TX|Atlanta, GA|Phoenix, AZ
 Portland, OR|Detroit, MI|Houston, TX|San Diego, CA|Los Angeles, CA|San Francisco, CA|New York, NY|Las Vegas, NV|Nashville, TN
 New Orleans, LA|Philadelphia, PA|Orlando, FL|Minneapolis, MN|Cleveland, OH|Baltimore, MD|Salt Lake City, UT|Tampa, FL
@@ -34,10 +34,10 @@ Bangkok, Thailand|Jakarta, Indonesia|Manila, Philippines|Hanoi, Vietnam|Seoul, S
 Beijing, China|Shanghai, China|Sydney, Australia|Melbourne, Australia|Auckland, New Zealand|Toronto, Canada|Lima, Peru
 Montreal, Canada|Bogota, Colombia|Santiago, Chile|Zurich, Switzerland|Brussels, Belgium|Copenhagen, Denmark"""
 FRACTIONS = (" as a decimal", " (as a fraction of 1)", ", e.g., 0.05 for 5%", ", in decimal form", "", "", "")
-"""How a description goes on where a fraction is needed. Nothing is said of some."""
+"""Endings of the description if a fraction is needed. Some are empty."""
 PERCENTS = (" in percent", " (%)", " as a percentage")
-CITIES = tuple(one.split(",")[0] for table in (US_CITIES, FOREIGN_CITIES) for one in table_entries(table))
-RATE_NAMES = frozenset(one.split(":")[0] for one in table_entries(RATES))
+CITIES = tuple(entry.split(",")[0] for table in (US_CITIES, FOREIGN_CITIES) for entry in table_entries(table))
+RATE_NAMES = frozenset(entry.split(":")[0] for entry in table_entries(RATES))
 DATE_FORMATS = {"YYYY-MM-DD": "{y}-{m:02}-{d:02}", "MM/DD/YYYY": "{m:02}/{d:02}/{y}", "DD-MM-YYYY": "{d:02}-{m:02}-{y}"}
 DATE_STYLES = ("{month} {day}, {year}", "{day} {month} {year}", "{month} {nth}, {year}", "{short} {day}, {year}")
 AMOUNT_SCALES = ("thousand", "k", "million")
@@ -48,18 +48,18 @@ DATE_NAME = r"\bdate$"
 
 @dataclass(frozen=True, slots=True)
 class Paraphrase:
-    """A parameter, what a request says in place of a value of it, and what the call needs."""
+    """A parameter that requests paraphrase."""
 
     name: str
     schema: Mapping[str, Any]
-    """Its schema."""
     surface_form: Callable[[Random], str]
+    """Draws the text of a value in a request."""
     canonical_value: Callable[[str], Any]
-    """Of what is told, the value."""
+    """Returns the value that the call needs for a surface form."""
 
 
 def draw_paraphrase(properties: Mapping[str, Mapping[str, Any]], rng: Random) -> Paraphrase | None:
-    """One that a tool of these parameters can have, in place of one of them or beside them; None where it can have none."""
+    """Draw a paraphrase that replaces one of these parameters or is added to them, or return None if none fits."""
     makers = [maker for name, schema in properties.items() for maker in _makers(name, schema, properties)]
     if not makers:
         return None
@@ -70,9 +70,9 @@ def draw_paraphrase(properties: Mapping[str, Mapping[str, Any]], rng: Random) ->
 def _makers(
     name: str, schema: Mapping[str, Any], properties: Mapping[str, Any]
 ) -> Iterator[tuple[Callable[..., Paraphrase], str]]:
-    name_words, others = name_in_words(name).lower(), " ".join(name_in_words(one).lower() for one in properties)
+    name_words, others = name_in_words(name).lower(), " ".join(name_in_words(entry).lower() for entry in properties)
     match schema.get("type"):
-        # Of two dates one would lie anywhere to the other.
+        # Two dates drawn independently could be in the wrong order.
         case "string" if re.search(DATE_NAME, name_words) and len(re.findall(r"\bdate\b", others)) == 1:
             yield _date_paraphrase, name
         case "string" if re.search(PLACE_NAME, name_words) and not re.search(REGION_NAME, others) and _takes_cities(schema):
@@ -84,7 +84,7 @@ def _makers(
 
 
 def _takes_cities(schema: Mapping[str, Any]) -> bool:
-    """Whether a place's description says nothing else; its examples, if it has any, are cities."""
+    """Return whether a place is a city by its description, whose examples, if any, are cities."""
     text = schema.get("description", "")
     match = EXAMPLES.search(text)
     return not re.search(REGION_NAME, text) and (not match or any(city in match[1] for city in (*CITIES, "city")))
@@ -112,10 +112,16 @@ def _ordinal(day: int) -> str:
 
 def _place_paraphrase(name: str, schema: Mapping[str, Any], rng: Random) -> Paraphrase:
     table, part = rng.choice(((US_CITIES, "state"), (US_CITIES, "state"), (FOREIGN_CITIES, "country")))
-    full_names = {one.split(",")[0]: one for one in table_entries(table)}
+    full_names = {entry.split(",")[0]: entry for entry in table_entries(table)}
     example = rng.choice([*full_names.values()])
-    ends = (f", as city and {part}, such as {example}", f" (city and {part}, e.g., {example})", f", in the format of {example}")
-    return Paraphrase(name, _redescribed(schema, *ends, rng=rng), lambda rng: rng.choice([*full_names]), full_names.__getitem__)
+    endings = (
+        f", as city and {part}, such as {example}",
+        f" (city and {part}, e.g., {example})",
+        f", in the format of {example}",
+    )
+    return Paraphrase(
+        name, _redescribed(schema, *endings, rng=rng), lambda rng: rng.choice([*full_names]), full_names.__getitem__
+    )
 
 
 def _amount_paraphrase(name: str, schema: Mapping[str, Any], rng: Random) -> Paraphrase:
@@ -149,13 +155,13 @@ def _rate_paraphrase(_name: str, _schema: Mapping[str, Any], rng: Random) -> Par
 
 def _parse_rate(text: str, *, is_fraction: bool) -> float:
     values = [number for number, _ in numbers(text)]
-    # In percent there are two of them, as it stands and as a fraction.
+    # A percentage gives two numbers: its figure and a fraction.
     value = values[-1] if is_fraction else values[0]
     return int(value) if value == int(value) else value
 
 
-def _redescribed(schema: Mapping[str, Any], *ends: str, rng: Random) -> Mapping[str, Any]:
-    """The schema without the examples that a description has, and with what is needed."""
+def _redescribed(schema: Mapping[str, Any], *endings: str, rng: Random) -> Mapping[str, Any]:
+    """Return the schema with a description that states the canonical form and has no other examples."""
     text: str = schema.get("description", "")
     bare: Sequence[str] = re.split(r"\s*[(,]|\.(?!\w)|\s+(?:in (?:the |\S+ )?format|such as|e\.g)", text)
-    return {"type": schema["type"], "description": (bare[0] or "The value") + rng.choice(ends)}
+    return {"type": schema["type"], "description": (bare[0] or "The value") + rng.choice(endings)}

@@ -1,4 +1,4 @@
-"""Arguments in words: in the place that a description has for them, after a noun, or as a sentence of their own."""
+"""Puts arguments into words: in a slot of the description, after a noun, or as separate sentences."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from autotool_training.data.synthetic.api import Api, Arguments
 from autotool_training.data.synthetic.extras import ACTIONS as EXTRA_ACTIONS
 from autotool_training.data.synthetic.kinds import name_in_words, plural, table_entries
 
-LIST_STYLES = (  # ways to say several arguments: before, each, between, after
+LIST_STYLES = (  # The prefix, the phrasing of each argument, the separator and the suffix.
     ("with ", "a {w} of {v}", " and ", ""),
     ("(", "{w}: {v}", ", ", ")"),
     ("given that ", "the {w} is {v}", " and ", ""),
@@ -38,9 +38,9 @@ CALL_CONJUNCTIONS = (
 INCLUDING = """including {x}|with {x}|and include {x}|together with {x}|and the {x} too|along with the {x}
 and show the {x} as well|plus the {x}|with the {x} included|and I want the {x}"""
 EXCLUDING = "without {x}|but without {x}|leaving out the {x}|but no {x}|excluding {x}"
-"""Ways to say of what a tool can include that it should, and that it should not."""
+"""Phrases that ask a tool to include something, or not to."""
 DOING, NOT_DOING = "and {x}|and also {x}|and please {x}|and {x} too", "but do not {x}|and don't {x}|but please do not {x}"
-"""Ways to say of what a tool can do beside that it should, and that it should not."""
+"""Phrases that ask a tool to do something in addition, or not to."""
 UNIT = re.compile(
     r"\b(?:in|of)?\s*\(?\b((?:square |cubic )?(?:meters?|kilometers?|centimeters?|feet|inches|miles)(?: per \w+)?|"
     r"km/h|kilograms|kg|grams|liters|hours|minutes|seconds|days|weeks|months|years|dollars|USD|degrees(?: Celsius)?|"
@@ -50,7 +50,7 @@ GENERIC_ADJECTIVES = r"(?:specific|specified|given|particular|certain)"
 
 
 def fill_slots(api: Api, calls: Sequence[Arguments], rng: Random, names: Iterable[str]) -> tuple[str, Sequence[str]]:
-    """What is wished, values in place of "a specific sport" and the like; and the names of the arguments still to be said."""
+    """Return the object with values in slots such as "a specific sport", and the names of the remaining arguments."""
     object_phrase, remaining = api.object_phrase, []
     for name in names:
         slot = _slot(object_phrase, name) if isinstance(calls[0][name], str) else None
@@ -71,12 +71,12 @@ def _slot(object_phrase: str, name: str) -> re.Match[str] | None:
 
 
 def _head(name: str) -> str:
-    """What a name or an ID is of."""
+    """Return the noun to which a name or an ID belongs."""
     return re.sub(r" (name|ID|title)$", "", name_in_words(name))
 
 
 def _draw_lead(name: str, value: str, rng: Random) -> str:
-    """Words before a value that stands in place of its head."""
+    """Draw the words before a value that replaces its head noun."""
     head = _head(name)
     leads = ("",) if head == name_in_words(name) else ("", f"the {head} ")
     if name_in_words(name) == f"{head} ID":
@@ -90,7 +90,7 @@ def _article(match: re.Match[str]) -> str:
 
 
 def as_modifiers(api: Api, arguments: Arguments, rng: Random) -> str:
-    """The arguments in words that can follow a noun."""
+    """Return the arguments in words that can follow a noun."""
     flags = [_flag(name, value, rng) for name, value in arguments.items() if isinstance(value, bool)]
     others = {name: value for name, value in arguments.items() if not isinstance(value, bool)}
     categories = {api.param_kind(name).category for name in others}
@@ -130,7 +130,7 @@ def _flag(name: str, value: bool, rng: Random) -> str:
 
 
 def as_sentences(api: Api, arguments: Arguments, rng: Random) -> str:
-    """A sentence for each argument."""
+    """Return a sentence for each argument."""
     return " ".join(f"{_fact(api, name, value, rng)}." for name, value in arguments.items())
 
 
@@ -143,7 +143,7 @@ def _fact(api: Api, name: str, value: Any, rng: Random) -> str:
 
 
 def all_values(api: Api, name: str, values: Sequence[Any], rng: Random) -> str:
-    """Several values of one argument, its name once."""
+    """Return several values of one argument, with its name once."""
     value_text = join_list([_value_text(api, name, value) for value in values])
     if name_in_words(name).startswith("number of "):
         return f"with {value_text} {name_in_words(name).removeprefix('number of ')}"
@@ -153,7 +153,7 @@ def all_values(api: Api, name: str, values: Sequence[Any], rng: Random) -> str:
 
 
 def call_by_call(api: Api, calls: Sequence[Arguments], names: Sequence[str], rng: Random) -> str:
-    """These arguments of several calls, call by call."""
+    """Return these arguments of several calls, call by call."""
     prefix, phrasing, separator, suffix = (
         rng.choice(LIST_STYLES) if len(names) > 1 else ("", _draw_phrasing(api, names[0], rng), "", "")
     )
@@ -164,16 +164,16 @@ def call_by_call(api: Api, calls: Sequence[Arguments], names: Sequence[str], rng
 
 
 def respectively(api: Api, calls: Sequence[Arguments], names: Sequence[str], rng: Random) -> str:
-    """These arguments of several calls, argument by argument."""
+    """Return these arguments of several calls, argument by argument."""
     lists = [all_values(api, name, [arguments[name] for arguments in calls], rng) for name in names]
     return f"{join_list(lists)}{rng.choice((', ', ' '))}respectively"
 
 
 def phrase(api: Api, phrasing: str, name: str, value: Any) -> str:
-    """One argument, in this way."""
+    """Return one argument in this phrasing."""
     argument, value_text = name_in_words(name), _value_text(api, name, value)
     if argument.startswith("number of ") and (lead := re.match(r"(with|for|given|at|a \{w\} of)\b", phrasing)):
-        # "with 3 people", not "given a number of people of 3"; what stands in a list has no word before it.
+        # This gives "with 3 people" instead of "given a number of people of 3". An item of a list has no prefix.
         prefix = {"with": "with ", "a {w} of": ""}.get(lead[1], "for ")
         return f"{prefix}{value_text} {argument.removeprefix('number of ')}"
     vowel = argument[0] in "aeiou" and not argument.startswith(("uni", "use", "eu"))
@@ -186,15 +186,15 @@ def _value_text(api: Api, name: str, value: Any) -> str:
         return f'"{value}"' if value.count(" ") > 3 else value
     schema = api.properties[name]
     unit = str(schema.get("unit") or "") or (UNIT.search(schema.get("description", "")) or ["", ""])[1]
-    # Two tools in three: people leave the unit out, too.
+    # Only two thirds of the tools get a unit, because people sometimes omit it.
     return f"{value} {unit}" if unit and len(api.name) % 3 and unit not in name_in_words(name) else str(value)
 
 
 def join_list(parts: Sequence[str]) -> str:
-    """The parts as one lists them in a sentence."""
+    """Join the parts with commas and a final "and"."""
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def append_phrase(object_phrase: str, tail: str) -> str:
-    """Both, where there is a tail."""
+    """Append the tail to the object, if it is not empty."""
     return f"{object_phrase} {tail}".strip()

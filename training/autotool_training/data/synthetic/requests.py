@@ -1,4 +1,4 @@
-"""Requests and their calls: one call, told in one turn or two; several calls of a tool, or one with a list; of two tools."""
+"""Draws requests with their calls: one call in one or two turns, several calls, one call with a list, or two tools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,37 +22,37 @@ from autotool_training.data.synthetic.phrases import (
 )
 
 LIST_SHARE = 0.4
-"""Share of the requests with several values of one argument whose tool takes a list of them."""
+"""The share of the requests with several values of one argument whose tool takes a list."""
 RESPECTIVELY_SHARE = 0.4
-"""Share of the requests with several values of several arguments that tell them argument by argument."""
+"""The share of the requests with several values of several arguments that list them argument by argument."""
 SINGLE_VALUE_LIST_SHARE = 0.1
-"""Share of the requests with one value whose tool takes a list for one of the arguments."""
+"""The share of the requests for one call whose tool takes a list for one of the arguments."""
 CLARIFICATIONS = (
     "Sure. Please tell me {w}.",
     "What should I take as {w}?",
     "I can do that. Please give me {w}.",
     "I still need {w}.",
 )
-"""Questions back for what a request has left out."""
+"""Questions for the arguments that a request lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user says, and its calls."""
+    """A request of the user and its calls."""
 
     kind: str
     text: str
     calls: Sequence[tuple[Api, Arguments]]
-    """Arguments as they are told (`Api.meant`)."""
+    """The tools and their arguments in surface forms (`Api.canonical_values`)."""
     earlier_turns: tuple[str, str] | None = None
-    """What the user has said before, and the answer."""
+    """The earlier request and its answer."""
 
     @property
     def apis(self) -> Sequence[Api]:
         return list(dict.fromkeys(api for api, _ in self.calls))
 
     def is_consistent(self) -> bool:
-        """Whether all values stand in the text, and the calls are valid and all different."""
+        """Return whether the text contains all values, and the calls are valid and distinct."""
         canonical_calls = [(api, api.canonical_values(arguments)) for api, arguments in self.calls]
         different = all(call not in canonical_calls[:number] for number, call in enumerate(canonical_calls))
         valid = all(jsonschema.Draft202012Validator(api.schema).is_valid(arguments) for api, arguments in canonical_calls)
@@ -66,7 +66,7 @@ def _items(value: Any) -> Sequence[Any]:
 
 
 def single_call_request(api: Api, rng: Random) -> Request:
-    """A request for one call."""
+    """Draw a request for one call."""
     arguments = api.draw_arguments(rng)
     object_phrase, remaining_names = fill_slots(api, [arguments], rng, arguments)
     remaining = {name: arguments[name] for name in remaining_names}
@@ -83,7 +83,7 @@ def single_call_request(api: Api, rng: Random) -> Request:
 
 
 def multi_call_request(api: Api, rng: Random) -> Request | None:
-    """A request for two to four calls of a tool; None where there are no different ones."""
+    """Draw a request for two to four calls of a tool, or return None if its calls cannot differ."""
     drawn = _varied_arguments(api, rng)
     if drawn is None:
         return None
@@ -98,7 +98,7 @@ def multi_call_request(api: Api, rng: Random) -> Request | None:
 
 
 def _list_request(api: Api, name: str, arguments_of_calls: Sequence[Arguments], text: str) -> Request:
-    """The same request for one call, of a tool that takes all the values at once."""
+    """Return the same request for one call of a tool that takes all values as a list."""
     list_api = api.with_list_param(name)
     values = {plural(name): [arguments[name] for arguments in arguments_of_calls]}
     common = {key: value for key, value in arguments_of_calls[0].items() if key != name}
@@ -106,7 +106,7 @@ def _list_request(api: Api, name: str, arguments_of_calls: Sequence[Arguments], 
 
 
 def clarification_request(api: Api, rng: Random) -> Request | None:
-    """A request for one call in two turns, of which the second gives what the first has left out; None where that cannot be."""
+    """Draw a request for one call whose second turn gives what the first lacks, or return None if that is impossible."""
     arguments = api.draw_arguments(rng)
     withheld = [name for name in api.required if not isinstance(arguments[name], bool)]
     if not withheld:
@@ -121,7 +121,7 @@ def clarification_request(api: Api, rng: Random) -> Request | None:
 
 
 def two_tool_request(first: Api, second: Api, rng: Random) -> Request:
-    """A request for a call of each of two tools, and maybe one more of one of them."""
+    """Draw a request for a call of each of two tools, and sometimes for a second call of one of them."""
     apis, calls, tasks = [first, second], [], []
     rng.shuffle(apis)
     twice = rng.random() < 0.35
@@ -135,7 +135,7 @@ def two_tool_request(first: Api, second: Api, rng: Random) -> Request:
 
 
 def _varied_arguments(api: Api, rng: Random, max_calls: int = 4) -> tuple[Sequence[str], Sequence[Arguments]] | None:
-    """The names of the arguments that change from call to call, and the arguments of two calls or more."""
+    """Draw the arguments of two or more calls. Return the names of the varied arguments, and the arguments of each call."""
     first = api.draw_arguments(rng)
     free = _variable_names(api, first)
     if not free:
@@ -153,7 +153,7 @@ def _varied_arguments(api: Api, rng: Random, max_calls: int = 4) -> tuple[Sequen
 
 
 def _variable_names(api: Api, arguments: Arguments) -> Sequence[str]:
-    """The names of the arguments of which a request can have several values."""
+    """Return the names of the arguments that can have several values in a request."""
     return [name for name, value in arguments.items() if not isinstance(value, bool) and name not in api.extra_names]
 
 
@@ -163,7 +163,7 @@ def _shared_task(api: Api, varied: Sequence[str], arguments_of_calls: Sequence[A
 
 
 def _shared_object(api: Api, varied: Sequence[str], arguments_of_calls: Sequence[Arguments], rng: Random) -> str:
-    """What is wished of several calls, what they share said once."""
+    """Return the object of several calls, with their common arguments once."""
     common = {name: value for name, value in arguments_of_calls[0].items() if name not in varied}
     if len(varied) == 1:
         object_phrase, remaining = fill_slots(api, arguments_of_calls, rng, varied)

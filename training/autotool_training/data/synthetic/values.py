@@ -1,4 +1,4 @@
-"""Values of parameters: from the examples of their descriptions, or by the kind of their names."""
+"""Draws values of parameters from the examples in their descriptions, or by the kind of their names."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from autotool_training.data.synthetic.kinds import PEOPLE, Category, name_in_words, param_kind, table_entries
 
-RANGES = (  # of numbers whose description gives none
+RANGES = (  # The ranges of numbers without examples, by name.
     (r"^(years|months|weeks|limit)$|\bcopies$|\battempts$", "2:25"), (r"\bdecimals$", "2:6"),
     (r"\blatitude", "-60:60.00"), (r"\blongitude", "-170:170.00"), (r"\byear", "1990:2024"), (r"\bage\b", "18:80"),
     (r"\b(id|code)$", "1000:99999"), (r"percent|humidity", "5:95"), (r"temperature", "-5:40"), (r"\bscore|\brating", "1:10"),
@@ -20,7 +20,7 @@ RANGES = (  # of numbers whose description gives none
     (r"speed|velocity|angle|force|pressure|voltage|power|current|load|acceleration|energy|density|capacity|dos", "5:150"),
 )  # fmt: skip
 EXAMPLES = re.compile(r"\b(?:e\.g\.?|such as)[,:]?\s*([^()]*)", re.I)
-# The comma of "January 1, 2022" separates nothing.
+# The comma in "January 1, 2022" is no separator.
 SEPARATOR = re.compile(r"(?:(?<![a-z] \d)(?<![a-z] \d\d),\s+|,\s+(?!\d{4}\b))(?:or |and |etc\.?)?| or |;\s*")
 PLACEHOLDER = re.compile(
     r"^(a |an |the )?(specific |full |valid )?((\w+ )?(name|id|code|address|details?|number)s?|city|cit(ies|y)|countr(ies|y)|"
@@ -28,12 +28,12 @@ PLACEHOLDER = re.compile(
     r"file ?path|location|string)$",
     re.I,
 )
-"""An example that is the name of a thing, not a thing."""
+"""A pattern of examples that name a type of value instead of a value."""
 MONTHS = [date(2023, month, 1).strftime("%B") for month in range(1, 13)]
 
 
 def draw_value(name: str, schema: Mapping[str, Any], rng: Random) -> Any:
-    """A plausible value of a parameter of this name and schema, or None. Whether there is one does not hang on the draw."""
+    """Draw a plausible value by name and schema, or return None. Whether there is a value does not depend on the draw."""
     if schema.get("enum"):
         return rng.choice(schema["enum"])
     examples = _examples(schema)
@@ -48,19 +48,23 @@ def draw_value(name: str, schema: Mapping[str, Any], rng: Random) -> Any:
 
 
 def _examples(schema: Mapping[str, Any]) -> Sequence[str]:
-    stated = schema.get("examples") or schema.get("example") or schema.get("example_values")
+    listed_examples = schema.get("examples") or schema.get("example") or schema.get("example_values")
     match = EXAMPLES.search(schema.get("description", ""))
-    text = ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated or (match[1] if match else ""))
+    text = (
+        ", ".join(map(str, listed_examples))
+        if isinstance(listed_examples, list)
+        else str(listed_examples or (match[1] if match else ""))
+    )
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     quoted = re.findall(r"(?<!\w)['\"]([^'\"]+)['\"](?!\w)", text)
     parts = [part.strip(" .'\"`") for part in quoted or SEPARATOR.split(text)]
-    # What a comma has cut in two is no value.
+    # A part with unbalanced brackets was split by a comma within a value.
     if any(PLACEHOLDER.match(part) or part.count("[") + part.count("(") != part.count("]") + part.count(")") for part in parts):
         return []
     return [part for part in parts if 0 < len(part) < 60 and part != "etc"]
 
 
-def _number(name: str, whole: bool, examples: Sequence[str], rng: Random) -> float | int | None:
+def _number(name: str, is_integer: bool, examples: Sequence[str], rng: Random) -> float | int | None:
     texts = [match[0] for example in examples if (match := re.search(r"-?\d+(?:\.\d+)?", example))]
     if texts and (len(texts) < 2 or rng.random() < 0.5):
         low = high = rng.choice(texts)
@@ -70,23 +74,23 @@ def _number(name: str, whole: bool, examples: Sequence[str], rng: Random) -> flo
         low, _, high = next(
             (bounds for names, bounds in RANGES if re.search(names, name_in_words(name).lower())), ""
         ).partition(":")
-    return _between(low, high, whole, rng) if low else None
+    return _between(low, high, is_integer, rng) if low else None
 
 
-def _between(low: str, high: str, whole: bool, rng: Random) -> float | int:
-    digits = 0 if whole else max(len(bound.partition(".")[2]) for bound in (low, high))
+def _between(low: str, high: str, is_integer: bool, rng: Random) -> float | int:
+    digits = 0 if is_integer else max(len(bound.partition(".")[2]) for bound in (low, high))
     drawn = round(rng.uniform(float(low), float(high)), digits)
     return int(drawn) if drawn == int(drawn) else drawn
 
 
 def _text(name: str, schema: Mapping[str, Any], examples: Sequence[str], rng: Random) -> str | None:
     kind = param_kind(name, schema)
-    iso = (
+    is_iso = (
         any(re.fullmatch(r"\d{4}-\d\d-\d\d", example) for example in examples)
         or "yyyy-mm-dd" in schema.get("description", "").lower()
     )
-    if kind.category == "date" and (iso or not examples):
-        return _date(int(kind.values), rng, iso=iso)
+    if kind.category == "date" and (is_iso or not examples):
+        return _date(int(kind.values), rng, is_iso=is_iso)
     if examples:
         example = rng.choice(examples)
         return (
@@ -99,11 +103,11 @@ def _text(name: str, schema: Mapping[str, Any], examples: Sequence[str], rng: Ra
     return _from_pattern(kind.values, rng) if kind.values else None
 
 
-def _date(year: int, rng: Random, *, iso: bool) -> str:
+def _date(year: int, rng: Random, *, is_iso: bool) -> str:
     month, day = rng.randint(1, 12), rng.randint(1, 28)
     iso_date, name = f"{year}-{month:02}-{day:02}", MONTHS[month - 1]
     styles = (iso_date, iso_date, f"{name} {day}, {year}", f"{day} {name} {year}", f"{month:02}/{day:02}/{year}")
-    return iso_date if iso else rng.choice(styles)
+    return iso_date if is_iso else rng.choice(styles)
 
 
 def _id(rng: Random) -> str:
