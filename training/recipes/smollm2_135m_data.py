@@ -41,8 +41,8 @@ SFT2: Mapping[str, tuple[str, str, int]] = {
     "told": ("told", r"-(?!retold|back)\w+$", 4000),
     "many": ("many", r"-(?!afresh)\w+$", 2500),
 }
-"""The requests that the second SFT learns short: the file, a pattern of the kinds (the end of the id), and the maximum
-number. `one` has the tools of `later` with a single offered tool, `told` those of practice likewise, and `many` those of `later` with
+"""The requests that the second SFT learns short: file, pattern of the kinds (the end of the id), maximum number.
+`one` has the tools of `later` with a single offered tool, `told` those of practice likewise, and `many` those of `later` with
 several offered tools. `many` excludes `afresh`, because an offered tool could serve the earlier, refused request."""
 SFT2_LONG = 400
 """The number of the requests with several tools that are also learnt with reasoning."""
