@@ -182,8 +182,9 @@ def _shared_object(api: Api, varied: Sequence[str], arguments_of_calls: Sequence
 
 def _task(api: Api, arguments: Arguments, rng: Random) -> str:
     object_phrase, remaining = fill_slots(api, [arguments], rng, arguments)
+    verb = draw_verb(api, rng)
     modifiers = as_modifiers(api, {name: arguments[name] for name in remaining}, rng)
-    return f"{draw_verb(api, rng)} {append_phrase(object_phrase, modifiers)}"
+    return f"{verb} {append_phrase(object_phrase, modifiers)}"
 
 
 def _with_period(text: str) -> str:
