@@ -61,7 +61,7 @@ def data(
 ) -> None:
     """Read data sets; drop invalid and duplicate records and those of evaluations; write one file of records."""
     from autotool_training.data.build import DataSettings, build  # noqa: PLC0415 `--help` answers at once
-    from autotool_training.data.catalog import Place  # noqa: PLC0415
+    from autotool_training.data.catalog import SourceSpec  # noqa: PLC0415
 
     settings = DataSettings(
         seed=seed,
@@ -70,13 +70,13 @@ def data(
         against=tuple(against or ()),
         ngram=ngram,
         distractors=distractors,
-        together=together,
+        max_per_tool_set=together,
         irrelevant=irrelevant,
         max_chars=max_chars,
         write_reasoning=write_reasoning,
         strict=strict,
     )
-    Console().print(build([Place.parse(location) for location in source], out, settings, _warn()).table())
+    Console().print(build([SourceSpec.parse(text) for text in source], out, settings, _warn()).table())
 
 
 def _limits(given: list[str]) -> dict[str, int]:

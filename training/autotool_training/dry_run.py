@@ -9,7 +9,7 @@ from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.lora import lora_config
 from autotool_training.common.records import Record
 from autotool_training.data.sources import graded
-from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.rows import RowError
 from autotool_training.recipe import Recipe
 from autotool_training.refine.probe import ProbeJob, refine_records
 from autotool_training.rl import run as rl
@@ -71,5 +71,5 @@ def _step(recipe: Recipe, folder: Path) -> None:
 
 def _records() -> list[Record]:
     """Return a record of each level, labelled short and long in turn."""
-    made = [record for record in graded.load("1") if not isinstance(record, Bad)]
+    made = [record for record in graded.load_records("1") if not isinstance(record, RowError)]
     return [record.model_copy(update={"label": ("short", "long")[index % 2]}) for index, record in enumerate(made)]

@@ -1,9 +1,9 @@
-"""Questions that need no tool, as the base answers them: what training on calls alone would take away from smollm2-135m.
+"""Writes questions that need no tool with the base's answers, so that smollm2-135m does not forget to answer in text.
 
     python training/recipes/smollm2_135m_plain.py smol/many.jsonl smol/sft-many.jsonl smol/plain.jsonl
 
-Topics are fields of the tools in the first file; every second question is offered the tools of a record of the second.
-The answers are the base's words, which no thought led to, so each record is labelled short.
+The topics are the fields of the tools in the first file. Every second question is offered the tools of a record in the second
+file. The base answers without reasoning, so each record is labelled short.
 """
 
 import json
@@ -19,10 +19,10 @@ from autotool_training.common import records
 from autotool_training.common.checkpoint import Checkpoint, load_checkpoint
 from autotool_training.common.records import Record
 
-TOPICS = 480
+NUM_TOPICS = 480
 MAX_TOKENS = 96
 BATCH = 32
-ABOUT = (
+TOPIC_FRAMES = (
     "What is {}?",
     "Explain {} in one sentence.",
     "Write two lines of verse about {}.",
@@ -51,41 +51,41 @@ CAPITALS = [
 SMALL_TALK = ("Hi!", "Hello, how are you?", "Thank you very much!", "Who are you?", "Good morning.", "Can you help me?", "Bye!")
 
 
-def main(tools: str, offers: str, out: str) -> None:
-    """Write the records whose answer ends within `MAX_TOKENS`."""
-    draw = random.Random(0)  # noqa: S311 not a secret
-    offered = [one.tools for one in records.read(Path(offers))]
-    asked = [*_questions(Path(tools), draw)]
-    draw.shuffle(asked)
-    answers = _answers(load_checkpoint("default-base"), asked)
-    made = [
-        _record(number, question, answer, draw.choice(offered) if number % 2 else [])
-        for number, (question, answer) in enumerate(zip(asked, answers, strict=True))
+def main(tools: str, tools_file: str, out: str) -> None:
+    """Write the records whose answers end within `MAX_TOKENS` tokens."""
+    rng = random.Random(0)  # noqa: S311 not a secret
+    tool_sets = [record.tools for record in records.read(Path(tools_file))]
+    questions = [*_questions(Path(tools), rng)]
+    rng.shuffle(questions)
+    answers = _answers(load_checkpoint("default-base"), questions)
+    generated = [
+        _record(number, question, answer, rng.choice(tool_sets) if number % 2 else [])
+        for number, (question, answer) in enumerate(zip(questions, answers, strict=True))
         if answer
     ]
-    sys.stdout.write(f"{records.write(Path(out), made)} of {len(asked)} questions have a short answer.\n")
+    sys.stdout.write(f"{records.write(Path(out), generated)} of {len(questions)} questions have a short answer.\n")
 
 
-def _questions(tools: Path, draw: random.Random) -> Iterator[str]:
+def _questions(tools: Path, rng: random.Random) -> Iterator[str]:
     fields = sorted({json.loads(line)["field"].rpartition("/")[2].lower() for line in tools.read_text().splitlines()})
-    for number, field in enumerate(draw.sample(fields, TOPICS)):
-        yield ABOUT[number % len(ABOUT)].format(field)
+    for number, field in enumerate(rng.sample(fields, NUM_TOPICS)):
+        yield TOPIC_FRAMES[number % len(TOPIC_FRAMES)].format(field)
     yield from (f"What is the capital of {country}?" for country in CAPITALS)
     yield from SMALL_TALK
 
 
-def _answers(base: Checkpoint, asked: Sequence[str]) -> Iterator[str | None]:
-    """The base's own words, greedy; None for an answer that did not end."""
+def _answers(base: Checkpoint, questions: Sequence[str]) -> Iterator[str | None]:
+    """Yield the base's greedy answers, or None for an answer that does not end."""
     model, tokenizer = base.model, base.tokenizer
     tokenizer.padding_side = "left"
-    for start in range(0, len(asked), BATCH):
-        turns = [[{"role": "user", "content": one}] for one in asked[start : start + BATCH]]
-        given: Any = tokenizer.apply_chat_template(
+    for start in range(0, len(questions), BATCH):
+        turns = [[{"role": "user", "content": question}] for question in questions[start : start + BATCH]]
+        inputs: Any = tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
         )
         with torch.no_grad():
-            made: Any = model.generate(**given, max_new_tokens=MAX_TOKENS, do_sample=False)  # pyright: ignore[reportCallIssue]
-        for row in made[:, given["input_ids"].shape[1] :].tolist():
+            generated: Any = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)  # pyright: ignore[reportCallIssue]
+        for row in generated[:, inputs["input_ids"].shape[1] :].tolist():
             ended = tokenizer.eos_token_id in row
             yield tokenizer.decode(row, skip_special_tokens=True).strip() if ended else None
 

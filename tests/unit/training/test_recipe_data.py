@@ -1,4 +1,4 @@
-"""The data of the default model's stages, of small files."""
+"""Tests of the data of the default model's stages, with small files."""
 
 import json
 import runpy
@@ -14,7 +14,7 @@ SCRIPT = runpy.run_path(str(Path(__file__).parents[3] / "training" / "recipes" /
 
 KINDS = ("one", "wider", "retold", "back", "afresh", "several")
 OLD, HELD = "old", "held"
-"""Tools: of which there may be requests, and of which there may not."""
+"""A tool that may have requests, and a held-out tool that may not."""
 
 
 def row(key: str, tool: str = OLD, **more: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     lines(tmp_path / "tasks.jsonl", *(row(f"tasks/{level}", source="graded", level=level) for level in (1, 3)))
     known = row("known", source="toolrl", messages=["b"])
     lines(tmp_path / "rl.jsonl", row("unseen", source="toolrl"), row("asked"), row("task", source="graded"), known)
-    later = [OLD, *[HELD] * SCRIPT["HELD"]]
+    later = [OLD, *[HELD] * SCRIPT["HELD_OUT_TOOLS"]]
     lines(tmp_path / "later.jsonl", *({"api_name": name} for name in later))
     return tmp_path
 
@@ -47,7 +47,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_what_may_be_learnt_short_of_graded_is_tried(folder: Path) -> None:
+def test_graded_tasks_that_may_be_learnt_short_are_tried(folder: Path) -> None:
     run("tried", folder)
     tasks = [(one["id"], one["label"]) for one in read(folder / "again-tried.jsonl")]
     assert tasks == [("graded/short", None), ("tasks/1", None)]
@@ -60,7 +60,7 @@ def made(folder: Path) -> list[dict[str, Any]]:
     return read(folder / "again.jsonl")
 
 
-def test_the_second_sft_has_of_each_file_its_kinds(made: list[dict[str, Any]]) -> None:
+def test_the_second_sft_has_the_kinds_of_each_file(made: list[dict[str, Any]]) -> None:
     assert Counter(one["id"].split("/")[0] for one in made if one["source"] == "seal_apis") == {
         "one": 6,
         "told": 6,
@@ -70,7 +70,7 @@ def test_the_second_sft_has_of_each_file_its_kinds(made: list[dict[str, Any]]) -
     assert not [one for one in made if one["id"].startswith("many") and "afresh" in one["id"]]
 
 
-def test_the_second_sft_has_of_the_other_sets_what_was_learnt_and_decided(made: list[dict[str, Any]]) -> None:
+def test_the_second_sft_has_the_learnt_and_the_labelled_records_of_the_other_sets(made: list[dict[str, Any]]) -> None:
     others = {(one["id"], one["label"]) for one in made if one["source"] != "seal_apis"}
     assert others == {
         ("graded/short", "long"),
@@ -81,6 +81,6 @@ def test_the_second_sft_has_of_the_other_sets_what_was_learnt_and_decided(made: 
     }
 
 
-def test_some_tools_are_held_to_choose_by(made: list[dict[str, Any]], folder: Path) -> None:
+def test_some_tools_are_held_out_for_selection(made: list[dict[str, Any]], folder: Path) -> None:
     assert not [one for one in made if "held" in one["id"] or "later/2/" in one["id"]]
     assert {one["id"] for one in read(folder / "held.jsonl")} == {"one/held-one", "seal_apis/later/2/refused-one", "unseen"}

@@ -1,4 +1,4 @@
-"""Every file of training/recipes loads, has its commands in its head, and is the variant of its name."""
+"""Tests that every recipe loads, states its command, and has the variant of its name."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_loads_and_has_its_commands_in_its_head(path: Path) -> None:
+def test_a_recipe_loads_and_states_its_command(path: Path) -> None:
     load_recipe(path)
     head = path.read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in head.splitlines())
@@ -44,7 +44,7 @@ def test_every_recipe_of_a_run_has_its_variant() -> None:
 
 
 @pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m"])
-def test_a_variant_differs_only_in_its_own_values(name: str) -> None:
+def test_a_variant_changes_only_its_own_values(name: str) -> None:
     whole, variant = (load_recipe(FOLDER / f"{one}.toml") for one in (name, f"{name}-grpo"))
     assert variant.rl.model_copy(update={"objective": whole.rl.objective}) == whole.rl
     assert (variant.base, variant.sft, variant.refine) == (whole.base, whole.sft, whole.refine)
@@ -55,7 +55,7 @@ def test_a_dry_run_makes_a_step_of_each_stage(name: str) -> None:
     dry_run(load_recipe(FOLDER / f"{name}.toml"))
 
 
-def test_settings_that_do_not_go_together_are_refused() -> None:
+def test_incompatible_settings_are_rejected() -> None:
     with pytest.raises(AutoToolError, match=r"rl: .*accumulation does not divide"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.prompts=1", "rl.group=2", "rl.accumulation=3"])
     with pytest.raises(AutoToolError, match=r"rl: .*vllm_url is missing"):
@@ -64,7 +64,7 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         load_recipe(FOLDER / "smollm2-135m.toml", ["rl.rollouts=vllm"])
 
 
-def test_the_hardware_file_is_read_by_accelerate() -> None:
+def test_the_zero3_file_is_a_config_of_accelerate() -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
     read: Any = load_config_from_file(str(FOLDER / "zero3.yaml"))
@@ -72,13 +72,13 @@ def test_the_hardware_file_is_read_by_accelerate() -> None:
 
 
 @pytest.mark.parametrize("extended", ["a.toml", "../b.toml", 3])
-def test_a_recipe_extends_one_of_its_folder(tmp_path: Path, extended: object) -> None:
+def test_a_recipe_extends_only_recipes_in_its_folder(tmp_path: Path, extended: object) -> None:
     (tmp_path / "a.toml").write_text(f"extends = {extended!r}".replace("'", '"'))
     with pytest.raises(AutoToolError, match=r"extends: write the name of another recipe"):
         load_recipe(tmp_path / "a.toml")
 
 
-def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+def test_recipes_that_extend_each_other_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('extends = "b.toml"')
     (tmp_path / "b.toml").write_text('extends = "a.toml"')
     with pytest.raises(AutoToolError, match=r"b\.toml: extends"):

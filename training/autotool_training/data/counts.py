@@ -1,4 +1,4 @@
-"""What became of the records: kept and dropped, by source and reason, for people and machines."""
+"""Counts of the kept and dropped records, by source and reason, as a table and as JSON."""
 
 import json
 from collections import Counter, defaultdict
@@ -17,29 +17,29 @@ def _tally() -> _Tally:
 
 @dataclass(slots=True)
 class Counts:
-    """Counts by source, then by what is counted."""
+    """Counts of records by source, and then by kind or reason."""
 
     title: str
     seen: Counter[str] = field(default_factory=Counter[str])
-    """Records made (or read), by source."""
+    """The records that were made or read, by source."""
     kept: _Tally = field(default_factory=_tally)
-    """Records kept, by kind."""
+    """The kept records, by source and kind."""
     dropped: _Tally = field(default_factory=_tally)
-    """Records dropped, by reason. A row that no record could be made of counts as one, here and in `seen`."""
+    """The dropped records, by source and reason. A faulty row counts as one record, here and in `seen`."""
     notes: _Tally = field(default_factory=_tally)
-    """What else is worth knowing; no drops."""
+    """Other counts, which are no drops, by source and note."""
 
     def as_dict(self) -> dict[str, Any]:
-        """By source, and for all of them as `total`."""
-        by_source = {source: self._of((source,)) for source in self.seen}
-        return {**by_source, "total": self._of(tuple(self.seen))}
+        """Return the counts by source, and their sum as `total`."""
+        by_source = {source: self._summed((source,)) for source in self.seen}
+        return {**by_source, "total": self._summed(tuple(self.seen))}
 
     def write(self, path: Path) -> None:
-        """The same as JSON."""
+        """Write `as_dict` to a JSON file."""
         path.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
 
     def table(self) -> Table:
-        """A column a source, a row a reason."""
+        """Return a table with a column per source and a row per reason."""
         columns = [(source,) for source in self.seen]
         columns += [tuple(self.seen)] if len(columns) > 1 else []
         table = Table("", title=self.title)
@@ -48,12 +48,15 @@ class Counts:
         table.add_row("records", *(str(sum(self.seen[source] for source in column)) for column in columns))
         for name, tally in (("kept", self.kept), ("dropped", self.dropped), ("note", self.notes)):
             table.add_section()
-            for what in dict.fromkeys(one for counter in tally.values() for one in counter):
-                numbers = [sum(tally[source][what] for source in column) for column in columns]
-                table.add_row(f"{name}: {what}", *(str(number or "") for number in numbers))
+            for reason in dict.fromkeys(key for counter in tally.values() for key in counter):
+                numbers = [sum(tally[source][reason] for source in column) for column in columns]
+                table.add_row(f"{name}: {reason}", *(str(number or "") for number in numbers))
         return table
 
-    def _of(self, sources: tuple[str, ...]) -> dict[str, Any]:
+    def _summed(self, sources: tuple[str, ...]) -> dict[str, Any]:
         parts = {"kept": self.kept, "dropped": self.dropped, "notes": self.notes}
         summed = {name: sum((tally[source] for source in sources), Counter[str]()) for name, tally in parts.items()}
-        return {"records": sum(self.seen[source] for source in sources), **{name: dict(one) for name, one in summed.items()}}
+        return {
+            "records": sum(self.seen[source] for source in sources),
+            **{name: dict(counter) for name, counter in summed.items()},
+        }

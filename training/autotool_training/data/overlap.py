@@ -1,16 +1,16 @@
-"""Records that are there twice, and records that an evaluation set holds too.
+"""Finds duplicate records and records that overlap with an evaluation set.
 
-Two records are the same if their conversations and gold calls are, words apart from punctuation and case.
+Two records are duplicates if their conversations and gold calls are equal, regardless of punctuation and case.
 
-A record overlaps with an evaluation set if a message of its user has n words in a row with an evaluation text. A request of
-fewer words, or an evaluation text of fewer, overlaps if one stands whole in the other: as the message that opens the
-conversation only, because replies such as "Yes, please go ahead" are the same everywhere, and from three words on.
+A record overlaps with an evaluation set if one of its user messages shares n consecutive words with an evaluation text. A
+request or an evaluation text of fewer words overlaps if the other contains it completely. This rule holds for the first message
+of a conversation and from three words on, because replies such as "Yes, please go ahead" occur everywhere.
 
-Measured against BFCL, API-Bank, ACEBench and Seal-Tools out of domain: of the 2,450 different messages of users in ToolRL's
-mix, Glaive, `reason_tool_use` and Seal-Tools, 630 are hit with n = 7, 348 with 8, 109 with 10 and 24 with 13 (of SGD's 83,143:
-1480, 370, 27, 1). Of 20 hits looked at, common phrases ("could you please provide me with the current") were 12 with n = 7,
-8 with 8 and 7 with 10: so 8 is where a hit tells most often of the same request, and what it drops for nothing is little.
-Weaker rules for short requests (three quarters of their trigrams in one text) hit nothing but phrases.
+n = 8 was chosen by a measurement against BFCL, API-Bank, ACEBench and Seal-Tools out of domain. Of the 2,450 distinct user
+messages in ToolRL's mix, Glaive, `reason_tool_use` and Seal-Tools, 630 match with n = 7, 348 with 8, 109 with 10 and 24 with 13
+(of SGD's 83,143: 1480, 370, 27, 1). Of 20 inspected matches, 12 with n = 7, 8 with 8 and 7 with 10 were common phrases such as
+"could you please provide me with the current". So 8 is a good balance between missed overlaps and needless drops. Weaker
+rules for short requests (three quarters of their trigrams in one text) matched nothing but phrases.
 """
 
 import json
@@ -25,54 +25,56 @@ from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
 
 WORD = re.compile(r"\w+")
-SHORTEST = 3
-"""Words of the shortest text that can be known again."""
+MIN_WORDS = 3
+"""The minimum number of words of a text that can be recognized."""
 
 
 @lru_cache(maxsize=1 << 16)
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text, in lower case. A history comes again with every answer, hence the cache."""
+    """Return the words of a text in lower case. They are cached because a history is repeated with every answer."""
     return tuple(WORD.findall(text.lower()))
 
 
-def same_key(record: Record) -> int:
-    """Equal for records that are the same."""
-    said = tuple((message["role"], words(message["content"]), _called(message)) for message in record.messages)
+def deduplication_key(record: Record) -> int:
+    """Return a key that is equal for duplicate records."""
+    history = tuple((message["role"], words(message["content"]), _call_arguments(message)) for message in record.messages)
     calls = tuple(sorted(Call(call.name, call.arguments).canonical() for call in record.calls))
-    return hash((said, calls))
+    return hash((history, calls))
 
 
-class Evaluation:
-    """The texts of evaluation sets, indexed by n words in a row."""
+class EvaluationTexts:
+    """The texts of evaluation sets, indexed by n consecutive words."""
 
     def __init__(self, texts: Iterable[str], n: int) -> None:
         self._n = n
-        self._runs: set[tuple[str, ...]] = set()
+        self._ngrams: set[tuple[str, ...]] = set()
         self._short: set[tuple[str, ...]] = set()
         whole: list[str] = []
         for text in texts:
-            said = words(text)
-            whole.append(" ".join(said))
-            self._runs.update(_runs(said, n))
-            if SHORTEST <= len(said) < n:
-                self._short.add(said)
+            text_words = words(text)
+            whole.append(" ".join(text_words))
+            self._ngrams.update(_ngrams(text_words, n))
+            if MIN_WORDS <= len(text_words) < n:
+                self._short.add(text_words)
         self._whole = f" {' | '.join(whole)} "
 
     def overlaps(self, record: Record) -> bool:
-        """Whether the record must not be trained on."""
-        said = [words(message["content"]) for message in record.messages if message["role"] == "user"]
-        return any(run in self._runs for text in said for run in _runs(text, self._n)) or self._opens(said[0])
+        """Return whether the record overlaps with an evaluation text."""
+        requests = [words(message["content"]) for message in record.messages if message["role"] == "user"]
+        return any(
+            ngram in self._ngrams for request in requests for ngram in _ngrams(request, self._n)
+        ) or self._opening_overlaps(requests[0])
 
-    def _opens(self, request: tuple[str, ...]) -> bool:
-        if SHORTEST <= len(request) < self._n and f" {' '.join(request)} " in self._whole:
+    def _opening_overlaps(self, request: tuple[str, ...]) -> bool:
+        if MIN_WORDS <= len(request) < self._n and f" {' '.join(request)} " in self._whole:
             return True
-        return any(run in self._short for length in range(SHORTEST, self._n) for run in _runs(request, length))
+        return any(ngram in self._short for length in range(MIN_WORDS, self._n) for ngram in _ngrams(request, length))
 
 
 def read_texts(paths: Iterable[Path]) -> Iterator[str]:
-    """Evaluation texts of files: one a line, or with the suffix .jsonl one JSON string or `{"text": ...}` a line.
+    """Yield evaluation texts from files: one per line, or in .jsonl files one JSON string or `{"text": ...}` per line.
 
-    Raises AutoToolError naming file and line.
+    Raises AutoToolError with the file and the line.
     """
     for path in paths:
         if not path.is_file():
@@ -82,7 +84,7 @@ def read_texts(paths: Iterable[Path]) -> Iterator[str]:
                 yield _json_text(line, path, number) if path.suffix == ".jsonl" else line
 
 
-def _called(message: Mapping[str, Any]) -> tuple[str, ...]:
+def _call_arguments(message: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(call["function"]["arguments"] for call in message.get("tool_calls", ()))
 
 
@@ -97,5 +99,5 @@ def _json_text(line: str, path: Path, number: int) -> str:
     return text
 
 
-def _runs(said: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
-    return (tuple(said[at : at + length]) for at in range(len(said) - length + 1))
+def _ngrams(text_words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
+    return (tuple(text_words[start : start + length]) for start in range(len(text_words) - length + 1))

@@ -1,4 +1,4 @@
-"""Which records are worth learning from: a check of each, and its mend where that is certain."""
+"""Checks whether a record is fit for training, and corrects it where the correction is certain."""
 
 import json
 import re
@@ -16,7 +16,7 @@ PLACEHOLDER = re.compile(
     r"<[^<>]+>|\{\{.+\}\}|\[[A-Z][\w' ]*\]|your[_ ]\w*(key|id|token|name|password)|.*API_call_\d+.*", re.DOTALL | re.IGNORECASE
 )
 
-TYPED, UNTYPED, UNTHOUGHT = (
+COERCED, MISTYPED, REASONING_REMOVED = (
     "argument typed",
     "argument of another type than its schema's, left",
     "reasoning with a marker, removed",
@@ -25,34 +25,34 @@ TYPED, UNTYPED, UNTHOUGHT = (
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A record after the check."""
+    """The result of a check."""
 
     record: Record
     fault: str | None
-    """Why it is of no use; None where it is."""
+    """The first fault of the corrected record, or None."""
     notes: Mapping[str, int]
-    """What was mended, and how often."""
+    """The numbers of corrections and of remaining oddities."""
 
 
 def check(record: Record) -> Checked:
-    """Mend what is certain (types of arguments, also in the history), and find the first fault that is left."""
+    """Correct the types of arguments, also in the history, remove marked reasoning, and find the first fault."""
     schemas = {tool["function"]["name"]: parameters(tool) for tool in record.tools}
-    calls = [GoldCall(name=call.name, arguments=_typed(call.arguments, schemas.get(call.name))) for call in record.calls]
+    calls = [GoldCall(name=call.name, arguments=_coerced(call.arguments, schemas.get(call.name))) for call in record.calls]
     values = [
-        (old, new, schemas[call.name]["properties"].get(name))
-        for before, call in zip(record.calls, calls, strict=True)
+        (before, after, schemas[call.name]["properties"].get(name))
+        for old_call, call in zip(record.calls, calls, strict=True)
         if call.name in schemas
-        for (name, new), old in zip(call.arguments.items(), before.arguments.values(), strict=True)
+        for (name, after), before in zip(call.arguments.items(), old_call.arguments.values(), strict=True)
     ]
-    thought = record.reasoning if not _marked(record.reasoning) else None
+    reasoning = record.reasoning if not _has_marker(record.reasoning) else None
     notes = {
-        TYPED: sum(type(old) is not type(new) for old, new, _ in values),
-        UNTYPED: sum(not fits(new, schema) for _, new, schema in values),
-        UNTHOUGHT: int(thought != record.reasoning),
+        COERCED: sum(type(before) is not type(after) for before, after, _ in values),
+        MISTYPED: sum(not fits(after, schema) for _, after, schema in values),
+        REASONING_REMOVED: int(reasoning != record.reasoning),
     }
     messages = [_message(message, schemas) for message in record.messages]
-    mended = record.model_copy(update={"calls": calls, "messages": messages, "reasoning": thought})
-    return Checked(mended, _fault(mended, schemas), {what: number for what, number in notes.items() if number})
+    corrected = record.model_copy(update={"calls": calls, "messages": messages, "reasoning": reasoning})
+    return Checked(corrected, _fault(corrected, schemas), {change: number for change, number in notes.items() if number})
 
 
 def _fault(record: Record, schemas: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -60,7 +60,7 @@ def _fault(record: Record, schemas: Mapping[str, Mapping[str, Any]]) -> str | No
         return "no request"
     if not record.calls and not (record.content or "").strip():
         return "no answer"
-    if _marked(record.content):
+    if _has_marker(record.content):
         return "marker in the answer"
     return next((fault for call in record.calls if (fault := _call_fault(call, schemas.get(call.name)))), None)
 
@@ -84,11 +84,11 @@ def _is_placeholder(value: Any) -> bool:
     return any(map(_is_placeholder, inner))
 
 
-def _marked(text: str | None) -> bool:
+def _has_marker(text: str | None) -> bool:
     return any(marker in (text or "") for marker in MARKERS)
 
 
-def _typed(arguments: Mapping[str, Any], schema: Mapping[str, Any] | None) -> dict[str, Any]:
+def _coerced(arguments: Mapping[str, Any], schema: Mapping[str, Any] | None) -> dict[str, Any]:
     return coerced(arguments, schema)
 
 
@@ -100,5 +100,5 @@ def _message(message: dict[str, Any], schemas: Mapping[str, Mapping[str, Any]]) 
 
 def _tool_call(call: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     function = call["function"]
-    arguments = _typed(json.loads(function["arguments"]), schemas.get(function["name"]))
+    arguments = _coerced(json.loads(function["arguments"]), schemas.get(function["name"]))
     return {**call, "function": {**function, "arguments": json.dumps(arguments, ensure_ascii=False)}}

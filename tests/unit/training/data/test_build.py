@@ -1,4 +1,4 @@
-"""From loaded records to one file: types, faults, doubles, evaluation texts, samples, distractor tools, counts."""
+"""Tests of building a file of records: types, faults, duplicates, evaluation texts, samples, distractor tools, counts."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from rich.console import Console
 from autotool_core.errors import AutoToolError
 from autotool_training.common import records
 from autotool_training.common.records import GoldCall, Record
-from autotool_training.data.build import DataSettings, build, kind
-from autotool_training.data.catalog import Place
+from autotool_training.data.build import DataSettings, build, record_kind
+from autotool_training.data.catalog import SourceSpec
 from autotool_training.data.counts import Counts
 from autotool_training.data.distractors import REFUSALS, Distractors
-from autotool_training.data.overlap import Evaluation, read_texts, same_key
-from autotool_training.data.quality import TYPED, UNTHOUGHT, UNTYPED, check
+from autotool_training.data.overlap import EvaluationTexts, deduplication_key, read_texts
+from autotool_training.data.quality import COERCED, MISTYPED, REASONING_REMOVED, check
 from autotool_training.data.sources.arguments import coerced, fits
 from autotool_training.data.sources.tools import parameters, tools
 
@@ -92,7 +92,7 @@ def test_a_clear_case_gets_the_schemas_type(value: Any, schema: Any, wanted: Any
         ("inf", {"type": "number"}),
     ],
 )
-def test_everything_else_is_left_as_it_is(value: Any, schema: Any) -> None:
+def test_an_unclear_value_is_unchanged(value: Any, schema: Any) -> None:
     assert coerced(value, schema) is value
     assert fits(value, schema) == (schema == {} or (isinstance(value, str) and "string" in schema["type"]))
 
@@ -107,7 +107,7 @@ def test_arguments_are_typed_in_the_answer_and_in_the_history() -> None:
     checked = check(record(messages=messages, calls=call(days="3", live="true", mm="much")))
     assert checked.fault is None
     assert checked.record.calls == call(days=3, live=True, mm="much")
-    assert checked.notes == {TYPED: 2, UNTYPED: 1}
+    assert checked.notes == {COERCED: 2, MISTYPED: 1}
     assert checked.record.messages[1]["tool_calls"][0]["function"]["arguments"] == '{"town": "Bonn", "days": 2}'
     assert before["function"]["arguments"] == '{"town": "Bonn", "days": "2"}'
 
@@ -138,16 +138,16 @@ def test_faults(fields: dict[str, Any], fault: str | None) -> None:
 
 def test_reasoning_that_would_close_its_block_is_removed() -> None:
     checked = check(record(reasoning="Write </think> here."))
-    assert (checked.record.reasoning, checked.fault, checked.notes) == (None, None, {UNTHOUGHT: 1})
+    assert (checked.record.reasoning, checked.fault, checked.notes) == (None, None, {REASONING_REMOVED: 1})
     assert check(record(reasoning="Fine.")).record.reasoning == "Fine."
 
 
-def test_the_same_record_is_known_in_other_punctuation_and_order_of_calls() -> None:
+def test_duplicates_differ_in_punctuation_and_order_of_calls() -> None:
     two = [*call(), *call(days=2)]
-    one = same_key(record("Rain, in Ulm?", calls=two))
-    assert same_key(record("rain in ulm", calls=two[::-1], id="other", tools=[], licence="MIT")) == one
-    assert same_key(record("Rain in Ulm", calls=call())) != one
-    assert same_key(record("Rain in Bonn", calls=two)) != one
+    one = deduplication_key(record("Rain, in Ulm?", calls=two))
+    assert deduplication_key(record("rain in ulm", calls=two[::-1], id="other", tools=[], licence="MIT")) == one
+    assert deduplication_key(record("Rain in Ulm", calls=call())) != one
+    assert deduplication_key(record("Rain in Bonn", calls=two)) != one
 
 
 EVALUATED = "Please tell me how much rain will fall in the city of Ulm on Monday."
@@ -159,19 +159,19 @@ EVALUATED = "Please tell me how much rain will fall in the city of Ulm on Monday
         ("Hello! Please tell me: how much rain will fall tomorrow?", True),  # eight words in a row
         ("Please tell me how much rain will come.", False),  # seven
         ("How much rain will fall?", True),  # whole in an evaluation text
-        ("Much rain?", False),  # too short to be known again
+        ("Much rain?", False),  # too short to be recognized
         ("How much will fall?", False),
         ("Say, what is the time now, please?", True),  # a short evaluation text, whole
         ("What is the hour?", False),
     ],
 )
-def test_requests_of_evaluation_sets_are_known_again(request_: str, *, overlaps: bool) -> None:
-    evaluation = Evaluation([EVALUATED, "What is the time?", "Yes, do that."], 8)
+def test_requests_of_evaluation_sets_are_recognized(request_: str, *, overlaps: bool) -> None:
+    evaluation = EvaluationTexts([EVALUATED, "What is the time?", "Yes, do that."], 8)
     assert evaluation.overlaps(record(request_)) == overlaps
 
 
-def test_short_replies_do_not_count_and_long_ones_do() -> None:
-    evaluation = Evaluation([EVALUATED, "Yes, do that."], 8)
+def test_long_replies_overlap_and_short_ones_do_not() -> None:
+    evaluation = EvaluationTexts([EVALUATED, "Yes, do that."], 8)
     messages = [{"role": "user", "content": "Hi there"}, {"role": "assistant", "content": EVALUATED}]
     assert not evaluation.overlaps(record(messages=[*messages, {"role": "user", "content": "Yes, do that."}]))
     assert evaluation.overlaps(record(messages=[*messages, {"role": "user", "content": EVALUATED}]))
@@ -197,7 +197,7 @@ POOL = [tool(name) for name in ("getRainMap", "findUlmTown", "getSnow", "bookTab
 
 
 def names(one: Record) -> set[str]:
-    return {each["function"]["name"] for each in one.tools}
+    return {tool_["function"]["name"] for tool_ in one.tools}
 
 
 def test_distractors_are_drawn_by_seed_and_could_not_serve_the_request() -> None:
@@ -207,7 +207,7 @@ def test_distractors_are_drawn_by_seed_and_could_not_serve_the_request() -> None
     assert len({frozenset(names(one)) for one in made}) > 3
     assert len({one.tools.index(RAIN) for one in made}) > 1
     assert made[0] == Distractors([RAIN, *POOL], 0).add(asked, 3)
-    # Both of its words stand in the request; of getRainMap's only one does.
+    # The request contains both words of findUlmTown, but only one of getRainMap.
     assert set.union(*map(names, made)) == {"getRain", "getRainMap", "getSnow", "bookTable", "sendMail", "mixPaint"}
 
 
@@ -218,75 +218,75 @@ def test_a_record_without_calls_gets_no_tool_that_shares_a_word() -> None:
 
 
 def test_an_irrelevant_record_has_other_tools_and_refuses() -> None:
-    made = Distractors([RAIN, *POOL], 0).irrelevant(record(reasoning="r", level=3), 2)
+    made = Distractors([RAIN, *POOL], 0).make_irrelevant(record(reasoning="r", level=3), 2)
     assert (made.calls, made.reasoning, made.level, len(made.tools)) == ([], None, None, 2)
     assert made.content in REFUSALS
     assert not names(made) & {"getRain", "getRainMap", "findUlmTown"}
-    assert Distractors([RAIN], 0).irrelevant(record(), 2) == record()
+    assert Distractors([RAIN], 0).make_irrelevant(record(), 2) == record()
 
 
-def glaive(path: Path, *requests: str, bad: bool = False) -> Place:
-    """A file of dialogues of two answers each, a call and a reply, over a few tools."""
+def glaive(path: Path, *requests: str, bad: bool = False) -> SourceSpec:
+    """Write a file of dialogues with two answers each, a call and a reply, over a few tools."""
     rows = []
-    for at, request in enumerate(requests):
-        name = f"tool{'abcdef'[at % 6]}"
+    for index, request in enumerate(requests):
+        name = f"tool{'abcdef'[index % 6]}"
         turns = [
             ("human", request),
-            ("function_call", json.dumps({"name": name, "arguments": {"n": str(at)}})),
+            ("function_call", json.dumps({"name": name, "arguments": {"n": str(index)}})),
             ("observation", "ok"),
-            ("gpt", f"Done {at}."),
+            ("gpt", f"Done {index}."),
         ]
         described = [{"name": name, "parameters": {"properties": {"n": {"type": "integer"}}}}]
         conversation = [{"from": who, "value": text} for who, text in turns]
         rows.append({"conversations": conversation, "tools": json.dumps(described)})
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *([{"tools": "["}] if bad else [])]))
-    return Place("glaive", str(path))
+    return SourceSpec("glaive", str(path))
 
 
-def run(tmp_path: Path, *places: Place, **settings: Any) -> tuple[list[Record], dict[str, Any], list[str]]:
+def run(tmp_path: Path, *specs: SourceSpec, **settings: Any) -> tuple[list[Record], dict[str, Any], list[str]]:
     skipped: list[str] = []
-    counts = build(places, tmp_path / "out.jsonl", DataSettings(**settings), skipped.append)
+    counts = build(specs, tmp_path / "out.jsonl", DataSettings(**settings), skipped.append)
     assert json.loads((tmp_path / "out.counts.json").read_text()) == counts.as_dict()
     return list(records.read(tmp_path / "out.jsonl", strict=True)), counts.as_dict(), skipped
 
 
-def test_everything_read_is_kept_or_dropped_for_a_reason(tmp_path: Path) -> None:
+def test_every_record_is_kept_or_dropped_for_a_reason(tmp_path: Path) -> None:
     (tmp_path / "eval.txt").write_text("Sort the old letters\n")
-    place = glaive(
-        tmp_path / "rows.jsonl", *(f"Do thing {at}" for at in range(10)), "do thing 3!", "sort the old letters", bad=True
+    spec = glaive(
+        tmp_path / "rows.jsonl", *(f"Do thing {index}" for index in range(10)), "do thing 3!", "sort the old letters", bad=True
     )
     settings = {"limits": {"glaive/call": 4}, "against": (tmp_path / "eval.txt",), "distractors": 2}
-    kept, counts, skipped = run(tmp_path, place, **settings)
+    kept, counts, skipped = run(tmp_path, spec, **settings)
     glaive_counts = counts["glaive"]
     assert glaive_counts["kept"] == {"call": 4, "reply": 11}
-    # The doubled request is no double: another call answers it. The reply's history differs, too.
+    # The repeated request is no duplicate, because another call answers it. The reply's history differs, too.
     assert glaive_counts["dropped"] == {"down-sampled": 7, "in an evaluation set": 2, "row not of this source's shape": 1}
     assert glaive_counts["records"] == 25 == len(kept) + sum(glaive_counts["dropped"].values())
     assert counts["total"] == glaive_counts
     assert [sentence.partition(": ")[0] for sentence in skipped] == [f"{tmp_path / 'rows.jsonl'}, line 13"]
     assert all(len(one.tools) == 3 for one in kept)
-    assert all(isinstance(one.arguments["n"], int) for each in kept for one in each.calls)
-    assert run(tmp_path, place, **settings)[0] == kept
-    assert [one.id for one in run(tmp_path, place, seed=1, **settings)[0]] != [one.id for one in kept]
+    assert all(isinstance(one.arguments["n"], int) for other in kept for one in other.calls)
+    assert run(tmp_path, spec, **settings)[0] == kept
+    assert [one.id for one in run(tmp_path, spec, seed=1, **settings)[0]] != [one.id for one in kept]
 
 
-def test_doubles_are_dropped_across_files(tmp_path: Path) -> None:
-    places = [glaive(tmp_path / f"{name}.jsonl", "Do a thing", "Do another") for name in "ab"]
-    kept, counts, _ = run(tmp_path, *places)
+def test_duplicates_are_dropped_across_files(tmp_path: Path) -> None:
+    specs = [glaive(tmp_path / f"{name}.jsonl", "Do a thing", "Do another") for name in "ab"]
+    kept, counts, _ = run(tmp_path, *specs)
     assert (len(kept), counts["glaive"]["dropped"]) == (4, {"doubled": 4})
 
 
-def test_records_of_files_that_number_their_rows_alike_have_ids_of_their_own(tmp_path: Path) -> None:
-    places = [glaive(tmp_path / f"part.{at}.jsonl", f"Do thing {at}") for at in range(3)]
-    ids = [one.id for one in run(tmp_path, *places)[0]]
+def test_records_of_files_with_the_same_row_numbers_have_unique_ids(tmp_path: Path) -> None:
+    specs = [glaive(tmp_path / f"part.{index}.jsonl", f"Do thing {index}") for index in range(3)]
+    ids = [one.id for one in run(tmp_path, *specs)[0]]
     assert ids == [f"glaive/part/1/{answer}{more}" for more in ("", "#2", "#3") for answer in (0, 1)]
 
 
 def test_a_sample_is_even_and_in_order(tmp_path: Path) -> None:
-    place = glaive(tmp_path / "rows.jsonl", *(f"Do thing {at}" for at in range(30)))
+    spec = glaive(tmp_path / "rows.jsonl", *(f"Do thing {index}" for index in range(30)))
     drawn = Counter[str]()
     for seed in range(60):
-        ids = [one.id for one in run(tmp_path, place, seed=seed, limits={"glaive": 6})[0]]
+        ids = [one.id for one in run(tmp_path, spec, seed=seed, limits={"glaive": 6})[0]]
         assert len(ids) == 6
         assert ids == sorted(ids, key=lambda text: tuple(map(int, text.split("/")[-2:])))
         drawn.update(ids)
@@ -295,19 +295,19 @@ def test_a_sample_is_even_and_in_order(tmp_path: Path) -> None:
 
 
 def test_licences_length_and_irrelevance(tmp_path: Path) -> None:
-    place = glaive(tmp_path / "rows.jsonl", "Do a thing " * 50, *(f"Do thing {at}" for at in range(9)))
-    _, counts, _ = run(tmp_path, place, licences=frozenset({"Apache-2.0"}), max_chars=500, irrelevant=1.0)
+    spec = glaive(tmp_path / "rows.jsonl", "Do a thing " * 50, *(f"Do thing {index}" for index in range(9)))
+    _, counts, _ = run(tmp_path, spec, licences=frozenset({"Apache-2.0"}), max_chars=500, irrelevant=1.0)
     assert counts["glaive"]["dropped"] == {"too long": 2}
     assert counts["glaive"]["kept"] == {"text": 9, "reply": 9}
     assert counts["glaive"]["notes"]["made irrelevant"] == 9
-    kept, counts, _ = run(tmp_path, place, licences=frozenset({"CC-BY-4.0"}))
+    kept, counts, _ = run(tmp_path, spec, licences=frozenset({"CC-BY-4.0"}))
     assert (kept, counts["glaive"]["dropped"]) == ([], {"licence Apache-2.0": 20})
 
 
 def test_strict_ends_at_the_first_bad_row_and_writes_nothing(tmp_path: Path) -> None:
-    place = glaive(tmp_path / "rows.jsonl", "Do a thing", bad=True)
+    spec = glaive(tmp_path / "rows.jsonl", "Do a thing", bad=True)
     with pytest.raises(AutoToolError, match=r"rows\.jsonl, line 2: row not of this source's shape"):
-        run(tmp_path, place, strict=True)
+        run(tmp_path, spec, strict=True)
     assert not (tmp_path / "out.jsonl").exists()
 
 
@@ -319,12 +319,12 @@ def test_strict_ends_at_the_first_bad_row_and_writes_nothing(tmp_path: Path) -> 
         ({"licences": frozenset({"GPL"})}, "--licence GPL: use Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0"),
     ],
 )
-def test_settings_that_name_nothing_are_refused(settings: dict[str, Any], sentence: str) -> None:
+def test_settings_with_unknown_names_are_rejected(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(AutoToolError, match=sentence):
         DataSettings(**settings)
 
 
-def test_the_table_has_a_column_a_source_and_a_row_a_reason() -> None:
+def test_the_table_has_a_column_per_source_and_a_row_per_reason() -> None:
     counts = Counts("Counted")
     counts.seen.update(a=3, b=2)
     counts.kept["a"]["call"] = 2
@@ -335,8 +335,8 @@ def test_the_table_has_a_column_a_source_and_a_row_a_reason() -> None:
     assert cells == [["records", "3", "2", "5"], ["kept: call", "2", "", "2"], ["dropped: doubled", "1", "2", "3"]]
 
 
-@pytest.mark.skipif(REAL is None, reason="AUTOTOOL_TRAIN_DATA names no directory with the data sets of docs/training.md")
-def test_the_real_files_are_read_whole(tmp_path: Path) -> None:
+@pytest.mark.skipif(REAL is None, reason="AUTOTOOL_TRAIN_DATA is not set to a directory with the data sets of docs/training.md")
+def test_the_real_files_are_read_completely(tmp_path: Path) -> None:
     folder = Path(REAL or "")
     files = {
         "toolrl": "toolrl_sft.json",
@@ -345,15 +345,15 @@ def test_the_real_files_are_read_whole(tmp_path: Path) -> None:
         "seal_tools": "seal_tools_dev.jsonl",
         "sgd": "sgd",
     }
-    places = [Place(name, str(folder / file)) for name, file in files.items()]
+    specs = [SourceSpec(name, str(folder / file)) for name, file in files.items()]
     limits = {"sgd/call": 300, "sgd/text": 100, "sgd/reply": 100}
-    kept, counts, skipped = run(tmp_path, *places, limits=limits, distractors=2)
+    kept, counts, skipped = run(tmp_path, *specs, limits=limits, distractors=2)
     assert len(skipped) < 25
     for name in files:
         one = counts[name]
         assert one["records"] == sum(one["kept"].values()) + sum(one["dropped"].values())
         assert sum(one["kept"].values()) > 80
-    assert {kind(one) for one in kept} == {"call", "text", "reply"}
+    assert {record_kind(one) for one in kept} == {"call", "text", "reply"}
     for one in kept:
-        by_name = {each["function"]["name"]: parameters(each) for each in one.tools}
+        by_name = {tool_["function"]["name"]: parameters(tool_) for tool_ in one.tools}
         assert all(set(by_name[gold.name]["required"]) <= set(gold.arguments) for gold in one.calls)

@@ -1,4 +1,4 @@
-"""Loaders of data sets of dialogues, and of those with reasoning."""
+"""Tests of the sources with dialogues and of those with reasoning."""
 
 import gzip
 import json
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.training_data import calls, lines, load, roles
+from support.training_data import calls, lines, load_records, roles
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
 from autotool_training.data.catalog import SOURCES
-from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.rows import RowError
 from autotool_training.data.sources.tools import parameters
 
 
@@ -29,7 +29,7 @@ def test_reason_tool_use_keeps_the_reasoning_of_every_answer(tmp_path: Path) -> 
     ]
     function = {"name": "area", "description": "", "parameters": {"type": "dict", "properties": {"r": {"type": "float"}}}}
     row = {"messages": messages, "tools": json.dumps([{"type": "function", "function": {**function, "required": ["r"]}}])}
-    first, second = load("reason_tool_use", lines(tmp_path / "r.jsonl", row))
+    first, second = load_records("reason_tool_use", lines(tmp_path / "r.jsonl", row))
     assert (first.reasoning, calls(first), roles(first)) == ("Two calls.", [("area", {"r": 1.5})] * 2, "su")
     assert (second.reasoning, second.content, roles(second)) == ("Say it.", "Both 7.", "suatt")
     assert parameters(first.tools[0])["required"] == ["r"]
@@ -45,7 +45,7 @@ def test_glaive_makes_a_record_of_every_answer_and_joins_turns_of_one_role(tmp_p
     ]
     tool = {"name": "tip", "description": "", "parameters": {"type": "object", "properties": {"bill": {"type": "number"}}}}
     row = {"conversations": [{"from": who, "value": text} for who, text in turns], "tools": json.dumps([tool])}
-    call, text = load("glaive", lines(tmp_path / "g.jsonl", row, {**row, "tools": "[]", "conversations": []}))
+    call, text = load_records("glaive", lines(tmp_path / "g.jsonl", row, {**row, "tools": "[]", "conversations": []}))
     assert call.messages == [{"role": "user", "content": "Hi.\nTip for 50?"}]
     assert (text.content, roles(text)) == ("5.", "uat")
 
@@ -61,19 +61,19 @@ def seal_api(name: str, **kinds: str) -> dict[str, Any]:
     }
 
 
-def test_seal_tools_finds_the_tools_beside_the_rows(tmp_path: Path) -> None:
+def test_seal_tools_reads_the_tools_in_the_folder_of_the_rows(tmp_path: Path) -> None:
     lines(tmp_path / "seal_tools_apis.jsonl", seal_api("getTax", income="float", year="int"), seal_api("getRain", town="str"))
     calling = [{"api": "getTax", "parameters": {"income": "40.7", "year": 2020}, "responses": ["API_call_0"]}] * 2
     path = lines(tmp_path / "rows.jsonl", {"id": "dev-1", "query": "Taxes?", "calling": calling})
-    (record,) = load("seal_tools", path)
+    (record,) = load_records("seal_tools", path)
     assert (record.id, len(record.calls), len(record.tools)) == ("seal_tools/dev-1", 2, 1)
     assert parameters(record.tools[0])["required"] == ["income"]
-    pool = SOURCES["seal_tools"].pool
-    assert pool is not None
-    assert [tool["function"]["name"] for tool in pool(str(path))] == ["getTax", "getRain"]
+    load_tools = SOURCES["seal_tools"].load_tools
+    assert load_tools is not None
+    assert [tool["function"]["name"] for tool in load_tools(str(path))] == ["getTax", "getRain"]
 
 
-def test_seal_tools_leaves_odd_descriptions_out(tmp_path: Path) -> None:
+def test_seal_tools_skips_odd_descriptions(tmp_path: Path) -> None:
     good_one = seal_api("getRain", town="str")
     named, missing, nothing, listed, number = (
         good_one | {"api_name": "getTax"} | odd
@@ -84,13 +84,13 @@ def test_seal_tools_leaves_odd_descriptions_out(tmp_path: Path) -> None:
     names = ("getTax", "getRain")
     rows = [{"id": api, "query": "?", "calling": [{"api": api, "parameters": {"town": "Oslo"}}]} for api in names]
     path = lines(tmp_path / "rows.jsonl", *rows)
-    bad, good = SOURCES["seal_tools"].load(str(path), 0)
-    assert isinstance(bad, Bad)
+    bad, good = SOURCES["seal_tools"].load_records(str(path), 0)
+    assert isinstance(bad, RowError)
     assert isinstance(good, Record)
-    assert (bad.where, good.calls[0].name) == (f"{path}, line 1", "getRain")
-    pool = SOURCES["seal_tools"].pool
-    assert pool is not None
-    assert [tool["function"]["name"] for tool in pool(str(path))] == ["getRain"]
+    assert (bad.position, good.calls[0].name) == (f"{path}, line 1", "getRain")
+    load_tools = SOURCES["seal_tools"].load_tools
+    assert load_tools is not None
+    assert [tool["function"]["name"] for tool in load_tools(str(path))] == ["getRain"]
 
 
 def sgd_service(service: str, intent: str, city: str, party: str) -> dict[str, Any]:
@@ -120,30 +120,30 @@ def sgd_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_sgd_speaks_of_each_dialogue_in_one_of_the_schemas(sgd_folder: Path) -> None:
-    records = load("sgd", sgd_folder)
+def test_sgd_draws_one_schema_for_each_dialogue(sgd_folder: Path) -> None:
+    records = load_records("sgd", sgd_folder)
     assert len(records) == 60
     plain = [one for one in records if one.tools[0]["function"]["name"] == "Find"]
-    asked, call, said = plain[:3]
-    assert (asked.content, calls(call)) == ("Where?", [("Find", {"city": "Ulm", "party": "2"})])
-    assert (said.content, roles(said)) == ("The Ox.", "suauat")
-    assert json.loads(said.messages[-1]["content"]) == {"found": 5, "results": [{"city": "Ulm"}] * 3}
+    question, call, reply = plain[:3]
+    assert (question.content, calls(call)) == ("Where?", [("Find", {"city": "Ulm", "party": "2"})])
+    assert (reply.content, roles(reply)) == ("The Ox.", "suauat")
+    assert json.loads(reply.messages[-1]["content"]) == {"found": 5, "results": [{"city": "Ulm"}] * 3}
     properties = parameters(call.tools[0])["properties"]
     assert (properties["party"]["enum"], properties["party_live"]["type"]) == ([1, 2], "boolean")
     other = next(one for one in records if one.calls and one.tools[0]["function"]["name"] == "Seek")
     assert calls(other) == [("Seek", {"town": "Ulm", "guests": "2"})]
-    assert load("sgd", sgd_folder / "train.slim.jsonl.gz") == records
-    assert load("sgd", sgd_folder, seed=1) != records
+    assert load_records("sgd", sgd_folder / "train.slim.jsonl.gz") == records
+    assert load_records("sgd", sgd_folder, seed=1) != records
 
 
-def test_a_schema_that_is_no_paraphrase_is_refused(sgd_folder: Path) -> None:
+def test_a_schema_that_is_no_paraphrase_is_rejected(sgd_folder: Path) -> None:
     (sgd_folder / "schema_x2.json").write_text("[]")
     with pytest.raises(AutoToolError, match=r"schema_x2\.json does not paraphrase"):
-        load("sgd", sgd_folder)
+        load_records("sgd", sgd_folder)
 
 
 def test_graded_tasks_of_every_level() -> None:
-    records = load("graded", "3")
+    records = load_records("graded", "3")
     assert [record.level for record in records] == [level for level in range(1, 7) for _ in range(3)]
     assert all(record.reasoning and record.calls for record in records)
-    assert load("graded", "3", seed=1) != records
+    assert load_records("graded", "3", seed=1) != records

@@ -1,4 +1,4 @@
-"""Loaders of data sets: rows of each one's shape become records, calls and results proper messages, bad rows named."""
+"""Tests of the sources: rows become records, calls and results become messages, and bad rows are named."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 import datasets
 import pytest
-from support.training_data import calls, lines, load, roles
+from support.training_data import calls, lines, load_records, roles
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import GoldCall, Record
-from autotool_training.data.catalog import SOURCES, Place
+from autotool_training.data.catalog import SOURCES, SourceSpec
 from autotool_training.data.sources import hermes, toolace, xlam
-from autotool_training.data.sources.rows import Bad
+from autotool_training.data.sources.rows import RowError
 from autotool_training.data.sources.tools import Tool, parameters, tools
 
 XLAM_TOOL = {
@@ -26,10 +26,10 @@ XLAM_TOOL = {
 }
 
 
-def test_xlam_tells_optional_parameters_by_their_type(tmp_path: Path) -> None:
+def test_xlam_marks_optional_parameters_in_their_type(tmp_path: Path) -> None:
     answers = [{"name": "find hotel", "arguments": {"town": "Ulm"}}, {"name": "find hotel", "arguments": {"town": "Bern"}}]
     row = {"id": 7, "query": "Hotels in Ulm and Bern?", "answers": json.dumps(answers), "tools": json.dumps([XLAM_TOOL])}
-    (record,) = load("xlam", lines(tmp_path / "x.jsonl", row))
+    (record,) = load_records("xlam", lines(tmp_path / "x.jsonl", row))
     assert calls(record) == [("find_hotel", {"town": "Ulm"}), ("find_hotel", {"town": "Bern"})]
     schema = parameters(record.tools[0])
     assert schema["required"] == ["town"]
@@ -38,7 +38,7 @@ def test_xlam_tells_optional_parameters_by_their_type(tmp_path: Path) -> None:
     assert record.licence == "CC-BY-4.0"
 
 
-def test_what_a_gold_call_leaves_out_is_not_required_unless_the_data_say_so() -> None:
+def test_an_argument_that_a_gold_call_lacks_is_optional_unless_stated_otherwise() -> None:
     flat = {"name": "f", "parameters": {"a": {"type": "str", "default": ""}, "b": {"type": "str", "default": ""}}}
     stated = {**flat, "required": ["a", "b"]}
     call = [GoldCall(name="f", arguments={"a": "x"})]
@@ -47,13 +47,13 @@ def test_what_a_gold_call_leaves_out_is_not_required_unless_the_data_say_so() ->
     assert "default" not in parameters(tools([flat])[0])["properties"]["a"]
 
 
-def test_a_row_with_half_of_a_surrogate_pair_is_bad_and_costs_no_other(tmp_path: Path) -> None:
+def test_a_row_with_half_of_a_surrogate_pair_is_bad_and_the_others_are_kept(tmp_path: Path) -> None:
     row = {"query": "A hotel in Ulm?", "tools": json.dumps([XLAM_TOOL])}
     towns = [json.dumps([{"name": "find hotel", "arguments": {"town": town}}]) for town in ("Ulm \ud83d", "Ulm 😀")]
     path = lines(tmp_path / "x.jsonl", *({**row, "answers": answers} for answers in towns))
-    bad, good = xlam.load(str(path))
-    assert isinstance(bad, Bad)
-    assert (bad.where, bad.reason) == (f"{path}, line 1", "value that cannot be written, such as half of a surrogate pair")
+    bad, good = xlam.load_records(str(path))
+    assert isinstance(bad, RowError)
+    assert (bad.position, bad.reason) == (f"{path}, line 1", "value that cannot be written, such as half of a surrogate pair")
     assert isinstance(good, Record)
 
 
@@ -92,12 +92,12 @@ def test_toolace_reads_calls_as_python_writes_them(tmp_path: Path) -> None:
     row = {"system": TOOLACE_SYSTEM, "conversations": [{"from": who, "value": text} for who, text in turns]}
     path = tmp_path / "data.json"
     path.write_text(json.dumps([row]))
-    first, said, last = load("toolace", path)
+    first, reply, last = load_records("toolace", path)
     assert calls(first) == [
         ("Market_Trends_API", {"kind": "A, (b]", "days": 3}),
         ("Market_Trends_API", {"kind": "it's", "tags": ["x", True, None]}),
     ]
-    assert (said.content, said.calls, roles(said)) == ("Both up.", [], "suatt")
+    assert (reply.content, reply.calls, roles(reply)) == ("Both up.", [], "suatt")
     assert (calls(last), roles(last)) == ([("Market_Trends_API", {"kind": "c", "tags": [{"a": 1.5}]})], "suattau")
     assert first.messages[0]["content"] == "The current time is 2024-07-01 10:00:00."
     assert [tool["function"]["name"] for tool in first.tools] == ["Market_Trends_API"]
@@ -106,8 +106,8 @@ def test_toolace_reads_calls_as_python_writes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("call", ["[f(a=)]", "[f(a='b]", "[f(1)]", "[f(a=__import__('os'))]"])
 def test_toolace_calls_that_cannot_be_read_are_bad_rows(tmp_path: Path, call: str) -> None:
     row = {"system": "", "conversations": [{"from": "user", "value": "?"}, {"from": "assistant", "value": call}]}
-    found = list(toolace.load(str(lines(tmp_path / "t.jsonl", row))))
-    assert not any(isinstance(one, Record) and one.calls for one in found)
+    results = list(toolace.load_records(str(lines(tmp_path / "t.jsonl", row))))
+    assert not any(isinstance(one, Record) and one.calls for one in results)
 
 
 def hermes_row(**fields: Any) -> dict[str, Any]:
@@ -135,12 +135,12 @@ def hermes_row(**fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("fields", [{}, {"tools": None}])
 def test_hermes_reads_calls_in_tags_and_tools_of_either_place(tmp_path: Path, fields: dict[str, Any]) -> None:
-    called, said = load("hermes", lines(tmp_path / "h.jsonl", hermes_row(**fields)))
+    called, reply = load_records("hermes", lines(tmp_path / "h.jsonl", hermes_row(**fields)))
     assert calls(called) == [("get_price", {"of": "x"}), ("get_price", {"of": "y"})]
     assert (called.content, roles(called)) == ("Wait.", "u")
-    assert (said.content, roles(said)) == ("1 and 2.", "uatt")
-    assert [message["content"] for message in said.messages[2:]] == ["1", "2"]
-    assert [tool["function"]["name"] for tool in said.tools] == ["get_price"]
+    assert (reply.content, roles(reply)) == ("1 and 2.", "uatt")
+    assert [message["content"] for message in reply.messages[2:]] == ["1", "2"]
+    assert [tool["function"]["name"] for tool in reply.tools] == ["get_price"]
 
 
 def test_hub_ids_go_through_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,13 +152,13 @@ def test_hub_ids_go_through_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         return from_hub("json", data_files=str(path), split=split, cache_dir=str(tmp_path / "cache"))
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    records = load("hermes", Place.parse("hermes").location)
+    records = load_records("hermes", SourceSpec.parse("hermes").location)
     assert asked == [(hermes.HUB, config) for config in hermes.CONFIGS]
     assert [len(record.calls) for record in records] == [2, 0] * 3
-    assert (Place.parse("xlam").location, Place.parse("toolace").location) == (xlam.HUB, toolace.HUB)
+    assert (SourceSpec.parse("xlam").location, SourceSpec.parse("toolace").location) == (xlam.HUB, toolace.HUB)
 
 
-def test_a_hub_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_does_not_answer_gives_a_one_sentence_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_dataset(*_: Any, **__: Any) -> None:
         raise ConnectionError
 
@@ -166,7 +166,7 @@ def test_a_hub_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         AutoToolError, match=r"Salesforce/xlam-function-calling-60k could not be loaded .* give the file's path"
     ):
-        list(xlam.load())
+        list(xlam.load_records())
 
 
 TOOLRL = {
@@ -189,7 +189,7 @@ TOOLRL = {
 def test_toolrl_reads_prose_and_tags(tmp_path: Path) -> None:
     path = tmp_path / "rl.json"
     path.write_text(json.dumps([TOOLRL, {**TOOLRL, "output": "<think> No. </think>\n<response> I cannot. </response>"}]))
-    call, text = load("toolrl", path)
+    call, text = load_records("toolrl", path)
     assert (roles(call), calls(call)) == ("suattau", [("Title", {"ids": "2"})])
     assert call.reasoning == "I quote <tool_call> here."
     assert call.messages[0]["content"] == "You help."
@@ -199,16 +199,16 @@ def test_toolrl_reads_prose_and_tags(tmp_path: Path) -> None:
     assert (text.content, text.calls, text.reasoning) == ("I cannot.", [], "No.")
 
 
-def test_bad_rows_are_named_and_cost_no_other_row(tmp_path: Path) -> None:
+def test_bad_rows_are_named_and_the_others_are_kept(tmp_path: Path) -> None:
     good = {"query": "q", "answers": "[]", "tools": "[]"}
     twice = json.dumps([XLAM_TOOL, XLAM_TOOL])
     odd = json.dumps([{"name": "f", "parameters": {"a": {"type": "Callable[[int], int]"}}}])
     rows = [good, {"query": 1}, {**good, "tools": twice}, {**good, "tools": odd}, {**good, "answers": "{}"}, "text", good]
     path = lines(tmp_path / "x.jsonl", *rows)
     path.write_text(path.read_text() + "{broken\n" + json.dumps(good) + "\n")
-    found = list(xlam.load(str(path)))
-    bad = [one for one in found if isinstance(one, Bad)]
-    assert [one.where.rpartition(", ")[2] for one in bad] == ["line 2", "line 3", "line 4", "line 5", "line 6", "line 8"]
+    results = list(xlam.load_records(str(path)))
+    bad = [one for one in results if isinstance(one, RowError)]
+    assert [one.position.rpartition(", ")[2] for one in bad] == ["line 2", "line 3", "line 4", "line 5", "line 6", "line 8"]
     assert [one.reason for one in bad] == [
         "row not of this source's shape",
         "two tools of one name",
@@ -217,7 +217,7 @@ def test_bad_rows_are_named_and_cost_no_other_row(tmp_path: Path) -> None:
         "row not of this source's shape",
         "line is no JSON",
     ]
-    assert len(found) - len(bad) == 3
+    assert len(results) - len(bad) == 3
 
 
 @pytest.mark.parametrize(
@@ -228,37 +228,37 @@ def test_bad_rows_are_named_and_cost_no_other_row(tmp_path: Path) -> None:
         ([("gpt", "Done.")], "calls without results"),
     ],
 )
-def test_calls_and_results_that_do_not_match_end_a_dialogue_and_not_what_was_before(
+def test_mismatched_calls_and_results_end_a_dialogue_but_keep_its_earlier_records(
     tmp_path: Path, after: list[tuple[str, str]], reason: str
 ) -> None:
     turns = [("human", "a"), ("function_call", '{"name": "f", "arguments": {}}'), *after, ("gpt", "c")]
     row = {"conversations": [{"from": who, "value": text} for who, text in turns], "tools": "[]"}
-    record, bad = SOURCES["glaive"].load(str(lines(tmp_path / "g.jsonl", row)), 0)
+    record, bad = SOURCES["glaive"].load_records(str(lines(tmp_path / "g.jsonl", row)), 0)
     assert isinstance(record, Record)
-    assert isinstance(bad, Bad)
+    assert isinstance(bad, RowError)
     assert (calls(record), bad.reason) == ([("f", {})], reason)
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("nothing", "--source nothing: use toolace"), ("glaive", "--source glaive: say where it is")],
+    [("nothing", "--source nothing: use toolace"), ("glaive", "--source glaive: add its location")],
 )
-def test_a_source_that_is_not_told_is_asked_for(text: str, sentence: str) -> None:
+def test_an_incomplete_source_is_rejected(text: str, sentence: str) -> None:
     with pytest.raises(AutoToolError, match=sentence):
-        Place.parse(text)
+        SourceSpec.parse(text)
 
 
 @pytest.mark.parametrize("name", ["glaive", "seal_tools", "sgd", "graded"])
-def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(AutoToolError, match=r"absent|graded="):
-        list(SOURCES[name].load(str(tmp_path / "absent" / "rows.jsonl"), 0))
+        list(SOURCES[name].load_records(str(tmp_path / "absent" / "rows.jsonl"), 0))
 
 
-def test_a_list_that_is_no_json_or_no_list_is_named(tmp_path: Path) -> None:
+def test_a_file_without_a_json_list_is_named(tmp_path: Path) -> None:
     for text in ("{", "{}"):
         (tmp_path / "rows.json").write_text(text)
         with pytest.raises(AutoToolError, match=r"rows\.json"):
-            list(SOURCES["glaive"].load(str(tmp_path / "rows.json"), 0))
+            list(SOURCES["glaive"].load_records(str(tmp_path / "rows.json"), 0))
 
 
 def test_an_invalid_schema_makes_a_bad_row() -> None:

@@ -1,4 +1,4 @@
-"""Reasoning written by rule: every way in which a value is found, which tools are named, and where `data` puts it."""
+"""Tests of template reasoning: the provenance of every value, the tools that are named, and the option of `data`."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 from autotool_training.cli import app
 from autotool_training.common import records
 from autotool_training.common.records import GoldCall, Record
-from autotool_training.data.build import WRITTEN, DataSettings, build
-from autotool_training.data.catalog import Place
+from autotool_training.data.build import REASONING_WRITTEN, DataSettings, build
+from autotool_training.data.catalog import SourceSpec
 from autotool_training.data.distractors import REFUSALS
-from autotool_training.data.grounding import span
+from autotool_training.data.grounding import find_span
 from autotool_training.data.quality import MARKERS
 from autotool_training.data.sources.tools import Tool, tools
-from autotool_training.data.template_reasoning import places, reasoning, standing
+from autotool_training.data.template_reasoning import find_provenance, text_sources, write_reasoning
 
 
 def tool(name: str, about: str = "", **properties: Any) -> Tool:
@@ -45,15 +45,15 @@ ULM = ("getRain", {"town": "Ulm", "days": 3, "unit": "mm"})
 
 
 def test_one_call() -> None:
-    assert reasoning(record("Rain in Ulm for 3 days, in mm?", ULM)) == (
+    assert write_reasoning(record("Rain in Ulm for 3 days, in mm?", ULM)) == (
         "sendMail does not fit. getRain: Tell the rain of a town, e.g. Ulm. It fits. town: the request says 'Ulm'. "
         "days: the request says '3 days', so 3. unit: the request says 'mm'. So getRain is called."
     )
 
 
 def test_several_calls_are_counted_first() -> None:
-    thought = reasoning(record("Rain in Ulm and Bonn, and mail all?", ("getRain", {"town": "Bonn"}), ("sendMail", {})))
-    assert thought == (
+    reasoning = write_reasoning(record("Rain in Ulm and Bonn, and mail all?", ("getRain", {"town": "Bonn"}), ("sendMail", {})))
+    assert reasoning == (
         "The request needs 2 calls. sendMail: Send a mail. It fits. getRain: Tell the rain of a town, e.g. Ulm. It fits. "
         "Call 1 is getRain. town: the request says 'Bonn'. Call 2 is sendMail without arguments."
     )
@@ -61,7 +61,7 @@ def test_several_calls_are_counted_first() -> None:
 
 def test_no_call() -> None:
     nothing = record("Sing!", tools=[MAIL, RAIN, tool("plain")], content=REFUSALS[0])
-    assert reasoning(nothing) == (
+    assert write_reasoning(nothing) == (
         "sendMail: Send a mail. No. getRain: Tell the rain of a town, e.g. Ulm. No. plain. No. None fits, so nothing is called."
     )
 
@@ -69,15 +69,15 @@ def test_no_call() -> None:
 def test_at_most_three_other_tools_are_named_in_their_order_and_descriptions_are_cut() -> None:
     others = [tool(f"other{at}") for at in range(5)]
     long = tool("now", " ".join("abcdefghijklmnop"))
-    thought = reasoning(record("Time?", ("now", {}), tools=[*others[:2], long, *others[2:]]))
-    assert thought == (
+    reasoning = write_reasoning(record("Time?", ("now", {}), tools=[*others[:2], long, *others[2:]]))
+    assert reasoning == (
         "other0 does not fit. other1 does not fit. now: a b c d e f g h i j k l ... It fits. other2 does not fit. "
         "So now is called without arguments."
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "request_", "words"),
+    ("name", "value", "request_", "quoted"),
     [
         ("town", "Ulm", "In Ulm?", "'Ulm'"),
         ("town", "New York", "In new york?", "'new york', so New York"),
@@ -105,8 +105,8 @@ def test_at_most_three_other_tools_are_named_in_their_order_and_descriptions_are
         ("name", "it's", "Call it it's.", '"it\'s"'),
     ],
 )
-def test_values_in_the_request(name: str, value: Any, request_: str, words: str) -> None:
-    assert standing(name, value, {}, places(record(request_))).words == f"the request says {words}"
+def test_values_in_the_request(name: str, value: Any, request_: str, quoted: str) -> None:
+    assert find_provenance(name, value, {}, text_sources(record(request_))).clause == f"the request says {quoted}"
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,14 @@ def test_values_in_the_request(name: str, value: Any, request_: str, words: str)
         ("note", "", "Say nothing."),
     ],
 )
-def test_values_that_no_words_say(name: str, value: Any, text: str) -> None:
-    assert span(value, text, name) is None
+def test_values_without_a_span(name: str, value: Any, text: str) -> None:
+    assert find_span(value, text, name) is None
 
 
-def test_all_of_a_list_has_to_stand_in_one_place() -> None:
-    assert standing("tags", ["red", "blue"], {}, places(record("Red."))).words == 'the request means ["red", "blue"]'
+def test_all_items_of_a_list_must_come_from_one_source() -> None:
+    assert (
+        find_provenance("tags", ["red", "blue"], {}, text_sources(record("Red."))).clause == 'the request means ["red", "blue"]'
+    )
 
 
 def conversation() -> Record:
@@ -153,7 +155,7 @@ def conversation() -> Record:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "way", "words"),
+    ("name", "value", "kind", "clause"),
     [
         ("town", "Ulm", "verbatim", "the request says 'Ulm'"),
         ("name", "Hotel Adler", "result", "the result of findHotel gives 'Hotel Adler'"),
@@ -165,13 +167,13 @@ def conversation() -> Record:
         ("day", "2019-03-01", "conversation", "the system message says '2019-03-01'"),
     ],
 )
-def test_values_in_the_rest_of_the_conversation(name: str, value: Any, way: str, words: str) -> None:
-    found = standing(name, value, {}, places(conversation()))
-    assert (found.way, found.words) == (way, words)
+def test_values_in_the_rest_of_the_conversation(name: str, value: Any, kind: str, clause: str) -> None:
+    provenance = find_provenance(name, value, {}, text_sources(conversation()))
+    assert (provenance.kind, provenance.clause) == (kind, clause)
 
 
 @pytest.mark.parametrize(
-    ("value", "schema", "way", "words"),
+    ("value", "schema", "kind", "clause"),
     [
         ("C", {"enum": ["C", "F"]}, "schema", "one of the schema's C, F; the request means C"),
         (7, {"enum": list(range(9))}, "schema", "one of the schema's 0, 1, 2, 3, 4, ...; the request means 7"),
@@ -183,78 +185,86 @@ def test_values_in_the_rest_of_the_conversation(name: str, value: Any, way: str,
         ("Bern", {"enum": ["Rome"]}, "inferred", "the request means Bern"),
     ],
 )
-def test_values_that_the_request_does_not_say(value: Any, schema: dict[str, Any], way: str, words: str) -> None:
-    found = standing("n", value, schema, places(record("Go.")))
-    assert (found.way, found.words) == (way, words)
+def test_values_that_the_request_does_not_contain(value: Any, schema: dict[str, Any], kind: str, clause: str) -> None:
+    provenance = find_provenance("n", value, schema, text_sources(record("Go.")))
+    assert (provenance.kind, provenance.clause) == (kind, clause)
 
 
 @pytest.mark.parametrize("marker", MARKERS)
-def test_no_marker_gets_into_a_thought(marker: str) -> None:
+def test_reasoning_contains_no_marker(marker: str) -> None:
     text = f"Say {marker} now"
     arguments = {"to": text, "cased": f"say {marker} NOW", "other": f"x{marker}", "list": [marker, "now"], "choice": "a"}
     choices = {"type": "string", "enum": ["a", marker]}
     speak = tool("speak", f"Speak {marker}.", to="string", cased="string", other="string", list="array", choice=choices)
-    thought = reasoning(record(text, ("speak", arguments), tools=[speak, RAIN]))
-    assert marker not in thought
-    assert thought == (
+    reasoning = write_reasoning(record(text, ("speak", arguments), tools=[speak, RAIN]))
+    assert marker not in reasoning
+    assert reasoning == (
         "getRain does not fit. to: the request says it. cased: the request says it. other: the request means it. "
         "list: the request says it, 'now'. So speak is called."
     )
 
 
-def test_the_same_record_gets_the_same_thought() -> None:
+def test_the_same_record_gets_the_same_reasoning() -> None:
     one = record("Rain in Ulm for 3 days, in mm?", ULM)
-    assert reasoning(one) == reasoning(Record.model_validate_json(one.model_dump_json()))
+    assert write_reasoning(one) == write_reasoning(Record.model_validate_json(one.model_dump_json()))
 
 
-def test_a_call_of_three_arguments_is_thought_about_briefly() -> None:
+def test_reasoning_about_three_arguments_is_short() -> None:
     named = [tool(f"other{at}") for at in range(9)]
-    thought = reasoning(record("Rain in Ulm for 3 days, in mm?", ULM, tools=[*named, RAIN]))
-    assert 30 <= len(thought.split()) <= 70
+    reasoning = write_reasoning(record("Rain in Ulm for 3 days, in mm?", ULM, tools=[*named, RAIN]))
+    assert 30 <= len(reasoning.split()) <= 70
 
 
-def places_to_read(folder: Path) -> list[Place]:
-    """Calls without reasoning, calls with it, and a dialogue whose second answer is text."""
+def specs_to_read(folder: Path) -> list[SourceSpec]:
+    """Return sources with calls without reasoning, calls with reasoning, and a dialogue whose second answer is text."""
     api = {"api_description": "Work.", "parameters": {}, "required": []}
     lines(folder / "tool.jsonl", *({"api_name": name, **api} for name in ("sow", "mow", "hoe")))
     calling = [{"api": "sow", "parameters": {}}]
     seal = lines(folder / "seal.jsonl", *({"id": str(at), "query": f"Please sow {at}", "calling": calling} for at in range(4)))
     turns = [("human", "Do it"), ("function_call", '{"name": "act", "arguments": {}}'), ("observation", "ok"), ("gpt", "Done.")]
     row = {"conversations": [{"from": who, "value": text} for who, text in turns], "tools": json.dumps([{"name": "act"}])}
-    return [Place("seal_tools", str(seal)), Place("graded", "1"), Place("glaive", str(lines(folder / "glaive.jsonl", row)))]
+    return [
+        SourceSpec("seal_tools", str(seal)),
+        SourceSpec("graded", "1"),
+        SourceSpec("glaive", str(lines(folder / "glaive.jsonl", row))),
+    ]
 
 
 def run(folder: Path, **settings: Any) -> tuple[dict[str, list[Record]], dict[str, Any]]:
-    given = places_to_read(folder)
+    given = specs_to_read(folder)
     counts = build(given, folder / "out.jsonl", DataSettings(strict=True, **settings), print)
     made = list(records.read(folder / "out.jsonl", strict=True))
-    return {place.name: [one for one in made if one.source == place.name] for place in given}, counts.as_dict()
+    return {spec.name: [one for one in made if one.source == spec.name] for spec in given}, counts.as_dict()
 
 
-def test_calls_without_reasoning_get_it_and_are_counted(tmp_path: Path) -> None:
+def test_calls_without_reasoning_get_reasoning_and_are_counted(tmp_path: Path) -> None:
     before, plain = run(tmp_path, distractors=1)
     after, counts = run(tmp_path, distractors=1, write_reasoning=True)
-    assert not any(WRITTEN in plain[name]["notes"] for name in before)
-    assert {name: counts[name]["notes"].get(WRITTEN) for name in after} == {"seal_tools": 4, "graded": None, "glaive": 1}
+    assert not any(REASONING_WRITTEN in plain[name]["notes"] for name in before)
+    assert {name: counts[name]["notes"].get(REASONING_WRITTEN) for name in after} == {
+        "seal_tools": 4,
+        "graded": None,
+        "glaive": 1,
+    }
     assert after["graded"] == before["graded"]
-    assert all(one.reasoning == reasoning(one) for one in after["seal_tools"])
+    assert all(one.reasoning == write_reasoning(one) for one in after["seal_tools"])
     assert {one.tools[0]["function"]["name"] for one in after["seal_tools"]} > {"sow"}
     assert all("does not fit" in (one.reasoning or "") for one in after["seal_tools"])
     assert [bool(one.reasoning) for one in after["glaive"]] == [True, False]
 
 
-def test_records_made_irrelevant_say_why_nothing_is_called(tmp_path: Path) -> None:
+def test_irrelevant_records_explain_why_nothing_is_called(tmp_path: Path) -> None:
     made, counts = run(tmp_path, irrelevant=1.0, write_reasoning=True)
-    assert counts["seal_tools"]["notes"] == {"made irrelevant": 4, WRITTEN: 4}
+    assert counts["seal_tools"]["notes"] == {"made irrelevant": 4, REASONING_WRITTEN: 4}
     assert all(not one.calls and one.content in REFUSALS for one in made["seal_tools"])
     assert all((one.reasoning or "").endswith(" No. None fits, so nothing is called.") for one in made["seal_tools"])
 
 
 @pytest.mark.parametrize("option", [["--write-reasoning"], []])
 def test_the_option_of_the_command(tmp_path: Path, option: list[str]) -> None:
-    place = places_to_read(tmp_path)[0]
+    spec = specs_to_read(tmp_path)[0]
     out = tmp_path / "records.jsonl"
-    done = CliRunner().invoke(app, ["data", "--source", f"{place.name}={place.location}", "--out", str(out), *option])
+    done = CliRunner().invoke(app, ["data", "--source", f"{spec.name}={spec.location}", "--out", str(out), *option])
     assert done.exit_code == 0, done.output
-    assert (WRITTEN in done.output) == bool(option)
+    assert (REASONING_WRITTEN in done.output) == bool(option)
     assert [bool(one.reasoning) for one in records.read(out)] == [bool(option)] * 4

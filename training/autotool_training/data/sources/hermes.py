@@ -1,7 +1,7 @@
-"""Hermes function calling (`NousResearch/hermes-function-calling-v1`): ShareGPT turns whose calls stand in `<tool_call>` tags.
+"""Reads Hermes function calling (`NousResearch/hermes-function-calling-v1`): ShareGPT turns with calls in `<tool_call>` tags.
 
-Its system messages are the rules of the format and the tools, which a checkpoint's own template says in its own way: they
-are left out. The hub's configurations of JSON mode, which have no tools, are too.
+Its system messages contain the rules of the format and the tools. They are left out, because a checkpoint's template has
+its own. The configurations of JSON mode are left out too, because they have no tools.
 """
 
 import ast
@@ -11,7 +11,15 @@ from typing import Any
 
 from autotool_training.common.records import Record
 from autotool_training.data.sources.dialogue import Dialogue, gold_call
-from autotool_training.data.sources.rows import Bad, MalformedError, Row, each, listing, mapping, read
+from autotool_training.data.sources.rows import (
+    MalformedError,
+    RowError,
+    SourceRow,
+    json_list,
+    json_object,
+    parse_rows,
+    read_rows,
+)
 from autotool_training.data.sources.tools import tools
 
 NAME, LICENCE, HUB = "hermes", "Apache-2.0", "NousResearch/hermes-function-calling-v1"
@@ -21,46 +29,46 @@ CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 RESULT = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
 
 
-def load(location: str = HUB, seed: int = 0) -> Iterator[Record | Bad]:
-    """A record for every answer, calls or text."""
-    return each(read(location, CONFIGS if location == HUB else ()), _records)
+def load_records(location: str = HUB, seed: int = 0) -> Iterator[Record | RowError]:
+    """Yield a record for every answer, which is calls or text."""
+    return parse_rows(read_rows(location, CONFIGS if location == HUB else ()), _records)
 
 
-def _records(row: Row) -> Iterator[Record]:
-    dialogue = Dialogue(NAME, LICENCE, row.id, tools(_tools(row.value)), several=True)
+def _records(row: SourceRow) -> Iterator[Record]:
+    dialogue = Dialogue(NAME, LICENCE, row.id, tools(_tools(row.value)), is_numbered=True)
     for turn in row.value["conversations"]:
         text = turn["value"]
         match turn["from"]:
             case "system":
                 pass
             case "human":
-                dialogue.say("user", text)
+                dialogue.add_message("user", text)
             case "gpt":
                 calls = [gold_call(_object(call)) for call in CALL.findall(text)]
-                yield dialogue.answer(content=CALL.sub("", text).strip(), calls=calls)
+                yield dialogue.add_answer(content=CALL.sub("", text).strip(), calls=calls)
             case "tool":
-                dialogue.results([result.strip() for result in RESULT.findall(text)])
+                dialogue.add_results([result.strip() for result in RESULT.findall(text)])
             case _:
                 raise MalformedError("unknown role")
 
 
 def _tools(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """From the field; where it is missing or empty, from the system message."""
+    """Return the tools from the field, or from the system message if the field is missing or empty."""
     if row.get("tools"):
-        return listing(row["tools"])
+        return json_list(row["tools"])
     first = row["conversations"][0]
-    # The rules name the empty tags before they fill them.
+    # The rules mention empty tags before the tags that contain the tools.
     listed = [text for text in TOOLS.findall(first["value"]) if text.strip()] if first["from"] == "system" else []
-    return listing(_literal(listed[-1])) if listed else []
+    return json_list(_literal(listed[-1])) if listed else []
 
 
 def _object(text: str) -> Mapping[str, Any]:
-    return mapping(_literal(text))
+    return json_object(_literal(text))
 
 
 def _literal(text: str) -> Any:
-    """JSON, or as in many rows the same as Python writes it. Raises ValueError or SyntaxError."""
+    """Parse JSON, or a Python literal as many rows have. Raises ValueError or SyntaxError."""
     try:
-        return mapping(text) if text.strip().startswith("{") else listing(text)
+        return json_object(text) if text.strip().startswith("{") else json_list(text)
     except ValueError:
         return ast.literal_eval(text.strip())

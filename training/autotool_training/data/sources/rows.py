@@ -1,4 +1,4 @@
-"""The rows of a data set: from a local file, or from the Hugging Face hub through `datasets`."""
+"""Reads the rows of a data set from a local file, or from the Hugging Face hub with `datasets`."""
 
 import gzip
 import json
@@ -13,38 +13,38 @@ from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-SHAPE = "row not of this source's shape"
+UNEXPECTED_SHAPE = "row not of this source's shape"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row, and where it stands."""
+class SourceRow:
+    """A row of a data set and its position."""
 
-    where: str
-    """File and line, for people."""
+    position: str
+    """The file and the line, for messages."""
     id: str
-    """Unique in its data set."""
+    """An id that is unique in the data set."""
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
-    """A row, or what is left of it, that no record can be made of."""
+class RowError:
+    """A faulty row or the faulty rest of a row."""
 
-    where: str
+    position: str
     reason: str
-    """One of a few, to be counted."""
+    """One of a few reasons, which are counted."""
     detail: str
 
 
 class MalformedError(ValueError):
-    """A row is not as its source's rows are. Its text is the reason, to be counted."""
+    """Raised for a row that does not have the shape of its source. Its text is the reason, which is counted."""
 
 
-def read(location: str, configs: Sequence[str] = ()) -> Iterator[Row | Bad]:
-    """The rows of a file (.json: one list; .jsonl or .jsonl.gz), of a hub id's `train` split, in each of `configs` if any.
+def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow | RowError]:
+    """Return the rows of a file (.json with one list, .jsonl or .jsonl.gz), or of a hub id's `train` split in each config.
 
-    Raises AutoToolError if there is no such file, or the hub does not give it.
+    Raises AutoToolError if the file does not exist or the hub cannot be read.
     """
     path = Path(location)
     if path.is_file():
@@ -54,22 +54,24 @@ def read(location: str, configs: Sequence[str] = ()) -> Iterator[Row | Bad]:
     return chain.from_iterable(_read_hub(location, config) for config in configs or (None,))
 
 
-def each(rows: Iterable[Row | Bad], make: Callable[[Row], Iterator[Record]]) -> Iterator[Record | Bad]:
-    """`make(row)` of every row, up to the first part of it that is not as it should be; that part as a Bad."""
+def parse_rows(
+    rows: Iterable[SourceRow | RowError], parse: Callable[[SourceRow], Iterator[Record]]
+) -> Iterator[Record | RowError]:
+    """Yield `parse(row)` of every row up to its first faulty part, and a RowError for that part."""
     for row in rows:
-        if isinstance(row, Bad):
+        if isinstance(row, RowError):
             yield row
             continue
         try:
-            yield from map(_written, make(row))
+            yield from map(_checked_json, parse(row))
         except MalformedError as error:
-            yield Bad(row.where, str(error), "")
+            yield RowError(row.position, str(error), "")
         except (AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
-            yield Bad(row.where, SHAPE, f"{type(error).__name__}: {error}"[:200])
+            yield RowError(row.position, UNEXPECTED_SHAPE, f"{type(error).__name__}: {error}"[:200])
 
 
-def _written(record: Record) -> Record:
-    """The record. Raises ValueError where no file can hold it: JSON text may name half of a surrogate pair, UTF-8 has none."""
+def _checked_json(record: Record) -> Record:
+    """Return the record. Raises MalformedError if UTF-8 cannot encode it, as for half of a surrogate pair in JSON text."""
     try:
         record.model_dump_json()
     except ValueError:
@@ -77,63 +79,63 @@ def _written(record: Record) -> Record:
     return record
 
 
-def beside(location: str, *names: str) -> Path:
-    """The first of these files in the folder of `location`. Raises AutoToolError if there is none."""
+def sibling(location: str, *names: str) -> Path:
+    """Return the first existing file of these names in the folder of `location`. Raises AutoToolError if there is none."""
     folder = Path(location) if Path(location).is_dir() else Path(location).parent
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise AutoToolError(f"{folder} has no {' or '.join(names)}, which this source needs beside its rows.")
+    raise AutoToolError(f"{folder} has no {' or '.join(names)}, which this source needs in the folder of its rows.")
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
-    """A JSON object, be it given as such or as text. Raises ValueError for anything else."""
+def json_object(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object, given as such or as text. Raises ValueError for anything else."""
     value = json.loads(value) if isinstance(value, str) else value
     if not isinstance(value, Mapping):
         raise MalformedError("not a JSON object where one should be")
     return value
 
 
-def listing(value: Any) -> Sequence[Any]:
-    """A JSON list, be it given as such or as text. Raises ValueError for anything else."""
+def json_list(value: Any) -> Sequence[Any]:
+    """Return a JSON list, given as such or as text. Raises ValueError for anything else."""
     value = json.loads(value) if isinstance(value, str) else value
     if not isinstance(value, list):
         raise MalformedError("not a JSON list where one should be")
     return value
 
 
-def _read_list(path: Path) -> Iterator[Row | Bad]:
+def _read_list(path: Path) -> Iterator[SourceRow | RowError]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AutoToolError(f"{path} is no JSON: {error}. Name a file of JSON lines .jsonl.") from None
     if not isinstance(rows, list):
         raise AutoToolError(f"{path} holds no list of rows.")
-    yield from (Row(f"{path}, row {number}", f"{path.stem}/{number}", value) for number, value in enumerate(rows, 1))
+    yield from (SourceRow(f"{path}, row {number}", f"{path.stem}/{number}", value) for number, value in enumerate(rows, 1))
 
 
-def _read_lines(path: Path) -> Iterator[Row | Bad]:
+def _read_lines(path: Path) -> Iterator[SourceRow | RowError]:
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
-            where = f"{path}, line {number}"
+            position = f"{path}, line {number}"
             try:
-                yield Row(where, f"{path.name.partition('.')[0]}/{number}", json.loads(line))
+                yield SourceRow(position, f"{path.name.partition('.')[0]}/{number}", json.loads(line))
             except json.JSONDecodeError as error:
-                yield Bad(where, "line is no JSON", str(error))
+                yield RowError(position, "line is no JSON", str(error))
 
 
-def _read_hub(name: str, config: str | None) -> Iterator[Row | Bad]:
-    from datasets import load_dataset  # noqa: PLC0415 it takes seconds to import, and local files need none of it
+def _read_hub(name: str, config: str | None) -> Iterator[SourceRow | RowError]:
+    from datasets import load_dataset  # noqa: PLC0415 the import takes seconds, and local files do not need it
 
     try:
         rows = load_dataset(name, config, split="train")
     except Exception as error:
-        # The hub's and the library's errors share no base, and none of them says what to do.
+        # The errors of the hub and the library have no common base class, and do not suggest a remedy.
         raise AutoToolError(
             f"{name} could not be loaded from the Hugging Face hub ({type(error).__name__}): "
             "log in where it asks for consent, or download it and give the file's path."
         ) from error
     for number, value in enumerate(rows, 1):
-        where = f"{name}{f' ({config})' if config else ''}, row {number}"
-        yield Row(where, f"{config}/{number}" if config else str(number), value)
+        position = f"{name}{f' ({config})' if config else ''}, row {number}"
+        yield SourceRow(position, f"{config}/{number}" if config else str(number), value)

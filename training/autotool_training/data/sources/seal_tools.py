@@ -1,7 +1,7 @@
-"""Seal-Tools (arXiv 2405.08355, github.com/fairyshine/Seal-Tools): a request and all its calls in one turn.
+"""Reads Seal-Tools (arXiv 2405.08355, github.com/fairyshine/Seal-Tools): a request and all its calls in one turn.
 
-The descriptions of the tools stand beside the rows, in `seal_tools_apis.jsonl` (there `tool.jsonl`); a record has the tools
-that its calls need, so give it distractor tools. The pool of those is the whole file.
+The descriptions of the tools are in `seal_tools_apis.jsonl` (upstream `tool.jsonl`) in the same folder. A record has only the
+tools that its calls need, so it should get distractor tools. They are drawn from the whole file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 from autotool_training.common.records import Record
 from autotool_training.data.sources.dialogue import Dialogue, gold_call
-from autotool_training.data.sources.rows import Bad, MalformedError, Row, beside, each, read
+from autotool_training.data.sources.rows import MalformedError, RowError, SourceRow, parse_rows, read_rows, sibling
 from autotool_training.data.sources.tools import Tool, tools
 
 NAME, LICENCE = "seal_tools", "Apache-2.0"
@@ -17,25 +17,25 @@ APIS = ("seal_tools_apis.jsonl", "tool.jsonl")
 PARTS = ("api_name", "api_description", "parameters", "required")
 
 
-def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
-    """One record a row."""
+def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
+    """Yield one record per row."""
     apis = {api["api_name"]: api for api in _apis(location)}
-    return each(read(location), lambda row: _record(row, apis))
+    return parse_rows(read_rows(location), lambda row: _record(row, apis))
 
 
-def pool(location: str) -> Iterator[Tool]:
-    """Every tool that is described."""
+def load_tools(location: str) -> Iterator[Tool]:
+    """Yield every described tool."""
     for api in _apis(location):
         try:
             yield from tools([_function(api)])
         except (AttributeError, LookupError, TypeError, ValueError):
-            continue  # no row can use it either
+            continue  # No row can use this tool either.
 
 
 def _apis(location: str) -> Iterator[Mapping[str, Any]]:
-    """The descriptions that have all their parts: a call of any other is one of an undescribed tool."""
-    for row in read(str(beside(location, *APIS))):
-        if isinstance(row, Row) and _is_whole(row.value):
+    """Yield the complete descriptions. A tool with an incomplete one counts as undescribed."""
+    for row in read_rows(str(sibling(location, *APIS))):
+        if isinstance(row, SourceRow) and _is_whole(row.value):
             yield row.value
 
 
@@ -43,13 +43,13 @@ def _is_whole(api: Any) -> bool:
     return isinstance(api, Mapping) and {*PARTS} <= api.keys() and isinstance(api["api_name"], str)
 
 
-def _record(row: Row, apis: Mapping[str, Mapping[str, Any]]) -> Iterator[Record]:
+def _record(row: SourceRow, apis: Mapping[str, Mapping[str, Any]]) -> Iterator[Record]:
     names = list(dict.fromkeys(call["api"] for call in row.value["calling"]))
     if any(name not in apis for name in names):
         raise MalformedError("call of an undescribed tool")
     dialogue = Dialogue(NAME, LICENCE, row.value["id"], tools(_function(apis[name]) for name in names))
-    dialogue.say("user", row.value["query"])
-    yield dialogue.answer(calls=[gold_call({**call, "name": call["api"]}) for call in row.value["calling"]])
+    dialogue.add_message("user", row.value["query"])
+    yield dialogue.add_answer(calls=[gold_call({**call, "name": call["api"]}) for call in row.value["calling"]])
 
 
 def _function(api: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,10 +1,10 @@
-"""Schema-Guided Dialogue (arXiv 1909.05855), slimmed to utterances and service calls, with the paraphrased schemas of SGD-X.
+"""Reads Schema-Guided Dialogue (arXiv 1909.05855), reduced to utterances and service calls, with the schemas of SGD-X.
 
-A service's intents become tools. Each dialogue sees its services in one of the schema files beside it (`schema.json`,
-`schema_x1.json`, ...), drawn by the seed: they list the same services, slots and intents in the same order under other names
-and descriptions, so that 26 services look like many more.
+A service's intents become tools. The seed draws one of the schema files (`schema.json`, `schema_x1.json`, ...) for each
+dialogue. They list the same services, slots and intents in the same order under other names and descriptions, so that 26
+services look like many more.
 
-The calls' dates are absolute where the user says "today": the data's today is 1 March 2019, and a system message says so.
+The calls have absolute dates even if the user says "today". The data's today is 1 March 2019, which a system message states.
 """
 
 import json
@@ -17,32 +17,32 @@ from typing import Any
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.sources.dialogue import Dialogue
-from autotool_training.data.sources.rows import Bad, Row, beside, each, read
+from autotool_training.data.sources.rows import RowError, SourceRow, parse_rows, read_rows, sibling
 from autotool_training.data.sources.tools import tools
 
 NAME, LICENCE = "sgd", "CC-BY-SA-4.0"
 TODAY = "Today is Friday, 1 March 2019. Write dates as YYYY-MM-DD and times as HH:MM."
-SHOWN = 3
-"""Of a search's results, how many the tool message has; it says how many there are."""
+MAX_RESULTS = 3
+"""The maximum number of search results in a tool message. The message also contains their total number."""
 ANY = "dontcare"
 
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """A service of one schema file: its tools, and its names by those of the first schema file."""
+    """A service of one schema file: its functions, and its names by the names in the first schema file."""
 
     functions: Sequence[Mapping[str, Any]]
     intents: Mapping[str, str]
     slots: Mapping[str, str]
 
 
-def load(location: str, seed: int = 0) -> Iterator[Record | Bad]:
-    """A record for every call, and for every answer in text. `location`: the file of dialogues, or its folder."""
-    first = beside(location, "schema.json")
-    rows = str(beside(location, "train.slim.jsonl.gz", "train.slim.jsonl")) if Path(location).is_dir() else location
+def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
+    """Yield a record for every call and every answer in text. `location` is the file of dialogues or its folder."""
+    first = sibling(location, "schema.json")
+    rows = str(sibling(location, "train.slim.jsonl.gz", "train.slim.jsonl")) if Path(location).is_dir() else location
     plain = _services(first)
     schemas = [_read_schema(path, plain) for path in (first, *sorted(first.parent.glob("schema_x*.json")))]
-    return each(read(rows), lambda row: _records(row, schemas, seed))
+    return parse_rows(read_rows(rows), lambda row: _records(row, schemas, seed))
 
 
 def _services(path: Path) -> list[Mapping[str, Any]]:
@@ -50,16 +50,16 @@ def _services(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _read_schema(path: Path, plain: Sequence[Mapping[str, Any]]) -> Mapping[str, _Service]:
-    """The services of a schema file, by the names that dialogues have for them."""
+    """Return the services of a schema file, by their names in the dialogues."""
     services = _services(path)
-    if [len(one["slots"]) for one in services] != [len(one["slots"]) for one in plain]:
+    if [len(service["slots"]) for service in services] != [len(service["slots"]) for service in plain]:
         raise AutoToolError(f"{path} does not paraphrase schema.json slot by slot: leave it out of the folder.")
     return {old["service_name"]: _service(old, new) for old, new in zip(plain, services, strict=True)}
 
 
 def _service(old: Mapping[str, Any], new: Mapping[str, Any]) -> _Service:
     renamed = {
-        kind: {one["name"]: other["name"] for one, other in zip(old[kind], new[kind], strict=True)}
+        kind: {old_entry["name"]: new_entry["name"] for old_entry, new_entry in zip(old[kind], new[kind], strict=True)}
         for kind in ("intents", "slots")
     }
     slots = {slot["name"]: slot for slot in new["slots"]}
@@ -86,29 +86,29 @@ def _parameter(slot: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "string", **described} | ({"enum": values} if values else {})
 
 
-def _records(row: Row, schemas: Sequence[Mapping[str, _Service]], seed: int) -> Iterator[Record]:
+def _records(row: SourceRow, schemas: Sequence[Mapping[str, _Service]], seed: int) -> Iterator[Record]:
     value = row.value
     services = random.Random(f"{seed}/{value['dialogue_id']}").choice(schemas)  # noqa: S311 not a secret
     functions = [function for name in value["services"] for function in services[name].functions]
-    dialogue = Dialogue(NAME, LICENCE, value["dialogue_id"], tools(functions), several=True)
-    dialogue.say("system", TODAY)
+    dialogue = Dialogue(NAME, LICENCE, value["dialogue_id"], tools(functions), is_numbered=True)
+    dialogue.add_message("system", TODAY)
     for turn in value["turns"]:
         if turn["speaker"] == "USER":
-            dialogue.say("user", turn["utterance"])
+            dialogue.add_message("user", turn["utterance"])
             continue
         for call in turn.get("calls", ()):
             service = services[call["service"]]
-            yield dialogue.answer(calls=[_gold(call, service)])
-            dialogue.result(_results(call["results"], service))
-        yield dialogue.answer(content=turn["utterance"])
+            yield dialogue.add_answer(calls=[_gold(call, service)])
+            dialogue.add_result(_results(call["results"], service))
+        yield dialogue.add_answer(content=turn["utterance"])
 
 
 def _gold(call: Mapping[str, Any], service: _Service) -> GoldCall:
-    """The call in the schema's words; what the user does not care about is not passed."""
+    """Return the call in the names of the schema, without the arguments that the user does not care about."""
     arguments = {service.slots[name]: value for name, value in call["parameters"].items() if value != ANY}
     return GoldCall(name=service.intents[call["method"]], arguments=arguments)
 
 
 def _results(results: Sequence[Mapping[str, Any]], service: _Service) -> str:
-    shown = [{service.slots[name]: value for name, value in result.items()} for result in results[:SHOWN]]
+    shown = [{service.slots[name]: value for name, value in result.items()} for result in results[:MAX_RESULTS]]
     return json.dumps({"found": len(results), "results": shown}, ensure_ascii=False)

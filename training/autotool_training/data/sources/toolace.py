@@ -1,7 +1,7 @@
-"""ToolACE (`Team-ACE/ToolACE`, arXiv 2409.00920): tools as JSON within the system message, calls as `[name(argument=value)]`.
+"""Reads ToolACE (`Team-ACE/ToolACE`, arXiv 2409.00920): tools as JSON in the system message, calls as `[name(argument=value)]`.
 
-The rest of the system message, the rules of that format, is left out, since a checkpoint's own template has others; a
-sentence that tells the date or time stays.
+The rest of the system message contains the rules of that format. It is left out, because a checkpoint's template has its
+own. A sentence with the date or time is kept.
 """
 
 import ast
@@ -12,45 +12,45 @@ from typing import Any
 
 from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.sources.dialogue import Dialogue, gold_call
-from autotool_training.data.sources.rows import Bad, MalformedError, Row, each, read
+from autotool_training.data.sources.rows import MalformedError, RowError, SourceRow, parse_rows, read_rows
 from autotool_training.data.sources.tools import Tool, tools
 
 NAME, LICENCE, HUB = "toolace", "Apache-2.0", "Team-ACE/ToolACE"
 TOOLS = re.compile(r"list of functions in JSON format that you can invoke[:.]\s*(?=\[)")
 CALLS = re.compile(r"\s*\[\s*[^\[\]{}\"'(]+\(.*\)\s*\]\s*", re.DOTALL)
-NOW = re.compile(r"[^.\n]*(?:current (?:date|time)|[Tt]oday(?:'s date)?) is[^\n]*")
+DATE_SENTENCE = re.compile(r"[^.\n]*(?:current (?:date|time)|[Tt]oday(?:'s date)?) is[^\n]*")
 OPEN, CLOSE, QUOTES = "([{", ")]}", "\"'"
 CONSTANTS = {"true": True, "false": False, "null": None}
 
 
-def load(location: str = HUB, seed: int = 0) -> Iterator[Record | Bad]:
-    """A record for every answer, calls or text."""
-    return each(read(location), _records)
+def load_records(location: str = HUB, seed: int = 0) -> Iterator[Record | RowError]:
+    """Yield a record for every answer, which is calls or text."""
+    return parse_rows(read_rows(location), _records)
 
 
-def _records(row: Row) -> Iterator[Record]:
+def _records(row: SourceRow) -> Iterator[Record]:
     system = row.value["system"]
-    dialogue = Dialogue(NAME, LICENCE, row.id, _tools(system), several=True)
-    if now := NOW.search(system):
-        dialogue.say("system", now[0].strip())
+    dialogue = Dialogue(NAME, LICENCE, row.id, _tools(system), is_numbered=True)
+    if date_sentence := DATE_SENTENCE.search(system):
+        dialogue.add_message("system", date_sentence[0].strip())
     for turn in row.value["conversations"]:
         text = turn["value"]
         match turn["from"]:
             case "user":
-                dialogue.say("user", text)
+                dialogue.add_message("user", text)
             case "assistant" if CALLS.fullmatch(text):
-                yield dialogue.answer(calls=_calls(text))
+                yield dialogue.add_answer(calls=_calls(text))
             case "assistant":
-                yield dialogue.answer(content=text)
+                yield dialogue.add_answer(content=text)
             case "tool":
-                dialogue.result(text)
+                dialogue.add_result(text)
             case _:
                 raise MalformedError("unknown role")
 
 
 def _tools(system: str) -> list[Tool]:
-    found = TOOLS.search(system)
-    return tools(json.JSONDecoder().raw_decode(system, found.end())[0]) if found else []
+    match = TOOLS.search(system)
+    return tools(json.JSONDecoder().raw_decode(system, match.end())[0]) if match else []
 
 
 def _calls(text: str) -> list[GoldCall]:
@@ -58,22 +58,22 @@ def _calls(text: str) -> list[GoldCall]:
 
 
 def _call(text: str) -> GoldCall:
-    name, found, rest = text.partition("(")
-    if not found or not rest.endswith(")"):
+    name, separator, rest = text.partition("(")
+    if not separator or not rest.endswith(")"):
         raise MalformedError("call that cannot be read")
     arguments = dict(_argument(part) for part in _split(rest[:-1]))
     return gold_call({"name": name.strip(), "arguments": arguments})
 
 
 def _argument(text: str) -> tuple[str, Any]:
-    name, found, value = text.partition("=")
-    if not found:
+    name, separator, value = text.partition("=")
+    if not separator:
         raise MalformedError("call that cannot be read")
     return name.strip(), _value(value.strip())
 
 
 def _value(text: str) -> Any:
-    """JSON, or as Python writes it, in which JSON's constants may stand."""
+    """Parse JSON, or a Python literal that may contain JSON's constants."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -93,9 +93,9 @@ def _evaluate(node: ast.expr) -> Any:
 
 
 def _split(text: str) -> Iterator[str]:
-    """The parts between commas that stand outside of brackets and quotes."""
+    """Split the text at the commas outside of brackets and quotes."""
     depth, quote, start, escaped = 0, "", 0, False
-    for at, character in enumerate(text):
+    for index, character in enumerate(text):
         if quote:
             quote = "" if character == quote and not escaped else quote
             escaped = character == "\\" and not escaped
@@ -104,7 +104,7 @@ def _split(text: str) -> Iterator[str]:
         else:
             depth += (character in OPEN) - (character in CLOSE)
             if character == "," and depth == 0:
-                yield text[start:at].strip()
-                start = at + 1
+                yield text[start:index].strip()
+                start = index + 1
     if last := text[start:].strip():
         yield last

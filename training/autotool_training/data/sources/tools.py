@@ -1,4 +1,4 @@
-"""Tools of a data set as OpenAI `function` tools with a valid JSON schema."""
+"""Converts the tools of a data set to OpenAI `function` tools with a valid JSON schema."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -15,41 +15,41 @@ Tool = dict[str, Any]
 
 
 def tools(functions: Iterable[Mapping[str, Any]], calls: Iterable[GoldCall] = ()) -> list[Tool]:
-    """Tools of functions as data sets describe them: as OpenAI does, or bare, with a schema or a flat map of parameters.
+    """Return the tools of functions in OpenAI's form, or without its envelope, with a schema or a flat map of parameters.
 
-    Where such a map does not say what is required, what one of `calls` leaves out is not. Raises ValueError for an unknown
-    type, a schema that is none, and a name twice.
+    If a flat map does not state what is required, a parameter that one of `calls` lacks is optional. Raises ValueError for an
+    unknown type, an invalid schema, and a repeated name.
     """
-    given = [(call.name, set(call.arguments)) for call in calls]
-    made = [_tool(function.get("function", function), given) for function in functions]
-    if len({tool["function"]["name"] for tool in made}) < len(made):
+    call_arguments = [(call.name, set(call.arguments)) for call in calls]
+    converted = [_tool(function.get("function", function), call_arguments) for function in functions]
+    if len({tool["function"]["name"] for tool in converted}) < len(converted):
         raise MalformedError("two tools of one name")
-    return made
+    return converted
 
 
 def parameters(tool: Tool) -> Mapping[str, Any]:
-    """The schema of a tool's arguments."""
+    """Return the schema of a tool's arguments."""
     return tool["function"]["parameters"]
 
 
-def _tool(function: Mapping[str, Any], given: Iterable[tuple[str, Collection[str]]]) -> Tool:
+def _tool(function: Mapping[str, Any], call_arguments: Iterable[tuple[str, Collection[str]]]) -> Tool:
     name = plain_name(function["name"])
-    schema = _arguments(function, [arguments for called, arguments in given if called == name])
+    schema = _arguments(function, [arguments for called, arguments in call_arguments if called == name])
     if not _is_valid(json.dumps(schema)):
         raise MalformedError("tool with an invalid JSON schema")
     named = {"name": name, "description": function.get("description") or "", "parameters": schema}
     return {"type": "function", "function": named}
 
 
-def _arguments(function: Mapping[str, Any], given: Iterable[Collection[str]]) -> dict[str, Any]:
+def _arguments(function: Mapping[str, Any], call_arguments: Iterable[Collection[str]]) -> dict[str, Any]:
     raw: Mapping[str, Any] = function.get("parameters") or function.get("arguments") or {}
-    flat = "properties" not in raw and all(isinstance(value, Mapping) for value in raw.values())
-    properties = {name: dict(value) for name, value in (raw if flat else raw.get("properties") or {}).items()}
-    stated = function.get("required") if flat else raw.get("required") or function.get("required")
-    required = stated or (_needed(properties, given) if flat else ())
+    is_flat = "properties" not in raw and all(isinstance(value, Mapping) for value in raw.values())
+    properties = {name: dict(value) for name, value in (raw if is_flat else raw.get("properties") or {}).items()}
+    stated_names = function.get("required") if is_flat else raw.get("required") or function.get("required")
+    required = stated_names or (_required_names(properties, call_arguments) if is_flat else ())
     for value in properties.values():
         if value.get("default", 0) in ("", None):
-            del value["default"]  # so some data sets write that there is none
+            del value["default"]  # Some data sets write an empty default for none.
     try:
         schema = json_schema({"properties": properties})
     except ValueError:
@@ -57,19 +57,21 @@ def _arguments(function: Mapping[str, Any], given: Iterable[Collection[str]]) ->
     return {"type": "object", **schema, "required": [name for name in required if name in properties]}
 
 
-def _needed(properties: Mapping[str, Mapping[str, Any]], given: Iterable[Collection[str]]) -> list[str]:
-    """Of a flat map of parameters: those that are neither called optional nor have a default, and no call leaves out."""
-    given = list(given)
+def _required_names(properties: Mapping[str, Mapping[str, Any]], call_arguments: Iterable[Collection[str]]) -> list[str]:
+    """Return the required parameters of a flat map: neither optional, nor with a default, nor missing in a call."""
+    call_arguments = list(call_arguments)
     return [
         name
         for name, value in properties.items()
-        if "optional" not in str(value.get("type")) and value.get("default") in ("", None) and all(name in one for one in given)
+        if "optional" not in str(value.get("type"))
+        and value.get("default") in ("", None)
+        and all(name in names for names in call_arguments)
     ]
 
 
 @lru_cache(maxsize=4096)
 def _is_valid(schema: str) -> bool:
-    """Whether the text is a JSON schema; most tools come many times."""
+    """Return whether the text is a JSON schema. Results are cached because most tools occur many times."""
     try:
         jsonschema.Draft202012Validator.check_schema(json.loads(schema))
     except jsonschema.SchemaError:

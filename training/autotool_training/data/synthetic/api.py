@@ -1,4 +1,4 @@
-"""A tool that Seal-Tools describes: what it does in words, and arguments for it."""
+"""A tool that Seal-Tools describes, with words for its action and values for its parameters."""
 
 import random
 import re
@@ -8,18 +8,18 @@ from typing import Any
 
 from autotool_training.data.sources.rows import MalformedError
 from autotool_training.data.sources.tools import parameters, tools
-from autotool_training.data.synthetic.extras import extras
-from autotool_training.data.synthetic.kinds import Kind, kind, plural
-from autotool_training.data.synthetic.paraphrases import Telling, telling
-from autotool_training.data.synthetic.values import value
+from autotool_training.data.synthetic.extras import draw_extra_params
+from autotool_training.data.synthetic.kinds import ParamKind, param_kind, plural
+from autotool_training.data.synthetic.paraphrases import Paraphrase, draw_paraphrase
+from autotool_training.data.synthetic.values import draw_value
 
 Arguments = Mapping[str, Any]
-REQUIRED = 0.5
-"""Share of the parameters that a wider tool has more which it requires; of the others a request tells some, as of all."""
+REQUIRED_SHARE = 0.5
+"""The share of the additional parameters that are required. A request gives some of the others."""
 
 
 class Api:
-    """One description, its tool, and arguments of it. Raises MalformedError, or what its wrong shape does."""
+    """A described tool that draws its arguments. Raises MalformedError, or the error of a wrong shape."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         if not row["api_name"] or not isinstance(row.get("field") or "", str):
@@ -31,86 +31,93 @@ class Api:
         self.field: str = row.get("field") or ""
         self.schema = parameters(self.tool)
         self.properties: Mapping[str, Mapping[str, Any]] = self.schema["properties"]
-        self.needed: Sequence[str] = self.schema["required"]
-        self.verb, self.rest = _imperative(row["api_description"], bool(row["parameters"]))
-        self.telling: Telling | None = None
-        self.more: frozenset[str] = frozenset()
-        """Names of the parameters that it has more as a wider tool: alike in all calls of a request."""
+        self.required: Sequence[str] = self.schema["required"]
+        self.verb, self.object_phrase = _imperative(row["api_description"], bool(row["parameters"]))
+        self.paraphrase: Paraphrase | None = None
+        self.extra_names: frozenset[str] = frozenset()
+        """The names of the additional parameters, which have the same values in all calls of a request."""
 
-    def kind(self, name: str) -> Kind:
-        """What kind of parameter the one of this name is."""
-        return kind(name, self.properties[name])
+    def param_kind(self, name: str) -> ParamKind:
+        """Return the kind of the parameter `name`."""
+        return param_kind(name, self.properties[name])
 
-    def arguments(self, draw: random.Random, names: Iterable[str]) -> Arguments:
-        """A value for each name that has a plausible one, or what is told in its place (`meant`)."""
-        drawn = {name: self._told(name, draw) for name in names}
-        return {name: one for name, one in drawn.items() if one is not None}
+    def draw_values(self, rng: random.Random, names: Iterable[str]) -> Arguments:
+        """Draw a plausible value, or a surface form, for each name that has one."""
+        drawn = {name: self._draw_value(name, rng) for name in names}
+        return {name: value for name, value in drawn.items() if value is not None}
 
-    def chosen(self, draw: random.Random) -> Arguments:
-        """The required arguments and some others, as far as there are values."""
-        extra = [name for name in self.properties if name not in self.needed]
-        few = draw.sample(extra, min(len(extra), draw.choice((0, 0, 1, 1, 2) if self.needed else (1, 1, 2))))
-        return self.arguments(draw, [*self.needed, *few])
+    def draw_arguments(self, rng: random.Random) -> Arguments:
+        """Draw the required arguments and some optional ones, as far as there are values."""
+        optional = [name for name in self.properties if name not in self.required]
+        chosen = rng.sample(optional, min(len(optional), rng.choice((0, 0, 1, 1, 2) if self.required else (1, 1, 2))))
+        return self.draw_values(rng, [*self.required, *chosen])
 
-    def listing(self, name: str) -> "Api":
-        """The tool with a list, named in the plural, in place of a parameter."""
-        listed = {"type": "array", "items": _bare(self.properties[name])}
+    def with_list_param(self, name: str) -> "Api":
+        """Return the tool with a list, named in the plural, in place of a parameter."""
+        listed = {"type": "array", "items": _without_description(self.properties[name])}
         listed |= {"description": f"A list: {self.properties[name].get('description', '')}"}
-        named = {one: plural(name) if one == name else one for one in self.properties}
-        properties = {named[one]: listed if one == name else about for one, about in self.properties.items()}
-        return self._with(properties, [named[one] for one in self.needed])
+        new_names = {other_name: plural(name) if other_name == name else other_name for other_name in self.properties}
+        properties = {
+            new_names[other_name]: listed if other_name == name else schema for other_name, schema in self.properties.items()
+        }
+        return self._with_parameters(properties, [new_names[other_name] for other_name in self.required])
 
-    def wider(self, draw: random.Random) -> "Api":
-        """The tool with a parameter or two more, of those that most tools could have; a request tells some of them."""
-        more = extras(self.properties, draw)
-        required = [name for name in more if draw.random() < REQUIRED]
-        other = self._with({**self.properties, **more}, [*self.needed, *required])
-        other.more = frozenset(more)
+    def with_extra_params(self, rng: random.Random) -> "Api":
+        """Return the tool with one or two additional parameters that most tools could have."""
+        extra_params = draw_extra_params(self.properties, rng)
+        required = [name for name in extra_params if rng.random() < REQUIRED_SHARE]
+        other = self._with_parameters({**self.properties, **extra_params}, [*self.required, *required])
+        other.extra_names = frozenset(extra_params)
         return other
 
-    def retold(self, draw: random.Random) -> "Api | None":
-        """The tool with a parameter, then required, that requests tell in other words than calls need; None where none fits."""
-        found = telling(self.properties, draw)
-        if found is None:
+    def with_paraphrase(self, rng: random.Random) -> "Api | None":
+        """Return the tool with a required parameter that requests paraphrase, or None if no paraphrase fits."""
+        paraphrase = draw_paraphrase(self.properties, rng)
+        if paraphrase is None:
             return None
-        other = self._with({**self.properties, found.name: found.about}, list(dict.fromkeys([*self.needed, found.name])))
-        other.telling = found
+        other = self._with_parameters(
+            {**self.properties, paraphrase.name: paraphrase.schema}, list(dict.fromkeys([*self.required, paraphrase.name]))
+        )
+        other.paraphrase = paraphrase
         return other
 
-    def meant(self, given: Arguments) -> Arguments:
-        """The arguments of the call, of those as they are told."""
-        if self.telling is None:
-            return given
-        return {name: self.telling.meant(one) if name == self.telling.name else one for name, one in given.items()}
+    def canonical_values(self, arguments: Arguments) -> Arguments:
+        """Return the arguments of the call for arguments in their surface forms."""
+        if self.paraphrase is None:
+            return arguments
+        return {
+            name: self.paraphrase.canonical_value(value) if name == self.paraphrase.name else value
+            for name, value in arguments.items()
+        }
 
-    def askable(self, draw: random.Random) -> bool:
-        """Whether every required argument has a plausible value."""
-        return self.chosen(draw).keys() >= set(self.needed)
+    def has_values(self, rng: random.Random) -> bool:
+        """Return whether every required argument has a plausible value."""
+        return self.draw_arguments(rng).keys() >= set(self.required)
 
-    def _with(self, properties: Mapping[str, Mapping[str, Any]], needed: Sequence[str]) -> "Api":
+    def _with_parameters(self, properties: Mapping[str, Mapping[str, Any]], required: Sequence[str]) -> "Api":
         other = copy(self)
-        other.properties, other.needed = properties, needed
-        other.schema = {**self.schema, "properties": properties, "required": needed}
+        other.properties, other.required = properties, required
+        other.schema = {**self.schema, "properties": properties, "required": required}
         other.tool = {**self.tool, "function": {**self.tool["function"], "parameters": other.schema}}
         return other
 
-    def _told(self, name: str, draw: random.Random) -> Any:
-        if self.telling is not None and name == self.telling.name:
-            return self.telling.told(draw)
-        return value(name, self.properties[name], draw)
+    def _draw_value(self, name: str, rng: random.Random) -> Any:
+        if self.paraphrase is not None and name == self.paraphrase.name:
+            return self.paraphrase.surface_form(rng)
+        return draw_value(name, self.properties[name], rng)
 
 
-def _bare(about: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {key: value for key, value in about.items() if key != "description"}
+def _without_description(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in schema.items() if key != "description"}
 
 
-def _imperative(description: str, given: bool) -> tuple[str, str]:
-    """The verb of a description, and what it governs; `given`: without words on parameters, which the request has."""
+def _imperative(description: str, has_parameters: bool) -> tuple[str, str]:
+    """Return the verb of a description and its object, without words on parameters if the tool has any."""
     text = re.split(r"(?<=\w)\.(?:\s|$)|\s*\(|\n", description.strip())[0]
     text = re.sub(r"^(?:this \w+ |api to |allows? (?:\w+ )?to |enables? (?:\w+ )?to |used to )+", "", text, flags=re.I)
-    if given:
-        origin = r" (?:based on|with|using|according to|by) (?:the |a )?"
-        text = re.sub(rf"{origin}(?:specified|given|provided|specific|its|their|\w+ parameters).*", "", text)
+    if has_parameters:
+        basis = r" (?:based on|with|using|according to|by) (?:the |a )?"
+        text = re.sub(rf"{basis}(?:specified|given|provided|specific|its|their|\w+ parameters).*", "", text)
     verb, _, rest = text.partition(" ")
     verb = verb.lower()
     if not rest or verb in ("the", "a", "an", "this"):

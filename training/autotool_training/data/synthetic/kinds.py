@@ -1,11 +1,11 @@
-"""What the words of a parameter's name tell of it: how its value is said, and values where its description gives none."""
+"""Kinds of parameters by the words of their names: phrasings of a value, and values if the description has none."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Sort = Literal["text", "number", "year", "date", "id", "email", "file", "count"]
+Category = Literal["text", "number", "year", "date", "id", "email", "file", "count"]
 
 CITIES = """Paris|London|Berlin|Madrid|Rome|Vienna|Prague|Lisbon|Dublin|Oslo|Stockholm|Helsinki|Warsaw|Budapest|Athens|Istanbul
 Cairo|Nairobi|Lagos|Cape Town|Mumbai|Delhi|Bangkok|Singapore|Jakarta|Manila|Hanoi|Seoul|Tokyo|Osaka|Beijing|Shanghai|Sydney
@@ -19,109 +19,119 @@ PROJECTS = "Aurora|Falcon|Horizon|Mercury|Atlas|Evergreen|Pioneer|Summit|Nova|Be
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """Parameters that are said alike. Ways and values are parted by |; what stands twice is drawn twice as often."""
+class ParamKind:
+    """Parameters with the same phrasings. | separates phrasings and values, and a repeated one is drawn twice as often."""
 
-    names: str
-    """A pattern of their names in words."""
-    ways: str
-    """To say the value `{v}` of the words `{w}`, after a noun."""
+    name_pattern: str
+    """A pattern of the names in words."""
+    phrasings: str
+    """Phrases with the value `{v}` and the name in words `{w}`, which follow a noun."""
     values: str = ""
-    """Each # is a digit, NAME a company's name; of dates, the year. Empty: nothing plausible goes by the name."""
-    sort: Sort = "text"
+    """Values, in which # is a digit and NAME a company's name; the year for dates. Empty if the name implies no values."""
+    category: Category = "text"
 
 
-KINDS = (  # the first whose pattern is found
-    Kind(r"^(years|months|days|weeks)$", "for {v} {w}|over {v} {w}|during {v} {w}|within {v} {w}", sort="count"),
-    Kind(r"^limit$", "(the top {v})|giving the first {v}|limited to {v} of them|at most {v}", sort="count"),
-    Kind(r"^(priority|quality)$", "with {v} {w}|with {w} {v}|at {v} {w}"),
-    Kind(r"^(order|format|size)$", "in {v} {w}|in {v} {w}|with {v} as the {w}"),
-    Kind(r"^sorting$", "sorted by {v}|ordered by {v}|by {v}"),
-    Kind(r"^travel mode$", "by {v}|going by {v}|travelling by {v}"),
-    Kind(r"\b(source|from|origin|departure) (city|location|airport)$|^origin$|^source$", "from {v}", CITIES),
-    Kind(r"^destination|\b(to|destination) (city|location)$", "to {v}|going to {v}|with {v} as the destination", CITIES),
-    Kind(r"\b(city|town|location|venue)$", "in {v}|for {v}|in {v}|located in {v}|around {v}", CITIES),
-    Kind(r"\bcountry$|\bcountry name$|\bnationality$", "in {v}|for {v}|in {v}", COUNTRIES),
-    Kind(r"\bregion$|\bstate$", "in {v}|for {v}|in the {w} {v}", "Bavaria|Tuscany|Ontario|Queensland|Texas|Andalusia"),
-    Kind(r"\b(start|from|begin|check in)\b.*\bdate$", "from {v}|starting on {v}|starting {v}|beginning {v}", "2022", "date"),
-    Kind(r"\b(end|to|due|check out)\b.*\bdate$|deadline", "until {v}|to {v}|ending on {v}|up to {v}", "2024", "date"),
-    Kind(r"\bdate$|\bday$", "on {v}|for {v}|on {v}|dated {v}|with {v} as the {w}", "2023", "date"),
-    Kind(r"\byear$", "in {v}|for {v}|for the year {v}|in the year {v}|from {v}", sort="year"),
-    Kind(r"\b(time|hour)$", "at {v}|for {v}|with the {w} {v}"),
-    Kind(r"\bemail( address)?$", "at {v}|with the {w} {v}|using the {w} {v}", sort="email"),
-    Kind(r"\b(url|website|link)$", "at {v}|for {v}|from {v}", "https://www.NAME.com|https://NAME.org/page|https://NAME.net"),
-    Kind(r"\b(path|file|image|photo|video|audio|dataset)$", "from {v}|in {v}|for {v}|using {v}", sort="file"),
-    Kind(r"\bphone( number)?$", "at {v}|with the {w} {v}", "+1-555-###-####|555-####|+44 20 #### ####"),
-    Kind(r"\baddress$", "at {v}|to {v}|with the {w} {v}", "## Oak Street|### Main Street|# Station Road|## Park Avenue"),
-    Kind(r"\b(ip|host|server)$", "at {v}|for {v}", "10.0.#.##|192.168.#.##|172.16.#.#"),
-    Kind(r"\b(id|number|code|identifier|vin|isbn|token|pin)\d?$", "with {w} {v}|with the {w} {v}|under {w} {v}", sort="id"),
-    Kind(r"\b(username|user)$", "for {v}|for the {w} {v}|as {v}", "tom_reed##|skywalker#|lucyc##|darkfox#|nberg##"),
-    Kind(r"\bpassword$", "with the {w} {v}|using {v} as the {w}", "Blue#Fox##|sunny####|Qw##ert#"),
-    Kind(r"\b(author|artist|director|composer|writer)( name)?$", "by {v}|from {v}|made by {v}|by {v}", PEOPLE),
-    Kind(
+KINDS = (  # The first match counts.
+    ParamKind(r"^(years|months|days|weeks)$", "for {v} {w}|over {v} {w}|during {v} {w}|within {v} {w}", category="count"),
+    ParamKind(r"^limit$", "(the top {v})|giving the first {v}|limited to {v} of them|at most {v}", category="count"),
+    ParamKind(r"^(priority|quality)$", "with {v} {w}|with {w} {v}|at {v} {w}"),
+    ParamKind(r"^(order|format|size)$", "in {v} {w}|in {v} {w}|with {v} as the {w}"),
+    ParamKind(r"^sorting$", "sorted by {v}|ordered by {v}|by {v}"),
+    ParamKind(r"^travel mode$", "by {v}|going by {v}|travelling by {v}"),
+    ParamKind(r"\b(source|from|origin|departure) (city|location|airport)$|^origin$|^source$", "from {v}", CITIES),
+    ParamKind(r"^destination|\b(to|destination) (city|location)$", "to {v}|going to {v}|with {v} as the destination", CITIES),
+    ParamKind(r"\b(city|town|location|venue)$", "in {v}|for {v}|in {v}|located in {v}|around {v}", CITIES),
+    ParamKind(r"\bcountry$|\bcountry name$|\bnationality$", "in {v}|for {v}|in {v}", COUNTRIES),
+    ParamKind(r"\bregion$|\bstate$", "in {v}|for {v}|in the {w} {v}", "Bavaria|Tuscany|Ontario|Queensland|Texas|Andalusia"),
+    ParamKind(
+        r"\b(start|from|begin|check in)\b.*\bdate$", "from {v}|starting on {v}|starting {v}|beginning {v}", "2022", "date"
+    ),
+    ParamKind(r"\b(end|to|due|check out)\b.*\bdate$|deadline", "until {v}|to {v}|ending on {v}|up to {v}", "2024", "date"),
+    ParamKind(r"\bdate$|\bday$", "on {v}|for {v}|on {v}|dated {v}|with {v} as the {w}", "2023", "date"),
+    ParamKind(r"\byear$", "in {v}|for {v}|for the year {v}|in the year {v}|from {v}", category="year"),
+    ParamKind(r"\b(time|hour)$", "at {v}|for {v}|with the {w} {v}"),
+    ParamKind(r"\bemail( address)?$", "at {v}|with the {w} {v}|using the {w} {v}", category="email"),
+    ParamKind(
+        r"\b(url|website|link)$", "at {v}|for {v}|from {v}", "https://www.NAME.com|https://NAME.org/page|https://NAME.net"
+    ),
+    ParamKind(r"\b(path|file|image|photo|video|audio|dataset)$", "from {v}|in {v}|for {v}|using {v}", category="file"),
+    ParamKind(r"\bphone( number)?$", "at {v}|with the {w} {v}", "+1-555-###-####|555-####|+44 20 #### ####"),
+    ParamKind(r"\baddress$", "at {v}|to {v}|with the {w} {v}", "## Oak Street|### Main Street|# Station Road|## Park Avenue"),
+    ParamKind(r"\b(ip|host|server)$", "at {v}|for {v}", "10.0.#.##|192.168.#.##|172.16.#.#"),
+    ParamKind(
+        r"\b(id|number|code|identifier|vin|isbn|token|pin)\d?$", "with {w} {v}|with the {w} {v}|under {w} {v}", category="id"
+    ),
+    ParamKind(r"\b(username|user)$", "for {v}|for the {w} {v}|as {v}", "tom_reed##|skywalker#|lucyc##|darkfox#|nberg##"),
+    ParamKind(r"\bpassword$", "with the {w} {v}|using {v} as the {w}", "Blue#Fox##|sunny####|Qw##ert#"),
+    ParamKind(r"\b(author|artist|director|composer|writer)( name)?$", "by {v}|from {v}|made by {v}|by {v}", PEOPLE),
+    ParamKind(
         r"\b(patient|customer|guest|member|student|player|donor|participant|recipient|employee|first|user|person|client|teacher"
         r"|owner|contact|candidate|applicant|doctor|assignee|researcher|instructor|sender|passenger|athlete|driver) name$"
         r"|^(recipient|assignee|researcher|person|organizer|sender)$",
         "for {v}|for {v}|for a person called {v}|under the name {v}|named {v}|with the {w} {v}",
         PEOPLE,
     ),
-    Kind(
+    ParamKind(
         r"\b(company|organization|brand|supplier|vendor|employer|establishment|publisher|manufacturer)( name)?$",
         "for {v}|of {v}|at {v}|for the {w} {v}",
         COMPANIES,
     ),
-    Kind(
+    ParamKind(
         r"\b(project|campaign|event|team|group|workspace|app|application|product|library|database|network|device|system|service"
         r"|instance|job|table|task|item|program|game|class|component) name$",
         "called {v}|named {v}|for {v}|for the one named {v}|with the {w} {v}",
         PROJECTS,
     ),
-    Kind(r"\b(title|book|film|song)$", "called {v}|titled {v}|with the title {v}", "The Glass River|Winter Roads|Blue Harbour"),
-    Kind(r"\b(source|from) language$", "from {v}|written in {v}", "German|French|Italian|English"),
-    Kind(r"\b(target|to) language$", "into {v}|to {v}", "Spanish|Japanese|Portuguese|Hindi|Swedish"),
-    Kind(r"\blanguage$", "in {v}|in {v}|with {v} as the {w}", "English|Spanish|German|French|Hindi|Japanese|Portuguese"),
-    Kind(r"\b(gender|sex)$", "with the {w} {v}|where the {w} is {v}", "male|female"),
-    Kind(r"\b(method|technique|algorithm|tool|software|model|platform)$", "using {v}|with {v}|via {v}|by means of {v}"),
-    Kind(r"\b(topic|subject|theme|keywords?)$", "about {v}|on {v}|covering {v}|with a focus on {v}"),
-    Kind(r"\b(type|category|genre|style|level|status|role)$", "with {v} as the {w}|of {w} {v}|with the {w} {v}"),
-    Kind(r"\bunits?$", "in {v}|in {v}|measured in {v}"),
-    Kind(r"\b(period|duration|timeframe|time range)$", "over {v}|for {v}|for a {w} of {v}", "6 months|2 weeks|30 days|1 year"),
-    Kind(r"\bcolou?r$", "in {v}|with {v} as the {w}", "red|green|blue|black|white|orange"),
-    Kind(r"", "with {w} {v}|with the {w} {v}|with {v} as the {w}|with the {w} set to {v}"),
+    ParamKind(
+        r"\b(title|book|film|song)$", "called {v}|titled {v}|with the title {v}", "The Glass River|Winter Roads|Blue Harbour"
+    ),
+    ParamKind(r"\b(source|from) language$", "from {v}|written in {v}", "German|French|Italian|English"),
+    ParamKind(r"\b(target|to) language$", "into {v}|to {v}", "Spanish|Japanese|Portuguese|Hindi|Swedish"),
+    ParamKind(r"\blanguage$", "in {v}|in {v}|with {v} as the {w}", "English|Spanish|German|French|Hindi|Japanese|Portuguese"),
+    ParamKind(r"\b(gender|sex)$", "with the {w} {v}|where the {w} is {v}", "male|female"),
+    ParamKind(r"\b(method|technique|algorithm|tool|software|model|platform)$", "using {v}|with {v}|via {v}|by means of {v}"),
+    ParamKind(r"\b(topic|subject|theme|keywords?)$", "about {v}|on {v}|covering {v}|with a focus on {v}"),
+    ParamKind(r"\b(type|category|genre|style|level|status|role)$", "with {v} as the {w}|of {w} {v}|with the {w} {v}"),
+    ParamKind(r"\bunits?$", "in {v}|in {v}|measured in {v}"),
+    ParamKind(
+        r"\b(period|duration|timeframe|time range)$", "over {v}|for {v}|for a {w} of {v}", "6 months|2 weeks|30 days|1 year"
+    ),
+    ParamKind(r"\bcolou?r$", "in {v}|with {v} as the {w}", "red|green|blue|black|white|orange"),
+    ParamKind(r"", "with {w} {v}|with the {w} {v}|with {v} as the {w}|with the {w} set to {v}"),
 )
-PLURALS = (  # the end of a noun, and what takes its place; the first that is found
-    (r"(?:[^ius]s|ness|[^e]ed|sold|taken|children|data|media|info|equipment|ware)$", r"\g<0>"),  # one that stays as it is
+PLURALS = (  # The end of a noun and its replacement; the first match counts.
+    (r"(?:[^ius]s|ness|[^e]ed|sold|taken|children|data|media|info|equipment|ware)$", r"\g<0>"),  # These stay unchanged.
     (r"is$", "es"),
     (r"([^aeiou])y$", r"\1ies"),
     (r"(?:[^o]ch|sh|[su]s|\wx|z)$", r"\g<0>es"),
     (r"$", "s"),
 )
-NUMBER = Kind(
+NUMBER = ParamKind(
     r"",
     "with a {w} of {v}|at a {w} of {v}|with {w} {v}|given a {w} of {v}|for a {w} of {v}|where the {w} is {v}",
-    sort="number",
+    category="number",
 )
 
 
-def kind(name: str, about: Mapping[str, Any]) -> Kind:
-    """The kind of a parameter of this name and schema."""
-    found = next(one for one in KINDS if re.search(one.names, words(name).lower()))
-    # A number of a place or a date is a count or a measure of it.
-    return NUMBER if about.get("type") in ("integer", "number") and found.sort not in ("id", "year", "count") else found
+def param_kind(name: str, schema: Mapping[str, Any]) -> ParamKind:
+    """Return the kind of a parameter by its name and schema."""
+    match = next(entry for entry in KINDS if re.search(entry.name_pattern, name_in_words(name).lower()))
+    # A number whose name matches a place or a date is a count or a measure.
+    return NUMBER if schema.get("type") in ("integer", "number") and match.category not in ("id", "year", "count") else match
 
 
-def words(name: str) -> str:
-    """The words of a name in camel case or snake case."""
+def name_in_words(name: str) -> str:
+    """Return the words of a name in camel case or snake case."""
     lower = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_+", " ", name).strip().lower()
     lower = re.sub(r"^(?:num|n) (?:of )?", "number of ", lower)
-    return re.sub(r"\b(id|url|ip|gpa|vin|isbn|dna|bmi)\b", lambda found: found[1].upper(), lower)
+    return re.sub(r"\b(id|url|ip|gpa|vin|isbn|dna|bmi)\b", lambda match: match[1].upper(), lower)
 
 
-def options(text: str) -> Sequence[str]:
-    """What a text of this package's tables lets one draw from."""
+def table_entries(text: str) -> Sequence[str]:
+    """Return the entries of a table in this package, separated by | or line breaks."""
     return re.split(r"[|\n]", text)
 
 
 def plural(noun: str) -> str:
-    """Several of what the words name."""
-    return next(re.sub(end, several, noun) for end, several in PLURALS if re.search(end, noun))
+    """Return the plural of a noun phrase."""
+    return next(re.sub(end, replacement, noun) for end, replacement in PLURALS if re.search(end, noun))

@@ -1,4 +1,4 @@
-"""Requests and their calls: one call, told in one turn or two; several calls of a tool, or one with a list; of two tools."""
+"""Draws requests with their calls: one call in one or two turns, several calls, one call with a list, or two tools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,42 +8,56 @@ from typing import Any
 import jsonschema
 
 from autotool_training.data.synthetic.api import Api, Arguments
-from autotool_training.data.synthetic.frames import asked, chained, framed, verb
-from autotool_training.data.synthetic.kinds import plural, words
-from autotool_training.data.synthetic.phrases import at_once, facts, filled, in_turn, listed, respectively, said, tailed
+from autotool_training.data.synthetic.frames import as_request, draw_verb, join_tasks, request_for
+from autotool_training.data.synthetic.kinds import name_in_words, plural
+from autotool_training.data.synthetic.phrases import (
+    all_values,
+    append_phrase,
+    as_modifiers,
+    as_sentences,
+    call_by_call,
+    fill_slots,
+    join_list,
+    respectively,
+)
 
-LISTING = 0.4
-"""Share of the requests with several values of one argument whose tool takes a list of them."""
-RESPECTIVELY = 0.4
-"""Share of the requests with several values of several arguments that tell them argument by argument."""
-LISTING_ONE = 0.1
-"""Share of the requests with one value whose tool takes a list for one of the arguments."""
-BACK = ("Sure. Please tell me {w}.", "What should I take as {w}?", "I can do that. Please give me {w}.", "I still need {w}.")
-"""Questions back for what a request has left out."""
+LIST_SHARE = 0.4
+"""The share of the requests with several values of one argument whose tool takes a list."""
+RESPECTIVELY_SHARE = 0.4
+"""The share of the requests with several values of several arguments that list them argument by argument."""
+SINGLE_VALUE_LIST_SHARE = 0.1
+"""The share of the requests for one call whose tool takes a list for one of the arguments."""
+CLARIFICATIONS = (
+    "Sure. Please tell me {w}.",
+    "What should I take as {w}?",
+    "I can do that. Please give me {w}.",
+    "I still need {w}.",
+)
+"""Questions for the arguments that a request lacks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user says, and its calls."""
+    """A request of the user and its calls."""
 
     kind: str
     text: str
     calls: Sequence[tuple[Api, Arguments]]
-    """Arguments as they are told (`Api.meant`)."""
-    before: tuple[str, str] | None = None
-    """What the user has said before, and the answer."""
+    """The tools and their arguments in surface forms (`Api.canonical_values`)."""
+    earlier_turns: tuple[str, str] | None = None
+    """The earlier request and its answer."""
 
     @property
     def apis(self) -> Sequence[Api]:
         return list(dict.fromkeys(api for api, _ in self.calls))
 
-    def holds(self) -> bool:
-        """Whether all values stand in the text, and the calls are valid and all different."""
-        meant = [(api, api.meant(given)) for api, given in self.calls]
-        different = all(call not in meant[:number] for number, call in enumerate(meant))
-        valid = all(jsonschema.Draft202012Validator(api.schema).is_valid(given) for api, given in meant)
-        values = [one for _, given in self.calls for value in given.values() for one in _items(value)]
-        text = " ".join((*(self.before or ()), self.text))
+    def is_consistent(self) -> bool:
+        """Return whether the text contains all values, and the calls are valid and distinct."""
+        canonical_calls = [(api, api.canonical_values(arguments)) for api, arguments in self.calls]
+        different = all(call not in canonical_calls[:number] for number, call in enumerate(canonical_calls))
+        valid = all(jsonschema.Draft202012Validator(api.schema).is_valid(arguments) for api, arguments in canonical_calls)
+        values = [item for _, arguments in self.calls for value in arguments.values() for item in _items(value)]
+        text = " ".join((*(self.earlier_turns or ()), self.text))
         return different and valid and all(isinstance(value, bool) or str(value) in text for value in values)
 
 
@@ -51,121 +65,127 @@ def _items(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def one(api: Api, draw: Random) -> Request:
-    """A request for one call."""
-    arguments = api.chosen(draw)
-    rest, left = filled(api, [arguments], draw, arguments)
-    still = {name: arguments[name] for name in left}
-    if still and draw.random() < 0.2:
-        told = facts(api, still, draw)
-        request = asked(api, rest, draw)
-        text = draw.choice((f"{told} {request}", f"{_ended(request)} {told}"))
+def single_call_request(api: Api, rng: Random) -> Request:
+    """Draw a request for one call."""
+    arguments = api.draw_arguments(rng)
+    object_phrase, remaining_names = fill_slots(api, [arguments], rng, arguments)
+    remaining = {name: arguments[name] for name in remaining_names}
+    if remaining and rng.random() < 0.2:
+        facts_text = as_sentences(api, remaining, rng)
+        request = request_for(api, object_phrase, rng)
+        text = rng.choice((f"{facts_text} {request}", f"{_with_period(request)} {facts_text}"))
     else:
-        text = asked(api, tailed(rest, said(api, still, draw)), draw)
-    listable = _variable(api, arguments)
-    if listable and not api.telling and draw.random() < LISTING_ONE:
-        return _listing(api, draw.choice(listable), [arguments], text)
+        text = request_for(api, append_phrase(object_phrase, as_modifiers(api, remaining, rng)), rng)
+    listable = _variable_names(api, arguments)
+    if listable and not api.paraphrase and rng.random() < SINGLE_VALUE_LIST_SHARE:
+        return _list_request(api, rng.choice(listable), [arguments], text)
     return Request("one", text, [(api, arguments)])
 
 
-def several(api: Api, draw: Random) -> Request | None:
-    """A request for two to four calls of a tool; None where there are no different ones."""
-    found = _different(api, draw)
-    if found is None:
+def multi_call_request(api: Api, rng: Random) -> Request | None:
+    """Draw a request for two to four calls of a tool, or return None if its calls cannot differ."""
+    drawn = _varied_arguments(api, rng)
+    if drawn is None:
         return None
-    varied, given = found
-    if draw.random() < 0.25 and len(given) < 4:
-        text = framed(chained([_wish(api, arguments, draw) for arguments in given], draw), draw)
+    varied, arguments_of_calls = drawn
+    if rng.random() < 0.25 and len(arguments_of_calls) < 4:
+        text = as_request(join_tasks([_task(api, arguments, rng) for arguments in arguments_of_calls], rng), rng)
     else:
-        text = asked(api, _shared(api, varied, given, draw), draw)
-        if len(varied) == 1 and not api.telling and draw.random() < LISTING:
-            return _listing(api, varied[0], given, text)
-    return Request("several", text, [(api, arguments) for arguments in given])
+        text = request_for(api, _shared_object(api, varied, arguments_of_calls, rng), rng)
+        if len(varied) == 1 and not api.paraphrase and rng.random() < LIST_SHARE:
+            return _list_request(api, varied[0], arguments_of_calls, text)
+    return Request("several", text, [(api, arguments) for arguments in arguments_of_calls])
 
 
-def _listing(api: Api, name: str, given: Sequence[Arguments], text: str) -> Request:
-    """The same request for one call, of a tool that takes all the values at once."""
-    listing = api.listing(name)
-    values = {plural(name): [arguments[name] for arguments in given]}
-    same = {key: value for key, value in given[0].items() if key != name}
-    return Request("list", text, [(listing, {**same, **values})])
+def _list_request(api: Api, name: str, arguments_of_calls: Sequence[Arguments], text: str) -> Request:
+    """Return the same request for one call of a tool that takes all values as a list."""
+    list_api = api.with_list_param(name)
+    values = {plural(name): [arguments[name] for arguments in arguments_of_calls]}
+    common = {key: value for key, value in arguments_of_calls[0].items() if key != name}
+    return Request("list", text, [(list_api, {**common, **values})])
 
 
-def asked_back(api: Api, draw: Random) -> Request | None:
-    """A request for one call in two turns, of which the second gives what the first has left out; None where that cannot be."""
-    arguments = api.chosen(draw)
-    withheld = [name for name in api.needed if not isinstance(arguments[name], bool)]
+def clarification_request(api: Api, rng: Random) -> Request | None:
+    """Draw a request for one call whose second turn gives what the first lacks, or return None if that is impossible."""
+    arguments = api.draw_arguments(rng)
+    withheld = [name for name in api.required if not isinstance(arguments[name], bool)]
     if not withheld:
         return None
-    late = {name: arguments[name] for name in draw.sample(withheld, min(len(withheld), draw.choice((1, 1, 2))))}
-    soon = {name: value for name, value in arguments.items() if name not in late}
-    question = draw.choice(BACK).format(w=f"the {listed([words(name) for name in late])}")
-    reply = str(*late.values()) if len(late) == 1 and draw.random() < 0.4 else facts(api, late, draw)
-    first = framed(_wish(api, soon, draw), draw)
-    told = any(str(value) in first for value in late.values())
-    return None if told else Request("back", reply, [(api, arguments)], (first, question))
+    late = {name: arguments[name] for name in rng.sample(withheld, min(len(withheld), rng.choice((1, 1, 2))))}
+    early = {name: value for name, value in arguments.items() if name not in late}
+    question = rng.choice(CLARIFICATIONS).format(w=f"the {join_list([name_in_words(name) for name in late])}")
+    reply = str(*late.values()) if len(late) == 1 and rng.random() < 0.4 else as_sentences(api, late, rng)
+    first = as_request(_task(api, early, rng), rng)
+    is_leaked = any(str(value) in first for value in late.values())
+    return None if is_leaked else Request("back", reply, [(api, arguments)], (first, question))
 
 
-def pair(first: Api, second: Api, draw: Random) -> Request:
-    """A request for a call of each of two tools, and maybe one more of one of them."""
-    used, calls, wishes = [first, second], [], []
-    draw.shuffle(used)
-    twice = draw.random() < 0.35
-    for api in used:
-        found = _different(api, draw, most=2) if twice else None
-        twice = twice and found is None
-        given = found[1] if found else [api.chosen(draw)]
-        wishes.append(_shared_wish(api, *found, draw) if found else _wish(api, given[0], draw))
-        calls += [(api, arguments) for arguments in given]
-    return Request("pair", framed(chained(wishes, draw), draw), calls)
+def two_tool_request(first: Api, second: Api, rng: Random) -> Request:
+    """Draw a request for a call of each of two tools, and sometimes for a second call of one of them."""
+    apis, calls, tasks = [first, second], [], []
+    rng.shuffle(apis)
+    twice = rng.random() < 0.35
+    for api in apis:
+        drawn = _varied_arguments(api, rng, max_calls=2) if twice else None
+        twice = twice and drawn is None
+        arguments_of_calls = drawn[1] if drawn else [api.draw_arguments(rng)]
+        tasks.append(_shared_task(api, *drawn, rng) if drawn else _task(api, arguments_of_calls[0], rng))
+        calls += [(api, arguments) for arguments in arguments_of_calls]
+    return Request("pair", as_request(join_tasks(tasks, rng), rng), calls)
 
 
-def _different(api: Api, draw: Random, most: int = 4) -> tuple[Sequence[str], Sequence[Arguments]] | None:
-    """The names of the arguments that change from call to call, and the arguments of two calls or more."""
-    first = api.chosen(draw)
-    free = _variable(api, first)
+def _varied_arguments(api: Api, rng: Random, max_calls: int = 4) -> tuple[Sequence[str], Sequence[Arguments]] | None:
+    """Draw the arguments of two or more calls. Return the names of the varied arguments, and the arguments of each call."""
+    first = api.draw_arguments(rng)
+    free = _variable_names(api, first)
     if not free:
         return None
-    varied = draw.sample(free, min(len(free), draw.choice((1, 1, 1, 2, 3))))
-    given = [first]
+    varied = rng.sample(free, min(len(free), rng.choice((1, 1, 1, 2, 3))))
+    arguments_of_calls = [first]
     for _ in range(12):
-        changed = api.arguments(draw, varied)
-        if len(given) < most and all(changed[name] != before[name] for name in varied for before in given):
-            given.append({**first, **changed})
-    number = draw.choice((2, 2, 2, 3, 3, 4))
-    return (varied, given[:number]) if len(given) > 1 else None
+        changed = api.draw_values(rng, varied)
+        if len(arguments_of_calls) < max_calls and all(
+            changed[name] != earlier[name] for name in varied for earlier in arguments_of_calls
+        ):
+            arguments_of_calls.append({**first, **changed})
+    number = rng.choice((2, 2, 2, 3, 3, 4))
+    return (varied, arguments_of_calls[:number]) if len(arguments_of_calls) > 1 else None
 
 
-def _variable(api: Api, given: Arguments) -> Sequence[str]:
-    """The names of the arguments of which a request can have several values."""
-    return [name for name, value in given.items() if not isinstance(value, bool) and name not in api.more]
+def _variable_names(api: Api, arguments: Arguments) -> Sequence[str]:
+    """Return the names of the arguments that can have several values in a request."""
+    return [name for name, value in arguments.items() if not isinstance(value, bool) and name not in api.extra_names]
 
 
-def _shared_wish(api: Api, varied: Sequence[str], given: Sequence[Arguments], draw: Random) -> str:
-    rest = _shared(api, varied, given, draw)
-    return f"{verb(api, draw)} {rest}"
+def _shared_task(api: Api, varied: Sequence[str], arguments_of_calls: Sequence[Arguments], rng: Random) -> str:
+    object_phrase = _shared_object(api, varied, arguments_of_calls, rng)
+    return f"{draw_verb(api, rng)} {object_phrase}"
 
 
-def _shared(api: Api, varied: Sequence[str], given: Sequence[Arguments], draw: Random) -> str:
-    """What is wished of several calls, what they share said once."""
-    same = {name: value for name, value in given[0].items() if name not in varied}
+def _shared_object(api: Api, varied: Sequence[str], arguments_of_calls: Sequence[Arguments], rng: Random) -> str:
+    """Return the object of several calls, with their common arguments once."""
+    common = {name: value for name, value in arguments_of_calls[0].items() if name not in varied}
     if len(varied) == 1:
-        rest, left = filled(api, given, draw, varied)
-        if not left:
-            return tailed(rest, said(api, same, draw))
-    rest, left = filled(api, [same], draw, same)
-    rest = tailed(rest, said(api, {name: same[name] for name in left}, draw))
-    if len(varied) == 1 and draw.random() < 0.6:
-        return tailed(rest, at_once(api, varied[0], [arguments[varied[0]] for arguments in given], draw))
-    if len(varied) > 1 and draw.random() < RESPECTIVELY:
-        return tailed(rest, respectively(api, given, varied, draw))
-    return tailed(rest, in_turn(api, given, varied, draw))
+        object_phrase, remaining = fill_slots(api, arguments_of_calls, rng, varied)
+        if not remaining:
+            return append_phrase(object_phrase, as_modifiers(api, common, rng))
+    object_phrase, remaining = fill_slots(api, [common], rng, common)
+    object_phrase = append_phrase(object_phrase, as_modifiers(api, {name: common[name] for name in remaining}, rng))
+    if len(varied) == 1 and rng.random() < 0.6:
+        return append_phrase(
+            object_phrase, all_values(api, varied[0], [arguments[varied[0]] for arguments in arguments_of_calls], rng)
+        )
+    if len(varied) > 1 and rng.random() < RESPECTIVELY_SHARE:
+        return append_phrase(object_phrase, respectively(api, arguments_of_calls, varied, rng))
+    return append_phrase(object_phrase, call_by_call(api, arguments_of_calls, varied, rng))
 
 
-def _wish(api: Api, arguments: Arguments, draw: Random) -> str:
-    rest, left = filled(api, [arguments], draw, arguments)
-    return f"{verb(api, draw)} {tailed(rest, said(api, {name: arguments[name] for name in left}, draw))}"
+def _task(api: Api, arguments: Arguments, rng: Random) -> str:
+    object_phrase, remaining = fill_slots(api, [arguments], rng, arguments)
+    verb = draw_verb(api, rng)
+    modifiers = as_modifiers(api, {name: arguments[name] for name in remaining}, rng)
+    return f"{verb} {append_phrase(object_phrase, modifiers)}"
 
 
-def _ended(text: str) -> str:
+def _with_period(text: str) -> str:
     return text if text.endswith((".", "?")) else text + "."
