@@ -91,7 +91,7 @@ BUILTIN = {
 }
 
 
-def load(path: Path) -> Profile:
+def load_profile(path: Path) -> Profile:
     """Read a profile file. Raises AutoToolError, which names the file, its first invalid field and the reason."""
     try:
         return Profile.model_validate_json(path.read_bytes())

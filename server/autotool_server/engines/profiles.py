@@ -1,4 +1,7 @@
-"""Which profile a checkpoint has: asked for, carried by the checkpoint, or read off its chat template."""
+"""The profile of a checkpoint: the one that the settings name, else its own, else one recognised from its chat template.
+
+Server, labels and training all resolve profiles here.
+"""
 
 from pathlib import Path
 
@@ -10,23 +13,23 @@ from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile, ThinkFormat
 
 
-def find(asked: str | None, checkpoint: str, chat_template: str) -> Profile:
-    """The profile asked for by name or path, else the checkpoint's own, else one that fits its chat template.
+def find(name: str | None, checkpoint: str, chat_template: str) -> Profile:
+    """Return the profile of a name or path, else the checkpoint's own, else one that fits its chat template.
 
     Raises AutoToolError for a name that is neither a built-in profile nor a file.
     """
-    if asked in profiles.BUILTIN:
-        return profiles.BUILTIN[asked]
-    if asked is not None:
-        if not Path(asked).is_file():
-            names = ", ".join(profiles.BUILTIN)
-            raise AutoToolError(f"Setting profile: {asked} is neither a profile ({names}) nor a file.")
-        return profiles.load(Path(asked))
+    if name in profiles.BUILTIN:
+        return profiles.BUILTIN[name]
+    if name is not None:
+        if not Path(name).is_file():
+            known = ", ".join(profiles.BUILTIN)
+            raise AutoToolError(f"Setting profile: {name} is neither a profile ({known}) nor a file.")
+        return profiles.load_profile(Path(name))
     return carried_by(checkpoint) or fitting(chat_template)
 
 
 def carried_by(checkpoint: str) -> Profile | None:
-    """Return the profile that a folder or hub repository holds beside its weights; None if it holds none."""
+    """Return the profile that a folder or hub repository holds next to its weights; None if it holds none."""
     path = cached_file(
         checkpoint,
         profiles.FILE_NAME,
@@ -34,7 +37,7 @@ def carried_by(checkpoint: str) -> Profile | None:
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )
-    return profiles.load(Path(path)) if path else None
+    return profiles.load_profile(Path(path)) if path else None
 
 
 def fitting(chat_template: str) -> Profile:

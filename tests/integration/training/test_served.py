@@ -21,7 +21,7 @@ from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.prompt import PromptRenderer
 
 CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-tiny"
-RENDERER = PromptRenderer(AutoTokenizer.from_pretrained(CHECKPOINT), profile.load(CHECKPOINT / profile.FILE_NAME))
+RENDERER = PromptRenderer(AutoTokenizer.from_pretrained(CHECKPOINT), profile.load_profile(CHECKPOINT / profile.FILE_NAME))
 TASKS = [make("test", level, 7, index) for level in LEVELS for index in range(2)]
 Seen = tuple[dict[Mode, list[list[int]]], dict[Mode, list["Answer"]]]
 """The prompts of stock vLLM as token ids, and its answers, by mode."""

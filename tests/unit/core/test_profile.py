@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from autotool_core import tool_formats
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
-from autotool_core.profile import BUILTIN, FILE_NAME, Profile, ThinkFormat, load
+from autotool_core.profile import BUILTIN, FILE_NAME, Profile, ThinkFormat, load_profile
 
 
 def test_the_built_in_profiles() -> None:
@@ -50,13 +50,13 @@ def test_a_profile_is_read_back_from_its_file(tmp_path: Path) -> None:
     profile = Profile(name="mine", think=think, tool_format=tool_formats.get("qwen3_coder"))
     (tmp_path / FILE_NAME).write_text(profile.model_dump_json(), encoding="utf-8")
     assert json.loads((tmp_path / FILE_NAME).read_text())["tool_format"] == "qwen3_coder"
-    assert load(tmp_path / FILE_NAME) == profile
+    assert load_profile(tmp_path / FILE_NAME) == profile
 
 
 def test_fields_missing_in_a_file_have_their_defaults(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     path.write_text('{"name": "qwen3"}')
-    assert load(path) == BUILTIN["qwen3"]
+    assert load_profile(path) == BUILTIN["qwen3"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_invalid_file_is_refused_with_its_name_and_field(tmp_path: Path, cont
     path = tmp_path / FILE_NAME
     path.write_text(json.dumps(content))
     with pytest.raises(AutoToolError, match=rf"{FILE_NAME}: {field}: ") as refusal:
-        load(path)
+        load_profile(path)
     assert "pythonic" not in str(refusal.value)
 
 
@@ -82,11 +82,11 @@ def test_an_unknown_tool_format_is_refused_with_the_known_ones(tmp_path: Path) -
     path = tmp_path / FILE_NAME
     path.write_text('{"name": "a", "tool_format": "base"}')
     with pytest.raises(AutoToolError, match=r"tool_format: Input should be a known tool format: hermes, qwen3_coder$"):
-        load(path)
+        load_profile(path)
 
 
 def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     path.write_bytes(b"\xff{")
     with pytest.raises(AutoToolError, match="the file: "):
-        load(path)
+        load_profile(path)

@@ -53,7 +53,7 @@ def tokenizer(default_model_dir: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def renderer(tokenizer: Any, default_model_dir: Path) -> PromptRenderer:
-    return PromptRenderer(tokenizer, profile.load(default_model_dir / profile.FILE_NAME))
+    return PromptRenderer(tokenizer, profile.load_profile(default_model_dir / profile.FILE_NAME))
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -118,7 +118,7 @@ async def test_the_served_model_calls_a_tool(default_model_dir: Path) -> None:
     engine = TransformersEngine(str(default_model_dir))
     await engine.start()
     try:
-        async with running(engine, profile.load(default_model_dir / profile.FILE_NAME)) as server:
+        async with running(engine, profile.load_profile(default_model_dir / profile.FILE_NAME)) as server:
             completion = await server.client.chat.completions.create(
                 model=MODEL,
                 messages=[{"role": "user", "content": "What is the weather in Paris?"}],
@@ -248,4 +248,4 @@ def test_it_is_taken_from_the_hub_where_pip_has_no_wheel(hub: str, tmp_path: Pat
     assert model.config.hidden_size == 16
     tokenizer: Any = AutoTokenizer.from_pretrained(said)
     assert [len(tokenizer.encode(marker)) for marker in MARKERS] == [1, 1, 1, 1]
-    assert profile.load(Path(said) / profile.FILE_NAME).name == "smollm2-autotool"
+    assert profile.load_profile(Path(said) / profile.FILE_NAME).name == "smollm2-autotool"

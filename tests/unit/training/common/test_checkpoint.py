@@ -42,6 +42,6 @@ def test_a_base_gets_a_template_that_opens_the_turn_in_every_mode(
     assert text.rpartition("assistant\n")[2] == OPENED[mode]
     assert prepared.apply_chat_template(messages, tokenize=False, **variables).endswith("Hi<|im_end|>\n")
     profile = prepare(None, prepared).profile
-    assert (profile.think, profile.tool_format) == (ThinkFormat(), "hermes")
+    assert (profile.think, profile.tool_format.name) == (ThinkFormat(), "hermes")
     prepared_twice = prepare(None, prepared).tokenizer.chat_template
     assert prepared_twice == prepared.chat_template

@@ -133,7 +133,7 @@ def test_a_bare_qwen3_coder_checkpoint_is_labelled_by_the_parser_that_serves_it(
     profile = profiles.find(None, str(tmp_path), tokenizer.chat_template)
     served = TurnParser(profile, profile.prefix(Mode.SHORT), record("r").tools)
     calls = collect([*served.feed(text), *served.finish()]).calls
-    assert profile.tool_format == "qwen3_coder"
+    assert profile.tool_format.name == "qwen3_coder"
     assert calls
     assert attempt.answer == LabelAnswer("", calls)
 
