@@ -17,11 +17,12 @@ import sys
 from pathlib import Path
 import torch
 from support.training import SIZES, records
-from autotool_training import scratch, sft
+from autotool_training import scratch
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.rl import grpo
 from autotool_training.rl.run import RlSettings, train
 from autotool_training.rl.settings import ObjectiveSettings
+from autotool_training.sft import train as sft
 
 torch.set_num_threads(1)
 out = Path(sys.argv[1])
