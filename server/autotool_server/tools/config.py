@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,9 @@ from autotool_core.errors import AutoToolError
 from autotool_server.settings import Settings
 from autotool_server.tools.base import Tool, ToolSource
 from autotool_server.tools.builtin import BUILTIN
-from autotool_server.tools.entry import Entry
 from autotool_server.tools.registry import Registry
 from autotool_server.tools.secrets import Secrets
-
-KINDS = {"python": "functions.Functions", "http": "http.Http", "openapi": "openapi.OpenApi", "mcp": "mcp.Mcp"}
-"""Module and classes of each kind of table, `...Entry` and `...Source`; imported where a file has one."""
+from autotool_server.tools.sources import SOURCES, source_class
 
 _COMPLAINTS = {
     "dict_type": "This must be a table; an entry has a name of its own, as in [python.NAME]",
@@ -59,18 +55,16 @@ def read(path: Path, secrets: Secrets) -> list[ToolSource]:
 
 
 def _source(path: Path, kind: str, namespace: str, table: dict[str, Any], secrets: Secrets) -> ToolSource:
-    if kind not in KINDS:
+    if kind not in SOURCES:
         raise AutoToolError(
-            f"The tools file {path}: there is no kind [{kind}.{namespace}]. Those there are: {', '.join(KINDS)}."
+            f"The tools file {path}: there is no kind [{kind}.{namespace}]. Those there are: {', '.join(SOURCES)}."
         )
-    module, _, name = KINDS[kind].partition(".")
-    found = import_module(f"autotool_server.tools.sources.{module}")
-    entry_class: type[Entry] = getattr(found, f"{name}Entry")
+    create = source_class(kind)
     try:
-        entry = entry_class.model_validate(table)
+        entry = create.entry_class.model_validate(table)
     except ValidationError as error:
-        raise _wrong(path, f"{kind}.{namespace}.", entry_class.model_fields, error) from None
-    return getattr(found, f"{name}Source")(namespace, entry.beside(path.absolute().parent), secrets)
+        raise _wrong(path, f"{kind}.{namespace}.", create.entry_class.model_fields, error) from None
+    return create(namespace, entry.beside(path.absolute().parent), secrets)
 
 
 def _wrong(path: Path, where: str, keys: Iterable[str], error: ValidationError) -> AutoToolError:

@@ -133,6 +133,8 @@ class FunctionTool:
 class FunctionsSource:
     """The functions of a module, or those given."""
 
+    entry_class = FunctionsEntry
+
     def __init__(
         self, namespace: str, entry: FunctionsEntry, secrets: Secrets | None = None, *, functions: Iterable[Function] = ()
     ) -> None:

@@ -185,6 +185,7 @@ class HttpSource(RouteSource[HttpEntry]):
     """The endpoints of one `[http.NAME]` table."""
 
     kind = "http"
+    entry_class = HttpEntry
 
     async def start(self) -> None:
         """Make the tools. Raises AutoToolError, naming the entry, where a name, a path or a header is none."""

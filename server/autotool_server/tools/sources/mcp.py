@@ -105,6 +105,8 @@ class McpSource:
     Tools that its server adds after the start are disabled until they are accepted, as nobody has reviewed them.
     """
 
+    entry_class = McpEntry
+
     def __init__(self, namespace: str, entry: McpEntry, secrets: Secrets) -> None:
         self._namespace = namespace
         self._where = f"[mcp.{namespace}]"

@@ -45,6 +45,7 @@ class OpenApiSource(RouteSource[OpenApiEntry]):
     """The operations of one `[openapi.NAME]` table."""
 
     kind = "openapi"
+    entry_class = OpenApiEntry
 
     async def start(self) -> None:
         """Read the document. Raises AutoToolError, naming the entry and the operation, where one cannot be a tool."""

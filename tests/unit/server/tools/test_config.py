@@ -12,7 +12,7 @@ from autotool_server.tools.config import registry
 from autotool_server.tools.registry import Registry
 
 MODULE = '''
-from autotool_server.tools.sources.functions import tool
+from autotool_server.tools import tool
 
 @tool
 def double(number: int) -> int:

@@ -22,8 +22,7 @@ MODULE = """
     import os, subprocess, sys, time
     from datetime import date
 
-    from autotool_server.tools.base import ToolError
-    from autotool_server.tools.sources.functions import tool
+    from autotool_server.tools import ToolError, tool
 
 
     @tool(read_only=True, timeout=5)
