@@ -21,7 +21,7 @@ from autotool_server.engines.base import Engine
 from autotool_server.engines.create import create, served_name
 from autotool_server.launch.listener import base_url, listen
 from autotool_server.settings import Settings
-from autotool_server.tools.config import registry
+from autotool_server.tools.config import create_registry
 from autotool_server.tools.registry import Registry
 
 WhenReady = Callable[[str, ServerState], Awaitable[None]]
@@ -85,7 +85,7 @@ async def serve(settings: Settings, when_ready: WhenReady | None = None) -> bool
 async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]]) -> None:
     """Start tools and engine, and stop them after `stay`."""
     # Tools come first, so that a fault in them is reported before a model is loaded.
-    async with registry(state.settings) as tools, started_engine(state.settings) as engine:
+    async with create_registry(state.settings) as tools, started_engine(state.settings) as engine:
         state.service = make_service(engine, state.settings, tools)
         # The loaded objects stay: a collection that visits all of them would hold up every stream.
         gc.collect()

@@ -8,7 +8,7 @@ from support.tools import Fixed, Scripted, add
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_server.settings import Settings
-from autotool_server.tools.config import registry
+from autotool_server.tools.config import create_registry
 from autotool_server.tools.registry import Registry
 
 MODULE = '''
@@ -28,7 +28,7 @@ def settings(folder: Path, text: str, builtin: str = "") -> Settings:
 
 async def test_functions_beside_the_file_and_built_in_tools_are_found(tmp_path: Path) -> None:
     (tmp_path / "doubling.py").write_text(MODULE)
-    async with registry(settings(tmp_path, '[python.math]\nmodule = "doubling"\n', "calculator, clock")) as tools:
+    async with create_registry(settings(tmp_path, '[python.math]\nmodule = "doubling"\n', "calculator, clock")) as tools:
         assert sorted(tools.tools) == ["calculator", "clock", "math.double"]
         assert await tools.tools["math.double"].call({"number": 4}) == b"8"
 
@@ -59,7 +59,7 @@ async def test_functions_beside_the_file_and_built_in_tools_are_found(tmp_path: 
 )
 async def test_what_is_wrong_with_the_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(AutoToolError, match=says):
-        async with registry(settings(tmp_path, text)):
+        async with create_registry(settings(tmp_path, text)):
             pass
 
 
@@ -77,7 +77,7 @@ async def test_what_is_wrong_with_the_file_is_named(tmp_path: Path, text: str, s
 async def test_names_and_patterns_are_checked_at_the_start(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "doubling.py").write_text(MODULE)
     with pytest.raises(AutoToolError, match=says):
-        async with registry(settings(tmp_path, text)):
+        async with create_registry(settings(tmp_path, text)):
             pass
 
 
@@ -103,19 +103,19 @@ async def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
     text = '[http.x]\nbase_url = "http://a"\nheaders = { Key = "${NO_SUCH_VARIABLE}" }\n'
     endpoint = '[[http.x.endpoints]]\nname = "a"\nmethod = "GET"\npath = "/"\ndescription = "d"\n'
     with pytest.raises(AutoToolError, match="NO_SUCH_VARIABLE"):
-        async with registry(settings(tmp_path, text + endpoint)):
+        async with create_registry(settings(tmp_path, text + endpoint)):
             pass
 
 
 async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=r"nowhere\.toml cannot be read"):
-        async with registry(Settings(tools=str(tmp_path / "nowhere.toml"))):
+        async with create_registry(Settings(tools=str(tmp_path / "nowhere.toml"))):
             pass
 
 
 async def test_an_unknown_built_in_tool_is_named() -> None:
     with pytest.raises(AutoToolError, match="no built-in tool calulator"):
-        async with registry(Settings(builtin_tools="calulator")):
+        async with create_registry(Settings(builtin_tools="calulator")):
             pass
 
 

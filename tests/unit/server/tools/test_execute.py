@@ -16,7 +16,7 @@ NOTHING: dict[str, Any] = {"type": "object"}
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(execute, "RETRY_SECONDS", 0)
 
 
 def failing(error: Exception, times: int, **policy: Any) -> Scripted:

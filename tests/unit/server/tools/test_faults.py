@@ -143,7 +143,7 @@ async def test_a_tool_that_takes_time_to_end_is_recorded_with_it() -> None:
 async def test_a_tool_that_cannot_be_cancelled_holds_up_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(calls, "END_SECONDS", 0.05)
+    monkeypatch.setattr(calls, "CANCEL_SECONDS", 0.05)
     ended = asyncio.Event()
 
     async def stay(_: Mapping[str, Any]) -> str:

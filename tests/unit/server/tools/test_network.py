@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from autotool_server.tools.base import OversizeError, ToolError
-from autotool_server.tools.network import PublicTransport, charset, is_public, read, resolve
+from autotool_server.tools.network import PublicTransport, charset, is_public, read_body, resolve
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "1.1.1.1", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"]
 NOT_PUBLIC = [
@@ -109,21 +109,21 @@ async def endless(sent: list[int]) -> AsyncIterator[bytes]:
 async def test_reading_stops_at_the_limit() -> None:
     sent = list[int]()
     with pytest.raises(OversizeError, match="larger than 4096 bytes"):
-        await read(httpx.Response(200, content=endless(sent)), 4096)
+        await read_body(httpx.Response(200, content=endless(sent)), 4096)
     assert sum(sent) == 5000
 
 
 async def test_a_body_as_large_as_the_limit() -> None:
-    assert len(await read(httpx.Response(200, stream=httpx.ByteStream(b"x" * 4096)), 4096)) == 4096
+    assert len(await read_body(httpx.Response(200, stream=httpx.ByteStream(b"x" * 4096)), 4096)) == 4096
     with pytest.raises(OversizeError):
-        await read(httpx.Response(200, stream=httpx.ByteStream(b"x" * 4097)), 4096)
+        await read_body(httpx.Response(200, stream=httpx.ByteStream(b"x" * 4097)), 4096)
 
 
 async def test_compressed_bodies_are_refused() -> None:
     """A few bytes of gzip unfold to as many megabytes."""
     response = httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b""))
     with pytest.raises(ToolError, match="compressed"):
-        await read(response, 10)
+        await read_body(response, 10)
 
 
 @pytest.mark.parametrize(

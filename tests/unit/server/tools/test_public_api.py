@@ -13,7 +13,7 @@ from autotool_server import tools as public
 from autotool_server.settings import Settings
 from autotool_server.tools import Registry, Tool, ToolError, functions_source, tool
 from autotool_server.tools import sources as table_sources
-from autotool_server.tools.config import registry
+from autotool_server.tools.config import create_registry
 from autotool_server.tools.entry import Entry
 from autotool_server.tools.secrets import Secrets
 
@@ -71,5 +71,5 @@ async def test_a_new_source_is_one_module_and_one_line(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(table_sources.SOURCES, "lucky", "lucky.LuckySource")
     (tmp_path / "tools.toml").write_text("[lucky.draw]\nnumber = 7\n")
-    async with registry(Settings(tools=str(tmp_path / "tools.toml"))) as started:
+    async with create_registry(Settings(tools=str(tmp_path / "tools.toml"))) as started:
         assert list(started.tools) == ["draw.7"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from autotool_server.tools.schema_check import invalid_at
+from autotool_server.tools.schema_check import error_path
 
 TUPLE = {"properties": {"at": {"type": "array", "items": [{"type": "number"}]}}}
 
@@ -17,12 +17,12 @@ def text(pattern: str) -> dict[str, Any]:
     "schema", [{}, True, *map(text, (r"^\p{L}+$", r"(?<year>\d{4})", r"\u{1F600}")), {"$schema": "urn:my-own"}]
 )
 def test_a_valid_schema_passes(schema: Any) -> None:
-    assert invalid_at(schema) is None
+    assert error_path(schema) is None
 
 
 def test_a_schema_is_checked_by_the_dialect_that_it_names() -> None:
-    assert invalid_at({"$schema": "http://json-schema.org/draft-07/schema#", **TUPLE}) is None
-    assert invalid_at(TUPLE) == "properties/at/items"
+    assert error_path({"$schema": "http://json-schema.org/draft-07/schema#", **TUPLE}) is None
+    assert error_path(TUPLE) == "properties/at/items"
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_a_schema_is_checked_by_the_dialect_that_it_names() -> None:
     ],
 )
 def test_what_is_no_schema_is_told_where(schema: Any, where: str) -> None:
-    assert invalid_at(schema) == where
+    assert error_path(schema) == where

@@ -1,4 +1,4 @@
-"""Attacks on the built-in tool `python`, on each way to isolate it that this machine has."""
+"""Attacks on the built-in tool `python`, with each isolation method that this machine has."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, Policy, ToolError
-from autotool_server.tools.builtin import BUILTIN
+from autotool_server.tools.builtin import BUILTIN_TOOLS
 from autotool_server.tools.builtin import python as builtin
 from autotool_server.tools.builtin.python import POLICY, PythonTool, probe
 from autotool_server.tools.builtin.sandbox import Limits, Sandbox
@@ -28,15 +28,15 @@ LIMITS = Limits(cpu_seconds=1)
 
 @pytest.fixture(scope="module", params=list(NEEDS))
 def sandbox(request: pytest.FixtureRequest) -> Sandbox:
-    way: str = request.param
-    if shutil.which(NEEDS[way]) is None:
-        pytest.skip(f"{NEEDS[way]} is not installed")
-    if not (PREFIXES[way] / "bin" / "python3").exists():
-        pytest.skip(f"{PREFIXES[way]} has no python3")
-    found = Sandbox(way, LIMITS, PREFIXES[way])
+    method: str = request.param
+    if shutil.which(NEEDS[method]) is None:
+        pytest.skip(f"{NEEDS[method]} is not installed")
+    if not (PREFIXES[method] / "bin" / "python3").exists():
+        pytest.skip(f"{PREFIXES[method]} has no python3")
+    found = Sandbox(method, LIMITS, PREFIXES[method])
     failure = probe(found)
     if failure:
-        pytest.skip(f"{way}: {failure}")
+        pytest.skip(f"{method}: {failure}")
     return found
 
 
@@ -96,7 +96,7 @@ except OSError as error:
         with pytest.raises(BlockingIOError):
             server.accept()
     # bubblewrap has a loopback device that is up, with nobody on it.
-    own = "ConnectionRefusedError 111" if sandbox.way == "bubblewrap" else "OSError 101"
+    own = "ConnectionRefusedError 111" if sandbox.method == "bubblewrap" else "OSError 101"
     assert lines == [own, "OSError 101", "OSError 101", "no name"]
 
 
@@ -310,7 +310,7 @@ def test_everything_ends_with_a_server_that_is_killed(sandbox: Sandbox) -> None:
 import subprocess
 from pathlib import Path
 from autotool_server.tools.builtin.sandbox import ENVIRONMENT, Sandbox
-command = Sandbox({sandbox.way!r}, prefix=Path({str(sandbox.prefix)!r})).command()
+command = Sandbox({sandbox.method!r}, prefix=Path({str(sandbox.prefix)!r})).command()
 subprocess.run(command, input={code.encode()!r}, env=ENVIRONMENT, cwd="/")
 """
     process = subprocess.Popen([sys.executable, "-c", server])
@@ -332,7 +332,7 @@ async def test_output_is_capped(sandbox: Sandbox) -> None:
 def test_no_isolation_no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtin, "ENVIRONMENT", {"PATH": "/nowhere"})
     with pytest.raises(AutoToolError) as error:
-        BUILTIN["python"]()
+        BUILTIN_TOOLS["python"]()
     assert str(error.value).startswith(
         "The built-in tool python cannot be isolated on this machine, and is not run unprotected ("
     )

@@ -252,7 +252,7 @@ async def test_a_server_gets_its_secrets_and_nothing_else_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "key-of-a-client")
-    entry = stdio(tmp_path, env={"SERVER_TOKEN": "Bearer ${TOKEN}"}, cwd="work").beside(tmp_path)
+    entry = stdio(tmp_path, env={"SERVER_TOKEN": "Bearer ${TOKEN}"}, cwd="work").relative_to(tmp_path)
     (tmp_path / "work").mkdir()
     served = await started(entry, tmp_path)
     seen = json.loads(await served.call("environment"))

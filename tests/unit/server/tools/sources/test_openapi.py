@@ -206,14 +206,14 @@ QUERY = {"name": "a", "in": "query", **TEXT}
     [
         ({"parameters": [QUERY, QUERY | {"in": "header"}]}, "two arguments named 'a', one of them in its header"),
         ({"parameters": [QUERY, QUERY | {"name": "body"}], "requestBody": body({})}, "two arguments named 'body'"),
-        ({"parameters": [QUERY | {"in": "cookie", "required": True}]}, "'a' is of a kind that is not supported"),
-        ({"parameters": [QUERY | {"style": "deepObject"}]}, "'a' is of a kind that is not supported"),
-        ({"parameters": [QUERY | {"schema": {"$ref": "#/components/schemas/Node"}}]}, "'a' is of a kind that is not supported"),
-        ({"parameters": [{"name": "a", "in": "query", "content": {}}]}, "'a' is of a kind that is not supported"),
-        ({"parameters": [{"in": "query"}]}, "is not written as OpenAPI has it"),
-        ({"parameters": 7}, "is not written as OpenAPI has it"),
+        ({"parameters": [QUERY | {"in": "cookie", "required": True}]}, "'a' is not supported"),
+        ({"parameters": [QUERY | {"style": "deepObject"}]}, "'a' is not supported"),
+        ({"parameters": [QUERY | {"schema": {"$ref": "#/components/schemas/Node"}}]}, "'a' is not supported"),
+        ({"parameters": [{"name": "a", "in": "query", "content": {}}]}, "'a' is not supported"),
+        ({"parameters": [{"in": "query"}]}, "is not valid OpenAPI"),
+        ({"parameters": 7}, "is not valid OpenAPI"),
         ({"requestBody": body({}, media="multipart/form-data")}, "a body that is not JSON"),
-        ({"servers": [{"url": "https://other.test"}]}, "has a server of its own"),
+        ({"servers": [{"url": "https://other.test"}]}, "names another server"),
     ],
 )
 async def test_operations_that_cannot_be_tools(file: Path, operation: dict[str, Any], message: str) -> None:
@@ -274,7 +274,7 @@ async def test_yaml_is_read_as_json_is(file: Path) -> None:
      ("!!python/object/apply:os.getcwd []", "neither JSON nor YAML"),
      ('{"swagger": "2.0"}', "not of OpenAPI 3.0 or 3.1"), ('{"openapi": "3.10"}', "not of OpenAPI 3.0 or 3.1"),
      ('{"openapi": "3.0.0", "paths": []}', "not of OpenAPI 3.0 or 3.1"),
-     ('{"openapi": "3.0.0", "paths": {"/a": 7}, "servers": [{"url": "http://a"}]}', "the path /a is not written"),
+     ('{"openapi": "3.0.0", "paths": {"/a": 7}, "servers": [{"url": "http://a"}]}', "the path /a is not valid"),
      ('{"openapi": "3.0.0"}', "servers.0. of the document as base_url must be")],
 )  # fmt: skip
 async def test_documents_that_stop_the_start(file: Path, content: str, message: str) -> None:
