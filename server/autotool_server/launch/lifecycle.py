@@ -18,7 +18,7 @@ from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines import profiles
 from autotool_server.engines.base import Engine
-from autotool_server.engines.create import create, served_name
+from autotool_server.engines.create import create_engine, served_name
 from autotool_server.launch.listener import base_url, listen
 from autotool_server.settings import Settings
 from autotool_server.tools.config import create_registry
@@ -96,7 +96,7 @@ async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]
 @asynccontextmanager
 async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
     """Start the engine of the settings, and stop it at the end."""
-    engine = await asyncio.to_thread(create, settings)
+    engine = await asyncio.to_thread(create_engine, settings)
     try:
         await engine.start()
         yield engine

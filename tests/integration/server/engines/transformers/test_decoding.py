@@ -176,7 +176,7 @@ def sampler(sampling: Sampling, prompt_ids: Sequence[int] = (0,), vocabulary: in
 )
 def test_distribution(sampling: Sampling, weights: list[int]) -> None:
     chooser, draws = sampler(sampling), 20_000
-    counts = Counter(chooser.choose(torch.tensor([8.0, 4.0, 2.0, 2.0]).log()) for _ in range(draws))
+    counts = Counter(chooser.sample(torch.tensor([8.0, 4.0, 2.0, 2.0]).log()) for _ in range(draws))
     for token, weight in enumerate(weights):
         assert counts[token] / draws == pytest.approx(weight / sum(weights), abs=0.015)
         assert bool(counts[token]) == bool(weight)
@@ -185,10 +185,10 @@ def test_distribution(sampling: Sampling, weights: list[int]) -> None:
 def test_penalties_count_as_in_vllm() -> None:
     sampling = Sampling(presence_penalty=0.5, frequency_penalty=0.25, repetition_penalty=2.0)
     penalties = Penalties(sampling, [0], 4, torch.device("cpu"))
-    penalties.note(1)
-    penalties.note(1)
+    penalties.count(1)
+    penalties.count(1)
     assert penalties.apply(torch.tensor([2.0, 2.0, 2.0, -2.0])).tolist() == [1.0, 1.0 - 0.5 - 2 * 0.25, 2.0, -2.0]
-    penalties.note(3)
+    penalties.count(3)
     assert penalties.apply(torch.tensor([2.0, 2.0, 2.0, -2.0])).tolist() == [1.0, 0.0, 2.0, -4.0 - 0.5 - 0.25]
 
 
