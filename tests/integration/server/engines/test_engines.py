@@ -61,7 +61,7 @@ def raw_logprobs(model: Any, prompt_ids: Sequence[int], tokens: Sequence[int]) -
 # What is decoded
 
 
-async def test_greedy_is_that_of_generate(engine: Engine, model: Any, prompt: list[int]) -> None:
+async def test_greedy_output_equals_generate(engine: Engine, model: Any, prompt: list[int]) -> None:
     ids = torch.tensor([prompt])
     # Left to itself, `generate` masks the prompt's end-of-turn tokens, because they are also the padding.
     settings = {"attention_mask": torch.ones_like(ids), "do_sample": False, "max_new_tokens": 16, "eos_token_id": None}
@@ -71,7 +71,7 @@ async def test_greedy_is_that_of_generate(engine: Engine, model: Any, prompt: li
     assert outputs[0].finish_reason == "length"
 
 
-async def test_eight_at_once_are_what_each_is_alone(engine: Engine) -> None:
+async def test_eight_concurrent_requests_equal_single_ones(engine: Engine) -> None:
     topics = ("tea", "ships", "the moon", "bread", "a very long and winding road", "cats", "rain", "chess")
     requests = [lambda topic=topic: ask(chat(engine, f"Say something about {topic}."), 6) for topic in topics]
     alone = [(await collect(engine, request())).tokens for request in requests]
@@ -103,7 +103,7 @@ async def test_end_of_sequence_stops_only_if_listed(engine: Engine, prompt: list
 # The decision
 
 
-async def test_score_is_a_plain_forward(engine: Engine, model: Any, prompt: list[int]) -> None:
+async def test_score_equals_a_plain_forward(engine: Engine, model: Any, prompt: list[int]) -> None:
     prompt = [*prompt, *engine.tokenizer.encode("<think>")]
     [long], [short] = engine.tokenizer.encode("\n"), engine.tokenizer.encode("\n\n")
     expected = raw_logprobs(model, prompt, [long])[0]
@@ -257,7 +257,7 @@ async def idle(engine: Engine, held: Callable[[], float]) -> None:
     await until(lambda: held() == 0)
 
 
-async def test_closed_before_it_began(engine: Engine, held: Callable[[], float], prompt: list[int]) -> None:
+async def test_closed_before_the_first_token(engine: Engine, held: Callable[[], float], prompt: list[int]) -> None:
     await engine.generate(ask(prompt, FOREVER)).aclose()
     await idle(engine, held)
 

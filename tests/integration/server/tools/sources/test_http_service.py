@@ -179,7 +179,7 @@ async def test_cancelled(tools: dict[str, Tool], shop: Shop) -> None:
     await asyncio.wait_for(shop.left.wait(), 10)
 
 
-async def test_endpoints_one_by_one(shop: Shop) -> None:
+async def test_every_endpoint(shop: Shop) -> None:
     parameters = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
     endpoints = [{"name": "get", "path": "/{number}", "description": "An item.", "parameters": parameters}]
     entry = HttpEntry.model_validate({"base_url": f"{shop.url}/items/", "headers": HEADERS, "endpoints": endpoints})
@@ -198,13 +198,13 @@ async def test_headers_stay_with_the_base_url(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"), [("/none.json", "HTTP 404"), ("/away", "HTTP 307"), ("/large", "ToolError|Oversize")]
 )
-async def test_documents_that_are_none(shop: Shop, path: str, reason: str) -> None:
+async def test_invalid_documents(shop: Shop, path: str, reason: str) -> None:
     source = OpenApiSource("shop", OpenApiEntry(document=shop.url + path), SECRETS)
     with pytest.raises(AutoToolError, match=rf"\[openapi.shop\]: the document cannot be read: ({reason})"):
         await source.start()
 
 
-async def test_a_service_that_is_down(shop: Shop) -> None:
+async def test_unreachable_service(shop: Shop) -> None:
     entry = OpenApiEntry(document=f"{shop.url}/openapi.json", base_url="http://127.0.0.1:1")
     async for gone in started(OpenApiSource("shop", entry, SECRETS)):
         with pytest.raises(ToolError, match=r"^The service cannot be reached\.$"):

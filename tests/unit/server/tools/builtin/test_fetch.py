@@ -87,7 +87,7 @@ async def test_text() -> None:
     assert "Host: public.test\r\n" in site.requests[0]
 
 
-async def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_request_has_no_other_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but this: no proxy, no credentials, no cookies."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
@@ -135,7 +135,7 @@ async def test_long_text_is_read_in_parts() -> None:
     assert "".join(parts) == text
 
 
-async def test_a_page_without_end() -> None:
+async def test_an_endless_page() -> None:
     async with serving({"/": b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + b"x" * 5_000_000}) as site:
         with pytest.raises(OversizeError):
             await site.tool().call({"url": "http://public.test"})
@@ -166,7 +166,7 @@ async def test_errors() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("redirected", [False, True], ids=["asked", "redirected"])
-async def test_not_reached(url: str, redirected: bool) -> None:
+async def test_urls_that_are_not_reached(url: str, redirected: bool) -> None:
     """By itself and as a redirect of a public page; a server on loopback would have answered both."""
     if redirected and (not url.isprintable() or not url.isascii() or url in {"", "//public.test/", "http:///etc/passwd"}):
         pytest.skip("not a redirect to elsewhere")
@@ -243,7 +243,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("host", "is_trusted"), [("public.test", True), ("other.test", False)])
-async def test_tls_is_of_the_name(certificate: Path, host: str, is_trusted: bool) -> None:
+async def test_tls_checks_the_name_of_the_url(certificate: Path, host: str, is_trusted: bool) -> None:
     """The connection goes to an address; the certificate must be the name's."""
     context, names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), list[str | None]()
     context.load_cert_chain(certificate)

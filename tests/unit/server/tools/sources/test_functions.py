@@ -96,7 +96,7 @@ class Point:
 async def start(*functions: Callable[..., Any], **limits: Any) -> dict[str, FunctionTool]:
     source = functions_source("t", functions, **limits)
     await source.start()
-    return {one.spec.name: one for one in source.tools}
+    return {started.spec.name: started for started in source.tools}
 
 
 @pytest.fixture
@@ -104,14 +104,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "module_of_tools.py").write_text(textwrap.dedent(MODULE))
     yield tmp_path
     sys.modules.pop("module_of_tools", None)
-    sys.path[:] = [one for one in sys.path if one != str(tmp_path)]
+    sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
 
 
 @pytest.fixture
 async def module(folder: Path) -> dict[str, FunctionTool]:
     source = FunctionsSource("m", FunctionsEntry(module="module_of_tools", folder=folder, timeout=9, idempotent=["next*"]))
     await source.start()
-    return {one.spec.name: one for one in source.tools}
+    return {started.spec.name: started for started in source.tools}
 
 
 async def test_schema_and_description_come_from_annotations_and_docstring() -> None:
@@ -150,7 +150,7 @@ async def test_schema_and_description_come_from_annotations_and_docstring() -> N
     json.dumps(spec.parameters)
 
 
-async def test_arguments_become_what_the_annotations_say() -> None:
+async def test_arguments_are_converted_to_their_annotated_types() -> None:
     got: list[Any] = []
 
     async def take(day: date, colour: Colour, places: list[Place], size: float = 1.5, schema: int = 2) -> None:
@@ -252,7 +252,7 @@ def undocumented(thing: int) -> None:
         (undocumented, "undocumented cannot be a tool: it needs a docstring"),
     ],
 )
-def test_what_cannot_be_a_tool_says_so_at_import(function: Callable[..., Any], message: str) -> None:
+def test_unsupported_functions_are_errors_at_import(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(AutoToolError) as error:
         tool(function)
     assert str(error.value).startswith(message)

@@ -211,7 +211,7 @@ async def test_endpoints_that_stop_the_start(changes: dict[str, Any], message: s
 
 
 @pytest.mark.parametrize("path", ["cities", "//evil.test\n", "/a?b=1", "/a#b", "/a b"])
-def test_paths_that_are_none(path: str) -> None:
+def test_invalid_paths(path: str) -> None:
     with pytest.raises(ValidationError, match="path"):
         entry(path=path)
 
@@ -219,13 +219,13 @@ def test_paths_that_are_none(path: str) -> None:
 @pytest.mark.parametrize(
     "base", ["api.test", "ftp://api.test", "https://", "https://user:pw@api.test", "https://a.test?b", "http://a.test:x"]
 )
-async def test_base_urls_that_are_none(base: str) -> None:
+async def test_invalid_base_urls(base: str) -> None:
     given = entry().model_copy(update={"base_url": base})
     with pytest.raises(AutoToolError, match=r"\[http.weather\] base_url must be"):
         await HttpSource("weather", given, Secrets({"KEY": KEY})).start()
 
 
-async def test_two_of_one_name() -> None:
+async def test_duplicate_names() -> None:
     given = entry()
     twice = given.model_copy(update={"endpoints": [*given.endpoints, *given.endpoints]})
     with pytest.raises(AutoToolError, match=r"two tools named weather\.get"):
@@ -240,6 +240,6 @@ async def test_a_secret_that_no_header_can_hold(value: str) -> None:
     assert value not in str(error.value)
 
 
-async def test_a_secret_that_is_not_set() -> None:
+async def test_missing_secret() -> None:
     with pytest.raises(AutoToolError, match=r"\[http.weather\] headers.Authorization needs the environment variable KEY"):
         await HttpSource("weather", entry(), Secrets({})).start()

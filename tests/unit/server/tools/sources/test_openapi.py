@@ -227,7 +227,7 @@ async def test_a_path_without_its_parameter(file: Path) -> None:
         await Shop(file, document({}, "/things/{id}")).tools()
 
 
-async def test_two_operations_of_one_name(file: Path) -> None:
+async def test_duplicate_operation_names(file: Path) -> None:
     paths = {"/a": {"get": {"operationId": "a b"}, "post": {"operationId": "a_b"}}}
     with pytest.raises(AutoToolError, match=r"two tools named shop\.a_b"):
         await Shop(file, document({}, paths=paths)).tools()
