@@ -1,4 +1,4 @@
-"""The real default model: its tokens and answers, and the ways it is fetched."""
+"""The real default model: its tokens, its answers and its download."""
 
 import http.server
 import itertools
@@ -168,7 +168,7 @@ except AutoToolError as error:
 
 
 def run_alone(script: str, cache: Path, **variables: str) -> tuple[str, str]:
-    """In a process of its own, because the hub's client reads its variables when it is imported."""
+    """Run a script in a new process, because the hub's client reads its variables when it is imported."""
     environment = {**os.environ, "AUTOTOOL_CACHE_DIR": str(cache), "HF_HOME": str(cache / "hub"), **variables}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -189,7 +189,7 @@ def test_without_a_network_the_error_names_the_remedy(tmp_path: Path) -> None:
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the hub as its client needs to download one repository."""
+    """The part of the hub's API that its client needs to download one repository."""
 
     folder: Path
     commit = "0" * 40

@@ -29,13 +29,13 @@ TAG_FORMAT = {"type": "tag", "begin": BEGIN, "content": JSON_FORMAT, "end": END}
 
 @pytest.fixture(scope="session")
 def model(base_model_dir: Path) -> Any:
-    """The checkpoint in plain transformers: what is right."""
+    """The checkpoint in plain transformers, as the reference."""
     return AutoModelForCausalLM.from_pretrained(base_model_dir, dtype=torch.float32)
 
 
 @pytest.fixture
 def held(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], float]:
-    """Requests that the machinery behind the engine still works on."""
+    """Return the function that counts the requests held by the library or the server behind the engine."""
     if engine.name == "transformers":
         return engine.in_flight  # what its batcher holds is looked at in transformers_engine/
     url = request.getfixturevalue("stock_vllm") if engine.name == "remote" else None
@@ -52,7 +52,7 @@ def prompt(engine: Engine) -> list[int]:
 
 
 def raw_logprobs(model: Any, prompt_ids: Sequence[int], tokens: Sequence[int]) -> torch.Tensor:
-    """Of every token that could have stood where `tokens` stand; shape (tokens, vocabulary), nats."""
+    """Return the log-probabilities of all tokens at the positions of `tokens`; shape (tokens, vocabulary), nats."""
     with torch.no_grad():
         logits = model(torch.tensor([[*prompt_ids, *tokens]])).logits[0]
     return logits[len(prompt_ids) - 1 : -1].log_softmax(-1)
@@ -188,7 +188,7 @@ def tag(form: Any) -> str:
     ],
 )
 async def test_grammar(engine: Engine, prompt: list[int], form: Any, sampling: Sampling, listed: bool) -> None:
-    """With its end-of-sequence tokens among the request's stop tokens or not."""
+    """The end-of-sequence tokens may be among the request's stop tokens or not."""
     stops = engine.eos_token_ids if listed else ()
     output = await collect(engine, ask(prompt, 100, sampling, structural_tag=tag(form), stop_token_ids=stops))
     assert output.finish_reason == "stop"
@@ -282,7 +282,7 @@ async def test_cancelled_while_running_and_while_queued(engine: Engine, held: Ca
 
 
 async def test_cancelled_at_any_moment(engine: Engine, held: Callable[[], float], prompt: list[int]) -> None:
-    """From before the request reaches the engine to after its first tokens."""
+    """The times range from before the request reaches the engine to after its first tokens."""
     for turns in (0, 1, 2, 3, 5, 8, 30):
         decoding = asyncio.create_task(collect(engine, ask(prompt, FOREVER)))
         scoring = asyncio.create_task(engine.score(f"decision-{turns}", prompt, (198, 1116)))

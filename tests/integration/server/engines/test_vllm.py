@@ -1,4 +1,4 @@
-"""How the vLLM engine is set up; what it decodes is tested in `test_engines.py`."""
+"""The arguments and the start of the vLLM engine; its output is tested in `test_engines.py`."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Server tools with a real model over every engine: whatever it calls is run and closed, streamed or not."""
+"""Server tools with a real model over every engine: every call gets a result, streamed or not."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def body(mode: str, *, parallel: bool) -> dict[str, Any]:
 
 
 def check(record: dict[str, Any]) -> None:
-    """Every call has one result, of what was run under its name."""
+    """Check that every call has one result and one execution of its name."""
     transcript = record["transcript"]
     calls = [call["id"] for message in transcript for call in message.get("tool_calls", [])]
     assert calls

@@ -1,4 +1,4 @@
-"""The chat template of the default model, and how a base is prepared."""
+"""The chat template of the default model, and the preparation of a base."""
 
 import json
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def test_template_lists_tools_in_the_system_turn(render: Callable[..., str]) -> 
 
 
 def outline(render: Callable[..., str], **parameters: Any) -> str:
-    """What the template writes of a tool `f` with these parameters, of which `a` is required."""
+    """Render a tool `f` with these parameters, of which `a` is required."""
     schema = {"type": "object", "properties": parameters, "required": ["a"]}
     text = render(QUESTION, tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
     return text.partition("<tools>\nf\n")[2].partition("</tools>")[0]

@@ -1,4 +1,4 @@
-"""What `ensure` of the default model does with its cache folder."""
+"""The cache folder of the default model's `ensure`."""
 
 import errno
 import subprocess
@@ -14,7 +14,7 @@ from autotool_server import default_model
 
 
 def plant_build(monkeypatch: pytest.MonkeyPatch, build: Callable[[Path, Path | None], Path]) -> None:
-    """Put another builder in place of the one that downloads."""
+    """Replace the builder, which downloads the base."""
     monkeypatch.setattr("autotool_server.default_model.build.build", build)
 
 

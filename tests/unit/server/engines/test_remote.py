@@ -1,4 +1,4 @@
-"""The remote engine against servers that fail in every way, on a real port; `test_engines.py` has the one that works."""
+"""The remote engine with failing servers on a real port; `test_engines.py` tests it with a working one."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def score_of(*token_ids: int) -> Json:
 
 
 class Fleet:
-    """A server whose answers a test sets; scores are answered as asked for."""
+    """A server whose responses a test sets. Scores get the requested candidates."""
 
     def __init__(self, tokenizer_dir: Path) -> None:
         self.models: Any = {"data": [card(root=str(tokenizer_dir))]}

@@ -1,4 +1,4 @@
-"""The tools file and the registry: what starts, and what stops the start by name."""
+"""The tools file and the registry: the start, and the errors that stop it."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One call of a server tool: what is retried, what is not, and what its schema may say."""
+"""One call of a server tool: retries, redaction and the check of arguments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failing(error: Exception, times: int, **policy: Any) -> Scripted:
-    """A tool that fails so many times, then answers."""
+    """Return a tool that fails a number of times and then succeeds."""
     left = [times]
 
     async def work(_: Mapping[str, Any]) -> str:

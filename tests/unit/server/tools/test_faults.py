@@ -1,4 +1,4 @@
-"""What goes wrong with server tools: faulty tools, mistaken models, clients that leave, results that attack."""
+"""Faults around server tools: failing tools, invalid calls, clients that disconnect, malicious results."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What counts as a public address, that the address checked is the one connected to, and that reading stops."""
+"""Public addresses, connections to checked addresses alone, and bounded reading."""
 
 from collections.abc import AsyncIterator
 
@@ -30,7 +30,7 @@ def test_not_public(address: str) -> None:
 
 
 class Network:
-    """Stands for the network: what was asked of it, and where it refuses to be reached."""
+    """Replaces the network, records the requests, and refuses connections to some addresses."""
 
     def __init__(self, *answers: list[str], down: tuple[str, ...] = ()) -> None:
         self.answers = list(answers)
@@ -53,7 +53,7 @@ class Network:
 
 
 async def test_the_checked_address_is_connected_to() -> None:
-    """DNS rebinding: a second look-up would say 127.0.0.1, and there is none."""
+    """DNS rebinding: a second look-up would return 127.0.0.1, but there is none."""
     network = Network(["93.184.216.34"], ["127.0.0.1"])
     async with network.client() as client:
         response = await client.get("https://Public.Test./page?a=1")
@@ -94,7 +94,7 @@ async def test_the_next_address_is_tried_if_one_is_down() -> None:
     "host", ["2130706433", "0177.0.0.1", "0x7f.1", "127.1", "0", "::ffff:127.0.0.1", "::1", "::", "LOCALHOST"]
 )
 async def test_unusual_notations_of_addresses(host: str) -> None:
-    """The forms of an address that only the system's own resolver reads."""
+    """Notations that only the system's resolver reads."""
     addresses = await resolve(host, 80)
     assert addresses
     assert not any(map(is_public, addresses))
@@ -120,7 +120,7 @@ async def test_a_body_as_large_as_the_limit() -> None:
 
 
 async def test_compressed_bodies_are_refused() -> None:
-    """A few bytes of gzip unfold to as many megabytes."""
+    """A few bytes of gzip can expand to megabytes."""
     response = httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b""))
     with pytest.raises(ToolError, match="compressed"):
         await read_body(response, 10)

@@ -1,4 +1,4 @@
-"""Schemas are checked by the rules of the dialect that they name, and their patterns are not read as Python's."""
+"""Schemas are checked in the dialect that they name, and their patterns are not checked as Python's."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The transformers engine against ground truth: plain forwards and `generate` of the same model."""
+"""The output of the transformers engine, compared with plain forwards and `generate` of the same model."""
 
 import asyncio
 import json

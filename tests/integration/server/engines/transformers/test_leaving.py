@@ -1,4 +1,4 @@
-"""Requests that leave, are refused or fail: nothing of them stays in the engine or in the manager below it."""
+"""Requests that are cancelled, rejected or fail leave nothing behind in the engine or its manager."""
 
 import asyncio
 import math
@@ -62,7 +62,7 @@ async def test_leaving_a_score(tiny: TransformersEngine) -> None:
 
 
 async def test_leaving_at_once(tiny: TransformersEngine) -> None:
-    """Also where the manager has not taken the request over yet, or takes it this very moment."""
+    """Requests are cancelled before, while and after the manager takes them."""
     for number in range(300):
         tasks = [asyncio.create_task(collect(tiny, ask([5], 400, structural_tag=tag))) for tag in (None, None, TAG)]
         for _ in range(number % 7):

@@ -51,7 +51,7 @@ async def run(sandbox: Sandbox, code: str, policy: Policy = POLICY) -> str:
 
 
 def alive(mark: str) -> list[int]:
-    """The processes of this machine whose command line has the mark."""
+    """Return the processes of this machine whose command line has the mark."""
     found: list[int] = []
     for folder in Path("/proc").iterdir():
         try:
@@ -296,7 +296,7 @@ time.sleep(3600)
 
 
 async def gone(mark: str) -> None:
-    """The kernel ends a namespace's processes a moment after its first."""
+    """Wait, because the kernel ends a namespace's processes a moment after its first."""
     end = time.monotonic() + 20
     while alive(mark) and time.monotonic() < end:  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.05)

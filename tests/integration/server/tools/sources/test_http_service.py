@@ -1,4 +1,4 @@
-"""A real HTTP service on loopback, its tools made from its own OpenAPI document and one by one."""
+"""A real HTTP service on loopback, with tools from its OpenAPI document and from single endpoints."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ class Item(BaseModel):
 
 @dataclass
 class Shop:
-    """Where the service listens, and what it saw."""
+    """The address of the service, and the requests that it received."""
 
     url: str = ""
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
@@ -147,7 +147,7 @@ async def test_operations_of_its_own_document(tools: dict[str, Tool], shop: Shop
 
 
 async def test_what_it_is_sent(tools: dict[str, Tool], shop: Shop) -> None:
-    """The operator's header and what HTTP needs; nothing of the client's."""
+    """A request has the operator's header and those of HTTP, and none of the client's."""
     await tools["shop.getItem"].call({"number": 1})
     for headers in shop.headers:
         assert set(headers) == {"host", "accept", "accept-encoding", "connection", "user-agent", "x-key"}
@@ -189,7 +189,7 @@ async def test_every_endpoint(shop: Shop) -> None:
 
 
 async def test_headers_stay_with_the_base_url(shop: Shop) -> None:
-    """A document from elsewhere is asked for without the secrets of the service."""
+    """A document on another host is requested without the secrets of the service."""
     entry = OpenApiEntry(document=f"{shop.url}/openapi.json", base_url="https://shop.test", headers=HEADERS)
     async for _ in started(OpenApiSource("shop", entry, SECRETS)):
         assert "x-key" not in shop.headers[-1]

@@ -1,4 +1,4 @@
-"""Tools of real MCP servers over both transports, with and without the protocol's handshake: processes of their own."""
+"""Tools of real MCP servers in other processes, over both transports, with and without the protocol's handshake."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ WAYS = [(way, era) for way in ("stdio", "http") for era in ("2025", "2026")]
 
 @pytest.fixture(scope="module", params=WAYS, ids="-".join)
 async def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    """A server that all tests share that leave it as it was."""
+    """A server shared by the tests that do not change it."""
     way, era = request.param
     async with serve(way, era, tmp_path_factory.mktemp("mcp")) as served:
         yield served
@@ -38,7 +38,7 @@ async def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(params=WAYS, ids="-".join)
 async def own(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
-    """A server of the test's own."""
+    """A separate server for each test."""
     way, era = request.param
     async with serve(way, era, tmp_path) as served:
         yield served
@@ -324,7 +324,7 @@ async def test_what_speaks_no_mcp_stops_the_start_in_time(
 
 @contextmanager
 def website(folder: Path) -> Iterator[int]:
-    """A server of files; its port."""
+    """Serve files and yield the port."""
     port = free_port()
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)

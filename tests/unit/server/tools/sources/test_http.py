@@ -1,4 +1,4 @@
-"""HTTP endpoints as tools: how arguments become a request, what is refused, and what the model reads of the answer."""
+"""HTTP endpoints as tools: requests, rejected arguments, and the results that the model reads."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -30,7 +30,7 @@ def fine(headers: dict[str, str] | None = None) -> httpx.Response:
 
 
 class Service:
-    """Answers in the place of the network, and keeps what it was sent."""
+    """Replaces the network and records the requests."""
 
     def __init__(self, response: httpx.Response | Exception) -> None:
         self.response = response
@@ -45,7 +45,7 @@ class Service:
 
 @asynccontextmanager
 async def tool_of(given: HttpEntry, service: Service) -> AsyncIterator[HttpTool]:
-    """The entry's first tool, its client's network replaced by the service."""
+    """Return the entry's first tool, with the network of its client replaced by the service."""
     source = HttpSource("weather", given, Secrets({"KEY": KEY}))
     await source.start()
     (tool,) = source.tools
@@ -130,7 +130,7 @@ async def test_error_status() -> None:
 
 
 async def test_a_secret_in_an_error_is_not_cut_in_half() -> None:
-    """The executor takes secrets out of what it is given; of half a secret it knows nothing."""
+    """The executor redacts whole secrets, so the text must not be cut within one."""
     body = "x" * 490 + KEY
     async with tool_of(entry(), Service(httpx.Response(401, stream=httpx.ByteStream(body.encode())))) as tool:
         with pytest.raises(ToolError) as error:

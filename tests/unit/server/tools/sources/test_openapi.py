@@ -1,4 +1,4 @@
-"""Operations of an OpenAPI document as tools: names, arguments, references, and the request that each becomes."""
+"""Operations of an OpenAPI document as tools: names, arguments, references and requests."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def fine(headers: dict[str, str] | None = None) -> httpx.Response:
 
 
 class Shop:
-    """A source of a document, the network below it replaced."""
+    """The source of a document, with the network replaced."""
 
     def __init__(self, file: Path, content: dict[str, Any] | str, **entry: Any) -> None:
         file.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -158,7 +158,7 @@ async def test_bodies_kept_whole(file: Path, schema: dict[str, Any], required: b
 
 
 async def test_what_a_request_does_not_hold(file: Path) -> None:
-    """Properties of responses only, and what is no JSON schema."""
+    """Properties of responses only, and keywords that JSON Schema does not have, are dropped."""
     schema = {"type": "object", "required": ["id", "a"], "x-note": 1, "example": {}, "properties": {
         "id": {"readOnly": True}, "a": {"type": "string", "xml": {}, "x-y": 1}, "example": {"type": "null"}}}  # fmt: skip
     parameters = (await Shop(file, document({"requestBody": body(schema)}, method="post")).only()).spec.parameters
