@@ -179,7 +179,7 @@ def _make_manager(model: Any, router: "Router", processor: "PerRequestProcessor"
             max_requests_per_batch=max_num_seqs,
             scheduler_type=SCHEDULER,
             auto_switch_to_flash=False,
-            # The samplers need the logits of every step. CUDA graphs and asynchronous batching do not pass through them.
+            # The samplers need the logits of every step, which CUDA graphs and asynchronous batching do not provide.
             use_cuda_graph=False,
             use_async_batching=False,
         ),

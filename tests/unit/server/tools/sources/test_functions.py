@@ -82,7 +82,7 @@ class Colour(Enum):
     BLUE = "blue"
 
 
-class Place(BaseModel):
+class Address(BaseModel):
     city: str
     zip_code: int = 0
 
@@ -120,7 +120,7 @@ async def test_schema_and_description_come_from_annotations_and_docstring() -> N
         text: Annotated[str, Field(min_length=1)],
         colour: Colour = Colour.RED,
         copy: Annotated[int, Field(description="From Annotated.", le=9)] = 3,
-        place: Place | None = None,
+        place: Address | None = None,
     ) -> str:
         """Search the shop.
 
@@ -146,20 +146,20 @@ async def test_schema_and_description_come_from_annotations_and_docstring() -> N
     assert properties["text"] == {"type": "string", "minLength": 1, "description": "What to look for,\nover two lines."}
     assert properties["copy"] == {"type": "integer", "maximum": 9, "default": 3, "description": "From Annotated."}
     assert properties["colour"]["default"] == "red"
-    assert spec.parameters["$defs"]["Place"]["required"] == ["city"]
+    assert spec.parameters["$defs"]["Address"]["required"] == ["city"]
     json.dumps(spec.parameters)
 
 
 async def test_arguments_are_converted_to_their_annotated_types() -> None:
     got: list[Any] = []
 
-    async def take(day: date, colour: Colour, places: list[Place], size: float = 1.5, schema: int = 2) -> None:
+    async def take(day: date, colour: Colour, places: list[Address], size: float = 1.5, schema: int = 2) -> None:
         """Take."""
         got.extend((day, colour, places, size, schema))
 
     arguments = {"day": "2026-02-01", "colour": "blue", "places": [{"city": "Rome", "zip_code": 5}]}
     await (await start(take))["t.take"].call(arguments)
-    assert got == [date(2026, 2, 1), Colour.BLUE, [Place(city="Rome", zip_code=5)], 1.5, 2]
+    assert got == [date(2026, 2, 1), Colour.BLUE, [Address(city="Rome", zip_code=5)], 1.5, 2]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ async def test_arguments_are_converted_to_their_annotated_types() -> None:
         (b"\xff\x00", b"\xff\x00"),
         (None, b"null"),
         (7, b"7"),
-        (Place(city="Rome"), b'{"city":"Rome","zip_code":0}'),
+        (Address(city="Rome"), b'{"city":"Rome","zip_code":0}'),
         (Point(1, date(2026, 2, 1)), b'{"x":1,"on":"2026-02-01"}'),
         ([Colour.RED, (1, 2)], b'["red",[1,2]]'),
     ],
