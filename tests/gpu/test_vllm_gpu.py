@@ -1,4 +1,4 @@
-"""The engines' conformance suite once more: vLLM on a GPU, with vLLM's own defaults there but for the type.
+"""The conformance suite of the engines with vLLM on a GPU, with vLLM's defaults there except for the type of the weights.
 
 pytest tests/gpu
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from integration.server.engines.test_engines import *  # noqa: F403 - all its tests and fixtures, run here with another engine
+from integration.server.engines.test_engines import *  # noqa: F403 all its tests and fixtures, with another engine
 
 from autotool_server import default_model
 from autotool_server.engines.vllm import VllmEngine

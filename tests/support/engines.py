@@ -1,4 +1,4 @@
-"""What tests of engines ask and see."""
+"""Requests and outputs for tests of engines."""
 
 import asyncio
 import urllib.request
@@ -33,7 +33,7 @@ def ask(prompt_ids: Sequence[int], max_tokens: int = 8, sampling: Sampling = GRE
 
 
 async def collect(engine: Engine, request: EngineRequest) -> Output:
-    """Everything that a request yields; fails where the deltas break the contract."""
+    """Collect everything that a request yields, and check that the deltas follow the contract."""
     output = Output()
     async with aclosing(engine.generate(request)) as deltas:
         async for delta in deltas:
@@ -53,12 +53,12 @@ def _add(output: Output, delta: TokenDelta) -> None:
 
 async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - engines tell no event of this
+        while not condition():  # noqa: ASYNC110 engines have no event for this
             await asyncio.sleep(0.05)
 
 
 def held_by_vllm(url: str | None) -> float:
-    """Requests that run or wait in vLLM's scheduler: of the server at `url`, or where it is None, of this process."""
+    """Return the requests that run or wait in vLLM's scheduler, of the server at `url`, or of this process if it is None."""
     if url is None:
         return _held(REGISTRY.collect())
     with urllib.request.urlopen(f"{url}/metrics") as page:  # noqa: S310 - our own loopback server
@@ -67,6 +67,6 @@ def held_by_vllm(url: str | None) -> float:
 
 def _held(families: Any) -> float:
     wanted = ("vllm:num_requests_running", "vllm:num_requests_waiting")
-    found: list[Metric] = [family for family in families if family.name in wanted]
-    assert len(found) == len(wanted)
-    return sum(sample.value for family in found for sample in family.samples)
+    matches: list[Metric] = [family for family in families if family.name in wanted]
+    assert len(matches) == len(wanted)
+    return sum(sample.value for family in matches for sample in family.samples)

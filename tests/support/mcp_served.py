@@ -22,7 +22,7 @@ SECRETS = Secrets({"TOKEN": TOKEN})
 
 @dataclass
 class Served:
-    """A server for tests, and the source of its tools."""
+    """A test server and the source of its tools."""
 
     entry: McpEntry
     folder: Path
@@ -32,44 +32,44 @@ class Served:
         self.source = McpSource("t", self.entry, SECRETS)
 
     def tool(self, name: str) -> McpTool:
-        """The tool, by the server's name, as it is now."""
+        """Return the current tool of this name on the server."""
         return next(tool for tool in self.source.tools if tool.remote_name == name)
 
     async def call(self, name: str, **arguments: Any) -> str:
-        """Call it, within the time that a reconnect may take."""
+        """Call a tool, with a time limit that covers a reconnect."""
         async with asyncio.timeout(20):
             return await self.tool(name).call(arguments)
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs: one that has ended, and that nobody has asked about, does not."""
+    """Return whether the process runs and is no zombie."""
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def listens(port: int) -> bool:
-    """Whether a server is there."""
+    """Return whether a server listens on the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class HttpServer:
-    """An MCP server on a port, started anew when it dies, as a supervisor would do."""
+    """An MCP server on a port, restarted when it dies, as by a supervisor."""
 
     def __init__(self, era: str, folder: Path) -> None:
         self.port = free_port()
         self._command = [sys.executable, SCRIPT, str(self.port), era, str(folder)]
         self._start()
 
-    async def keep(self) -> None:
-        """Until cancelled."""
+    async def supervise(self) -> None:
+        """Restart the server when it dies, until cancelled."""
         while True:
             if self._process.poll() is not None:
                 self._start()
@@ -79,16 +79,16 @@ class HttpServer:
         self._process = subprocess.Popen(self._command)
 
     def kill(self) -> None:
-        """End it."""
+        """Kill the server."""
         self._process.kill()
         self._process.wait()
 
 
 @asynccontextmanager
-async def serve(way: str, era: str, folder: Path) -> AsyncIterator[Served]:
-    """A server and its source, which runs within."""
+async def serve(transport: str, era: str, folder: Path) -> AsyncIterator[Served]:
+    """Serve and start the source of the server's tools."""
     async with AsyncExitStack() as stack:
-        if way == "http":
+        if transport == "http":
             entry = await stack.enter_async_context(over_http(era, folder))
         else:
             entry = McpEntry(command=[sys.executable, SCRIPT, "stdio", era, str(folder)])
@@ -100,24 +100,24 @@ async def serve(way: str, era: str, folder: Path) -> AsyncIterator[Served]:
 
 @asynccontextmanager
 async def over_http(era: str, folder: Path) -> AsyncIterator[McpEntry]:
-    """A server on a port."""
+    """Serve over HTTP."""
     server = HttpServer(era, folder)
-    keeper = asyncio.create_task(server.keep())
+    supervisor = asyncio.create_task(server.supervise())
     try:
         await until(lambda: listens(server.port))
         yield McpEntry(url=f"http://127.0.0.1:{server.port}/mcp")
     finally:
-        keeper.cancel()
+        supervisor.cancel()
         server.kill()
 
 
 async def started(entry: McpEntry, folder: Path) -> Served:
-    """The source of an entry, started."""
+    """Start the source of an entry."""
     served = Served(entry, folder)
     await served.source.start()
     return served
 
 
 def stdio(folder: Path, **more: Any) -> McpEntry:
-    """An entry of a stdio server."""
+    """Return an entry of a stdio server."""
     return McpEntry(command=[sys.executable, SCRIPT, "stdio", "2026", str(folder)], **more)

@@ -1,6 +1,6 @@
 """An MCP server for tests, by the official SDK: `python mcp_servers.py stdio|PORT 2025|2026 FOLDER`.
 
-It speaks the protocol with or without a handshake. What it did, and how it shall describe its tools, are files of the folder.
+It supports the protocol with and without a handshake. Files in the folder record its calls and select its descriptions.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from starlette.responses import Response
 
 PAGE = 3
 DISCOVER = "server/discover"
-"""With which newer clients begin; older servers do not know it."""
+"""The first request of newer clients, which older servers do not support."""
 UNKNOWN = types.ErrorData(code=types.METHOD_NOT_FOUND, message="Method not found")
 NUMBER, TEXT, NOTHING = {"type": "integer"}, {"type": "string"}, dict[str, Any]()
 TOOLS = {
@@ -50,7 +50,7 @@ ANNOTATIONS = types.ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 
 
 def served(folder: Path) -> dict[str, types.Tool]:
-    """The tools as they are now: the file `state` says what is unlike at first."""
+    """Return the current tools. The file `state` selects a change since the start."""
     file = folder / "state"
     state = file.read_text() if file.exists() else ""
     described = TOOLS | ({"new": ("New.", NOTHING)} if state == "new" else {})

@@ -1,4 +1,4 @@
-"""Server tools for tests: small, and told what to do."""
+"""Small scripted server tools for tests, and helpers for requests with them."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ Work = Callable[[Mapping[str, Any]], Awaitable[str | bytes]]
 
 
 class Scripted:
-    """A tool that does what it is told, and remembers its calls."""
+    """A tool that calls a function and records its calls."""
 
     def __init__(self, name: str, work: Work, parameters: Mapping[str, Any] | None = None, **policy: Any) -> None:
         schema = NUMBERS if parameters is None else parameters
@@ -43,27 +43,27 @@ class Scripted:
 
 
 async def add(arguments: Mapping[str, Any]) -> str:
-    """The sum."""
+    """Return the sum."""
     return str(arguments["a"] + arguments["b"])
 
 
 async def hang(_: Mapping[str, Any]) -> str:
-    """Never ends."""
+    """Wait for ever."""
     return await asyncio.Future()
 
 
 async def fail(_: Mapping[str, Any]) -> str:
-    """Raises."""
+    """Raise an error that is no ToolError."""
     raise RuntimeError("the inside of the tool")
 
 
 async def refuse(_: Mapping[str, Any]) -> str:
-    """Says what is wrong, and has done nothing."""
+    """Raise a ToolError."""
     raise ToolError("There is no such number.")
 
 
 class Fixed:
-    """A source of these tools."""
+    """A source of a fixed list of tools."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self.tools = tools
@@ -79,18 +79,18 @@ class Fixed:
 
 
 async def weather(arguments: Mapping[str, Any]) -> str:
-    """The weather of every city."""
+    """Return the same weather for every city."""
     return f"Sunny in {arguments['city']}."
 
 
 async def clock(_: Mapping[str, Any]) -> str:
-    """The time everywhere."""
+    """Return the same time for every city."""
     return "Noon."
 
 
 CITY = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"]}
 TOWN = (Scripted("town.weather", weather, CITY, read_only=True), Scripted("town.time", clock, CITY))
-"""For real models: few arguments, so that a small one finds an end."""
+"""Tools for real models, with few arguments, so that a small model completes its calls."""
 
 
 @asynccontextmanager
@@ -103,13 +103,13 @@ async def with_tools(
 
 
 def called(name: str, arguments: Mapping[str, Any] | str) -> str:
-    """The text of a call as the model writes it."""
+    """Return the text of a call as the model writes it."""
     written = arguments if isinstance(arguments, str) else json.dumps(arguments)
     return f'<tool_call>\n{{"name": "{name}", "arguments": {written}}}\n</tool_call>'
 
 
 def named(*names: str) -> list[dict[str, Any]]:
-    """Server tools in a request's `tools`."""
+    """Return server tools for the field `tools` of a request."""
     return [{"type": "server", "name": name} for name in names]
 
 
@@ -120,40 +120,43 @@ CLIENT_TOOL: dict[str, Any] = {"type": "function", "function": {"name": "paint",
 
 
 def adder(**policy: Any) -> Scripted:
-    """The usual tool."""
+    """Return the tool `math.add`."""
     return Scripted("math.add", add, **policy)
 
 
 async def ask(server: Running, tools: list[dict[str, Any]], messages: list[Any] = QUESTION, **fields: Any) -> ChatCompletion:
-    """Ask over the official client."""
+    """Send a request through the official client."""
     extra = {"mode": "short", **fields.pop("extra", {})}
     create: Any = server.client.chat.completions.create
     return await create(model=MODEL, messages=messages, tools=tools, extra_body=extra, **fields)
 
 
 async def stream(server: Running, tools: list[dict[str, Any]], **extra: Any) -> list[ChatCompletionChunk]:
-    """Ask, streamed."""
+    """Send a streaming request through the official client."""
     create: Any = server.client.chat.completions.create
     extra = {"mode": "short", **extra}
     return [chunk async for chunk in await create(model=MODEL, messages=QUESTION, tools=tools, stream=True, extra_body=extra)]
 
 
-def decision_record(answer: Any) -> dict[str, Any]:
-    """The record."""
+def autotool_field(answer: Any) -> dict[str, Any]:
+    """Return the field `autotool` of a response."""
     return answer.model_extra["autotool"]
 
 
 def executions(answer: ChatCompletion) -> list[list[tuple[str, str]]]:
-    """Names and outcomes of the calls, by turn."""
-    return [[(one["name"], one["outcome"]) for one in turn["executions"]] for turn in decision_record(answer)["turns"]]
+    """Return the names and outcomes of the calls, by turn."""
+    return [
+        [(execution["name"], execution["outcome"]) for execution in turn["executions"]]
+        for turn in autotool_field(answer)["turns"]
+    ]
 
 
 def results(answer: ChatCompletion) -> list[str]:
-    """What the model read of each call."""
-    return [message["content"] for message in decision_record(answer)["transcript"] if message["role"] == "tool"]
+    """Return the results of the calls as the model reads them."""
+    return [message["content"] for message in autotool_field(answer)["transcript"] if message["role"] == "tool"]
 
 
 async def metrics(server: Running) -> str:
-    """The metrics' page, once the request is accounted for."""
+    """Return the page of metrics once the request is counted."""
     await server.idle()
     return server.state.metrics.page().decode()

@@ -1,4 +1,4 @@
-"""What the transformers engine and the manager below it hold, and what plain transformers says."""
+"""Helpers for the transformers engine: the state that it and its manager hold, and the output of plain transformers."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ TAG = json.dumps({"type": "structural_tag", "format": {"type": "json_schema", "j
 
 
 def leftovers(engine: TransformersEngine) -> int:
-    """Everything that the engine and the manager below it hold for requests, counted."""
+    """Count everything that the engine and its manager hold for requests."""
     manager = engine._batcher._manager
     scheduler, cache = manager.batch_processor.scheduler, manager.batch_processor.cache
     return (
@@ -48,7 +48,7 @@ def states(engine: TransformersEngine) -> list[RequestStatus]:
 
 
 def raw_logprobs(model: Any, prompt_ids: Sequence[int], tokens: Sequence[int]) -> torch.Tensor:
-    """Of every token that could stand where `tokens` stand; shape (tokens, vocabulary)."""
+    """Return the log-probabilities (nats) at the positions of `tokens`; shape (tokens, vocabulary)."""
     with torch.no_grad():
         logits = model(torch.tensor([[*prompt_ids, *tokens]])).logits[0]
     return logits[len(prompt_ids) - 1 : -1].log_softmax(-1)

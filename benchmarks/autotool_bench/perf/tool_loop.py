@@ -46,7 +46,7 @@ MOST_CALLS = 6
 # The server's tool: the same wait as the client's, marked as what it is.
 MODULE = """
 import asyncio
-from autotool_server.tools.sources.functions import tool
+from autotool_server.tools import tool
 
 @tool(read_only=True)
 async def step(number: int) -> str:

@@ -102,7 +102,7 @@ def _content_schema(request: ConversationRequest) -> Mapping[str, Any] | bool | 
 
 def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
     try:
-        where = schema_check.invalid_at(schema if schema is not None else ANY_OBJECT)
+        where = schema_check.error_path(schema if schema is not None else ANY_OBJECT)
     except RecursionError:
         raise InvalidRequestError("This JSON schema is nested too deeply.", field) from None
     if where is not None:

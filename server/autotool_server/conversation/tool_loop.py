@@ -126,7 +126,7 @@ class ToolLoop(Choice):
     async def _decode(self) -> AsyncGenerator[Output]:
         """Run the turn; start its read-only calls as soon as the model has written them."""
         budget = self._server.budget
-        left = budget.max_calls - sum(calls.started for calls in self._turn_calls)
+        left = budget.max_calls - sum(calls.num_started for calls in self._turn_calls)
         calls = TurnCalls(self._server.tools, self._server.secrets, left, self._deadline)
         transcript = TurnTranscript(calls, self._server.client_names.__contains__, self._joiner)
         self._turn_calls.append(calls)
@@ -134,7 +134,7 @@ class ToolLoop(Choice):
         async with aclosing(self.turns[-1].run()) as outputs:
             async for output in outputs:
                 yield TurnOutput([seen for event in output.events if (seen := transcript.read(event))], output.logprobs)
-                for call in calls.begin_eager():
+                for call in calls.start_eager():
                     yield self._started(call)
                 for call in calls.finished():
                     yield self._result(call)
@@ -145,14 +145,14 @@ class ToolLoop(Choice):
         calls = self._turn_calls[-1]
         if self._is_cut():
             await calls.close(Outcome.NOT_RUN, "The answer was cut before this call could run.")
-        elif self._may_escalate() and calls.refuse_mistakes() and await self._escalate("invalid_arguments"):
+        elif self._may_escalate() and calls.reject_invalid() and await self._escalate("invalid_arguments"):
             await calls.close(Outcome.NOT_RUN, "The turn is decoded again.")
-        for call in calls.begin():
+        for call in calls.start():
             yield self._started(call)
         async with aclosing(calls.wait()) as finished:
             async for call in finished:
                 yield self._result(call)
-        if self._may_escalate() and calls.failed():
+        if self._may_escalate() and calls.failed_repeatably():
             await self._escalate("error")
 
     async def _escalate(self, reason: str) -> bool:
@@ -189,7 +189,7 @@ class ToolLoop(Choice):
 
     def _exhausted_budget(self) -> str | None:
         """Return the budget that is used up, after which the next turn answers without tools; None if there is none."""
-        if self._turn_calls[-1].refused or self._is_exhausted():
+        if self._turn_calls[-1].exceeded_budget or self._is_exhausted():
             return "max_seconds" if time.perf_counter() >= self._deadline else "max_calls"
         return "max_turns" if len(self.turns) - len(self._escalated) >= self._server.budget.max_turns else None
 
@@ -226,7 +226,7 @@ class ToolLoop(Choice):
 
     def _is_exhausted(self) -> bool:
         """Whether no further call may start."""
-        started = sum(calls.started for calls in self._turn_calls)
+        started = sum(calls.num_started for calls in self._turn_calls)
         return self._limit is not None or started >= self._server.budget.max_calls or time.perf_counter() >= self._deadline
 
     def _record(self, index: int) -> TurnRecord:

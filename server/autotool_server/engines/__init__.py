@@ -1,1 +1,1 @@
-"""Engines: where tokens are decoded."""
+"""Engines decode tokens: vLLM in this process, a remote vLLM server, or transformers."""

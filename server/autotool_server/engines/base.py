@@ -1,7 +1,7 @@
-"""The one protocol every engine speaks: token ids in, token ids out. Text belongs to the server.
+"""The protocol of every engine: it takes and returns token ids. Text is handled by the server.
 
-`docs/lifecycle.md` shows where a request meets it; `tests/integration/test_engines.py` runs the same
-conformance suite against every engine.
+`docs/design/request.md` shows its place in a request. `tests/integration/server/engines/test_engines.py` runs one conformance
+suite against every engine.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -16,7 +16,7 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is drawn; the meanings are OpenAI's and vLLM's."""
+    """Sampling parameters, with the meanings of OpenAI and vLLM."""
 
     temperature: float = 1.0
     """0 decodes greedily."""
@@ -33,7 +33,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """One plain generation."""
+    """The request for one generation."""
 
     request_id: str
     """Unique among the requests in flight."""
@@ -41,13 +41,12 @@ class EngineRequest:
     max_tokens: int
     """At least 1; prompt and output together fit `Engine.max_model_len`."""
     stop_token_ids: tuple[int, ...] = ()
-    """Decoding ends with the first of these, which is the last token yielded. End-of-sequence tokens stop only
-    if they are listed."""
+    """Decoding ends with the first of these, which is the last token yielded. End-of-sequence tokens stop only if listed."""
     sampling: Sampling = Sampling()
     structural_tag: str | None = None
-    """A grammar for the whole output, as an xgrammar structural tag in JSON; None leaves it free."""
+    """A grammar for the whole output, as an xgrammar structural tag in JSON; None for free output."""
     logprobs: int | None = None
-    """How many alternatives to report beside each token's own log-probability; None reports nothing."""
+    """The number of alternatives to report with each token's log-probability; None for no log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +70,23 @@ class TokenDelta:
     """`stop`: the last token is one of `stop_token_ids`, or the end-of-sequence token that completes the grammar.
     `length`: `max_tokens` was reached."""
     cached_tokens: int = 0
-    """Prompt tokens served from the engine's cache, in the one delta where the engine tells it: the first or the last."""
+    """Prompt tokens from the engine's cache. Only one delta reports them, the first or the last, depending on the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Log-probabilities (nats) of candidate next tokens; only their differences mean anything."""
+    """Log-probabilities (nats) of candidate next tokens, up to a constant: only differences are meaningful."""
 
     logprobs: tuple[float, ...]
-    """One per candidate, in the order asked."""
+    """One per candidate, in the order of the request."""
     cached_tokens: int = 0
 
 
 class Engine(Protocol):
     """Decodes tokens. All methods are called from one asyncio event loop.
 
-    Errors: a request that the engine will not take raises `autotool_core.errors.InvalidRequestError`; an engine that
-    has failed or cannot be reached raises `autotool_core.errors.EngineError`, from `start` with the mend in the text.
+    Errors: a request that the engine rejects raises `autotool_core.errors.InvalidRequestError`; an engine that has failed or
+    cannot be reached raises `autotool_core.errors.EngineError`, which `start` raises with a remedy in the text.
     """
 
     name: str
@@ -95,12 +94,12 @@ class Engine(Protocol):
 
     @property
     def checkpoint(self) -> str:
-        """The local folder or hub id that the tokenizer comes from; valid once started."""
+        """The local folder or hub id of the tokenizer; valid once started."""
         ...
 
     @property
     def model_name(self) -> str:
-        """What the model is called where no name is given; valid once started."""
+        """The default name of the model in the API; valid once started."""
         ...
 
     @property
@@ -110,7 +109,7 @@ class Engine(Protocol):
 
     @property
     def max_model_len(self) -> int:
-        """Tokens that prompt and output may have together; valid once started."""
+        """The maximum of prompt and output tokens together; valid once started."""
         ...
 
     @property
@@ -119,35 +118,36 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Load the checkpoint or reach the server; returns when requests can be taken."""
+        """Load the checkpoint or connect to the server. Return when requests can be served."""
         ...
 
     async def stop(self) -> None:
-        """Abort everything in flight and free what `start` took. May be called twice."""
+        """Abort all requests and free the resources of `start`. May be called twice."""
         ...
 
     async def health(self) -> None:
-        """Return if requests can be served, else raise EngineError."""
+        """Raise EngineError unless requests can be served."""
         ...
 
     def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
-        """Decode; closing the generator, or cancelling the task that iterates it, aborts the request in the engine."""
+        """Decode a request. Closing the generator, or cancelling the task that iterates it, aborts it in the engine."""
         ...
 
     async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
-        """How likely the model finds each candidate as the token after the prompt; decodes one token.
+        """Return the log-probability of each candidate as the token after the prompt.
 
-        Leaves the prompt in the engine's cache for the generation that follows. Cancelling it aborts the request.
+        The engine decodes one token and keeps the prompt in its cache for the generation that follows. Cancellation aborts
+        the request.
         """
         ...
 
     def in_flight(self) -> int:
-        """Requests that hold a place in the engine now; 0 after every request was finished, closed or cancelled."""
+        """Return the number of requests in the engine; 0 after every request has finished, been closed or cancelled."""
         ...
 
 
 def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> None:
-    """Raise InvalidRequestError where prompt and output do not fit the context together."""
+    """Raise InvalidRequestError if prompt and output together exceed the context."""
     if prompt_tokens + max_tokens > max_model_len:
         raise InvalidRequestError(
             f"The prompt's {prompt_tokens} tokens and {max_tokens} to generate exceed the context of {max_model_len}.",

@@ -1,4 +1,4 @@
-"""What an engine reads from a checkpoint besides its weights."""
+"""Read the tokenizer and the end-of-sequence tokens of a checkpoint."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from autotool_core.errors import EngineError
 
 
 def eos_token_ids(configured: int | Sequence[int] | None, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that end a turn: the generation config's, then the tokenizer's own where it is another one."""
+    """Return the tokens that end a turn: those of the generation config (`configured`), then the tokenizer's."""
     listed = [configured] if isinstance(configured, int) else list(configured or ())
-    own = tokenizer.eos_token_id
-    return tuple(dict.fromkeys([*listed, own] if isinstance(own, int) else listed))
+    added = tokenizer.eos_token_id
+    return tuple(dict.fromkeys([*listed, added] if isinstance(added, int) else listed))
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or hub name. Raises EngineError where there is none."""
+    """Return the tokenizer of a local folder or hub id. Raises EngineError if there is none."""
     try:
         return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
@@ -25,7 +25,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
 
 def configured_eos(source: str) -> int | list[int] | None:
-    """What the generation config of a local folder or hub name calls the end of a sequence; None where it has no such file."""
+    """Return the end-of-sequence ids of the generation config of a local folder or hub id; None without such a file."""
     try:
         return GenerationConfig.from_pretrained(source).eos_token_id
     except OSError:

@@ -1,4 +1,4 @@
-"""Which engine the settings ask for."""
+"""Create the engine of the settings."""
 
 import importlib.util
 
@@ -8,10 +8,10 @@ from autotool_server.engines.base import Engine
 from autotool_server.settings import Settings
 
 
-def create(settings: Settings) -> Engine:
-    """The engine of the settings, not started yet. Prepares the default model where no other is asked for.
+def create_engine(settings: Settings) -> Engine:
+    """Return the engine of the settings, not started yet. Prepare the default model if the settings name none.
 
-    Raises AutoToolError for settings that do not go together.
+    Raises AutoToolError for conflicting settings.
     """
     if settings.engine == "remote":
         return _remote(settings)
@@ -51,7 +51,7 @@ def _transformers(model: str, settings: Settings) -> Engine:
 
 
 def served_name(settings: Settings, engine: Engine) -> str:
-    """The model's name in the API."""
+    """Return the model's name in the API."""
     if settings.served_model_name is not None:
         return settings.served_model_name
     uses_default = settings.model is None and engine.name != "remote"

@@ -1,4 +1,4 @@
-"""An engine that decodes scripts instead of a model: exact for tests, free for measuring what the server itself costs."""
+"""An engine that decodes scripts instead of a model, for exact tests and for measurements of the server's overhead."""
 
 import asyncio
 import math
@@ -13,9 +13,9 @@ Script = Callable[[EngineRequest], Sequence[int]]
 class ScriptedEngine:
     """Decodes what `script` returns for a request, one token a delta; ends with a stop token or `max_tokens`.
 
-    `log_odds` is what `score` finds between the first and the second candidate. `gate`, if given, is awaited before
-    every token, so that a test can hold a generation at any point. `requests` are those that were started, `aborted`
-    the ids of those that did not run to their end.
+    `log_odds`: the difference of `score` between the first and the second candidate. `gate`, if given, is awaited before
+    every token, so that a test can pause a generation at any point. `requests` are all started requests, `aborted` the ids
+    of those that did not run to their end.
     """
 
     name = "scripted"
@@ -34,29 +34,29 @@ class ScriptedEngine:
         self._in_flight = 0
 
     async def start(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is no model to load."""
 
     async def stop(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there are no resources to free."""
 
     async def health(self) -> None:
-        """Always well."""
+        """Do nothing: this engine never fails."""
 
     def in_flight(self) -> int:
-        """Generations that have begun and not ended."""
+        """Return the number of running generations and scores."""
         return self._in_flight
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
-        """Yield the script."""
+        """Yield the tokens of the script."""
         self.requests.append(request)
         self._in_flight += 1
         ended = False
         try:
             tokens = self.script(request)[: request.max_tokens]
-            for at, token in enumerate(tokens):
+            for index, token in enumerate(tokens):
                 await self._wait()
                 stops = token in request.stop_token_ids
-                last = stops or at + 1 == len(tokens)
+                last = stops or index + 1 == len(tokens)
                 ended = last
                 finish = ("stop" if stops else "length") if last else None
                 yield TokenDelta((token,), _logprobs(token, request.logprobs), finish)
@@ -68,7 +68,7 @@ class ScriptedEngine:
                 self.aborted.append(request.request_id)
 
     async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
-        """The scripted log-odds."""
+        """Return the scripted log-odds."""
         self._in_flight += 1
         try:
             await self._wait()
@@ -81,7 +81,7 @@ class ScriptedEngine:
 
     async def _wait(self) -> None:
         waited = self.gate() if self.gate is not None else None
-        # A real engine lets other streams run between two tokens; so does this one.
+        # As in a real engine, other streams run between two tokens.
         await (waited if waited is not None else asyncio.sleep(0))
 
 

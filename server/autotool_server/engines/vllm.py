@@ -1,7 +1,6 @@
-"""vLLM inside this process: an `AsyncLLM` here, its engine core in a child process that dies with it.
+"""The `vllm` engine: an `AsyncLLM` in this process, with its engine core in a child process that ends with it.
 
-Where and how the model runs (tensor, pipeline and data parallelism, quantisation, the cache) is vLLM's own
-business: every engine argument of `vllm serve` passes through.
+Every engine argument of `vllm serve` is passed on to vLLM: parallelism, quantisation, cache and so on.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, TokenLogprob, check_length
-from autotool_server.engines.vllm_errors import refusal
+from autotool_server.engines.vllm_errors import request_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,14 +24,15 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
-SHUTDOWN_SECONDS = 30.0  # a worker takes about five to let go of its model; vLLM's default kills it just before
+SHUTDOWN_SECONDS = 30.0  # a worker takes about five seconds to free its model; vLLM's default kills it just before
 SEED_RANGE = range(-(2**63), 2**63)
 
 
 class VllmEngine:
-    """`model` is a local folder or hub name; `engine_args` are engine arguments of `vllm serve`, with underscores.
+    """An engine of vLLM.
 
-    Values are what its command line takes, a nested configuration as a JSON object in a string; True and False switch.
+    `model`: a local folder or hub id. `engine_args`: engine arguments of `vllm serve`, with underscores, and values as on its
+    command line: a nested configuration is a JSON object in a string, and a boolean is a switch.
     """
 
     name = "vllm"
@@ -72,14 +72,14 @@ class VllmEngine:
         return self._eos
 
     async def start(self) -> None:
-        # Before vLLM is imported, and where nothing else was asked for: its information fills screens.
+        # vLLM reads this when it is imported. Its default level logs hundreds of lines.
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-        # Both take tens of seconds: in threads, so that this process answers its health checks meanwhile. Apart, because
-        # vLLM keeps the trace of a failed optional import, and with it every object of the stack that imported it.
+        # Both take tens of seconds and run in threads, so that health checks are answered. They are separate calls because
+        # vLLM keeps the traceback of a failed optional import, and with it all objects of the importing stack.
         await asyncio.to_thread(_import)
         self._started = await asyncio.to_thread(_load, self._model, self._engine_args)
 
-        from autotool_server.engines.checkpoint import eos_token_ids  # noqa: PLC0415 - imports transformers
+        from autotool_server.engines.checkpoint import eos_token_ids  # noqa: PLC0415 imports transformers
 
         configured = self._llm.model_config.try_get_generation_config().get("eos_token_id")
         self._eos = eos_token_ids(configured, cast("PreTrainedTokenizerBase", self._llm.get_tokenizer()))
@@ -88,13 +88,13 @@ class VllmEngine:
         llm, self._started = self._started, None
         if llm is None:
             return
-        # Who awaits a token is told now, and not when vLLM's processes have ended.
+        # Requests fail now and not only when vLLM's processes have ended.
         await llm.abort(list(self._active))
         await asyncio.to_thread(llm.shutdown, SHUTDOWN_SECONDS)
 
     async def health(self) -> None:
         llm = self._llm
-        with _as_our_errors():
+        with _convert_errors():
             await llm.check_health()
 
     def in_flight(self) -> int:
@@ -102,7 +102,7 @@ class VllmEngine:
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         check_length(len(request.prompt_ids), request.max_tokens, self.max_model_len)
-        with _as_our_errors():
+        with _convert_errors():
             params = _sampling_params(request, self._eos)
         first = True
         async with aclosing(self._outputs(request.request_id, request.prompt_ids, params)) as outputs:
@@ -112,7 +112,7 @@ class VllmEngine:
 
     async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
         check_length(len(prompt_ids), 1, self.max_model_len)
-        with _as_our_errors():
+        with _convert_errors():
             params = _score_params(candidates)
         [output] = [output async for output in self._outputs(request_id, prompt_ids, params)]
         [position] = output.outputs[0].logprobs or [{}]
@@ -121,18 +121,18 @@ class VllmEngine:
     async def _outputs(
         self, request_id: str, prompt_ids: Sequence[int], params: SamplingParams
     ) -> AsyncGenerator[RequestOutput]:
-        from vllm.inputs import TokensPrompt, tokens_input  # noqa: PLC0415 - vLLM is an optional extra
+        from vllm.inputs import TokensPrompt, tokens_input  # noqa: PLC0415 vLLM is an optional extra
 
-        # vLLM prepares a raw prompt's request in a thread: a large grammar takes it seconds, which others must not wait.
-        as_prompt = TokensPrompt if params.structured_outputs else tokens_input
-        prompt = as_prompt(prompt_token_ids=list(prompt_ids))
+        # vLLM compiles the grammar of a `TokensPrompt` in a thread. It takes seconds and must not block other requests.
+        prompt_type = TokensPrompt if params.structured_outputs else tokens_input
+        prompt = prompt_type(prompt_token_ids=list(prompt_ids))
         self._active.add(request_id)
         try:
-            with _as_our_errors():
-                # `reasoning_ended`: a reasoning parser in `engine_args` would otherwise hold the grammar back.
+            with _convert_errors():
+                # `reasoning_ended`: otherwise a reasoning parser in `engine_args` would delay the grammar.
                 async with aclosing(self._llm.generate(prompt, params, request_id, reasoning_ended=True)) as outputs:
                     async for output in outputs:
-                        _raise_if_broken(output.outputs[0].finish_reason)
+                        _raise_if_aborted(output.outputs[0].finish_reason)
                         yield output
         finally:
             self._active.discard(request_id)
@@ -147,14 +147,14 @@ def _import() -> None:
 
 
 def _load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> AsyncLLM:
-    from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415 - vLLM is an optional extra
+    from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415 vLLM is an optional extra
     from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
     from autotool_server.engines import vllm_args  # noqa: PLC0415
 
     arguments = vllm_args.parse(model, engine_args)
     try:
-        # The context chooses defaults such as the tokens of a batch: those of `vllm serve`, which favour the first token.
+        # The context selects the defaults of `vllm serve`, such as the tokens of a batch, which favour a fast first token.
         return AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER)
     except Exception as error:
         raise EngineError(f"vLLM did not start: {error}") from error
@@ -169,7 +169,7 @@ def _sampling_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingPa
     tag = request.structural_tag
     return SamplingParams(
         max_tokens=request.max_tokens,
-        # Only the request's stop tokens stop; a complete grammar is told by an end-of-sequence token, and by it alone.
+        # Only the request's stop tokens stop. A grammar ends with an end-of-sequence token, which must stop too.
         ignore_eos=True,
         stop_token_ids=list(request.stop_token_ids + (eos if tag else ())),
         temperature=sampling.temperature,
@@ -216,7 +216,7 @@ def _delta(output: RequestOutput, alternatives: int | None, first: bool) -> Toke
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
-def _raise_if_broken(finish_reason: str | None) -> None:
+def _raise_if_aborted(finish_reason: str | None) -> None:
     if finish_reason == "abort":
         raise EngineError("The engine stopped before the generation was finished.")
     if finish_reason == "error":
@@ -224,22 +224,22 @@ def _raise_if_broken(finish_reason: str | None) -> None:
 
 
 def _logprobs(completion: CompletionOutput, alternatives: int) -> tuple[TokenLogprob, ...]:
-    found: list[TokenLogprob] = []
+    logprobs: list[TokenLogprob] = []
     for token, position in zip(completion.token_ids, completion.logprobs or [], strict=True):
-        known = {other: entry.logprob for other, entry in (position or {}).items()}
-        # vLLM lists the decoded token first, whatever its rank, and then its alternatives.
-        ranked = sorted(known.items(), key=lambda pair: -pair[1])
-        found.append(TokenLogprob(token, known[token], tuple(ranked[:alternatives])))
-    return tuple(found)
+        reported = {candidate: entry.logprob for candidate, entry in (position or {}).items()}
+        # vLLM lists the decoded token first, regardless of its rank.
+        ranked = sorted(reported.items(), key=lambda pair: -pair[1])
+        logprobs.append(TokenLogprob(token, reported[token], tuple(ranked[:alternatives])))
+    return tuple(logprobs)
 
 
 @contextmanager
-def _as_our_errors() -> Iterator[None]:
+def _convert_errors() -> Iterator[None]:
     from vllm.exceptions import VLLMClientError, VLLMError  # noqa: PLC0415
 
     try:
         yield
     except VLLMClientError as error:
-        raise refusal(str(error.args[0]), getattr(error, "parameter", None)) from None
+        raise request_error(str(error.args[0]), getattr(error, "parameter", None)) from None
     except VLLMError as error:
         raise EngineError(f"vLLM failed: {error}") from error

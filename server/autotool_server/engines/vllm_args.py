@@ -1,6 +1,6 @@
-"""vLLM's engine arguments: the user's, checked by vLLM's own parser, over the few defaults that are ours.
+"""Build vLLM's engine arguments: those of the user, parsed by vLLM's parser, and a few other defaults.
 
-Imports vLLM, so only `engines.vllm` imports it, and only when an engine starts.
+This module imports vLLM, so `engines.vllm` imports it only when an engine starts.
 """
 
 import difflib
@@ -18,31 +18,31 @@ Arguments = Mapping[str, str | int | float | bool]
 
 CPU_CACHE_BYTES = 2 * 2**30
 
-# A structural tag means what xgrammar says it means; vLLM's `auto` hands what xgrammar refuses to other backends.
-ALWAYS: Arguments = {"structured_outputs_config": '{"backend": "xgrammar"}'}
+# Structural tags are defined by xgrammar; vLLM's `auto` passes tags that xgrammar rejects to other backends.
+DEFAULTS: Arguments = {"structured_outputs_config": '{"backend": "xgrammar"}'}
 
 
 class _Parser(FlexibleArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise AutoToolError(f"An engine argument is not what vLLM takes: {message}.")
+        raise AutoToolError(f"An engine argument is invalid for vLLM: {message}.")
 
 
 def parse(model: str, given: Arguments) -> AsyncEngineArgs:
-    """What `vllm serve` would make of the same arguments. Raises AutoToolError that names an unknown or malformed one."""
+    """Parse the arguments as `vllm serve` does. Raises AutoToolError, which names an unknown or invalid argument."""
     parser = AsyncEngineArgs.add_cli_args(_Parser())
     _check_names(given, sorted({action.dest for action in parser._actions} - {"help", "model"}))
     defaults = cpu_defaults() if current_platform.is_cpu() else {}
-    chosen = {**ALWAYS, **defaults, **given, "model": model}
+    chosen = {**DEFAULTS, **defaults, **given, "model": model}
     options = parser.parse_args([_option(name, value) for name, value in chosen.items()])
-    return AsyncEngineArgs.from_cli_args(options)  # pyright: ignore[reportArgumentType] # the parser mistypes its result
+    return AsyncEngineArgs.from_cli_args(options)  # pyright: ignore[reportArgumentType] the parser's annotation is wrong
 
 
 def _check_names(given: Arguments, known: Sequence[str]) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            mend = f"; did you mean {near[0]}?" if near else "."
-            raise AutoToolError(f"{name} is not an engine argument of vLLM{mend}")
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise AutoToolError(f"{name} is not an engine argument of vLLM{hint}")
 
 
 def _option(name: str, value: str | float | bool) -> str:
@@ -53,17 +53,17 @@ def _option(name: str, value: str | float | bool) -> str:
 
 
 def cpu_defaults() -> Arguments:
-    """What makes vLLM usable on a CPU; the figures were measured on two cores with a model of 135 M parameters."""
+    """Return defaults for a CPU. Figures in comments: two cores, a model of 135 M parameters."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores <= 2:
-        # vLLM would keep one core for this process and compute on the other alone.
+        # By default vLLM keeps one core for this process and computes on the other alone.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     defaults = {
-        "dtype": "float32",  # most CPUs emulate bfloat16: 57 tokens a second instead of 170, at 64 streams
+        "dtype": "float32",  # most CPUs emulate bfloat16: 57 tokens/s instead of 170, with 64 streams
         "enforce_eager": True,  # starts in 40 seconds instead of 155
-        "worker_cls": "autotool_server.engines.vllm_cpu_worker.Worker",  # vLLM's own is ended by a seed and a long prompt
-        "block_size": 32,  # the smallest that the kernels are made for; vLLM's 128 would not cache shorter prompts at all
+        "worker_cls": "autotool_server.engines.vllm_cpu_worker.Worker",  # vLLM's worker fails with a seed and a long prompt
+        "block_size": 32,  # the smallest size of the kernels; with vLLM's 128 shorter prompts are not cached
     }
     if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
-        defaults["kv_cache_memory_bytes"] = CPU_CACHE_BYTES  # vLLM takes a large share of the machine's memory
+        defaults["kv_cache_memory_bytes"] = CPU_CACHE_BYTES  # by default vLLM takes a large share of the memory
     return defaults

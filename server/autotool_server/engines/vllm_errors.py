@@ -1,20 +1,20 @@
-"""What vLLM said of a request that it refused or failed on: short, and without what was in the request."""
+"""Convert error messages of vLLM: shorten them and remove the contents of the request."""
 
 import re
 
 from autotool_core.errors import InvalidRequestError
 
-MOST_CHARACTERS = 500
+MAX_CHARACTERS = 500
 
 _TOKEN_LIST = re.compile(r" \[[\d, -]*\](?= in )")
 
 
-def refusal(message: str, field: str | None) -> InvalidRequestError:
-    """vLLM's sentence, cut before the value that ends it and without the token ids that it lists."""
+def request_error(message: str, field: str | None) -> InvalidRequestError:
+    """Return the error of a rejected request, with vLLM's message cut before the value and without lists of token ids."""
     reason = message.partition(", got")[0].partition(" (parameter=")[0].rstrip(".")
-    return InvalidRequestError(f"The engine refused the request: {shortened(_TOKEN_LIST.sub('', reason))}.", field)
+    return InvalidRequestError(f"The engine refused the request: {shorten(_TOKEN_LIST.sub('', reason))}.", field)
 
 
-def shortened(said: str) -> str:
-    """What a server said, short enough for an error's message: some put their whole traceback into theirs."""
-    return said if len(said) <= MOST_CHARACTERS else f"{said[:MOST_CHARACTERS]}…"
+def shorten(message: str) -> str:
+    """Cut a server's message to the length of an error's text. Some messages contain a whole traceback."""
+    return message if len(message) <= MAX_CHARACTERS else f"{message[:MAX_CHARACTERS]}…"

@@ -18,10 +18,10 @@ from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines import profiles
 from autotool_server.engines.base import Engine
-from autotool_server.engines.create import create, served_name
+from autotool_server.engines.create import create_engine, served_name
 from autotool_server.launch.listener import base_url, listen
 from autotool_server.settings import Settings
-from autotool_server.tools.config import registry
+from autotool_server.tools.config import create_registry
 from autotool_server.tools.registry import Registry
 
 WhenReady = Callable[[str, ServerState], Awaitable[None]]
@@ -85,7 +85,7 @@ async def serve(settings: Settings, when_ready: WhenReady | None = None) -> bool
 async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]]) -> None:
     """Start tools and engine, and stop them after `stay`."""
     # Tools come first, so that a fault in them is reported before a model is loaded.
-    async with registry(state.settings) as tools, started_engine(state.settings) as engine:
+    async with create_registry(state.settings) as tools, started_engine(state.settings) as engine:
         state.service = make_service(engine, state.settings, tools)
         # The loaded objects stay: a collection that visits all of them would hold up every stream.
         gc.collect()
@@ -96,7 +96,7 @@ async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]
 @asynccontextmanager
 async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
     """Start the engine of the settings, and stop it at the end."""
-    engine = await asyncio.to_thread(create, settings)
+    engine = await asyncio.to_thread(create_engine, settings)
     try:
         await engine.start()
         yield engine

@@ -1,8 +1,8 @@
 """The contract between the tool executor and what it runs: functions, HTTP endpoints, MCP servers, built-in tools.
 
-A `ToolSource` is one entry of the tools file. It is started with the server and says, at any time, which tools it has; a
-tool is a specification and an asynchronous call. Everything that is the same for every tool (validation, time-out, result
-limit, retries, parallel and eager execution) is done by the executor and by no source.
+A `ToolSource` is one entry of the tools file. It is started with the server and lists its current tools at any time; a
+tool is a specification and an asynchronous call. The executor, and no source, does what all tools have in common:
+validation, time-outs, result limits, retries, parallel and eager execution.
 """
 
 import hashlib
@@ -15,57 +15,57 @@ from autotool_core.errors import AutoToolError
 
 
 class ToolError(AutoToolError):
-    """A call that failed. The model reads the message, so it holds no secret and nothing of the server's inside."""
+    """A call that failed. The model reads the message, so it must contain no secrets and no internals of the server."""
 
 
 class TransientError(ToolError):
-    """A call that failed for a reason that may have passed when it is tried again: no connection, a server that is busy."""
+    """A call that failed for a reason that may be temporary, such as a lost connection or a busy server."""
 
 
 class OversizeError(ToolError):
-    """A result larger than the tool's limit. Sources that read a stream stop reading there."""
+    """A result larger than the tool's limit. Sources that read a stream stop reading at the limit."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The result is larger than {limit} bytes. Ask for less.")
         self.limit = limit
 
     def __reduce__(self) -> tuple[type["OversizeError"], tuple[int]]:
-        """Made again from its limit where it comes from another process: exceptions are remade from their message."""
+        """Pickle the limit: by default an exception is constructed from its message when it arrives from another process."""
         return type(self), (self.limit,)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a tool may be run."""
+    """The limits of a tool's calls, and what may be assumed about them."""
 
     timeout: float = 30.0
-    """Seconds for one call, its retries included."""
+    """Seconds for one call, retries included."""
     max_result_bytes: int = 16 * 1024
-    """Largest result, in bytes of UTF-8."""
+    """The largest result, in bytes of UTF-8."""
     retries: int = 2
-    """How often a call that failed is tried again, but for a ToolError that is not transient; only of an idempotent tool."""
+    """The number of retries after a failed call of an idempotent tool. A ToolError is retried only if it is transient."""
     read_only: bool = False
-    """Changes nothing: may start while the model still decodes, and may be thrown away."""
+    """The tool changes nothing: a call may start while the model still decodes, and its result may be discarded."""
     idempotent: bool = False
     """A second call with the same arguments changes nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """What a tool is to the model and to the executor."""
+    """The description of a tool for the model and the executor."""
 
     name: str
-    """With its namespace: `weather.get`."""
+    """The name with its namespace: `weather.get`."""
     description: str
     parameters: Mapping[str, Any]
-    """JSON schema of the arguments, an object."""
+    """JSON schema of the arguments, of type object."""
     policy: Policy = field(default_factory=Policy)
     disabled: str | None = None
-    """Why the tool may not be called until an operator accepts it; None where it may."""
+    """The reason why the tool may not be called until an operator accepts it; None for an enabled tool."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for tools that a model would read alike."""
+        """A hash of the description and the parameters, which are all that a model reads besides the name."""
         return hashlib.sha256(json.dumps([self.description, self.parameters], sort_keys=True).encode()).hexdigest()
 
 
@@ -76,30 +76,30 @@ class Tool(Protocol):
     def spec(self) -> ToolSpec: ...
 
     async def call(self, arguments: Mapping[str, Any]) -> str | bytes:
-        """Run with arguments that fit the schema; bytes are read as UTF-8, each broken one replaced.
+        """Run the tool with arguments that match the schema; bytes are decoded as UTF-8, invalid ones replaced.
 
-        Raises ToolError with a message for the model; any other exception is told to the model as "failed" and logged.
-        Cancelling the call ends whatever was begun for it.
+        Raises ToolError with a message for the model; any other exception is reported to the model as "failed" and logged.
+        Cancelling the call ends everything that was started for it.
         """
         ...
 
 
 class ToolSource(Protocol):
-    """Where tools come from: one entry of the tools file."""
+    """A provider of tools: one entry of the tools file."""
 
     async def start(self) -> None:
-        """Make the tools known. Raises AutoToolError, naming the entry, where that cannot be."""
+        """Load the tools. Raises AutoToolError, which names the entry, if they cannot be loaded."""
         ...
 
     async def stop(self) -> None:
-        """End everything that was started; calls in flight are over by then."""
+        """End everything that was started. No call is in flight any more."""
         ...
 
     @property
     def tools(self) -> Sequence[Tool]:
-        """The tools as they are now."""
+        """The current tools."""
         ...
 
     def accept(self, name: str) -> None:
-        """Let a disabled tool be called again, as it is now. Nothing to do for most sources."""
+        """Enable a disabled tool as it is now. Most sources never disable a tool and do nothing here."""
         ...

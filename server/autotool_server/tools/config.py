@@ -1,9 +1,8 @@
-"""The tools file and the built-in tools: from settings to a registry."""
+"""Create the tool registry from the settings: from the tools file and the built-in tools."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +11,37 @@ from pydantic import TypeAdapter, ValidationError
 from autotool_core.errors import AutoToolError
 from autotool_server.settings import Settings
 from autotool_server.tools.base import Tool, ToolSource
-from autotool_server.tools.builtin import BUILTIN
-from autotool_server.tools.entry import Entry
+from autotool_server.tools.builtin import BUILTIN_TOOLS
 from autotool_server.tools.registry import Registry
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.sources import SOURCES, source_class
 
-KINDS = {"python": "functions.Functions", "http": "http.Http", "openapi": "openapi.OpenApi", "mcp": "mcp.Mcp"}
-"""Module and classes of each kind of table, `...Entry` and `...Source`; imported where a file has one."""
-
-_COMPLAINTS = {
+_ERROR_TEXTS = {
     "dict_type": "This must be a table; an entry has a name of its own, as in [python.NAME]",
     "extra_forbidden": "There is no such key",
     "list_type": "This must be a list, in [ ]",
     "missing": "This is missing",
     "string_type": "This must be a text, in quotes",
 }
-"""Pydantic's kinds of errors in the words of a tools file."""
+"""Texts for types of pydantic errors, in the terms of a tools file."""
 
 Tables = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 
 
-def registry(settings: Settings) -> AbstractAsyncContextManager[Registry]:
-    """The tools of the settings, not started yet. Raises AutoToolError, naming what is wrong."""
+def create_registry(settings: Settings) -> AbstractAsyncContextManager[Registry]:
+    """Return the registry of the settings' tools, not started yet. Raises AutoToolError for invalid settings."""
     secrets = Secrets()
-    sources: list[ToolSource] = [BuiltinSource(_builtin(settings.builtin_tools))]
+    sources: list[ToolSource] = [BuiltinSource(_builtin_tools(settings.builtin_tools))]
     if settings.tools is not None:
-        sources += read(Path(settings.tools), secrets)
+        sources += read_tools_file(Path(settings.tools), secrets)
     return Registry(sources, secrets)
 
 
-def read(path: Path, secrets: Secrets) -> list[ToolSource]:
-    """The sources of a tools file; relative paths in it are relative to it. Raises AutoToolError, naming file and key."""
+def read_tools_file(path: Path, secrets: Secrets) -> list[ToolSource]:
+    """Return the sources of a tools file. Relative paths in it start from its folder.
+
+    Raises AutoToolError, which names the file and the key.
+    """
     try:
         tables = Tables.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
@@ -50,7 +49,7 @@ def read(path: Path, secrets: Secrets) -> list[ToolSource]:
     except tomllib.TOMLDecodeError as error:
         raise AutoToolError(f"The tools file {path} is not valid TOML: {error}.") from None
     except ValidationError as error:
-        raise _wrong(path, "", (), error) from None
+        raise _config_error(path, "", (), error) from None
     return [
         _source(path, kind, namespace, table, secrets)
         for kind, entries in tables.items()
@@ -59,49 +58,47 @@ def read(path: Path, secrets: Secrets) -> list[ToolSource]:
 
 
 def _source(path: Path, kind: str, namespace: str, table: dict[str, Any], secrets: Secrets) -> ToolSource:
-    if kind not in KINDS:
+    if kind not in SOURCES:
         raise AutoToolError(
-            f"The tools file {path}: there is no kind [{kind}.{namespace}]. Those there are: {', '.join(KINDS)}."
+            f"The tools file {path}: there is no kind [{kind}.{namespace}]. Those there are: {', '.join(SOURCES)}."
         )
-    module, _, name = KINDS[kind].partition(".")
-    found = import_module(f"autotool_server.tools.sources.{module}")
-    entry_class: type[Entry] = getattr(found, f"{name}Entry")
+    create_source = source_class(kind)
     try:
-        entry = entry_class.model_validate(table)
+        entry = create_source.entry_class.model_validate(table)
     except ValidationError as error:
-        raise _wrong(path, f"{kind}.{namespace}.", entry_class.model_fields, error) from None
-    return getattr(found, f"{name}Source")(namespace, entry.beside(path.absolute().parent), secrets)
+        raise _config_error(path, f"{kind}.{namespace}.", create_source.entry_class.model_fields, error) from None
+    return create_source(namespace, entry.relative_to(path.absolute().parent), secrets)
 
 
-def _wrong(path: Path, where: str, keys: Iterable[str], error: ValidationError) -> AutoToolError:
-    found = error.errors(include_input=False, include_url=False)
-    # A key that is mistyped is also missing.
-    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
-    complaint = _COMPLAINTS.get(first["type"], first["msg"].removeprefix("Value error, "))
+def _config_error(path: Path, prefix: str, keys: Iterable[str], error: ValidationError) -> AutoToolError:
+    errors = error.errors(include_input=False, include_url=False)
+    # A mistyped key is reported first: it also makes the right key missing.
+    first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
+    text = _ERROR_TEXTS.get(first["type"], first["msg"].removeprefix("Value error, "))
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        complaint += f". Those there are: {', '.join(keys)}"
-    key = f"{where}{'.'.join(map(str, first['loc']))}".rstrip(".")
-    return AutoToolError(f"The tools file {path}: {key}: {complaint}.")
+        text += f". Those there are: {', '.join(keys)}"
+    key = f"{prefix}{'.'.join(map(str, first['loc']))}".rstrip(".")
+    return AutoToolError(f"The tools file {path}: {key}: {text}.")
 
 
-def _builtin(names: str) -> Iterator[Tool]:
+def _builtin_tools(names: str) -> Iterator[Tool]:
     for name in filter(None, map(str.strip, names.split(","))):
-        if name not in BUILTIN:
-            raise AutoToolError(f"There is no built-in tool {name}. Those there are: {', '.join(BUILTIN)}.")
-        yield BUILTIN[name]()
+        if name not in BUILTIN_TOOLS:
+            raise AutoToolError(f"There is no built-in tool {name}. Those there are: {', '.join(BUILTIN_TOOLS)}.")
+        yield BUILTIN_TOOLS[name]()
 
 
 class BuiltinSource:
-    """Tools that this package brings."""
+    """The source of the built-in tools."""
 
     def __init__(self, tools: Iterator[Tool]) -> None:
         self.tools: Sequence[Tool] = tuple(tools)
 
     async def start(self) -> None:
-        """Nothing to start."""
+        """Do nothing: built-in tools need no start."""
 
     async def stop(self) -> None:
-        """Nothing to end."""
+        """Do nothing: built-in tools hold no resources."""
 
     def accept(self, name: str) -> None:
-        """Nothing is ever disabled."""
+        """Do nothing: built-in tools are never disabled."""

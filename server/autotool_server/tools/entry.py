@@ -1,4 +1,4 @@
-"""What every entry of the tools file can say, whatever its kind, and what a tool of an entry is called."""
+"""The settings that every entry of the tools file has, and the names of its tools."""
 
 import re
 from collections import Counter
@@ -17,58 +17,61 @@ NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 
 class Entry(BaseModel):
-    """Limits of the entry's tools. A key that is not known stops the start."""
+    """The limits of an entry's tools. An unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     timeout: float = Field(default=DEFAULT.timeout, gt=0, le=3600)
-    """Seconds for one call, its retries included."""
+    """Seconds for one call, retries included."""
     max_result_bytes: int = Field(default=DEFAULT.max_result_bytes, ge=64)
-    """Largest result of a call."""
+    """The largest result of a call, in bytes of UTF-8."""
     retries: int = Field(default=DEFAULT.retries, ge=0, le=10)
-    """How often a failed call of an idempotent tool is tried again."""
+    """The number of retries after a failed call of an idempotent tool."""
     read_only: list[str] = []
     """Tools, by name without the namespace or by pattern (`get_*`), that change nothing."""
     idempotent: list[str] = []
-    """Tools, by name or pattern, that may be called twice."""
+    """Tools, by name or pattern, for which a second call with the same arguments changes nothing more."""
 
-    def beside(self, folder: Path) -> Self:
-        """The entry with its relative paths as they are seen from the folder of its file."""
+    def relative_to(self, folder: Path) -> Self:
+        """Return the entry with its relative paths resolved against the folder of the tools file."""
         del folder
         return self
 
     def policy(self, name: str, *, read_only: bool = False, idempotent: bool = False) -> Policy:
-        """The policy of one tool: what its kind already knows of it, and what the entry says. Read-only is idempotent."""
-        read_only = read_only or _any_matches(self.read_only, name)
+        """Return the policy of one tool, from what its source knows and from the entry. A read-only tool is idempotent."""
+        read_only = read_only or _matches_any(self.read_only, name)
         return Policy(
             timeout=self.timeout,
             max_result_bytes=self.max_result_bytes,
             retries=self.retries,
             read_only=read_only,
-            idempotent=read_only or idempotent or _any_matches(self.idempotent, name),
+            idempotent=read_only or idempotent or _matches_any(self.idempotent, name),
         )
 
-    def check(self, where: str, namespace: str, specs: Sequence[ToolSpec]) -> None:
-        """Raise AutoToolError where two tools have one name, or a pattern is of none, which is a typing error."""
+    def check_tools(self, label: str, namespace: str, specs: Sequence[ToolSpec]) -> None:
+        """Raise AutoToolError if two tools have the same name, or if a pattern of the entry matches no tool.
+
+        `label` names the entry in the error, such as `[http.weather]`.
+        """
         counts = Counter(spec.name.removeprefix(f"{namespace}.") for spec in specs)
         for name, count in counts.items():
             if count > 1:
-                raise AutoToolError(f"{where} has two tools named {namespace}.{name}. Rename one or leave it out.")
+                raise AutoToolError(f"{label} has two tools named {namespace}.{name}. Rename one or leave it out.")
         for key, patterns in (("read_only", self.read_only), ("idempotent", self.idempotent)):
             for pattern in patterns:
                 if not any(fnmatchcase(name, pattern) for name in counts):
-                    raise AutoToolError(f"{where} {key}: no tool of it is named {pattern!r}. There are: {', '.join(counts)}.")
+                    raise AutoToolError(f"{label} {key}: no tool of it is named {pattern!r}. There are: {', '.join(counts)}.")
 
 
-def tool_name(where: str, namespace: str, name: str) -> str:
-    """The name with its namespace. Raises AutoToolError where that is no name of a tool."""
+def tool_name(label: str, namespace: str, name: str) -> str:
+    """Return the name with its namespace. Raises AutoToolError, which begins with `label`, for an invalid name."""
     full = f"{namespace}.{name}"
     if not NAME.fullmatch(full):
         raise AutoToolError(
-            f"{where}: {full!r} is not a name for a tool: use letters, digits, '_', '.' and '-', at most 64 in all."
+            f"{label}: {full!r} is not a name for a tool: use letters, digits, '_', '.' and '-', at most 64 in all."
         )
     return full
 
 
-def _any_matches(patterns: list[str], name: str) -> bool:
+def _matches_any(patterns: list[str], name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)

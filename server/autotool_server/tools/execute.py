@@ -1,4 +1,4 @@
-"""One call of a server tool: arguments checked, run under a time-out, every failure made a result that the model reads."""
+"""One call of a server tool: its arguments are checked, it runs under a time-out, and a failure becomes a result."""
 
 import asyncio
 import json
@@ -23,10 +23,10 @@ from autotool_server.tools.secrets import Secrets
 
 logger = logging.getLogger(__name__)
 
-MAX_MESSAGE = 500
-"""Longest complaint about a call, in characters: a schema's quotes the value it is about."""
-FIRST_PAUSE = 0.1
-"""Seconds before the first retry; each further one waits twice as long."""
+MAX_MESSAGE_CHARACTERS = 500
+"""The longest message about invalid arguments. Such a message quotes the value, which may be long."""
+RETRY_SECONDS = 0.1
+"""Seconds before the first retry. Each further retry waits twice as long."""
 
 
 class Outcome(StrEnum):
@@ -43,69 +43,69 @@ class Outcome(StrEnum):
     NOT_RUN = "not_run"
 
 
-MISTAKES = {Outcome.INVALID_ARGUMENTS, Outcome.UNKNOWN_TOOL}
-"""What is the model's fault, and known before anything runs."""
-FAILURES = {Outcome.ERROR, Outcome.TIMEOUT, Outcome.OVERSIZE}
-"""What went wrong while a tool ran."""
+INVALID_OUTCOMES = {Outcome.INVALID_ARGUMENTS, Outcome.UNKNOWN_TOOL}
+"""Outcomes of calls that the model wrote wrongly, known before a tool runs."""
+FAILURE_OUTCOMES = {Outcome.ERROR, Outcome.TIMEOUT, Outcome.OVERSIZE}
+"""Outcomes of calls that failed while the tool ran."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the model reads, and how it came about."""
+    """What the model reads of a call, and how the call went."""
 
     outcome: Outcome
     content: str
     started: float = 0.0
-    """As `time.perf_counter`, seconds; 0 where nothing ran."""
+    """Seconds of `time.perf_counter`; 0 for a call that was not run."""
     ended: float = 0.0
     attempts: int = 0
-    may_be_done: bool = False
-    """Whether the tool may have done its work, whatever became of the answer: then another call could do it twice."""
+    may_have_taken_effect: bool = False
+    """Whether the tool may have done its work although the call failed. A second call could then do it twice."""
 
 
-def refusal(outcome: Outcome, message: str) -> Result:
-    """The result of a call that was not run."""
+def rejection(outcome: Outcome, message: str) -> Result:
+    """Return the result of a call that is not run."""
     return Result(outcome, f"Error: {message}")
 
 
 def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, Any] | Result:
-    """The arguments of a call, if it may run; else the result that says why not.
+    """Return the arguments of a call that may run, else a result with the reason why it may not.
 
-    `arguments` is the JSON text that the model wrote; None where it broke off.
+    `arguments`: the JSON text that the model wrote; None if the call is incomplete.
     """
     if tool is None:
-        return refusal(Outcome.UNKNOWN_TOOL, f"There is no tool {name[:64]!r}.")
+        return rejection(Outcome.UNKNOWN_TOOL, f"There is no tool {name[:64]!r}.")
     if tool.spec.disabled is not None:
-        return refusal(Outcome.DISABLED, f"This tool is disabled: {tool.spec.disabled}")
-    read = _read(name, arguments)
-    if isinstance(read, str):
-        return refusal(Outcome.INVALID_ARGUMENTS, read)
+        return rejection(Outcome.DISABLED, f"This tool is disabled: {tool.spec.disabled}")
+    parsed = _parse_arguments(name, arguments)
+    if isinstance(parsed, str):
+        return rejection(Outcome.INVALID_ARGUMENTS, parsed)
     try:
-        wrong = _mismatch(tool.spec.parameters, read)
+        error = _schema_error(tool.spec.parameters, parsed)
     except Unresolvable:
-        return refusal(Outcome.ERROR, "The tool's schema refers to another document, which is not fetched.")
-    return refusal(Outcome.INVALID_ARGUMENTS, wrong) if wrong else read
+        return rejection(Outcome.ERROR, "The tool's schema refers to another document, which is not fetched.")
+    return rejection(Outcome.INVALID_ARGUMENTS, error) if error else parsed
 
 
-def _read(name: str, arguments: str | None) -> Mapping[str, Any] | str:
-    """The arguments, or what is wrong with their text."""
+def _parse_arguments(name: str, arguments: str | None) -> Mapping[str, Any] | str:
+    """Return the arguments, or a message if their text is invalid."""
     if arguments is None:
         return "The call broke off before it was complete. Write it again."
     try:
-        read = Call.parse(name, arguments).arguments
-        # Half of a surrogate pair can be written in JSON, but no tool can be sent it.
-        json.dumps(read, ensure_ascii=False).encode()
+        parsed = Call.parse(name, arguments).arguments
+        # JSON can express half of a surrogate pair, but UTF-8 cannot.
+        json.dumps(parsed, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return "The arguments hold half of a surrogate pair, which is no character."
     except (ValueError, RecursionError):
         return "The arguments are not a JSON object. Write the call again."
-    return read
+    return parsed
 
 
-def _mismatch(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
-    """What is wrong with arguments; None where they fit."""
+def _schema_error(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+    """Return a message about arguments that do not match the schema; None if they match."""
     dialect = validator_for(schema, default=jsonschema.Draft202012Validator)
-    # Without references of its own, jsonschema would fetch those to other documents from the network.
+    # Without an explicit registry, jsonschema would fetch referenced documents from the network.
     validator = extend(dialect, {"pattern": _pattern})(schema, registry=References())
     try:
         error = best_match(validator.iter_errors(arguments))
@@ -115,76 +115,76 @@ def _mismatch(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | 
         return "The arguments cannot be checked: they are nested too deeply, or a number is too large."
     if error is None:
         return None
-    where = ".".join(map(str, error.absolute_path)) or "arguments"
-    return f"{where}: {error.message}"
+    path = ".".join(map(str, error.absolute_path)) or "arguments"
+    return f"{path}: {error.message}"
 
 
 def _pattern(_: Any, pattern: str, text: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
-    """The keyword `pattern`, but for the few regular expressions of ECMA-262 that Python cannot read: those the tool checks."""
+    """Check the keyword `pattern`. A regular expression of ECMA-262 that Python cannot read is left for the tool to check."""
     try:
-        fits = not isinstance(text, str) or re.search(pattern, text)
+        matches = not isinstance(text, str) or re.search(pattern, text)
     except re.error:
         return
-    if not fits:
+    if not matches:
         yield jsonschema.ValidationError(f"{text!r} does not match {pattern!r}")
 
 
 async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) -> Result:
-    """Run a call whose arguments fit. Never raises but for its own cancellation, which ends the call."""
+    """Run a call with valid arguments. Raises nothing but CancelledError, if the call itself is cancelled."""
     started = time.perf_counter()
     attempts = [0]
-    may_be_done = True
-    limit = asyncio.timeout(tool.spec.policy.timeout)
+    may_have_taken_effect = True
+    timeout = asyncio.timeout(tool.spec.policy.timeout)
     try:
-        async with limit:
-            outcome, content = Outcome.OK, await _attempts(tool, arguments, attempts, secrets)
+        async with timeout:
+            outcome, content = Outcome.OK, await _call_with_retries(tool, arguments, attempts, secrets)
     except OversizeError as error:
         outcome, content = Outcome.OVERSIZE, f"Error: {error}"
     except ToolError as error:
-        # A tool that says what was wrong has not done it; one that lost its service, or raised anything else, may have.
-        may_be_done = isinstance(error, TransientError)
-        # Before it is cut: half a secret would not be found.
-        outcome, content = Outcome.ERROR, f"Error: {_cut(secrets.redact(str(error)), tool.spec.policy.max_result_bytes)}"
+        # A tool that reports an error has had no effect. One that lost its service, or raised anything else, may have had one.
+        may_have_taken_effect = isinstance(error, TransientError)
+        # Redacted before it is cut: half a secret would not be found.
+        outcome, content = Outcome.ERROR, f"Error: {_truncate(secrets.redact(str(error)), tool.spec.policy.max_result_bytes)}"
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
         trace = "".join(traceback.format_exception(error))
         logger.warning("tool %s failed: %s", tool.spec.name, secrets.redact(trace))
         outcome, content = Outcome.ERROR, "Error: The tool failed."
-    if limit.expired() and outcome is not Outcome.OK:
+    if timeout.expired() and outcome is not Outcome.OK:
         outcome, content = Outcome.TIMEOUT, f"Error: The tool did not answer within {tool.spec.policy.timeout:g} seconds."
-    return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0], may_be_done)
+    return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0], may_have_taken_effect)
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody ends this call, and it is not the tool that says it was cancelled."""
+    """Return whether this call is cancelled from outside. A tool may raise CancelledError by itself."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-async def _attempts(tool: Tool, arguments: Mapping[str, Any], attempts: list[int], secrets: Secrets) -> str:
-    """The first result of as many attempts as the tool's policy allows."""
+async def _call_with_retries(tool: Tool, arguments: Mapping[str, Any], attempts: list[int], secrets: Secrets) -> str:
+    """Call the tool until it succeeds or its policy allows no further attempt. `attempts[0]` counts the attempts."""
     policy = tool.spec.policy
-    most = 1 + policy.retries if policy.idempotent else 1
+    max_attempts = 1 + policy.retries if policy.idempotent else 1
     while True:
         attempts[0] += 1
         try:
-            return _text(await tool.call(arguments), policy.max_result_bytes)
+            return _to_text(await tool.call(arguments), policy.max_result_bytes)
         except Exception as error:
-            final = isinstance(error, ToolError) and not isinstance(error, TransientError)
-            # A tool that makes an error of its cancellation is not begun again: nobody waits for it any more.
-            if final or attempts[0] == most or _is_cancelled():
+            is_permanent = isinstance(error, ToolError) and not isinstance(error, TransientError)
+            # A tool that turns its cancellation into an error is not retried: nobody waits for the result.
+            if is_permanent or attempts[0] == max_attempts or _is_cancelled():
                 raise
-            logger.info("tool %s is tried again after %s", tool.spec.name, type(error).__name__)
-        await asyncio.sleep(FIRST_PAUSE * 2 ** (attempts[0] - 1))
+            logger.info("tool %s is retried after %s", tool.spec.name, type(error).__name__)
+        await asyncio.sleep(RETRY_SECONDS * 2 ** (attempts[0] - 1))
 
 
-def _cut(text: str, limit: int) -> str:
+def _truncate(text: str, limit: int) -> str:
     return text.encode(errors="replace")[:limit].decode(errors="ignore")
 
 
-def _text(result: str | bytes, limit: int) -> str:
-    """A result as text that can be sent: UTF-8, no half characters."""
+def _to_text(result: str | bytes, limit: int) -> str:
+    """Return a result as text that UTF-8 can encode. Raises OversizeError above the limit, in bytes."""
     raw = result.encode(errors="replace") if isinstance(result, str) else result
     if len(raw) > limit:
         raise OversizeError(limit)

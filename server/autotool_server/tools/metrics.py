@@ -14,7 +14,7 @@ BUDGETS = {"max_turns", "max_calls", "max_seconds", "context"}
 
 
 class ToolMetrics:
-    """What became of the calls of server tools. Names that are no tool's are counted as `unknown`: a model may invent any."""
+    """Metrics of server tools. Calls of unknown tools are counted as `unknown`, since a model may invent any name."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.calls = Counter("autotool_tool_calls", "Calls by tool and outcome", ("tool", "outcome"), registry=registry)
@@ -38,7 +38,7 @@ class ToolMetrics:
         )
 
     def loop_ended(self, records: Sequence[TurnRecord], stop_reason: str | None) -> None:
-        """Account for the tool loop of a request, by the records of its turns."""
+        """Count the tool loop of a request, from the records of its turns."""
         self.turns.observe(len(records))
         if stop_reason in BUDGETS:
             self.budget_stops.labels(stop_reason).inc()
@@ -46,9 +46,9 @@ class ToolMetrics:
             if record.escalated is not None:
                 self.escalations.labels(record.escalated).inc()
             for execution in record.executions:
-                self._call(execution)
+                self._count_call(execution)
 
-    def _call(self, execution: ToolExecution) -> None:
+    def _count_call(self, execution: ToolExecution) -> None:
         tool = "unknown" if execution.outcome == Outcome.UNKNOWN_TOOL else execution.name
         self.calls.labels(tool, execution.outcome).inc()
         self.result_bytes.labels(tool).observe(execution.result_bytes)

@@ -1,7 +1,7 @@
-"""Reaching the network for a model: bounded reading, and, for `fetch`, public addresses only.
+"""HTTP helpers for tools: bounded reading of bodies, and a transport to public addresses only (for `fetch`).
 
-The name is resolved once and the connection goes to an address that was checked, so that a name which changes its address
-between the two (DNS rebinding) gains nothing.
+The transport resolves a host once and connects to the address that it has checked. A host that changes its address between
+check and connection (DNS rebinding) is therefore not reached.
 """
 
 import asyncio
@@ -18,56 +18,56 @@ import httpx
 from autotool_server.tools.base import OversizeError, ToolError
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""From a host and a port to its addresses. Raises OSError or UnicodeError where there are none."""
+"""Returns the addresses of a host and a port. Raises OSError or UnicodeError if there are none."""
 
-# What `is_global` lets through differs between releases of Python, so that the special-purpose registries of IANA are
-# written out. Not in them: 168.63.129.16, at which Azure answers its own machines.
+# The result of `is_global` differs between releases of Python, so the special-purpose registries of IANA are listed here.
+# They do not have 168.63.129.16, at which Azure serves its own machines.
 _NOT_PUBLIC = [
     ip_network(network)
     for network in (
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12"),
         *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16"),
         *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-        # Teredo and its neighbours, documentation, 6to4.
+        # IETF protocol assignments with Teredo, documentation, 6to4, AS112, documentation.
         *("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"),
     )
 ]
-# All of IPv6 that is given out to the public; loopback, mapped, local and multicast addresses lie outside of it.
-_GIVEN_OUT = ip_network("2000::/3")
+# Global unicast addresses of IPv6; loopback, mapped, local and multicast addresses are outside.
+_GLOBAL_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 
-# Python has text encodings that cost far more than the text is long (punycode, idna); pages use these.
-_USUAL_CHARSET = re.compile(r"(utf-|iso8859-|cp125|ascii|euc_|gb|big5|shift_jis|koi8)")
+# Python also has text encodings that take time quadratic in the length of the text (punycode, idna).
+_ALLOWED_CHARSET = re.compile(r"(utf-|iso8859-|cp125|ascii|euc_|gb|big5|shift_jis|koi8)")
 
 
 def is_public(address: str) -> bool:
-    """Whether the address belongs to the public internet; one that embeds another (NAT64) is judged by that."""
+    """Return whether an address belongs to the public internet. A NAT64 address is judged by the address that it embeds."""
     if "%" in address:
         return False
     ip = ip_address(address)
     if ip in _NAT64:
         return is_public(str(IPv4Address(int(ip) & 0xFFFFFFFF)))
-    if ip.version == 6 and ip not in _GIVEN_OUT:
+    if ip.version == 6 and ip not in _GLOBAL_UNICAST:
         return False
     return ip.is_global and not any(ip in network for network in _NOT_PUBLIC)
 
 
 @cache
-def certificates() -> ssl.SSLContext:
-    """Whom TLS trusts: certifi's list, or SSL_CERT_FILE, which a service inside a company may need. Slow to read: read once."""
+def tls_context() -> ssl.SSLContext:
+    """Return the TLS context of all clients. It trusts certifi's list, or SSL_CERT_FILE; reading either is slow."""
     return httpx.create_ssl_context()
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses that the system would connect to, whatever form the host is written in."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    """Return the addresses that the system would connect to, for any notation of the host."""
+    results = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in results]
 
 
 class PublicTransport(httpx.AsyncBaseTransport):
-    """Connects to public addresses only: each request's host is resolved once, checked, and that address is used.
+    """Connects to public addresses only: it resolves the host of each request once and connects to a checked address.
 
-    All the addresses of a name must be public. `Host` and the name in TLS stay those of the URL. Raises ToolError.
+    All addresses of a host must be public. The `Host` header and the name in TLS stay those of the URL. Raises ToolError.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, resolver: Resolver = resolve) -> None:
@@ -87,7 +87,7 @@ class PublicTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
     async def _addresses(self, url: httpx.URL) -> Sequence[str]:
-        host = _name(url)
+        host = _host(url)
         try:
             addresses = await self._resolve(host, url.port or (443 if url.scheme == "https" else 80))
         except (OSError, UnicodeError) as error:
@@ -97,27 +97,27 @@ class PublicTransport(httpx.AsyncBaseTransport):
         return addresses
 
 
-def _name(url: httpx.URL) -> str:
+def _host(url: httpx.URL) -> str:
     return url.raw_host.decode("ascii")
 
 
 def _pinned(request: httpx.Request, address: str) -> httpx.Request:
-    """The request to an address; its headers, `Host` among them, and its name in TLS are those it had."""
-    extensions = {**request.extensions, "sni_hostname": _name(request.url).rstrip(".")}
+    """Return the request with its host replaced by an address. The headers, `Host` included, and the name in TLS stay."""
+    extensions = {**request.extensions, "sni_hostname": _host(request.url).rstrip(".")}
     url = request.url.copy_with(host=address)
     return httpx.Request(request.method, url, headers=request.headers, stream=request.stream, extensions=extensions)
 
 
-async def read(response: httpx.Response, limit: int) -> bytes:
-    """The body, of at most so many bytes. Raises OversizeError, and reads no further, where it has more."""
-    start = await read_start(response, limit + 1)
-    if len(start) > limit:
+async def read_body(response: httpx.Response, limit: int) -> bytes:
+    """Return the body. Raises OversizeError if it has more than `limit` bytes, and then reads no further."""
+    body = await read_prefix(response, limit + 1)
+    if len(body) > limit:
         raise OversizeError(limit)
-    return start
+    return body
 
 
-async def read_start(response: httpx.Response, size: int) -> bytes:
-    """The first bytes of the body. Raises ToolError where it is compressed: a small body could unfold to a huge one."""
+async def read_prefix(response: httpx.Response, size: int) -> bytes:
+    """Return the first bytes of the body. Raises ToolError if it is compressed: it could expand to a huge size."""
     if response.headers.get("content-encoding", "identity").lower() not in {"identity", ""}:
         raise ToolError("The answer is compressed, which was not asked for.")
     parts, length = list[bytes](), 0
@@ -130,9 +130,9 @@ async def read_start(response: httpx.Response, size: int) -> bytes:
 
 
 def charset(response: httpx.Response) -> str:
-    """The encoding that the response says it has; UTF-8 where it says none or none that is usual."""
+    """Return the encoding that the response names; UTF-8 if it names none, or one that is not allowed."""
     try:
         name = codecs.lookup(response.charset_encoding or "utf-8").name
     except (LookupError, ValueError):
         return "utf-8"
-    return name if _USUAL_CHARSET.match(name) else "utf-8"
+    return name if _ALLOWED_CHARSET.match(name) else "utf-8"

@@ -1,4 +1,4 @@
-"""Every server tool by its name: started with the server, resolved for each request."""
+"""The registry of server tools: starts the tool sources with the server and finds tools by name for each request."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,14 @@ from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool, ToolSource
 from autotool_server.tools.secrets import Secrets
 
-GROUP = ".*"
-CHANGED = "This is not the tool's fingerprint as GET /v1/tools has it now. Read the tool there, and accept what you have read."
+GROUP_SUFFIX = ".*"
+FINGERPRINT_MISMATCH = (
+    "This is not the tool's fingerprint as GET /v1/tools has it now. Read the tool there, and accept what you have read."
+)
 
 
 class Registry:
-    """The tools of all sources. `async with` it: sources run between."""
+    """The tools of all sources, as a context manager that starts the sources and stops them at its end."""
 
     def __init__(self, sources: Sequence[ToolSource] = (), secrets: Secrets | None = None) -> None:
         self.secrets = secrets or Secrets({})
@@ -22,7 +24,7 @@ class Registry:
         self._running = AsyncExitStack()
 
     async def __aenter__(self) -> "Registry":
-        """Start every source. Raises AutoToolError where one cannot start, or two tools have one name."""
+        """Start every source. Raises AutoToolError if one cannot start, or if two tools have the same name."""
         try:
             for source in self._sources:
                 self._running.push_async_callback(source.stop)
@@ -40,19 +42,21 @@ class Registry:
 
     @property
     def tools(self) -> Mapping[str, Tool]:
-        """Every tool as it is now. Of two that have come to share a name since the start, the first one holds it."""
+        """All current tools by name. If two tools share a name since the start, it is that of the first."""
         return {tool.spec.name: tool for source in reversed(self._sources) for tool in reversed(source.tools)}
 
     def choose(self, names: Mapping[str, str]) -> dict[str, Tool]:
-        """The tools that a request names, fields by name or group. Raises InvalidRequestError, naming the field."""
+        """Return the tools that a request names. `names`: the field of the request for each name of a tool or group.
+
+        Raises InvalidRequestError, which names the field.
+        """
         tools = self.tools
         chosen: dict[str, Tool] = {}
         for name, field in names.items():
-            group = [one for one in tools if one.startswith(name.removesuffix("*"))] if name.endswith(GROUP) else []
-            found = group or ([name] if name in tools else [])
-            if not found:
+            matches = _matches(name, tools)
+            if not matches:
                 raise InvalidRequestError(f"{field} names no server tool. GET /v1/tools lists those there are.", field)
-            usable = {one: tools[one] for one in found if tools[one].spec.disabled is None or one == name}
+            usable = {match: tools[match] for match in matches if tools[match].spec.disabled is None or match == name}
             if not usable:
                 raise InvalidRequestError("All server tools of this group are disabled. GET /v1/tools says why.", field)
             chosen |= usable
@@ -62,15 +66,15 @@ class Registry:
         return chosen
 
     def accept(self, name: str, fingerprint: str) -> Tool:
-        """Let a disabled tool be called again, as it was when it had this fingerprint.
+        """Enable a disabled tool if it still has this fingerprint.
 
-        Raises InvalidRequestError where there is no such tool, or it has changed since it was looked at.
+        Raises InvalidRequestError if there is no such tool, or if it has changed since the operator read it.
         """
         for source in self._sources:
             for tool in source.tools:
                 if tool.spec.name == name:
                     if tool.spec.fingerprint != fingerprint:
-                        raise InvalidRequestError(CHANGED, "fingerprint", status=409)
+                        raise InvalidRequestError(FINGERPRINT_MISMATCH, "fingerprint", status=409)
                     try:
                         _check_schema(tool)
                     except AutoToolError as error:
@@ -83,12 +87,21 @@ class Registry:
 
     def _check_names(self) -> None:
         counts = Counter(tool.spec.name for source in self._sources for tool in source.tools)
-        if twice := sorted(name for name, count in counts.items() if count > 1):
-            raise AutoToolError(f"Two server tools are named {twice[0]}. Give one of them another namespace in the tools file.")
+        if duplicates := sorted(name for name, count in counts.items() if count > 1):
+            raise AutoToolError(
+                f"Two server tools are named {duplicates[0]}. Give one of them another namespace in the tools file."
+            )
+
+
+def _matches(name: str, tools: Mapping[str, Tool]) -> list[str]:
+    """Return the names of a group's tools, or the name itself if it is a tool's."""
+    is_group = name.endswith(GROUP_SUFFIX)
+    group = [tool for tool in tools if tool.startswith(name.removesuffix("*"))] if is_group else []
+    return group or ([name] if name in tools else [])
 
 
 def _check_schema(tool: Tool) -> None:
-    """Raise AutoToolError where the schema of a tool's arguments is none, so that no call finds it out."""
-    where = schema_check.invalid_at(dict(tool.spec.parameters))
-    if where is not None:
-        raise AutoToolError(f"The arguments of {tool.spec.name} have no valid JSON schema (at {where}).")
+    """Raise AutoToolError if the schema of a tool's arguments is invalid, so that no call fails because of it."""
+    path = schema_check.error_path(dict(tool.spec.parameters))
+    if path is not None:
+        raise AutoToolError(f"The arguments of {tool.spec.name} have no valid JSON schema (at {path}).")

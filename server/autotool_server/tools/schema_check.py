@@ -1,16 +1,16 @@
-"""Whether a JSON schema is one, by the dialect that it names itself."""
+"""Check that a JSON schema is valid in its own dialect."""
 
 from typing import Any
 
 import jsonschema
 from jsonschema.validators import validator_for
 
-UNCHECKED = jsonschema.FormatChecker(formats=())
-"""The dialects' own schemas call a pattern a `regex`, which jsonschema tries with Python's `re`; it is one of ECMA-262."""
+NO_FORMATS = jsonschema.FormatChecker(formats=())
+"""Checks no formats: jsonschema checks the format `regex` with Python's `re`, but a pattern is one of ECMA-262."""
 
 
-def invalid_at(schema: Any) -> str | None:
-    """Where a schema breaks the rules of its dialect (2020-12 where it names none); None for a valid one.
+def error_path(schema: Any) -> str | None:
+    """Return the path at which a schema violates its dialect (2020-12 by default); None for a valid schema.
 
     Raises RecursionError for a schema that is nested too deeply.
     """
@@ -19,7 +19,7 @@ def invalid_at(schema: Any) -> str | None:
     except (AttributeError, TypeError, ValueError):
         return "$schema"
     try:
-        dialect.check_schema(schema, format_checker=UNCHECKED)  # pyright: ignore[reportCallIssue] not in its protocol
+        dialect.check_schema(schema, format_checker=NO_FORMATS)  # pyright: ignore[reportCallIssue] missing in the protocol's signature
     except jsonschema.SchemaError as error:
         return "/".join(map(str, error.absolute_path))[:80] or "its top level"
     return None

@@ -1,4 +1,4 @@
-"""Secrets of tools: read from the environment, and taken out of everything that leaves a tool."""
+"""Secrets of tools: read from the environment, and redacted in everything that leaves a tool."""
 
 import base64
 import json
@@ -14,34 +14,34 @@ REDACTED = "[redacted]"
 
 
 class Secrets:
-    """Fills `${NAME}` in settings of tools from the environment and remembers the values, so that `redact` finds them."""
+    """Fills `${NAME}` in the settings of tools from the environment and records the values for `redact`."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._environment = environment
         self._values: set[str] = set()
 
     def fill(self, text: str, setting: str) -> str:
-        """The text with each `${NAME}` replaced. Raises AutoToolError, naming setting and variable, where one is not set."""
+        """Return the text with each `${NAME}` replaced. Raises AutoToolError for a variable that is not set."""
         for name in _REFERENCE.findall(text):
             if not self._environment.get(name):
                 raise AutoToolError(f"{setting} needs the environment variable {name}, which is not set.")
             self._values.add(self._environment[name])
-        return _REFERENCE.sub(lambda found: self._environment[found[1]], text)
+        return _REFERENCE.sub(lambda match: self._environment[match[1]], text)
 
     def redact(self, text: str) -> str:
-        """The text without any of the values."""
-        # The longest first: one value may be a part of another.
-        for value in sorted(_forms(self._values), key=len, reverse=True):
+        """Return the text with each value replaced by `[redacted]`."""
+        # Longest first: one value may be part of another.
+        for value in sorted(_all_encodings(self._values), key=len, reverse=True):
             text = text.replace(value, REDACTED)
         return text
 
 
-def _forms(values: Iterable[str]) -> set[str]:
-    """Each value as it is, and as it stands in a URL, in JSON and in base64 by itself."""
-    return {form for value in values for form in (value, *_encoded(value))}
+def _all_encodings(values: Iterable[str]) -> set[str]:
+    """Return each value, and its encodings in URLs, in JSON and in base64."""
+    return {text for value in values for text in (value, *_encodings(value))}
 
 
-def _encoded(value: str) -> Iterator[str]:
+def _encodings(value: str) -> Iterator[str]:
     yield quote(value, safe="")
     yield quote_plus(value)
     yield from (json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))

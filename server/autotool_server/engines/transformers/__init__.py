@@ -1,4 +1,4 @@
-"""The `transformers` engine: starts in seconds, runs on any laptop."""
+"""The `transformers` engine, which starts in seconds and runs on a CPU or a GPU."""
 
 from autotool_server.engines.transformers.engine import TransformersEngine
 

@@ -1,10 +1,10 @@
-"""transformers' continuous-batching manager, with a chooser of ours for each request's tokens.
+"""The continuous-batching manager of transformers 5.19, with a token sampler for each request.
 
-The manager batches, schedules and keeps the paged cache; its own logits processors know temperature, top-k and top-p
-only, and sort the vocabulary twice a step for every request, asked for or not. One processor of ours stands in their
-place: it hands each row of logits to its request's `Chooser` and leaves the manager no other token than the chosen one.
+The manager batches, schedules and keeps the paged cache. Its logits processors support temperature, top-k and top-p only, and
+sort the vocabulary twice a step for every request. They are replaced by one processor, which passes each row of logits to the
+`TokenSampler` of its request and masks all tokens but the sampled one.
 
-What is imported from `transformers.generation.continuous_batching` is not its public face; pyproject.toml bounds the version.
+The names imported from `transformers.generation.continuous_batching` are not public, so pyproject.toml pins the minor version.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from transformers.generation.continuous_batching.requests import FutureRequestSt
 from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
 
 from autotool_core.errors import EngineError
-from autotool_server.engines.transformers.sampler import Chooser
+from autotool_server.engines.transformers.sampler import TokenSampler
 
 logger = logging.getLogger(__name__)
 
 PAGE_TOKENS = 32
-"""Prompts share their cache in whole pages: small ones, so that short prompts share too."""
+"""The size of a cache page. Prompts share whole pages, so small pages let short prompts share too."""
 STEP_TOKENS = 512
-"""Tokens in one forward: a longer prompt is prefilled in several, so that it does not hold the others up for long."""
+"""The limit of tokens in one forward. A longer prompt is prefilled in several, so that it delays the others little."""
 TYPICAL_TOKENS = 1024
-"""The cache has room for this much of `max_num_seqs` requests, or for one of full length if that is more."""
+"""The cache holds this many tokens for each of `max_num_seqs` requests, and at least one request of full length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,66 +41,66 @@ class Chunk:
     token_ids: Sequence[int]
     finished: bool
     cached_tokens: int
-    """Prompt tokens that were found in the cache; told in the first chunk."""
+    """Prompt tokens from the cache, reported in the first chunk and 0 in the others."""
 
 
-class Ticket:
-    """A request's place in the manager."""
+class Slot:
+    """The state of one request in the manager: its sampler and its queue of chunks."""
 
-    def __init__(self, ticket_id: str, chooser: Chooser) -> None:
-        self.id = ticket_id
+    def __init__(self, slot_id: str, sampler: TokenSampler) -> None:
+        self.id = slot_id
         self.cached_tokens: int | None = None
-        self._chooser = chooser
+        self._sampler = sampler
         self._failed = False
-        self._taken = 0
+        self._num_received = 0
         self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
 
-    def choose(self, logits: torch.Tensor) -> int:
-        """The next token, in the manager's thread. A failure ends this request: out of here it would end them all."""
+    def sample(self, logits: torch.Tensor) -> int:
+        """Return the next token, in the manager's thread. An exception fails this request; in the manager it would fail all."""
         try:
-            return self._chooser.choose(logits)
+            return self._sampler.sample(logits)
         except Exception:
-            logger.exception("Choosing a token failed.")
+            logger.exception("Sampling a token failed.")
             self._failed = True
             return 0
 
     def put(self, output: GenerationOutput) -> None:
-        """Take what is new in an output: outputs hold all tokens from the first."""
-        tokens = output.generated_tokens[self._taken :]
-        cached_tokens = 0 if self._taken else self.cached_tokens or 0
-        self._taken += len(tokens)
-        broken = self._failed or output.error is not None
-        self._chunks.put_nowait(None if broken else Chunk(tokens, output.is_finished(), cached_tokens))
+        """Queue the new tokens of an output. An output has all tokens of the request so far."""
+        tokens = output.generated_tokens[self._num_received :]
+        cached_tokens = 0 if self._num_received else self.cached_tokens or 0
+        self._num_received += len(tokens)
+        has_failed = self._failed or output.error is not None
+        self._chunks.put_nowait(None if has_failed else Chunk(tokens, output.is_finished(), cached_tokens))
 
     def fail(self) -> None:
-        """Tell whoever waits that there will be no more tokens."""
+        """End the queue, so that `next` raises EngineError."""
         self._chunks.put_nowait(None)
 
     async def next(self) -> Chunk:
-        """Wait for tokens. Raises EngineError where there will be none."""
+        """Wait for the next chunk. Raises EngineError if the request has failed."""
         chunk = await self._chunks.get()
         if chunk is None:
             raise EngineError("The engine stopped before the generation was finished; its log has the cause.")
         return chunk
 
 
-Tickets = MutableMapping[str, Ticket]
+Slots = MutableMapping[str, Slot]
 
 
 class Batcher:
-    """A running manager. Made in any thread, used from the event loop `loop`.
+    """A running manager. It may be constructed in any thread and is used from the event loop `loop`.
 
-    Raises EngineError where the model cannot be batched or its cache finds no memory.
+    Raises EngineError if the model does not support batching, or if there is too little memory for the cache.
     """
 
     def __init__(self, model: Any, loop: asyncio.AbstractEventLoop, *, max_model_len: int, max_num_seqs: int) -> None:
-        self._tickets: Tickets = {}
+        self._slots: Slots = {}
         self._loop = loop
         self._ids = itertools.count()
         tokens = max(max_model_len, TYPICAL_TOKENS * max_num_seqs)
         try:
             self._manager = _make_manager(
-                model, Router(self._tickets, loop), PerRequestProcessor(self._tickets), tokens, max_num_seqs
+                model, Router(self._slots, loop), PerRequestProcessor(self._slots), tokens, max_num_seqs
             )
         except MemoryError as error:
             raise EngineError(
@@ -108,65 +108,65 @@ class Batcher:
             ) from error
         except (ValueError, AttributeError) as error:
             raise EngineError(
-                "transformers cannot batch requests to this kind of model; serve it with the vllm engine."
+                "transformers cannot batch requests of this type of model; serve it with the vllm engine."
             ) from error
-        self._manager.batch_processor.scheduler.tickets = self._tickets
+        self._manager.batch_processor.scheduler.slots = self._slots
         self._manager.start()
 
     async def decode(
-        self, prompt_ids: Sequence[int], max_tokens: int, stop_token_ids: Iterable[int], chooser: Chooser
+        self, prompt_ids: Sequence[int], max_tokens: int, stop_token_ids: Iterable[int], sampler: TokenSampler
     ) -> AsyncGenerator[Chunk]:
-        """Decode until a stop token or `max_tokens`; closing the generator takes the request out of the manager."""
-        # The ids are ours because the manager may apply a cancellation to a later request of the same name.
-        ticket = Ticket(str(next(self._ids)), chooser)
-        self._tickets[ticket.id] = ticket
+        """Decode until a stop token or `max_tokens`. Closing the generator removes the request from the manager."""
+        # Each request has a new id, because the manager may apply a cancellation to a later request of the same id.
+        slot = Slot(str(next(self._ids)), sampler)
+        self._slots[slot.id] = slot
         try:
             self._manager.add_request(
                 list(prompt_ids),
-                request_id=ticket.id,
+                request_id=slot.id,
                 max_new_tokens=max_tokens,
                 streaming=True,
                 eos_token_id=list(stop_token_ids) or [-1],
             )
-            self.check()  # afterwards: a manager that stops in between drops what it has not taken yet
+            self.check()  # after `add_request`: a manager that stops before it takes a request drops it silently
             finished = False
             while not finished:
-                chunk = await ticket.next()
+                chunk = await slot.next()
                 finished = chunk.finished
                 yield chunk
         finally:
-            if self._tickets.pop(ticket.id, None) is not None:
-                self._cancel(ticket.id)
+            if self._slots.pop(slot.id, None) is not None:
+                self._cancel(slot.id)
 
-    def _cancel(self, ticket_id: str) -> None:
+    def _cancel(self, slot_id: str) -> None:
         waiting = self._manager.input_queue
         with waiting.mutex:
-            # The manager drains new requests before cancellations, so one that it has not drained could miss its own.
+            # The manager takes new requests before it handles cancellations, so a request still in the queue is removed here.
             for state in waiting.queue:
-                if state.request_id == ticket_id:
+                if state.request_id == slot_id:
                     waiting.queue.remove(state)
                     return
-        self._manager.cancel_request(ticket_id)
+        self._manager.cancel_request(slot_id)
 
     def in_flight(self) -> int:
-        """Requests neither finished nor closed."""
-        return len(self._tickets)
+        """Return the number of requests that are neither finished nor closed."""
+        return len(self._slots)
 
     def check(self) -> None:
-        """Raise EngineError if no request can be decoded any more."""
+        """Raise EngineError if the manager's thread has stopped."""
         if self._manager.background_thread_status.can_accept_new_requests() or not self._manager.is_running():
             raise EngineError("The engine's thread has stopped; its log has the cause. Restart the server.")
 
     def stop(self) -> None:
-        """Fail what is in flight and wait for the thread to end."""
+        """Fail the requests in flight and wait for the thread to end."""
         self._manager.stop(hard_stop=True)
         self._manager.destroy()
-        # The manager fails what it has taken in, and forgets what it has not.
-        self._loop.call_soon_threadsafe(self._fail_the_rest)
+        # The manager fails the requests that it has taken, but not those in its queue.
+        self._loop.call_soon_threadsafe(self._fail_pending)
 
-    def _fail_the_rest(self) -> None:
-        for ticket in self._tickets.values():
-            ticket.fail()
+    def _fail_pending(self) -> None:
+        for slot in self._slots.values():
+            slot.fail()
 
 
 def _make_manager(model: Any, router: "Router", processor: "PerRequestProcessor", cache_tokens: int, max_num_seqs: int) -> Any:
@@ -179,7 +179,7 @@ def _make_manager(model: Any, router: "Router", processor: "PerRequestProcessor"
             max_requests_per_batch=max_num_seqs,
             scheduler_type=SCHEDULER,
             auto_switch_to_flash=False,
-            # The choosers need the logits on every step, which a replayed graph or a step ahead would not show them.
+            # The samplers need the logits of every step, which CUDA graphs and asynchronous batching do not provide.
             use_cuda_graph=False,
             use_async_batching=False,
         ),
@@ -188,84 +188,84 @@ def _make_manager(model: Any, router: "Router", processor: "PerRequestProcessor"
     manager.logit_processor.logits_processor.append(processor)
     manager.logit_processor.tensors_required += 1
     manager.logit_processor.do_processing = True
-    manager.warmup()  # makes the cache here, where its errors can be reported, and not in the manager's thread
-    # Memory that is only reserved would be taken page by page as requests come, and run out under load.
+    manager.warmup()  # allocates the cache here, where errors can be reported, and not in the manager's thread
+    # Writing the cache commits its memory now. Otherwise memory could run out under load.
     manager.batch_processor.cache.cache_tensor.zero_()
     return manager
 
 
 class PerRequestProcessor(ContinuousBatchingLogitsProcessor):
-    """Lets each request's chooser choose."""
+    """Passes each row of logits to its request's sampler."""
 
-    supported_kwargs: dict[str, type] = {}  # noqa: RUF012 # the base class declares it so
+    supported_kwargs: dict[str, type] = {}  # noqa: RUF012 as in the base class
     ignored_kwargs: tuple[str, ...] = ()
 
-    def __init__(self, tickets: Tickets) -> None:
-        self._tickets = tickets
-        self._rows: list[Ticket | None] = []
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._rows: list[Slot | None] = []
 
     def fill_defaults(self, int32_tensor: torch.Tensor) -> None:
         int32_tensor.zero_()
 
     def prepare_tensor_args(self, requests_with_new_token: list[FutureRequestState]) -> torch.Tensor:
-        # A request that was just cancelled has no ticket any more.
-        self._rows = [self._tickets.get(request.state.request_id) for request in requests_with_new_token]
+        # A cancelled request has no slot any more.
+        self._rows = [self._slots.get(request.state.request_id) for request in requests_with_new_token]
         return torch.zeros(len(self._rows), dtype=torch.int32)
 
     def __call__(self, scores: torch.FloatTensor, tensor_arg: torch.Tensor) -> torch.FloatTensor:
-        # There may be further rows, of prompts that are not prefilled to their end.
-        for row, ticket in zip(scores, self._rows, strict=False):
-            if ticket is not None:
-                token = ticket.choose(row)
+        # Further rows may follow, of prompts whose prefill is not complete.
+        for row, slot in zip(scores, self._rows, strict=False):
+            if slot is not None:
+                token = slot.sample(row)
                 row.fill_(-torch.inf)
                 row[token] = 0
         return scores
 
 
 class Router(OutputRouter):
-    """Hands outputs to the tickets. The manager's own keeps the outputs of cancelled requests for ever."""
+    """Passes outputs to the slots. The manager's own router keeps the outputs of cancelled requests for ever."""
 
-    def __init__(self, tickets: Tickets, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, slots: Slots, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self._tickets = tickets
+        self._slots = slots
         self._loop = loop
 
     def deliver(self, output: GenerationOutput) -> None:
         self.deliver_batch([output])
 
     def deliver_batch(self, outputs: list[GenerationOutput]) -> None:
-        self._loop.call_soon_threadsafe(self._hand_out, outputs)
+        self._loop.call_soon_threadsafe(self._put_outputs, outputs)
 
-    def _hand_out(self, outputs: list[GenerationOutput]) -> None:
+    def _put_outputs(self, outputs: list[GenerationOutput]) -> None:
         for output in outputs:
-            ticket = self._tickets.get(output.request_id)
-            if ticket is not None:
+            slot = self._slots.get(output.request_id)
+            if slot is not None:
                 if output.is_finished():
-                    del self._tickets[output.request_id]
-                ticket.put(output)
+                    del self._slots[output.request_id]
+                slot.put(output)
 
 
 class Scheduler(FIFOScheduler):
-    """First come, first served, with three gaps of the manager's own closed."""
+    """A first-come, first-served scheduler with three additions to the manager's own."""
 
-    tickets: Tickets
+    slots: Slots
 
     def reset(self) -> None:
         super().reset()
         self._batch: dict[str, FutureRequestState] = {}
 
     def schedule_batch(self, token_budget: int, cache_budget: int) -> tuple[list[FutureRequestState] | None, bool, int, int]:
-        """Also say how much of a prompt was found in the cache."""
+        """Also record how many tokens of a prompt are from the cache."""
         batch = super().schedule_batch(token_budget, cache_budget)
         self._batch = {request.state.request_id: request for request in batch[0] or ()}
         for request_id, request in self._batch.items():
-            ticket = self.tickets.get(request_id)
-            if ticket is not None and ticket.cached_tokens is None:
-                ticket.cached_tokens = request.state.position_offset
+            slot = self.slots.get(request_id)
+            if slot is not None and slot.cached_tokens is None:
+                slot.cached_tokens = request.state.position_offset
         return batch
 
     def finish_request(self, request_id: str) -> None:
-        """Also keep the pages that the last forward filled; a score has no other forward than its last."""
+        """Also keep the pages that the last forward filled. For a score, the last forward is the only one."""
         request = self._batch.get(request_id)
         if request is not None:
             written = request.state.initial_tokens + request.state.generated_tokens[:-1]
@@ -274,7 +274,7 @@ class Scheduler(FIFOScheduler):
         super().finish_request(request_id)
 
     def clear_cancelled_requests(self) -> list[RequestState]:
-        """Also let new requests in: with a full cache they wait for one to *finish*, and now none may be left to."""
+        """Also admit new requests. With a full cache they wait until one finishes, but a cancelled request never does."""
         cancelled = super().clear_cancelled_requests()
         if cancelled:
             self.block_new_requests = False

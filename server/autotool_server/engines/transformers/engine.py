@@ -1,4 +1,4 @@
-"""Decoding by transformers in this process: the library batches (`batcher`), each request chooses its tokens (`sampler`)."""
+"""The `transformers` engine in this process. The library batches requests (`batcher`), `sampler` samples their tokens."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -16,12 +16,12 @@ from autotool_server.engines.base import EngineRequest, FinishReason, Score, Tok
 from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer
 from autotool_server.engines.transformers.batcher import Batcher
 from autotool_server.engines.transformers.grammar import GrammarCompiler
-from autotool_server.engines.transformers.sampler import Sampler, Scorer
+from autotool_server.engines.transformers.sampler import CandidateScorer, Sampler
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What `start` loads."""
+class LoadedModel:
+    """A loaded checkpoint."""
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
@@ -32,11 +32,11 @@ class Loaded:
 
 
 class TransformersEngine:
-    """`model` is a local folder or hub name.
+    """An engine of transformers.
 
-    `dtype` is a torch type's name or `auto`, the checkpoint's own; `device` a torch device or `auto`, the GPU where there
-    is one; `max_model_len` (tokens) at most, and unless given, what the checkpoint was made for; `max_num_seqs` how many
-    requests are decoded at once, the others wait.
+    `model`: a local folder or hub id. `dtype`: the name of a torch type, or `auto` for the checkpoint's. `device`: a torch
+    device, or `auto` for the GPU if there is one. `max_model_len`: the maximum of tokens; the default and the limit is that
+    of the checkpoint. `max_num_seqs`: the maximum of requests that are decoded at the same time; others wait.
     """
 
     name = "transformers"
@@ -53,11 +53,11 @@ class TransformersEngine:
         self._model = model
         self._load = partial(_load, model, dtype, device, max_model_len)
         self._max_num_seqs = max_num_seqs
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedModel | None = None
         self._running: Batcher | None = None
 
     @property
-    def _parts(self) -> Loaded:
+    def _parts(self) -> LoadedModel:
         if self._loaded is None:
             raise EngineError("The transformers engine is not running.")
         return self._loaded
@@ -89,7 +89,7 @@ class TransformersEngine:
         return self._parts.eos_token_ids
 
     async def start(self) -> None:
-        # In threads, so that this process answers its health checks meanwhile.
+        # In threads, so that health checks are answered meanwhile.
         loaded = await asyncio.to_thread(self._load)
         loop = asyncio.get_running_loop()
         self._running = await asyncio.to_thread(
@@ -110,48 +110,48 @@ class TransformersEngine:
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         self._check(request.prompt_ids, request.max_tokens)
-        # A complete grammar is told by an end-of-sequence token.
-        stops = request.stop_token_ids + (self.eos_token_ids if request.structural_tag else ())
-        sampler = await self._sampler(request, stops)
-        async with aclosing(self._batcher.decode(request.prompt_ids, request.max_tokens, stops, sampler)) as chunks:
+        # A grammar ends with an end-of-sequence token.
+        stop_token_ids = request.stop_token_ids + (self.eos_token_ids if request.structural_tag else ())
+        sampler = await self._create_sampler(request, stop_token_ids)
+        async with aclosing(self._batcher.decode(request.prompt_ids, request.max_tokens, stop_token_ids, sampler)) as chunks:
             async for chunk in chunks:
-                reason: FinishReason = "stop" if chunk.token_ids[-1] in stops else "length"
+                reason: FinishReason = "stop" if chunk.token_ids[-1] in stop_token_ids else "length"
                 yield TokenDelta(
                     token_ids=chunk.token_ids,
-                    logprobs=_take(sampler, len(chunk.token_ids)) if request.logprobs is not None else None,
+                    logprobs=_pop_logprobs(sampler, len(chunk.token_ids)) if request.logprobs is not None else None,
                     finish_reason=reason if chunk.finished else None,
                     cached_tokens=chunk.cached_tokens,
                 )
 
     async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
-        del request_id  # the batcher names its requests itself
+        del request_id  # the batcher assigns its own ids
         if len(candidates) != 2:
             raise ValueError("score compares two candidates.")
         self._check(prompt_ids, 1)
-        scorer = Scorer(candidates)
+        scorer = CandidateScorer(candidates)
         async with aclosing(self._batcher.decode(prompt_ids, 1, (), scorer)) as chunks:
             chunk = await anext(chunks)
         return Score(scorer.logprobs, chunk.cached_tokens)
 
     def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
         check_length(len(prompt_ids), max_tokens, self.max_model_len)
-        # In the model, such a token would end the engine and with it every other request.
+        # In the model, such a token would end the engine and every other request.
         if not prompt_ids or min(prompt_ids) < 0 or max(prompt_ids) >= self._parts.vocab_size:
             raise InvalidRequestError("The prompt is empty or holds a token that the model does not have.", "messages")
 
-    async def _sampler(self, request: EngineRequest, stops: tuple[int, ...]) -> Sampler:
+    async def _create_sampler(self, request: EngineRequest, stop_token_ids: tuple[int, ...]) -> Sampler:
         parts = self._parts
         grammar = None
         if request.structural_tag is not None:
-            grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, stops)
+            grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, stop_token_ids)
         return Sampler(request, parts.vocab_size, parts.model.device, grammar)
 
 
-def _take(sampler: Sampler, count: int) -> tuple[Any, ...]:
+def _pop_logprobs(sampler: Sampler, count: int) -> tuple[Any, ...]:
     return tuple(sampler.logprobs.popleft() for _ in range(count))
 
 
-def _load(source: str, dtype: str, device: str, max_model_len: int | None) -> Loaded:
+def _load(source: str, dtype: str, device: str, max_model_len: int | None) -> LoadedModel:
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise EngineError("dtype must be auto or the name of a torch type, such as float32 or bfloat16.")
     target = _device(device)
@@ -159,17 +159,17 @@ def _load(source: str, dtype: str, device: str, max_model_len: int | None) -> Lo
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         model.to(target)
-    except Exception as error:  # of dozens of kinds: files, formats, architectures, memory
+    except Exception as error:  # dozens of types: files, formats, architectures, memory
         raise EngineError(
             f"No model could be loaded from {source!r} ({type(error).__name__}); "
             "give a complete checkpoint of a causal language model: config.json and all its weight files."
         ) from error
     config = model.config.get_text_config()
-    return Loaded(
+    return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         grammars=GrammarCompiler(tokenizer, config.vocab_size),
-        max_model_len=_length(max_model_len, getattr(config, "max_position_embeddings", None)),
+        max_model_len=_model_length(max_model_len, getattr(config, "max_position_embeddings", None)),
         vocab_size=config.vocab_size,
         eos_token_ids=eos_token_ids(model.generation_config.eos_token_id, tokenizer),
     )
@@ -184,9 +184,9 @@ def _device(name: str) -> torch.device:
         raise EngineError("device must be auto or one that torch finds on this machine, such as cpu or cuda:0.") from error
 
 
-def _length(asked: int | None, most: int | None) -> int:
-    if asked is None and most is None:
-        raise EngineError("The checkpoint does not say how many tokens it can attend to; set max_model_len.")
-    if asked is not None and most is not None and asked > most:
-        raise EngineError(f"max_model_len is above what the checkpoint was made for; set it to {most} at most.")
-    return asked or most or 0
+def _model_length(requested: int | None, limit: int | None) -> int:
+    if requested is None and limit is None:
+        raise EngineError("The checkpoint does not state its maximum length; set max_model_len, in tokens.")
+    if requested is not None and limit is not None and requested > limit:
+        raise EngineError(f"max_model_len exceeds the length of the checkpoint; set it to at most {limit} tokens.")
+    return requested or limit or 0

@@ -1,4 +1,4 @@
-"""Grammars: which tokens may come next, by xgrammar."""
+"""Grammars of xgrammar: masks of the tokens that may come next."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from transformers import PreTrainedTokenizerBase
 
 from autotool_core.errors import EngineError, InvalidRequestError
 
-# Schemas come with requests: without a bound, compiled ones would pile up for as long as the server runs.
+# Requests bring their own schemas, so the cache of compiled grammars needs a limit.
 CACHE_BYTES = 64 * 2**20
 
 
 class Grammar:
-    """One request's way through its grammar. Used by one thread at a time."""
+    """The state of one request in its grammar. Not thread-safe."""
 
     def __init__(self, compiled: xgrammar.CompiledGrammar, stop_token_ids: Sequence[int], vocab_size: int) -> None:
         self._matcher = xgrammar.GrammarMatcher(compiled, override_stop_tokens=list(stop_token_ids))
@@ -28,13 +28,13 @@ class Grammar:
             xgrammar.apply_token_bitmask_inplace(logits.unsqueeze(0), self._bitmask.to(logits.device))
 
     def accept(self, token_id: int) -> None:
-        """Move on past a decoded token. Raises EngineError where the grammar has no way on."""
+        """Advance by a decoded token. Raises EngineError if the grammar does not allow it."""
         if not self._matcher.accept_token(token_id):
             raise EngineError("The grammar allows none of the model's tokens here.")
 
 
 class GrammarCompiler:
-    """Compiles structural tags for one tokenizer and keeps the latest compiled ones. Safe to use from many threads."""
+    """Compiles structural tags for one tokenizer and caches the latest. Thread-safe."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
         info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size)
@@ -42,13 +42,13 @@ class GrammarCompiler:
         self._vocab_size = vocab_size
 
     def compile(self, structural_tag: str, stop_token_ids: Sequence[int]) -> Grammar:
-        """The grammar of a structural tag (JSON), complete with one of the stop tokens.
+        """Return the grammar of a structural tag (JSON), which ends with one of the stop tokens.
 
-        Raises InvalidRequestError, which does not repeat the schema.
+        Raises InvalidRequestError, without the schema in its text.
         """
         try:
             compiled = self._compiler.compile_structural_tag(structural_tag)
-        except RuntimeError:  # of which xgrammar's own errors are kinds; their texts quote the schema
+        except RuntimeError:  # the base class of xgrammar's errors, whose texts quote the schema
             raise InvalidRequestError(
                 "The schema cannot be made into a grammar; send a valid JSON schema without unusual keywords.",
                 "response_format",

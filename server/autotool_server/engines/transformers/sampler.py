@@ -1,4 +1,4 @@
-"""How one request's next token is chosen from the model's logits."""
+"""Sample the next token of one request from the model's logits."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -17,35 +17,35 @@ from autotool_core.errors import InvalidRequestError
 from autotool_server.engines.base import EngineRequest, Sampling, TokenLogprob
 from autotool_server.engines.transformers.grammar import Grammar
 
-# As in vLLM: below it, dividing by the temperature overflows.
+# As in vLLM: dividing by a lower temperature overflows.
 GREEDY_BELOW = 1e-5
 SEEDS = range(-(2**63), 2**63)
 
 
-class Chooser(Protocol):
-    """Chooses the next token of one request, in the thread that runs the model."""
+class TokenSampler(Protocol):
+    """Samples the tokens of one request, in the thread that runs the model."""
 
-    def choose(self, logits: torch.Tensor) -> int:
-        """The next token, from its raw logits (shape: vocabulary; float32; may be changed in place)."""
+    def sample(self, logits: torch.Tensor) -> int:
+        """Return the next token from the raw logits (shape: vocabulary; float32), which may be changed in place."""
         ...
 
 
-class Scorer:
-    """Notes how likely the candidates are; what it chooses does not matter."""
+class CandidateScorer:
+    """Records the log-probabilities of the candidates. The sampled token is arbitrary."""
 
     def __init__(self, candidates: tuple[int, ...]) -> None:
         self._candidates = candidates
         self.logprobs: tuple[float, ...] = ()
 
-    def choose(self, logits: torch.Tensor) -> int:
+    def sample(self, logits: torch.Tensor) -> int:
         self.logprobs = tuple(logits.log_softmax(-1)[list(self._candidates)].tolist())
         return self._candidates[0]
 
 
 class Sampler:
-    """Draws tokens as the request's `Sampling` says, in the order of vLLM's sampler (`vllm/v1/sample/sampler.py`).
+    """Samples by the request's `Sampling`, with the steps in vLLM's order (`vllm/v1/sample/sampler.py`).
 
-    Raises InvalidRequestError for a seed or a biased token that cannot be.
+    Raises InvalidRequestError for a seed or a biased token out of range.
     """
 
     def __init__(self, request: EngineRequest, vocab_size: int, device: torch.device, grammar: Grammar | None) -> None:
@@ -59,20 +59,20 @@ class Sampler:
         self._generator = None if sampling.seed is None else torch.Generator(device).manual_seed(sampling.seed)
         self._alternatives = request.logprobs
         self.logprobs: deque[TokenLogprob] = deque()
-        """Of the tokens chosen and not yet taken, oldest first; stays empty where the request asked for none."""
+        """Log-probabilities of the sampled tokens that are not yet reported, oldest first. Empty unless requested."""
 
-    def choose(self, logits: torch.Tensor) -> int:
+    def sample(self, logits: torch.Tensor) -> int:
         raw = logits.log_softmax(-1) if self._alternatives is not None else None
-        token = self._draw(self._restrict(logits))
+        token = self._draw(self._constrain(logits))
         if raw is not None and self._alternatives is not None:
             self.logprobs.append(_logprob(raw, token, self._alternatives))
         if self._penalties is not None:
-            self._penalties.note(token)
+            self._penalties.count(token)
         if self._grammar is not None:
             self._grammar.accept(token)
         return token
 
-    def _restrict(self, logits: torch.Tensor) -> torch.Tensor:
+    def _constrain(self, logits: torch.Tensor) -> torch.Tensor:
         for token, bias in self._bias.items():
             logits[token] += bias
         if self._penalties is not None:
@@ -84,13 +84,13 @@ class Sampler:
     def _draw(self, logits: torch.Tensor) -> int:
         if self._greedy:
             return int(logits.argmax())
-        # The warpers look at no history, so they get none.
+        # These warpers do not read the history, so it is empty.
         warped = self._warpers(torch.empty(0, dtype=torch.long), logits.unsqueeze(0))  # pyright: ignore[reportArgumentType]
         return int(torch.multinomial(warped.softmax(-1), 1, generator=self._generator))
 
 
 class Penalties:
-    """Presence and frequency penalty count output tokens alone, the repetition penalty the prompt's too, as in vLLM."""
+    """Penalties as in vLLM: presence and frequency count output tokens alone, repetition counts the prompt's too."""
 
     def __init__(self, sampling: Sampling, prompt_ids: Sequence[int], vocab_size: int, device: torch.device) -> None:
         self._sampling = sampling
@@ -99,7 +99,7 @@ class Penalties:
         self._seen[list(prompt_ids)] = True
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        """The penalised logits (shape: vocabulary)."""
+        """Return the penalised logits (shape: vocabulary)."""
         factor = self._sampling.repetition_penalty
         repeated = torch.where(logits > 0, logits / factor, logits * factor)
         logits = torch.where(self._seen, repeated, logits)
@@ -107,7 +107,7 @@ class Penalties:
         logits -= self._sampling.presence_penalty * (self._counts > 0)
         return logits
 
-    def note(self, token: int) -> None:
+    def count(self, token: int) -> None:
         """Count an output token."""
         self._counts[token] += 1
         self._seen[token] = True

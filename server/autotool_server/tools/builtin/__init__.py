@@ -1,4 +1,7 @@
-"""The built-in tools, each only where the operator names it (`--builtin-tools calculator,clock`)."""
+"""The built-in tools. A server has those that the operator names (`--builtin-tools calculator,clock`).
+
+A new built-in tool is one new module here and its line in `_FACTORIES`.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -7,12 +10,13 @@ from types import MappingProxyType
 
 from autotool_server.tools.base import Tool
 
-_MAKERS = {"calculator": "CalculatorTool", "clock": "ClockTool", "fetch": "fetch_tool", "python": "python_tool"}
+_FACTORIES = {"calculator": "CalculatorTool", "clock": "ClockTool", "fetch": "fetch_tool", "python": "python_tool"}
 
 
-def _make(name: str) -> Tool:
-    return getattr(import_module(f"{__name__}.{name}"), _MAKERS[name])()
+def _create(name: str) -> Tool:
+    return getattr(import_module(f"{__name__}.{name}"), _FACTORIES[name])()
 
 
-BUILTIN: Mapping[str, Callable[[], Tool]] = MappingProxyType({name: partial(_make, name) for name in _MAKERS})
-"""What makes each, by name; `python` blocks while it probes its sandbox, and raises AutoToolError where that does not hold."""
+BUILTIN_TOOLS: Mapping[str, Callable[[], Tool]] = MappingProxyType({name: partial(_create, name) for name in _FACTORIES})
+"""Functions that create the tools, by name. That of `python` blocks while it probes its sandbox, and raises AutoToolError if
+the sandbox does not hold."""

@@ -1,4 +1,4 @@
-"""The built-in tool `calculator`: arithmetic by a walk over the syntax tree, never by `eval`."""
+"""The built-in tool `calculator`: it evaluates arithmetic on the syntax tree and never calls `eval`."""
 
 import ast
 import math
@@ -10,15 +10,15 @@ from typing import Any
 from autotool_server.tools.base import Policy, ToolError, ToolSpec
 
 MAX_LENGTH = 1000
-"""Characters of an expression."""
+"""The length limit of an expression, in characters."""
 MAX_BITS = 10_000
-"""Size of a whole number, about 3000 digits: none takes long to compute or to print."""
+"""The size limit of a whole number, about 3000 digits, so that none takes long to compute or to print."""
 
 Number = int | float
 
 
 def _power(base: Number, exponent: Number) -> Number:
-    # Checked first: the result itself would take for ever.
+    # Checked before the computation, which could take for ever.
     if isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1 and base.bit_length() * exponent > 2 * MAX_BITS:
         raise ToolError("The power is too large.")
     return base**exponent
@@ -27,16 +27,16 @@ def _power(base: Number, exponent: Number) -> Number:
 def _factorial(number: Number) -> int:
     if number > 1000:
         raise ToolError("factorial takes numbers up to 1000.")
-    return math.factorial(_whole(number))
+    return math.factorial(_to_int(number))
 
 
 def _round(number: Number, digits: Number = 0) -> Number:
     if abs(digits) > 100:
         raise ToolError("round takes up to 100 digits.")
-    return round(number, _whole(digits)) if digits else round(number)
+    return round(number, _to_int(digits)) if digits else round(number)
 
 
-def _whole(number: Number) -> int:
+def _to_int(number: Number) -> int:
     if int(number) != number:
         raise ToolError("This needs a whole number.")
     return int(number)
@@ -55,7 +55,7 @@ BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = MappingProxyTyp
 )
 UNARY: Mapping[type[ast.unaryop], Callable[[Any], Any]] = MappingProxyType({ast.UAdd: operator.pos, ast.USub: operator.neg})
 CONSTANTS: Mapping[str, float] = MappingProxyType({"pi": math.pi, "e": math.e, "tau": math.tau})
-# Of the same name in `math`, each quick for any number of MAX_BITS.
+# Functions of `math`, each of which is fast for numbers of MAX_BITS.
 _MATH = (
     *("sqrt", "cbrt", "exp", "log", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh"),
     *("tanh", "hypot", "degrees", "radians", "floor", "ceil", "trunc", "gcd", "lcm"),
@@ -72,7 +72,12 @@ DESCRIPTION = (
 PARAMETERS = {
     "type": "object",
     "properties": {
-        "expression": {"type": "string", "description": "Such as (3 + 4) * sqrt(2).", "minLength": 1, "maxLength": MAX_LENGTH}
+        "expression": {
+            "type": "string",
+            "description": "Such as (3 + 4) * sqrt(2).",
+            "minLength": 1,
+            "maxLength": MAX_LENGTH,
+        }
     },
     "required": ["expression"],
     "additionalProperties": False,
@@ -80,41 +85,41 @@ PARAMETERS = {
 
 
 class CalculatorTool:
-    """Computes an expression."""
+    """Computes an arithmetic expression."""
 
     def __init__(self) -> None:
         self.spec = ToolSpec("calculator", DESCRIPTION, PARAMETERS, Policy(read_only=True, idempotent=True))
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """Raises ToolError, saying what is wrong with the expression."""
+        """Return the value as text. Raises ToolError, which names the fault in the expression."""
         return str(calculate(arguments["expression"]))
 
 
 def calculate(expression: str) -> Number:
-    """The value of an expression, in a bounded time. Raises ToolError."""
+    """Return the value of an expression, in bounded time. Raises ToolError."""
     if len(expression) > MAX_LENGTH:
         raise ToolError(f"The expression is longer than {MAX_LENGTH} characters.")
     try:
-        return _value(ast.parse(expression.strip(), mode="eval").body)
+        return _evaluate(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ValueError) as error:
         raise ToolError("This is no arithmetic expression.") from error
     except (MemoryError, RecursionError) as error:
         raise ToolError("The expression is nested too deeply.") from error
 
 
-def _value(node: ast.expr) -> Number:
+def _evaluate(node: ast.expr) -> Number:
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return _real(number)
+            return _checked(number)
         case ast.Name(id=name) if name in CONSTANTS:
             return CONSTANTS[name]
         case ast.UnaryOp() if type(node.op) in UNARY:
-            return UNARY[type(node.op)](_value(node.operand))
+            return UNARY[type(node.op)](_evaluate(node.operand))
         case ast.BinOp() if type(node.op) in BINARY:
-            operands = _value(node.left), _value(node.right)
+            operands = _evaluate(node.left), _evaluate(node.right)
             return _apply(BINARY[type(node.op)], operands)
         case ast.Call(func=ast.Name(id=name), keywords=[]) if name in FUNCTIONS:
-            return _apply(FUNCTIONS[name], [_value(argument) for argument in node.args])
+            return _apply(FUNCTIONS[name], [_evaluate(argument) for argument in node.args])
     raise ToolError(_not_supported(node))
 
 
@@ -129,7 +134,7 @@ def _not_supported(node: ast.expr) -> str:
 
 def _apply(function: Callable[..., Any], operands: list[Number] | tuple[Number, ...]) -> Number:
     try:
-        return _real(function(*operands))
+        return _checked(function(*operands))
     except ZeroDivisionError as error:
         raise ToolError("This divides by zero.") from error
     except OverflowError as error:
@@ -138,7 +143,7 @@ def _apply(function: Callable[..., Any], operands: list[Number] | tuple[Number, 
         raise ToolError("A function or operator is not defined for these numbers.") from error
 
 
-def _real(number: Any) -> Number:
+def _checked(number: Any) -> Number:
     if isinstance(number, int) and number.bit_length() > MAX_BITS:
         raise ToolError("A number is too large.")
     if isinstance(number, complex) or (isinstance(number, float) and not math.isfinite(number)):

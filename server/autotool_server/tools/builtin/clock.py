@@ -1,4 +1,4 @@
-"""The built-in tool `clock`: the date and time now."""
+"""The built-in tool `clock`: the current date and time."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
@@ -18,24 +18,24 @@ PARAMETERS = {
 
 
 class ClockTool:
-    """Tells the time."""
+    """Returns the current date and time."""
 
     def __init__(self, now: Callable[[tzinfo], datetime] = datetime.now) -> None:
         self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, Policy(read_only=True, idempotent=True))
         self._now = now
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """Raises ToolError for a time zone that is not known."""
+        """Return the date, the time and the day of the week. Raises ToolError for an unknown time zone."""
         now = self._now(_zone(arguments.get("timezone", "UTC")))
         return f"{now.isoformat(timespec='seconds')} {now:%A}"
 
 
 def _zone(name: str) -> tzinfo:
     if name == "UTC":
-        # Known without a database of time zones, which a small container may lack.
+        # UTC needs no database of time zones, which a small container may lack.
         return UTC
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        # Besides the name that is not in the database, ZoneInfo refuses paths, folders and names that are too long.
+        # ZoneInfo also rejects paths, folders and names that are too long.
         raise ToolError("This time zone is not known. Give an IANA name such as Europe/Berlin or UTC.") from error

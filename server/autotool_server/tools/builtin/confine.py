@@ -1,10 +1,11 @@
-"""Run inside the sandbox before the program: takes what namespaces and limits leave open, and becomes the program.
+"""Set a seccomp filter inside the sandbox and execute the program.
 
     python -I -S -c THIS PROGRAM [ARGUMENT...]
 
-Keys are the user's and not a namespace's; memory behind a file descriptor or a System V name counts for no process; and some
-families of sockets know no network namespace. A seccomp filter closes these. It is a list of what is refused, with EPERM, as
-a list of what is allowed would have to follow every release of Python and of the C library.
+The filter closes what namespaces and limits leave open: keys belong to the user and not to a namespace, memory behind a file
+descriptor or a System V name counts for no process, and some families of sockets ignore network namespaces. The filter lists
+the system calls that fail with EPERM, because a list of allowed ones would change with every release of Python and of the C
+library.
 """
 
 import ctypes
@@ -12,7 +13,7 @@ import os
 import struct
 import sys
 
-# The machine as the filter sees it (linux/audit.h); the numbers there (asm/unistd.h) of add_key, request_key, keyctl;
+# The architecture as the filter reads it (linux/audit.h), and the numbers (asm/unistd.h) of add_key, request_key, keyctl;
 # memfd_create, memfd_secret, shmget, semget, msgget, mq_open; io_uring_setup, userfaultfd, bpf, perf_event_open, ptrace,
 # process_vm_readv, process_vm_writev; and of socket and socketpair.
 _MACHINES = {
@@ -20,7 +21,7 @@ _MACHINES = {
     "aarch64": (0xC00000B7, (217, 218, 219, 279, 447, 194, 190, 186, 180, 425, 282, 280, 241, 117, 270, 271), 198, 199),
 }
 _FAMILIES = (1, 2, 10)
-"""AF_UNIX, AF_INET and AF_INET6, which namespaces hold."""
+"""AF_UNIX, AF_INET and AF_INET6, which network namespaces isolate."""
 
 # linux/bpf_common.h, linux/seccomp.h and linux/prctl.h.
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
@@ -31,12 +32,12 @@ _X32 = 0x40000000
 
 
 def filter_program(machine: str) -> bytes:
-    """The program of the filter, in classic BPF: 8 bytes an instruction; jumps count the instructions that they pass over."""
-    architecture, refused, *sockets = _MACHINES[machine]
+    """Return the filter's program in classic BPF, 8 bytes an instruction. A jump is the number of instructions to skip."""
+    architecture, denied, *sockets = _MACHINES[machine]
     code = [(_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NUMBER)]
-    for number in refused:
+    for number in denied:
         code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
-    # The other numbering of the same machine, by which each call could be made as well.
+    # System calls of the x32 ABI, which has other numbers for the same calls.
     code += [(_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _EPERM)]
     code += [(_EQUAL, 2, 0, sockets[0]), (_EQUAL, 1, 0, sockets[1]), (_RETURN, 0, 0, _ALLOW), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
     for family in _FAMILIES:
@@ -46,17 +47,17 @@ def filter_program(machine: str) -> bytes:
 
 
 def confine(machine: str) -> None:
-    """Put the filter on. Raises OSError where the kernel refuses it."""
+    """Install the filter. Raises OSError if the kernel rejects it."""
     kernel = ctypes.CDLL(None, use_errno=True)
     program = filter_program(machine)
-    held = ctypes.create_string_buffer(program, len(program))
-    described = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
-    if kernel.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(described, len(described)), 0, 0) != 0:
+    instructions = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
+    if kernel.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.create_string_buffer(header, len(header)), 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "the kernel takes no seccomp filter")
 
 
 if __name__ == "__main__":
     if os.uname().machine not in _MACHINES:
-        sys.exit(f"there is no seccomp filter for {os.uname().machine}; those there are: {', '.join(_MACHINES)}")
+        sys.exit(f"there is no seccomp filter for {os.uname().machine}, only for {', '.join(_MACHINES)}")
     confine(os.uname().machine)
-    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 - becomes the program
+    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 replaces this process by the program

@@ -1,7 +1,7 @@
 """The built-in tool `fetch`: GET of a public URL, as text.
 
-The model chooses the URL, so that nothing of this machine's network may be reached: see `network.PublicTransport`, through
-which each redirect goes as the first request does. A client is made for every request: no cookie, no connection is shared.
+The model chooses the URL, so nothing in this machine's network may be reached: `network.PublicTransport` checks the first
+request and each redirect. Every request has its own client, so that no cookies and no connections are shared.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 
 from autotool_server.tools.base import Policy, Tool, ToolError, ToolSpec, TransientError
-from autotool_server.tools.network import PublicTransport, certificates, charset, read
+from autotool_server.tools.network import PublicTransport, charset, read_body, tls_context
 from autotool_server.tools.sources.http import http_error
 
 MAX_REDIRECTS = 5
 MAX_PAGE_BYTES = 1024 * 1024
-"""Largest page that is read; what the model is given of it is cut at the policy's limit."""
+"""The largest page that is read. The model gets parts of it, of the policy's size."""
 PORTS = {None, 80, 443}
 
 POLICY = Policy(timeout=20.0, read_only=True, idempotent=True)
@@ -38,18 +38,18 @@ PARAMETERS = {
 }
 
 _HEADERS = {"User-Agent": "autotool-server", "Accept": "text/*, application/json, */*;q=0.1", "Accept-Encoding": "identity"}
-_TIMEOUT = httpx.Timeout(None, connect=5.0)  # the executor's time-out ends the call; this one, the wait for one address
+_TIMEOUT = httpx.Timeout(None, connect=5.0)  # limits the wait for one address; the executor limits the call
 _TEXT = re.compile(r"text/.*|(application|image)/(.*\+)?(json|xml)|application/(javascript|yaml|x-yaml|x-ndjson|toml)")
 _HTML = {"text/html", "application/xhtml+xml"}
 
 
 def fetch_tool(policy: Policy = POLICY, transport: Callable[[], httpx.AsyncBaseTransport] | None = None) -> Tool:
-    """The tool. `transport`, made anew for each request, is for tests: it stands between the tool and the network."""
+    """Return the tool. `transport` creates the transport of each request; tests replace it."""
     return _Fetch(ToolSpec("fetch", DESCRIPTION, PARAMETERS, policy), transport or _public)
 
 
 def _public() -> httpx.AsyncBaseTransport:
-    return PublicTransport(httpx.AsyncHTTPTransport(verify=certificates(), trust_env=False))
+    return PublicTransport(httpx.AsyncHTTPTransport(verify=tls_context(), trust_env=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +58,40 @@ class _Fetch:
     transport: Callable[[], httpx.AsyncBaseTransport]
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """The text of the page. Raises ToolError where the URL may not be reached, or answers with no success."""
+        """Return the text of the page. Raises ToolError if the URL may not be reached or its status is no success."""
         try:
-            response, body = await self._follow(_target(arguments["url"]))
+            response, body = await self._follow(_parse_url(arguments["url"]))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TransientError("The host cannot be reached.") from error
         except httpx.HTTPError as error:
             raise TransientError("The host broke off the connection before it had answered.") from error
-        # In a thread, for a page of the largest size takes a while.
-        text = await asyncio.to_thread(_text, response, body)
+        # In a thread, because a page of the largest size takes a while.
+        text = await asyncio.to_thread(_readable_text, response, body)
         if not response.is_success:
             raise http_error(response, text)
-        return _window(text, int(arguments.get("start", 0)), self.spec.policy.max_result_bytes)
+        return _part(text, int(arguments.get("start", 0)), self.spec.policy.max_result_bytes)
 
     async def _follow(self, url: httpx.URL) -> tuple[httpx.Response, bytes]:
         for _ in range(MAX_REDIRECTS + 1):
             response, body = await self._get(url)
             if not response.has_redirect_location:
                 return response, body
-            url = _target(response.headers["location"], url)
+            url = _parse_url(response.headers["location"], url)
         raise ToolError(f"The page is behind more than {MAX_REDIRECTS} redirects.")
 
     async def _get(self, url: httpx.URL) -> tuple[httpx.Response, bytes]:
-        """The response to one request, and its body if that is text."""
+        """Return the response to one request, and its body if that is text."""
         limit = max(MAX_PAGE_BYTES, self.spec.policy.max_result_bytes)
         async with (
             httpx.AsyncClient(transport=self.transport(), trust_env=False, timeout=_TIMEOUT, headers=_HEADERS) as client,
             client.stream("GET", url, follow_redirects=False) as response,
         ):
             skip = response.has_redirect_location or not _TEXT.fullmatch(_media_type(response))
-            return response, b"" if skip else await read(response, limit)
+            return response, b"" if skip else await read_body(response, limit)
 
 
-def _target(text: str, base: httpx.URL | None = None) -> httpx.URL:
-    """The URL to reach. Raises ToolError where it is not a plain one of the web."""
+def _parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
+    """Return the URL of a text. Raises ToolError unless it is http(s), without a user and with a default port."""
     try:
         url = base.join(text) if base else httpx.URL(text)
     except (httpx.InvalidURL, ValueError) as error:
@@ -107,8 +107,8 @@ def _media_type(response: httpx.Response) -> str:
     return response.headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
 
 
-def _text(response: httpx.Response, body: bytes) -> str:
-    """What the model reads of a body."""
+def _readable_text(response: httpx.Response, body: bytes) -> str:
+    """Return the text of a body, or a sentence about its type if it is no text."""
     media_type = _media_type(response)
     if not _TEXT.fullmatch(media_type):
         size = response.headers.get("content-length", "")
@@ -117,8 +117,8 @@ def _text(response: httpx.Response, body: bytes) -> str:
     return html_text(text) if media_type in _HTML else text
 
 
-def _window(text: str, start: int, limit: int) -> str:
-    """The text from a character on, of at most so many bytes of UTF-8, with a note where there is more."""
+def _part(text: str, start: int, limit: int) -> str:
+    """Return the text from character `start`, at most `limit` bytes of UTF-8, with a note if there is more."""
     rest = text[start:].encode(errors="replace")
     if len(rest) <= limit:
         return rest.decode()
@@ -128,23 +128,23 @@ def _window(text: str, start: int, limit: int) -> str:
 
 
 def html_text(html: str) -> str:
-    """The title and the text of a page, a line for each block.
+    """Return the title and the text of a page, one line for each block.
 
-    Not with `html.parser`: older releases take minutes for a hostile page of 64 KB (CVE-2025-6069). This passes
-    over the page once.
+    This is one pass over the page. `html.parser` of older releases takes minutes for a hostile page of 64 KB
+    (CVE-2025-6069).
     """
-    parts, at = list[str](), 0
-    while (tag := html.find("<", at)) >= 0:
-        parts.append(html[at:tag])
-        name, at = _after_tag(html, tag)
+    parts, position = list[str](), 0
+    while (tag := html.find("<", position)) >= 0:
+        parts.append(html[position:tag])
+        name, position = _skip_tag(html, tag)
         parts.append("\n" if name in _BLOCKS else "")
-    parts.append(html[at:])
-    lines = (" ".join(line.split()) for line in _characters("".join(parts)).split("\n"))
+    parts.append(html[position:])
+    lines = (" ".join(line.split()) for line in _unescape("".join(parts)).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-_NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)|<[!?/]")
-_NOT_SHOWN = {"script", "style", "noscript", "template", "svg", "iframe"}
+_TAG_START = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)|<[!?/]")
+_HIDDEN = {"script", "style", "noscript", "template", "svg", "iframe"}
 _BLOCKS = {
     *(
         "address",
@@ -168,23 +168,26 @@ _BLOCKS = {
 }
 
 
-def _after_tag(html: str, at: int) -> tuple[str, int]:
-    """The name of the tag that begins here, if it is one, and where the text goes on: the page's end at the latest."""
-    found = _NAME.match(html, at)
-    if found is None:
-        return "", at + 1
-    name = (found[1] or "").lower()
-    if name in _NOT_SHOWN and html[at + 1] != "/":
-        closing = re.compile(f"</{name}", re.IGNORECASE).search(html, found.end())
+def _skip_tag(html: str, start: int) -> tuple[str, int]:
+    """Return the name of the tag at `start`, empty if there is no tag, and the position after it.
+
+    The position after a hidden element is that of its closing tag.
+    """
+    opening = _TAG_START.match(html, start)
+    if opening is None:
+        return "", start + 1
+    name = (opening[1] or "").lower()
+    if name in _HIDDEN and html[start + 1] != "/":
+        closing = re.compile(f"</{name}", re.IGNORECASE).search(html, opening.end())
         return name, closing.start() if closing else len(html)
-    end = "-->" if html.startswith("<!--", at) else ">"
-    position = html.find(end, found.end())
+    end = "-->" if html.startswith("<!--", start) else ">"
+    position = html.find(end, opening.end())
     return name, position + len(end) if position >= 0 else len(html)
 
 
-def _characters(text: str) -> str:
-    """The text with `&amp;` and the like read."""
+def _unescape(text: str) -> str:
+    """Return the text with character references such as `&amp;` replaced."""
     try:
         return unescape(text)
-    except ValueError:  # a number of thousands of digits
+    except ValueError:  # a reference with a number of thousands of digits
         return text

@@ -1,7 +1,8 @@
-# Builds a root that holds nothing but what it is told, and runs a command in it with no way back: sandbox.py's own
-# substitute for bubblewrap. Runs in a fresh mount namespace, as root of the machine or of a user namespace.
+# Build a root file system of the given paths alone and run a command in it, without access to the old root. sandbox.py uses
+# this script instead of bubblewrap. It runs in a new mount namespace, as root of the machine or of a user namespace.
 #   namespaces.sh UID SIZE PATH... -- COMMAND...
-# UID: the user to become, where the server is root; else "". SIZE: bytes of the working folder. PATH: shown, read-only.
+# UID: the user id of the command if the server runs as root, else "". SIZE: bytes of the working folder. PATH: visible,
+# read-only.
 set -eu
 uid=$1 size=$2
 shift 2
@@ -25,7 +26,7 @@ shift
 
 mkdir -p "$root/tmp" "$root/proc" "$root/old"
 mount -t tmpfs -o "mode=1777,size=$size,nr_inodes=4096,nosuid,nodev" sandbox "$root/tmp"
-# A new /proc may only be mounted where the old one is in sight; it is covered by the new one below.
+# A new /proc may be mounted only if the old one is visible. The new one below covers it.
 mount --rbind /proc "$root/proc"
 cd "$root"
 pivot_root . old
@@ -34,12 +35,12 @@ rmdir /old
 mount -o remount,bind,ro,nosuid,nodev /
 cd /tmp
 
-# A second user namespace, whatever the first: what was mounted is locked, and the limit on processes counts this run's only.
-# Process 1 stays this shell: when the command ends, it ends, and every process left over with it.
+# A second user namespace locks the mounts, and its limit on processes counts those of this run alone.
+# The shell stays process 1: it ends when the command ends, and with it every remaining process.
 exec setpriv ${uid:+--reuid=$uid --regid=$uid --clear-groups} --pdeathsig KILL -- \
     unshare --user --map-root-user --net --pid --ipc --uts --cgroup --fork --kill-child=KILL --mount-proc -- \
     sh -c 'echo 0 > /proc/sys/user/max_user_namespaces
-        # The shell would say on its own that the command was killed.
+        # The shell would report a killed command on stderr.
         exec 3>&2 2> /dev/null
         (exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all -- "$@" 2>&3 3>&-)
         exit $?' sandbox "$@"

@@ -1,7 +1,7 @@
-"""Run inside the sandbox when the server starts: says what it could reach. It prints `[]` where that is nothing.
+"""Test the sandbox from inside when the server starts: print what the program can reach, as a JSON list.
 
-A program of its own, read from standard input by an interpreter that sees nothing of this package; what it needs to know
-of the server is the literal in place of `FACTS`.
+The interpreter in the sandbox reads this program from standard input and cannot import this package. The server replaces
+the literal of `FACTS` by the facts about itself that the checks need.
 """
 
 import errno
@@ -27,11 +27,11 @@ def _namespaces() -> Iterator[str]:
 
 def _network() -> Iterator[str]:
     with open("/proc/net/dev") as file:  # noqa: PTH123
-        # Two lines of headings.
+        # The first two lines are headings.
         if [line for line in file.readlines()[2:] if line.split(":")[0].strip() != "lo"]:
             yield "network interfaces"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        # An address set aside for documentation; connecting a datagram socket looks up the route and sends nothing.
+        # An address for documentation. Connecting a datagram socket looks up the route and sends nothing.
         if sock.connect_ex(("192.0.2.1", 9)) != errno.ENETUNREACH:
             yield "a route to the network"
 
@@ -60,7 +60,7 @@ def _privileges() -> Iterator[str]:
     if int(status["CapEff"], 16) or int(status["CapBnd"], 16) or status["NoNewPrivs"].strip() != "1":
         yield "privileges"
     if status["Seccomp"].strip() != "2":
-        yield "system calls that the filter is to refuse"
+        yield "system calls that the filter should deny"
     if set(os.environ) - set(FACTS["environment"]):
         yield "the server's environment"
 
@@ -70,12 +70,12 @@ def _calls() -> Iterator[str]:
     attempts: dict[str, Callable[[], object]] = {"the virtual machine's host": lambda: socket.socket(vsock, socket.SOCK_STREAM)}
     if hasattr(os, "memfd_create"):
         attempts["memory without a limit"] = lambda: os.memfd_create("probe")
-    for what, attempt in attempts.items():
+    for resource_name, attempt in attempts.items():
         try:
             attempt()
         except PermissionError:
             continue
-        yield what
+        yield resource_name
 
 
 def _limits() -> Iterator[str]:
@@ -97,7 +97,7 @@ def _limits() -> Iterator[str]:
 
 def _main() -> None:
     checks = (_namespaces, _network, _files, _privileges, _calls, _limits)
-    print(json.dumps([found for check in checks for found in check()]))  # noqa: T201 - its answer
+    print(json.dumps([finding for check in checks for finding in check()]))  # noqa: T201 the result
 
 
 _main()

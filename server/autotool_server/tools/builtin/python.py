@@ -1,4 +1,4 @@
-"""The built-in tool `python`: a program of the model's, run in a sandbox; what it prints is the result."""
+"""The built-in tool `python`: it runs a program of the model in a sandbox and returns its output."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, Policy, ToolError, ToolSpec
-from autotool_server.tools.builtin.sandbox import ENVIRONMENT, WAYS, Sandbox
+from autotool_server.tools.builtin.sandbox import ENVIRONMENT, METHODS, Sandbox
 
 PROBE = Path(__file__).with_name("probe.py")
 PROBE_SECONDS = 30
@@ -27,19 +27,19 @@ PARAMETERS = {
     "required": ["code"],
     "additionalProperties": False,
 }
-# Nothing outlives a run, so that one that is thrown away or repeated changes nothing.
+# A run leaves nothing behind, so a discarded or repeated run changes nothing.
 POLICY = Policy(read_only=True, idempotent=True)
 
 
 class PythonTool:
-    """Runs `code` in a process of its own, in a sandbox that was probed."""
+    """Runs `code` in a new process inside a sandbox that has been probed."""
 
     def __init__(self, sandbox: Sandbox, policy: Policy = POLICY) -> None:
         self.spec = ToolSpec("python", DESCRIPTION, PARAMETERS, policy)
         self._sandbox = sandbox
 
     async def call(self, arguments: Mapping[str, Any]) -> bytes:
-        """What the program prints. Raises OversizeError, and ToolError with what it printed where it did not end well."""
+        """Return the program's output. Raises ToolError, with the output, if its exit status is not 0, and OversizeError."""
         process = await asyncio.create_subprocess_exec(
             *self._sandbox.command(),
             stdin=asyncio.subprocess.PIPE,
@@ -50,19 +50,19 @@ class PythonTool:
             start_new_session=True,
         )
         try:
-            output = await self._talk(process, arguments["code"].encode(errors="replace"))
+            output = await self._communicate(process, arguments["code"].encode(errors="replace"))
             status = await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
-                # A kill cannot be refused, so that this ends; it may not be cut short by a second cancellation.
+                # The killed process does end, and a second cancellation must not interrupt the wait for it.
                 await asyncio.shield(_reap(process))
         if status:
-            raise ToolError(f"{_ending(status, self._sandbox)} It printed:\n{output.decode(errors='replace')}")
+            raise ToolError(f"{_exit_message(status, self._sandbox)} It printed:\n{output.decode(errors='replace')}")
         return output or b"The program ended well and printed nothing."
 
-    async def _talk(self, process: asyncio.subprocess.Process, code: bytes) -> bytes:
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+    async def _communicate(self, process: asyncio.subprocess.Process, code: bytes) -> bytes:
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 both are pipes
         process.stdin.write(code)
         process.stdin.close()
         limit, output = self.spec.policy.max_result_bytes, b""
@@ -74,29 +74,29 @@ class PythonTool:
 
 
 async def _reap(process: asyncio.subprocess.Process) -> None:
-    """Wait for a process that was killed, its output read to the end: some releases of asyncio wait for that, too."""
+    """Read the output of a killed process to its end and wait for it. Some releases of asyncio wait for both."""
     while process.stdout is not None and await process.stdout.read(64 * 1024):
         pass
     await process.wait()
 
 
-def _ending(status: int, sandbox: Sandbox) -> str:
-    # A shell says 128 + n of a command that signal n ended; SIGXCPU is 24.
+def _exit_message(status: int, sandbox: Sandbox) -> str:
+    # A shell reports signal n as status 128 + n; SIGXCPU is 24.
     if status in {-24, 128 + 24, -9, 128 + 9}:
         return f"The program was stopped: killed, or more than {sandbox.limits.cpu_seconds} s of CPU time."
     return f"The program ended with status {status}."
 
 
 def python_tool() -> PythonTool:
-    """The tool, in the first way of isolation that works. Raises AutoToolError, saying what is missing, where none does."""
+    """Return the tool with the first isolation method that works. Raises AutoToolError with the reasons if none does."""
     failures: dict[str, str] = {}
-    for way in WAYS:
-        sandbox = Sandbox(way)
+    for method in METHODS:
+        sandbox = Sandbox(method)
         failure = probe(sandbox)
         if failure is None:
             return PythonTool(sandbox)
-        failures[way] = failure
-    reasons = "; ".join(f"{way}: {failure}" for way, failure in failures.items())
+        failures[method] = failure
+    reasons = "; ".join(f"{method}: {failure}" for method, failure in failures.items())
     raise AutoToolError(
         f"The built-in tool python cannot be isolated on this machine, and is not run unprotected ({reasons}). Install "
         "bubblewrap and allow user namespaces, or leave python out of --builtin-tools."
@@ -104,11 +104,11 @@ def python_tool() -> PythonTool:
 
 
 def probe(sandbox: Sandbox) -> str | None:
-    """Why the sandbox must not be used; None where it holds. Blocks for some tenths of a second."""
+    """Return the reason why the sandbox must not be used; None if it holds. Blocks for some tenths of a second."""
     with tempfile.NamedTemporaryFile() as outside:
         Path(outside.name).chmod(0o644)
         try:
-            ended = subprocess.run(  # noqa: S603 - our own command
+            process = subprocess.run(  # noqa: S603 the sandbox's command
                 sandbox.command(),
                 input=_probe_program(sandbox, outside.name).encode(),
                 env=ENVIRONMENT,
@@ -119,18 +119,18 @@ def probe(sandbox: Sandbox) -> str | None:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
-    if ended.returncode == 0 and ended.stdout == b"[]\n":
+    if process.returncode == 0 and process.stdout == b"[]\n":
         return None
-    return (ended.stderr or b"inside it could reach: " + ended.stdout).decode(errors="replace").strip()[-300:]
+    return (process.stderr or b"inside it could reach: " + process.stdout).decode(errors="replace").strip()[-300:]
 
 
 def _probe_program(sandbox: Sandbox, outside: str) -> str:
     names = ("net", "pid", "mnt", "ipc", "uts", "user")
     facts = {
-        "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in names},  # noqa: PTH115 - the target is no path
+        "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in names},  # noqa: PTH115 the target is no path
         "file": outside,
-        "folders": sorted({Path(path).parts[1] for path in sandbox.shown()} | {"dev", "proc", "tmp"}),
-        # The shell adds two of its own; C.UTF-8 may make the interpreter add LC_CTYPE.
+        "folders": sorted({Path(path).parts[1] for path in sandbox.visible_paths()} | {"dev", "proc", "tmp"}),
+        # The shell adds some variables, and the interpreter may add LC_CTYPE.
         "environment": [*ENVIRONMENT, "PWD", "OLDPWD", "LC_CTYPE", "SHLVL", "_"],
         "processes": sandbox.limits.processes + 1,
     }

@@ -1,8 +1,8 @@
-"""Server tools that are Python functions: `@tool`, and the `[python.NAME]` entries of the tools file.
+"""Python functions as server tools: the decorator `@tool`, and the `[python.NAME]` entries of the tools file.
 
-An asynchronous function runs on the server's event loop. Any other runs in a worker process that is killed when the call
-is cancelled or times out, so that one that hangs really ends; it is found there by its module and name and must be at the
-top level of a module that can be imported. A process that such a function starts itself is its own to end.
+An asynchronous function runs on the server's event loop. Any other runs in a worker process, which is killed when the call
+is cancelled or times out, so that a function that hangs does end. The worker imports the function by its module and name, so
+it must be at the top level of an importable module. Processes that such a function starts are not ended with it.
 """
 
 import inspect
@@ -24,19 +24,19 @@ from autotool_server.tools.base import OversizeError, Policy, ToolError, ToolSpe
 from autotool_server.tools.entry import Entry, tool_name
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources.signature import Signature, read_signature
-from autotool_server.tools.sources.worker import quiet_pipes
+from autotool_server.tools.sources.worker import detached_stdio
 
-WORKERS = 16
-"""Most worker processes of one entry. They are started when needed and kept."""
+MAX_WORKERS = 16
+"""The limit of worker processes of one entry. They are started when needed and kept."""
 
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
-_MARK = "__autotool_tool__"
+_ATTRIBUTE = "__autotool_tool__"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """What `@tool` says of a function."""
+class ToolOptions:
+    """The options of `@tool`, kept as an attribute of the function."""
 
     name: str
     read_only: bool = False
@@ -45,7 +45,7 @@ class Mark:
     max_result_bytes: int | None = None
 
     def policy(self, entry: Entry) -> Policy:
-        """The entry's limits, save those that the function sets itself."""
+        """Return the entry's policy, with the limits that the function sets itself."""
         policy = entry.policy(self.name, read_only=self.read_only, idempotent=self.idempotent)
         return replace(
             policy,
@@ -66,44 +66,45 @@ def tool(
     max_result_bytes: int | None = None,
 ) -> Callable[[F], F]: ...
 def tool(function: Function | None = None, /, *, name: str | None = None, **options: Any) -> Any:
-    """Make a typed function, synchronous or not, a server tool; the function itself stays as it is.
+    """Make a typed function, synchronous or asynchronous, a server tool. The function itself does not change.
 
     The JSON schema of its arguments comes from its annotations, with what `Annotated[..., Field(...)]` adds; the description
-    from its docstring, and that of each argument from a Google-style `Args:` section. `read_only`: it changes nothing;
-    `idempotent`: it may be called twice; `timeout`: seconds; `max_result_bytes`: bytes of UTF-8.
+    from its docstring, and that of each argument from a Google-style `Args:` section. `read_only`: the function changes
+    nothing; `idempotent`: a second call with the same arguments changes nothing more; `timeout`: seconds;
+    `max_result_bytes`: bytes of UTF-8.
 
-    Raises AutoToolError, naming function and parameter, where the signature cannot be called with JSON.
+    Raises AutoToolError, which names function and parameter, if the function cannot be called with JSON arguments.
     """
 
     def mark(function: F) -> F:
         read_signature(function)
-        setattr(function, _MARK, Mark(name or function.__name__, **options))
+        setattr(function, _ATTRIBUTE, ToolOptions(name or function.__name__, **options))
         return function
 
     return mark if function is None else mark(function)
 
 
 class FunctionsEntry(Entry):
-    """`[python.NAME]`: every `@tool` of a module."""
+    """A table `[python.NAME]` of the tools file: every function of a module that is marked with `@tool`."""
 
     module: str
-    """As `import` names it."""
+    """The module's name, as for `import`."""
     folder: Path = Path()
-    """Where the module may be found besides the installed packages."""
+    """A folder that is searched for the module after the installed packages."""
 
-    def beside(self, folder: Path) -> "FunctionsEntry":
-        """The entry with its folder as it is seen from that of the tools file."""
+    def relative_to(self, folder: Path) -> "FunctionsEntry":
+        """Return the entry with `folder` resolved against the folder of the tools file."""
         return self.model_copy(update={"folder": folder / self.folder})
 
 
 class FunctionTool:
-    """One function."""
+    """A tool that calls one function."""
 
     def __init__(self, namespace: str, function: Function, entry: Entry, limiter: CapacityLimiter) -> None:
-        mark: Mark = getattr(function, _MARK, None) or Mark(function.__name__)
+        options: ToolOptions = getattr(function, _ATTRIBUTE, None) or ToolOptions(function.__name__)
         signature = read_signature(function)
-        name = tool_name(f"[python.{namespace}] {function.__qualname__}", namespace, mark.name)
-        self.spec = ToolSpec(name, signature.description, signature.parameters, mark.policy(entry))
+        name = tool_name(f"[python.{namespace}] {function.__qualname__}", namespace, options.name)
+        self.spec = ToolSpec(name, signature.description, signature.parameters, options.policy(entry))
         self._function = function
         self._signature = signature
         self._limiter = limiter
@@ -111,27 +112,29 @@ class FunctionTool:
             _check_importable(function)
 
     async def call(self, arguments: Mapping[str, Any]) -> str | bytes:
-        """The result: text and bytes as they are, None as `null`, anything else as JSON.
+        """Return the result: text and bytes unchanged, anything else as JSON.
 
-        Raises ToolError where an argument does not fit its annotation, and whatever the function raises.
+        Raises ToolError if an argument does not match its annotation, and whatever the function raises.
         """
         limit = self.spec.policy.max_result_bytes
         if not inspect.iscoroutinefunction(self._function):
-            work = (self._function, dict(arguments), limit)
+            task = (self._function, dict(arguments), limit)
             try:
-                return await to_process.run_sync(_run_in_worker, *work, cancellable=True, limiter=self._limiter)
+                return await to_process.run_sync(_run_in_worker, *task, cancellable=True, limiter=self._limiter)
             except BrokenWorkerProcess as error:
-                # While it ran, or before: processes are kept between calls.
+                # It may have died before this call: processes are kept between calls.
                 raise TransientError("The tool's process has died.") from error
-        values = _values(self._signature, arguments)
+        values = _validate(self._signature, arguments)
         try:
-            return _render(await self._function(**values), limit)
+            return _serialize(await self._function(**values), limit)
         except SystemExit as error:
-            raise _not_allowed(error) from error
+            raise _exit_error(error) from error
 
 
 class FunctionsSource:
-    """The functions of a module, or those given."""
+    """The source of the marked functions of a module, or of the functions given."""
+
+    entry_class = FunctionsEntry
 
     def __init__(
         self, namespace: str, entry: FunctionsEntry, secrets: Secrets | None = None, *, functions: Iterable[Function] = ()
@@ -143,33 +146,33 @@ class FunctionsSource:
         self._tools: tuple[FunctionTool, ...] = ()
 
     async def start(self) -> None:
-        functions = self._functions or _marked_in(self._namespace, self._entry)
-        limiter = CapacityLimiter(WORKERS)
+        functions = self._functions or _marked_functions(self._namespace, self._entry)
+        limiter = CapacityLimiter(MAX_WORKERS)
         self._tools = tuple(FunctionTool(self._namespace, function, self._entry, limiter) for function in functions)
-        self._entry.check(f"[python.{self._namespace}]", self._namespace, [tool.spec for tool in self._tools])
+        self._entry.check_tools(f"[python.{self._namespace}]", self._namespace, [tool.spec for tool in self._tools])
 
     async def stop(self) -> None:
-        """Nothing is left to end: anyio ends the worker processes with the event loop."""
+        """Do nothing: anyio ends the worker processes with the event loop."""
 
     @property
     def tools(self) -> Sequence[FunctionTool]:
         return self._tools
 
     def accept(self, name: str) -> None:
-        """Functions do not change."""
+        """Do nothing: functions do not change, so none is ever disabled."""
 
 
 def functions_source(namespace: str, functions: Iterable[Function], **limits: Any) -> FunctionsSource:
-    """Functions, marked or not, as a source of tools without a tools file; `limits` are those of an entry."""
+    """Return a source of functions, marked or not, without a tools file. `limits`: the fields of an `Entry`."""
     return FunctionsSource(namespace, FunctionsEntry(module="", **limits), functions=functions)
 
 
-def _marked_in(namespace: str, entry: FunctionsEntry) -> list[Function]:
+def _marked_functions(namespace: str, entry: FunctionsEntry) -> list[Function]:
     folder = str(entry.folder.resolve())
     if not entry.folder.is_dir():
         raise AutoToolError(f"[python.{namespace}] folder: {folder} is no folder.")
     if folder not in sys.path:
-        # Last, so that a file there hides no installed package. Worker processes are given the same path.
+        # Appended last, so that a file there hides no installed package. Worker processes get the same path.
         sys.path.append(folder)
     try:
         module = import_module(entry.module)
@@ -178,7 +181,7 @@ def _marked_in(namespace: str, entry: FunctionsEntry) -> list[Function]:
             f"[python.{namespace}] module: importing {entry.module} failed ({type(error).__name__}: {error}). It is looked for "
             f"among the installed packages and in {folder}."
         ) from error
-    marked = {id(value): value for value in vars(module).values() if inspect.isfunction(value) and hasattr(value, _MARK)}
+    marked = {id(value): value for value in vars(module).values() if inspect.isfunction(value) and hasattr(value, _ATTRIBUTE)}
     if not marked:
         raise AutoToolError(f"[python.{namespace}] module: {entry.module} has no function marked with @tool.")
     return list(marked.values())
@@ -195,37 +198,37 @@ def _check_importable(function: Function) -> None:
 
 
 def _run_in_worker(function: Function, arguments: dict[str, Any], limit: int) -> str | bytes:
-    """The whole call, in the worker process: only JSON and text cross between the two."""
-    values = _values(read_signature(function), arguments)
+    """Run a call in the worker process. Only JSON and text pass between the processes."""
+    values = _validate(read_signature(function), arguments)
     try:
-        with quiet_pipes():
-            return _render(function(**values), limit)
+        with detached_stdio():
+            return _serialize(function(**values), limit)
     except (SystemExit, KeyboardInterrupt) as error:
-        # Raised again in the server, these would end it.
-        raise _not_allowed(error) from error
+        # These would end the server, where anyio raises the error again.
+        raise _exit_error(error) from error
     except ToolError:
         raise
     except Exception as error:
-        # A traceback does not cross between processes; a note does.
+        # A note passes between processes, a traceback does not.
         error.add_note(traceback.format_exc())
         raise
 
 
-def _not_allowed(error: BaseException) -> RuntimeError:
+def _exit_error(error: BaseException) -> RuntimeError:
     return RuntimeError(f"the function raised {type(error).__name__}")
 
 
-def _values(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _validate(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return signature.adapter.validate_json(to_json(arguments))
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[:5]
-        wrong = (f"{'.'.join(str(part) for part in one['loc'])[:64]}: {one['msg']}" for one in found)
-        # Without the cause, which repeats the values.
-        raise ToolError(f"The arguments do not fit: {'; '.join(wrong)}.") from None
+        details = error.errors(include_url=False, include_context=False, include_input=False)[:5]
+        texts = (f"{'.'.join(str(part) for part in detail['loc'])[:64]}: {detail['msg']}" for detail in details)
+        # The cause is left out, because it repeats the values.
+        raise ToolError(f"The arguments do not fit: {'; '.join(texts)}.") from None
 
 
-def _render(result: Any, limit: int) -> str | bytes:
+def _serialize(result: Any, limit: int) -> str | bytes:
     text = result if isinstance(result, str | bytes) else to_json(result)
     size = len(text.encode(errors="replace") if isinstance(text, str) else text)
     if size > limit:

@@ -1,9 +1,9 @@
-"""Tools of an MCP server, over stdio or streamable HTTP, by the official SDK.
+"""The tools of an MCP server, over stdio or streamable HTTP, through the official SDK.
 
-What an operator reviewed is what a server offered when this one started. A tool that is new since, or whose description or
-schema has changed, is disabled until an operator accepts it: a server, or who has taken it over, could otherwise put words
-into every prompt. The server's own hints (annotations, instructions) are not believed either: the tools file says what is
-read-only. A stdio server gets PATH, HOME and the like and what the tools file gives it, nothing else of the environment.
+The tools that a server offers at the start count as reviewed by the operator. A tool that is added later, or whose
+description or schema changes, is disabled until an operator accepts it: otherwise a server, or whoever has taken it over,
+could write into every prompt. The server's hints (annotations, instructions) are not trusted either: the tools file lists
+what is read-only. The environment of a stdio server has PATH, HOME and the like, and the variables of the tools file.
 """
 
 import json
@@ -27,71 +27,71 @@ from pydantic import Field, model_validator
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, ToolError, ToolSpec
 from autotool_server.tools.entry import Entry, tool_name
-from autotool_server.tools.network import certificates
+from autotool_server.tools.network import tls_context
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources import mcp_relay
-from autotool_server.tools.sources.http import filled
-from autotool_server.tools.sources.mcp_connection import START_SECONDS, Connection, first
+from autotool_server.tools.sources.http import fill_headers
+from autotool_server.tools.sources.mcp_connection import START_SECONDS, Connection, root_cause
 
 logger = logging.getLogger(__name__)
 
 CHANGED = "its MCP server has changed its description or schema since this server started; an operator must accept it."
 NEW = "its MCP server has added it since this server started; an operator must accept it."
 GONE = "its MCP server no longer offers it."
-REASON_CHARACTERS = 300
+MAX_REASON_CHARACTERS = 300
 MAX_MESSAGE_BYTES = 4 * 2**20
-"""Largest message of a stdio server; a larger one ends it."""
+"""The largest message of a stdio server. A larger one ends the server."""
 
 
 class McpEntry(Entry):
-    """A table `[mcp.NAME]` of the tools file: `command` or `url`."""
+    """A table `[mcp.NAME]` of the tools file, with either `command` or `url`."""
 
     command: list[str] = Field(default=[])
-    """Program and arguments of a stdio server."""
+    """The program and the arguments of a stdio server."""
     env: dict[str, str] = Field(default={})
-    """Its environment, beside PATH, HOME and the like; `${NAME}` is read from this server's environment."""
+    """Environment variables of the stdio server besides PATH, HOME and the like; `${NAME}` is read from the environment."""
     cwd: Path = Path()
-    """Its working folder."""
+    """The working folder of the stdio server."""
     url: str | None = None
-    """Of a streamable HTTP server."""
+    """The URL of a streamable HTTP server."""
     headers: dict[str, str] = Field(default={})
-    """Sent with every request to it; `${NAME}` is read from the environment."""
+    """Headers of every request to the HTTP server; `${NAME}` is read from the environment."""
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _check_transport(self) -> Self:
         if bool(self.command) == (self.url is not None):
             raise ValueError("give either command or url")
         if self.headers if self.command else self.env or self.cwd != Path():
             raise ValueError("env and cwd go with command, headers with url")
         return self
 
-    def beside(self, folder: Path) -> Self:
-        """The entry with its working folder as it is seen from the folder of the tools file."""
+    def relative_to(self, folder: Path) -> Self:
+        """Return the entry with `cwd` resolved against the folder of the tools file."""
         return self.model_copy(update={"cwd": folder / self.cwd})
 
 
 @dataclass(frozen=True, slots=True)
 class McpTool:
-    """A tool as its server described it at some time."""
+    """A tool as its server has described it in one listing."""
 
     source: "McpSource"
     remote_name: str
     offered: ToolSpec
     fingerprint: str
-    """That of `offered`, as every request asks for it."""
+    """The fingerprint of `offered`, computed once because every request needs it."""
 
     @property
     def spec(self) -> ToolSpec:
-        """What it is, and whether that is what the server offers now and an operator has accepted."""
-        return replace(self.offered, disabled=self.source.why_disabled(self))
+        """The specification; disabled unless the server still offers it and an operator has accepted it."""
+        return replace(self.offered, disabled=self.source.disabled_reason(self))
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """Ask the server, once it is there. Raises ToolError where it has no result, or has become another tool meanwhile."""
+        """Call the tool once the server is connected. Raises ToolError if there is no result, or if the tool is disabled."""
         await self.source.connection.ready()
-        if (why := self.source.why_disabled(self)) is not None:
-            raise ToolError(f"The tool is disabled: {why}")
+        if (reason := self.source.disabled_reason(self)) is not None:
+            raise ToolError(f"The tool is disabled: {reason}")
         result = await self.source.connection.call(self.remote_name, arguments)
-        text = _text(result)
+        text = _result_text(result)
         if result.is_error:
             raise ToolError(text or "The tool failed and does not say why.")
         if len(text.encode(errors="replace")) > self.offered.policy.max_result_bytes:
@@ -100,52 +100,54 @@ class McpTool:
 
 
 class McpSource:
-    """One `[mcp.NAME]` table.
+    """The source of one `[mcp.NAME]` table.
 
-    Tools that its server adds after the start are disabled until they are accepted, as nobody has reviewed them.
+    Tools that its server adds after the start are disabled until an operator accepts them.
     """
+
+    entry_class = McpEntry
 
     def __init__(self, namespace: str, entry: McpEntry, secrets: Secrets) -> None:
         self._namespace = namespace
-        self._where = f"[mcp.{namespace}]"
+        self._label = f"[mcp.{namespace}]"
         self._entry = entry
         self._secrets = secrets
         self._env: dict[str, str] = {}
         self._headers: dict[str, str] = {}
-        self._last_words = ""
+        self._stderr = ""
         self._tools: dict[str, McpTool] = {}
         self._accepted: dict[str, str] | None = None
-        self.connection = Connection(self._where, self._transport, self._listed)
+        self.connection = Connection(self._label, self._transport, self._update_tools)
 
     @property
     def tools(self) -> Sequence[McpTool]:
-        """What the server offers now, disabled tools included."""
+        """The tools that the server offers now, disabled ones included."""
         return tuple(self._tools.values())
 
     async def start(self) -> None:
-        """Connect and list. Raises AutoToolError where that does not succeed within START_SECONDS."""
+        """Connect and list the tools. Raises AutoToolError if that does not succeed within START_SECONDS."""
         entry = self._entry
         if entry.command and not entry.cwd.is_dir():
-            raise AutoToolError(f"{self._where} cwd: {entry.cwd} is no folder.")
-        self._env = {name: self._secrets.fill(text, f"{self._where} env.{name}") for name, text in entry.env.items()}
-        self._headers = filled(self._where, entry.headers, self._secrets)
+            raise AutoToolError(f"{self._label} cwd: {entry.cwd} is no folder.")
+        self._env = {name: self._secrets.fill(text, f"{self._label} env.{name}") for name, text in entry.env.items()}
+        self._headers = fill_headers(self._label, entry.headers, self._secrets)
         try:
             await self.connection.start()
         except Exception as error:
-            raise self._not_started(first(error)) from None
+            raise self._start_error(root_cause(error)) from None
 
     async def stop(self) -> None:
-        """Disconnect; a stdio server and what it has started are ended."""
+        """Disconnect. A stdio server is ended with the processes that it has started."""
         await self.connection.stop()
 
     def accept(self, name: str) -> None:
-        """Let a tool be called as the server describes it now."""
+        """Enable a tool as the server describes it now."""
         if self._accepted is not None:
-            logger.info("%s: tool %s is accepted as it is now", self._where, name)
+            logger.info("%s: tool %s is accepted as it is now", self._label, name)
             self._accepted[name] = self._tools[name].fingerprint
 
-    def why_disabled(self, tool: McpTool) -> str | None:
-        """Why a tool may not be called; None where it may."""
+    def disabled_reason(self, tool: McpTool) -> str | None:
+        """Return the reason why a tool may not be called; None for an enabled tool."""
         name, accepted = tool.offered.name, self._accepted or {}
         now = self._tools.get(name)
         if now is None:
@@ -157,99 +159,102 @@ class McpSource:
     @asynccontextmanager
     async def _transport(self) -> AsyncIterator[Any]:
         if self._entry.url is not None:
-            # No limit for reading: the answer to a call may take as long as the executor lets it.
-            limits = httpx2.Timeout(START_SECONDS, read=None)
+            # No read time-out: the executor limits the time of a call.
+            timeout = httpx2.Timeout(START_SECONDS, read=None)
             async with (
-                httpx2.AsyncClient(headers=self._headers, timeout=limits, trust_env=False, verify=certificates()) as client,
+                httpx2.AsyncClient(headers=self._headers, timeout=timeout, trust_env=False, verify=tls_context()) as client,
                 streamable_http_client(self._entry.url, http_client=client) as streams,
             ):
                 yield streams
             return
-        command = _relayed(self._entry.command, self._entry.cwd)
+        command = _relay_command(self._entry.command, self._entry.cwd)
         server = StdioServerParameters(command=sys.executable, args=command, env=self._env, cwd=self._entry.cwd)
         with tempfile.TemporaryFile("w+") as errors:
             try:
                 async with stdio_client(server, errlog=errors) as streams:
                     yield streams
             finally:
-                self._last_words = os.pread(errors.fileno(), 2 * mcp_relay.MOST_ERROR_BYTES, 0).decode(errors="replace")
+                self._stderr = os.pread(errors.fileno(), 2 * mcp_relay.MAX_STDERR_BYTES, 0).decode(errors="replace")
 
-    def _listed(self, offered: Sequence[types.Tool]) -> None:
+    def _update_tools(self, offered: Sequence[types.Tool]) -> None:
         starting = self._accepted is None
-        made = [tool for one in offered if (tool := self._made(one, strict=starting)) is not None]
+        tools = [tool for item in offered if (tool := self._make(item, strict=starting)) is not None]
         if starting:
-            self._entry.check(self._where, self._namespace, [tool.offered for tool in made])
-            self._accepted = {tool.offered.name: tool.fingerprint for tool in made}
+            self._entry.check_tools(self._label, self._namespace, [tool.offered for tool in tools])
+            self._accepted = {tool.offered.name: tool.fingerprint for tool in tools}
         before = self._disabled()
-        self._tools = {tool.offered.name: tool for tool in made}
-        for name, why in self._disabled().items():
+        self._tools = {tool.offered.name: tool for tool in tools}
+        for name, reason in self._disabled().items():
             if name not in before:
-                logger.warning("%s: tool %s is disabled: %s", self._where, name, why)
+                logger.warning("%s: tool %s is disabled: %s", self._label, name, reason)
 
     def _disabled(self) -> dict[str, str]:
-        return {name: why for name, tool in self._tools.items() if (why := self.why_disabled(tool)) is not None}
+        return {name: reason for name, tool in self._tools.items() if (reason := self.disabled_reason(tool)) is not None}
 
-    def _made(self, tool: types.Tool, *, strict: bool) -> McpTool | None:
-        """The tool; None where it has no name that can be used and came after the start."""
+    def _make(self, tool: types.Tool, *, strict: bool) -> McpTool | None:
+        """Return the tool; None for an invalid name, for which AutoToolError is raised if `strict`."""
         try:
-            name = tool_name(self._where, self._namespace, tool.name)
+            name = tool_name(self._label, self._namespace, tool.name)
         except AutoToolError:
             if strict:
                 raise
-            logger.debug("%s: a tool's name cannot be used", self._where)
+            logger.debug("%s: a tool's name cannot be used", self._label)
             return None
         spec = ToolSpec(name, tool.description or "", tool.input_schema, self._entry.policy(tool.name))
         return McpTool(self, tool.name, spec, spec.fingerprint)
 
-    def _not_started(self, cause: BaseException) -> AutoToolError:
+    def _start_error(self, cause: BaseException) -> AutoToolError:
         if isinstance(cause, AutoToolError):
             return cause
         if isinstance(cause, TimeoutError):
-            said = f" {self._said()}" if self._entry.command else ""
-            return AutoToolError(f"{self._where}: no MCP server has answered within {START_SECONDS:g} seconds.{said}")
+            stderr = f" {self._stderr_report()}" if self._entry.command else ""
+            return AutoToolError(f"{self._label}: no MCP server has answered within {START_SECONDS:g} seconds.{stderr}")
         reason = cause.message if isinstance(cause, MCPError) else f"{type(cause).__name__}: {cause}"
-        # A server's words may hold what it was given.
-        reason = self._secrets.redact(reason)[:REASON_CHARACTERS].rstrip(".")
-        mend = self._said() if self._entry.command else "Check its url and headers."
-        return AutoToolError(f"{self._where}: its MCP server cannot be used: {reason}. {mend}")
+        # A server's message may contain the secrets that it got.
+        reason = self._secrets.redact(reason)[:MAX_REASON_CHARACTERS].rstrip(".")
+        hint = self._stderr_report() if self._entry.command else "Check its url and headers."
+        return AutoToolError(f"{self._label}: its MCP server cannot be used: {reason}. {hint}")
 
-    def _said(self) -> str:
-        said = " ".join(self._secrets.redact(self._last_words).split())[-REASON_CHARACTERS:]
-        return f"It wrote to stderr: {said}" if said else "It wrote nothing to stderr; run its command by itself to see more."
+    def _stderr_report(self) -> str:
+        text = " ".join(self._secrets.redact(self._stderr).split())[-MAX_REASON_CHARACTERS:]
+        return f"It wrote to stderr: {text}" if text else "It wrote nothing to stderr; run its command by itself to see more."
 
 
-def _relayed(command: Sequence[str], folder: Path) -> list[str]:
-    """Arguments of this Python that run the command behind the relay. Raises FileNotFoundError where there is no program."""
+def _relay_command(command: Sequence[str], folder: Path) -> list[str]:
+    """Return the arguments of Python that run the command behind the relay. Raises FileNotFoundError without a program."""
     if shutil.which(command[0]) is None and not (folder / command[0]).is_file():
         raise FileNotFoundError(f"No such file or program: {command[0]}")
     return ["-I", "-S", mcp_relay.__file__, str(MAX_MESSAGE_BYTES), *command]
 
 
-def _text(result: types.CallToolResult) -> str:
-    """A result as text: its texts, and all else by kind and size. Structured content repeats the texts where there are any."""
-    parts = [_part(block) for block in result.content]
-    texts = any(isinstance(block, types.TextContent) for block in result.content)
-    if not texts and result.structured_content is not None:
+def _result_text(result: types.CallToolResult) -> str:
+    """Return a result as text. Content that is no text is named by type and size.
+
+    Structured content is used only without texts, since servers repeat it as text.
+    """
+    parts = [_block_text(block) for block in result.content]
+    has_text = any(isinstance(block, types.TextContent) for block in result.content)
+    if not has_text and result.structured_content is not None:
         parts.append(json.dumps(result.structured_content, ensure_ascii=False))
     return "\n".join(parts)
 
 
-def _part(block: types.ContentBlock) -> str:
+def _block_text(block: types.ContentBlock) -> str:
     match block:
         case types.TextContent():
             return block.text
         case types.ImageContent() | types.AudioContent():
-            return _named(block.mime_type, block.data)
+            return _binary_summary(block.mime_type, block.data)
         case types.ResourceLink():
             return f"[{block.name}: {block.uri}]"
         case types.EmbeddedResource(resource=types.TextResourceContents() as inner):
             return inner.text
         case types.EmbeddedResource(resource=types.BlobResourceContents() as inner):
-            return _named(inner.mime_type, inner.blob)
+            return _binary_summary(inner.mime_type, inner.blob)
         case _:
             return f"[{block.type}]"
 
 
-def _named(kind: str | None, base64: str) -> str:
+def _binary_summary(kind: str | None, base64: str) -> str:
     size = len(base64) * 3 // 4 - base64[-2:].count("=")
     return f"[{kind or 'application/octet-stream'}, {size} bytes]"

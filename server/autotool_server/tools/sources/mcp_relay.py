@@ -1,9 +1,9 @@
-"""Runs a stdio MCP server and passes its messages on, up to a size: `python mcp_relay.py MOST_BYTES PROGRAM [ARGUMENT...]`.
+"""Run a stdio MCP server and forward its messages, up to a size: `python mcp_relay.py MAX_BYTES PROGRAM [ARGUMENT...]`.
 
-The SDK reads a message of many megabytes in quadratic time, on the event loop that serves everybody: 50 MB took it a minute.
-A larger message ends the server here instead, with all it has started, and so the call. What goes to the server does not
-pass here: it inherits the input. Of what it writes to stderr the beginning is passed on, and the end when it ends: they say why
-it did not start.
+The SDK reads a message of many megabytes in quadratic time on the event loop that serves all requests: 50 MB took a minute.
+Here a larger message ends the server and its children instead, and so the call. The server inherits standard input, so
+messages to it do not pass through this process. The beginning of its stderr is forwarded at once and the end when it ends:
+they usually have the reason why it did not start.
 """
 
 import os
@@ -13,36 +13,36 @@ import sys
 import threading
 from typing import IO, cast
 
-MOST_ERROR_BYTES = 16 * 1024
-"""Of the beginning, and of the end."""
+MAX_STDERR_BYTES = 16 * 1024
+"""The size of the beginning, and of the end, of stderr that is forwarded."""
 
 
-def main(most: int, command: list[str]) -> int:
-    """Pass lines on until the server ends; its exit status."""
+def main(max_bytes: int, command: list[str]) -> int:
+    """Forward lines until the server ends. Return its exit status."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:  # noqa: S603 the operator's
-        errors = threading.Thread(target=_pass_ends, args=(server.stderr,), daemon=True)
+        errors = threading.Thread(target=_forward_stderr, args=(server.stderr,), daemon=True)
         errors.start()
-        # A server that does not leave when asked is killed with its group, this process included, and not before.
+        # The SDK kills the group if the server does not end. Until then this process stays to forward its output.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        said = cast("IO[bytes]", server.stdout)
-        while line := said.readline(most + 1):
-            if len(line) > most:
+        output = cast("IO[bytes]", server.stdout)
+        while line := output.readline(max_bytes + 1):
+            if len(line) > max_bytes:
                 os.killpg(0, signal.SIGKILL)
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-        # Not for ever: what the server has left running may hold it open.
+        # The wait has a limit: processes that the server has left running may hold stderr open.
         errors.join(timeout=1)
     return server.returncode
 
 
-def _pass_ends(errors: IO[bytes]) -> None:
-    left, rest = MOST_ERROR_BYTES, b""
+def _forward_stderr(errors: IO[bytes]) -> None:
+    remaining, end = MAX_STDERR_BYTES, b""
     while part := os.read(errors.fileno(), 4096):
-        sys.stderr.buffer.write(part[:left])
+        sys.stderr.buffer.write(part[:remaining])
         sys.stderr.buffer.flush()
-        rest = (rest + part[left:])[-MOST_ERROR_BYTES:]
-        left -= len(part[:left])
-    sys.stderr.buffer.write(rest)
+        end = (end + part[remaining:])[-MAX_STDERR_BYTES:]
+        remaining -= len(part[:remaining])
+    sys.stderr.buffer.write(end)
     sys.stderr.buffer.flush()
 
 

@@ -1,4 +1,4 @@
-"""The operations of an OpenAPI document (3.0, 3.1) as tools. The entry is what counts: its host, its headers, its choice."""
+"""The operations of an OpenAPI document (3.0, 3.1) as tools, with the host, the headers and the selection of the entry."""
 
 import asyncio
 import json
@@ -15,8 +15,16 @@ from pydantic import Field
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import ToolError, ToolSpec
 from autotool_server.tools.entry import Entry, tool_name
-from autotool_server.tools.network import charset, read
-from autotool_server.tools.sources.http import IDEMPOTENT, SAFE, Route, RouteSource, base_url, connect, filled
+from autotool_server.tools.network import charset, read_body
+from autotool_server.tools.sources.http import (
+    IDEMPOTENT_METHODS,
+    SAFE_METHODS,
+    Route,
+    RouteSource,
+    create_client,
+    fill_headers,
+    parse_base_url,
+)
 from autotool_server.tools.sources.openapi_operation import Operation, operations
 from autotool_server.tools.sources.openapi_schema import Document
 
@@ -28,100 +36,105 @@ class OpenApiEntry(Entry):
     """A table `[openapi.NAME]` of the tools file."""
 
     document: str
-    """File or URL, JSON or YAML."""
+    """The path or the URL of a document in JSON or YAML."""
     base_url: str | None = None
-    """Where the operations are; without it the document's first server, on the document's own host if that is a URL."""
+    """The URL of the service. The default is the document's first server, which must be on the host of the document's URL."""
     headers: dict[str, str] = Field(default={})
-    """Sent with every call, and for the document where that is on the same host; `${NAME}` is read from the environment."""
+    """Headers of every call, and of the document's download from the same host; `${NAME}` is read from the environment."""
     include: list[str] = Field(default=["*"], min_length=1)
-    """The operations that become tools, by operationId or by pattern."""
+    """The operations that become tools, by operationId or pattern."""
 
-    def beside(self, folder: Path) -> "OpenApiEntry":
-        """The entry with the path of its document as it is seen from the folder of the tools file."""
+    def relative_to(self, folder: Path) -> "OpenApiEntry":
+        """Return the entry with the document's path resolved against the folder of the tools file."""
         return self if _is_url(self.document) else self.model_copy(update={"document": str(folder / self.document)})
 
 
 class OpenApiSource(RouteSource[OpenApiEntry]):
-    """The operations of one `[openapi.NAME]` table."""
+    """The source of one `[openapi.NAME]` table."""
 
     kind = "openapi"
+    entry_class = OpenApiEntry
 
     async def start(self) -> None:
-        """Read the document. Raises AutoToolError, naming the entry and the operation, where one cannot be a tool."""
-        headers = filled(self._where, self._entry.headers, self._secrets)
-        document = Document(await self._read(headers), self._where)
+        """Read the document. Raises AutoToolError, which names entry and operation, if an operation cannot be a tool."""
+        headers = fill_headers(self._label, self._entry.headers, self._secrets)
+        document = Document(await self._read(headers), self._label)
         base = self._base(document)
-        chosen = [one for one in operations(document) if any(fnmatchcase(one.id, name) for name in self._entry.include)]
-        self._check_include([one.id for one in operations(document)])
-        self._open(base, headers, [self._make(one) for one in chosen])
+        available = list(operations(document))
+        self._check_include([operation.id for operation in available])
+        chosen = [operation for operation in available if self._includes(operation)]
+        self._open(base, headers, [self._make(operation) for operation in chosen])
+
+    def _includes(self, operation: Operation) -> bool:
+        return any(fnmatchcase(operation.id, pattern) for pattern in self._entry.include)
 
     def _make(self, operation: Operation) -> tuple[ToolSpec, Route]:
         if operation.has_servers and self._entry.base_url is None:
-            raise AutoToolError(f"{operation.where} has a server of its own. Set base_url, or choose others with include.")
+            raise AutoToolError(f"{operation.label} names another server. Set base_url, or choose others with include.")
         parameters, route = operation.build({name.lower() for name in self._entry.headers})
         method = operation.method
-        # A name may be cut to fit: FastAPI's are made of the function, the path and the method.
+        # Names are cut to fit: FastAPI composes them of the function, the path and the method.
         short = operation.tool[: max(1, 63 - len(self._namespace))]
-        policy = self._entry.policy(short, read_only=method in SAFE, idempotent=method in IDEMPOTENT)
-        return ToolSpec(tool_name(operation.where, self._namespace, short), operation.description, parameters, policy), route
+        policy = self._entry.policy(short, read_only=method in SAFE_METHODS, idempotent=method in IDEMPOTENT_METHODS)
+        return ToolSpec(tool_name(operation.label, self._namespace, short), operation.description, parameters, policy), route
 
     def _check_include(self, ids: Sequence[str]) -> None:
-        for name in self._entry.include:
-            if not any(fnmatchcase(one, name) for one in ids):
-                raise AutoToolError(f"{self._where} include: no operation of the document is named {name!r}.")
+        for pattern in self._entry.include:
+            if not any(fnmatchcase(operation_id, pattern) for operation_id in ids):
+                raise AutoToolError(f"{self._label} include: no operation of the document is named {pattern!r}.")
 
     def _base(self, document: Document) -> httpx.URL:
-        """The operator's base URL; else the document's first server, which may not lead to another host than its own."""
+        """Return the operator's base URL, else the document's first server, which must be on the document's host."""
         if self._entry.base_url is not None:
-            return base_url(self._where, self._entry.base_url)
+            return parse_base_url(self._label, self._entry.base_url)
         server = _first_server(document)
         if not _is_url(self._entry.document):
-            return base_url(f"{self._where} without a base_url, servers[0] of the document as", server)
+            return parse_base_url(f"{self._label} without a base_url, servers[0] of the document as", server)
         source = httpx.URL(self._entry.document)
         base = source.join(server)
         if _origin(base) != _origin(source):
-            raise AutoToolError(f"{self._where}: the document's server is another host than its own. Set base_url.")
-        return base_url(self._where, str(base))
+            raise AutoToolError(f"{self._label}: the document's server is on another host than the document. Set base_url.")
+        return parse_base_url(self._label, str(base))
 
     async def _read(self, headers: Mapping[str, str]) -> Mapping[str, Any]:
         try:
             text = await self._text(headers)
-            content = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _Yaml)  # noqa: S506 a safe loader
+            content = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, _JsonLoader)  # noqa: S506 a safe loader
         except (OSError, ValueError, RecursionError, httpx.HTTPError, httpx.InvalidURL, ToolError, yaml.YAMLError) as error:
-            raise AutoToolError(f"{self._where}: the document cannot be read: {_reason(error)}.") from error
+            raise AutoToolError(f"{self._label}: the document cannot be read: {_reason(error)}.") from error
         version = str(content.get("openapi", "")) if isinstance(content, dict) else ""
         if not re.match(r"3\.[01]\b", version) or not isinstance(content.get("paths", {}), dict):
-            raise AutoToolError(f"{self._where}: the document is not of OpenAPI 3.0 or 3.1.")
+            raise AutoToolError(f"{self._label}: the document is not of OpenAPI 3.0 or 3.1.")
         return content
 
     async def _text(self, headers: Mapping[str, str]) -> str:
-        """The document. Headers, which may hold secrets, go to the host of the operations only."""
+        """Return the text of the document. Headers, which may hold secrets, are sent to the host of the operations only."""
         if not _is_url(self._entry.document):
             return await asyncio.to_thread(_read_file, self._entry.document)
         url = httpx.URL(self._entry.document)
-        own = self._entry.base_url is None or _origin(httpx.URL(self._entry.base_url)) == _origin(url)
-        async with connect(url, headers if own else {}) as client:
+        same_origin = self._entry.base_url is None or _origin(httpx.URL(self._entry.base_url)) == _origin(url)
+        async with create_client(url, headers if same_origin else {}) as client:
             async with client.stream("GET", url, timeout=DOCUMENT_SECONDS) as response:
-                body = await read(response.raise_for_status(), MAX_DOCUMENT_BYTES)
+                body = await read_body(response.raise_for_status(), MAX_DOCUMENT_BYTES)
             return body.decode(charset(response))
 
 
-class _Yaml(yaml.SafeLoader):
-    """YAML as JSON has it: no dates, and of words only true, false and null are no text (so that `no` is Norway)."""
+class _JsonLoader(yaml.SafeLoader):
+    """Loads YAML with the types of JSON: no dates, and no booleans but true and false (so that `no` is Norway)."""
 
 
-_Yaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":timestamp", ":bool"))]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+_JsonLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":bool"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_JsonLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def _first_server(document: Document) -> str:
     servers = document.content.get("servers") or [{"url": "/"}]
     first: dict[str, Any] = servers[0]
     variables = first.get("variables", {})
-    return re.sub(r"\{([^{}]+)\}", lambda found: str(variables.get(found[1], {}).get("default", "")), first["url"])
+    return re.sub(r"\{([^{}]+)\}", lambda match: str(variables.get(match[1], {}).get("default", "")), first["url"])
 
 
 def _read_file(name: str) -> str:
@@ -137,7 +150,7 @@ def _origin(url: httpx.URL) -> tuple[str, bytes, int]:
 
 
 def _reason(error: Exception) -> str:
-    """What can be said of an error at the start: a status, an operating system's reason, or its kind."""
+    """Return a short reason: the HTTP status, the operating system's reason or the type of the error."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP {error.response.status_code}"
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""A function's signature and docstring, as a tool's schema, description and check of arguments."""
+"""Read a function's signature and docstring into a tool's schema, description and validator of arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,11 +11,11 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
-from typing_extensions import TypedDict  # pydantic wants this one on Python 3.11
+from typing_extensions import TypedDict  # pydantic needs this one on Python 3.11
 
 from autotool_core.errors import AutoToolError
 
-_REFUSED = {
+_UNSUPPORTED_KINDS = {
     inspect.Parameter.VAR_POSITIONAL: "takes any number of arguments",
     inspect.Parameter.VAR_KEYWORD: "takes arguments of any name",
     inspect.Parameter.POSITIONAL_ONLY: "can only be given by position",
@@ -24,18 +24,18 @@ _REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What can be said of a function before it is called."""
+    """The description, the schema and the validator of a function's arguments."""
 
     description: str
     parameters: Mapping[str, Any]
     """JSON schema of the arguments."""
     adapter: TypeAdapter[dict[str, Any]]
-    """Checks arguments and makes them what the annotations say; leaves out those not given."""
+    """Validates arguments and converts them to their annotated types. Arguments that are not given stay absent."""
 
 
 @lru_cache(maxsize=1024)
 def read_signature(function: Callable[..., Any]) -> Signature:
-    """Read a function. Raises AutoToolError, naming it and the parameter, where it cannot be a tool."""
+    """Read a function. Raises AutoToolError, which names the function and the parameter, if it cannot be a tool."""
     name = getattr(function, "__qualname__", repr(function))
     if not inspect.isfunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise AutoToolError(f"{name} cannot be a tool: it is no plain or async function.")
@@ -47,8 +47,8 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     docstring = parse(inspect.getdoc(function) or "", style=DocstringStyle.GOOGLE)
     if not docstring.description:
         raise AutoToolError(f"{name} cannot be a tool: it needs a docstring, which tells the model what it does.")
-    described = {one.arg_name: one.description for one in docstring.params if one.description}
-    return Signature(docstring.description, _schema(name, adapter, parameters, described), adapter)
+    descriptions = {item.arg_name: item.description for item in docstring.params if item.description}
+    return Signature(docstring.description, _schema(name, adapter, parameters, descriptions), adapter)
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _check(name: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> None:
     prefix = f"{name} cannot be a tool: its parameter {parameter.name}"
-    if parameter.kind in _REFUSED:
-        raise AutoToolError(f"{prefix} {_REFUSED[parameter.kind]}. Name each parameter.")
+    if parameter.kind in _UNSUPPORTED_KINDS:
+        raise AutoToolError(f"{prefix} {_UNSUPPORTED_KINDS[parameter.kind]}. Name each parameter.")
     if parameter.name not in hints:
         raise AutoToolError(f"{prefix} has no annotation. Say its type.")
     if isinstance(parameter.default, FieldInfo):
@@ -69,10 +69,10 @@ def _check(name: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) ->
 
 
 def _adapter(name: str, parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> TypeAdapter[dict[str, Any]]:
-    """Of a typed dictionary: it takes parameters of any name, and the defaults stay the function's."""
+    """Return the adapter of a typed dictionary, whose keys may have any name. The defaults stay the function's."""
     fields = {
-        key: Required[hints[key]] if one.default is inspect.Parameter.empty else NotRequired[hints[key]]
-        for key, one in parameters.items()
+        key: Required[hints[key]] if parameter.default is inspect.Parameter.empty else NotRequired[hints[key]]
+        for key, parameter in parameters.items()
     }
     arguments: Any = TypedDict("Arguments", fields)  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues] - made at run time
     arguments.__pydantic_config__ = ConfigDict(extra="forbid")
@@ -83,7 +83,7 @@ def _adapter(name: str, parameters: Mapping[str, inspect.Parameter], hints: Mapp
 
 
 def _schema(
-    name: str, adapter: TypeAdapter[Any], parameters: Mapping[str, inspect.Parameter], described: Mapping[str, str]
+    name: str, adapter: TypeAdapter[Any], parameters: Mapping[str, inspect.Parameter], descriptions: Mapping[str, str]
 ) -> dict[str, Any]:
     try:
         schema = adapter.json_schema()
@@ -92,8 +92,8 @@ def _schema(
     schema.pop("title", None)
     for key, properties in schema["properties"].items():
         properties.pop("title", None)
-        if key in described:
-            properties.setdefault("description", described[key])
+        if key in descriptions:
+            properties.setdefault("description", descriptions[key])
         if parameters[key].default is not inspect.Parameter.empty:
             properties.setdefault("default", to_jsonable_python(parameters[key].default, serialize_unknown=True))
     return schema

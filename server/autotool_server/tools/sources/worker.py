@@ -1,4 +1,4 @@
-"""What surrounds a function in its worker process."""
+"""The environment of a function in its worker process."""
 
 import os
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet_pipes() -> Iterator[None]:
-    """Keep the pipes to the server out of the function's reach.
+def detached_stdio() -> Iterator[None]:
+    """Redirect file descriptors 0 and 1, which are the pipes to the server, to the null device.
 
-    anyio already replaces `sys.stdin` and `sys.stdout`; this is for what goes past them: C code and processes that the
-    function starts, whose output would be read by the server as an answer.
+    anyio replaces `sys.stdin` and `sys.stdout` alone. The server would read the output of C code and of processes that the
+    function starts as an answer.
     """
     saved = [os.dup(number) for number in (0, 1)]
     null = os.open(os.devnull, os.O_RDWR)
@@ -19,7 +19,7 @@ def quiet_pipes() -> Iterator[None]:
             os.dup2(null, number)
         yield
     finally:
-        for number, before in enumerate(saved):
-            os.dup2(before, number)
-            os.close(before)
+        for number, original in enumerate(saved):
+            os.dup2(original, number)
+            os.close(original)
         os.close(null)

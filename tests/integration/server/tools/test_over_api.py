@@ -1,4 +1,4 @@
-"""A model that calls tools of real MCP servers, by the official client; and the operator, who accepts a changed one."""
+"""Calls of tools of real MCP servers through the official client, and acceptance of a changed tool by the operator."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ WAYS = ("stdio", "http")
 
 
 class Started:
-    """A source that runs already."""
+    """A source that has been started before."""
 
     def __init__(self, source: Any) -> None:
         self.source = source
@@ -31,7 +31,7 @@ class Started:
         return self.source.tools
 
     async def start(self) -> None:
-        """Runs already."""
+        """Do nothing: the source has been started before."""
 
     async def stop(self) -> None:
         await self.source.stop()
@@ -42,7 +42,7 @@ class Started:
 
 @asynccontextmanager
 async def with_mcp(way: str, folder: Path, engine: ScriptedEngine, **settings: Any) -> AsyncIterator[tuple[Served, Running]]:
-    """A real MCP server, and a server over a scripted engine that has its tools."""
+    """A real MCP server, and a server with its tools over a scripted engine."""
     async with (
         serve(way, "2026", folder) as served,
         Registry([Started(served.source)], SECRETS) as registry,
@@ -59,8 +59,8 @@ async def test_a_model_calls_tools_of_an_mcp_server(way: str, tmp_path: Path) ->
         create: Any = server.client.chat.completions.create
         answer = await create(model=MODEL, messages=QUESTION, tools=named("t.*"), extra_body={"mode": "short"})
     assert answer.choices[0].message.content == "It is 7."
-    said = [message["content"] for message in answer.autotool["transcript"] if message["role"] == "tool"]
-    assert said == ["3", "Error: no such city", "7"]
+    results = [message["content"] for message in answer.autotool["transcript"] if message["role"] == "tool"]
+    assert results == ["3", "Error: no such city", "7"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,4 +1,4 @@
-"""Server tools with a real model over every engine: whatever it calls is run and closed, streamed or not."""
+"""Server tools with a real model over every engine: every call gets a result, streamed or not."""
 
 from typing import Any
 
@@ -27,14 +27,14 @@ def body(mode: str, *, parallel: bool) -> dict[str, Any]:
 
 
 def check(record: dict[str, Any]) -> None:
-    """Every call has one result, of what was run under its name."""
+    """Check that every call has one result and one execution of its name."""
     transcript = record["transcript"]
     calls = [call["id"] for message in transcript for call in message.get("tool_calls", [])]
     assert calls
     assert [message["tool_call_id"] for message in transcript if message["role"] == "tool"] == calls
-    executions = [one for turn in record["turns"] for one in turn["executions"]]
-    assert [one["id"] for one in executions] == calls
-    assert any(one["outcome"] == "ok" for one in executions)
+    executions = [execution for turn in record["turns"] for execution in turn["executions"]]
+    assert [execution["id"] for execution in executions] == calls
+    assert any(execution["outcome"] == "ok" for execution in executions)
     assert record["stop_reason"] in ENDS
 
 
@@ -55,7 +55,7 @@ async def test_the_same_streamed(server: Running) -> None:
     chunks = [chunk async for chunk in await create(**body("short", parallel=True), stream=True)]
     check(chunks[-1].autotool)
     events = [chunk.autotool["event"] for chunk in chunks[:-1] if hasattr(chunk, "autotool")]
-    executions = [one for turn in chunks[-1].autotool["turns"] for one in turn["executions"]]
+    executions = [execution for turn in chunks[-1].autotool["turns"] for execution in turn["executions"]]
     assert events.count("tool_result") == len(executions)
-    assert events.count("tool_started") == sum(one["attempts"] > 0 for one in executions)
+    assert events.count("tool_started") == sum(execution["attempts"] > 0 for execution in executions)
     assert events.count("turn") == len(chunks[-1].autotool["turns"]) - 1

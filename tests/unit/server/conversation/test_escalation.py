@@ -2,7 +2,7 @@
 
 import pytest
 from support.serving import scripted
-from support.tools import ADD_1_2, adder, ask, called, decision_record, named, stream, with_tools
+from support.tools import ADD_1_2, adder, ask, autotool_field, called, named, stream, with_tools
 
 WRONG = f"Wrong. {called('math.add', {'a': 1})}"
 
@@ -12,8 +12,8 @@ async def test_its_text_is_not_in_the_answer(before: tuple[str, ...]) -> None:
     texts = (*before, WRONG, f"Hm.\n</think>\n\nRight. {ADD_1_2}", "It is 3.")
     async with with_tools(scripted(*texts), adder(), escalate=True) as server:
         answer = await ask(server, named("math.add"), logprobs=True)
-    history = [message["content"] for message in decision_record(answer)["transcript"] if message["role"] == "assistant"]
-    assert answer.choices[0].message.content == "\n\n".join(history)
+    texts = [message["content"] for message in autotool_field(answer)["transcript"] if message["role"] == "assistant"]
+    assert answer.choices[0].message.content == "\n\n".join(texts)
     logprobs = answer.choices[0].logprobs
     assert logprobs is not None
     assert "Wrong" not in "".join(entry.token for entry in logprobs.content or [])

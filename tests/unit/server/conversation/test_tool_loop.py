@@ -19,9 +19,9 @@ from support.tools import (
     add,
     adder,
     ask,
+    autotool_field,
     called,
     clock,
-    decision_record,
     executions,
     hang,
     metrics,
@@ -47,14 +47,14 @@ async def test_two_calls_in_sequence_are_answered_in_one_request() -> None:
     assert tool.calls == [{"a": 1, "b": 2}, {"a": 3, "b": 3}]
     assert executions(answer) == [[("math.add", "ok")], [("math.add", "ok")], []]
     assert results(answer) == ["3", "6"]
-    assert decision_record(answer)["stop_reason"] == "answer"
-    assert [message["role"] for message in decision_record(answer)["transcript"]] == ["assistant", "tool"] * 2 + ["assistant"]
+    assert autotool_field(answer)["stop_reason"] == "answer"
+    assert [message["role"] for message in autotool_field(answer)["transcript"]] == ["assistant", "tool"] * 2 + ["assistant"]
 
 
 async def test_usage_is_the_sum_of_the_turns() -> None:
     async with with_tools(scripted(ADD_1_2, "It is 3."), adder()) as server:
         answer = await ask(server, named("math.add"))
-    turns = decision_record(answer)["turns"]
+    turns = autotool_field(answer)["turns"]
     assert answer.usage is not None
     assert answer.usage.prompt_tokens == sum(turn["prompt_tokens"] for turn in turns)
     assert answer.usage.completion_tokens == sum(turn["content_tokens"] for turn in turns)
@@ -82,7 +82,7 @@ async def test_a_stream_tells_what_happens_between_the_turns() -> None:
     async with with_tools(engine, adder()) as server:
         chunks = await stream(server, named("math.add"))
         await server.idle()
-    events = [decision_record(chunk) for chunk in chunks if "event" in (chunk.model_extra or {}).get("autotool", {})]
+    events = [autotool_field(chunk) for chunk in chunks if "event" in (chunk.model_extra or {}).get("autotool", {})]
     assert [event["event"] for event in events] == ["tool_started", "tool_result", "turn"]
     assert json.loads(events[0]["arguments"]) == {"a": 1, "b": 2}
     assert (events[1]["outcome"], events[1]["content"], events[1]["id"]) == ("ok", "3", events[0]["id"])
@@ -91,7 +91,7 @@ async def test_a_stream_tells_what_happens_between_the_turns() -> None:
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == "First.\n\nIt is 3."
     assert not any(chunk.choices[0].delta.tool_calls for chunk in chunks if chunk.choices)
-    assert decision_record(chunks[-1])["stop_reason"] == "answer"
+    assert autotool_field(chunks[-1])["stop_reason"] == "answer"
 
 
 async def test_a_stream_and_an_answer_say_the_same() -> None:
@@ -121,9 +121,9 @@ async def test_calls_of_client_tools_end_the_request_and_the_transcript_goes_on_
         assert call.type == "function"
         assert (call.function.name, json.loads(call.function.arguments)) == ("paint", {"colour": "red"})
         assert answer.choices[0].finish_reason == "tool_calls"
-        assert decision_record(answer)["stop_reason"] == "client_tools"
+        assert autotool_field(answer)["stop_reason"] == "client_tools"
         result = {"role": "tool", "tool_call_id": call.id, "content": "painted"}
-        follow = await ask(server, tools, [*QUESTION, *decision_record(answer)["transcript"], result])
+        follow = await ask(server, tools, [*QUESTION, *autotool_field(answer)["transcript"], result])
     assert follow.choices[0].message.content == "Painted, and it is 3."
     prompt = engine.tokenizer.decode(engine.requests[-1].prompt_ids)
     assert prompt.index('"a": 1') < prompt.index("tool\n3") < prompt.index("painted")
@@ -135,14 +135,14 @@ async def test_a_streamed_client_call_has_the_id_of_the_transcript_and_index_0()
         chunks = await stream(server, [*named("math.add"), CLIENT_TOOL])
     deltas = [one for chunk in chunks if chunk.choices for one in chunk.choices[0].delta.tool_calls or ()]
     assert {one.index for one in deltas} == {0}
-    assert deltas[0].id == decision_record(chunks[-1])["transcript"][0]["tool_calls"][1]["id"]
+    assert deltas[0].id == autotool_field(chunks[-1])["transcript"][0]["tool_calls"][1]["id"]
 
 
 async def test_replaying_the_transcript_renders_what_the_loop_rendered() -> None:
     engine = scripted("Hm.\n</think>\n\n" + ADD_1_2, "So 3.\n</think>\n\nIt is 3.", "Again.\n</think>\n\nYes.")
     async with with_tools(engine, adder()) as server:
         answer = await ask(server, named("math.add"), extra={"mode": "long"})
-        transcript = decision_record(answer)["transcript"]
+        transcript = autotool_field(answer)["transcript"]
         await ask(server, named("math.add"), [*QUESTION, *transcript[:-1]], extra={"mode": "long"})
     assert list(engine.requests[1].prompt_ids) == list(engine.requests[2].prompt_ids)
 
@@ -151,8 +151,8 @@ async def test_each_turn_decides_its_own_mode() -> None:
     engine = scripted(ADD_1_2, "It is 3.", log_odds=-50.0)
     async with with_tools(engine, adder()) as server:
         answer = await ask(server, named("math.add"), extra={"mode": "auto"})
-    assert [turn["decided_by"] for turn in decision_record(answer)["turns"]] == ["model", "model"]
-    assert [turn["decision_tokens"] for turn in decision_record(answer)["turns"]] == [1, 1]
+    assert [turn["decided_by"] for turn in autotool_field(answer)["turns"]] == ["model", "model"]
+    assert [turn["decision_tokens"] for turn in autotool_field(answer)["turns"]] == [1, 1]
 
 
 async def test_a_call_inside_the_think_block_is_never_run() -> None:
@@ -201,7 +201,7 @@ async def test_the_overlap_of_an_eager_call_is_recorded() -> None:
         engine.gate = wait
         async with with_tools(engine, Scripted("math.add", slow, read_only=read_only)) as server:
             answer = await ask(server, named("math.add"))
-        overlaps.append(decision_record(answer)["turns"][0]["executions"][0]["overlap_seconds"])
+        overlaps.append(autotool_field(answer)["turns"][0]["executions"][0]["overlap_seconds"])
     assert overlaps[0] > 0.01
     assert overlaps[1] == 0
 
@@ -219,7 +219,7 @@ async def test_a_model_that_repeats_its_call_for_ever_is_ended_by_the_budget(
         answer = await ask(server, named("math.add"), extra={"tool_budget": budget})
         page = await metrics(server)
     assert len(tool.calls) == ran
-    assert decision_record(answer)["stop_reason"] == reason
+    assert autotool_field(answer)["stop_reason"] == reason
     assert answer.choices[0].message.content == "I give up."
     assert f'autotool_tool_budget_stops_total{{budget="{reason}"}} 1.0' in page
 
@@ -232,7 +232,7 @@ async def test_calls_above_the_budget_are_closed_with_a_result() -> None:
     assert len(tool.calls) == 2
     assert executions(answer)[0][2] == ("math.add", "budget")
     assert "budget of tool calls" in results(answer)[2]
-    assert decision_record(answer)["stop_reason"] == "max_calls"
+    assert autotool_field(answer)["stop_reason"] == "max_calls"
 
 
 async def test_the_budget_of_time_ends_a_tool_and_the_model_answers() -> None:
@@ -241,7 +241,7 @@ async def test_the_budget_of_time_ends_a_tool_and_the_model_answers() -> None:
         answer = await ask(server, named("math.add"), extra={"tool_budget": {"max_seconds": 0.1}})
         assert tool.running == 0
     assert executions(answer) == [[("math.add", "budget")], []]
-    assert (decision_record(answer)["stop_reason"], answer.choices[0].message.content) == ("max_seconds", "Too slow.")
+    assert (autotool_field(answer)["stop_reason"], answer.choices[0].message.content) == ("max_seconds", "Too slow.")
 
 
 async def test_a_call_ends_at_the_limit_of_time_while_the_model_still_decodes() -> None:
@@ -251,7 +251,7 @@ async def test_a_call_ends_at_the_limit_of_time_while_the_model_still_decodes() 
     engine.gate = lambda: asyncio.ensure_future(until(lambda: not tool.running))
     async with with_tools(engine, tool) as server:
         answer = await ask(server, named("math.add"), extra={"tool_budget": {"max_seconds": 0.3}})
-    (execution,) = decision_record(answer)["turns"][0]["executions"]
+    (execution,) = autotool_field(answer)["turns"][0]["executions"]
     assert execution["outcome"] == "budget"
     assert execution["seconds"] == pytest.approx(execution["overlap_seconds"])
 
@@ -284,7 +284,7 @@ class TestEscalation:
         async with with_tools(scripted(*texts), tool, escalate=True) as server:
             answer = await ask(server, named("math.add"))
             page = await metrics(server)
-        turns = decision_record(answer)["turns"]
+        turns = autotool_field(answer)["turns"]
         assert [turn["escalated"] for turn in turns] == ["invalid_arguments", None, None]
         assert [turn["resolved"] for turn in turns] == ["short", "long", "short"]
         assert tool.calls == [{"a": 1, "b": 2}]
@@ -297,7 +297,7 @@ class TestEscalation:
         tool = Scripted("math.add", refuse)
         async with with_tools(scripted(*texts), tool, escalate=True) as server:
             answer = await ask(server, named("math.add"))
-        assert [turn["escalated"] for turn in decision_record(answer)["turns"]] == ["error", None, None]
+        assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == ["error", None, None]
         assert len(tool.calls) == 2
         assert results(answer) == ["Error: There is no such number."]
 
@@ -307,7 +307,7 @@ class TestEscalation:
         texts = (f"{called('send', {'a': 1, 'b': 1})}\n{ADD_1_2}", "It does not work.")
         async with with_tools(scripted(*texts), sent, broken, escalate=True) as server:
             answer = await ask(server, named("send", "math.add"))
-        assert [turn["escalated"] for turn in decision_record(answer)["turns"]] == [None, None]
+        assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == [None, None]
         assert len(sent.calls) == 1
 
     @pytest.mark.parametrize("error", [RuntimeError("half way"), TransientError("The service broke off."), OversizeError(1)])
@@ -319,7 +319,7 @@ class TestEscalation:
         async with with_tools(scripted(ADD_1_2, "It does not work."), tool, escalate=True) as server:
             answer = await ask(server, named("math.add"))
         assert len(tool.calls) == 1
-        assert [turn["escalated"] for turn in decision_record(answer)["turns"]] == [None, None]
+        assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == [None, None]
 
     @pytest.mark.parametrize(
         ("text", "work", "extra", "outcome"),
@@ -335,7 +335,7 @@ class TestEscalation:
         tool = Scripted("math.add", work)
         async with with_tools(scripted(text, "Sorry."), tool, escalate=True) as server:
             answer = await ask(server, named("math.add"), extra=extra)
-        assert [turn["escalated"] for turn in decision_record(answer)["turns"]] == [None, None]
+        assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == [None, None]
         assert executions(answer)[0] == [("math.add", outcome)]
         assert len(results(answer)) == 1
         assert answer.choices[0].message.content == "Sorry."
@@ -349,7 +349,7 @@ class TestEscalation:
     async def test_it_is_off_unless_set(self) -> None:
         async with with_tools(scripted(called("math.add", {"a": 1}), "Sorry."), adder()) as server:
             answer = await ask(server, named("math.add"))
-        assert [turn["escalated"] for turn in decision_record(answer)["turns"]] == [None, None]
+        assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == [None, None]
 
 
 async def test_the_bound_on_tokens_is_of_all_turns() -> None:

@@ -1,4 +1,4 @@
-"""The chat template of the default model, and how a base is prepared."""
+"""The chat template of the default model, and the preparation of a base."""
 
 import json
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def test_template_lists_tools_in_the_system_turn(render: Callable[..., str]) -> 
 
 
 def outline(render: Callable[..., str], **parameters: Any) -> str:
-    """What the template writes of a tool `f` with these parameters, of which `a` is required."""
+    """Render a tool `f` with these parameters, of which `a` is required."""
     schema = {"type": "object", "properties": parameters, "required": ["a"]}
     text = render(QUESTION, tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
     return text.partition("<tools>\nf\n")[2].partition("</tools>")[0]
@@ -144,7 +144,7 @@ def test_template_outlines_a_parameter(render: Callable[..., str], schema: Any, 
     assert outline(render, a=schema) == line + "\n"
 
 
-def test_template_indents_what_is_within_a_parameter_and_tells_what_is_optional(render: Callable[..., str]) -> None:
+def test_template_indents_nested_properties_and_marks_optional_ones(render: Callable[..., str]) -> None:
     row = {"type": "object", "properties": {"items": {"type": "integer"}, "y": {"type": "string"}}, "required": ["y"]}
     rows = {"type": "array", "items": row, "description": "Rows."}
     text = outline(render, a=row, b=rows)
@@ -168,7 +168,7 @@ def test_template_leaves_a_schema_that_no_outline_tells_as_it_is(render: Callabl
 
 
 @pytest.mark.parametrize("tools", [None, []])
-def test_template_says_nothing_of_tools_without_any(render: Callable[..., str], tools: list[Any] | None) -> None:
+def test_template_has_no_tool_section_without_tools(render: Callable[..., str], tools: list[Any] | None) -> None:
     assert render(QUESTION, tools=tools) == SYSTEM + ASK
 
 
@@ -231,7 +231,7 @@ def test_prepared_markers_are_text_that_decoding_keeps() -> None:
     assert tokenizer.model_max_length == 64
 
 
-def test_the_separator_before_an_answer_stays_one_token() -> None:
+def test_the_separator_before_an_answer_is_one_token() -> None:
     model, tokenizer = tiny_base(tie=True)
     assert len(tokenizer.encode("\n\nHi")) == 4, "the base must be one that cuts it in two, or the test shows nothing"
     elsewhere = tokenizer.encode("a\n\nHi")

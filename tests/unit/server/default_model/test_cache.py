@@ -1,4 +1,4 @@
-"""What `ensure` of the default model does with its cache folder."""
+"""The cache folder of the default model's `ensure`."""
 
 import errno
 import subprocess
@@ -14,7 +14,7 @@ from autotool_server import default_model
 
 
 def plant_build(monkeypatch: pytest.MonkeyPatch, build: Callable[[Path, Path | None], Path]) -> None:
-    """Put another builder in place of the one that downloads."""
+    """Replace the builder, which downloads the base."""
     monkeypatch.setattr("autotool_server.default_model.build.build", build)
 
 
@@ -31,7 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_ensure_makes_the_checkpoint_once(
+def test_ensure_builds_the_checkpoint_once(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant_build(monkeypatch, write_checkpoint)
@@ -43,7 +43,9 @@ def test_ensure_makes_the_checkpoint_once(
     assert not list(cache.glob("*.partial"))
 
 
-def test_ensure_is_silent_when_asked(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ensure_without_progress_prints_nothing(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     plant_build(monkeypatch, write_checkpoint)
     assert default_model.ensure(progress=False).parent == cache
     assert capsys.readouterr() == ("", "")
@@ -56,7 +58,7 @@ def test_ensure_uses_the_xdg_cache_folder(tmp_path: Path, monkeypatch: pytest.Mo
     assert default_model.ensure().parent == tmp_path / "autotool"
 
 
-def test_ensure_never_uses_what_a_killed_run_left(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ensure_never_uses_files_of_a_killed_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def die_half_way(scratch: Path, _: Path | None) -> Path:
         (scratch / "checkpoint").mkdir()
         raise KeyboardInterrupt
@@ -74,16 +76,16 @@ def test_ensure_never_uses_what_a_killed_run_left(cache: Path, monkeypatch: pyte
     assert not leftover.exists()
 
 
-def test_a_changed_recipe_makes_another_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_recipe_builds_another_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant_build(monkeypatch, write_checkpoint)
     first = default_model.ensure()
-    monkeypatch.setattr(default_model, "_RECIPE", default_model._RECIPE + 1)
+    monkeypatch.setattr(default_model, "_BUILD_VERSION", default_model._BUILD_VERSION + 1)
     assert default_model.ensure() != first
     monkeypatch.setattr(default_model, "DATA_FILES", ("mode_profile.json",))
     assert len({*cache.glob("*.lock"), default_model.ensure().with_suffix(".lock")}) == 3
 
 
-def test_the_base_is_a_checkpoint_of_its_own(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_base_is_a_separate_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapters: list[Path | None] = []
 
     def write(scratch: Path, adapter: Path | None) -> Path:
@@ -97,7 +99,7 @@ def test_the_base_is_a_checkpoint_of_its_own(cache: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("changed", default_model.ADAPTER_FILES)
-def test_a_changed_adapter_makes_another_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
+def test_a_changed_adapter_builds_another_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     for name in default_model.ADAPTER_FILES:
@@ -110,11 +112,11 @@ def test_a_changed_adapter_makes_another_checkpoint(tmp_path: Path, monkeypatch:
     assert default_model.ensure(trained=False) == base
 
 
-def test_no_room_is_said_before_anything_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_is_an_error_before_the_download(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(default_model.shutil, "disk_usage", lambda _: usage(10**12, 10**12 - 10**9, 10**9))
     monkeypatch.delattr("autotool_server.default_model.build.build")
-    with pytest.raises(AutoToolError, match=r"No room .* needs 1\.5 GB.*AUTOTOOL_CACHE_DIR"):
+    with pytest.raises(AutoToolError, match=r"Too little disk space .* needs 1\.5 GB.*AUTOTOOL_CACHE_DIR"):
         default_model.ensure()
     assert not list(cache.glob("*.partial"))
 
@@ -126,18 +128,18 @@ def test_no_room_is_said_before_anything_is_fetched(cache: Path, monkeypatch: py
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ],
 )
-def test_a_disk_that_fills_up_is_said_in_one_sentence(cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_disk_that_fills_up_is_a_one_sentence_error(cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fill(scratch: Path, _: Path | None) -> Path:
         (scratch / "half").write_text("x")
         raise error
 
     plant_build(monkeypatch, fill)
-    with pytest.raises(AutoToolError, match="No room for the default model"):
+    with pytest.raises(AutoToolError, match="Too little disk space for the default model"):
         default_model.ensure()
     assert not list(cache.glob("*.partial"))
 
 
-def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "file" / "cache"))
     with pytest.raises(AutoToolError, match="cannot be written: set AUTOTOOL_CACHE_DIR"):
@@ -162,7 +164,7 @@ sys.exit(not default_model.ensure().is_dir())
 
 
 @pytest.mark.usefixtures("cache")
-def test_processes_that_start_at_once_build_it_once() -> None:
+def test_concurrent_processes_build_the_checkpoint_once() -> None:
     processes = [subprocess.Popen([sys.executable, "-c", SLOW_ENSURE], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]

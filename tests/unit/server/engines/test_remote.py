@@ -1,4 +1,4 @@
-"""The remote engine against servers that fail in every way, on a real port; `test_engines.py` has the one that works."""
+"""The remote engine with failing servers on a real port; `test_engines.py` tests it with a working one."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def score_of(*token_ids: int) -> Json:
 
 
 class Fleet:
-    """A server whose answers a test sets; scores are answered as asked for."""
+    """A server whose responses a test sets. Scores get the requested candidates."""
 
     def __init__(self, tokenizer_dir: Path) -> None:
         self.models: Any = {"data": [card(root=str(tokenizer_dir))]}
@@ -115,7 +115,7 @@ async def collect(engine: RemoteEngine, request: EngineRequest = ASK) -> list[To
     return [delta async for delta in engine.generate(request)]
 
 
-async def test_what_the_server_says_of_its_model(engine: RemoteEngine, tokenizer_dir: Path) -> None:
+async def test_properties_come_from_the_server(engine: RemoteEngine, tokenizer_dir: Path) -> None:
     assert (engine.model_name, engine.checkpoint, engine.max_model_len) == ("served", str(tokenizer_dir), 100)
     assert engine.eos_token_ids == (make_tokenizer().eos_token_id,)
     await engine.health()
@@ -129,7 +129,7 @@ async def test_key_and_url_with_v1(fleet: Fleet, port: int) -> None:
 
 
 async def test_every_sampling_field_is_sent(fleet: Fleet, engine: RemoteEngine) -> None:
-    """What a server is not told, it takes from the checkpoint's generation config."""
+    """A server takes a missing field from the checkpoint's generation config."""
     await collect(engine)
     plain = Sampling()
     names = [name for name in Sampling.__slots__ if name not in ("seed", "logit_bias")]
@@ -147,7 +147,7 @@ async def test_cached_tokens_are_in_the_last_delta(fleet: Fleet, engine: RemoteE
 
 
 @pytest.mark.parametrize(
-    ("models", "said"),
+    ("models", "message"),
     [
         ({"data": [card("one"), card("two")]}, "one, two"),
         ({"data": [card("adapter", parent="base")]}, "adapter"),
@@ -157,9 +157,9 @@ async def test_cached_tokens_are_in_the_last_delta(fleet: Fleet, engine: RemoteE
         ({"data": [card(root="/nowhere")]}, "No tokenizer"),
     ],
 )
-async def test_models_that_do_not_do(fleet: Fleet, port: int, models: Any, said: str) -> None:
+async def test_unusable_model_lists(fleet: Fleet, port: int, models: Any, message: str) -> None:
     fleet.models = models
-    with pytest.raises(EngineError, match=said):
+    with pytest.raises(EngineError, match=message):
         await RemoteEngine(f"http://127.0.0.1:{port}").start()
 
 
@@ -193,7 +193,7 @@ async def test_nobody_answers() -> None:
         await RemoteEngine(f"http://127.0.0.1:{port}").start()
 
 
-async def test_the_url_is_told_at_the_start_and_its_password_never(fleet: Fleet, port: int) -> None:
+async def test_a_start_up_error_has_the_url_without_its_password(fleet: Fleet, port: int) -> None:
     fleet.models = {"data": []}
     with pytest.raises(EngineError, match=rf"at http://127\.0\.0\.1:{port} did not start"):
         await RemoteEngine(f"http://me:pass@word@127.0.0.1:{port}/v1").start()
@@ -217,10 +217,10 @@ async def test_other_statuses_are_the_servers_failure(fleet: Fleet, engine: Remo
         await collect(engine)
 
 
-async def test_clients_are_told_what_failed_and_not_where(
+async def test_errors_for_clients_do_not_have_the_url(
     fleet: Fleet, port: int, engine: RemoteEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever may ask is told; the server that runs behind this one is the operator's to know."""
+    """Only the operator may know the address of the server behind this one."""
     for answer in (error(502, "Trace\n" * 5000), sse(end="data: <html>\n\n")):
         fleet.stream = lambda answer=answer: answer
         caplog.clear()

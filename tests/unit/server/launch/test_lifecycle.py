@@ -32,7 +32,7 @@ class Engine:
 if __name__ == "__main__":
     from autotool_server.launch import command_line, lifecycle
 
-    lifecycle.create = lambda _: Engine()
+    lifecycle.create_engine = lambda _: Engine()
     command_line.command(["--port", "0"], prog_name="serve")
 """
 

@@ -1,4 +1,4 @@
-"""The tools file and the registry: what starts, and what stops the start by name."""
+"""The tools file and the registry: the start, and the errors that stop it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +8,11 @@ from support.tools import Fixed, Scripted, add
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_server.settings import Settings
-from autotool_server.tools.config import registry
+from autotool_server.tools.config import create_registry
 from autotool_server.tools.registry import Registry
 
 MODULE = '''
-from autotool_server.tools.sources.functions import tool
+from autotool_server.tools import tool
 
 @tool
 def double(number: int) -> int:
@@ -26,15 +26,15 @@ def settings(folder: Path, text: str, builtin: str = "") -> Settings:
     return Settings(tools=str(folder / "tools.toml"), builtin_tools=builtin)
 
 
-async def test_functions_beside_the_file_and_built_in_tools_are_found(tmp_path: Path) -> None:
+async def test_functions_next_to_the_tools_file_and_built_in_tools(tmp_path: Path) -> None:
     (tmp_path / "doubling.py").write_text(MODULE)
-    async with registry(settings(tmp_path, '[python.math]\nmodule = "doubling"\n', "calculator, clock")) as tools:
+    async with create_registry(settings(tmp_path, '[python.math]\nmodule = "doubling"\n', "calculator, clock")) as tools:
         assert sorted(tools.tools) == ["calculator", "clock", "math.double"]
         assert await tools.tools["math.double"].call({"number": 4}) == b"8"
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("[python", "not valid TOML"),
         ("[robots.x]\n", r"there is no kind \[robots.x\]"),
@@ -57,14 +57,14 @@ async def test_functions_beside_the_file_and_built_in_tools_are_found(tmp_path: 
         ("[mcp.x]\n", "mcp.x"),
     ],
 )
-async def test_what_is_wrong_with_the_file_is_named(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(AutoToolError, match=says):
-        async with registry(settings(tmp_path, text)):
+async def test_errors_in_the_tools_file_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(AutoToolError, match=message):
+        async with create_registry(settings(tmp_path, text)):
             pass
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ('[python."x y"]\nmodule = "doubling"\n', "'x y.double' is not a name for a tool"),
         (
@@ -74,10 +74,10 @@ async def test_what_is_wrong_with_the_file_is_named(tmp_path: Path, text: str, s
         ('[python.x]\nmodule = "doubling"\nidempotent = ["t*"]\n', "idempotent: no tool of it is named"),
     ],
 )
-async def test_names_and_patterns_are_checked_at_the_start(tmp_path: Path, text: str, says: str) -> None:
+async def test_names_and_patterns_are_checked_at_the_start(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "doubling.py").write_text(MODULE)
-    with pytest.raises(AutoToolError, match=says):
-        async with registry(settings(tmp_path, text)):
+    with pytest.raises(AutoToolError, match=message):
+        async with create_registry(settings(tmp_path, text)):
             pass
 
 
@@ -90,7 +90,7 @@ async def test_a_group_of_disabled_tools_is_refused_by_name() -> None:
     assert refused.value.field == "tools.0.name"
 
 
-async def test_a_changed_tool_whose_schema_is_none_cannot_be_accepted() -> None:
+async def test_a_changed_tool_with_an_invalid_schema_cannot_be_accepted() -> None:
     tool = Scripted("a", add)
     async with Registry([Fixed([tool])]) as tools:
         tool.spec = replace(tool.spec, parameters={"type": "objekt"})
@@ -99,27 +99,27 @@ async def test_a_changed_tool_whose_schema_is_none_cannot_be_accepted() -> None:
     assert refused.value.status == 409
 
 
-async def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
+async def test_a_missing_environment_variable_is_named(tmp_path: Path) -> None:
     text = '[http.x]\nbase_url = "http://a"\nheaders = { Key = "${NO_SUCH_VARIABLE}" }\n'
     endpoint = '[[http.x.endpoints]]\nname = "a"\nmethod = "GET"\npath = "/"\ndescription = "d"\n'
     with pytest.raises(AutoToolError, match="NO_SUCH_VARIABLE"):
-        async with registry(settings(tmp_path, text + endpoint)):
+        async with create_registry(settings(tmp_path, text + endpoint)):
             pass
 
 
-async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_a_missing_tools_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=r"nowhere\.toml cannot be read"):
-        async with registry(Settings(tools=str(tmp_path / "nowhere.toml"))):
+        async with create_registry(Settings(tools=str(tmp_path / "nowhere.toml"))):
             pass
 
 
 async def test_an_unknown_built_in_tool_is_named() -> None:
     with pytest.raises(AutoToolError, match="no built-in tool calulator"):
-        async with registry(Settings(builtin_tools="calulator")):
+        async with create_registry(Settings(builtin_tools="calulator")):
             pass
 
 
-async def test_two_tools_of_one_name_stop_the_start_and_what_was_started() -> None:
+async def test_duplicate_names_stop_the_start_and_the_started_sources() -> None:
     stopped: list[bool] = []
 
     class Source(Fixed):
@@ -132,7 +132,7 @@ async def test_two_tools_of_one_name_stop_the_start_and_what_was_started() -> No
     assert stopped == [True, True]
 
 
-async def test_a_schema_that_is_none_stops_the_start() -> None:
+async def test_an_invalid_schema_stops_the_start() -> None:
     with pytest.raises(AutoToolError, match="The arguments of a have no valid JSON schema"):
         async with Registry([Fixed([Scripted("a", add, {"type": "objekt"})])]):
             pass

@@ -1,4 +1,4 @@
-"""One call of a server tool: what is retried, what is not, and what its schema may say."""
+"""One call of a server tool: retries, redaction and the check of arguments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +16,11 @@ NOTHING: dict[str, Any] = {"type": "object"}
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(execute, "RETRY_SECONDS", 0)
 
 
 def failing(error: Exception, times: int, **policy: Any) -> Scripted:
-    """A tool that fails so many times, then answers."""
+    """Return a tool that fails a number of times and then succeeds."""
     left = [times]
 
     async def work(_: Mapping[str, Any]) -> str:
@@ -33,7 +33,7 @@ def failing(error: Exception, times: int, **policy: Any) -> Scripted:
 
 
 @pytest.mark.parametrize("error", [TransientError("busy"), RuntimeError("boom")])
-async def test_an_idempotent_tool_is_tried_again(error: Exception) -> None:
+async def test_an_idempotent_tool_is_retried(error: Exception) -> None:
     result = await execute.execute(failing(error, 2, idempotent=True, retries=2), {}, Secrets({}))
     assert (result.outcome, result.content, result.attempts) == (Outcome.OK, "well", 3)
 
@@ -47,14 +47,14 @@ async def test_an_idempotent_tool_is_tried_again(error: Exception) -> None:
         (TransientError("busy"), {"idempotent": True, "retries": 1}, 2),
     ],
 )
-async def test_what_would_not_help_is_not_tried_again(error: Exception, policy: dict[str, Any], attempts: int) -> None:
+async def test_errors_and_tools_that_are_not_retried(error: Exception, policy: dict[str, Any], attempts: int) -> None:
     tool = failing(error, 9, **policy)
     result = await execute.execute(tool, {}, Secrets({}))
     assert result.outcome in {Outcome.ERROR, Outcome.OVERSIZE}
     assert (len(tool.calls), result.attempts, result.content) == (attempts, attempts, f"Error: {error}")
 
 
-async def test_a_secret_at_the_cut_of_a_message_is_taken_out_whole() -> None:
+async def test_a_secret_is_redacted_before_the_message_is_cut() -> None:
     secrets = Secrets({"KEY": "hunter22"})
     secrets.fill("${KEY}", "test")
     error = ToolError("x" * (Policy().max_result_bytes - 4) + "hunter22")
@@ -70,20 +70,20 @@ def test_a_schemas_reference_to_the_network_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["[1]", "1", "null", '{"a": NaN', "", None, "[" * 100_000])
-def test_arguments_that_are_no_object_are_refused(arguments: str | None) -> None:
+def test_arguments_must_be_an_object(arguments: str | None) -> None:
     result = check(Scripted("t", add, NOTHING), "t", arguments)
     assert isinstance(result, Result)
     assert result.outcome is Outcome.INVALID_ARGUMENTS
 
 
 @pytest.mark.parametrize(("pattern", "refused"), [(r"^\d+$", True), (r"^\p{L}+$", False)])
-def test_a_pattern_that_python_cannot_read_is_left_to_the_tool(pattern: str, refused: bool) -> None:
+def test_a_pattern_that_python_cannot_read_is_not_checked(pattern: str, refused: bool) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}, "b": {"type": "integer"}}}
     assert isinstance(check(Scripted("t", add, schema), "t", '{"a": "Zoë"}'), Result) is refused
     assert isinstance(check(Scripted("t", add, schema), "t", '{"a": "1", "b": "2"}'), Result)
 
 
-def test_a_name_pattern_that_python_cannot_read_is_told() -> None:
+def test_a_property_name_pattern_that_python_cannot_read_is_an_error() -> None:
     schema = {"type": "object", "patternProperties": {r"^\p{L}+$": {}}}
     result = check(Scripted("t", add, schema), "t", '{"a": 1}')
     assert isinstance(result, Result)

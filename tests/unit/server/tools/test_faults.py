@@ -1,4 +1,4 @@
-"""What goes wrong with server tools: faulty tools, mistaken models, clients that leave, results that attack."""
+"""Faults around server tools: failing tools, invalid calls, clients that disconnect, malicious results."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from support.tools import (
     add,
     adder,
     ask,
+    autotool_field,
     called,
-    decision_record,
     executions,
     hang,
     metrics,
@@ -41,12 +41,12 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("text", "outcome", "message"), FAULTS)
-async def test_a_mistaken_call_is_answered_with_what_is_wrong(text: str, outcome: str, message: str) -> None:
+async def test_an_invalid_call_gets_an_error_result(text: str, outcome: str, message: str) -> None:
     tool = adder()
     async with with_tools(scripted(text, "Sorry."), tool) as server:
         answer = await ask(server, named("math.add"))
         # The transcript can be sent again, whatever the model wrote.
-        follow = await ask(server, named("math.add"), [*QUESTION, *decision_record(answer)["transcript"], *QUESTION])
+        follow = await ask(server, named("math.add"), [*QUESTION, *autotool_field(answer)["transcript"], *QUESTION])
     assert tool.calls == []
     assert executions(answer)[0][0][1] == outcome
     assert message in results(answer)[0]
@@ -135,7 +135,7 @@ async def test_a_tool_that_takes_time_to_end_is_recorded_with_it() -> None:
 
     async with with_tools(scripted(ADD_1_2, "Too slow."), Scripted("math.add", clean_up)) as server:
         answer = await ask(server, named("math.add"), extra={"tool_budget": {"max_seconds": 0.05}})
-    (execution,) = decision_record(answer)["turns"][0]["executions"]
+    (execution,) = autotool_field(answer)["turns"][0]["executions"]
     assert (execution["outcome"], execution["attempts"]) == ("budget", 1)
     assert execution["seconds"] > 0.05
 
@@ -143,7 +143,7 @@ async def test_a_tool_that_takes_time_to_end_is_recorded_with_it() -> None:
 async def test_a_tool_that_cannot_be_cancelled_holds_up_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(calls, "END_SECONDS", 0.05)
+    monkeypatch.setattr(calls, "CANCEL_SECONDS", 0.05)
     ended = asyncio.Event()
 
     async def stay(_: Mapping[str, Any]) -> str:
@@ -173,7 +173,7 @@ async def test_an_invented_tool_of_a_turn_that_was_cut_is_no_label_of_the_metric
     assert 'tool="rm"' not in page
 
 
-async def test_a_result_too_large_for_the_context_is_left_out_and_said_so() -> None:
+async def test_a_result_too_large_for_the_context_is_replaced_by_a_note() -> None:
     async def long_text(_: Mapping[str, Any]) -> str:
         return "x" * 10_000
 
@@ -303,5 +303,5 @@ async def test_a_broken_call_of_the_clients_leaves_a_transcript_that_can_be_sent
     async with with_tools(scripted(text, "Well."), adder()) as server:
         tools = [*named("math.add"), CLIENT_TOOL]
         answer = await ask(server, tools)
-        follow = await ask(server, tools, [*QUESTION, *decision_record(answer)["transcript"], *QUESTION])
+        follow = await ask(server, tools, [*QUESTION, *autotool_field(answer)["transcript"], *QUESTION])
     assert follow.choices[0].message.content == "Well."

@@ -1,4 +1,4 @@
-"""What counts as a public address, that the address checked is the one connected to, and that reading stops."""
+"""Public addresses, connections to checked addresses alone, and bounded reading."""
 
 from collections.abc import AsyncIterator
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from autotool_server.tools.base import OversizeError, ToolError
-from autotool_server.tools.network import PublicTransport, charset, is_public, read, resolve
+from autotool_server.tools.network import PublicTransport, charset, is_public, read_body, resolve
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "1.1.1.1", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"]
 NOT_PUBLIC = [
@@ -30,7 +30,7 @@ def test_not_public(address: str) -> None:
 
 
 class Network:
-    """Stands for the network: what was asked of it, and where it refuses to be reached."""
+    """Replaces the network, records the requests, and refuses connections to some addresses."""
 
     def __init__(self, *answers: list[str], down: tuple[str, ...] = ()) -> None:
         self.answers = list(answers)
@@ -52,8 +52,8 @@ class Network:
         return httpx.AsyncClient(transport=PublicTransport(httpx.MockTransport(self.answer), self.resolve))
 
 
-async def test_the_address_checked_is_the_one_used() -> None:
-    """DNS rebinding: a second look-up would say 127.0.0.1, and there is none."""
+async def test_the_checked_address_is_connected_to() -> None:
+    """DNS rebinding: a second look-up would return 127.0.0.1, but there is none."""
     network = Network(["93.184.216.34"], ["127.0.0.1"])
     async with network.client() as client:
         response = await client.get("https://Public.Test./page?a=1")
@@ -82,7 +82,7 @@ async def test_every_address_must_be_public(addresses: list[str]) -> None:
     assert not network.requests
 
 
-async def test_the_next_address_where_one_is_down() -> None:
+async def test_the_next_address_is_tried_if_one_is_down() -> None:
     network = Network(["2606:2800:220:1::1", "93.184.216.34"], down=("2606:2800:220:1::1",))
     async with network.client() as client:
         assert (await client.get("http://public.test/")).text == "hello"
@@ -93,8 +93,8 @@ async def test_the_next_address_where_one_is_down() -> None:
 @pytest.mark.parametrize(
     "host", ["2130706433", "0177.0.0.1", "0x7f.1", "127.1", "0", "::ffff:127.0.0.1", "::1", "::", "LOCALHOST"]
 )
-async def test_what_the_system_makes_of_a_host(host: str) -> None:
-    """The forms of an address that only the system's own resolver reads."""
+async def test_unusual_notations_of_addresses(host: str) -> None:
+    """Notations that only the system's resolver reads."""
     addresses = await resolve(host, 80)
     assert addresses
     assert not any(map(is_public, addresses))
@@ -109,28 +109,28 @@ async def endless(sent: list[int]) -> AsyncIterator[bytes]:
 async def test_reading_stops_at_the_limit() -> None:
     sent = list[int]()
     with pytest.raises(OversizeError, match="larger than 4096 bytes"):
-        await read(httpx.Response(200, content=endless(sent)), 4096)
+        await read_body(httpx.Response(200, content=endless(sent)), 4096)
     assert sum(sent) == 5000
 
 
 async def test_a_body_as_large_as_the_limit() -> None:
-    assert len(await read(httpx.Response(200, stream=httpx.ByteStream(b"x" * 4096)), 4096)) == 4096
+    assert len(await read_body(httpx.Response(200, stream=httpx.ByteStream(b"x" * 4096)), 4096)) == 4096
     with pytest.raises(OversizeError):
-        await read(httpx.Response(200, stream=httpx.ByteStream(b"x" * 4097)), 4096)
+        await read_body(httpx.Response(200, stream=httpx.ByteStream(b"x" * 4097)), 4096)
 
 
 async def test_compressed_bodies_are_refused() -> None:
-    """A few bytes of gzip unfold to as many megabytes."""
+    """A few bytes of gzip can expand to megabytes."""
     response = httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b""))
     with pytest.raises(ToolError, match="compressed"):
-        await read(response, 10)
+        await read_body(response, 10)
 
 
 @pytest.mark.parametrize(
-    ("said", "used"),
+    ("content_type", "encoding"),
     [("text/html", "utf-8"), ("text/html; charset=ISO-8859-1", "iso8859-1"), ("text/html; charset=punycode", "utf-8"),
      ("text/html; charset=zip", "utf-8"), ("text/html; charset=nonsense", "utf-8"),
      ("text/html; charset=Shift_JIS", "shift_jis")],
 )  # fmt: skip
-def test_charset(said: str, used: str) -> None:
-    assert charset(httpx.Response(200, headers={"Content-Type": said})) == used
+def test_charset(content_type: str, encoding: str) -> None:
+    assert charset(httpx.Response(200, headers={"Content-Type": content_type})) == encoding

@@ -1,10 +1,10 @@
-"""Schemas are checked by the rules of the dialect that they name, and their patterns are not read as Python's."""
+"""Schemas are checked in the dialect that they name, and their patterns are not checked as Python's."""
 
 from typing import Any
 
 import pytest
 
-from autotool_server.tools.schema_check import invalid_at
+from autotool_server.tools.schema_check import error_path
 
 TUPLE = {"properties": {"at": {"type": "array", "items": [{"type": "number"}]}}}
 
@@ -17,12 +17,12 @@ def text(pattern: str) -> dict[str, Any]:
     "schema", [{}, True, *map(text, (r"^\p{L}+$", r"(?<year>\d{4})", r"\u{1F600}")), {"$schema": "urn:my-own"}]
 )
 def test_a_valid_schema_passes(schema: Any) -> None:
-    assert invalid_at(schema) is None
+    assert error_path(schema) is None
 
 
 def test_a_schema_is_checked_by_the_dialect_that_it_names() -> None:
-    assert invalid_at({"$schema": "http://json-schema.org/draft-07/schema#", **TUPLE}) is None
-    assert invalid_at(TUPLE) == "properties/at/items"
+    assert error_path({"$schema": "http://json-schema.org/draft-07/schema#", **TUPLE}) is None
+    assert error_path(TUPLE) == "properties/at/items"
 
 
 @pytest.mark.parametrize(
@@ -36,5 +36,5 @@ def test_a_schema_is_checked_by_the_dialect_that_it_names() -> None:
         ({"$schema": "http://[x"}, "$schema"),
     ],
 )
-def test_what_is_no_schema_is_told_where(schema: Any, where: str) -> None:
-    assert invalid_at(schema) == where
+def test_the_path_of_an_invalid_schema_is_returned(schema: Any, where: str) -> None:
+    assert error_path(schema) == where

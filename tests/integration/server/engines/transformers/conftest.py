@@ -1,4 +1,4 @@
-"""The engine with the default model's base, and with a tiny one."""
+"""The engine with the default model's base, and with a tiny model."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def prompt(engine: TransformersEngine) -> list[int]:
 
 @pytest.fixture(scope="module")
 def tiny_model_dir(base_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model of the default one's vocabulary: for how requests are handled, not for what they say."""
+    """A random model with the default model's vocabulary, for tests that do not depend on the output."""
     folder = tmp_path_factory.mktemp("tiny")
     tokenizer = AutoTokenizer.from_pretrained(base_model_dir)
     make_llama(tokenizer, num_key_value_heads=1).save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The transformers engine against ground truth: plain forwards and `generate` of the same model."""
+"""The output of the transformers engine, compared with plain forwards and `generate` of the same model."""
 
 import asyncio
 import json
@@ -26,9 +26,7 @@ async def test_greedy_is_generate(engine: TransformersEngine, model: Any, prompt
     assert output.finish_reason == "length"
 
 
-async def test_requests_in_one_batch_do_not_disturb_each_other(
-    engine: TransformersEngine, model: Any, prompt: list[int]
-) -> None:
+async def test_requests_in_one_batch_are_independent(engine: TransformersEngine, model: Any, prompt: list[int]) -> None:
     prompts = [prompt[start:] for start in (0, 3, 40)]
     others = [ask(prompt[5:], 16, Sampling(seed=1)), ask(prompt[9:], 16, Sampling(top_p=0.5, presence_penalty=1.0))]
     outputs = await asyncio.gather(*(collect(engine, request) for request in [ask(ids, 16) for ids in prompts] + others))
@@ -42,7 +40,7 @@ async def test_repetition_penalty_is_that_of_generate(engine: TransformersEngine
 
 
 @pytest.mark.parametrize("pair", [(198, 28), (0, 49152)])
-async def test_score_is_a_plain_forward(
+async def test_score_equals_a_plain_forward(
     engine: TransformersEngine, model: Any, prompt: list[int], pair: tuple[int, int]
 ) -> None:
     score = await engine.score("test", prompt, pair)
@@ -60,7 +58,7 @@ async def test_logprobs_are_raw(engine: TransformersEngine, model: Any, prompt: 
         assert [logprob for _, logprob in entry.top] == pytest.approx(row.topk(3).values.tolist(), abs=1e-3)
 
 
-async def test_no_alternatives_and_no_logprobs_are_told_apart(engine: TransformersEngine, prompt: list[int]) -> None:
+async def test_zero_alternatives_differ_from_no_logprobs(engine: TransformersEngine, prompt: list[int]) -> None:
     assert [entry.top for entry in (await collect(engine, ask(prompt, 2, logprobs=0))).logprobs] == [(), ()]
     assert (await collect(engine, ask(prompt, 2))).logprobs == []
 
@@ -110,7 +108,7 @@ async def test_end_of_sequence_stops_only_if_listed(engine: TransformersEngine, 
     assert (output.tokens, output.finish_reason) == ([end], "stop")
 
 
-async def test_what_the_checkpoint_says(engine: TransformersEngine) -> None:
+async def test_properties_of_the_checkpoint(engine: TransformersEngine) -> None:
     assert engine.max_model_len == 8192
     assert engine.eos_token_ids == (2,)
     await engine.health()
@@ -121,8 +119,8 @@ async def test_what_the_checkpoint_says(engine: TransformersEngine) -> None:
 
 async def test_seed_repeats_in_any_company(engine: TransformersEngine, prompt: list[int]) -> None:
     alone = await collect(engine, ask(prompt, 12, Sampling(seed=7)))
-    beside = [ask(prompt, 12, Sampling(seed=8)), ask(prompt, 12, Sampling(seed=7)), ask(prompt, 12, Sampling())]
-    eight, seven, unseeded = await asyncio.gather(*(collect(engine, request) for request in beside))
+    requests = [ask(prompt, 12, Sampling(seed=8)), ask(prompt, 12, Sampling(seed=7)), ask(prompt, 12, Sampling())]
+    eight, seven, unseeded = await asyncio.gather(*(collect(engine, request) for request in requests))
     assert seven.tokens == alone.tokens
     assert len({tuple(output.tokens) for output in (seven, eight, unseeded)}) == 3
 
@@ -176,7 +174,7 @@ def sampler(sampling: Sampling, prompt_ids: Sequence[int] = (0,), vocabulary: in
 )
 def test_distribution(sampling: Sampling, weights: list[int]) -> None:
     chooser, draws = sampler(sampling), 20_000
-    counts = Counter(chooser.choose(torch.tensor([8.0, 4.0, 2.0, 2.0]).log()) for _ in range(draws))
+    counts = Counter(chooser.sample(torch.tensor([8.0, 4.0, 2.0, 2.0]).log()) for _ in range(draws))
     for token, weight in enumerate(weights):
         assert counts[token] / draws == pytest.approx(weight / sum(weights), abs=0.015)
         assert bool(counts[token]) == bool(weight)
@@ -185,10 +183,10 @@ def test_distribution(sampling: Sampling, weights: list[int]) -> None:
 def test_penalties_count_as_in_vllm() -> None:
     sampling = Sampling(presence_penalty=0.5, frequency_penalty=0.25, repetition_penalty=2.0)
     penalties = Penalties(sampling, [0], 4, torch.device("cpu"))
-    penalties.note(1)
-    penalties.note(1)
+    penalties.count(1)
+    penalties.count(1)
     assert penalties.apply(torch.tensor([2.0, 2.0, 2.0, -2.0])).tolist() == [1.0, 1.0 - 0.5 - 2 * 0.25, 2.0, -2.0]
-    penalties.note(3)
+    penalties.count(3)
     assert penalties.apply(torch.tensor([2.0, 2.0, 2.0, -2.0])).tolist() == [1.0, 0.0, 2.0, -4.0 - 0.5 - 0.25]
 
 

@@ -1,4 +1,4 @@
-"""Requests that leave, are refused or fail: nothing of them stays in the engine or in the manager below it."""
+"""Requests that are cancelled, rejected or fail leave nothing behind in the engine or its manager."""
 
 import asyncio
 import math
@@ -62,7 +62,7 @@ async def test_leaving_a_score(tiny: TransformersEngine) -> None:
 
 
 async def test_leaving_at_once(tiny: TransformersEngine) -> None:
-    """Also where the manager has not taken the request over yet, or takes it this very moment."""
+    """Requests are cancelled before, while and after the manager takes them."""
     for number in range(300):
         tasks = [asyncio.create_task(collect(tiny, ask([5], 400, structural_tag=tag))) for tag in (None, None, TAG)]
         for _ in range(number % 7):
@@ -122,7 +122,7 @@ async def test_score_compares_two(tiny: TransformersEngine) -> None:
         await tiny.score("test", [5], (1, 2, 3))
 
 
-async def test_failure_of_one_request_is_its_own(tiny: TransformersEngine) -> None:
+async def test_failure_of_one_request_does_not_affect_others(tiny: TransformersEngine) -> None:
     broken = ask([5], 8, Sampling(logit_bias={3: math.nan}))
     failure, output = await asyncio.gather(
         collect(tiny, broken), collect(tiny, ask([5], 8, Sampling())), return_exceptions=True
@@ -133,7 +133,7 @@ async def test_failure_of_one_request_is_its_own(tiny: TransformersEngine) -> No
     await tiny.health()
 
 
-async def test_death_of_the_thread_is_told(tiny: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_death_of_the_thread_is_reported(tiny: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:
         raise RuntimeError("out of order")
 
@@ -150,7 +150,7 @@ async def test_death_of_the_thread_is_told(tiny: TransformersEngine, monkeypatch
     assert tiny.in_flight() == 0
 
 
-async def test_stop_ends_what_is_in_flight(tiny: TransformersEngine) -> None:
+async def test_stop_ends_requests_in_flight(tiny: TransformersEngine) -> None:
     tasks = [asyncio.create_task(collect(tiny, ask([5 + number], 400))) for number in range(4)]
     await until(lambda: len(states(tiny)) == 2)
     thread = tiny._batcher._manager._generation_thread
@@ -185,16 +185,16 @@ async def test_start_leaves_the_event_loop_free(base_model_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"dtype": "float33"}, "dtype"),
         ({"device": "abacus"}, "device"),
         ({"max_model_len": 10**6}, "max_model_len"),
     ],
 )
-async def test_impossible_setting_is_named(tiny_model_dir: Path, settings: dict[str, Any], said: str) -> None:
+async def test_impossible_setting_is_named(tiny_model_dir: Path, settings: dict[str, Any], message: str) -> None:
     engine = TransformersEngine(str(tiny_model_dir), **settings)
-    with pytest.raises(EngineError, match=said):
+    with pytest.raises(EngineError, match=message):
         await engine.start()
     await engine.stop()
 

@@ -1,4 +1,4 @@
-"""Attacks on the built-in tool `python`, on each way to isolate it that this machine has."""
+"""Attacks on the built-in tool `python`, with each isolation method that this machine has."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, Policy, ToolError
-from autotool_server.tools.builtin import BUILTIN
+from autotool_server.tools.builtin import BUILTIN_TOOLS
 from autotool_server.tools.builtin import python as builtin
 from autotool_server.tools.builtin.python import POLICY, PythonTool, probe
 from autotool_server.tools.builtin.sandbox import Limits, Sandbox
@@ -28,15 +28,15 @@ LIMITS = Limits(cpu_seconds=1)
 
 @pytest.fixture(scope="module", params=list(NEEDS))
 def sandbox(request: pytest.FixtureRequest) -> Sandbox:
-    way: str = request.param
-    if shutil.which(NEEDS[way]) is None:
-        pytest.skip(f"{NEEDS[way]} is not installed")
-    if not (PREFIXES[way] / "bin" / "python3").exists():
-        pytest.skip(f"{PREFIXES[way]} has no python3")
-    found = Sandbox(way, LIMITS, PREFIXES[way])
+    method: str = request.param
+    if shutil.which(NEEDS[method]) is None:
+        pytest.skip(f"{NEEDS[method]} is not installed")
+    if not (PREFIXES[method] / "bin" / "python3").exists():
+        pytest.skip(f"{PREFIXES[method]} has no python3")
+    found = Sandbox(method, LIMITS, PREFIXES[method])
     failure = probe(found)
     if failure:
-        pytest.skip(f"{way}: {failure}")
+        pytest.skip(f"{method}: {failure}")
     return found
 
 
@@ -51,7 +51,7 @@ async def run(sandbox: Sandbox, code: str, policy: Policy = POLICY) -> str:
 
 
 def alive(mark: str) -> list[int]:
-    """The processes of this machine whose command line has the mark."""
+    """Return the processes of this machine whose command line has the mark."""
     found: list[int] = []
     for folder in Path("/proc").iterdir():
         try:
@@ -96,7 +96,7 @@ except OSError as error:
         with pytest.raises(BlockingIOError):
             server.accept()
     # bubblewrap has a loopback device that is up, with nobody on it.
-    own = "ConnectionRefusedError 111" if sandbox.way == "bubblewrap" else "OSError 101"
+    own = "ConnectionRefusedError 111" if sandbox.method == "bubblewrap" else "OSError 101"
     assert lines == [own, "OSError 101", "OSError 101", "no name"]
 
 
@@ -296,21 +296,21 @@ time.sleep(3600)
 
 
 async def gone(mark: str) -> None:
-    """The kernel ends a namespace's processes a moment after its first."""
+    """Wait, because the kernel ends a namespace's processes a moment after its first."""
     end = time.monotonic() + 20
     while alive(mark) and time.monotonic() < end:  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.05)
     assert alive(mark) == []
 
 
-def test_everything_ends_with_a_server_that_is_killed(sandbox: Sandbox) -> None:
+def test_a_killed_server_ends_the_sandbox(sandbox: Sandbox) -> None:
     mark = f"orphan-{os.getpid()}"
     code = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'import time; time.sleep(3600)', {mark!r}])"
     server = f"""
 import subprocess
 from pathlib import Path
 from autotool_server.tools.builtin.sandbox import ENVIRONMENT, Sandbox
-command = Sandbox({sandbox.way!r}, prefix=Path({str(sandbox.prefix)!r})).command()
+command = Sandbox({sandbox.method!r}, prefix=Path({str(sandbox.prefix)!r})).command()
 subprocess.run(command, input={code.encode()!r}, env=ENVIRONMENT, cwd="/")
 """
     process = subprocess.Popen([sys.executable, "-c", server])
@@ -332,7 +332,7 @@ async def test_output_is_capped(sandbox: Sandbox) -> None:
 def test_no_isolation_no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtin, "ENVIRONMENT", {"PATH": "/nowhere"})
     with pytest.raises(AutoToolError) as error:
-        BUILTIN["python"]()
+        BUILTIN_TOOLS["python"]()
     assert str(error.value).startswith(
         "The built-in tool python cannot be isolated on this machine, and is not run unprotected ("
     )
@@ -350,7 +350,7 @@ def test_no_isolation_no_tool(monkeypatch: pytest.MonkeyPatch) -> None:
         ("umount -l /old\nrmdir /old", "other folders"),
     ],
 )
-def test_the_probe_finds_what_is_not_isolated(
+def test_the_probe_reports_missing_isolation(
     left_out: str, reached: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from autotool_server.tools.builtin import sandbox as module

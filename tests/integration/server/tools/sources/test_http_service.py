@@ -1,4 +1,4 @@
-"""A real HTTP service on loopback, its tools made from its own OpenAPI document and one by one."""
+"""A real HTTP service on loopback, with tools from its OpenAPI document and from single endpoints."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ class Item(BaseModel):
 
 @dataclass
 class Shop:
-    """Where the service listens, and what it saw."""
+    """The address of the service, and the requests that it received."""
 
     url: str = ""
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
@@ -147,7 +147,7 @@ async def test_operations_of_its_own_document(tools: dict[str, Tool], shop: Shop
 
 
 async def test_what_it_is_sent(tools: dict[str, Tool], shop: Shop) -> None:
-    """The operator's header and what HTTP needs; nothing of the client's."""
+    """A request has the operator's header and those of HTTP, and none of the client's."""
     await tools["shop.getItem"].call({"number": 1})
     for headers in shop.headers:
         assert set(headers) == {"host", "accept", "accept-encoding", "connection", "user-agent", "x-key"}
@@ -179,7 +179,7 @@ async def test_cancelled(tools: dict[str, Tool], shop: Shop) -> None:
     await asyncio.wait_for(shop.left.wait(), 10)
 
 
-async def test_endpoints_one_by_one(shop: Shop) -> None:
+async def test_every_endpoint(shop: Shop) -> None:
     parameters = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
     endpoints = [{"name": "get", "path": "/{number}", "description": "An item.", "parameters": parameters}]
     entry = HttpEntry.model_validate({"base_url": f"{shop.url}/items/", "headers": HEADERS, "endpoints": endpoints})
@@ -189,7 +189,7 @@ async def test_endpoints_one_by_one(shop: Shop) -> None:
 
 
 async def test_headers_stay_with_the_base_url(shop: Shop) -> None:
-    """A document from elsewhere is asked for without the secrets of the service."""
+    """A document on another host is requested without the secrets of the service."""
     entry = OpenApiEntry(document=f"{shop.url}/openapi.json", base_url="https://shop.test", headers=HEADERS)
     async for _ in started(OpenApiSource("shop", entry, SECRETS)):
         assert "x-key" not in shop.headers[-1]
@@ -198,13 +198,13 @@ async def test_headers_stay_with_the_base_url(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"), [("/none.json", "HTTP 404"), ("/away", "HTTP 307"), ("/large", "ToolError|Oversize")]
 )
-async def test_documents_that_are_none(shop: Shop, path: str, reason: str) -> None:
+async def test_invalid_documents(shop: Shop, path: str, reason: str) -> None:
     source = OpenApiSource("shop", OpenApiEntry(document=shop.url + path), SECRETS)
     with pytest.raises(AutoToolError, match=rf"\[openapi.shop\]: the document cannot be read: ({reason})"):
         await source.start()
 
 
-async def test_a_service_that_is_down(shop: Shop) -> None:
+async def test_unreachable_service(shop: Shop) -> None:
     entry = OpenApiEntry(document=f"{shop.url}/openapi.json", base_url="http://127.0.0.1:1")
     async for gone in started(OpenApiSource("shop", entry, SECRETS)):
         with pytest.raises(ToolError, match=r"^The service cannot be reached\.$"):

@@ -1,4 +1,4 @@
-"""Tools of real MCP servers over both transports, with and without the protocol's handshake: processes of their own."""
+"""Tools of real MCP servers in other processes, over both transports, with and without the protocol's handshake."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ WAYS = [(way, era) for way in ("stdio", "http") for era in ("2025", "2026")]
 
 @pytest.fixture(scope="module", params=WAYS, ids="-".join)
 async def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    """A server that all tests share that leave it as it was."""
+    """A server shared by the tests that do not change it."""
     way, era = request.param
     async with serve(way, era, tmp_path_factory.mktemp("mcp")) as served:
         yield served
@@ -38,7 +38,7 @@ async def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(params=WAYS, ids="-".join)
 async def own(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Served]:
-    """A server of the test's own."""
+    """A separate server for each test."""
     way, era = request.param
     async with serve(way, era, tmp_path) as served:
         yield served
@@ -68,7 +68,7 @@ async def test_calls_run_at_once(calm: Served) -> None:
     assert await asyncio.gather(*(calm.call("meet", calls=8) for _ in range(8))) == ["met"] * 8
 
 
-async def test_an_error_is_told_with_the_servers_words(calm: Served) -> None:
+async def test_an_error_is_reported_with_the_servers_message(calm: Served) -> None:
     with pytest.raises(ToolError, match=r"^no such city$"):
         await calm.call("fail")
     with pytest.raises(ToolError, match="refused the call: not today") as refused:
@@ -77,7 +77,7 @@ async def test_an_error_is_told_with_the_servers_words(calm: Served) -> None:
     assert await calm.call("add", **SUM) == "3"
 
 
-async def test_a_result_that_is_too_large_is_refused(calm: Served) -> None:
+async def test_an_oversize_result_is_an_error(calm: Served) -> None:
     limit = calm.tool("big").spec.policy.max_result_bytes
     assert len(await calm.call("big", size=limit)) == limit
     with pytest.raises(OversizeError):
@@ -88,7 +88,7 @@ async def test_a_result_that_is_too_large_is_refused(calm: Served) -> None:
     assert await calm.call("add", **SUM) == "3"
 
 
-async def test_a_stdio_server_that_says_fifty_megabytes_is_ended_and_started_again(tmp_path: Path) -> None:
+async def test_a_stdio_server_that_sends_fifty_megabytes_is_ended_and_restarted(tmp_path: Path) -> None:
     served = await started(stdio(tmp_path), tmp_path)
     child = int(await served.call("child"))
     with pytest.raises(TransientError, match="broke off"):
@@ -141,7 +141,7 @@ async def test_a_tool_that_changed_is_disabled_until_it_is_accepted(
     assert own.tool("wait").spec.disabled is None
 
 
-async def test_a_tool_that_is_new_is_disabled_and_one_that_is_gone_may_come_back_as_it_was(own: Served) -> None:
+async def test_an_added_tool_is_disabled_and_a_removed_one_may_return_unchanged(own: Served) -> None:
     add = own.tool("add")
     await own.call("change", state="new")
     await until(lambda: len(own.source.tools) > len(mcp_servers.TOOLS))
@@ -160,7 +160,7 @@ async def test_a_tool_that_is_new_is_disabled_and_one_that_is_gone_may_come_back
     assert await own.call("add", **SUM) == "3"
 
 
-async def test_a_server_that_dies_in_a_call_is_connected_to_again(own: Served) -> None:
+async def test_a_server_that_dies_in_a_call_is_reconnected(own: Served) -> None:
     waiting = asyncio.create_task(own.call("wait", mark="lost"))
     await until((own.folder / "lost.began").exists)
     with pytest.raises(TransientError, match="broke off the connection"):
@@ -194,9 +194,7 @@ async def test_a_server_at_work_on_a_call_is_not_taken_for_lost(tmp_path: Path, 
         assert await served.call("block", seconds=1.5) == "unblocked"
 
 
-async def test_a_server_that_says_nothing_of_a_change_is_asked_now_and_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_heartbeat_finds_changes_without_a_notification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp_connection, "HEARTBEAT_SECONDS", 0.2)
     async with serve("stdio", "2025", tmp_path) as served:
         (tmp_path / "state").write_text("schema")
@@ -235,7 +233,7 @@ async def test_stop_ends_a_server_that_does_not_leave_and_its_children(tmp_path:
             os.kill(child, signal.SIGKILL)
 
 
-async def test_a_start_that_is_cancelled_leaves_nothing_running(tmp_path: Path) -> None:
+async def test_a_cancelled_start_leaves_nothing_running(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     code = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(99)"
     source = McpSource("t", McpEntry(command=[sys.executable, "-c", code]), SECRETS)
@@ -252,7 +250,7 @@ async def test_a_server_gets_its_secrets_and_nothing_else_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "key-of-a-client")
-    entry = stdio(tmp_path, env={"SERVER_TOKEN": "Bearer ${TOKEN}"}, cwd="work").beside(tmp_path)
+    entry = stdio(tmp_path, env={"SERVER_TOKEN": "Bearer ${TOKEN}"}, cwd="work").relative_to(tmp_path)
     (tmp_path / "work").mkdir()
     served = await started(entry, tmp_path)
     seen = json.loads(await served.call("environment"))
@@ -302,7 +300,7 @@ async def test_a_server_that_cannot_be_had_stops_the_start(entry: McpEntry, reas
     await source.stop()
 
 
-async def test_a_name_that_is_none_stops_the_start_and_is_passed_over_later(tmp_path: Path) -> None:
+async def test_an_invalid_name_stops_the_start_and_is_skipped_later(tmp_path: Path) -> None:
     served = await started(stdio(tmp_path), tmp_path)
     await served.call("change", state="name")
     await until(lambda: served.tool("add").spec.description == "Adds two.")
@@ -326,7 +324,7 @@ async def test_what_speaks_no_mcp_stops_the_start_in_time(
 
 @contextmanager
 def website(folder: Path) -> Iterator[int]:
-    """A server of files; its port."""
+    """Serve files and yield the port."""
     port = free_port()
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)

@@ -62,7 +62,7 @@ def test_arithmetic(expression: str, value: float) -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("expression", ATTACKS, ids=lambda text: text[:24])
-def test_what_would_hang_or_reach_python_is_refused(expression: str) -> None:
+def test_attacks_are_rejected(expression: str) -> None:
     with pytest.raises(ToolError) as error:
         calculate(expression)
     assert len(str(error.value)) < 120
@@ -80,7 +80,7 @@ def test_what_would_hang_or_reach_python_is_refused(expression: str) -> None:
         ("2 +", "This is no arithmetic expression."),
     ],
 )
-def test_the_model_is_told_what_is_wrong(expression: str, message: str) -> None:
+def test_errors_name_the_fault(expression: str, message: str) -> None:
     with pytest.raises(ToolError) as error:
         calculate(expression)
     assert str(error.value) == message
@@ -88,7 +88,7 @@ def test_the_model_is_told_what_is_wrong(expression: str, message: str) -> None:
 
 @pytest.mark.timeout(60)
 @given(st.text("0123456789.+-*/%(), efactorilpow", max_size=60))
-def test_any_text_is_computed_or_refused(expression: str) -> None:
+def test_any_text_gives_a_value_or_a_tool_error(expression: str) -> None:
     with contextlib.suppress(ToolError):
         assert isinstance(calculate(expression), int | float)
 

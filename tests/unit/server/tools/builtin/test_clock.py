@@ -30,7 +30,7 @@ async def test_an_unknown_zone(zone: str) -> None:
     assert str(error.value) == "This time zone is not known. Give an IANA name such as Europe/Berlin or UTC."
 
 
-async def test_the_clock_goes() -> None:
+async def test_the_default_clock_is_current() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
-    told = datetime.fromisoformat((await ClockTool().call({})).split()[0])
-    assert before <= told <= datetime.now(UTC)
+    reported = datetime.fromisoformat((await ClockTool().call({})).split()[0])
+    assert before <= reported <= datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The built-in `fetch`: what it reads, and what it refuses to reach.
+"""The built-in `fetch`: the content that it reads, and the addresses that it rejects.
 
 `93.184.216.34` stands for a public host: the transport below it connects to a server on loopback instead, after the check.
 """
@@ -52,7 +52,7 @@ class Site:
 
 
 class Redirected(httpx.AsyncHTTPTransport):
-    """The public address is the server on loopback; any other is as it is."""
+    """Connects to the server on loopback in place of the public address."""
 
     def __init__(self, port: int, verify: ssl.SSLContext) -> None:
         super().__init__(verify=verify, trust_env=False)
@@ -87,8 +87,8 @@ async def test_text() -> None:
     assert "Host: public.test\r\n" in site.requests[0]
 
 
-async def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but this: no proxy, no credentials, no cookies."""
+async def test_the_request_has_no_other_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no proxy, and there are no credentials and no cookies."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     async with serving({"/a": moved("/b"), "/b": page(b"there")}) as site:
@@ -135,7 +135,7 @@ async def test_long_text_is_read_in_parts() -> None:
     assert "".join(parts) == text
 
 
-async def test_a_page_without_end() -> None:
+async def test_an_endless_page() -> None:
     async with serving({"/": b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + b"x" * 5_000_000}) as site:
         with pytest.raises(OversizeError):
             await site.tool().call({"url": "http://public.test"})
@@ -166,8 +166,8 @@ async def test_errors() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("redirected", [False, True], ids=["asked", "redirected"])
-async def test_not_reached(url: str, redirected: bool) -> None:
-    """By itself and as a redirect of a public page; a server on loopback would have answered both."""
+async def test_urls_that_are_not_reached(url: str, redirected: bool) -> None:
+    """The URL is requested directly and as a redirect of a public page. A server on loopback would answer both."""
     if redirected and (not url.isprintable() or not url.isascii() or url in {"", "//public.test/", "http:///etc/passwd"}):
         pytest.skip("not a redirect to elsewhere")
     async with serving({"/": page(b"secret"), "/a": moved(url)}) as site:
@@ -179,7 +179,7 @@ async def test_not_reached(url: str, redirected: bool) -> None:
 
 
 async def test_loopback_by_its_real_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the port allowed, it is the address that stops it."""
+    """The port is allowed, so the address alone is the reason."""
     async with serving({"/": page(b"secret")}) as site:
         monkeypatch.setattr("autotool_server.tools.builtin.fetch.PORTS", {site.port})
         for host in ("127.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "localhost"):
@@ -189,7 +189,7 @@ async def test_loopback_by_its_real_port(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_rebinding() -> None:
-    """The name changes its address after the check: nobody looks again."""
+    """The name changes its address after the check, and is not resolved again."""
     asked = list[str]()
 
     async def rebinding(host: str, _: int) -> Sequence[str]:
@@ -243,8 +243,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("host", "is_trusted"), [("public.test", True), ("other.test", False)])
-async def test_tls_is_of_the_name(certificate: Path, host: str, is_trusted: bool) -> None:
-    """The connection goes to an address; the certificate must be the name's."""
+async def test_tls_checks_the_name_of_the_url(certificate: Path, host: str, is_trusted: bool) -> None:
+    """The connection goes to an address, but the certificate must be that of the name."""
     context, names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), list[str | None]()
     context.load_cert_chain(certificate)
     context.sni_callback = lambda _socket, name, _context: names.append(name)

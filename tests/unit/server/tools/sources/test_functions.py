@@ -22,8 +22,7 @@ MODULE = """
     import os, subprocess, sys, time
     from datetime import date
 
-    from autotool_server.tools.base import ToolError
-    from autotool_server.tools.sources.functions import tool
+    from autotool_server.tools import ToolError, tool
 
 
     @tool(read_only=True, timeout=5)
@@ -83,7 +82,7 @@ class Colour(Enum):
     BLUE = "blue"
 
 
-class Place(BaseModel):
+class Address(BaseModel):
     city: str
     zip_code: int = 0
 
@@ -97,7 +96,7 @@ class Point:
 async def start(*functions: Callable[..., Any], **limits: Any) -> dict[str, FunctionTool]:
     source = functions_source("t", functions, **limits)
     await source.start()
-    return {one.spec.name: one for one in source.tools}
+    return {started.spec.name: started for started in source.tools}
 
 
 @pytest.fixture
@@ -105,14 +104,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "module_of_tools.py").write_text(textwrap.dedent(MODULE))
     yield tmp_path
     sys.modules.pop("module_of_tools", None)
-    sys.path[:] = [one for one in sys.path if one != str(tmp_path)]
+    sys.path[:] = [path for path in sys.path if path != str(tmp_path)]
 
 
 @pytest.fixture
 async def module(folder: Path) -> dict[str, FunctionTool]:
     source = FunctionsSource("m", FunctionsEntry(module="module_of_tools", folder=folder, timeout=9, idempotent=["next*"]))
     await source.start()
-    return {one.spec.name: one for one in source.tools}
+    return {started.spec.name: started for started in source.tools}
 
 
 async def test_schema_and_description_come_from_annotations_and_docstring() -> None:
@@ -121,7 +120,7 @@ async def test_schema_and_description_come_from_annotations_and_docstring() -> N
         text: Annotated[str, Field(min_length=1)],
         colour: Colour = Colour.RED,
         copy: Annotated[int, Field(description="From Annotated.", le=9)] = 3,
-        place: Place | None = None,
+        place: Address | None = None,
     ) -> str:
         """Search the shop.
 
@@ -147,20 +146,20 @@ async def test_schema_and_description_come_from_annotations_and_docstring() -> N
     assert properties["text"] == {"type": "string", "minLength": 1, "description": "What to look for,\nover two lines."}
     assert properties["copy"] == {"type": "integer", "maximum": 9, "default": 3, "description": "From Annotated."}
     assert properties["colour"]["default"] == "red"
-    assert spec.parameters["$defs"]["Place"]["required"] == ["city"]
+    assert spec.parameters["$defs"]["Address"]["required"] == ["city"]
     json.dumps(spec.parameters)
 
 
-async def test_arguments_become_what_the_annotations_say() -> None:
+async def test_arguments_are_converted_to_their_annotated_types() -> None:
     got: list[Any] = []
 
-    async def take(day: date, colour: Colour, places: list[Place], size: float = 1.5, schema: int = 2) -> None:
+    async def take(day: date, colour: Colour, places: list[Address], size: float = 1.5, schema: int = 2) -> None:
         """Take."""
         got.extend((day, colour, places, size, schema))
 
     arguments = {"day": "2026-02-01", "colour": "blue", "places": [{"city": "Rome", "zip_code": 5}]}
     await (await start(take))["t.take"].call(arguments)
-    assert got == [date(2026, 2, 1), Colour.BLUE, [Place(city="Rome", zip_code=5)], 1.5, 2]
+    assert got == [date(2026, 2, 1), Colour.BLUE, [Address(city="Rome", zip_code=5)], 1.5, 2]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +169,7 @@ async def test_arguments_become_what_the_annotations_say() -> None:
         (b"\xff\x00", b"\xff\x00"),
         (None, b"null"),
         (7, b"7"),
-        (Place(city="Rome"), b'{"city":"Rome","zip_code":0}'),
+        (Address(city="Rome"), b'{"city":"Rome","zip_code":0}'),
         (Point(1, date(2026, 2, 1)), b'{"x":1,"on":"2026-02-01"}'),
         ([Colour.RED, (1, 2)], b'["red",[1,2]]'),
     ],
@@ -253,7 +252,7 @@ def undocumented(thing: int) -> None:
         (undocumented, "undocumented cannot be a tool: it needs a docstring"),
     ],
 )
-def test_what_cannot_be_a_tool_says_so_at_import(function: Callable[..., Any], message: str) -> None:
+def test_unsupported_functions_are_errors_at_import(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(AutoToolError) as error:
         tool(function)
     assert str(error.value).startswith(message)

@@ -1,4 +1,4 @@
-"""HTTP endpoints as tools: how arguments become a request, what is refused, and what the model reads of the answer."""
+"""HTTP endpoints as tools: requests, rejected arguments, and the results that the model reads."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -30,7 +30,7 @@ def fine(headers: dict[str, str] | None = None) -> httpx.Response:
 
 
 class Service:
-    """Answers in the place of the network, and keeps what it was sent."""
+    """Replaces the network and records the requests."""
 
     def __init__(self, response: httpx.Response | Exception) -> None:
         self.response = response
@@ -45,7 +45,7 @@ class Service:
 
 @asynccontextmanager
 async def tool_of(given: HttpEntry, service: Service) -> AsyncIterator[HttpTool]:
-    """The entry's first tool, its client's network replaced by the service."""
+    """Return the entry's first tool, with the network of its client replaced by the service."""
     source = HttpSource("weather", given, Secrets({"KEY": KEY}))
     await source.start()
     (tool,) = source.tools
@@ -130,7 +130,7 @@ async def test_error_status() -> None:
 
 
 async def test_a_secret_in_an_error_is_not_cut_in_half() -> None:
-    """The executor takes secrets out of what it is given; of half a secret it knows nothing."""
+    """The executor redacts whole secrets, so the text must not be cut within one."""
     body = "x" * 490 + KEY
     async with tool_of(entry(), Service(httpx.Response(401, stream=httpx.ByteStream(body.encode())))) as tool:
         with pytest.raises(ToolError) as error:
@@ -211,7 +211,7 @@ async def test_endpoints_that_stop_the_start(changes: dict[str, Any], message: s
 
 
 @pytest.mark.parametrize("path", ["cities", "//evil.test\n", "/a?b=1", "/a#b", "/a b"])
-def test_paths_that_are_none(path: str) -> None:
+def test_invalid_paths(path: str) -> None:
     with pytest.raises(ValidationError, match="path"):
         entry(path=path)
 
@@ -219,13 +219,13 @@ def test_paths_that_are_none(path: str) -> None:
 @pytest.mark.parametrize(
     "base", ["api.test", "ftp://api.test", "https://", "https://user:pw@api.test", "https://a.test?b", "http://a.test:x"]
 )
-async def test_base_urls_that_are_none(base: str) -> None:
+async def test_invalid_base_urls(base: str) -> None:
     given = entry().model_copy(update={"base_url": base})
     with pytest.raises(AutoToolError, match=r"\[http.weather\] base_url must be"):
         await HttpSource("weather", given, Secrets({"KEY": KEY})).start()
 
 
-async def test_two_of_one_name() -> None:
+async def test_duplicate_names() -> None:
     given = entry()
     twice = given.model_copy(update={"endpoints": [*given.endpoints, *given.endpoints]})
     with pytest.raises(AutoToolError, match=r"two tools named weather\.get"):
@@ -240,6 +240,6 @@ async def test_a_secret_that_no_header_can_hold(value: str) -> None:
     assert value not in str(error.value)
 
 
-async def test_a_secret_that_is_not_set() -> None:
+async def test_missing_secret() -> None:
     with pytest.raises(AutoToolError, match=r"\[http.weather\] headers.Authorization needs the environment variable KEY"):
         await HttpSource("weather", entry(), Secrets({})).start()

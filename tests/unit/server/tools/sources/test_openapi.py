@@ -1,4 +1,4 @@
-"""Operations of an OpenAPI document as tools: names, arguments, references, and the request that each becomes."""
+"""Operations of an OpenAPI document as tools: names, arguments, references and requests."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def fine(headers: dict[str, str] | None = None) -> httpx.Response:
 
 
 class Shop:
-    """A source of a document, the network below it replaced."""
+    """The source of a document, with the network replaced."""
 
     def __init__(self, file: Path, content: dict[str, Any] | str, **entry: Any) -> None:
         file.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -158,7 +158,7 @@ async def test_bodies_kept_whole(file: Path, schema: dict[str, Any], required: b
 
 
 async def test_what_a_request_does_not_hold(file: Path) -> None:
-    """Properties of responses only, and what is no JSON schema."""
+    """Properties of responses only, and keywords that JSON Schema does not have, are dropped."""
     schema = {"type": "object", "required": ["id", "a"], "x-note": 1, "example": {}, "properties": {
         "id": {"readOnly": True}, "a": {"type": "string", "xml": {}, "x-y": 1}, "example": {"type": "null"}}}  # fmt: skip
     parameters = (await Shop(file, document({"requestBody": body(schema)}, method="post")).only()).spec.parameters
@@ -206,14 +206,14 @@ QUERY = {"name": "a", "in": "query", **TEXT}
     [
         ({"parameters": [QUERY, QUERY | {"in": "header"}]}, "two arguments named 'a', one of them in its header"),
         ({"parameters": [QUERY, QUERY | {"name": "body"}], "requestBody": body({})}, "two arguments named 'body'"),
-        ({"parameters": [QUERY | {"in": "cookie", "required": True}]}, "'a' is of a kind that is not supported"),
-        ({"parameters": [QUERY | {"style": "deepObject"}]}, "'a' is of a kind that is not supported"),
-        ({"parameters": [QUERY | {"schema": {"$ref": "#/components/schemas/Node"}}]}, "'a' is of a kind that is not supported"),
-        ({"parameters": [{"name": "a", "in": "query", "content": {}}]}, "'a' is of a kind that is not supported"),
-        ({"parameters": [{"in": "query"}]}, "is not written as OpenAPI has it"),
-        ({"parameters": 7}, "is not written as OpenAPI has it"),
+        ({"parameters": [QUERY | {"in": "cookie", "required": True}]}, "'a' is not supported"),
+        ({"parameters": [QUERY | {"style": "deepObject"}]}, "'a' is not supported"),
+        ({"parameters": [QUERY | {"schema": {"$ref": "#/components/schemas/Node"}}]}, "'a' is not supported"),
+        ({"parameters": [{"name": "a", "in": "query", "content": {}}]}, "'a' is not supported"),
+        ({"parameters": [{"in": "query"}]}, "is not valid OpenAPI"),
+        ({"parameters": 7}, "is not valid OpenAPI"),
         ({"requestBody": body({}, media="multipart/form-data")}, "a body that is not JSON"),
-        ({"servers": [{"url": "https://other.test"}]}, "has a server of its own"),
+        ({"servers": [{"url": "https://other.test"}]}, "names another server"),
     ],
 )
 async def test_operations_that_cannot_be_tools(file: Path, operation: dict[str, Any], message: str) -> None:
@@ -227,7 +227,7 @@ async def test_a_path_without_its_parameter(file: Path) -> None:
         await Shop(file, document({}, "/things/{id}")).tools()
 
 
-async def test_two_operations_of_one_name(file: Path) -> None:
+async def test_duplicate_operation_names(file: Path) -> None:
     paths = {"/a": {"get": {"operationId": "a b"}, "post": {"operationId": "a_b"}}}
     with pytest.raises(AutoToolError, match=r"two tools named shop\.a_b"):
         await Shop(file, document({}, paths=paths)).tools()
@@ -274,7 +274,7 @@ async def test_yaml_is_read_as_json_is(file: Path) -> None:
      ("!!python/object/apply:os.getcwd []", "neither JSON nor YAML"),
      ('{"swagger": "2.0"}', "not of OpenAPI 3.0 or 3.1"), ('{"openapi": "3.10"}', "not of OpenAPI 3.0 or 3.1"),
      ('{"openapi": "3.0.0", "paths": []}', "not of OpenAPI 3.0 or 3.1"),
-     ('{"openapi": "3.0.0", "paths": {"/a": 7}, "servers": [{"url": "http://a"}]}', "the path /a is not written"),
+     ('{"openapi": "3.0.0", "paths": {"/a": 7}, "servers": [{"url": "http://a"}]}', "the path /a is not valid"),
      ('{"openapi": "3.0.0"}', "servers.0. of the document as base_url must be")],
 )  # fmt: skip
 async def test_documents_that_stop_the_start(file: Path, content: str, message: str) -> None:
