@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import typer
@@ -34,7 +35,16 @@ def commands() -> Iterator[tuple[str, ...]]:
         yield (name,)
         loaded = load(name, command)
         if isinstance(loaded, typer.Typer) and len(loaded.registered_commands) > 1:
-            yield from ((name, inner) for inner in typer.main.get_group(loaded).commands)
+            yield from subcommands((name,), typer.main.get_group(loaded))
+
+
+def subcommands(path: tuple[str, ...], group: Any) -> Iterator[tuple[str, ...]]:
+    """Every command of a group that is not hidden, each before its own sub-commands."""
+    for name, command in group.commands.items():
+        if not command.hidden:
+            yield (*path, name)
+            if hasattr(command, "commands"):
+                yield from subcommands((*path, name), command)
 
 
 def document() -> str:

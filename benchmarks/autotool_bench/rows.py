@@ -11,7 +11,7 @@ FILE = "rows.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnStats:
     """One turn of an attempt. Token counts that the server does not tell are None."""
 
     resolved: str | None
@@ -43,7 +43,7 @@ class Row:
     """Why it was not solved, in the scorer's words."""
     error: str | None
     """What kept the item from being answered: the server's refusal, a time-out; None for an answered item."""
-    turns: tuple[Turn, ...]
+    turns: tuple[TurnStats, ...]
     answers: tuple[Mapping[str, Any], ...]
     """The assistant messages, turn by turn, reasoning included."""
     result: Any

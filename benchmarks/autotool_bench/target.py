@@ -13,8 +13,8 @@ import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
-from autotool_bench.rows import Turn
-from autotool_bench.suites.base import Answer, Message, Tool, ToolCall
+from autotool_bench.rows import TurnStats
+from autotool_bench.suites.base import Message, Reply, Tool, ToolCall
 from autotool_client import reasoning, record
 from autotool_core.errors import AutoToolError
 from autotool_core.record import DecisionRecord
@@ -96,21 +96,21 @@ class Target:
     switch: Switch
     fields: Mapping[str, Any]
 
-    def attempt(self, mode: str) -> "Attempt":
+    def attempt(self, mode: str) -> "ItemAttempt":
         """A new attempt at an item, in a mode."""
-        return Attempt(self, {**self.fields, **mode_fields(mode, self.switch)})
+        return ItemAttempt(self, {**self.fields, **mode_fields(mode, self.switch)})
 
 
 @dataclass(slots=True)
-class Attempt:
-    """The turns of one attempt at an item; an `Ask`."""
+class ItemAttempt:
+    """The turns of one attempt at an item; an `ChatModel`."""
 
     target: Target
     fields: Mapping[str, Any]
-    turns: list[Turn] = field(default_factory=list[Turn])
+    turns: list[TurnStats] = field(default_factory=list[TurnStats])
     answers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
-    async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
+    async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         """One turn. Raises UnansweredError if the server refuses or fails it, AutoToolError if it would every other too."""
         completion, latency = await self._complete(messages, tools)
         try:
@@ -154,7 +154,7 @@ class Attempt:
             raise UnansweredError("an answer that is no chat completion") from error
 
 
-def _answer(completion: ChatCompletion) -> Answer:
+def _answer(completion: ChatCompletion) -> Reply:
     if not completion.choices:
         raise UnansweredError("an answer without choices")
     message = completion.choices[0].message
@@ -163,16 +163,16 @@ def _answer(completion: ChatCompletion) -> Answer:
         for call in message.tool_calls or ()
         if call.type == "function"
     )
-    return Answer(message.content, calls, reasoning(message))
+    return Reply(message.content, calls, reasoning(message))
 
 
-def _turn(completion: ChatCompletion, answer: Answer, ours: DecisionRecord | None, latency: float) -> Turn:
+def _turn(completion: ChatCompletion, answer: Reply, ours: DecisionRecord | None, latency: float) -> TurnStats:
     usage = completion.usage
     if usage is None:
         raise UnansweredError("an answer without usage")
     resolved, p_long, thought, content = _split(completion, answer, ours)
     cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
-    return Turn(
+    return TurnStats(
         resolved=resolved,
         p_long=p_long,
         prompt_tokens=usage.prompt_tokens,
@@ -187,7 +187,7 @@ def _turn(completion: ChatCompletion, answer: Answer, ours: DecisionRecord | Non
 
 
 def _split(
-    completion: ChatCompletion, answer: Answer, ours: DecisionRecord | None
+    completion: ChatCompletion, answer: Reply, ours: DecisionRecord | None
 ) -> tuple[str, float | None, int | None, int | None]:
     """Resolved mode, p_long, tokens of reasoning and of content; None for what the server does not tell."""
     if ours:

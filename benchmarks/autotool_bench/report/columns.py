@@ -63,7 +63,7 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StoredRun:
     """A run's folder, read."""
 
     folder: Path
@@ -75,13 +75,13 @@ class Run:
     """`official.json`, {} where there is none."""
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> StoredRun:
     """Read a run's folder. Raises AutoToolError if it holds no run, no rows, or rows that cannot be used."""
     about = read_json(folder / "run.json")
     if about is None:
         raise AutoToolError(f"{folder} holds no run.json: name a folder that `autotool bench run --out` wrote.")
     items = collect(rows.read(folder), folder, order=[str(mode) for mode in about.get("modes") or ()])
-    return Run(
+    return StoredRun(
         folder, str(about.get("label") or folder.resolve().name), about, items, read_json(folder / "official.json") or {}
     )
 

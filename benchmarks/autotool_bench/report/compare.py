@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotool_bench.report import text
-from autotool_bench.report.columns import Bools, Floats, Run, read_run
+from autotool_bench.report.columns import Bools, Floats, StoredRun, read_run
 from autotool_bench.report.intervals import Interval, difference_interval, mcnemar, percentile_interval, ratio, resampled_sums
 from autotool_bench.report.summary import METHOD, finite
 from autotool_bench.report.terminal import add, table_of
@@ -79,7 +79,7 @@ def comparison_json(a: Path, b: Path, comparisons: Sequence[Comparison]) -> dict
     return {"method": METHOD, "a": str(a), "b": str(b), "comparisons": [finite(asdict(one)) for one in comparisons]}
 
 
-def compare_runs(a: Run, b: Run, mode_a: str | None = None, mode_b: str | None = None) -> list[Comparison]:
+def compare_runs(a: StoredRun, b: StoredRun, mode_a: str | None = None, mode_b: str | None = None) -> list[Comparison]:
     """Every common mode with itself, or the given modes; one mode given stands for both.
 
     Raises AutoToolError where suites differ, a mode is missing, or two modes hold no common item.
@@ -89,7 +89,7 @@ def compare_runs(a: Run, b: Run, mode_a: str | None = None, mode_b: str | None =
     return [_compare(a, b, *pair) for pair in _pairs(a, b, mode_a, mode_b)]
 
 
-def _pairs(a: Run, b: Run, mode_a: str | None, mode_b: str | None) -> list[tuple[str, str]]:
+def _pairs(a: StoredRun, b: StoredRun, mode_a: str | None, mode_b: str | None) -> list[tuple[str, str]]:
     if mode_a is None and mode_b is None:
         pairs = [(mode, mode) for mode in a.items.modes if mode in b.items.modes]
         if not pairs:
@@ -102,7 +102,7 @@ def _pairs(a: Run, b: Run, mode_a: str | None, mode_b: str | None) -> list[tuple
     return [(first, second)]
 
 
-def _compare(a: Run, b: Run, mode_a: str, mode_b: str) -> Comparison:
+def _compare(a: StoredRun, b: StoredRun, mode_a: str, mode_b: str) -> Comparison:
     rows_a, rows_b = _rows(a, mode_a), _rows(b, mode_b)
     ids = [item for item in rows_a if item in rows_b]
     if not ids:
@@ -130,13 +130,13 @@ def _compare(a: Run, b: Run, mode_a: str, mode_b: str) -> Comparison:
     )
 
 
-def _rows(run: Run, mode: str) -> dict[str, int]:
+def _rows(run: StoredRun, mode: str) -> dict[str, int]:
     """Row by item id."""
     codes = run.items.codes("id")
     return {run.items.ids[codes[row]]: int(row) for row in run.items.rows_of(mode)}
 
 
-def _counted(run: Run, rows: dict[str, int], ids: Sequence[str]) -> Floats:
+def _counted(run: StoredRun, rows: dict[str, int], ids: Sequence[str]) -> Floats:
     """Solved and generated tokens of the items, (items, 2)."""
     at = [rows[item] for item in ids]
     return np.stack([run.items.columns["solved"][at], run.items.columns["generated"][at]], axis=1)

@@ -43,7 +43,7 @@ CAPTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DialStep:
     """One position of the dial."""
 
     bias: float
@@ -64,9 +64,9 @@ def write_dial(folder: Path, console: Console | None = None) -> None:
     write_text(folder / "dial.html", dial_page(report, steps))
 
 
-def dial_steps(report: RunReport, folder: Path) -> list[Step]:
+def dial_steps(report: RunReport, folder: Path) -> list[DialStep]:
     """The run's biases, rising. Raises AutoToolError if there are fewer than two."""
-    steps = [Step(float(bias), mode.figures) for mode in report.modes if (bias := _bias(mode)) is not None]
+    steps = [DialStep(float(bias), mode.figures) for mode in report.modes if (bias := _bias(mode)) is not None]
     if len(steps) < 2:
         raise AutoToolError(f"{folder} has fewer than two reasoning biases: make the run with `autotool bench dial`.")
     return sorted(steps, key=lambda step: step.bias)
@@ -82,7 +82,7 @@ def forced_modes(report: RunReport) -> list[Series]:
     return [one for one in series_of([report]) if one.report.mode in ("long", "short")]
 
 
-def draw_dial(figure: Figure, steps: Sequence[Step], forced: Sequence[Series]) -> None:
+def draw_dial(figure: Figure, steps: Sequence[DialStep], forced: Sequence[Series]) -> None:
     """A line through the biases, each named, and the forced modes beside it."""
     axes = figure.add_subplot()
     drawn = [step for step in steps if step.figures.generated_tokens is not None]
@@ -120,13 +120,13 @@ def signed(bias: float) -> str:
     return f"{bias:+g}".replace("-", "\N{MINUS SIGN}") if bias else "0"
 
 
-def spoken(steps: Sequence[Step]) -> str:
+def spoken(steps: Sequence[DialStep]) -> str:
     """The dial in words."""
     told = ((step.bias, text.percent(step.figures.accuracy), text.tokens(step.figures.generated_tokens)) for step in steps)
     return "; ".join(f"bias {bias:g}: {accuracy} with {tokens} tokens" for bias, accuracy, tokens in told) + "."
 
 
-def _table(steps: Sequence[Step]) -> Table:
+def _table(steps: Sequence[DialStep]) -> Table:
     table = table_of("Dial", ("bias", "items", "errors", "accuracy", "95 %", "tokens/item", "tokens/solved", "thinking"))
     for step in steps:
         f = step.figures
@@ -136,7 +136,7 @@ def _table(steps: Sequence[Step]) -> Table:
     return table
 
 
-def dial_page(report: RunReport, steps: Sequence[Step]) -> str:
+def dial_page(report: RunReport, steps: Sequence[DialStep]) -> str:
     """dial.html."""
     forced = forced_modes(report)
     drawing = svg.inline(partial(draw_dial, steps=steps, forced=forced), "dial", TITLE, spoken(steps), SIZE)

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from autotool_bench.report.columns import Run
+from autotool_bench.report.columns import StoredRun
 from autotool_bench.report.metrics import Figures
 from autotool_core.errors import AutoToolError
 
 FIGURES = {"overall": "Overall", "non_live": "Non-Live", "live": "Live", "multi_turn": "Multi-Turn"}
 
 
-def check(run: Run, mode: str, categories: Mapping[str, Figures]) -> Mapping[str, Any] | None:
+def check(run: StoredRun, mode: str, categories: Mapping[str, Figures]) -> Mapping[str, Any] | None:
     """A mode's official figures, None where there are none. Raises AutoToolError where they are not those of the rows."""
     official = run.official.get(mode)
     if official is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autotool_bench.report import official
-from autotool_bench.report.columns import Items, Run, read_run
+from autotool_bench.report.columns import Items, StoredRun, read_run
 from autotool_bench.report.intervals import RESAMPLES, SEED
 from autotool_bench.report.metrics import Figures, figures_of
 from autotool_bench.report.oracle import Regret, Reliability, regrets, reliability
@@ -75,14 +75,14 @@ def _distinct(label: str, taken: Sequence[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def report_run(run: Run, label: str) -> RunReport:
+def report_run(run: StoredRun, label: str) -> RunReport:
     """All figures of a run. Raises AutoToolError where its official figures are not those of its rows."""
     against = regrets(run.items)
     modes = tuple(_report_mode(run, mode, against.get(mode)) for mode in run.items.modes)
     return RunReport(label, run.about, modes, run.items.categories, reliability(run.items))
 
 
-def _report_mode(run: Run, mode: str, regret: Regret | None) -> ModeReport:
+def _report_mode(run: StoredRun, mode: str, regret: Regret | None) -> ModeReport:
     figures, categories = figures_of(run.items, mode, run.about.get("parameters"))
     told = official.check(run, mode, categories)
     planned = run.about.get("items", len(run.items.ids))

@@ -20,7 +20,7 @@ SUITES = MappingProxyType(
 """By name: where the suite's class is, and whether it reads its data from a directory."""
 
 
-def load(name: str, categories: Sequence[str] | None = None, directory: Path | None = None) -> Suite:
+def load_suite(name: str, categories: Sequence[str] | None = None, directory: Path | None = None) -> Suite:
     """Make a suite. Raises AutoToolError if there is no such suite, category or directory."""
     if name not in SUITES:
         raise AutoToolError(f"--suite {name}: use {', '.join(SUITES)}.")

@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotool_bench.suites.base import Answer, Item, Message, SingleTurn, Tool, ToolCall, Verdict, choose
+from autotool_bench.suites.base import Item, Message, Reply, SingleTurn, Tool, ToolCall, Verdict, choose
 from autotool_bench.suites.data import find, parsed
 from autotool_bench.suites.functions import tools
 from autotool_core.calls import Call, same_calls
@@ -57,7 +57,7 @@ class ApiBank(SingleTurn):
         rows = next(parsed(path, [path], lambda file: json.loads(file.read_text(encoding="utf-8"))))
         yield from parsed(path, enumerate(rows), lambda row: _item(category, *row))
 
-    def score(self, item: Item, answer: Answer) -> Verdict:
+    def score(self, item: Item, answer: Reply) -> Verdict:
         calls = list(_readable(answer))
         if any(same_calls([call], [item.gold]) for call in calls):
             return Verdict(1.0)
@@ -66,14 +66,14 @@ class ApiBank(SingleTurn):
         named = any(call.name == item.gold.name for call in calls)
         return Verdict(0.0, "other arguments than the gold call's" if named else "another tool than the gold one")
 
-    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         arguments = dict(item.gold.arguments)
         if corrupted and not arguments:
-            return [Answer(content="Done.")]
+            return [Reply(content="Done.")]
         if corrupted:
             last = next(reversed(arguments))
             arguments[last] = f"{arguments[last]}0"
-        return [Answer(calls=(ToolCall(item.gold.name, json.dumps(arguments)),))]
+        return [Reply(calls=(ToolCall(item.gold.name, json.dumps(arguments)),))]
 
 
 def _item(category: str, number: int, row: Mapping[str, Any]) -> Item:
@@ -129,7 +129,7 @@ def _call(call: Mapping[str, Any], number: int) -> dict[str, Any]:
     return {"id": f"call_{number}", "type": "function", "function": function}
 
 
-def _readable(answer: Answer) -> Iterator[Call]:
+def _readable(answer: Reply) -> Iterator[Call]:
     for call in answer.calls:
         try:
             yield Call.parse(call.name, call.arguments)

@@ -25,7 +25,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """One turn of a model."""
 
     content: str | None = None
@@ -67,7 +67,7 @@ class Verdict:
     """What the official scorer's own result file holds for the item (JSON), for suites that have such files."""
 
 
-Ask = Callable[[Sequence[Message], Sequence[Tool]], Awaitable[Answer]]
+ChatModel = Callable[[Sequence[Message], Sequence[Tool]], Awaitable[Reply]]
 """One turn: messages and tools in, the model's answer out. Raises AutoToolError or an error of `openai` where there is none."""
 
 
@@ -84,11 +84,11 @@ class Suite(Protocol):
         """The items of a category, in a fixed order, read as they are needed."""
         ...
 
-    async def attempt(self, item: Item, ask: Ask) -> Verdict:
+    async def attempt(self, item: Item, model: ChatModel) -> Verdict:
         """Let a model try an item, over as many turns as it has, and judge."""
         ...
 
-    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         """Answers, turn by turn, that solve the item; `corrupted`: that look alike and do not."""
         ...
 
@@ -110,12 +110,12 @@ class SingleTurn(Suite, Protocol):
     unsolvable: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
-    def score(self, item: Item, answer: Answer) -> Verdict:
+    def score(self, item: Item, answer: Reply) -> Verdict:
         """The suite's rule."""
         ...
 
-    async def attempt(self, item: Item, ask: Ask) -> Verdict:
-        return self.score(item, await ask(item.messages, item.tools))
+    async def attempt(self, item: Item, model: ChatModel) -> Verdict:
+        return self.score(item, await model(item.messages, item.tools))
 
     def finish(self, folder: Path, rows: Callable[[str], Iterator[Mapping[str, Any]]], modes: Sequence[str]) -> dict[str, Any]:
         return {}
@@ -127,7 +127,7 @@ class SingleTurn(Suite, Protocol):
 class ExactCalls(SingleTurn, Protocol):
     """A suite whose items are solved by exactly their gold calls, in any order; `Item.gold` holds them."""
 
-    def score(self, item: Item, answer: Answer) -> Verdict:
+    def score(self, item: Item, answer: Reply) -> Verdict:
         calls = read_calls(answer)
         if calls is None:
             return Verdict(0.0, "the arguments of a call are no JSON object")
@@ -143,7 +143,7 @@ def choose(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...
     return tuple(category for category in known if wanted is None or category in wanted)
 
 
-def read_calls(answer: Answer) -> list[Call] | None:
+def read_calls(answer: Reply) -> list[Call] | None:
     """The answer's calls; None where the arguments of one are no JSON object."""
     try:
         return [Call.parse(call.name, call.arguments) for call in answer.calls]
@@ -151,17 +151,17 @@ def read_calls(answer: Answer) -> list[Call] | None:
         return None
 
 
-async def prove(suite: Suite, item: Item) -> tuple[float, float]:
+async def score_gold(suite: Suite, item: Item) -> tuple[float, float]:
     """Scores of the item's own gold answers, and of the corrupted ones: (1.0, less than 1.0) unless suite or item is broken."""
     right = await suite.attempt(item, _scripted(suite.gold(item)))
     wrong = await suite.attempt(item, _scripted(suite.gold(item, corrupted=True)))
     return right.score, wrong.score
 
 
-def _scripted(answers: Sequence[Answer]) -> Ask:
+def _scripted(answers: Sequence[Reply]) -> ChatModel:
     left = iter(answers)
 
-    async def ask(messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        return next(left, Answer(content=""))
+    async def model(messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        return next(left, Reply(content=""))
 
-    return ask
+    return model

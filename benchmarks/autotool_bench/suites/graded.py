@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from autotool_bench.suites.base import Answer, ExactCalls, Item, ToolCall, choose
+from autotool_bench.suites.base import ExactCalls, Item, Reply, ToolCall, choose
 from autotool_core.graded import LEVELS, generate
 
 SIZE = 500
@@ -27,7 +27,7 @@ class Graded(ExactCalls):
         for task in islice(generate("test", int(category.removeprefix("level-"))), SIZE):
             yield Item(task.id, category, [{"role": "user", "content": task.request}], task.tools, task.calls)
 
-    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         changes = {"day": "Doomsday"} if corrupted else {}
         calls = (ToolCall(call.name, json.dumps({**call.arguments, **changes})) for call in item.gold)
-        return [Answer(calls=tuple(calls))]
+        return [Reply(calls=tuple(calls))]

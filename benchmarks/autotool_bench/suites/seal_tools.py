@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotool_bench.suites.base import Answer, ExactCalls, Item, ToolCall, choose
+from autotool_bench.suites.base import ExactCalls, Item, Reply, ToolCall, choose
 from autotool_bench.suites.data import find, json_lines, parsed
 from autotool_bench.suites.functions import tools
 from autotool_core.calls import Call
@@ -52,9 +52,9 @@ class SealTools(ExactCalls):
         rows = parsed(self._path, json_lines(self._path), lambda row: _item(row, apis))
         yield from (item for item in rows if item.category == category)
 
-    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         kept = item.gold[:-1] if corrupted else item.gold
-        return [Answer(calls=tuple(ToolCall(call.name, json.dumps(call.arguments)) for call in kept))]
+        return [Reply(calls=tuple(ToolCall(call.name, json.dumps(call.arguments)) for call in kept))]
 
 
 def _described(api: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,9 +17,10 @@ from support.fake_api import fake_api
 from support.serving import Running, running, scripted
 from typer.testing import CliRunner
 
-from autotool_bench import cli, rows, suites
-from autotool_bench.run import Config, Run, Tally, locked, open_run, select
-from autotool_bench.suites.base import Answer, prove
+from autotool_bench import cli, rows
+from autotool_bench.run import Manifest, SuiteRun, Tally, locked, open_run, sample_items
+from autotool_bench.suites import load_suite
+from autotool_bench.suites.base import Reply, score_gold
 from autotool_bench.target import Switch, Target, UnansweredError, find_model, mode_fields
 from autotool_core.errors import AutoToolError
 from autotool_training.data.overlap import read_texts
@@ -28,8 +29,8 @@ CLI = [sys.executable, "-c", "from autotool_cli.main import main; main()", "benc
 CALL = '<tool_call>\n{"name": "order_fruit", "arguments": {"fruit": "figs", "pieces": 3, "day": "Monday"}}\n</tool_call>'
 
 
-def config(**changes: Any) -> Config:
-    given = {
+def manifest(**changes: Any) -> Manifest:
+    settings = {
         "suite": "graded",
         "url": "http://localhost/v1",
         "model": "tested",
@@ -45,15 +46,15 @@ def config(**changes: Any) -> Config:
         "concurrency": 8,
         "timeout": 60.0,
     }
-    return Config(**{**given, **changes})
+    return Manifest(**{**settings, **changes})
 
 
 async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dict[str, Any]]:
-    made = config(**changes)
-    open_run(folder, made)
-    target = Target(server.client, made.model, Switch(made.switch), made.request)
+    settings = manifest(**changes)
+    open_run(folder, settings)
+    target = Target(server.client, settings.model, Switch(settings.switch), settings.request)
     with Progress(disable=True) as progress:
-        await Run(suites.load("graded", made.categories), target, made, folder, progress).go(8)
+        await SuiteRun(load_suite("graded", settings.categories), target, settings, folder, progress).attempt_all()
     return [*rows.read(folder)]
 
 
@@ -99,15 +100,15 @@ def count(folder: Path) -> int:
 
 
 async def test_another_run_in_the_folder_is_left_alone(tmp_path: Path) -> None:
-    open_run(tmp_path, config())
-    open_run(tmp_path, config(url="http://elsewhere/v1", concurrency=2))
+    open_run(tmp_path, manifest())
+    open_run(tmp_path, manifest(url="http://elsewhere/v1", concurrency=2))
     with pytest.raises(AutoToolError, match="limit 10, not 3; seed 0, not 4"):
-        open_run(tmp_path, config(limit=3, seed=4))
+        open_run(tmp_path, manifest(limit=3, seed=4))
 
 
 def test_what_only_a_report_needs_may_be_told_later(tmp_path: Path) -> None:
-    open_run(tmp_path, config())
-    open_run(tmp_path, config(label="mine", parameters=135e6, concurrency=2))
+    open_run(tmp_path, manifest())
+    open_run(tmp_path, manifest(label="mine", parameters=135e6, concurrency=2))
     kept = json.loads((tmp_path / "run.json").read_text())
     assert (kept["label"], kept["parameters"], kept["concurrency"]) == ("mine", 135e6, 2)
     assert kept["started"]
@@ -128,8 +129,8 @@ async def test_errors_are_attempted_again_where_that_is_asked_for(tmp_path: Path
 
 def test_a_run_whose_settings_were_torn_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("")
-    with pytest.raises(AutoToolError, match="is no JSON"):
-        open_run(tmp_path, config())
+    with pytest.raises(AutoToolError, match="is not valid JSON"):
+        open_run(tmp_path, manifest())
 
 
 def test_two_processes_do_not_run_into_one_folder(tmp_path: Path) -> None:
@@ -263,24 +264,24 @@ def test_a_mode_that_cannot_be_asked_for_is_refused(label: str, switch: Switch) 
 
 def test_a_sample_keeps_order_and_depends_on_the_seed_alone() -> None:
     items: Any = range(100)
-    some: list[Any] = [*select(items, 100, 10, 3)]
-    assert some == sorted(some) == [*select(items, 100, 10, 3)] != [*select(items, 100, 10, 4)]
-    assert [*select(items, 100, 200, 3)] == [*select(items, 100, None, 3)] == [*items]
+    some: list[Any] = [*sample_items(items, 100, 10, 3)]
+    assert some == sorted(some) == [*sample_items(items, 100, 10, 3)] != [*sample_items(items, 100, 10, 4)]
+    assert [*sample_items(items, 100, 200, 3)] == [*sample_items(items, 100, None, 3)] == [*items]
 
 
 async def test_every_graded_item_proves_itself() -> None:
-    suite = suites.load("graded")
+    suite = load_suite("graded")
     for category in suite.categories:
         for item in suite.items(category):
-            assert await prove(suite, item) == (1.0, 0.0)
+            assert await score_gold(suite, item) == (1.0, 0.0)
 
 
 async def test_graded_refuses_bad_arguments_and_no_call() -> None:
-    suite: Any = suites.load("graded", ["level-2"])
+    suite: Any = load_suite("graded", ["level-2"])
     item = next(suite.items("level-2"))
     right = suite.gold(item)[0]
-    broken = Answer(calls=tuple(type(call)(call.name, call.arguments[:-1]) for call in right.calls))
-    assert [suite.score(item, answer).score for answer in (right, broken, Answer("I cannot"))] == [1.0, 0.0, 0.0]
+    broken = Reply(calls=tuple(type(call)(call.name, call.arguments[:-1]) for call in right.calls))
+    assert [suite.score(item, answer).score for answer in (right, broken, Reply("I cannot"))] == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -295,17 +296,17 @@ async def test_graded_refuses_bad_arguments_and_no_call() -> None:
 )
 def test_a_suite_there_is_not_is_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AutoToolError, match=message):
-        suites.load(name, **options)
+        load_suite(name, **options)
 
 
 def test_the_texts_of_a_suite_are_what_training_is_held_against(tmp_path: Path) -> None:
     out = tmp_path / "new" / "graded.jsonl"
     done = CliRunner().invoke(cli.app, ["texts", "--suite", "graded", "--categories", "level-2", "--out", str(out)])
     assert "500 texts" in done.output
-    said = list(read_texts([out]))
-    assert said == [item.messages[0]["content"] for item in suites.load("graded").items("level-2")]
+    written = list(read_texts([out]))
+    assert written == [item.messages[0]["content"] for item in load_suite("graded").items("level-2")]
     refused = CliRunner().invoke(cli.app, ["texts", "--suite", "graded", "--out", str(tmp_path / "texts.txt")])
-    assert "end in .jsonl" in str(refused.exception)
+    assert "ends in .jsonl" in str(refused.exception)
 
 
 def test_a_row_that_is_no_json_is_named(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autotool_bench.suites.base import Answer, ToolCall, read_calls
+from autotool_bench.suites.base import Reply, ToolCall, read_calls
 from autotool_core.calls import Call
 from autotool_core.functions import plain_name
 
@@ -49,7 +49,7 @@ PASSED_OVER = re.compile(r"[\s,./\-_*^]")
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedCall:
     """A call of a possible answer."""
 
     name: str
@@ -81,12 +81,12 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class ExpectedCalls:
     """The possible answers of an item, one of which is enough."""
 
-    answers: tuple[tuple[Expected, ...], ...]
+    answers: tuple[tuple[ExpectedCall, ...], ...]
 
-    def judge(self, answer: Answer) -> str | None:
+    def judge(self, answer: Reply) -> str | None:
         """Why an answer is wrong, as the first possible answer tells, or None."""
         calls = read_calls(answer)
         if calls is None:
@@ -94,10 +94,10 @@ class Calls:
         reasons = [_judge(calls, expected) for expected in self.answers]
         return None if None in reasons else reasons[0]
 
-    def right(self) -> Answer:
+    def right(self) -> Reply:
         return _answer([Call(one.name, one.arguments) for one in self.answers[0]])
 
-    def wrong(self) -> Answer:
+    def wrong(self) -> Reply:
         """The calls with a value changed in each, or without the last where no value is compared."""
         first = self.answers[0]
         spoilt = [one.spoilt() for one in first]
@@ -106,11 +106,11 @@ class Calls:
         return _answer([changed or Call(one.name, one.arguments) for changed, one in zip(spoilt, first, strict=True)])
 
 
-def expected(category: str, truth: Any, functions: Sequence[Mapping[str, Any]]) -> Calls:
+def expected(category: str, truth: Any, functions: Sequence[Mapping[str, Any]]) -> ExpectedCalls:
     """Read the data set's answer: `{function: arguments}`, or a list of such."""
     by_name = {function["name"]: function for function in functions}
     answers = truth if isinstance(truth, list) else [truth]
-    return Calls(tuple(tuple(_expected(key, arguments, by_name) for key, arguments in one.items()) for one in answers))
+    return ExpectedCalls(tuple(tuple(_expected(key, arguments, by_name) for key, arguments in one.items()) for one in answers))
 
 
 def schema(function: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -162,7 +162,7 @@ def _simple(value: Any) -> Any:
     return PASSED_OVER.sub("", value).lower().replace("'", '"') if isinstance(value, str) else value
 
 
-def _judge(calls: Sequence[Call], answer: Sequence[Expected]) -> str | None:
+def _judge(calls: Sequence[Call], answer: Sequence[ExpectedCall]) -> str | None:
     if len(calls) != len(answer):
         return f"{len(calls)} calls where {len(answer)} are expected"
     if Counter(call.name for call in calls) != Counter(one.name for one in answer):
@@ -174,17 +174,17 @@ def _judge(calls: Sequence[Call], answer: Sequence[Expected]) -> str | None:
     return None
 
 
-def _expected(key: str, arguments: Mapping[str, Any], by_name: Mapping[str, Mapping[str, Any]]) -> Expected:
+def _expected(key: str, arguments: Mapping[str, Any], by_name: Mapping[str, Mapping[str, Any]]) -> ExpectedCall:
     name = key if key in by_name else re.sub(r"_\d+$", "", key)
     if name not in by_name:
         raise ValueError(f"its answer calls {name}, which is none of its functions")
     declared = schema(by_name[name])
     kinds = {parameter: inner.get("type") for parameter, inner in declared.get("properties", {}).items()}
-    return Expected(plain_name(name), arguments, kinds, tuple(declared.get("required", ())))
+    return ExpectedCall(plain_name(name), arguments, kinds, tuple(declared.get("required", ())))
 
 
-def _answer(calls: Sequence[Call]) -> Answer:
-    return Answer(calls=tuple(ToolCall(call.name, json.dumps(call.arguments)) for call in calls))
+def _answer(calls: Sequence[Call]) -> Reply:
+    return Reply(calls=tuple(ToolCall(call.name, json.dumps(call.arguments)) for call in calls))
 
 
 def _spoilt(value: Any) -> Any:

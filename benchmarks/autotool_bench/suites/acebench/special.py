@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autotool_bench.suites.base import Answer
+from autotool_bench.suites.base import Reply
 from autotool_core.functions import plain_name
 
 INCOMPLETE = "Missing necessary parameters"
@@ -33,7 +33,7 @@ class Refusal:
     text: str
     """An answer that has it."""
 
-    def judge(self, answer: Answer) -> str | None:
+    def judge(self, answer: Reply) -> str | None:
         """Why an answer is wrong, or None."""
         text = answer.content or ""
         if self.phrase not in text:
@@ -42,13 +42,13 @@ class Refusal:
             return "the answer does not name all that is missing or wrong"
         return None
 
-    def right(self) -> Answer:
-        return Answer(content=self.text)
+    def right(self) -> Reply:
+        return Reply(content=self.text)
 
-    def wrong(self) -> Answer:
+    def wrong(self) -> Reply:
         """The same words in another diagnosis."""
         other = INCOMPLETE if self.phrase != INCOMPLETE else ERROR
-        return Answer(content=self.text.replace(self.phrase, other))
+        return Reply(content=self.text.replace(self.phrase, other))
 
 
 def expected(category: str, truth: Any, functions: Sequence[Mapping[str, Any]]) -> Refusal:

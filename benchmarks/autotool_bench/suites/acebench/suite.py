@@ -20,7 +20,7 @@ from typing import Any
 
 from autotool_bench.suites.acebench import normal, special
 from autotool_bench.suites.acebench.prompt import dialogue, system
-from autotool_bench.suites.base import Answer, Ask, Item, SingleTurn, Verdict, choose
+from autotool_bench.suites.base import ChatModel, Item, Reply, SingleTurn, Verdict, choose
 from autotool_bench.suites.data import find, json_lines, parsed
 from autotool_bench.suites.functions import tools
 from autotool_core.errors import AutoToolError
@@ -62,18 +62,18 @@ class AceBench(SingleTurn):
             conversation = tuple(group)
             yield Item(name, category, conversation[0].messages, conversation[0].tools, conversation)
 
-    async def attempt(self, item: Item, ask: Ask) -> Verdict:
-        verdicts = [self.score(step, await ask(step.messages, step.tools)) for step in _steps(item)]
+    async def attempt(self, item: Item, model: ChatModel) -> Verdict:
+        verdicts = [self.score(step, await model(step.messages, step.tools)) for step in _steps(item)]
         if len(verdicts) == 1:
             return verdicts[0]
         wrong = [f"step {number}: {verdict.reason}" for number, verdict in enumerate(verdicts, 1) if verdict.reason]
         return Verdict(0.0, "; ".join(wrong)) if wrong else Verdict(1.0)
 
-    def score(self, item: Item, answer: Answer) -> Verdict:
+    def score(self, item: Item, answer: Reply) -> Verdict:
         reason = item.gold.judge(answer)
         return Verdict(0.0, reason) if reason else Verdict(1.0)
 
-    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         return [step.gold.wrong() if corrupted else step.gold.right() for step in _steps(item)]
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotool_bench.suites.base import Answer, Tool, ToolCall
+from autotool_bench.suites.base import Reply, Tool, ToolCall
 
 UNSOLVABLE = {
     "simple_java_36": "it wants a number in a list of type any, whose members the official converter reads as text",
@@ -21,22 +21,22 @@ UNSOLVABLE = {
 }
 """Items that no answer solves by the official checker: they count, for the leaderboard counts them, and cannot be proved."""
 
-_TEXT = Answer(content="None of the functions can help with this.")
-_DONE = Answer(content="Done.")
+_TEXT = Reply(content="None of the functions can help with this.")
+_DONE = Reply(content="Done.")
 _ANYTHING = "no_such_function"
 
 
-def speech_or_call(tools: Sequence[Tool], *, call: bool) -> list[Answer]:
+def speech_or_call(tools: Sequence[Tool], *, call: bool) -> list[Reply]:
     """For the items that are solved by calling nothing, or by calling anything."""
     if not call:
         return [_TEXT]
     name = tools[0]["function"]["name"] if tools else _ANYTHING
-    return [Answer(calls=(ToolCall(name, "{}"),))]
+    return [Reply(calls=(ToolCall(name, "{}"),))]
 
 
 def single_turn(
     answers: Sequence[Mapping[str, Any]], functions: Sequence[Mapping[str, Any]], language: str, *, corrupted: bool
-) -> list[Answer]:
+) -> list[Reply]:
     """The calls of `answers` ([{function: {parameter: [allowed value, …]}}, …]), the first with wrong values if corrupted.
 
     `functions` are the documents of the data set, whose types are Java's or JavaScript's where `language` says so.
@@ -52,10 +52,10 @@ def single_turn(
         properties = parameters[name]["properties"]
         arguments = {key: write(value, properties.get(key, {})) for key, value in values.items()}
         calls.append(ToolCall(name.replace(".", "_"), json.dumps(arguments)))
-    return [Answer(calls=tuple(calls))]
+    return [Reply(calls=tuple(calls))]
 
 
-def multi_turn(answers: Sequence[Sequence[str]], tools: Sequence[Tool], *, corrupted: bool) -> list[Answer]:
+def multi_turn(answers: Sequence[Sequence[str]], tools: Sequence[Tool], *, corrupted: bool) -> list[Reply]:
     """A step with all calls of a turn (`answers`: their Python text, turn by turn) and one that ends the turn.
 
     `tools`: all that the episode comes to have, for the names of positional arguments. Corrupted: the calls of the first turn
@@ -63,11 +63,11 @@ def multi_turn(answers: Sequence[Sequence[str]], tools: Sequence[Tool], *, corru
     """
     names = {tool["function"]["name"]: list(tool["function"]["parameters"]["properties"]) for tool in tools}
     first = next((at for at, turn in enumerate(answers) if turn), None)
-    steps: list[Answer] = []
+    steps: list[Reply] = []
     for at, turn in enumerate(answers):
         extra = {"unasked": True} if corrupted and at == first else {}
         calls = tuple(_parsed(text, names, extra) for text in turn)
-        steps += [Answer(calls=calls), _DONE] if calls else [_DONE]
+        steps += [Reply(calls=calls), _DONE] if calls else [_DONE]
     return steps
 
 

@@ -25,7 +25,7 @@ class RefusedError(AutoToolError):
     """The official code failed on this request; the process goes on."""
 
 
-class Worker:
+class ScorerProcess:
     """A process that answers one request at a time, and is asked from any thread.
 
     Every request after its death raises AutoToolError, which says how it died.
@@ -34,7 +34,7 @@ class Worker:
     def __init__(self, python: Path, root: Path, seconds: float = SECONDS) -> None:
         requests, ours = os.pipe()
         replies, answered = os.pipe()
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         command = [python, "-I", "-X", "utf8", _SCRIPT, str(requests), str(answered), str(seconds)]
         self._process = subprocess.Popen(  # noqa: S603 - our own arguments
             command,
@@ -42,7 +42,7 @@ class Worker:
             pass_fds=(requests, answered),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=self._said,
+            stderr=self._stderr,
             start_new_session=True,  # an interrupt at the terminal is for us alone
         )
         os.close(requests)
@@ -80,12 +80,12 @@ class Worker:
                 self._write(line.encode())
         return future
 
-    def ask(self, op: str, **arguments: Any) -> Any:
+    def call(self, op: str, **arguments: Any) -> Any:
         """Send a request and wait for the answer."""
         return self.request(op, **arguments).result()
 
-    async def ask_async(self, op: str, **arguments: Any) -> Any:
-        """`ask` for a coroutine."""
+    async def call_async(self, op: str, **arguments: Any) -> Any:
+        """`call` for a coroutine."""
         return await asyncio.wrap_future(self.request(op, **arguments))
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Worker:
             self._process.kill()
             self._process.wait()
         self._reader.join()
-        self._said.close()
+        self._stderr.close()
 
     def _write(self, data: bytes) -> None:
         while data:
@@ -114,9 +114,9 @@ class Worker:
                     future.set_exception(RefusedError(f"the official code failed: {reply['error']}"))
                 else:
                     future.set_result(reply["value"])
-        self._mourn()
+        self._fail_pending()
 
-    def _mourn(self) -> None:
+    def _fail_pending(self) -> None:
         """Fail what waits and what comes."""
         status = self._process.wait()
         with self._lock:
@@ -127,7 +127,7 @@ class Worker:
 
     def _last_words(self, status: int) -> str:
         ended = f"killed by signal {-status}" if status < 0 else f"status {status}"
-        size = self._said.seek(0, os.SEEK_END)
-        self._said.seek(max(0, size - 4096))
-        said = self._said.read().decode(errors="replace").strip().splitlines()
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - 4096))
+        said = self._stderr.read().decode(errors="replace").strip().splitlines()
         return f"{ended}: {said[-1][:300]}" if said else ended

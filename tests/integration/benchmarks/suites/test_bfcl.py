@@ -14,7 +14,7 @@ import psutil
 import pytest
 from support.serving import running, scripted
 
-from autotool_bench.suites.base import Answer, Item, Message, Tool, ToolCall, Verdict, prove
+from autotool_bench.suites.base import Item, Message, Reply, Tool, ToolCall, Verdict, score_gold
 from autotool_bench.suites.bfcl import Bfcl, categories, environment
 from autotool_bench.suites.bfcl.gold import UNSOLVABLE
 from autotool_core.errors import AutoToolError
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(900)
 
 OFFICIAL = Path(__file__).parents[3] / "support/bfcl_official.py"
 SOME = 4
-TEXT = Answer(content="I cannot do that.")
+TEXT = Reply(content="I cannot do that.")
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +51,18 @@ def find(suite: Bfcl) -> Callable[[str], Item]:
 class Scripted:
     """Gives its answers in turn, the last one for ever, and keeps what it was asked."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Reply) -> None:
         self._answers = list(answers)
         self.asked: list[dict[str, Any]] = []
 
-    async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
+    async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
         self.asked.append({"messages": messages, "tools": tools})
         await asyncio.sleep(0)
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
-def call(name: str, **arguments: Any) -> Answer:
-    return Answer(calls=(ToolCall(name, json.dumps(arguments)),))
+def call(name: str, **arguments: Any) -> Reply:
+    return Reply(calls=(ToolCall(name, json.dumps(arguments)),))
 
 
 def row(item: Item, mode: str, verdict: Verdict | None) -> dict[str, Any]:
@@ -75,14 +75,14 @@ def row(item: Item, mode: str, verdict: Verdict | None) -> dict[str, Any]:
 @pytest.mark.parametrize("category", categories.select(["all"]))
 async def test_gold_answers_are_solved_and_corrupted_ones_are_not(suite: Bfcl, category: str) -> None:
     items = [item for item in islice(suite.items(category), SOME) if item.id not in UNSOLVABLE]
-    assert await asyncio.gather(*(prove(suite, item) for item in items)) == [(1.0, 0.0)] * len(items)
+    assert await asyncio.gather(*(score_gold(suite, item) for item in items)) == [(1.0, 0.0)] * len(items)
 
 
 @pytest.mark.parametrize("name", UNSOLVABLE)
 async def test_items_that_are_named_unsolvable_are_not_solved_by_their_gold(
     suite: Bfcl, find: Callable[[str], Item], name: str
 ) -> None:
-    assert await prove(suite, find(name)) == (0.0, 0.0)
+    assert await score_gold(suite, find(name)) == (0.0, 0.0)
 
 
 async def test_all_items_are_there_in_their_order_and_apart(suite: Bfcl) -> None:
@@ -91,14 +91,14 @@ async def test_all_items_are_there_in_their_order_and_apart(suite: Bfcl) -> None
     assert counts["multi_turn_base"] == [f"multi_turn_base_{number}" for number in range(200)]
 
 
-NO_JSON = Answer(calls=(ToolCall("cd", "{folder"),))
+NO_JSON = Reply(calls=(ToolCall("cd", "{folder"),))
 ODD = [
-    Answer(content=None),
-    Answer(content=""),
+    Reply(content=None),
+    Reply(content=""),
     NO_JSON,
-    Answer(calls=(ToolCall("cd", "[1]"), ToolCall("", "{}"))),
-    Answer(calls=(ToolCall("no such function", '{"a": NaN}'),)),
-    Answer(content="\ud83d [f(x=1)]"),
+    Reply(calls=(ToolCall("cd", "[1]"), ToolCall("", "{}"))),
+    Reply(calls=(ToolCall("no such function", '{"a": NaN}'),)),
+    Reply(content="\ud83d [f(x=1)]"),
 ]
 
 
@@ -109,16 +109,16 @@ async def test_odd_answers_are_wrong_and_end_nothing(suite: Bfcl, category: str)
     relevant = [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]  # any call is relevant, if it can be read
     assert [verdict.score for verdict in verdicts] == (relevant if category == "live_relevance" else [0.0] * len(ODD))
     assert all(verdict.reason for verdict in verdicts if not verdict.score)
-    assert await prove(suite, item) == (1.0, 0.0)
+    assert await score_gold(suite, item) == (1.0, 0.0)
 
 
-PLAYS: dict[str, list[Answer]] = {
+PLAYS: dict[str, list[Reply]] = {
     "simple_java_3": [TEXT],
     "live_multiple_4-2-1": [TEXT],
-    "multi_turn_base_0": [call("ls"), NO_JSON, call("pwd"), Answer(content=""), Answer(content=None), TEXT],
+    "multi_turn_base_0": [call("ls"), NO_JSON, call("pwd"), Reply(content=""), Reply(content=None), TEXT],
     "multi_turn_base_1": [call("pwd")],
     "multi_turn_miss_func_0": [call("cd", folder="document"), TEXT, call("sort", file_name="x"), TEXT],
-    "multi_turn_long_context_2": [Answer(calls=(ToolCall("pwd", "{}"), ToolCall("nothing", '{"x": [1.5, true]}'))), TEXT],
+    "multi_turn_long_context_2": [Reply(calls=(ToolCall("pwd", "{}"), ToolCall("nothing", '{"x": [1.5, true]}'))), TEXT],
 }
 
 
@@ -167,27 +167,27 @@ async def test_held_out_functions_come_in_their_turn(suite: Bfcl, find: Callable
 
 async def test_episodes_of_one_item_at_once_keep_apart(suite: Bfcl) -> None:
     item = next(suite.items("multi_turn_base"))
-    scores = await asyncio.gather(*(prove(suite, item) for _ in range(16)))
+    scores = await asyncio.gather(*(score_gold(suite, item) for _ in range(16)))
     assert set(scores) == {(1.0, 0.0)}
 
 
 async def test_the_state_of_an_ended_episode_is_freed(suite: Bfcl) -> None:
     def step(name: str, **arguments: Any) -> Any:
         made = [{name: json.dumps(arguments)}]
-        return suite._worker.ask("step", episode="mine", item="multi_turn_base_0", result=made)
+        return suite._scorer.call("step", episode="mine", item="multi_turn_base_0", result=made)
 
     start = step("pwd")
     step("cd", folder="document")
     assert step("pwd") != start
-    suite._worker.ask("end", episode="mine")
+    suite._scorer.call("end", episode="mine")
     assert step("pwd") == start
-    suite._worker.ask("end", episode="mine")
+    suite._scorer.call("end", episode="mine")
 
 
 async def test_verdicts_leave_no_state_behind(suite: Bfcl) -> None:
     items = list(islice(suite.items("multi_turn_base"), 20))
     for _ in range(2):
-        assert [await prove(suite, item) for item in items] == [(1.0, 0.0)] * len(items)
+        assert [await score_gold(suite, item) for item in items] == [(1.0, 0.0)] * len(items)
 
 
 ENDLESS = [(call("power", base=10, exponent=10**9), "took too long"), (call("inspect.sys.exit"), "SystemExit")]
@@ -199,21 +199,21 @@ async def test_a_call_that_never_returns_is_unsolved(python: Path, find: Callabl
     for answer, said in ENDLESS:
         verdict = await suite.attempt(item, Scripted(answer))
         assert (verdict.score, said in str(verdict.reason), said in verdict.result) == (0.0, True, True)
-    assert await prove(suite, item) == (1.0, 0.0)
+    assert await score_gold(suite, item) == (1.0, 0.0)
     suite.close()
 
 
 async def test_a_killed_scorer_is_named_and_a_closed_one_gone(find: Callable[[str], Item]) -> None:
     suite, item = Bfcl(["simple_python"]), find("simple_python_1")
 
-    async def kill(messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        os.kill(suite._worker.pid, signal.SIGKILL)
+    async def kill(messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        os.kill(suite._scorer.pid, signal.SIGKILL)
         return TEXT
 
     with pytest.raises(AutoToolError, match="killed by signal 9"):
         await suite.attempt(item, kill)
     suite.close()
-    assert not psutil.pid_exists(suite._worker.pid)
+    assert not psutil.pid_exists(suite._scorer.pid)
 
 
 RUN = ("simple_python", "simple_javascript", "irrelevance", "live_relevance", "live_irrelevance", "multi_turn_miss_param")
@@ -225,8 +225,8 @@ async def run(suite: Bfcl) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = {"long": [], "short": []}
     for category in RUN:
         for at, item in enumerate(islice(suite.items(category), 6)):
-            ask = Scripted(*suite.gold(item, corrupted=at % 3 == 1), Answer(content=""))
-            rows["long"].append(row(item, "long", None if at % 3 == 2 else await suite.attempt(item, ask)))
+            model = Scripted(*suite.gold(item, corrupted=at % 3 == 1), Reply(content=""))
+            rows["long"].append(row(item, "long", None if at % 3 == 2 else await suite.attempt(item, model)))
     surrogate = Scripted(call("f", x="\ud83d"))
     odd = list(islice(suite.items("live_simple"), 2))
     rows["short"] = [row(odd[0], "short", await suite.attempt(odd[0], surrogate))]

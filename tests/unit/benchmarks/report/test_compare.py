@@ -6,12 +6,12 @@ from rich.console import Console
 from support.bench_runs import row, turn, write_run
 
 from autotool_bench.report import compare
-from autotool_bench.report.columns import Run, read_run
+from autotool_bench.report.columns import StoredRun, read_run
 from autotool_bench.report.compare import compare_runs
 from autotool_core.errors import AutoToolError
 
 
-def run(folder: Path, solved: dict[str, bool], mode: str = "auto", tokens: int = 10, **about: str) -> Run:
+def run(folder: Path, solved: dict[str, bool], mode: str = "auto", tokens: int = 10, **about: str) -> StoredRun:
     return read_run(
         write_run(folder, [row(item, mode, solved=won, turns=[turn(tokens)]) for item, won in solved.items()], **about)
     )
@@ -57,7 +57,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare_runs(a, run(tmp_path / "d", {"p": True}, suite="bfcl"))
 
 
-def shown(a: Run, b: Run, *, ids: bool, out: Path | None = None) -> str:
+def shown(a: StoredRun, b: StoredRun, *, ids: bool, out: Path | None = None) -> str:
     console = Console(width=100, record=True, file=(a.folder / "shown").open("w"))
     compare(a.folder, b.folder, ids=ids, out=out, console=console)
     return console.export_text()

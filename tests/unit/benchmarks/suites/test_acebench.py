@@ -11,7 +11,7 @@ import pytest
 from autotool_bench.suites.acebench.normal import matches
 from autotool_bench.suites.acebench.prompt import dialogue
 from autotool_bench.suites.acebench.suite import CATEGORIES, AceBench
-from autotool_bench.suites.base import Answer, Item, Message, Tool, ToolCall, Verdict, prove
+from autotool_bench.suites.base import Item, Message, Reply, Tool, ToolCall, Verdict, score_gold
 from autotool_core.errors import AutoToolError
 
 TRIP: dict[str, Any] = {
@@ -55,12 +55,12 @@ def call(name: str, arguments: Mapping[str, Any]) -> ToolCall:
 
 def judge(directory: Path, truth: Any, *calls: tuple[str, Mapping[str, Any]]) -> Verdict:
     suite = write(directory, ATOM, (f"{ATOM}_0", truth))
-    return suite.score(next(suite.items(ATOM)), Answer(calls=tuple(call(*one) for one in calls)))
+    return suite.score(next(suite.items(ATOM)), Reply(calls=tuple(call(*one) for one in calls)))
 
 
 def refuse(directory: Path, category: str, truth: Any, text: str | None) -> Verdict:
     suite = write(directory, category, (f"{category}_0", truth))
-    return suite.score(next(suite.items(category)), Answer(content=text))
+    return suite.score(next(suite.items(category)), Reply(content=text))
 
 
 GOLD = {"plan_trip": {"city": "New York", "days": 3, "hotel": {"stars": 4}}}
@@ -164,7 +164,7 @@ def test_an_argument_that_the_tool_does_not_have_is_wrong_even_if_expected(tmp_p
 
 def test_a_call_that_is_no_json_is_wrong(tmp_path: Path):
     suite = write(tmp_path, ATOM, (f"{ATOM}_0", {"ping": {}}))
-    assert suite.score(next(suite.items(ATOM)), Answer(calls=(ToolCall("ping", "{"),))).score == 0.0
+    assert suite.score(next(suite.items(ATOM)), Reply(calls=(ToolCall("ping", "{"),))).score == 0.0
 
 
 LACKING = {"plan_trip": ["city", "days"]}
@@ -200,13 +200,13 @@ async def test_gold_solves_and_corrupted_gold_does_not(tmp_path: Path, category:
     truths = [TRUTHS[category]] if category in TRUTHS else [GOLD, PARALLEL, {"ping": {}}, {"home.lamp": {"on": True}}]
     rows = [(f"{category}_{number}_0", truth) for number, truth in enumerate(truths)]
     suite = write(tmp_path, category, *rows, profile="{'name': 'Ann'}")
-    assert [await prove(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * len(truths)
+    assert [await score_gold(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * len(truths)
 
 
 @pytest.mark.parametrize("truth", [{"plan_trip": {"city": "--"}}, {"plan_trip": {"guests": [{"name": "A"}], "city": ""}}])
 async def test_corrupting_finds_a_value_that_counts(tmp_path: Path, truth: Any):
     suite = write(tmp_path, ATOM, (f"{ATOM}_0", truth))
-    assert await prove(suite, next(suite.items(ATOM))) == (1.0, 0.0)
+    assert await score_gold(suite, next(suite.items(ATOM))) == (1.0, 0.0)
 
 
 async def test_a_conversation_is_solved_if_all_its_steps_are(tmp_path: Path):
@@ -223,10 +223,10 @@ async def test_a_conversation_is_solved_if_all_its_steps_are(tmp_path: Path):
 def answering(*turns: list[ToolCall]) -> Any:
     left = iter(turns)
 
-    async def ask(messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        return Answer(calls=tuple(next(left)))
+    async def model(messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        return Reply(calls=tuple(next(left)))
 
-    return ask
+    return model
 
 
 def test_a_dialogue_becomes_messages():
@@ -318,6 +318,6 @@ def test_questions_and_answers_must_pair(tmp_path: Path):
 @pytest.mark.parametrize("category", CATEGORIES)
 async def test_every_real_row_proves_itself(category: str):
     suite = AceBench(Path(os.environ["AUTOTOOL_EVAL_DATA"]) / "acebench_sample")
-    proofs = [await prove(suite, item) for item in suite.items(category)]
+    proofs = [await score_gold(suite, item) for item in suite.items(category)]
     assert len(proofs) == (4 if "multi_turn" in category else 8)
     assert set(proofs) == {(1.0, 0.0)}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autotool_bench.suites.api_bank import ApiBank
-from autotool_bench.suites.base import Answer, Item, ToolCall, prove
+from autotool_bench.suites.base import Item, Reply, ToolCall, score_gold
 from autotool_core.errors import AutoToolError
 
 SYSTEM = """You help with tools.
@@ -137,7 +137,7 @@ def test_toolrls_file_name_will_do(tmp_path: Path):
 )
 def test_one_call_must_be_exactly_the_gold_one(tmp_path: Path, answer: Any, calls: list[ToolCall], score: float):
     made = suite(tmp_path, row(answer=answer))
-    verdict = made.score(next(made.items("level-1")), Answer(calls=tuple(calls)))
+    verdict = made.score(next(made.items("level-1")), Reply(calls=tuple(calls)))
     assert verdict.score == score
     assert (verdict.reason is None) == (score == 1.0)
 
@@ -145,7 +145,7 @@ def test_one_call_must_be_exactly_the_gold_one(tmp_path: Path, answer: Any, call
 @pytest.mark.parametrize("parameters", [{"stars": "5"}, {}], ids=["arguments", "no-arguments"])
 async def test_gold_solves_and_corrupted_gold_does_not(tmp_path: Path, parameters: dict[str, str]):
     made = suite(tmp_path, row(answer={"name": "Rate", "parameters": parameters}))
-    assert await prove(made, next(made.items("level-1"))) == (1.0, 0.0)
+    assert await score_gold(made, next(made.items("level-1"))) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -176,5 +176,5 @@ def test_a_missing_file_and_a_wrong_category_are_told(tmp_path: Path):
 @pytest.mark.parametrize(("category", "size"), [("level-1", 399), ("level-2", 67), ("level-3", 131)])
 async def test_every_real_row_proves_itself(category: str, size: int):
     made = ApiBank(Path(os.environ["AUTOTOOL_EVAL_DATA"]))
-    proofs = [await prove(made, one) for one in made.items(category)]
+    proofs = [await score_gold(made, one) for one in made.items(category)]
     assert proofs == [(1.0, 0.0)] * size

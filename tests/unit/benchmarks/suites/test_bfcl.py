@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from autotool_bench.suites.base import Answer, ToolCall
+from autotool_bench.suites.base import Reply, ToolCall
 from autotool_bench.suites.bfcl import categories, environment, gold, official, process
 from autotool_bench.suites.bfcl.episode import response
-from autotool_bench.suites.bfcl.process import RefusedError, Worker
+from autotool_bench.suites.bfcl.process import RefusedError, ScorerProcess
 from autotool_core.errors import AutoToolError
 
 ECHO = """
@@ -55,7 +55,7 @@ def test_categories_that_cannot_be_run_are_refused_with_the_reason(names: list[s
         categories.select(names)
 
 
-def arguments(answers: list[Answer]) -> list[dict[str, object]]:
+def arguments(answers: list[Reply]) -> list[dict[str, object]]:
     return [json.loads(call.arguments) for call in answers[0].calls]
 
 
@@ -125,9 +125,9 @@ def test_calls_of_a_turn_are_read_from_python_and_corrupted_in_the_first_turn_th
 
 
 def test_a_result_is_the_calls_or_else_the_content() -> None:
-    assert response(Answer(content="x", calls=(ToolCall("f", "{"), ToolCall("f", "{}")))) == [{"f": "{"}, {"f": "{}"}]
-    assert response(Answer(content="x")) == "x"
-    assert response(Answer()) is None
+    assert response(Reply(content="x", calls=(ToolCall("f", "{"), ToolCall("f", "{}")))) == [{"f": "{"}, {"f": "{}"}]
+    assert response(Reply(content="x")) == "x"
+    assert response(Reply()) is None
 
 
 def test_an_unanswered_item_is_no_refusal_where_a_refusal_is_right() -> None:
@@ -137,52 +137,52 @@ def test_an_unanswered_item_is_no_refusal_where_a_refusal_is_right() -> None:
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Worker]:
+def scorer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScorerProcess]:
     script = tmp_path / "echo.py"
     script.write_text(ECHO)
     monkeypatch.setattr(process, "_SCRIPT", script)
-    worker = Worker(Path(sys.executable), tmp_path)
-    yield worker
-    worker.close()
+    scorer = ScorerProcess(Path(sys.executable), tmp_path)
+    yield scorer
+    scorer.close()
 
 
-async def test_many_requests_at_once_get_their_own_answers(worker: Worker) -> None:
+async def test_many_requests_at_once_get_their_own_answers(scorer: ScorerProcess) -> None:
     long = "x" * 100_000  # more than a pipe holds
     texts = [f"{number}{long}" for number in range(32)]
-    assert await asyncio.gather(*(worker.ask_async("echo", text=text) for text in texts)) == texts
-    assert worker.ask("echo", text="bar\udead") == "bar\udead"
+    assert await asyncio.gather(*(scorer.call_async("echo", text=text) for text in texts)) == texts
+    assert scorer.call("echo", text="bar\udead") == "bar\udead"
 
 
-async def test_a_failed_operation_ends_nothing(worker: Worker) -> None:
+async def test_a_failed_operation_ends_nothing(scorer: ScorerProcess) -> None:
     with pytest.raises(RefusedError, match="the official code failed: ValueError bad"):
-        await worker.ask_async("echo", text="bad")
-    assert worker.ask("echo", text="more") == "more"
+        await scorer.call_async("echo", text="bad")
+    assert scorer.call("echo", text="more") == "more"
 
 
 @pytest.mark.parametrize(("text", "said"), [("die", "status 3: MemoryError: no room"), ("kill", "killed by signal 9")])
-async def test_a_dead_process_is_named_to_all_who_wait_and_come(worker: Worker, text: str, said: str) -> None:
-    asked = [asyncio.create_task(worker.ask_async("echo", text=text)) for text in ("fine", text, "late")]
+async def test_a_dead_process_is_named_to_all_who_wait_and_come(scorer: ScorerProcess, text: str, said: str) -> None:
+    asked = [asyncio.create_task(scorer.call_async("echo", text=text)) for text in ("fine", text, "late")]
     fine, *failed = await asyncio.gather(*asked, return_exceptions=True)
     assert fine == "fine"
     assert all(type(error) is AutoToolError and said in str(error) for error in failed)
     with pytest.raises(AutoToolError, match=said):
-        worker.ask("echo", text="after")
+        scorer.call("echo", text="after")
 
 
-async def test_a_cancelled_request_leaves_the_others(worker: Worker) -> None:
-    asked = [asyncio.create_task(worker.ask_async("echo", text=text)) for text in "ab"]
+async def test_a_cancelled_request_leaves_the_others(scorer: ScorerProcess) -> None:
+    asked = [asyncio.create_task(scorer.call_async("echo", text=text)) for text in "ab"]
     await asyncio.sleep(0)
     asked[0].cancel()
     assert await asked[1] == "b"
 
 
-async def test_a_closed_process_is_gone(worker: Worker) -> None:
-    assert worker.ask("echo", text="up") == "up"
-    worker.close()
+async def test_a_closed_process_is_gone(scorer: ScorerProcess) -> None:
+    assert scorer.call("echo", text="up") == "up"
+    scorer.close()
     with pytest.raises(ProcessLookupError):
-        os.kill(worker.pid, signal.SIG_DFL)
+        os.kill(scorer.pid, signal.SIG_DFL)
     with pytest.raises(AutoToolError, match="closed"):
-        worker.ask("echo")
+        scorer.call("echo")
 
 
 def test_the_scorer_inherits_neither_keys_nor_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autotool_bench.suites.base import Answer, ToolCall, prove
+from autotool_bench.suites.base import Reply, ToolCall, score_gold
 from autotool_bench.suites.seal_tools import DISTRACTORS, SealTools
 from autotool_core.errors import AutoToolError
 
@@ -94,14 +94,16 @@ def test_a_description_becomes_a_tool(directory: Path):
 )
 def test_exactly_the_gold_calls_solve(directory: Path, calls: list[ToolCall], score: float):
     suite = SealTools(directory)
-    verdict = suite.score(next(suite.items("difficult")), Answer(calls=tuple(calls)))
+    verdict = suite.score(next(suite.items("difficult")), Reply(calls=tuple(calls)))
     assert verdict.score == score
     assert (verdict.reason is None) == (score == 1.0)
 
 
 async def test_gold_solves_and_corrupted_gold_does_not(directory: Path):
     suite = SealTools(directory)
-    assert [await prove(suite, item) for category in suite.categories for item in suite.items(category)] == [(1.0, 0.0)] * 2
+    assert [await score_gold(suite, item) for category in suite.categories for item in suite.items(category)] == [
+        (1.0, 0.0)
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -123,4 +125,4 @@ def test_descriptions_are_needed(directory: Path):
 @pytest.mark.parametrize(("category", "size"), [("easy", 94), ("difficult", 560)])
 async def test_every_real_row_proves_itself(category: str, size: int):
     suite = SealTools(Path(os.environ["AUTOTOOL_EVAL_DATA"]))
-    assert [await prove(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * size
+    assert [await score_gold(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * size
