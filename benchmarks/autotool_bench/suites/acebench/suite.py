@@ -20,9 +20,9 @@ from typing import Any
 
 from autotool_bench.suites.acebench import normal, special
 from autotool_bench.suites.acebench.prompt import dialogue, system
-from autotool_bench.suites.base import ChatModel, Item, Reply, SingleTurn, Verdict, choose
-from autotool_bench.suites.data import find, json_lines, parsed
-from autotool_bench.suites.functions import tools
+from autotool_bench.suites.base import ChatModel, Item, Reply, SingleTurn, Verdict, select_categories
+from autotool_bench.suites.data import convert_rows, find_file, json_lines
+from autotool_bench.suites.functions import to_tools
 from autotool_core.errors import AutoToolError
 
 CATEGORIES = (
@@ -46,15 +46,15 @@ class AceBench(SingleTurn):
                 "ACEBench's agent categories need a second model that plays the user and ACEBench's own simulated programs, "
                 f"which this suite does not run: use {', '.join(CATEGORIES)}."
             )
-        self.categories = choose(categories, CATEGORIES)
+        self.categories = select_categories(categories, CATEGORIES)
         self._directory = directory
 
     def items(self, category: str) -> Iterator[Item]:
         """In the order of the files. Raises AutoToolError if one is missing, or naming a row that cannot be read."""
-        path = find(self._directory, f"data_{category}.json")
-        answers = find(self._directory, f"possible_answer/data_{category}.json")
+        path = find_file(self._directory, f"data_{category}.json")
+        answers = find_file(self._directory, f"possible_answer/data_{category}.json")
         rows = zip_longest(json_lines(path), json_lines(answers), fillvalue={"id": "no row"})
-        steps = parsed(path, rows, lambda row: _item(category, *row))
+        steps = convert_rows(path, rows, lambda row: _item(category, *row))
         if not category.startswith("normal_multi_turn"):
             yield from steps
             return
@@ -87,5 +87,5 @@ def _item(category: str, row: dict[str, Any], answer: dict[str, Any]) -> Item:
     functions = row["function"]
     make = special.expected if category.startswith("special") else normal.expected
     messages = [{"role": "system", "content": system(category, row)}, *dialogue(row["question"])]
-    offered = tools([(function["name"], function["description"], normal.schema(function)) for function in functions])
+    offered = to_tools([(function["name"], function["description"], normal.schema(function)) for function in functions])
     return Item(row["id"], category, messages, offered, make(category, answer["ground_truth"], functions))

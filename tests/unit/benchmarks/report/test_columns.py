@@ -46,7 +46,7 @@ def test_an_item_twice_in_a_mode_is_refused() -> None:
     "broken", [{"id": "a"}, {**row("a", "long"), "turns": None}, ["no row"], {**row("a", "long"), "score": "1"}]
 )
 def test_what_is_no_row_is_named(broken: object) -> None:
-    with pytest.raises(AutoToolError, match="run, row 2 is no row"):
+    with pytest.raises(AutoToolError, match="run, row 2 is not a row"):
         collect([row("a", "long"), broken], HERE)  # pyright: ignore[reportArgumentType] the point of the test
 
 
@@ -61,7 +61,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match="holds no rows"):
         read_run(write_run(tmp_path / "empty", []))
     (tmp_path / "run.json").write_text("[")
-    with pytest.raises(AutoToolError, match=r"run\.json is no JSON"):
+    with pytest.raises(AutoToolError, match=r"run\.json is not valid JSON"):
         read_run(tmp_path)
 
 

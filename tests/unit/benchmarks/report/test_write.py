@@ -105,7 +105,7 @@ def test_what_a_server_does_not_tell_is_said_so(tmp_path: Path) -> None:
     figures = data["runs"][0]["modes"][0]["figures"]
     assert (figures["reasoning_tokens"], figures["token_cost"], figures["acu"]) == (None, None, None)
     for text in (page.text, shown):
-        assert "not told" in text
+        assert "not reported" in text
         assert "no task solved" in text
 
 
@@ -130,7 +130,7 @@ def test_the_most_frequent_errors_come_first_and_are_counted(tmp_path: Path) -> 
 def test_items_that_a_mode_was_not_tried_on_are_told(tmp_path: Path) -> None:
     page, data, _ = report(write_run(tmp_path, [row("a", "auto"), row("b", "auto"), row("a", "long")]))
     assert [mode["untried"] for mode in data["runs"][0]["modes"]] == [0, 1]
-    assert "1 not tried" in page.text
+    assert "1 not attempted" in page.text
 
 
 def test_runs_of_one_label_are_told_apart(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_headline_says_what_choosing_brought(tmp_path: Path) -> None:
         *(row(str(at), "long", solved=at < 2, turns=[turn(40)]) for at in range(4)),
     ]
     page, _, _ = report(write_run(tmp_path / "ours", rows))
-    assert "ours: auto solves 75.0 % of the items, +25.0 points against long, with 25.0 % of the generated tokens" in page.text
+    assert "ours: auto solves 75.0 % of the items, +25.0 points against long, with 25.0 % of long's generated tokens" in page.text
 
 
 def with_official(folder: Path, change: dict[str, Any] | None = None) -> Path:
@@ -169,7 +169,7 @@ def test_official_figures_are_shown_with_what_they_leave_out(tmp_path: Path) -> 
 @pytest.mark.parametrize("change", [{"accuracy": 0.9}, {"count": 11}])
 def test_official_figures_that_are_not_those_of_the_rows_are_an_error(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(
-        AutoToolError, match=r"official\.json says .* of the category 'simple' in the mode 'auto', the rows say"
+        AutoToolError, match=r"official\.json has .* for the category 'simple' in the mode 'auto', the rows have"
     ):
         report_runs([with_official(tmp_path, change)])
 
@@ -178,7 +178,7 @@ def test_a_category_that_the_official_scorer_has_not_seen_is_an_error(tmp_path: 
     folder = with_official(tmp_path)
     with (folder / "rows.jsonl").open("a") as rows:
         rows.write(json.dumps(row("new", "auto", category="added later")) + "\n")
-    with pytest.raises(AutoToolError, match="says nothing of the category 'added later'"):
+    with pytest.raises(AutoToolError, match="has no figures for the category 'added later'"):
         report_runs([folder])
 
 
