@@ -151,7 +151,7 @@ async def test_a_server_that_is_gone_ends_the_run_and_loses_nothing(tmp_path: Pa
         url = server.url
     client = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
     (tmp_path / "run.json").unlink()
-    with pytest.raises(AutoToolError, match="run again to go on"):
+    with pytest.raises(AutoToolError, match="run again to resume"):
         await attempt_all(Running(url, client, server.state), tmp_path, limit=4)
     assert len([*rows.read(tmp_path)]) == 12
     with pytest.raises(AutoToolError, match="Is the server up"):
@@ -173,7 +173,7 @@ async def test_a_server_without_our_record_is_read_from_usage_and_reasoning(tmp_
 async def test_a_server_that_may_not_know_our_modes_is_not_believed() -> None:
     with fake_api(with_record=False) as api:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
-        with pytest.raises(AutoToolError, match=r"gives no decision record.*--switch enable_thinking"):
+        with pytest.raises(AutoToolError, match=r"returns no decision record.*--switch enable_thinking"):
             await Target(client, "tiny", Switch.MODE, {}).attempt("long")([{"role": "user", "content": "Hi"}], [])
         await Target(client, "tiny", Switch.MODE, {}).attempt("default")([{"role": "user", "content": "Hi"}], [])
 

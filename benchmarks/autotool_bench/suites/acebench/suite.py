@@ -3,14 +3,14 @@
 ACEBench (arXiv 2501.12851, github.com/ACEBench/ACEBench) keeps a category in `data_<category>.json` and its answers in
 `possible_answer/data_<category>.json`, one JSON object a line; the directory is the one that holds both. Rules and prompts
 were read in two public copies of its repository, yxli2123/ACEBench (commit 110e99e) and zeppombal/ACEBench (commit
-c9391d0), which agree: `model_eval/checker.py` and `eval_main.py` (see `normal` and `special`),
+c9391d0), which are equal: `model_eval/checker.py` and `eval_main.py` (see `normal` and `special`),
 `model_inference/prompt/prompt_en.py` (see `prompt`).
 
-A conversation of a multi-turn category is one item. Its steps are asked one by one, each with the right history before it,
-and it is solved if all of them are: the end-to-end accuracy that ACEBench reports for these categories.
+A conversation of a multi-turn category is one item. Its steps are requested one by one, each with the right history, and it is
+solved if all its steps are: this is the end-to-end accuracy that ACEBench reports for these categories.
 
-The agent categories are refused: `agent_multi_turn` needs a second model that plays the user, and `agent_multi_step`
-ACEBench's own simulated phone and travel programs.
+The agent categories are not supported: `agent_multi_turn` needs a second model that plays the user, and `agent_multi_step`
+needs ACEBench's simulated phone and travel programs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ CATEGORIES = (
 
 
 class AceBench(SingleTurn):
-    """The suite. An item's `gold` is what its answer is held to, for a conversation a tuple of its steps, each an item."""
+    """The suite `acebench`. An item's `gold` is its expected answer; for a conversation, the tuple of its steps as items."""
 
     name = "acebench"
 
@@ -50,7 +50,7 @@ class AceBench(SingleTurn):
         self._directory = directory
 
     def items(self, category: str) -> Iterator[Item]:
-        """In the order of the files. Raises AutoToolError if one is missing, or naming a row that cannot be read."""
+        """Yield the items in the order of the files. Raises AutoToolError for a missing file or a row that cannot be read."""
         path = find_file(self._directory, f"data_{category}.json")
         answers = find_file(self._directory, f"possible_answer/data_{category}.json")
         rows = zip_longest(json_lines(path), json_lines(answers), fillvalue={"id": "no row"})

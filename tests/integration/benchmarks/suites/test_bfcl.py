@@ -266,7 +266,7 @@ def test_the_environment_is_made_whole_or_not_at_all(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.delenv(environment.INTERPRETER, raising=False)
-    with pytest.raises(AutoToolError, match=r"could not be made: .*torch.* \(pip's log: .*\.log\)\.") as failed:
+    with pytest.raises(AutoToolError, match=r"could not be created: .*torch.* \(pip's log: .*\.log\)\.") as failed:
         environment.ensure()
     assert "127.0.0.1" in Path(str(failed.value).rpartition(": ")[2].removesuffix(").")).read_text()
     monkeypatch.setattr(environment, "_STEPS", ())  # nothing to install: what is left is the making

@@ -12,7 +12,7 @@ import pytest
 
 from autotool_bench.suites.base import Reply, ToolCall
 from autotool_bench.suites.bfcl import categories, environment, gold, official, process
-from autotool_bench.suites.bfcl.episode import response
+from autotool_bench.suites.bfcl.episode import result_of
 from autotool_bench.suites.bfcl.process import RefusedError, ScorerProcess
 from autotool_core.errors import AutoToolError
 
@@ -125,9 +125,9 @@ def test_calls_of_a_turn_are_read_from_python_and_corrupted_in_the_first_turn_th
 
 
 def test_a_result_is_the_calls_or_else_the_content() -> None:
-    assert response(Reply(content="x", calls=(ToolCall("f", "{"), ToolCall("f", "{}")))) == [{"f": "{"}, {"f": "{}"}]
-    assert response(Reply(content="x")) == "x"
-    assert response(Reply()) is None
+    assert result_of(Reply(content="x", calls=(ToolCall("f", "{"), ToolCall("f", "{}")))) == [{"f": "{"}, {"f": "{}"}]
+    assert result_of(Reply(content="x")) == "x"
+    assert result_of(Reply()) is None
 
 
 def test_an_unanswered_item_is_no_refusal_where_a_refusal_is_right() -> None:
