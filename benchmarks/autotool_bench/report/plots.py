@@ -118,23 +118,23 @@ def categories(figure: Figure, series: Sequence[Series], names: Sequence[str]) -
 
 def _category_dots(left: Axes, right: Axes, entry: Series, names: Sequence[str], offset: float) -> None:
     fmt, colour = entry.marker, entry.colour
-    for at, name in enumerate(names):
+    for index, name in enumerate(names):
         figures = entry.report.categories.get(name)
         if figures is None:
             continue
         value, bounds = 100 * figures.accuracy, error_bar(figures.accuracy_interval, 100 * figures.accuracy, 100)
-        left.errorbar([value], [at + offset], xerr=bounds, fmt=fmt, color=colour, ms=5, elinewidth=1.2)
+        left.errorbar([value], [index + offset], xerr=bounds, fmt=fmt, color=colour, ms=5, elinewidth=1.2)
         if figures.thinking_rate is not None:
-            right.plot([100 * figures.thinking_rate], [at + offset], fmt, color=colour, ms=5)
+            right.plot([100 * figures.thinking_rate], [index + offset], fmt, color=colour, ms=5)
 
 
 def composition(figure: Figure, series: Sequence[Series]) -> None:
     """Draw an item's generated tokens by type: reasoning, content and the rest."""
     axes = figure.add_subplot()
-    for at, entry in enumerate(series):
+    for index, entry in enumerate(series):
         left = 0.0
         for width, colour, hatch in _parts(entry.report.figures):
-            axes.barh(at, width, left=left, height=0.62, color=colour, hatch=hatch, edgecolor=svg.PAPER, lw=0.8)
+            axes.barh(index, width, left=left, height=0.62, color=colour, hatch=hatch, edgecolor=svg.PAPER, lw=0.8)
             left += width
     _rows_axis(axes, series)
     token_axis(axes)
@@ -152,13 +152,13 @@ def _parts(figures: Figures) -> list[tuple[float, str, str]]:
 def latency(figure: Figure, series: Sequence[Series]) -> None:
     """Draw p50, p90 and p99 of an item's latency."""
     axes = figure.add_subplot()
-    for at, entry in enumerate(series):
+    for index, entry in enumerate(series):
         times = entry.report.figures.latency
         if times is not None:
-            axes.plot([times.p50, times.p99], [at, at], color=entry.colour, lw=1.4)
-            axes.plot([times.p50, times.p90], [at, at], color=entry.colour, lw=5, solid_capstyle="butt")
-            axes.plot([times.p50], [at], entry.marker, color=entry.colour, ms=9, mec=svg.PAPER)
-            axes.plot([times.p99], [at], "|", color=entry.colour, ms=10, mew=1.6)
+            axes.plot([times.p50, times.p99], [index, index], color=entry.colour, lw=1.4)
+            axes.plot([times.p50, times.p90], [index, index], color=entry.colour, lw=5, solid_capstyle="butt")
+            axes.plot([times.p50], [index], entry.marker, color=entry.colour, ms=9, mec=svg.PAPER)
+            axes.plot([times.p99], [index], "|", color=entry.colour, ms=10, mew=1.6)
     _rows_axis(axes, series)
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds per item")

@@ -1,4 +1,4 @@
-"""`graded`: this project's tool tasks of known difficulty (`autotool_core.graded`), one category a level.
+"""`graded`: this project's tool tasks of known difficulty (`autotool_core.graded`), one category per level.
 
 An item is solved by exactly its gold calls (`autotool_core.calls.same_calls`). The items are those of the test split,
 whose wordings occur in no training task.

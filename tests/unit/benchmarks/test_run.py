@@ -58,25 +58,25 @@ async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dic
     return [*rows.read(folder)]
 
 
-def keys(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return sorted((row["id"], row["mode"]) for row in found)
+def keys(stored: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return sorted((row["id"], row["mode"]) for row in stored)
 
 
-async def test_every_item_has_one_row_a_mode(tmp_path: Path) -> None:
+async def test_every_item_has_one_row_per_mode(tmp_path: Path) -> None:
     async with running(scripted("Well.\n</think>\n\n" + CALL)) as server:
-        found = await attempt_all(server, tmp_path)
-        assert len(set(keys(found))) == len(found) == 60
-        assert await attempt_all(server, tmp_path) == found  # nothing is left to do
+        stored = await attempt_all(server, tmp_path)
+        assert len(set(keys(stored))) == len(stored) == 60
+        assert await attempt_all(server, tmp_path) == stored  # nothing is left to do
     assert json.loads((tmp_path / "run.json").read_text())["items"] == 20
-    long = next(row for row in found if row["mode"] == "long")["turns"][0]
-    short = next(row for row in found if row["mode"] == "short")["turns"][0]
+    long = next(row for row in stored if row["mode"] == "long")["turns"][0]
+    short = next(row for row in stored if row["mode"] == "short")["turns"][0]
     assert long["resolved"] == "long"
     assert long["reasoning_tokens"] + long["content_tokens"] == long["generated_tokens"]
     assert (short["resolved"], short["reasoning_tokens"]) == ("short", 0)
-    assert next(row for row in found if row["mode"] == "auto")["turns"][0]["p_long"] == pytest.approx(0.5)
+    assert next(row for row in stored if row["mode"] == "auto")["turns"][0]["p_long"] == pytest.approx(0.5)
 
 
-async def test_a_killed_run_goes_on_without_a_lost_or_doubled_row(tmp_path: Path) -> None:
+async def test_a_killed_run_resumes_without_a_lost_or_repeated_row(tmp_path: Path) -> None:
     async with running(scripted(CALL)) as server:
         command = [*CLI, "--url", server.url, "--out", str(tmp_path), "--limit", "40", "--modes", "short,auto"]
         for _ in range(2):
@@ -90,8 +90,8 @@ async def test_a_killed_run_goes_on_without_a_lost_or_doubled_row(tmp_path: Path
             file.write(b'{"suite": "graded", "id": "test-1')  # as a kill in the middle of a write leaves it
         last = await asyncio.create_subprocess_exec(*command)
         assert await last.wait() == 0
-    found = [*rows.read(tmp_path)]
-    assert len(set(keys(found))) == len(found) == 6 * 40 * 2
+    stored = [*rows.read(tmp_path)]
+    assert len(set(keys(stored))) == len(stored) == 6 * 40 * 2
     assert (tmp_path / "report.json").exists()
 
 
@@ -106,7 +106,7 @@ async def test_another_run_in_the_folder_is_left_alone(tmp_path: Path) -> None:
         open_run(tmp_path, manifest(limit=3, seed=4))
 
 
-def test_what_only_a_report_needs_may_be_told_later(tmp_path: Path) -> None:
+def test_fields_that_only_a_report_needs_may_change_later(tmp_path: Path) -> None:
     open_run(tmp_path, manifest())
     open_run(tmp_path, manifest(label="mine", parameters=135e6, concurrency=2))
     kept = json.loads((tmp_path / "run.json").read_text())
@@ -114,38 +114,40 @@ def test_what_only_a_report_needs_may_be_told_later(tmp_path: Path) -> None:
     assert kept["started"]
 
 
-async def test_errors_are_attempted_again_where_that_is_asked_for(tmp_path: Path) -> None:
+async def test_dropped_errors_are_attempted_again(tmp_path: Path) -> None:
     async with running(scripted(CALL)) as server:
-        found = await attempt_all(server, tmp_path)
+        stored = await attempt_all(server, tmp_path)
         with (tmp_path / rows.FILE).open("w") as file:
-            file.writelines(json.dumps({**row, "error": "time-out" if at % 2 else None}) + "\n" for at, row in enumerate(found))
+            file.writelines(
+                json.dumps({**row, "error": "time-out" if index % 2 else None}) + "\n" for index, row in enumerate(stored)
+            )
         assert len([row for row in await attempt_all(server, tmp_path) if row["error"]]) == 30
         rows.drop_errors(tmp_path)
         assert len([*rows.read(tmp_path)]) == 30
         again = await attempt_all(server, tmp_path)
-    assert keys(again) == keys(found)
+    assert keys(again) == keys(stored)
     assert not any(row["error"] for row in again)
 
 
-def test_a_run_whose_settings_were_torn_is_named(tmp_path: Path) -> None:
+def test_invalid_run_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("")
     with pytest.raises(AutoToolError, match="is not valid JSON"):
         open_run(tmp_path, manifest())
 
 
-def test_two_processes_do_not_run_into_one_folder(tmp_path: Path) -> None:
+def test_two_processes_do_not_run_in_one_folder(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(AutoToolError, match="Another process"), locked(tmp_path):
         pass
 
 
-async def test_a_refusal_is_the_items_error_and_the_run_goes_on(tmp_path: Path) -> None:
+async def test_a_rejected_request_is_the_items_error_and_the_run_continues(tmp_path: Path) -> None:
     async with running(scripted(CALL)) as server:
-        found = await attempt_all(server, tmp_path, request={"temperature": 99})
-    assert len(found) == 60
-    assert all(row["error"].startswith("400: ") and row["score"] == 0 for row in found)
+        stored = await attempt_all(server, tmp_path, request={"temperature": 99})
+    assert len(stored) == 60
+    assert all(row["error"].startswith("400: ") and row["score"] == 0 for row in stored)
 
 
-async def test_a_server_that_is_gone_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_lost_server_ends_the_run_and_loses_no_row(tmp_path: Path) -> None:
     async with running(scripted(CALL)) as server:
         await attempt_all(server, tmp_path, limit=2)
         url = server.url
@@ -170,7 +172,7 @@ async def test_a_server_without_our_record_is_read_from_usage_and_reasoning(tmp_
     assert turn.generated_tokens == 10
 
 
-async def test_a_server_that_may_not_know_our_modes_is_not_believed() -> None:
+async def test_a_server_that_may_ignore_our_modes_is_rejected() -> None:
     with fake_api(with_record=False) as api:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
         with pytest.raises(AutoToolError, match=r"returns no decision record.*--switch enable_thinking"):
@@ -178,7 +180,7 @@ async def test_a_server_that_may_not_know_our_modes_is_not_believed() -> None:
         await Target(client, "tiny", Switch.MODE, {}).attempt("default")([{"role": "user", "content": "Hi"}], [])
 
 
-async def test_reasoning_that_only_usage_tells_is_reasoning() -> None:
+async def test_reasoning_that_only_usage_reports_counts() -> None:
     usage = {
         "prompt_tokens": 5,
         "completion_tokens": 9,
@@ -199,7 +201,7 @@ async def test_a_server_that_is_still_loading_is_waited_for(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "--api-key or OPENAI_API_KEY"), (404, "A base URL ends in /v1")])
-async def test_what_a_refused_look_up_may_lack_is_said(status: int, hint: str) -> None:
+async def test_a_rejected_request_for_models_gets_a_hint(status: int, hint: str) -> None:
     with pytest.raises(AutoToolError, match=hint):
         await find_model(answered_by(lambda _: httpx.Response(status, json={"error": {"message": "no"}})), None)
 
@@ -217,7 +219,7 @@ def answered_by(answer: Callable[[httpx.Request], httpx.Response]) -> openai.Asy
 
 
 @pytest.mark.parametrize("body", ["<html>", "{}", '{"choices": [{"message": null}]}', '{"choices": [], "usage": {}}'])
-async def test_an_answer_that_is_no_completion_is_the_items_error(body: str) -> None:
+async def test_a_response_that_is_not_a_completion_is_the_items_error(body: str) -> None:
     client = answered_by(lambda _: httpx.Response(200, text=body))
     with pytest.raises(UnansweredError, match="the response"):
         await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
@@ -225,18 +227,18 @@ async def test_an_answer_that_is_no_completion_is_the_items_error(body: str) -> 
         await find_model(client, None)
 
 
-async def test_a_busy_server_is_asked_again_and_then_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_server_is_retried_and_then_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autotool_bench.target.PAUSES", (0.0, 0.0))
-    asked: list[int] = []
+    requests: list[int] = []
 
     def answer(_: httpx.Request) -> httpx.Response:
-        asked.append(1)
+        requests.append(1)
         return httpx.Response(503, text="busy")
 
     client = answered_by(answer)
     with pytest.raises(AutoToolError, match="keeps answering 503"):
         await Target(client, "tiny", Switch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
-    assert len(asked) == 3
+    assert len(requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -250,14 +252,14 @@ async def test_a_busy_server_is_asked_again_and_then_ends_the_run(monkeypatch: p
         ("short", Switch.REASONING_EFFORT, {"reasoning_effort": "none"}),
     ],
 )
-def test_modes_are_asked_for_by_the_switch(label: str, switch: Switch, fields: dict[str, Any]) -> None:
+def test_the_switch_determines_the_fields_of_a_mode(label: str, switch: Switch, fields: dict[str, Any]) -> None:
     assert mode_fields(label, switch) == fields
 
 
 @pytest.mark.parametrize(
     ("label", "switch"), [("fast", Switch.MODE), ("long@1", Switch.MODE), ("auto@1", Switch.REASONING_EFFORT)]
 )
-def test_a_mode_that_cannot_be_asked_for_is_refused(label: str, switch: Switch) -> None:
+def test_a_mode_that_the_switch_cannot_set_is_rejected(label: str, switch: Switch) -> None:
     with pytest.raises(AutoToolError, match="use auto, long, short or default"):
         mode_fields(label, switch)
 
@@ -269,14 +271,14 @@ def test_a_sample_keeps_order_and_depends_on_the_seed_alone() -> None:
     assert [*sample_items(items, 100, 200, 3)] == [*sample_items(items, 100, None, 3)] == [*items]
 
 
-async def test_every_graded_item_proves_itself() -> None:
+async def test_gold_scores_of_every_graded_item() -> None:
     suite = load_suite("graded")
     for category in suite.categories:
         for item in suite.items(category):
             assert await score_gold(suite, item) == (1.0, 0.0)
 
 
-async def test_graded_refuses_bad_arguments_and_no_call() -> None:
+async def test_graded_rejects_invalid_arguments_and_no_call() -> None:
     suite: Any = load_suite("graded", ["level-2"])
     item = next(suite.items("level-2"))
     right = suite.gold(item)[0]
@@ -294,12 +296,12 @@ async def test_graded_refuses_bad_arguments_and_no_call() -> None:
         ("api-bank", {"directory": Path("/nowhere")}, "no such directory"),
     ],
 )
-def test_a_suite_there_is_not_is_refused(name: str, options: dict[str, Any], message: str) -> None:
+def test_an_unknown_suite_is_rejected(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AutoToolError, match=message):
         load_suite(name, **options)
 
 
-def test_the_texts_of_a_suite_are_what_training_is_held_against(tmp_path: Path) -> None:
+def test_the_texts_of_a_suite_are_its_user_messages(tmp_path: Path) -> None:
     out = tmp_path / "new" / "graded.jsonl"
     done = CliRunner().invoke(cli.app, ["texts", "--suite", "graded", "--categories", "level-2", "--out", str(out)])
     assert "500 texts" in done.output
@@ -309,7 +311,7 @@ def test_the_texts_of_a_suite_are_what_training_is_held_against(tmp_path: Path) 
     assert "ends in .jsonl" in str(refused.exception)
 
 
-def test_a_row_that_is_no_json_is_named(tmp_path: Path) -> None:
+def test_a_row_that_is_invalid_json_is_named(tmp_path: Path) -> None:
     (tmp_path / rows.FILE).write_text('{"id": 1}\nnonsense\n')
     with pytest.raises(AutoToolError, match="line 2"):
         list(rows.read(tmp_path))

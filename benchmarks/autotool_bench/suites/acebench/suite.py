@@ -1,7 +1,7 @@
 """`acebench`: the normal and special categories of ACEBench's English set.
 
 ACEBench (arXiv 2501.12851, github.com/ACEBench/ACEBench) keeps a category in `data_<category>.json` and its answers in
-`possible_answer/data_<category>.json`, one JSON object a line; the directory is the one that holds both. Rules and prompts
+`possible_answer/data_<category>.json`, one JSON object per line; the directory holds both. Rules and prompts
 were read in two public copies of its repository, yxli2123/ACEBench (commit 110e99e) and zeppombal/ACEBench (commit
 c9391d0), which are equal: `model_eval/checker.py` and `eval_main.py` (see `normal` and `special`),
 `model_inference/prompt/prompt_en.py` (see `prompt`).

@@ -16,8 +16,8 @@ UNSOLVABLE = {
     "simple_java_65": "it wants a truth value in a list of type any, whose members the official converter reads as text",
     "live_simple_106-63-0": "it allows no value at all for two required parameters",
     "live_simple_112-68-0": "it allows no value at all for a required parameter",
-    "live_multiple_862-181-3": "its answer has a parameter that its function has not",
-    "live_multiple_964-207-0": "its answer leaves out a required parameter, and has one that its function has not",
+    "live_multiple_862-181-3": "its answer has a parameter that its function lacks",
+    "live_multiple_964-207-0": "its answer leaves out a required parameter, and has one that its function lacks",
 }
 """Items that no answer solves by the official checker. They count in figures, because the leaderboard counts them."""
 

@@ -1,4 +1,4 @@
-"""The Seal-Tools suite: gold tools among others, and exactly the gold calls."""
+"""The Seal-Tools suite: items have distractors, and exactly the gold calls solve them."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def call(name: str, **arguments: Any) -> ToolCall:
     return ToolCall(name, json.dumps(arguments))
 
 
-def test_the_gold_tools_stand_among_others(directory: Path):
+def test_an_item_has_the_gold_tools_and_distractors(directory: Path):
     (item,) = SealTools(directory).items("difficult")
     names = [tool["function"]["name"] for tool in item.tools]
     assert len(set(names)) == len(names) == 2 + DISTRACTORS
@@ -123,6 +123,6 @@ def test_descriptions_are_needed(directory: Path):
 
 @pytest.mark.skipif("AUTOTOOL_EVAL_DATA" not in os.environ, reason="AUTOTOOL_EVAL_DATA names no directory of evaluation data")
 @pytest.mark.parametrize(("category", "size"), [("easy", 94), ("difficult", 560)])
-async def test_every_real_row_proves_itself(category: str, size: int):
+async def test_gold_scores_of_the_real_rows(category: str, size: int):
     suite = SealTools(Path(os.environ["AUTOTOOL_EVAL_DATA"]))
     assert [await score_gold(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * size
