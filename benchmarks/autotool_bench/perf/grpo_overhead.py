@@ -116,6 +116,7 @@ def _trainers(options: GrpoOptions, folder: str) -> tuple[GRPOTrainer, GRPOTrain
 
 
 def _ratios(options: GrpoOptions, folder: str) -> tuple[list[float], list[float]]:
+    """Return the ratios ours / stock and stock / stock of every round."""
     ours, stock = _trainers(options, folder)
     timers = {trainer: _StepTimer() for trainer in (ours, stock)}
     for trainer, timer in timers.items():
@@ -128,14 +129,14 @@ def _ratios(options: GrpoOptions, folder: str) -> tuple[list[float], list[float]
     for trainer in timers:
         step(trainer)
     rounds = [(step(stock), step(ours), step(stock)) for _ in range(options.rounds)]
-    against = [2 * middle / (before + after) for before, middle, after in rounds]
-    return against, [after / before for before, _, after in rounds]
+    ours_ratios = [2 * middle / (before + after) for before, middle, after in rounds]
+    return ours_ratios, [after / before for before, _, after in rounds]
 
 
 def measure(options: GrpoOptions) -> None:
     """Time the steps and print both medians."""
     with tempfile.TemporaryDirectory() as folder:
-        against, noise = _ratios(options, folder)
-    for name, ratios in (("ours / stock", against), ("stock / stock", noise)):
+        ours_ratios, noise = _ratios(options, folder)
+    for name, ratios in (("ours / stock", ours_ratios), ("stock / stock", noise)):
         low, median, high = min(ratios), statistics.median(ratios), max(ratios)
         typer.echo(f"{name}: {median:.3f} (from {low:.3f} to {high:.3f})")

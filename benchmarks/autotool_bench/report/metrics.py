@@ -42,7 +42,9 @@ class Figures:
     token_cost: float
     """All generated tokens over the number of solved tasks; infinite if no task is solved.
 
-    It is the Cost-of-Pass of arXiv 2504.13359 (the expected cost of an attempt over the rate of success), in tokens."""
+    The cost per solved task is the Cost-of-Pass of arXiv 2504.13359, in tokens: the mean cost of an attempt over the rate of
+    success.
+    """
     token_cost_interval: Interval
     thinking_rate: float | None
     acu: float | None

@@ -58,7 +58,7 @@ class ScorerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         return self._process.pid
 
     def hello(self) -> dict[str, Any]:
