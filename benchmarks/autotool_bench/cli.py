@@ -93,6 +93,7 @@ def run_suite(
             retry_errors=retry_errors,
         )
     )
+    report([out])
 
 
 @app.command()
@@ -142,6 +143,7 @@ def dial(
             api_key=api_key,
         )
     )
+    report([out])
     from autotool_bench.report import write_dial  # noqa: PLC0415 matplotlib takes a second
 
     write_dial(out)

@@ -57,7 +57,7 @@ MUTABLE_FIELDS = frozenset({"url", "concurrency", "timeout", "label", "parameter
 
 
 def execute(config: RunConfig) -> None:
-    """Attempt the suite's items in every mode, write the rows and the official figures, then report the run.
+    """Attempt the suite's items in every mode; write the rows and the official figures.
 
     A run that was stopped resumes if it is executed again with the same settings. Raises AutoToolError for settings that
     cannot be run, for a folder that holds another run, and if the server cannot be reached.
@@ -72,9 +72,6 @@ def execute(config: RunConfig) -> None:
             rows.drop_errors(config.out)
         asyncio.run(_attempt_all(suite, config, manifest))
         _write_official(suite, config.out, config.modes)
-    from autotool_bench.report import write_report  # noqa: PLC0415 matplotlib takes a second
-
-    write_report([config.out])
 
 
 def _check_modes(config: RunConfig) -> None:

@@ -39,6 +39,7 @@ def measure(config: RunConfig, model: Path | None) -> None:
 
 
 def execute_on(server: servers.Server, config: RunConfig) -> None:
-    """Start a server, execute the run on it and stop it; the rows go to the folder of the server's name in `config.out`."""
+    """Execute a run on a server that is started for it, and report it, in the folder of the server's name in `config.out`."""
     with servers.started(server, config.out / f"{server.name}.log"):
         execute(replace(config, out=config.out / server.name, url=server.url))
+        write_report([config.out / server.name])

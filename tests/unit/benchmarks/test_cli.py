@@ -23,6 +23,7 @@ def invoke(*arguments: str) -> Any:
 def executed(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
     configs: list[RunConfig] = []
     monkeypatch.setattr(cli, "execute", configs.append)
+    monkeypatch.setattr("autotool_bench.report.write_report", lambda *_: None)
     return configs
 
 
