@@ -1,4 +1,4 @@
-"""The rows of a run: one JSON line an attempt, appended as it ends, so that a killed run loses none and doubles none."""
+"""The rows of a run: one JSON line per attempt, appended as it ends, so that a killed run loses and repeats none."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,28 +11,28 @@ FILE = "rows.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn of an attempt. Token counts that the server does not tell are None."""
+class TurnStats:
+    """The figures of one turn of an attempt. A token count that the server does not report is None."""
 
     resolved: str | None
-    """`long` or `short`; from the server's record, else long where the message has reasoning."""
+    """`long` or `short`, from the server's decision record; without a record, long if the message has reasoning."""
     p_long: float | None
     prompt_tokens: int
     cached_tokens: int | None
     generated_tokens: int
-    """All that was decoded: decision, reasoning and content."""
+    """All decoded tokens: decision, reasoning and content."""
     reasoning_tokens: int | None
     content_tokens: int | None
     latency: float
-    """Seconds from request to whole answer."""
+    """Seconds from the request to the complete answer."""
     calls: tuple[str, ...]
-    """Names of the tools called."""
+    """Names of the called tools."""
     finish_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One attempt at an item, in a mode. An item that ended in an error has score 0, and its turns until then."""
+    """One attempt at an item in a mode. An attempt that ended in an error has score 0, and the turns until the error."""
 
     suite: str
     category: str
@@ -40,24 +40,24 @@ class Row:
     mode: str
     score: float
     reason: str | None
-    """Why it was not solved, in the scorer's words."""
+    """The scorer's reason why the item is not solved; None for a solved item."""
     error: str | None
-    """What kept the item from being answered: the server's refusal, a time-out; None for an answered item."""
-    turns: tuple[Turn, ...]
+    """Why the item was not answered, such as a time-out or the server's error; None for an answered item."""
+    turns: tuple[TurnStats, ...]
     answers: tuple[Mapping[str, Any], ...]
-    """The assistant messages, turn by turn, reasoning included."""
+    """The assistant messages of the turns, with their reasoning."""
     result: Any
     """The item's entry in the official scorer's result file, for suites that have one."""
 
 
 class RowWriter:
-    """Appends rows to a run's file. What a killed run left half-written is cut off first."""
+    """Appends rows to a run's file. A half-written line that a killed run left is cut off first."""
 
     def __init__(self, folder: Path) -> None:
         self._file = jsonl.Appender(folder / FILE)
 
     def write(self, row: Row) -> None:
-        """One row, by one system call: a kill leaves it whole or torn, never mixed. Raises OSError (a full disk)."""
+        """Append a row by one system call, so that a kill cannot mix two rows. Raises OSError, such as for a full disk."""
         self._file.write(asdict(row))
 
     def close(self) -> None:
@@ -65,12 +65,12 @@ class RowWriter:
 
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
-    """A run's rows, one at a time. Raises AutoToolError naming file and line if one cannot be read."""
+    """Read a run's rows one at a time. Raises AutoToolError with the file and line of a row that cannot be read."""
     return jsonl.read(folder / FILE)
 
 
 def drop_errors(folder: Path) -> None:
-    """Take the rows of items that were not answered out of a run, so that it attempts them again. Whole or not at all."""
+    """Remove the rows that have an error from a run, atomically, so that their items are attempted again."""
     with jsonl.atomic_write(folder / FILE) as part, jsonl.Appender(part) as kept:
         for row in read(folder):
             if row["error"] is None:

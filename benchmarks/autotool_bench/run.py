@@ -1,31 +1,36 @@
-"""A run: every item of a suite in every mode, one row an attempt, resumed where it stopped."""
+"""A run: every item of a suite in every mode, one row per attempt. A run that was stopped resumes where it stopped."""
 
 import asyncio
 import json
 import random
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from openai import AsyncOpenAI
 from rich.progress import Progress
 
 from autotool_bench import rows
+from autotool_bench.config import RunConfig
+from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Item, Suite
-from autotool_bench.target import Target, UnansweredError
+from autotool_bench.target import Target, UnansweredError, mode_fields
+from autotool_client.discovery import find_model
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
+from autotool_core.progress import progress_bar
 
-CONFIG = "run.json"
+MANIFEST = "run.json"
 OFFICIAL = "official.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """What a run is; kept beside its rows."""
+class Manifest:
+    """The settings of a run as `run.json` keeps them, next to the rows."""
 
     suite: str
     url: str
@@ -35,56 +40,116 @@ class Config:
     limit: int | None
     """Items per category."""
     seed: int
-    """Which items those are."""
+    """Selects the items of a limited run."""
     request: dict[str, Any]
     """Fields that every request had."""
     switch: str
     label: str | None
     parameters: float | None
-    """Of the model, for ACU."""
+    """Number of parameters of the model, for ACU."""
     directory: str | None
-    """Where the suite's data came from."""
+    """Directory of the suite's data."""
     concurrency: int
-    """Items under way at once: latencies are those of this load."""
+    """Attempts in progress at the same time: latencies are those of this load."""
     timeout: float
     """Seconds that an answer could take."""
 
 
-CIRCUMSTANCES = frozenset({"url", "concurrency", "timeout", "label", "parameters"})
-"""What may differ when a run goes on, and is then kept as it is now: the same model may be served elsewhere."""
+MUTABLE_FIELDS = frozenset({"url", "concurrency", "timeout", "label", "parameters"})
+"""Fields that may change when a run is resumed, and then take the new value: the same model may be served elsewhere."""
 
 
-def open_run(folder: Path, config: Config) -> None:
-    """Make the folder of a run, or find it again. Raises AutoToolError if another run is in it."""
+def execute(config: RunConfig) -> None:
+    """Attempt the suite's items in every mode; write the rows and the official figures.
+
+    A run that was stopped resumes if it is executed again with the same settings. Raises AutoToolError for settings that
+    cannot be run, for a folder that holds another run, and if the server cannot be reached.
+    """
+    _check_modes(config)
+    # The model first: making the suite may build an environment, which takes minutes.
+    model = asyncio.run(_look_up_model(config))
+    with locked(config.out), closing(load_suite(config.suite, config.categories, config.directory)) as suite:
+        manifest = _manifest(config, model, suite.categories)
+        open_run(config.out, manifest)
+        if config.retry_errors:
+            rows.drop_errors(config.out)
+        asyncio.run(_attempt_all(suite, config, manifest))
+        _write_official(suite, config.out, config.modes)
+
+
+def _check_modes(config: RunConfig) -> None:
+    if len(set(config.modes)) < len(config.modes):
+        raise AutoToolError("--modes: name each mode once.")
+    for mode in config.modes:
+        mode_fields(mode, config.switch)
+
+
+def _client(config: RunConfig) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=config.url, api_key=config.api_key, timeout=config.timeout, max_retries=0)
+
+
+async def _look_up_model(config: RunConfig) -> str:
+    async with _client(config) as client:
+        return await find_model(client, config.model, key_option="--api-key or OPENAI_API_KEY")
+
+
+async def _attempt_all(suite: Suite, config: RunConfig, manifest: Manifest) -> None:
+    async with _client(config) as client:
+        target = Target(client, manifest.model, config.switch, manifest.request)
+        with progress_bar() as progress:
+            await SuiteRun(suite, target, manifest, config.out, progress).attempt_all()
+
+
+def _manifest(config: RunConfig, model: str, categories: tuple[str, ...]) -> Manifest:
+    return Manifest(
+        suite=config.suite,
+        url=config.url,
+        model=model,
+        modes=config.modes,
+        categories=categories,
+        limit=config.limit,
+        seed=config.seed,
+        request=config.request_fields(),
+        switch=config.switch.value,
+        label=config.label,
+        parameters=config.parameters,
+        directory=None if config.directory is None else str(config.directory),
+        concurrency=config.concurrency,
+        timeout=config.timeout,
+    )
+
+
+def open_run(folder: Path, manifest: Manifest) -> None:
+    """Make the folder of a run, or resume the run in it. Raises AutoToolError if the folder holds another run."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / CONFIG
-    wanted = json.loads(json.dumps(asdict(config)))
+    path = folder / MANIFEST
+    wanted = json.loads(json.dumps(asdict(manifest)))
     if not path.exists():
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         _replace(path, {**wanted, "started": started})
         return
     try:
-        found = json.loads(path.read_text())
+        stored = json.loads(path.read_text())
     except ValueError as error:
         raise AutoToolError(
-            f"{path} is no JSON: remove that file and run again with the same options; the rows stay."
+            f"{path} is not valid JSON: remove that file and run again with the same options; the rows stay."
         ) from error
-    differing = {name: value for name, value in wanted.items() if name not in CIRCUMSTANCES and found.get(name) != value}
+    differing = {name: value for name, value in wanted.items() if name not in MUTABLE_FIELDS and stored.get(name) != value}
     if differing:
-        told = "; ".join(f"{name} {found.get(name)}, not {value}" for name, value in differing.items())
-        raise AutoToolError(f"{folder} holds a run with other settings ({told[:500]}): give another --out.")
-    _replace(path, {**found, **{name: wanted[name] for name in CIRCUMSTANCES}})
+        listed = "; ".join(f"{name} {stored.get(name)}, not {value}" for name, value in differing.items())
+        raise AutoToolError(f"{folder} holds a run with other settings ({listed[:500]}): give another --out.")
+    _replace(path, {**stored, **{name: wanted[name] for name in MUTABLE_FIELDS}})
 
 
 def _replace(path: Path, value: dict[str, Any]) -> None:
-    """Write a file whole or not at all."""
+    """Replace a file atomically."""
     with jsonl.atomic_write(path) as part:
         part.write_text(json.dumps(value, indent=1))
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder. Raises AutoToolError if one is in it."""
+    """Lock a run's folder against other processes. Raises AutoToolError if another process holds the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
@@ -93,17 +158,17 @@ def locked(folder: Path) -> Iterator[None]:
         raise AutoToolError(f"Another process is running into {folder}: wait for it, or give another --out.") from None
 
 
-def select(items: Iterable[Item], count: int, limit: int | None, seed: int) -> Iterator[Item]:
-    """A sample of the items, in their order: the same for the same seed."""
+def sample_items(items: Iterable[Item], count: int, limit: int | None, seed: int) -> Iterator[Item]:
+    """Return `limit` of the `count` items in their order, or all of them for None: the same sample for the same seed."""
     if limit is None or limit >= count:
         return iter(items)
     chosen = set(random.Random(seed).sample(range(count), limit))  # noqa: S311 not a secret
-    return (item for at, item in enumerate(items) if at in chosen)
+    return (item for index, item in enumerate(items) if index in chosen)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Running figures of a mode."""
+    """The running totals of a mode: items, solved items, errors and generated tokens."""
 
     items: int = 0
     solved: float = 0
@@ -122,30 +187,35 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Run:
-    """One run under way."""
+class SuiteRun:
+    """A run in progress: its suite, the server under test and the folder of its rows."""
 
     suite: Suite
     target: Target
-    config: Config
+    manifest: Manifest
     folder: Path
     progress: Progress
     tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
 
-    async def go(self, concurrency: int) -> None:
-        """Attempt what no row tells of yet. Raises AutoToolError if the server is gone, OSError if the disk is full."""
+    async def attempt_all(self) -> None:
+        """Attempt each item and mode without a row. Raises AutoToolError if the server is gone, OSError if the disk is full."""
         done = self._read_done()
-        counts = {one: sum(1 for _ in self.suite.items(one)) for one in self.config.categories}
-        sizes = [size if self.config.limit is None else min(size, self.config.limit) for size in counts.values()]
-        # Of a run that was stopped, a report can then say how much is missing.
-        _replace(self.folder / CONFIG, json.loads((self.folder / CONFIG).read_text()) | {"items": sum(sizes)})
-        bar = self.progress.add_task(self._words(), total=sum(sizes) * len(self.config.modes), completed=len(done))
+        counts = {category: sum(1 for _ in self.suite.items(category)) for category in self.manifest.categories}
+        limit = self.manifest.limit
+        sizes = [size if limit is None else min(size, limit) for size in counts.values()]
+        # The report of a run that was stopped then states how many items are missing.
+        _replace(self.folder / MANIFEST, json.loads((self.folder / MANIFEST).read_text()) | {"items": sum(sizes)})
+        modes = self.manifest.modes
+        bar = self.progress.add_task(self._description(), total=sum(sizes) * len(modes), completed=len(done))
+        pending = ((item, mode) for item in self._items(counts) for mode in modes if (item.id, mode) not in done)
+        await self._attempt_pending(pending, bar)
+
+    async def _attempt_pending(self, pending: Iterator[tuple[Item, str]], bar: Any) -> None:
         writer = rows.RowWriter(self.folder)
-        left = ((item, mode) for item in self._items(counts) for mode in self.config.modes if (item.id, mode) not in done)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(self._work(left, writer, bar))
+                for _ in range(self.manifest.concurrency):
+                    group.create_task(self._work(pending, writer, bar))
         except ExceptionGroup as failed:
             # Not `except*`: before Python 3.11.4 what is raised there comes out in a group again.
             known = failed.subgroup((AutoToolError, OSError))
@@ -163,16 +233,16 @@ class Run:
 
     def _items(self, counts: dict[str, int]) -> Iterator[Item]:
         for category, count in counts.items():
-            yield from select(self.suite.items(category), count, self.config.limit, self.config.seed)
+            yield from sample_items(self.suite.items(category), count, self.manifest.limit, self.manifest.seed)
 
-    async def _work(self, left: Iterator[tuple[Item, str]], writer: rows.RowWriter, bar: Any) -> None:
-        # The workers share one iterator: none holds more than the item that it is at.
-        for item, mode in left:
+    async def _work(self, pending: Iterator[tuple[Item, str]], writer: rows.RowWriter, bar: Any) -> None:
+        # The workers share one iterator, so each holds only the item that it is attempting.
+        for item, mode in pending:
             row = await self._attempt(item, mode)
             writer.write(row)
             tokens = sum(turn.generated_tokens for turn in row.turns)
             self._tally(mode).add(row.score == 1, row.error is not None, tokens)
-            self.progress.update(bar, advance=1, description=self._words())
+            self.progress.update(bar, advance=1, description=self._description())
 
     async def _attempt(self, item: Item, mode: str) -> rows.Row:
         attempt = self.target.attempt(mode)
@@ -198,12 +268,12 @@ class Run:
     def _tally(self, mode: str) -> Tally:
         return self.tallies.setdefault(mode, Tally())
 
-    def _words(self) -> str:
+    def _description(self) -> str:
         return " | ".join(f"{mode} {tally}" for mode, tally in self.tallies.items() if tally.items) or "starting"
 
 
-def finish(suite: Suite, folder: Path, modes: tuple[str, ...]) -> None:
-    """Write the suite's official figures, where it has any, beside the rows."""
+def _write_official(suite: Suite, folder: Path, modes: tuple[str, ...]) -> None:
+    """Write the suite's official figures next to the rows, if the suite has any."""
     official = suite.finish(folder, lambda mode: (row for row in rows.read(folder) if row["mode"] == mode), modes)
     if official:
         (folder / OFFICIAL).write_text(json.dumps(official, indent=1))

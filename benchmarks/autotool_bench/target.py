@@ -1,4 +1,4 @@
-"""The server under test: any that speaks OpenAI's chat completions over HTTP."""
+"""The server under test: any server with OpenAI's chat completions API."""
 
 import asyncio
 import math
@@ -11,8 +11,8 @@ import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion
 
-from autotool_bench.rows import Turn
-from autotool_bench.suites.base import Answer, Message, Tool, ToolCall
+from autotool_bench.rows import TurnStats
+from autotool_bench.suites.base import Message, Reply, Tool, ToolCall
 from autotool_client import reasoning, record
 from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY, PERMANENT_ERRORS
 from autotool_core.errors import AutoToolError
@@ -20,30 +20,28 @@ from autotool_core.modes import Mode, ModeSwitch
 from autotool_core.record import DecisionRecord
 
 DEFAULT = "default"
-"""The mode that asks for none: the server's own default."""
+"""The mode that sets no field: the server's own default applies."""
 PAUSES = (1.0, 5.0, 25.0)
-"""Seconds before another try where the server was busy."""
-
-
+"""Seconds to wait before each retry if the server is busy."""
 NO_RECORD = (
-    "The server gives no decision record, so it may not know `mode`, and all modes would be the same. Tell it the mode "
-    "by --switch enable_thinking or reasoning_effort, or ask for none by --modes default."
+    "The server returns no decision record, so it may ignore the field `mode`, and all modes would be the same. Set the mode "
+    "by --switch enable_thinking or reasoning_effort, or request no mode by --modes default."
 )
 
 
 class UnansweredError(Exception):
-    """The server did not answer this request; another one may fare better. Its text says why."""
+    """The server did not answer this request; other requests may succeed. The text is the reason."""
 
 
 def mode_fields(label: str, switch: ModeSwitch) -> dict[str, Any]:
-    """Request fields that ask for a mode: `auto`, `long`, `short`, `default`, or `auto@2`, where 2 is the reasoning bias.
+    """Return the request fields of a mode: `auto`, `long`, `short`, `default`, or `auto@2`, where 2 is the reasoning bias.
 
-    Raises AutoToolError for another label, and for a bias where the server is not told the mode by our field.
+    Raises AutoToolError for another label, and for a bias with a switch other than `mode`.
     """
-    mode, at, bias = label.partition("@")
-    if mode == DEFAULT and not at:
+    mode, separator, bias = label.partition("@")
+    if mode == DEFAULT and not separator:
         return {}
-    if mode not in list(Mode) or (at and (mode != "auto" or switch is not ModeSwitch.MODE or not _is_finite(bias))):
+    if mode not in list(Mode) or (separator and (mode != "auto" or switch is not ModeSwitch.MODE or not _is_finite(bias))):
         raise AutoToolError(f"mode {label}: use auto, long, short or default; auto@BIAS only with the switch `mode`.")
     return switch.fields(Mode(mode)) | ({"reasoning_bias": float(bias)} if bias else {})
 
@@ -57,44 +55,44 @@ def _is_finite(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model of a server, and the fields that every request to it has."""
+    """A model of a server, and the fields that every request has."""
 
     client: AsyncOpenAI
     model: str
     switch: ModeSwitch
     fields: Mapping[str, Any]
 
-    def attempt(self, mode: str) -> "Attempt":
-        """A new attempt at an item, in a mode."""
-        return Attempt(self, {**self.fields, **mode_fields(mode, self.switch)})
+    def attempt(self, mode: str) -> "ItemAttempt":
+        """Return a new attempt at an item in a mode."""
+        return ItemAttempt(self, {**self.fields, **mode_fields(mode, self.switch)})
 
 
 @dataclass(slots=True)
-class Attempt:
-    """The turns of one attempt at an item; an `Ask`."""
+class ItemAttempt:
+    """A `ChatModel` that records the turns of one attempt at an item."""
 
     target: Target
     fields: Mapping[str, Any]
-    turns: list[Turn] = field(default_factory=list[Turn])
+    turns: list[TurnStats] = field(default_factory=list[TurnStats])
     answers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
-    async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        """One turn. Raises UnansweredError if the server refuses or fails it, AutoToolError if it would every other too."""
+    async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        """Request one turn. Raises UnansweredError if this request fails, AutoToolError if every other would fail too."""
         completion, latency = await self._complete(messages, tools)
         try:
-            answer = _answer(completion)
-            ours = record(completion)
-            turn = _turn(completion, answer, ours, latency)
+            reply = _reply(completion)
+            decision = record(completion)
+            turn = _turn(completion, reply, decision, latency)
         except MALFORMED_BODY as error:
-            raise UnansweredError("an answer that is no chat completion") from error
-        if ours is None and "mode" in self.fields:
+            raise UnansweredError("the response is not a chat completion") from error
+        if decision is None and "mode" in self.fields:
             raise AutoToolError(NO_RECORD)
         self.turns.append(turn)
-        self.answers.append(answer.message() | ({"reasoning": answer.reasoning} if answer.reasoning else {}))
-        return answer
+        self.answers.append(reply.message() | ({"reasoning": reply.reasoning} if reply.reasoning else {}))
+        return reply
 
     async def _complete(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[ChatCompletion, float]:
-        """The answer and its seconds. A busy server is asked again, and only the last try is timed."""
+        """Return the completion and its seconds. A busy server is retried, and only the last try is timed."""
         for pause in (*PAUSES, None):
             start = perf_counter()
             try:
@@ -103,68 +101,68 @@ class Attempt:
                 if error.status_code not in BUSY_STATUSES:
                     raise UnansweredError(f"{error.status_code}: {error.message[:300]}") from error
                 if pause is None:
-                    raise AutoToolError(f"The server keeps answering {error.status_code}; run again to go on.") from error
+                    raise AutoToolError(f"The server keeps answering {error.status_code}; run again to resume.") from error
                 await asyncio.sleep(pause)
         raise AssertionError("the last pause is None")
 
     async def _try(self, messages: Sequence[Message], tools: Sequence[Tool]) -> ChatCompletion:
         body = {**self.fields, "messages": messages, "model": self.target.model} | ({"tools": tools} if tools else {})
         try:
-            # What is no field of OpenAI's, the official client takes as `extra_body`; it sends both alike.
+            # The official client takes fields that are not OpenAI's as `extra_body`; it sends all fields alike.
             return await self.target.client.chat.completions.create(messages=[], model="", extra_body=body)
         except PERMANENT_ERRORS as error:
             raise AutoToolError(f"The server refuses every request: {error.message}") from error
         except openai.APITimeoutError as error:
             raise UnansweredError("time-out") from error
         except openai.APIConnectionError as error:
-            raise AutoToolError(f"The server at {self.target.client.base_url} is gone; run again to go on.") from error
+            raise AutoToolError(f"The server at {self.target.client.base_url} is gone; run again to resume.") from error
         except (openai.APIResponseValidationError, *MALFORMED_BODY) as error:
-            raise UnansweredError("an answer that is no chat completion") from error
+            raise UnansweredError("the response is not a chat completion") from error
 
 
-def _answer(completion: ChatCompletion) -> Answer:
+def _reply(completion: ChatCompletion) -> Reply:
     if not completion.choices:
-        raise UnansweredError("an answer without choices")
+        raise UnansweredError("the response has no choices")
     message = completion.choices[0].message
     calls = tuple(
         ToolCall(call.function.name, call.function.arguments, call.id)
         for call in message.tool_calls or ()
         if call.type == "function"
     )
-    return Answer(message.content, calls, reasoning(message))
+    return Reply(message.content, calls, reasoning(message))
 
 
-def _turn(completion: ChatCompletion, answer: Answer, ours: DecisionRecord | None, latency: float) -> Turn:
+def _turn(completion: ChatCompletion, reply: Reply, decision: DecisionRecord | None, latency: float) -> TurnStats:
     usage = completion.usage
     if usage is None:
-        raise UnansweredError("an answer without usage")
-    resolved, p_long, thought, content = _split(completion, answer, ours)
+        raise UnansweredError("the response has no usage")
+    resolved, p_long, reasoning_tokens, content_tokens = _split(completion, reply, decision)
     cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
-    return Turn(
+    return TurnStats(
         resolved=resolved,
         p_long=p_long,
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=cached,
         generated_tokens=usage.completion_tokens,
-        reasoning_tokens=thought,
-        content_tokens=content,
+        reasoning_tokens=reasoning_tokens,
+        content_tokens=content_tokens,
         latency=latency,
-        calls=tuple(call.name for call in answer.calls),
+        calls=tuple(call.name for call in reply.calls),
         finish_reason=completion.choices[0].finish_reason,
     )
 
 
 def _split(
-    completion: ChatCompletion, answer: Answer, ours: DecisionRecord | None
+    completion: ChatCompletion, reply: Reply, decision: DecisionRecord | None
 ) -> tuple[str, float | None, int | None, int | None]:
-    """Resolved mode, p_long, tokens of reasoning and of content; None for what the server does not tell."""
-    if ours:
-        turn = ours.turns[-1]
+    """Return resolved mode, p_long, reasoning tokens and content tokens; None for what the server does not report."""
+    if decision:
+        turn = decision.turns[-1]
         return turn.resolved.value, turn.p_long, turn.reasoning_tokens, turn.content_tokens
     details = completion.usage.completion_tokens_details if completion.usage else None
-    thought = details.reasoning_tokens if details else None
-    resolved = "long" if thought or (answer.reasoning or "").strip() else "short"
-    if thought is None and resolved == "short":
-        thought = 0
+    reasoning_tokens = details.reasoning_tokens if details else None
+    resolved = "long" if reasoning_tokens or (reply.reasoning or "").strip() else "short"
+    if reasoning_tokens is None and resolved == "short":
+        reasoning_tokens = 0
     total = completion.usage.completion_tokens if completion.usage else 0
-    return resolved, None, thought, None if thought is None else total - thought
+    return resolved, None, reasoning_tokens, None if reasoning_tokens is None else total - reasoning_tokens

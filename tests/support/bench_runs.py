@@ -1,4 +1,4 @@
-"""Runs for the tests of the report: rows by hand, and a made-up run of any size."""
+"""Runs for the tests of the report: hand-made rows, and synthetic runs of any size."""
 
 import json
 import math
@@ -20,31 +20,40 @@ CATEGORIES = (
 
 
 def turn(generated: int = 10, **changed: Any) -> dict[str, Any]:
-    told = {"resolved": "long", "p_long": None, "prompt_tokens": 100, "cached_tokens": None, "generated_tokens": generated}
-    more = {"reasoning_tokens": None, "content_tokens": None, "latency": 1.0, "calls": [], "finish_reason": "stop"}
-    return told | more | changed
+    defaults = {"resolved": "long", "p_long": None, "prompt_tokens": 100, "cached_tokens": None, "generated_tokens": generated}
+    rest = {"reasoning_tokens": None, "content_tokens": None, "latency": 1.0, "calls": [], "finish_reason": "stop"}
+    return defaults | rest | changed
 
 
 def row(
     item: str, mode: str, *, solved: bool = True, turns: Sequence[dict[str, Any]] | None = None, **changed: Any
 ) -> dict[str, Any]:
-    where = {"suite": "graded", "category": "level-1", "id": item, "mode": mode, "score": float(solved), "reason": None}
-    return where | {"error": None, "turns": [turn()] if turns is None else list(turns), "answers": [], "result": None} | changed
+    defaults = {"suite": "graded", "category": "level-1", "id": item, "mode": mode, "score": float(solved), "reason": None}
+    return (
+        defaults | {"error": None, "turns": [turn()] if turns is None else list(turns), "answers": [], "result": None} | changed
+    )
 
 
 def write_run(folder: Path, rows: Iterator[dict[str, Any]] | Sequence[dict[str, Any]], **about: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"suite": "graded", "url": "http://localhost:8000/v1", "model": "tiny", "label": None, "parameters": None, "seed": 0}
-    (folder / "run.json").write_text(json.dumps(told | about))
+    defaults = {
+        "suite": "graded",
+        "url": "http://localhost:8000/v1",
+        "model": "tiny",
+        "label": None,
+        "parameters": None,
+        "seed": 0,
+    }
+    (folder / "run.json").write_text(json.dumps(defaults | about))
     with (folder / "rows.jsonl").open("w") as file:
-        file.writelines(json.dumps(one) + "\n" for one in rows)
+        file.writelines(json.dumps(row) + "\n" for row in rows)
     return folder
 
 
-def made_up(
+def synthetic_rows(
     items: int, modes: Sequence[str] = ("auto", "long", "short"), categories: Sequence[str] = CATEGORIES, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Items of growing difficulty, on which long helps and auto mostly sees it; an error now and then."""
+    """Yield rows of items whose difficulty rises: long solves more of them, auto mostly chooses well, a few attempts fail."""
     rng = random.Random(seed)  # noqa: S311 not a secret
     for number in range(items):
         place = number % len(categories)
@@ -81,15 +90,15 @@ def _turn(resolved: str, p_long: float | None, difficulty: float, rng: random.Ra
 
 
 def official_of(folder: Path, modes: Sequence[str]) -> dict[str, Any]:
-    """What an official scorer would say of a run's rows."""
+    """Return the official figures of a run's rows."""
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    return {mode: _official([one for one in rows if one["mode"] == mode]) for mode in modes}
+    return {mode: _official([row for row in rows if row["mode"] == mode]) for mode in modes}
 
 
 def _official(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     scores: dict[str, list[float]] = {}
-    for one in rows:
-        scores.setdefault(one["category"], []).append(one["score"])
+    for row in rows:
+        scores.setdefault(row["category"], []).append(row["score"])
     categories = {name: {"accuracy": sum(values) / len(values), "count": len(values)} for name, values in scores.items()}
     figures = {"overall": 0.512, "non_live": 0.744, "live": 0.61, "multi_turn": 0.1825}
     return {"categories": categories, **figures, "left_out": ["web_search_base", "memory_kv"]}

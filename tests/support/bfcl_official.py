@@ -1,7 +1,7 @@
-"""Plays BFCL items by the official generation code, for comparison: run by the interpreter that has `bfcl_eval`.
+"""Run BFCL items through the official generation code, for comparison, by the interpreter that has `bfcl_eval`.
 
-Reads {item id: [[{name: arguments}, …] or text, …]} on stdin, the answers of a model call by call; writes, by item id, the
-messages and tools of every call, and the result.
+Reads {item id: [[{name: arguments}, …] or text, …]} on stdin, the model's answers in order; writes by item id the messages and
+tools of every request, and the result.
 """
 # pyright: reportMissingImports=false
 # (bfcl_eval is installed in another environment.)
@@ -18,8 +18,8 @@ from openai.types.chat import ChatCompletion
 
 def completion(answer: Any) -> ChatCompletion:
     calls = [
-        {"id": f"call_{at}", "type": "function", "function": {"name": name, "arguments": arguments}}
-        for at, call in enumerate(answer if isinstance(answer, list) else [])
+        {"id": f"call_{index}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for index, call in enumerate(answer if isinstance(answer, list) else [])
         for name, arguments in call.items()
     ]
     content = None if isinstance(answer, list) else answer
@@ -32,18 +32,18 @@ def completion(answer: Any) -> ChatCompletion:
 
 def play(item: str, answers: list[Any]) -> dict[str, Any]:
     handler = get_handler("openbmb/MiniCPM-SALA-FC")
-    left, asked = iter(answers), []
+    remaining, requests = iter(answers), []
 
     def generate(**arguments: Any) -> tuple[ChatCompletion, float]:
         messages = [m if isinstance(m, dict) else m.model_dump(exclude_none=True) for m in arguments["messages"]]
-        asked.append({"messages": messages, "tools": arguments.get("tools", [])})
-        return completion(next(left, "")), 0.0
+        requests.append({"messages": messages, "tools": arguments.get("tools", [])})
+        return completion(next(remaining, "")), 0.0
 
     handler.generate_with_backoff = generate
     entry = next(entry for entry in load_dataset_entry(extract_test_category_from_id(item)) if entry["id"] == item)
     with contextlib.redirect_stdout(sys.stderr):
         result, _ = handler.inference(entry, include_input_log=False, exclude_state_log=False)
-    return {"asked": asked, "result": result}
+    return {"requests": requests, "result": result}
 
 
 if __name__ == "__main__":

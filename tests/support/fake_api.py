@@ -1,7 +1,7 @@
-"""A server that speaks the API's JSON from a script, over real HTTP: what the client's tests talk to.
+"""A scripted server of the API over real HTTP, for the tests of the client.
 
-The last message's text chooses what happens: `slow` streams until the client leaves, `cut` ends in the middle, `broken`
-sends an error in the stream, `refuse` is answered 400, `escape` sends control characters; anything else is answered.
+The text of the last message selects the behaviour: `slow` streams until the client leaves, `cut` ends in the middle, `broken`
+sends an error in the stream, `refuse` gets status 400, `escape` sends control characters; any other text gets an answer.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ HEAD = {"id": "chatcmpl-1", "created": 1, "model": "tiny"}
 
 @dataclass
 class FakeAPI:
-    """Where it listens, and what it has been sent."""
+    """The URL of the server, and the requests that it received."""
 
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -35,7 +35,7 @@ class FakeAPI:
 
 @contextmanager
 def fake_api(*, with_record: bool = True) -> Iterator[FakeAPI]:
-    """A running server; `with_record` off makes it a stock one, which knows nothing of modes."""
+    """Run the server; without `with_record` it returns no decision record, like a server without modes."""
     api = FakeAPI()
     server = uvicorn.Server(uvicorn.Config(_app(api, with_record=with_record), port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)

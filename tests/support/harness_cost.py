@@ -1,4 +1,4 @@
-"""What the benchmark's harness costs, measured in a process of its own: `harness_cost.py URL FOLDER` prints JSON."""
+"""Measure the cost of the benchmark's harness in a separate process: `harness_cost.py URL FOLDER` prints JSON."""
 
 import asyncio
 import json
@@ -10,19 +10,19 @@ import psutil
 from openai import AsyncOpenAI
 from rich.progress import Progress
 
-from autotool_bench import suites
-from autotool_bench.run import Config, Run, open_run
+from autotool_bench.run import Manifest, SuiteRun, open_run
+from autotool_bench.suites import load_suite
 from autotool_bench.target import Target
 from autotool_core.modes import ModeSwitch
 
 
-def config(limit: int) -> Config:
-    return Config(
+def manifest(limit: int) -> Manifest:
+    return Manifest(
         suite="graded",
         url="",
         model="tiny",
         modes=("auto",),
-        categories=suites.load("graded").categories,
+        categories=load_suite("graded").categories,
         limit=limit,
         seed=0,
         request={},
@@ -36,17 +36,17 @@ def config(limit: int) -> Config:
 
 
 async def measure(url: str, folder: Path) -> dict[str, float]:
-    """CPU an item, and growth of memory between the first 300 items and the 2,700 after them."""
+    """Return CPU milliseconds per item, and the growth of memory (MiB) from the first 300 items to the 2,700 after them."""
     target = Target(AsyncOpenAI(base_url=url, api_key="none"), "tiny", ModeSwitch.MODE, {})
 
-    async def take(limit: int, into: Path) -> None:
-        open_run(into, config(limit))
+    async def attempt_items(limit: int, run: Path) -> None:
+        open_run(run, manifest(limit))
         with Progress(disable=True) as progress:
-            await Run(suites.load("graded"), target, config(limit), into, progress).go(8)
+            await SuiteRun(load_suite("graded"), target, manifest(limit), run, progress).attempt_all()
 
-    await take(50, folder / "first")
+    await attempt_items(50, folder / "first")
     before, start = psutil.Process().memory_info().rss, process_time()
-    await take(450, folder / "second")
+    await attempt_items(450, folder / "second")
     return {
         "cpu_ms": (process_time() - start) * 1000 / 2700,
         "growth_mib": (psutil.Process().memory_info().rss - before) / 2**20,

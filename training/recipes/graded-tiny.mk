@@ -65,4 +65,4 @@ $(SINGLE_SEED:%=tiny/%-0/$(DONE)): tiny/%-0/$(DONE): tiny/refined.jsonl tiny/sft
 	autotool train rl $(R)-$*.toml --records $< --base tiny/sft-0 --out $(@D)
 
 tiny/eval/report.json: $(RUNS:%=tiny/%/$(DONE))
-	python -m autotool_bench.perf.checkpoints $(RUNS:%=tiny/%) --suite graded --limit 100 --max-tokens 256 --out $(@D)
+	autotool bench perf checkpoints $(RUNS:%=tiny/%) --suite graded --limit 100 --max-tokens 256 --out $(@D)

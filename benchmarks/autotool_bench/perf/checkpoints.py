@@ -1,54 +1,31 @@
-"""One suite through several checkpoints, each served by this server for as long, unattended, and one report of all.
+"""Run one suite through several checkpoints, each served by this server in turn, and report all of them.
 
-    python -m autotool_bench.perf.checkpoints tiny/rl-0 tiny/grpo-0 --suite graded --limit 100 --max-tokens 256 --out tiny/eval
-
-The rows of a checkpoint go to the folder of its name. A run that was stopped goes on with what is missing.
+The command is `autotool bench perf checkpoints`. A checkpoint's rows go to the folder of its name.
 """
 
-import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from autotool_bench import cli
+from autotool_bench.config import RunConfig
 from autotool_bench.perf import servers
-from autotool_bench.perf.load import CPU_FLAGS, is_cpu
-from autotool_bench.perf.side_by_side import measure, suite_options
+from autotool_bench.perf.side_by_side import execute_on
+from autotool_bench.report import write_report
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import ModeSwitch
 
 
-def main() -> None:
-    """Measure each, then report."""
-    options = _options()
-    options.out.mkdir(parents=True, exist_ok=True)
-    engine = _vllm_options(options) if options.engine == "vllm" else []
-    for folder in options.checkpoints:
-        name = folder.resolve().name
-        model = ["--model", str(folder), "--served-model-name", name]
-        server = servers.autotool("--engine", options.engine, *model, *engine, name=name)
-        measure(server, options, options.modes, ModeSwitch.MODE, None)
-    cli.report([options.out / folder.resolve().name for folder in options.checkpoints], options.out)
-
-
-def _vllm_options(options: argparse.Namespace) -> list[str]:
-    flags = {"max_num_seqs": str(options.concurrency)} | (CPU_FLAGS if is_cpu() else {})
-    return servers.engine_options(flags, ours=True)
-
-
-def _options() -> argparse.Namespace:
-    parser = suite_options(__doc__)
-    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT")
-    parser.add_argument("--modes", default="auto,long,short")
-    parser.add_argument("--engine", choices=["vllm", "transformers"], default="vllm")
-    options = parser.parse_args()
-    names = [folder.resolve().name for folder in options.checkpoints]
+def measure(config: RunConfig, folders: Sequence[Path], engine: str) -> None:
+    """Run the suite through every checkpoint, then report. Raises AutoToolError if two checkpoints have the same name."""
+    names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
-        raise AutoToolError("Two checkpoints have one name: their rows would go to the same folder.")
-    return options
+        raise AutoToolError("Two checkpoints have the same name: their rows would go to the same folder. Rename one.")
+    config.out.mkdir(parents=True, exist_ok=True)
+    options = ["--engine", engine, *(_vllm_options(config.concurrency) if engine == "vllm" else [])]
+    for name, folder in zip(names, folders, strict=True):
+        model = ["--model", str(folder), "--served-model-name", name]
+        execute_on(servers.autotool(*options, *model, name=name), config)
+    write_report([config.out / name for name in names], config.out)
 
 
-if __name__ == "__main__":
-    try:
-        main()
-    except AutoToolError as error:
-        sys.exit(str(error))
+def _vllm_options(concurrency: int) -> list[str]:
+    flags = {"max_num_seqs": str(concurrency)} | (servers.CPU_FLAGS if servers.is_cpu() else {})
+    return servers.engine_options(flags, ours=True)

@@ -1,21 +1,20 @@
-"""What the adapter costs: its training step against that of stock GRPOTrainer, on the same model, data and machine.
+"""The cost of this project's GRPO trainer: its training step against that of TRL's GRPOTrainer, on one model and machine.
 
-    python -m autotool_bench.perf.grpo_overhead --model DIR [--rounds 9] [--group 8] [--tokens 64] [--items 2]
-
-DIR is a checkpoint that can do `auto`. Both trainers get the same arguments, prompts and reward function and decode
-`tokens` tokens a rollout, whatever the model says. Each round times the second step of a run of two of each, in
-turns; the figure is the median over the rounds of ours / stock, beside that of stock / stock, which is the noise.
-Seconds are the process's CPU time without a GPU, because wall time means little on a machine that others use.
+The command is `autotool bench perf grpo-overhead`. Both trainers get the same arguments, prompts and reward function, and
+decode the same number of tokens per rollout. Each round times the second step of a run of two steps of each trainer, in turn.
+The figure is the median over the rounds of ours / stock; the median of stock / stock is the noise. Without a GPU the times are
+CPU times of the process, because wall time means little on a shared machine.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import typer
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
@@ -31,11 +30,26 @@ from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings
 PROFILE = BUILTIN["qwen3"]
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 QUESTION = "What is 1 + 1? Use the tool, and answer nothing else."
-# So high that every trajectory is constrained: the entropy term always has a gradient.
+# Targets so high that every trajectory is constrained: the entropy term always has a gradient.
 TARGETS = EntropyTargets(short=99, long=99, shared=99)
 
 
-class _Clock(TrainerCallback):
+@dataclass(frozen=True, slots=True)
+class GrpoOptions:
+    """What is measured, and how often."""
+
+    model: str
+    """Folder of a checkpoint that can do `auto`."""
+    rounds: int
+    group: int
+    """Rollouts per prompt."""
+    tokens: int
+    """Tokens per rollout."""
+    items: int
+    """Prompts per step."""
+
+
+class _StepTimer(TrainerCallback):
     """Keeps the seconds of the last step."""
 
     seconds = 0.0
@@ -54,14 +68,14 @@ def _now() -> float:
     return time.perf_counter()
 
 
-class _Stock(GRPOTrainer):
-    """Stock, but for the prompts, which are token ids for both."""
+class _StockTrainer(GRPOTrainer):
+    """TRL's trainer, except that it takes prompts as token ids, as ours does."""
 
     def _tokenize_prompts(self, prompts: list[list[int]]) -> Any:
         return prompts, None, {}
 
 
-def _arguments(options: argparse.Namespace, folder: str, eos: int) -> GRPOConfig:
+def _arguments(options: GrpoOptions, folder: str, eos: int) -> GRPOConfig:
     on_gpu = torch.cuda.is_available()
     return GRPOConfig(
         **GRPO,
@@ -80,7 +94,7 @@ def _arguments(options: argparse.Namespace, folder: str, eos: int) -> GRPOConfig
     )
 
 
-def _trainers(options: argparse.Namespace, folder: str) -> tuple[GRPOTrainer, GRPOTrainer]:
+def _trainers(options: GrpoOptions, folder: str) -> tuple[GRPOTrainer, GRPOTrainer]:
     tokenizer: Any = AutoTokenizer.from_pretrained(options.model)
     arguments = _arguments(options, folder, tokenizer.eos_token_id)
     prompt = PromptRenderer(tokenizer, PROFILE).render([{"role": "user", "content": QUESTION}], [TOOL], Mode.AUTO)
@@ -98,38 +112,31 @@ def _trainers(options: argparse.Namespace, folder: str) -> tuple[GRPOTrainer, GR
         train_dataset=data,
         processing_class=tokenizer,
     )
-    return ours, _Stock(model(), ours.reward, args=arguments, train_dataset=data, processing_class=tokenizer)
+    return ours, _StockTrainer(model(), ours.reward, args=arguments, train_dataset=data, processing_class=tokenizer)
 
 
-def _ratios(options: argparse.Namespace, folder: str) -> tuple[list[float], list[float]]:
+def _ratios(options: GrpoOptions, folder: str) -> tuple[list[float], list[float]]:
+    """Return the ratios ours / stock and stock / stock of every round."""
     ours, stock = _trainers(options, folder)
-    clocks = {trainer: _Clock() for trainer in (ours, stock)}
-    for trainer, clock in clocks.items():
-        trainer.add_callback(clock)
+    timers = {trainer: _StepTimer() for trainer in (ours, stock)}
+    for trainer, timer in timers.items():
+        trainer.add_callback(timer)
 
     def step(trainer: GRPOTrainer) -> float:
         trainer.train()
-        return clocks[trainer].seconds
+        return timers[trainer].seconds
 
-    for trainer in clocks:
+    for trainer in timers:
         step(trainer)
     rounds = [(step(stock), step(ours), step(stock)) for _ in range(options.rounds)]
-    against = [2 * middle / (before + after) for before, middle, after in rounds]
-    return against, [after / before for before, _, after in rounds]
+    ours_ratios = [2 * middle / (before + after) for before, middle, after in rounds]
+    return ours_ratios, [after / before for before, _, after in rounds]
 
 
-def main() -> None:
-    """Print the two medians."""
-    parser = argparse.ArgumentParser(description="The cost of a training step against stock GRPOTrainer.")
-    parser.add_argument("--model", required=True)
-    for name, value in (("rounds", 9), ("group", 8), ("tokens", 64), ("items", 2)):
-        parser.add_argument(f"--{name}", type=int, default=value)
+def measure(options: GrpoOptions) -> None:
+    """Time the steps and print both medians."""
     with tempfile.TemporaryDirectory() as folder:
-        against, noise = _ratios(parser.parse_args(), folder)
-    for name, ratios in (("ours / stock", against), ("stock / stock", noise)):
+        ours_ratios, noise = _ratios(options, folder)
+    for name, ratios in (("ours / stock", ours_ratios), ("stock / stock", noise)):
         low, median, high = min(ratios), statistics.median(ratios), max(ratios)
-        print(f"{name}: {median:.3f} (from {low:.3f} to {high:.3f})")  # noqa: T201 what the script is for
-
-
-if __name__ == "__main__":
-    main()
+        typer.echo(f"{name}: {median:.3f} (from {low:.3f} to {high:.3f})")

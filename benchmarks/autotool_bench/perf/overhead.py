@@ -1,12 +1,9 @@
-"""What the server itself costs: tokens a second through one server process on one core, with an engine that costs nothing.
+"""The cost of the server itself: tokens per second of one server process on one core, with an engine that costs nothing.
 
-    python -m autotool_bench.perf.overhead --model DIR [--streams 32] [--tokens 512] [--seconds 10]
-
-The server runs in a child process pinned to one core, its clients on another. The figure to watch is CPU time per
-token: it holds on a noisy machine, where the wall time of a run does not.
+The command is `autotool bench perf overhead`. The server runs in a child process pinned to one core, its clients on the others.
+The figure to watch is CPU time per token: it stays the same on a noisy machine, where the wall time of a run does not.
 """
 
-import argparse
 import asyncio
 import multiprocessing
 import os
@@ -15,6 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 import psutil
+import typer
 import uvicorn
 
 from autotool_server.api.app import create_app
@@ -28,8 +26,8 @@ WORDS = "The quick brown fox jumps over the lazy dog, and then it thinks about w
 
 
 @dataclass(frozen=True)
-class Result:
-    """One mode's run."""
+class OverheadResult:
+    """Tokens and times of one mode."""
 
     mode: str
     tokens: int
@@ -57,7 +55,7 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
 
 
 async def _stream(client: httpx.AsyncClient, mode: str, until: float) -> int:
-    """Tokens of the streams of one client, one after another."""
+    """Send streamed requests one after another until the time is up; return the number of events, one per token."""
     body = {"messages": [{"role": "user", "content": "Go on."}], "mode": mode, "stream": True}
     chunks = 0
     while time.perf_counter() < until:
@@ -68,38 +66,31 @@ async def _stream(client: httpx.AsyncClient, mode: str, until: float) -> int:
     return chunks
 
 
-async def _measure(process: psutil.Process, url: str, mode: str, streams: int, seconds: float) -> Result:
+async def _measure(process: psutil.Process, url: str, mode: str, streams: int, seconds: float) -> OverheadResult:
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         await _stream(client, mode, time.perf_counter() + 0.5)
         before, began = sum(process.cpu_times()[:2]), time.perf_counter()
         chunks = await asyncio.gather(*(_stream(client, mode, began + seconds) for _ in range(streams)))
         wall = time.perf_counter() - began
-        return Result(mode, sum(chunks), wall, sum(process.cpu_times()[:2]) - before)
+        return OverheadResult(mode, sum(chunks), wall, sum(process.cpu_times()[:2]) - before)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder with the tokenizer and chat template to serve")
-    parser.add_argument("--streams", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=512, help="tokens of an answer")
-    parser.add_argument("--seconds", type=float, default=10)
-    options = parser.parse_args()
+def measure(model: str, streams: int, tokens: int, seconds: float) -> None:
+    """Start the server, measure every mode for so many seconds, print."""
     context = multiprocessing.get_context("spawn")
     port = context.Queue()
-    child = context.Process(target=_serve, args=(options.model, options.tokens, port), daemon=True)
+    child = context.Process(target=_serve, args=(model, tokens, port), daemon=True)
     child.start()
     url = f"http://127.0.0.1:{port.get(timeout=120)}"
     os.sched_setaffinity(0, set(range(1, os.cpu_count() or 1)) or {0})
     for mode in ("long", "short", "auto"):
-        result = asyncio.run(_measure(psutil.Process(child.pid), url, mode, options.streams, options.seconds))
-        per_token = 1e6 * result.cpu_seconds / result.tokens
-        print(  # noqa: T201 the command's output
-            f"{result.mode:5}  {result.tokens / result.seconds:8.0f} tokens/s   {per_token:6.1f} us CPU a token"
-            f"   {1e6 / per_token:8.0f} tokens/s on a whole core"
-        )
+        _print(asyncio.run(_measure(psutil.Process(child.pid), url, mode, streams, seconds)))
     child.terminate()
 
 
-if __name__ == "__main__":
-    main()
+def _print(result: OverheadResult) -> None:
+    per_token = 1e6 * result.cpu_seconds / result.tokens
+    typer.echo(
+        f"{result.mode:5}  {result.tokens / result.seconds:8.0f} tokens/s   {per_token:6.1f} us CPU per token"
+        f"   {1e6 / per_token:8.0f} tokens/s on a whole core"
+    )

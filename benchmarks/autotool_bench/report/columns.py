@@ -1,4 +1,4 @@
-"""A run read back: its rows as columns of numbers, so that 100,000 of them take some tens of megabytes."""
+"""Read a finished run: its rows as columns of numbers, so that 100,000 rows take some tens of megabytes."""
 
 import json
 import math
@@ -22,17 +22,17 @@ Bools = NDArray[np.bool_]
 
 NUMBERS = (
     *("mode", "category", "id", "message", "solved"),
-    *("turns", "told_turns", "long_turns"),
+    *("turns", "reported_turns", "long_turns"),
     *("prompt", "cached", "generated", "reasoning", "content"),
     *("latency", "p_long"),
 )
-"""The columns, in the order in which a row's numbers are kept."""
+"""Names of the columns, in the order of a row's numbers. `reported_turns` are those whose resolved mode is known."""
 MESSAGE_LENGTH = 300
 
 
 @dataclass(frozen=True)
 class Items:
-    """Rows as columns, one entry a row: (rows,). A number that the server does not tell is NaN."""
+    """Rows as columns of shape (rows,). A number that the server does not report is NaN."""
 
     modes: tuple[str, ...]
     categories: tuple[str, ...]
@@ -40,67 +40,69 @@ class Items:
     messages: tuple[str, ...]
     """Distinct error messages."""
     columns: Mapping[str, Floats] = field(repr=False)
-    """By the names of NUMBERS. Token counts and latency (seconds) are sums over an item's turns; p_long is the first turn's."""
+    """Columns by the names of NUMBERS. Token counts and latency (s) are sums over the turns; p_long is the first turn's."""
 
     def codes(self, name: str) -> Ints:
-        """Positions in `modes`, `categories`, `ids` or `messages` (-1: no error)."""
+        """Return indices into `modes`, `categories`, `ids` or `messages` (-1: no error), (rows,)."""
         return self.columns[name].astype(np.intp)
 
     @cached_property
     def index(self) -> Ints:
-        """The row of each mode and item, (modes, ids); -1 where the item was not tried in the mode."""
+        """The row of each mode and item, (modes, ids); -1 if the item was not attempted in the mode."""
         index = np.full((len(self.modes), len(self.ids)), -1, dtype=np.intp)
         index[self.codes("mode"), self.codes("id")] = np.arange(len(self.columns["mode"]))
         return index
 
     def rows_of(self, mode: str) -> Ints:
-        """The rows of a mode, (rows of the mode,)."""
+        """Return the rows of a mode, (rows of the mode,)."""
         return np.flatnonzero(self.columns["mode"] == self.modes.index(mode))
 
     def item_rows(self, mode: str) -> Ints:
-        """The mode's row of every item, (ids,); -1 where there is none."""
+        """Return the mode's row of every item, (ids,); -1 for an item without a row."""
         return self.index[self.modes.index(mode)]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A run's folder, read."""
+class StoredRun:
+    """A run as its folder holds it."""
 
     folder: Path
     label: str
     about: Mapping[str, Any]
-    """`run.json`."""
+    """The content of `run.json`."""
     items: Items
     official: Mapping[str, Any]
-    """`official.json`, {} where there is none."""
+    """The content of `official.json`; {} if the run has no official figures."""
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> StoredRun:
     """Read a run's folder. Raises AutoToolError if it holds no run, no rows, or rows that cannot be used."""
     about = read_json(folder / "run.json")
     if about is None:
         raise AutoToolError(f"{folder} holds no run.json: name a folder that `autotool bench run --out` wrote.")
     items = collect(rows.read(folder), folder, order=[str(mode) for mode in about.get("modes") or ()])
-    return Run(
+    return StoredRun(
         folder, str(about.get("label") or folder.resolve().name), about, items, read_json(folder / "official.json") or {}
     )
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, None where there is no such file. Raises AutoToolError if the file holds anything else."""
+    """Read a JSON object; None if there is no such file. Raises AutoToolError if the file holds anything else."""
     if not path.exists():
         return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise AutoToolError(f"{path} is no JSON: remove it and run the benchmark again with the same options.") from error
+        raise AutoToolError(
+            f"{path} is not valid JSON: remove it and run the benchmark again with the same options."
+        ) from error
     if not isinstance(value, dict):
-        raise AutoToolError(f"{path} holds no JSON object: remove it and run the benchmark again with the same options.")
+        raise AutoToolError(f"{path} does not hold a JSON object: remove it and run the benchmark again with the same options.")
     return value
 
 
 def collect(lines: Iterable[Mapping[str, Any]], folder: Path, order: Sequence[str] = ()) -> Items:
-    """Rows to columns; modes in the order given, others after them. Raises AutoToolError as `read_run` does."""
+    """Convert rows to columns, with the modes in the given order and others after them. Raises AutoToolError as `read_run`."""
     names = {name: _numbering() for name in ("mode", "category", "id", "message")}
     for mode in order:
         names["mode"][mode]
@@ -110,18 +112,18 @@ def collect(lines: Iterable[Mapping[str, Any]], folder: Path, order: Sequence[st
             flat.extend(_numbers(line, names))
         except (KeyError, TypeError, AttributeError) as error:
             raise AutoToolError(
-                f"{folder}, row {number} is no row of a run: {error!r}. Remove it to run its item again."
+                f"{folder}, row {number} is not a row of a run: {error!r}. Remove it to run its item again."
             ) from error
     if not flat:
         raise AutoToolError(f"{folder} holds no rows: run the benchmark into it first (`autotool bench run --out`).")
     table = np.frombuffer(flat).reshape(-1, len(NUMBERS)).T
-    items = _trimmed(names, {name: table[at] for at, name in enumerate(NUMBERS)})
-    _refuse_doubled(items, folder)
+    items = _trimmed(names, {name: table[index] for index, name in enumerate(NUMBERS)})
+    _reject_repeated(items, folder)
     return items
 
 
 def _numbering() -> defaultdict[str, int]:
-    """Gives every new key the next number."""
+    """Return a mapping that numbers its keys in the order of their first use."""
     names: defaultdict[str, int] = defaultdict()
     names.default_factory = names.__len__
     return names
@@ -148,19 +150,19 @@ def _total(turns: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 def _trimmed(names: Mapping[str, Mapping[str, int]], columns: dict[str, Floats]) -> Items:
-    """Without the modes that were announced and have no row yet."""
+    """Return the columns without the modes that have no row yet."""
     used = np.unique(columns["mode"]).astype(int)
     columns["mode"] = np.searchsorted(used, columns["mode"]).astype(float)
     modes = tuple(names["mode"])
     return Items(
-        tuple(modes[at] for at in used), tuple(names["category"]), tuple(names["id"]), tuple(names["message"]), columns
+        tuple(modes[index] for index in used), tuple(names["category"]), tuple(names["id"]), tuple(names["message"]), columns
     )
 
 
-def _refuse_doubled(items: Items, folder: Path) -> None:
+def _reject_repeated(items: Items, folder: Path) -> None:
     count = len(items.columns["mode"])
-    doubled = np.setdiff1d(np.arange(count), items.index)
-    if len(doubled):
-        row = doubled[0]
+    repeated = np.setdiff1d(np.arange(count), items.index)
+    if len(repeated):
+        row = repeated[0]
         item, mode = items.ids[items.codes("id")[row]], items.modes[items.codes("mode")[row]]
         raise AutoToolError(f"{folder} holds the item {item!r} twice in the mode {mode!r}: remove one of its rows.")

@@ -1,4 +1,4 @@
-"""`autotool bench compare A B`: two runs, item by item."""
+"""Compare two runs item by item: `autotool bench compare A B`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,20 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from autotool_bench.report import text
-from autotool_bench.report.columns import Bools, Floats, Run, read_run
+from autotool_bench.report.columns import Bools, Floats, StoredRun, read_run
 from autotool_bench.report.intervals import Interval, difference_interval, mcnemar, percentile_interval, ratio, resampled_sums
 from autotool_bench.report.summary import METHOD, finite
 from autotool_bench.report.terminal import add, table_of
 from autotool_bench.report.write import write_json
 from autotool_core.errors import AutoToolError
 
-NAMED = 5
-"""How many of the items that only one run holds are named without `ids`."""
+MAX_LISTED = 5
+"""Number of items held by one run only that are listed without `ids`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """Ids of the common items, by who solved them."""
+    """Ids of the common items, by the run that solves them."""
 
     both: tuple[str, ...]
     only_a: tuple[str, ...]
@@ -34,7 +34,7 @@ class Solved:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A mode of A against a mode of B over the items that both hold. Differences are B less A, ratios B over A."""
+    """A mode of A against a mode of B over the items that both hold. Differences are B - A, ratios B / A."""
 
     mode_a: str
     mode_b: str
@@ -44,16 +44,16 @@ class Comparison:
     difference: float
     difference_interval: Interval
     p_value: float
-    """McNemar's exact test, two-sided: how often a fair coin splits the items that one alone solves at least so unevenly."""
+    """P-value of McNemar's exact test, two-sided, over the items that exactly one of the two solves."""
     tokens_a: float
-    """Mean generated tokens an item."""
+    """Mean generated tokens per item."""
     tokens_b: float
     token_ratio: float
-    """Infinite where A generated none."""
+    """Infinite if A generated no tokens."""
     token_ratio_interval: Interval
     solved: Solved
     missing_in_a: tuple[str, ...]
-    """Ids of items that B holds in its mode and A does not hold in its own: left out of every figure."""
+    """Ids of the items that B holds in its mode and A does not: they count in no figure."""
     missing_in_b: tuple[str, ...]
 
 
@@ -67,7 +67,7 @@ def compare(
     out: Path | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print the comparison, and write it as JSON to the file `out`. Raises AutoToolError where nothing can be compared."""
+    """Print the comparison, and write it as JSON to the file `out`. Raises AutoToolError if the runs cannot be compared."""
     comparisons = compare_runs(read_run(a), read_run(b), mode_a, mode_b)
     if out is not None:
         write_json(out, comparison_json(a, b, comparisons))
@@ -75,25 +75,32 @@ def compare(
 
 
 def comparison_json(a: Path, b: Path, comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """The comparison as JSON, an infinite number as null."""
-    return {"method": METHOD, "a": str(a), "b": str(b), "comparisons": [finite(asdict(one)) for one in comparisons]}
+    """Return the comparison as JSON, with null for an infinite number."""
+    return {
+        "method": METHOD,
+        "a": str(a),
+        "b": str(b),
+        "comparisons": [finite(asdict(comparison)) for comparison in comparisons],
+    }
 
 
-def compare_runs(a: Run, b: Run, mode_a: str | None = None, mode_b: str | None = None) -> list[Comparison]:
-    """Every common mode with itself, or the given modes; one mode given stands for both.
+def compare_runs(a: StoredRun, b: StoredRun, mode_a: str | None = None, mode_b: str | None = None) -> list[Comparison]:
+    """Compare every common mode with itself, or the given modes; a single given mode stands for both runs.
 
-    Raises AutoToolError where suites differ, a mode is missing, or two modes hold no common item.
+    Raises AutoToolError if the suites differ, a mode is missing, or two modes have no common item.
     """
     if a.about.get("suite") != b.about.get("suite"):
         raise AutoToolError(f"{a.folder} and {b.folder} are runs of different suites: compare two runs of the same one.")
     return [_compare(a, b, *pair) for pair in _pairs(a, b, mode_a, mode_b)]
 
 
-def _pairs(a: Run, b: Run, mode_a: str | None, mode_b: str | None) -> list[tuple[str, str]]:
+def _pairs(a: StoredRun, b: StoredRun, mode_a: str | None, mode_b: str | None) -> list[tuple[str, str]]:
     if mode_a is None and mode_b is None:
         pairs = [(mode, mode) for mode in a.items.modes if mode in b.items.modes]
         if not pairs:
-            raise AutoToolError(f"{a.folder} and {b.folder} have no mode in common: name one of each by --mode-a and --mode-b.")
+            raise AutoToolError(
+                f"{a.folder} and {b.folder} have no mode in common: name a mode of each by --mode-a and --mode-b."
+            )
         return pairs
     first, second = mode_a or mode_b or "", mode_b or mode_a or ""
     for run, mode, option in ((a, first, "--mode-a"), (b, second, "--mode-b")):
@@ -102,7 +109,7 @@ def _pairs(a: Run, b: Run, mode_a: str | None, mode_b: str | None) -> list[tuple
     return [(first, second)]
 
 
-def _compare(a: Run, b: Run, mode_a: str, mode_b: str) -> Comparison:
+def _compare(a: StoredRun, b: StoredRun, mode_a: str, mode_b: str) -> Comparison:
     rows_a, rows_b = _rows(a, mode_a), _rows(b, mode_b)
     ids = [item for item in rows_a if item in rows_b]
     if not ids:
@@ -130,52 +137,56 @@ def _compare(a: Run, b: Run, mode_a: str, mode_b: str) -> Comparison:
     )
 
 
-def _rows(run: Run, mode: str) -> dict[str, int]:
-    """Row by item id."""
+def _rows(run: StoredRun, mode: str) -> dict[str, int]:
+    """Return the row of each item id."""
     codes = run.items.codes("id")
     return {run.items.ids[codes[row]]: int(row) for row in run.items.rows_of(mode)}
 
 
-def _counted(run: Run, rows: dict[str, int], ids: Sequence[str]) -> Floats:
-    """Solved and generated tokens of the items, (items, 2)."""
-    at = [rows[item] for item in ids]
-    return np.stack([run.items.columns["solved"][at], run.items.columns["generated"][at]], axis=1)
+def _counted(run: StoredRun, rows: dict[str, int], ids: Sequence[str]) -> Floats:
+    """Return solved and generated tokens of the items, (items, 2)."""
+    indices = [rows[item] for item in ids]
+    return np.stack([run.items.columns["solved"][indices], run.items.columns["generated"][indices]], axis=1)
 
 
 def _who_solved(ids: Sequence[str], a: Bools, b: Bools) -> Solved:
     groups = (a & b, a & ~b, ~a & b, ~a & ~b)
-    both, only_a, only_b, neither = (tuple(str(ids[at]) for at in np.flatnonzero(group)) for group in groups)
+    both, only_a, only_b, neither = (tuple(str(ids[index]) for index in np.flatnonzero(group)) for group in groups)
     return Solved(both, only_a, only_b, neither)
 
 
 def show(comparisons: Sequence[Comparison], console: Console, *, ids: bool) -> None:
-    """Print comparisons; `ids` lists the items that one alone solves, and all that one run lacks."""
+    """Print comparisons; `ids` lists the items that only one run solves, and all items that one run lacks."""
     console.print(_differences(comparisons), _solved(comparisons), sep="\n")
-    for one in comparisons:
-        _name(console, "only in A, left out", one.missing_in_b, None if ids else NAMED)
-        _name(console, "only in B, left out", one.missing_in_a, None if ids else NAMED)
+    for comparison in comparisons:
+        _list_ids(console, "only in A, left out", comparison.missing_in_b, None if ids else MAX_LISTED)
+        _list_ids(console, "only in B, left out", comparison.missing_in_a, None if ids else MAX_LISTED)
         if ids:
-            _name(console, f"only A ({one.mode_a}) solves", one.solved.only_a, None)
-            _name(console, f"only B ({one.mode_b}) solves", one.solved.only_b, None)
+            _list_ids(console, f"only A ({comparison.mode_a}) solves", comparison.solved.only_a, None)
+            _list_ids(console, f"only B ({comparison.mode_b}) solves", comparison.solved.only_b, None)
 
 
-def _modes(one: Comparison) -> str:
-    return one.mode_a if one.mode_a == one.mode_b else f"{one.mode_a} → {one.mode_b}"
+def _modes(comparison: Comparison) -> str:
+    return comparison.mode_a if comparison.mode_a == comparison.mode_b else f"{comparison.mode_a} → {comparison.mode_b}"
 
 
 def _differences(comparisons: Sequence[Comparison]) -> Table:
-    columns = ("A → B", "items", "A", "B", "B less A", "95 %", "p", "tokens B/A", "95 %")
+    columns = ("A → B", "items", "A", "B", "B - A", "95 %", "p", "tokens B/A", "95 %")
     table = table_of("Accuracy and generated tokens", columns)
-    for one in comparisons:
-        accuracy = (text.percent(one.accuracy_a), text.percent(one.accuracy_b), text.points(one.difference))
-        tokens = (text.factor(one.token_ratio), text.factor_range(one.token_ratio_interval))
+    for comparison in comparisons:
+        accuracy = (
+            text.percent(comparison.accuracy_a),
+            text.percent(comparison.accuracy_b),
+            text.points(comparison.difference),
+        )
+        tokens = (text.factor(comparison.token_ratio), text.factor_range(comparison.token_ratio_interval))
         add(
             table,
-            _modes(one),
-            str(one.items),
+            _modes(comparison),
+            str(comparison.items),
             *accuracy,
-            text.points_range(one.difference_interval),
-            text.p_value(one.p_value),
+            text.points_range(comparison.difference_interval),
+            text.p_value(comparison.p_value),
             *tokens,
         )
     return table
@@ -183,14 +194,14 @@ def _differences(comparisons: Sequence[Comparison]) -> Table:
 
 def _solved(comparisons: Sequence[Comparison]) -> Table:
     table = table_of("\nSolved by", ("A → B", "both", "only A", "only B", "neither"))
-    for one in comparisons:
-        groups = (one.solved.both, one.solved.only_a, one.solved.only_b, one.solved.neither)
-        add(table, _modes(one), *(str(len(group)) for group in groups))
+    for comparison in comparisons:
+        groups = (comparison.solved.both, comparison.solved.only_a, comparison.solved.only_b, comparison.solved.neither)
+        add(table, _modes(comparison), *(str(len(group)) for group in groups))
     return table
 
 
-def _name(console: Console, what: str, ids: Sequence[str], most: int | None) -> None:
+def _list_ids(console: Console, title: str, ids: Sequence[str], max_listed: int | None) -> None:
     if ids:
-        named = [text.short(item, 80) for item in ids[:most]]
-        more = [f"{len(ids) - len(named)} more"] if len(named) < len(ids) else []
-        console.print(Text(f"{len(ids)} {what}: {', '.join([*named, *more])}"))
+        listed = [text.short(item, 80) for item in ids[:max_listed]]
+        more = [f"{len(ids) - len(listed)} more"] if len(listed) < len(ids) else []
+        console.print(Text(f"{len(ids)} {title}: {', '.join([*listed, *more])}"))

@@ -1,4 +1,4 @@
-"""The dial: accuracy and tokens as the reasoning bias moves, from a run whose modes are `auto@BIAS`."""
+"""The dial: accuracy and tokens as the reasoning bias changes, from a run whose modes are `auto@BIAS`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,10 +19,10 @@ from autotool_bench.report.plots import (
     FRONTIER,
     PERCENT,
     Series,
+    coordinates,
     draw_legend,
     draw_pareto,
     draw_point,
-    place,
     series_of,
     token_axis,
 )
@@ -33,18 +33,18 @@ from autotool_core.errors import AutoToolError
 
 Point = tuple[float, float]
 CLOSE = 0.045
-"""Share of an axis within which two names would overlap."""
+"""Share of an axis within which the names of two points would overlap."""
 SIZE = (page.WIDE, 4.8)
-TITLE = "Accuracy against generated tokens as the reasoning bias moves"
+TITLE = "Accuracy against generated tokens as the reasoning bias changes"
 CAPTION = (
-    "Each point is auto with the reasoning bias beside it, the log-odds added to the long decision token; bars are "
-    "95 % intervals. The dotted steps join what nothing else beats in both."
+    "Each point is auto with the reasoning bias next to it, the log-odds added to the long decision token; bars are "
+    "95 % intervals. The dotted steps are the Pareto frontier."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One position of the dial."""
+class DialStep:
+    """A position of the dial: a reasoning bias and its figures."""
 
     bias: float
     figures: Figures
@@ -60,13 +60,13 @@ def write_dial(folder: Path, console: Console | None = None) -> None:
         folder / "dial.json", {"method": METHOD, "label": report.label, "steps": [finite(asdict(step)) for step in steps]}
     )
     draw = partial(draw_dial, steps=steps, forced=forced_modes(report))
-    write_text(folder / "dial.svg", svg.standalone(draw, TITLE, spoken(steps), SIZE))
+    write_text(folder / "dial.svg", svg.standalone(draw, TITLE, describe(steps), SIZE))
     write_text(folder / "dial.html", dial_page(report, steps))
 
 
-def dial_steps(report: RunReport, folder: Path) -> list[Step]:
-    """The run's biases, rising. Raises AutoToolError if there are fewer than two."""
-    steps = [Step(float(bias), mode.figures) for mode in report.modes if (bias := _bias(mode)) is not None]
+def dial_steps(report: RunReport, folder: Path) -> list[DialStep]:
+    """Return the run's biases in rising order. Raises AutoToolError if there are fewer than two."""
+    steps = [DialStep(float(bias), mode.figures) for mode in report.modes if (bias := _bias(mode)) is not None]
     if len(steps) < 2:
         raise AutoToolError(f"{folder} has fewer than two reasoning biases: make the run with `autotool bench dial`.")
     return sorted(steps, key=lambda step: step.bias)
@@ -78,24 +78,24 @@ def _bias(report: ModeReport) -> str | None:
 
 
 def forced_modes(report: RunReport) -> list[Series]:
-    """Long and short, where the run has them, to measure the dial by."""
-    return [one for one in series_of([report]) if one.report.mode in ("long", "short")]
+    """Return the forced modes that the run has, long and short, for comparison."""
+    return [entry for entry in series_of([report]) if entry.report.mode in ("long", "short")]
 
 
-def draw_dial(figure: Figure, steps: Sequence[Step], forced: Sequence[Series]) -> None:
-    """A line through the biases, each named, and the forced modes beside it."""
+def draw_dial(figure: Figure, steps: Sequence[DialStep], forced: Sequence[Series]) -> None:
+    """Draw a line through the named biases, and the forced modes."""
     axes = figure.add_subplot()
     drawn = [step for step in steps if step.figures.generated_tokens is not None]
-    draw_pareto(axes, [place(step.figures) for step in drawn] + [place(one.report.figures) for one in forced])
-    places = [draw_point(axes, step.figures, "o", svg.AUTO) for step in drawn]
-    axes.plot([x for x, _ in places], [y for _, y in places], color=svg.AUTO, lw=1.2, alpha=0.6)
-    for one in forced:
-        draw_point(axes, one.report.figures, one.marker, one.colour)
+    draw_pareto(axes, [coordinates(step.figures) for step in drawn] + [coordinates(entry.report.figures) for entry in forced])
+    points = [draw_point(axes, step.figures, "o", svg.AUTO) for step in drawn]
+    axes.plot([x for x, _ in points], [y for _, y in points], color=svg.AUTO, lw=1.2, alpha=0.6)
+    for entry in forced:
+        draw_point(axes, entry.report.figures, entry.marker, entry.colour)
     token_axis(axes)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_ylabel("accuracy")
-    for name, where in names_of([signed(step.bias) for step in drawn], places, _span(axes)):
-        axes.annotate(name, where, xytext=(7, 7), textcoords="offset points", color=svg.AUTO, fontweight="bold")
+    for name, point in names_of([signed(step.bias) for step in drawn], points, _span(axes)):
+        axes.annotate(name, point, xytext=(7, 7), textcoords="offset points", color=svg.AUTO, fontweight="bold")
     draw_legend(figure, forced, [Line2D([], [], color=svg.AUTO, marker="o", label="auto, by reasoning bias"), FRONTIER])
 
 
@@ -104,10 +104,10 @@ def _span(axes: Axes) -> Point:
     return right - left, high - low
 
 
-def names_of(names: Sequence[str], places: Sequence[Point], span: Point) -> list[tuple[str, Point]]:
-    """Names to write beside points; those of neighbours too close for two names are joined at the last of them."""
+def names_of(names: Sequence[str], points: Sequence[Point], span: Point) -> list[tuple[str, Point]]:
+    """Return the names to write next to points; the names of points that are too close are joined at the last of them."""
     joined: list[tuple[str, Point]] = []
-    for name, (x, y) in zip(names, places, strict=True):
+    for name, (x, y) in zip(names, points, strict=True):
         if joined and abs(x - joined[-1][1][0]) < CLOSE * span[0] and abs(y - joined[-1][1][1]) < CLOSE * span[1]:
             joined.append((f"{joined.pop()[0]}, {name}", (x, y)))
         else:
@@ -116,17 +116,17 @@ def names_of(names: Sequence[str], places: Sequence[Point], span: Point) -> list
 
 
 def signed(bias: float) -> str:
-    """A bias with its sign."""
+    """Format a bias with its sign."""
     return f"{bias:+g}".replace("-", "\N{MINUS SIGN}") if bias else "0"
 
 
-def spoken(steps: Sequence[Step]) -> str:
-    """The dial in words."""
-    told = ((step.bias, text.percent(step.figures.accuracy), text.tokens(step.figures.generated_tokens)) for step in steps)
-    return "; ".join(f"bias {bias:g}: {accuracy} with {tokens} tokens" for bias, accuracy, tokens in told) + "."
+def describe(steps: Sequence[DialStep]) -> str:
+    """Describe the dial in words, for screen readers."""
+    figures = ((step.bias, text.percent(step.figures.accuracy), text.tokens(step.figures.generated_tokens)) for step in steps)
+    return "; ".join(f"bias {bias:g}: {accuracy} with {tokens} tokens" for bias, accuracy, tokens in figures) + "."
 
 
-def _table(steps: Sequence[Step]) -> Table:
+def _table(steps: Sequence[DialStep]) -> Table:
     table = table_of("Dial", ("bias", "items", "errors", "accuracy", "95 %", "tokens/item", "tokens/solved", "thinking"))
     for step in steps:
         f = step.figures
@@ -136,10 +136,10 @@ def _table(steps: Sequence[Step]) -> Table:
     return table
 
 
-def dial_page(report: RunReport, steps: Sequence[Step]) -> str:
-    """dial.html."""
+def dial_page(report: RunReport, steps: Sequence[DialStep]) -> str:
+    """Return the content of dial.html."""
     forced = forced_modes(report)
-    drawing = svg.inline(partial(draw_dial, steps=steps, forced=forced), "dial", TITLE, spoken(steps), SIZE)
+    drawing = svg.inline(partial(draw_dial, steps=steps, forced=forced), "dial", TITLE, describe(steps), SIZE)
     plot = page.Plot("dial", TITLE, Markup(drawing), CAPTION)  # noqa: S704 drawn by us
     values = {"title": f"The dial: {report.label}", "plot": plot, "forced": forced, "method": METHOD}
     return (

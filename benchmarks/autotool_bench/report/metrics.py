@@ -21,9 +21,9 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a set of rows comes to. None: the server does not tell, or there is nothing to divide by.
+    """The figures of a set of rows. None stands for what the server does not report and for a division by zero.
 
-    Means of tokens and latencies are over the served items, those with at least one turn: an item that never was answered
+    Means of tokens and latencies are over the served items, those with at least one turn: an item that was never answered
     must not make a server look cheap.
     """
 
@@ -40,7 +40,11 @@ class Figures:
     prompt_tokens: float | None
     cached_tokens: float | None
     token_cost: float
-    """All generated tokens over the solved tasks; infinite where no task is solved."""
+    """All generated tokens over the number of solved tasks; infinite if no task is solved.
+
+    The cost per solved task is the Cost-of-Pass of arXiv 2504.13359, in tokens: the mean cost of an attempt over the rate of
+    success.
+    """
     token_cost_interval: Interval
     thinking_rate: float | None
     acu: float | None
@@ -48,9 +52,9 @@ class Figures:
 
 
 def acu(accuracy: float, parameters: float | None, tokens: float | None) -> float | None:
-    """Accuracy per computation unit, in the unit of CoT-Valve's tables (arXiv 2502.09601, eq. 5 and table 1).
+    """Return the accuracy per computation unit, in the unit of CoT-Valve's tables (arXiv 2502.09601, eq. 5 and table 1).
 
-    Accuracy in per cent, over billions of parameters times mean generated tokens, times 100.
+    It is 100 times the accuracy in per cent, over billions of parameters times mean generated tokens.
     """
     if not parameters or not tokens:
         return None
@@ -58,7 +62,7 @@ def acu(accuracy: float, parameters: float | None, tokens: float | None) -> floa
 
 
 def figures_of(items: Items, mode: str, parameters: float | None) -> tuple[Figures, dict[str, Figures]]:
-    """The figures of a mode, and of its categories. One bootstrap, stratified by category, serves all of them."""
+    """Return the figures of a mode and of its categories, from one bootstrap that is stratified by category."""
     rows = items.rows_of(mode)
     categories = items.codes("category")[rows]
     counted = np.stack(
@@ -73,7 +77,7 @@ def figures_of(items: Items, mode: str, parameters: float | None) -> tuple[Figur
 
 
 def _figures(items: Items, rows: Ints, sums: Floats, parameters: float | None) -> Figures:
-    """`sums`: resampled sums of solved, generated tokens and served, (resamples, 3)."""
+    """Return the figures of rows; `sums` are resampled sums of solved, generated tokens and served, (resamples, 3)."""
     column = {name: values[rows] for name, values in items.columns.items()}
     served = column["turns"] > 0
     solved, generated = int(column["solved"].sum()), _mean(column["generated"][served])
@@ -93,20 +97,20 @@ def _figures(items: Items, rows: Ints, sums: Floats, parameters: float | None) -
         cached_tokens=_mean(column["cached"][served]),
         token_cost=float(column["generated"].sum()) / solved if solved else math.inf,
         token_cost_interval=percentile_interval(ratio(sums[:, 1], sums[:, 0])),
-        thinking_rate=_share(column["long_turns"], column["told_turns"]),
+        thinking_rate=_share(column["long_turns"], column["reported_turns"]),
         acu=acu(accuracy, parameters, generated),
         latency=_latency(column["latency"][served]),
     )
 
 
 def _mean(values: Floats) -> float | None:
-    """Over what the server tells; None where it tells nothing."""
-    told = values[~np.isnan(values)]
-    return float(told.mean()) if len(told) else None
+    """Return the mean of the values that the server reports; None if it reports none."""
+    reported = values[~np.isnan(values)]
+    return float(reported.mean()) if len(reported) else None
 
 
 def _mean_interval(sums: Floats) -> Interval:
-    """A resample that holds no served item has no mean."""
+    """Return the interval of the mean over served items; a resample without a served item has no mean and is left out."""
     held = sums[sums[:, 2] > 0]
     return percentile_interval(held[:, 1] / held[:, 2])
 
@@ -120,9 +124,9 @@ def _latency(seconds: Floats) -> Latency | None:
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which of the points (tokens, accuracy) no other beats in one without losing in the other, by rising tokens."""
+    """Return the indices of the points (tokens, accuracy) on the Pareto frontier, by rising tokens."""
     frontier: list[int] = []
-    for at in sorted(range(len(points)), key=lambda at: (points[at][0], -points[at][1])):
-        if not frontier or points[at][1] > points[frontier[-1]][1]:
-            frontier.append(at)
+    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
+        if not frontier or points[index][1] > points[frontier[-1]][1]:
+            frontier.append(index)
     return frontier

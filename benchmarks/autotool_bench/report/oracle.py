@@ -1,4 +1,4 @@
-"""What the better forced mode, item by item, would have given, and whether p_long knows which one that is."""
+"""Regret against a per-item oracle over the forced modes, and the calibration of p_long."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,20 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Regret:
-    """A mode against the oracle, over the items that it and both forced modes have."""
+    """A mode against the oracle, over the items that the mode and both forced modes have."""
 
     items: int
     accuracy: float
     oracle_accuracy: float
     accuracy_regret: float
-    """Oracle's accuracy less the mode's; below 0 where a mode solves what neither forced mode does."""
+    """The oracle's accuracy minus the mode's; below 0 if a mode solves items that neither forced mode solves."""
     token_ratio: float | None
-    """The mode's generated tokens over the oracle's; None where the oracle generated none."""
+    """The mode's generated tokens over the oracle's; None if the oracle generated none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The items whose p_long lies in [low, high); the last bin holds 1 as well."""
+    """The items whose p_long lies in [low, high); the last bin includes 1."""
 
     low: float
     high: float
@@ -33,7 +33,7 @@ class Bin:
     p_long: float
     """Mean over the bin's items."""
     long_share: float
-    """Share of them that only long solves."""
+    """Share of the items that only long solves."""
     interval: Interval
 
 
@@ -44,12 +44,12 @@ class Reliability:
     mode: str
     items: int
     calibration_error: float
-    """Expected calibration error: how far mean p_long and share lie apart, over the bins, weighted by their items."""
+    """Expected calibration error: mean over the bins of |p_long - long_share|, weighted by their items."""
     bins: tuple[Bin, ...]
 
 
 def regrets(items: Items) -> dict[str, Regret]:
-    """Every mode's regret; {} where the run lacks a forced mode, without the modes that share no item with both."""
+    """Return the regret of each mode that shares items with both forced modes; {} if the run lacks a forced mode."""
     if not {"long", "short"} <= set(items.modes):
         return {}
     best = _oracle(items)
@@ -58,9 +58,9 @@ def regrets(items: Items) -> dict[str, Regret]:
 
 
 def _oracle(items: Items) -> Ints:
-    """The row that the oracle takes of each item, (ids,): the solved one, then that of fewer tokens, then short.
+    """Return the row that the oracle takes of each item, (ids,): the solved one, then that of fewer tokens, then short.
 
-    -1 for an item that a forced mode did not attempt, or did not answer: an answer that never came has no number of tokens.
+    -1 stands for an item that a forced mode did not attempt or did not answer: without an answer its tokens are unknown.
     """
     long, short = items.item_rows("long"), items.item_rows("short")
     answered = items.codes("message") < 0
@@ -77,16 +77,16 @@ def _regret(items: Items, rows: Ints, best: Ints) -> Regret:
 
 
 def reliability(items: Items) -> Reliability | None:
-    """The reliability curve of the first auto mode (a bias does not move p_long); None where no item can tell."""
+    """Return the reliability curve of the first auto mode (a bias does not change p_long); None without a suitable item."""
     auto = next((mode for mode in items.modes if mode.partition("@")[0] == "auto"), None)
     if auto is None or not {"long", "short"} <= set(items.modes):
         return None
-    p_long, long_wins = _telling(items, auto)
+    p_long, long_wins = _discordant(items, auto)
     return _curve(auto, p_long, long_wins) if len(p_long) else None
 
 
-def _telling(items: Items, auto: str) -> tuple[Floats, Bools]:
-    """p_long, and whether long is the one that solves, of the items that exactly one forced mode solves."""
+def _discordant(items: Items, auto: str) -> tuple[Floats, Bools]:
+    """Return p_long, and whether long solves, of the items that exactly one forced mode solves."""
     long, short, rows = (items.item_rows(mode) for mode in ("long", "short", auto))
     held = (long >= 0) & (short >= 0) & (rows >= 0)
     long, short, p_long = items.columns["solved"][long], items.columns["solved"][short], items.columns["p_long"][rows]
@@ -95,12 +95,12 @@ def _telling(items: Items, auto: str) -> tuple[Floats, Bools]:
 
 
 def _curve(mode: str, p_long: Floats, long_wins: Bools) -> Reliability:
-    places = np.minimum((p_long * BINS).astype(int), BINS - 1)
-    bins = tuple(_bin(int(place), p_long[places == place], long_wins[places == place]) for place in np.unique(places))
+    indices = np.minimum((p_long * BINS).astype(int), BINS - 1)
+    bins = tuple(_bin(int(index), p_long[indices == index], long_wins[indices == index]) for index in np.unique(indices))
     error = sum(part.items * abs(part.p_long - part.long_share) for part in bins) / len(p_long)
     return Reliability(mode, len(p_long), error, bins)
 
 
-def _bin(place: int, p_long: Floats, long_wins: Bools) -> Bin:
+def _bin(index: int, p_long: Floats, long_wins: Bools) -> Bin:
     n, wins = len(p_long), int(long_wins.sum())
-    return Bin(place / BINS, (place + 1) / BINS, n, float(p_long.mean()), wins / n, wilson(wins, n))
+    return Bin(index / BINS, (index + 1) / BINS, n, float(p_long.mean()), wins / n, wilson(wins, n))

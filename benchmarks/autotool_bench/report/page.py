@@ -1,4 +1,4 @@
-"""The page: one file with its plots inline, nothing to run and nothing to fetch."""
+"""The report's page: one HTML file with inline plots, without scripts and without external resources."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from autotool_bench.report.plots import Series, series_of
 from autotool_bench.report.summary import METHOD, RunReport
 
 WIDE, HALF = 8.6, 5.0
-"""Widths of drawings in inches."""
+"""Widths of plots in inches."""
 FILTERS = {
     "percent": text.percent,
     "percent_range": text.percent_range,
@@ -30,7 +30,7 @@ FILTERS = {
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing and what is said below it."""
+    """A drawing with its title and caption."""
 
     name: str
     title: str
@@ -40,20 +40,20 @@ class Plot:
 
 @cache
 def environment() -> Environment:
-    """Templates that escape whatever is put into them."""
-    made = Environment(
+    """Return the templates, which escape all values."""
+    templates = Environment(
         loader=PackageLoader("autotool_bench.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= FILTERS
-    return made
+    templates.filters |= FILTERS
+    return templates
 
 
 def report_page(runs: Sequence[RunReport]) -> str:
-    """report.html."""
+    """Return the content of report.html."""
     series = series_of(runs)
     return (
         environment()
@@ -78,7 +78,7 @@ def _title(runs: Sequence[RunReport]) -> str:
 
 
 def headline(run: RunReport) -> str | None:
-    """What choosing brought, in a sentence; None for a run that lacks auto or long."""
+    """Return a sentence on auto against long; None for a run that lacks one of them."""
     auto, long = run.mode("auto"), run.mode("long")
     if auto is None or long is None or not auto.figures.generated_tokens or not long.figures.generated_tokens:
         return None
@@ -86,12 +86,12 @@ def headline(run: RunReport) -> str | None:
     difference = auto.figures.accuracy - long.figures.accuracy
     return (
         f"{run.label}: auto solves {text.percent(auto.figures.accuracy)} of the items, {text.points(difference)} points "
-        f"against long, with {text.percent(share)} of the generated tokens an item that long takes."
+        f"against long, with {text.percent(share)} of long's generated tokens per item."
     )
 
 
 def settings(run: RunReport) -> Mapping[str, str]:
-    """What the run was made with, for reading."""
+    """Return the run's settings as text."""
     return {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in run.about.items()
     }
@@ -107,15 +107,15 @@ def _plots(runs: Sequence[RunReport], series: Sequence[Series]) -> list[Plot]:
         _plot(
             "frontier",
             "Accuracy against generated tokens",
-            "Up and to the left is better. Bars are 95 % intervals; the dotted steps join what nothing else beats in both.",
+            "Up and to the left is better. Bars are 95 % intervals; the dotted steps are the Pareto frontier.",
             draw=partial(plots.frontier, series=series),
             size=(WIDE, 4.4),
-            spoken=plots.spoken(series),
+            description=plots.describe(series),
         ),
         _by_category(runs, series),
         _plot(
             "composition",
-            "What the tokens are",
+            "Generated tokens by type",
             "Mean generated tokens of a served item.",
             draw=partial(plots.composition, series=series),
             size=(HALF, rows),
@@ -123,31 +123,31 @@ def _plots(runs: Sequence[RunReport], series: Sequence[Series]) -> list[Plot]:
         _plot(
             "latency",
             "Latency",
-            "From request to whole answer, all turns of an item: the marker is p50, the bar ends at p90, the line at p99.",
+            "From request to complete answer, all turns of an item: the marker is p50, the bar ends at p90, the line at p99.",
             draw=partial(plots.latency, series=series),
             size=(HALF, rows),
         ),
-        *(_reliability(run, run.reliability, at) for at, run in enumerate(runs) if run.reliability is not None),
+        *(_reliability(run, run.reliability, index) for index, run in enumerate(runs) if run.reliability is not None),
     ]
 
 
-def _plot(name: str, title: str, caption: str, *, draw: svg.Draw, size: tuple[float, float], spoken: str = "") -> Plot:
-    return Plot(name, title, Markup(svg.inline(draw, name, title, spoken or caption, size)), caption)  # noqa: S704 drawn by us
+def _plot(name: str, title: str, caption: str, *, draw: svg.Draw, size: tuple[float, float], description: str = "") -> Plot:
+    return Plot(name, title, Markup(svg.inline(draw, name, title, description or caption, size)), caption)  # noqa: S704 drawn by us
 
 
 def _by_category(runs: Sequence[RunReport], series: Sequence[Series]) -> Plot:
     names = _categories(runs)
     height = 1.2 + len(names) * max(0.3, 0.13 * len(series))
-    caption = "Dots are accuracy (left, with 95 % intervals) and thinking rate (right), where the server tells it."
+    caption = "Dots are accuracy (left, with 95 % intervals) and thinking rate (right), if the server reports it."
     return _plot(
         "categories", "By category", caption, draw=partial(plots.categories, series=series, names=names), size=(WIDE, height)
     )
 
 
-def _reliability(run: RunReport, curve: Reliability, at: int) -> Plot:
+def _reliability(run: RunReport, curve: Reliability, index: int) -> Plot:
     caption = (
         f"{curve.items} items that exactly one of the forced modes solves; expected calibration error "
-        f"{curve.calibration_error:.3f}. On the diagonal, p_long is the chance that long is the one."
+        f"{curve.calibration_error:.3f}. On the diagonal, p_long is the probability that long is the mode that solves the item."
     )
-    title = f"Does p_long know? {run.label}"
-    return _plot(f"reliability-{at}", title, caption, draw=partial(plots.reliability, curve=curve), size=(HALF, 4.2))
+    title = f"Calibration of p_long: {run.label}"
+    return _plot(f"reliability-{index}", title, caption, draw=partial(plots.reliability, curve=curve), size=(HALF, 4.2))

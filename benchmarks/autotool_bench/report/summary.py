@@ -1,4 +1,4 @@
-"""A report as data: what the terminal, report.json and report.html all show."""
+"""A report as data, which the terminal, report.json and report.html show."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autotool_bench.report import official
-from autotool_bench.report.columns import Items, Run, read_run
+from autotool_bench.report.columns import Items, StoredRun, read_run
 from autotool_bench.report.intervals import RESAMPLES, SEED
 from autotool_bench.report.metrics import Figures, figures_of
 from autotool_bench.report.oracle import Regret, Reliability, regrets, reliability
@@ -23,7 +23,7 @@ METHOD = (
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
-    """An error message, and how many items ended with it."""
+    """An error message, and the number of items that ended with it."""
 
     message: str
     items: int
@@ -31,7 +31,7 @@ class ErrorCount:
 
 @dataclass(frozen=True, slots=True)
 class ModeReport:
-    """A mode of a run."""
+    """The report of a mode of a run."""
 
     mode: str
     figures: Figures
@@ -39,29 +39,29 @@ class ModeReport:
     regret: Regret | None
     official: Mapping[str, Any] | None
     errors: tuple[ErrorCount, ...]
-    """The most frequent ones."""
+    """The most frequent errors."""
     untried: int
     """Items of the run that have no row in this mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A run."""
+    """The report of a run."""
 
     label: str
     about: Mapping[str, Any]
-    """`run.json`."""
+    """The content of `run.json`."""
     modes: tuple[ModeReport, ...]
     categories: tuple[str, ...]
     reliability: Reliability | None
 
     def mode(self, name: str) -> ModeReport | None:
-        """The report of a mode, None where the run has no such mode."""
+        """Return the report of a mode, or None if the run has no such mode."""
         return next((report for report in self.modes if report.mode == name), None)
 
 
 def report_runs(folders: Sequence[Path]) -> tuple[RunReport, ...]:
-    """Read and report several runs, one at a time. Raises AutoToolError for a folder that holds no usable run."""
+    """Read and report several runs. Raises AutoToolError for a folder that holds no usable run."""
     reports: list[RunReport] = []
     for folder in folders:
         run = read_run(folder)
@@ -75,18 +75,20 @@ def _distinct(label: str, taken: Sequence[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def report_run(run: Run, label: str) -> RunReport:
-    """All figures of a run. Raises AutoToolError where its official figures are not those of its rows."""
-    against = regrets(run.items)
-    modes = tuple(_report_mode(run, mode, against.get(mode)) for mode in run.items.modes)
+def report_run(run: StoredRun, label: str) -> RunReport:
+    """Return all figures of a run. Raises AutoToolError if its official figures differ from those of its rows."""
+    by_mode = regrets(run.items)
+    modes = tuple(_report_mode(run, mode, by_mode.get(mode)) for mode in run.items.modes)
     return RunReport(label, run.about, modes, run.items.categories, reliability(run.items))
 
 
-def _report_mode(run: Run, mode: str, regret: Regret | None) -> ModeReport:
+def _report_mode(run: StoredRun, mode: str, regret: Regret | None) -> ModeReport:
     figures, categories = figures_of(run.items, mode, run.about.get("parameters"))
-    told = official.check(run, mode, categories)
+    official_figures = official.checked_figures(run, mode, categories)
     planned = run.about.get("items", len(run.items.ids))
-    return ModeReport(mode, figures, categories, regret, told, _errors(run.items, mode), untried=planned - figures.items)
+    return ModeReport(
+        mode, figures, categories, regret, official_figures, _errors(run.items, mode), untried=planned - figures.items
+    )
 
 
 def _errors(items: Items, mode: str) -> tuple[ErrorCount, ...]:
@@ -96,12 +98,12 @@ def _errors(items: Items, mode: str) -> tuple[ErrorCount, ...]:
 
 
 def report_json(runs: Sequence[RunReport]) -> dict[str, Any]:
-    """`report.json`: the same dataclasses, an infinite number as null."""
+    """Return the content of report.json: the dataclasses, with null for an infinite number."""
     return {"method": METHOD, "runs": [finite(asdict(run)) for run in runs]}
 
 
 def finite(value: Any) -> Any:
-    """JSON has no infinity: null in its place."""
+    """Replace numbers that are not finite by None, since JSON has no infinity."""
     if isinstance(value, dict):
         return {key: finite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG: inline in a page, in the page's colours and type, or as a file of its own."""
+"""Draw a matplotlib figure as SVG: inline in a page, with the page's colours and fonts, or as a separate file."""
 
 import io
 import warnings
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
-# Colours that tell themselves apart for every kind of colour vision (Okabe and Ito, 2008, Color Universal Design), and the
-# page's names for them, which have a second value for a dark page.
+# Colours that are distinguishable with any colour vision (Okabe and Ito, 2008, Color Universal Design), and the page's names
+# for them, which have a second value in the dark theme.
 AUTO, LONG, SHORT, OTHER = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 INK, MUTED, GRID, PAPER = "#1c2024", "#60686f", "#dfe3e6", "#fffffe"
 NAMES = {
@@ -27,9 +27,9 @@ NAMES = {
     PAPER: "--paper",
 }
 SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: readable aloud, searchable, in the page's own type
-    "svg.hashsalt": "autotool",  # the same figures give the same file
-    "text.parse_math": False,  # a category's name may hold a dollar sign
+    "svg.fonttype": "none",  # text stays text: searchable, read by screen readers, in the page's font
+    "svg.hashsalt": "autotool",  # equal figures give equal files
+    "text.parse_math": False,  # a category's name may contain a dollar sign
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -58,7 +58,7 @@ Draw = Callable[[Figure], None]
 
 
 def inline(draw: Draw, name: str, title: str, description: str, size: tuple[float, float]) -> str:
-    """SVG to put into a page: `name` is part of all its ids, so that two figures on a page never share one. Size in inches."""
+    """Return SVG for a page. All its ids contain `name`, so that no two figures on a page share an id. Size in inches."""
     root = _parsed(_drawn(draw, size, transparent=True))
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
@@ -70,7 +70,7 @@ def inline(draw: Draw, name: str, title: str, description: str, size: tuple[floa
 
 
 def standalone(draw: Draw, title: str, description: str, size: tuple[float, float]) -> str:
-    """SVG for a file of its own, on white."""
+    """Return SVG for a separate file, on a white background."""
     root = _parsed(_drawn(draw, size, transparent=False))
     _describe(root, "figure", title, description)
     return ElementTree.tostring(root, encoding="unicode")
@@ -79,7 +79,7 @@ def standalone(draw: Draw, title: str, description: str, size: tuple[float, floa
 @contextmanager
 def _style() -> Iterator[None]:
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
-        # The reader's own type draws the text: what matplotlib's lacks does not matter.
+        # The browser draws the text, so glyphs that matplotlib's font lacks do not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
 
@@ -94,7 +94,7 @@ def _drawn(draw: Draw, size: tuple[float, float], *, transparent: bool) -> str:
 
 
 def _parsed(text: str) -> ElementTree.Element:
-    return ElementTree.fromstring(text)  # noqa: S314 our own drawing, no document from elsewhere
+    return ElementTree.fromstring(text)  # noqa: S314 drawn by this module
 
 
 def _rename(element: ElementTree.Element, name: str) -> None:
@@ -108,9 +108,9 @@ def _rename(element: ElementTree.Element, name: str) -> None:
 
 
 def _recolour(element: ElementTree.Element) -> None:
-    """Colours become the page's variables, which only a style may name."""
-    loose = [f"{name}: {element.attrib.pop(name)}" for name in ("fill", "stroke") if element.get(name) in NAMES]
-    style = "; ".join([*loose, *filter(None, [element.get("style")])])
+    """Replace colours by the page's variables, which only a style attribute can name."""
+    attributes = [f"{name}: {element.attrib.pop(name)}" for name in ("fill", "stroke") if element.get(name) in NAMES]
+    style = "; ".join([*attributes, *filter(None, [element.get("style")])])
     for colour, variable in NAMES.items():
         style = style.replace(colour, f"var({variable})")
     if style:
@@ -118,7 +118,7 @@ def _recolour(element: ElementTree.Element) -> None:
 
 
 def _describe(root: ElementTree.Element, name: str, title: str, description: str) -> None:
-    """What a screen reader says instead of the drawing."""
+    """Add the title and description that a screen reader reads."""
     root.set("role", "img")
     root.set("aria-labelledby", f"{name}-title {name}-description")
     for tag, text in (("desc", description), ("title", title)):

@@ -1,4 +1,4 @@
-"""`autotool bench report DIR…`: terminal tables, report.json and report.html."""
+"""Write a report: terminal tables, report.json and report.html (`autotool bench report`)."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from autotool_bench.report.summary import report_json, report_runs
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None, console: Console | None = None) -> None:
-    """Report runs side by side, into the first one's folder or `out`. Raises AutoToolError for a folder without a run."""
+    """Report runs side by side, into `out` or the first run's folder. Raises AutoToolError for a folder without a run."""
     console = console or Console()
     runs = report_runs(folders)
     into = out or folders[0]
@@ -24,10 +24,10 @@ def write_report(folders: Sequence[Path], out: Path | None = None, console: Cons
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Strict JSON: a figure that is not finite must have been made null before."""
+    """Write strict JSON. Raises ValueError for a number that is not finite."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8; half a surrogate pair, which JSON may hold and UTF-8 may not, becomes a question mark."""
+    """Write UTF-8. A lone surrogate, which JSON allows and UTF-8 does not, becomes a question mark."""
     path.write_text(text, encoding="utf-8", errors="replace")

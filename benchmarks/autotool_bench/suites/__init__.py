@@ -1,4 +1,4 @@
-"""The suites: what a run can be made over."""
+"""The registry of suites."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,19 +17,21 @@ SUITES = MappingProxyType(
         "seal-tools": ("autotool_bench.suites.seal_tools:SealTools", True),
     }
 )
-"""By name: where the suite's class is, and whether it reads its data from a directory."""
+"""Suites by name: `module:class`, and whether the suite reads its data from a directory."""
 
 
-def load(name: str, categories: Sequence[str] | None = None, directory: Path | None = None) -> Suite:
-    """Make a suite. Raises AutoToolError if there is no such suite, category or directory."""
+def load_suite(name: str, categories: Sequence[str] | None = None, directory: Path | None = None) -> Suite:
+    """Make the suite of this name. Raises AutoToolError for an unknown suite or category, and for a missing directory."""
     if name not in SUITES:
         raise AutoToolError(f"--suite {name}: use {', '.join(SUITES)}.")
-    target, reads = SUITES[name]
-    if reads != (directory is not None):
-        raise AutoToolError(f"--suite {name}: {'name its data with --directory' if reads else 'it takes no --directory'}.")
+    target, needs_directory = SUITES[name]
+    if needs_directory != (directory is not None):
+        raise AutoToolError(
+            f"--suite {name}: {'name its data with --directory' if needs_directory else 'it takes no --directory'}."
+        )
     if directory is not None and not directory.is_dir():
         raise AutoToolError(f"--directory {directory}: there is no such directory.")
     module, _, attribute = target.partition(":")
     make = getattr(import_module(module), attribute)
-    suite: Suite = make(directory, categories) if reads else make(categories)
+    suite: Suite = make(directory, categories) if needs_directory else make(categories)
     return suite

@@ -1,25 +1,25 @@
-"""`api-bank`: the call that a dialogue needs next. Levels 1 and 2; level 3 is shown beside.
+"""`api-bank`: the next call of a dialogue. Levels 1 and 2 are the benchmark; level 3 is an addition.
 
 The data are API-Bank's (arXiv 2304.08244) as ToolRL processed them (arXiv 2504.13958, github.com/qiancheng0/ToolRL,
 `benchmarks/API-Bank`): `api_bank_level{1,2,3}.json` or, under ToolRL's name, `level-{1,2,3}-api_processed.json`. Level 1
-gives the tools that the dialogue uses, level 2 those that it found so far, level 3 has several calls to a request. Level 3
-stands beside because its gold calls hold free text that can be written in many ways (the content of a reminder), which
-exact comparison refuses.
+gives the tools that the dialogue uses, level 2 those that it has found so far, level 3 has several calls per request. Level 3
+is an addition only, because its gold calls hold free text that can be written in many ways (the content of a reminder), which
+exact comparison rejects.
 
 The rule is that of ToolRL's `evaluate.py` (read in the public copy cczslp/ToolRL, commit bf3042f), its soft match: the row is
-solved if any call of the answer has the gold call's name and exactly its arguments. So further calls cost nothing but tokens,
-and a call whose arguments are no JSON object is passed over. API-Bank's own `evaluator.py` executes the call and compares
+solved if any call of the answer has the gold call's name and exactly its arguments. So additional calls cost only tokens,
+and a call whose arguments are not a JSON object is skipped. API-Bank's own `evaluator.py` executes the call and compares
 results, on code and databases that the processed data lack.
 
-The rule is strict where the data are loose, and is not softened here, so that figures compare with ToolRL's. Of the 399, 67 and
-131 rows of the levels,
+The rule is strict and the data are not. It is not softened here, so that figures compare with ToolRL's. Of the 399, 67 and 131
+rows of the levels,
 - 40, 9 and 55 have gold values in text for parameters of another type (int, float, bool, list), where a number is then wrong;
-- 31, 8 and 1 have gold dates with a year (2023) that the prompt does not tell;
-- 8, 6 and 0 call a tool, or give an argument, that is not among those described.
+- 31, 8 and 1 have gold dates with a year (2023) that the prompt does not mention;
+- 8, 6 and 0 call a tool, or give an argument, that is not described.
 
 What differs from ToolRL: the checkpoint's own template renders the tools, as JSON schema, and the dialogue, as messages.
-ToolRL's prose on steps and output format is left out, since it contradicts such templates; the row's first paragraph
-remains as system message, and so does its last request for a single call.
+ToolRL's instructions on steps and output format are left out, since they contradict such templates; the row's first paragraph
+stays as the system message, and so does its final request for a single call.
 """
 
 import ast
@@ -29,9 +29,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotool_bench.suites.base import Answer, Item, Message, SingleTurn, Tool, ToolCall, Verdict, choose
-from autotool_bench.suites.data import find, parsed
-from autotool_bench.suites.functions import tools
+from autotool_bench.suites.base import Item, Message, Reply, SingleTurn, Tool, ToolCall, Verdict, select_categories
+from autotool_bench.suites.data import convert_rows, find_file
+from autotool_bench.suites.functions import to_tools
 from autotool_core.calls import Call, same_calls
 from autotool_core.function_schemas import plain_name
 
@@ -41,23 +41,23 @@ HISTORY = "Dialogue Records History"
 
 
 class ApiBank(SingleTurn):
-    """The suite; categories `level-1` to `level-3`."""
+    """The suite `api-bank`, with the categories `level-1` to `level-3`."""
 
     name = "api-bank"
 
     def __init__(self, directory: Path, categories: Sequence[str] | None = None) -> None:
-        self.categories = choose(categories, ["level-1", "level-2", "level-3"])
+        self.categories = select_categories(categories, ["level-1", "level-2", "level-3"])
         self._directory = directory
 
     def items(self, category: str) -> Iterator[Item]:
-        """In the order of the file. Raises AutoToolError if there is no file, or naming a row that cannot be read."""
+        """Yield the items in the order of the file. Raises AutoToolError for a missing file or a row that cannot be read."""
         level = category.removeprefix("level-")
-        path = find(self._directory, f"api_bank_level{level}.json", f"level-{level}-api_processed.json")
-        # One list a file: the file is a row, which json.load reads whole.
-        rows = next(parsed(path, [path], lambda file: json.loads(file.read_text(encoding="utf-8"))))
-        yield from parsed(path, enumerate(rows), lambda row: _item(category, *row))
+        path = find_file(self._directory, f"api_bank_level{level}.json", f"level-{level}-api_processed.json")
+        # A file holds one list, so the file counts as one row.
+        rows = next(convert_rows(path, [path], lambda file: json.loads(file.read_text(encoding="utf-8"))))
+        yield from convert_rows(path, enumerate(rows), lambda row: _item(category, *row))
 
-    def score(self, item: Item, answer: Answer) -> Verdict:
+    def score(self, item: Item, answer: Reply) -> Verdict:
         calls = list(_readable(answer))
         if any(same_calls([call], [item.gold]) for call in calls):
             return Verdict(1.0)
@@ -66,14 +66,14 @@ class ApiBank(SingleTurn):
         named = any(call.name == item.gold.name for call in calls)
         return Verdict(0.0, "other arguments than the gold call's" if named else "another tool than the gold one")
 
-    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         arguments = dict(item.gold.arguments)
         if corrupted and not arguments:
-            return [Answer(content="Done.")]
+            return [Reply(content="Done.")]
         if corrupted:
             last = next(reversed(arguments))
             arguments[last] = f"{arguments[last]}0"
-        return [Answer(calls=(ToolCall(item.gold.name, json.dumps(arguments)),))]
+        return [Reply(calls=(ToolCall(item.gold.name, json.dumps(arguments)),))]
 
 
 def _item(category: str, number: int, row: Mapping[str, Any]) -> Item:
@@ -90,7 +90,7 @@ def _item(category: str, number: int, row: Mapping[str, Any]) -> Item:
 def _tools(listed: str) -> list[Tool]:
     if TOOL.sub("", listed):
         raise ValueError("a tool in its system prompt cannot be read")
-    return tools(
+    return to_tools(
         [
             (name or short, text, {"type": "object", "properties": ast.literal_eval(parameters)})
             for name, short, text, parameters in TOOL.findall(listed)
@@ -118,7 +118,7 @@ def _append(messages: list[dict[str, Any]], tag: str, text: str) -> None:
         else:
             messages.append({"role": "assistant", "content": None, "tool_calls": calls})
     elif last["role"] == (role := "user" if tag == "user" else "assistant"):
-        # Many templates refuse two messages of one role in a row.
+        # Many templates reject two consecutive messages of the same role.
         last["content"] += f"\n{text}"
     else:
         messages.append({"role": role, "content": text})
@@ -129,7 +129,7 @@ def _call(call: Mapping[str, Any], number: int) -> dict[str, Any]:
     return {"id": f"call_{number}", "type": "function", "function": function}
 
 
-def _readable(answer: Answer) -> Iterator[Call]:
+def _readable(answer: Reply) -> Iterator[Call]:
     for call in answer.calls:
         try:
             yield Call.parse(call.name, call.arguments)

@@ -1,4 +1,4 @@
-"""What a suite is: items, and the rule that says what an answer to one is worth."""
+"""The interface of a suite: its items, and the rule that scores an answer."""
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -16,27 +16,27 @@ Tool = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool call as a server answered it."""
+    """A tool call as the server returned it."""
 
     name: str
     arguments: str
-    """JSON text as the model wrote it: it need not be valid."""
+    """JSON text as the model wrote it, which may be invalid."""
     id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One turn of a model."""
+class Reply:
+    """A model's answer in one turn."""
 
     content: str | None = None
     calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
 
     def message(self) -> dict[str, Any]:
-        """The assistant message to append to a conversation that goes on."""
+        """Return the assistant message that continues the conversation."""
         calls = [
-            {"id": call.id or f"call_{at}", "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for at, call in enumerate(self.calls)
+            {"id": call.id or f"call_{index}", "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for index, call in enumerate(self.calls)
         ]
         return {"role": "assistant", "content": self.content} | ({"tool_calls": calls} if calls else {})
 
@@ -46,76 +46,76 @@ class Item:
     """One task of a suite."""
 
     id: str
-    """Unique in its suite."""
+    """Unique within the suite."""
     category: str
     messages: Sequence[Message]
     tools: Sequence[Tool]
     """OpenAI's `function` tools."""
     gold: Any = field(repr=False)
-    """What the suite's own rule needs to judge an answer; its form is the suite's business."""
+    """The data by which the suite scores an answer; their form is up to the suite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an attempt at an item was worth."""
+    """The score of an attempt at an item."""
 
     score: float
-    """1.0 for a solved task; a suite whose rule is all or nothing gives 1.0 or 0.0."""
+    """1.0 for a solved item; an all-or-nothing rule gives 1.0 or 0.0."""
     reason: str | None = None
-    """Why it was not solved, in the scorer's words; None where it was."""
+    """The scorer's reason why the item is not solved; None for a solved item."""
     result: Any = None
-    """What the official scorer's own result file holds for the item (JSON), for suites that have such files."""
+    """The item's entry in the official scorer's result file (JSON), for suites that have such files."""
 
 
-Ask = Callable[[Sequence[Message], Sequence[Tool]], Awaitable[Answer]]
-"""One turn: messages and tools in, the model's answer out. Raises AutoToolError or an error of `openai` where there is none."""
+ChatModel = Callable[[Sequence[Message], Sequence[Tool]], Awaitable[Reply]]
+"""Requests one turn from a model, given messages and tools. Raises AutoToolError or an error of `openai` without an answer."""
 
 
 class Suite(Protocol):
-    """Items and their rule. Made by a `load` function per suite (`autotool_bench.suites.load`)."""
+    """The items of a suite and the rule that scores them. `autotool_bench.suites.load_suite` makes one."""
 
     name: str
     categories: tuple[str, ...]
-    """In the order of reports."""
+    """Categories in the order of reports."""
     unsolvable: Mapping[str, str]
-    """Items that no answer solves, not even the gold one, and why."""
+    """Items that no answer solves, not even the gold answer: id → reason."""
 
     def items(self, category: str) -> Iterator[Item]:
-        """The items of a category, in a fixed order, read as they are needed."""
+        """Yield the items of a category in a fixed order."""
         ...
 
-    async def attempt(self, item: Item, ask: Ask) -> Verdict:
-        """Let a model try an item, over as many turns as it has, and judge."""
+    async def attempt(self, item: Item, model: ChatModel) -> Verdict:
+        """Let a model answer an item, over all its turns, and score the answers."""
         ...
 
-    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
-        """Answers, turn by turn, that solve the item; `corrupted`: that look alike and do not."""
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
+        """Return the gold answers of the item's turns; if `corrupted`, similar answers that do not solve it."""
         ...
 
     def finish(self, folder: Path, rows: Callable[[str], Iterator[Mapping[str, Any]]], modes: Sequence[str]) -> dict[str, Any]:
-        """After a run: official figures by mode (as `official.json` in the folder keeps them), {} where the suite has none.
+        """Return the official figures of a finished run by mode, as `official.json` keeps them; {} if the suite has none.
 
         `rows(mode)` reads the run's rows of a mode, as dicts of `autotool_bench.rows.Row`'s fields.
         """
         ...
 
     def close(self) -> None:
-        """End what the suite started (processes, files)."""
+        """Close the processes and files that the suite opened."""
         ...
 
 
 class SingleTurn(Suite, Protocol):
-    """What is the same for all suites whose items take one turn and that have no official result files: a base class."""
+    """Base class of the suites whose items take one turn and that have no official result files."""
 
     unsolvable: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
-    def score(self, item: Item, answer: Answer) -> Verdict:
-        """The suite's rule."""
+    def score(self, item: Item, answer: Reply) -> Verdict:
+        """Score an answer by the suite's rule."""
         ...
 
-    async def attempt(self, item: Item, ask: Ask) -> Verdict:
-        return self.score(item, await ask(item.messages, item.tools))
+    async def attempt(self, item: Item, model: ChatModel) -> Verdict:
+        return self.score(item, await model(item.messages, item.tools))
 
     def finish(self, folder: Path, rows: Callable[[str], Iterator[Mapping[str, Any]]], modes: Sequence[str]) -> dict[str, Any]:
         return {}
@@ -125,9 +125,9 @@ class SingleTurn(Suite, Protocol):
 
 
 class ExactCalls(SingleTurn, Protocol):
-    """A suite whose items are solved by exactly their gold calls, in any order; `Item.gold` holds them."""
+    """Base class of the suites whose items are solved by exactly the calls in `Item.gold`, in any order."""
 
-    def score(self, item: Item, answer: Answer) -> Verdict:
+    def score(self, item: Item, answer: Reply) -> Verdict:
         calls = read_calls(answer)
         if calls is None:
             return Verdict(0.0, "the arguments of a call are no JSON object")
@@ -136,32 +136,32 @@ class ExactCalls(SingleTurn, Protocol):
         return Verdict(0.0, "other calls than the gold ones" if calls else "no call")
 
 
-def choose(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The categories asked for, in the suite's order; all of them for None. Raises AutoToolError naming one there is not."""
+def select_categories(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the wanted categories in the suite's order, or all for None. Raises AutoToolError for unknown categories."""
     if unknown := sorted(set(wanted or ()) - set(known)):
         raise AutoToolError(f"There is no category {', '.join(unknown)}: use {', '.join(known)}.")
     return tuple(category for category in known if wanted is None or category in wanted)
 
 
-def read_calls(answer: Answer) -> list[Call] | None:
-    """The answer's calls; None where the arguments of one are no JSON object."""
+def read_calls(answer: Reply) -> list[Call] | None:
+    """Return the answer's calls; None if the arguments of a call are not a JSON object."""
     try:
         return [Call.parse(call.name, call.arguments) for call in answer.calls]
     except ValueError:
         return None
 
 
-async def prove(suite: Suite, item: Item) -> tuple[float, float]:
-    """Scores of the item's own gold answers, and of the corrupted ones: (1.0, less than 1.0) unless suite or item is broken."""
-    right = await suite.attempt(item, _scripted(suite.gold(item)))
-    wrong = await suite.attempt(item, _scripted(suite.gold(item, corrupted=True)))
-    return right.score, wrong.score
+async def score_gold(suite: Suite, item: Item) -> tuple[float, float]:
+    """Return the scores of the gold and of the corrupted answers: (1.0, less than 1.0) unless the suite or item is faulty."""
+    gold = await suite.attempt(item, _scripted(suite.gold(item)))
+    corrupted = await suite.attempt(item, _scripted(suite.gold(item, corrupted=True)))
+    return gold.score, corrupted.score
 
 
-def _scripted(answers: Sequence[Answer]) -> Ask:
-    left = iter(answers)
+def _scripted(answers: Sequence[Reply]) -> ChatModel:
+    remaining = iter(answers)
 
-    async def ask(messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        return next(left, Answer(content=""))
+    async def model(messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        return next(remaining, Reply(content=""))
 
-    return ask
+    return model

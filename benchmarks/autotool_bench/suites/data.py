@@ -1,4 +1,4 @@
-"""Reading the data sets that stand on the user's disk."""
+"""Read the data sets on the user's disk."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -10,8 +10,8 @@ from autotool_core.errors import AutoToolError
 T = TypeVar("T")
 
 
-def find(directory: Path, *names: str) -> Path:
-    """The first of these files (paths within the directory) that there is. Raises AutoToolError if there is none."""
+def find_file(directory: Path, *names: str) -> Path:
+    """Return the first of these files (paths within the directory) that exists. Raises AutoToolError if none does."""
     for name in names:
         if (directory / name).is_file():
             return directory / name
@@ -19,18 +19,18 @@ def find(directory: Path, *names: str) -> Path:
 
 
 def json_lines(path: Path) -> Iterator[Any]:
-    """The rows of a file with one JSON value a line, read as they are needed. Raises AutoToolError naming a bad row."""
+    """Yield the rows of a file with one JSON value per line. Raises AutoToolError with the number of an invalid row."""
     with path.open(encoding="utf-8") as lines:
-        yield from parsed(path, lines, json.loads)
+        yield from convert_rows(path, lines, json.loads)
 
 
-def parsed(path: Path, rows: Iterable[Any], make: Callable[[Any], T]) -> Iterator[T]:
-    """`make(row)` of every row. Raises AutoToolError naming file and row (from 1) where `make` finds it not as it should be."""
+def convert_rows(path: Path, rows: Iterable[Any], convert: Callable[[Any], T]) -> Iterator[T]:
+    """Yield `convert(row)` of every row. Raises AutoToolError with file and row number (from 1) if `convert` fails."""
     for number, row in enumerate(rows, 1):
         try:
-            made = make(row)
+            converted = convert(row)
         except (AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
             raise AutoToolError(
-                f"{path}, row {number} is not as this suite expects ({type(error).__name__}: {error}): mend or remove the row."
+                f"{path}, row {number} does not fit this suite ({type(error).__name__}: {error}): fix or remove the row."
             ) from error
-        yield made
+        yield converted

@@ -1,4 +1,4 @@
-"""Functions as data sets describe them, made tools that every OpenAI-compatible server accepts."""
+"""Convert the functions that data sets describe to tools that every OpenAI-compatible server accepts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +7,8 @@ from autotool_bench.suites.base import Tool
 from autotool_core.function_schemas import json_schema, plain_name
 
 
-def tools(functions: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[Tool]:
-    """Tools of functions (name, description, schema). Raises ValueError for an unknown type or a name twice."""
+def to_tools(functions: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[Tool]:
+    """Convert functions (name, description, schema) to tools. Raises ValueError for an unknown type or a repeated name."""
     names = [plain_name(name) for name, _, _ in functions]
     if len(set(names)) < len(names):
         raise ValueError("two functions have the same name")

@@ -35,7 +35,8 @@ def labelled(folder: Path, tasks: int) -> Path:
 
 def serve_and_bench(model: Path, out: Path) -> None:
     options = ("--engine", "transformers", "--suite", "graded", "--limit", "1", "--max-tokens", "16", "--out", str(out))
-    subprocess.run([sys.executable, "-m", "autotool_bench.perf.checkpoints", str(model), *options], check=True, timeout=300)
+    command = [sys.executable, "-c", "from autotool_cli.main import main; main()", "bench", "perf", "checkpoints"]
+    subprocess.run([*command, str(model), *options], check=True, timeout=300)
 
 
 def test_graded_tiny_from_data_to_a_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,6 @@ from openai import OpenAI
 from transformers import AutoTokenizer
 
 from autotool_bench.perf import servers
-from autotool_bench.perf.load import CPU_FLAGS
 from autotool_core import profile
 from autotool_core.calls import Call, same_calls
 from autotool_core.graded import LEVELS, Task, make
@@ -50,7 +49,7 @@ def started(kind: str, folder: Path) -> Iterator[str]:
     """A server of the checkpoint, by its URL. One at a time: an idle vLLM worker takes a core from the other."""
     if kind != "transformers" and importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
-    flags = FLAGS | (CPU_FLAGS if kind != "transformers" else {})
+    flags = FLAGS | (servers.CPU_FLAGS if kind != "transformers" else {})
     options = ["--model", str(CHECKPOINT), "--served-model-name", "tiny"]
     if kind == "stock":
         server = servers.stock_vllm(*options, *servers.PARSERS, *servers.engine_options(flags, ours=False))

@@ -17,21 +17,22 @@ from support.fake_api import fake_api
 from support.serving import Running, running, scripted
 from typer.testing import CliRunner
 
-from autotool_bench import cli, rows, suites
-from autotool_bench.run import Config, Run, Tally, locked, open_run, select
-from autotool_bench.suites.base import Answer, prove
+from autotool_bench import cli, rows
+from autotool_bench.run import Manifest, SuiteRun, Tally, locked, open_run, sample_items
+from autotool_bench.suites import load_suite
+from autotool_bench.suites.base import Reply, score_gold
 from autotool_bench.target import Target, UnansweredError, mode_fields
 from autotool_client.discovery import find_model
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ModeSwitch
 from autotool_training.data.overlap import read_texts
 
-CLI = [sys.executable, "-m", "autotool_cli", "bench", "run", "--suite", "graded"]
+CLI = [sys.executable, "-c", "from autotool_cli.main import main; main()", "bench", "run", "--suite", "graded"]
 CALL = '<tool_call>\n{"name": "order_fruit", "arguments": {"fruit": "figs", "pieces": 3, "day": "Monday"}}\n</tool_call>'
 
 
-def config(**changes: Any) -> Config:
-    given = {
+def manifest(**changes: Any) -> Manifest:
+    settings = {
         "suite": "graded",
         "url": "http://localhost/v1",
         "model": "tested",
@@ -47,37 +48,37 @@ def config(**changes: Any) -> Config:
         "concurrency": 8,
         "timeout": 60.0,
     }
-    return Config(**{**given, **changes})
+    return Manifest(**{**settings, **changes})
 
 
 async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dict[str, Any]]:
-    made = config(**changes)
-    open_run(folder, made)
-    target = Target(server.client, made.model, ModeSwitch(made.switch), made.request)
+    settings = manifest(**changes)
+    open_run(folder, settings)
+    target = Target(server.client, settings.model, ModeSwitch(settings.switch), settings.request)
     with Progress(disable=True) as progress:
-        await Run(suites.load("graded", made.categories), target, made, folder, progress).go(8)
+        await SuiteRun(load_suite("graded", settings.categories), target, settings, folder, progress).attempt_all()
     return [*rows.read(folder)]
 
 
-def keys(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return sorted((row["id"], row["mode"]) for row in found)
+def keys(stored: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return sorted((row["id"], row["mode"]) for row in stored)
 
 
-async def test_every_item_has_one_row_a_mode(tmp_path: Path) -> None:
+async def test_every_item_has_one_row_per_mode(tmp_path: Path) -> None:
     async with running(scripted("Well.\n</think>\n\n" + CALL)) as server:
-        found = await attempt_all(server, tmp_path)
-        assert len(set(keys(found))) == len(found) == 60
-        assert await attempt_all(server, tmp_path) == found  # nothing is left to do
+        stored = await attempt_all(server, tmp_path)
+        assert len(set(keys(stored))) == len(stored) == 60
+        assert await attempt_all(server, tmp_path) == stored  # nothing is left to do
     assert json.loads((tmp_path / "run.json").read_text())["items"] == 20
-    long = next(row for row in found if row["mode"] == "long")["turns"][0]
-    short = next(row for row in found if row["mode"] == "short")["turns"][0]
+    long = next(row for row in stored if row["mode"] == "long")["turns"][0]
+    short = next(row for row in stored if row["mode"] == "short")["turns"][0]
     assert long["resolved"] == "long"
     assert long["reasoning_tokens"] + long["content_tokens"] == long["generated_tokens"]
     assert (short["resolved"], short["reasoning_tokens"]) == ("short", 0)
-    assert next(row for row in found if row["mode"] == "auto")["turns"][0]["p_long"] == pytest.approx(0.5)
+    assert next(row for row in stored if row["mode"] == "auto")["turns"][0]["p_long"] == pytest.approx(0.5)
 
 
-async def test_a_killed_run_goes_on_without_a_lost_or_doubled_row(tmp_path: Path) -> None:
+async def test_a_killed_run_resumes_without_a_lost_or_repeated_row(tmp_path: Path) -> None:
     async with running(scripted(CALL)) as server:
         command = [*CLI, "--url", server.url, "--out", str(tmp_path), "--limit", "40", "--modes", "short,auto"]
         for _ in range(2):
@@ -91,8 +92,8 @@ async def test_a_killed_run_goes_on_without_a_lost_or_doubled_row(tmp_path: Path
             file.write(b'{"suite": "graded", "id": "test-1')  # as a kill in the middle of a write leaves it
         last = await asyncio.create_subprocess_exec(*command)
         assert await last.wait() == 0
-    found = [*rows.read(tmp_path)]
-    assert len(set(keys(found))) == len(found) == 6 * 40 * 2
+    stored = [*rows.read(tmp_path)]
+    assert len(set(keys(stored))) == len(stored) == 6 * 40 * 2
     assert (tmp_path / "report.json").exists()
 
 
@@ -101,58 +102,60 @@ def count(folder: Path) -> int:
 
 
 async def test_another_run_in_the_folder_is_left_alone(tmp_path: Path) -> None:
-    open_run(tmp_path, config())
-    open_run(tmp_path, config(url="http://elsewhere/v1", concurrency=2))
+    open_run(tmp_path, manifest())
+    open_run(tmp_path, manifest(url="http://elsewhere/v1", concurrency=2))
     with pytest.raises(AutoToolError, match="limit 10, not 3; seed 0, not 4"):
-        open_run(tmp_path, config(limit=3, seed=4))
+        open_run(tmp_path, manifest(limit=3, seed=4))
 
 
-def test_what_only_a_report_needs_may_be_told_later(tmp_path: Path) -> None:
-    open_run(tmp_path, config())
-    open_run(tmp_path, config(label="mine", parameters=135e6, concurrency=2))
+def test_fields_that_only_a_report_needs_may_change_later(tmp_path: Path) -> None:
+    open_run(tmp_path, manifest())
+    open_run(tmp_path, manifest(label="mine", parameters=135e6, concurrency=2))
     kept = json.loads((tmp_path / "run.json").read_text())
     assert (kept["label"], kept["parameters"], kept["concurrency"]) == ("mine", 135e6, 2)
     assert kept["started"]
 
 
-async def test_errors_are_attempted_again_where_that_is_asked_for(tmp_path: Path) -> None:
+async def test_dropped_errors_are_attempted_again(tmp_path: Path) -> None:
     async with running(scripted(CALL)) as server:
-        found = await attempt_all(server, tmp_path)
+        stored = await attempt_all(server, tmp_path)
         with (tmp_path / rows.FILE).open("w") as file:
-            file.writelines(json.dumps({**row, "error": "time-out" if at % 2 else None}) + "\n" for at, row in enumerate(found))
+            file.writelines(
+                json.dumps({**row, "error": "time-out" if index % 2 else None}) + "\n" for index, row in enumerate(stored)
+            )
         assert len([row for row in await attempt_all(server, tmp_path) if row["error"]]) == 30
         rows.drop_errors(tmp_path)
         assert len([*rows.read(tmp_path)]) == 30
         again = await attempt_all(server, tmp_path)
-    assert keys(again) == keys(found)
+    assert keys(again) == keys(stored)
     assert not any(row["error"] for row in again)
 
 
-def test_a_run_whose_settings_were_torn_is_named(tmp_path: Path) -> None:
+def test_invalid_run_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("")
-    with pytest.raises(AutoToolError, match="is no JSON"):
-        open_run(tmp_path, config())
+    with pytest.raises(AutoToolError, match="is not valid JSON"):
+        open_run(tmp_path, manifest())
 
 
-def test_two_processes_do_not_run_into_one_folder(tmp_path: Path) -> None:
+def test_two_processes_do_not_run_in_one_folder(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(AutoToolError, match="Another process"), locked(tmp_path):
         pass
 
 
-async def test_a_refusal_is_the_items_error_and_the_run_goes_on(tmp_path: Path) -> None:
+async def test_a_rejected_request_is_the_items_error_and_the_run_continues(tmp_path: Path) -> None:
     async with running(scripted(CALL)) as server:
-        found = await attempt_all(server, tmp_path, request={"temperature": 99})
-    assert len(found) == 60
-    assert all(row["error"].startswith("400: ") and row["score"] == 0 for row in found)
+        stored = await attempt_all(server, tmp_path, request={"temperature": 99})
+    assert len(stored) == 60
+    assert all(row["error"].startswith("400: ") and row["score"] == 0 for row in stored)
 
 
-async def test_a_server_that_is_gone_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_lost_server_ends_the_run_and_loses_no_row(tmp_path: Path) -> None:
     async with running(scripted(CALL)) as server:
         await attempt_all(server, tmp_path, limit=2)
         url = server.url
     client = openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
     (tmp_path / "run.json").unlink()
-    with pytest.raises(AutoToolError, match="run again to go on"):
+    with pytest.raises(AutoToolError, match="run again to resume"):
         await attempt_all(Running(url, client, server.state), tmp_path, limit=4)
     assert len([*rows.read(tmp_path)]) == 12
     with pytest.raises(AutoToolError, match="Is the server up"):
@@ -171,15 +174,15 @@ async def test_a_server_without_our_record_is_read_from_usage_and_reasoning(tmp_
     assert turn.generated_tokens == 10
 
 
-async def test_a_server_that_may_not_know_our_modes_is_not_believed() -> None:
+async def test_a_server_that_may_ignore_our_modes_is_rejected() -> None:
     with fake_api(with_record=False) as api:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
-        with pytest.raises(AutoToolError, match=r"gives no decision record.*--switch enable_thinking"):
+        with pytest.raises(AutoToolError, match=r"returns no decision record.*--switch enable_thinking"):
             await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("long")([{"role": "user", "content": "Hi"}], [])
         await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("default")([{"role": "user", "content": "Hi"}], [])
 
 
-async def test_reasoning_that_only_usage_tells_is_reasoning() -> None:
+async def test_reasoning_that_only_usage_reports_counts() -> None:
     usage = {
         "prompt_tokens": 5,
         "completion_tokens": 9,
@@ -202,7 +205,7 @@ async def test_a_server_that_is_still_loading_is_waited_for(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "--api-key or OPENAI_API_KEY"), (404, "A base URL ends in /v1")])
-async def test_what_a_refused_look_up_may_lack_is_said(status: int, hint: str) -> None:
+async def test_a_rejected_request_for_models_gets_a_hint(status: int, hint: str) -> None:
     refusing = answered_by(lambda _: httpx.Response(status, json={"error": {"message": "no"}}))
     with pytest.raises(AutoToolError, match=hint):
         await find_model(refusing, None, key_option="--api-key or OPENAI_API_KEY")
@@ -221,26 +224,26 @@ def answered_by(answer: Callable[[httpx.Request], httpx.Response]) -> openai.Asy
 
 
 @pytest.mark.parametrize("body", ["<html>", "{}", '{"choices": [{"message": null}]}', '{"choices": [], "usage": {}}'])
-async def test_an_answer_that_is_no_completion_is_the_items_error(body: str) -> None:
+async def test_a_response_that_is_not_a_completion_is_the_items_error(body: str) -> None:
     client = answered_by(lambda _: httpx.Response(200, text=body))
-    with pytest.raises(UnansweredError, match="an answer"):
+    with pytest.raises(UnansweredError, match="the response"):
         await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
     with pytest.raises(AutoToolError, match=r"does not speak OpenAI's API|name one of"):
         await find_model(client, None)
 
 
-async def test_a_busy_server_is_asked_again_and_then_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_server_is_retried_and_then_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autotool_bench.target.PAUSES", (0.0, 0.0))
-    asked: list[int] = []
+    requests: list[int] = []
 
     def answer(_: httpx.Request) -> httpx.Response:
-        asked.append(1)
+        requests.append(1)
         return httpx.Response(503, text="busy")
 
     client = answered_by(answer)
     with pytest.raises(AutoToolError, match="keeps answering 503"):
         await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
-    assert len(asked) == 3
+    assert len(requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -254,38 +257,38 @@ async def test_a_busy_server_is_asked_again_and_then_ends_the_run(monkeypatch: p
         ("short", ModeSwitch.REASONING_EFFORT, {"reasoning_effort": "none"}),
     ],
 )
-def test_modes_are_asked_for_by_the_switch(label: str, switch: ModeSwitch, fields: dict[str, Any]) -> None:
+def test_the_switch_determines_the_fields_of_a_mode(label: str, switch: ModeSwitch, fields: dict[str, Any]) -> None:
     assert mode_fields(label, switch) == fields
 
 
 @pytest.mark.parametrize(
     ("label", "switch"), [("fast", ModeSwitch.MODE), ("long@1", ModeSwitch.MODE), ("auto@1", ModeSwitch.REASONING_EFFORT)]
 )
-def test_a_mode_that_cannot_be_asked_for_is_refused(label: str, switch: ModeSwitch) -> None:
+def test_a_mode_that_the_switch_cannot_set_is_rejected(label: str, switch: ModeSwitch) -> None:
     with pytest.raises(AutoToolError, match="use auto, long, short or default"):
         mode_fields(label, switch)
 
 
 def test_a_sample_keeps_order_and_depends_on_the_seed_alone() -> None:
     items: Any = range(100)
-    some: list[Any] = [*select(items, 100, 10, 3)]
-    assert some == sorted(some) == [*select(items, 100, 10, 3)] != [*select(items, 100, 10, 4)]
-    assert [*select(items, 100, 200, 3)] == [*select(items, 100, None, 3)] == [*items]
+    some: list[Any] = [*sample_items(items, 100, 10, 3)]
+    assert some == sorted(some) == [*sample_items(items, 100, 10, 3)] != [*sample_items(items, 100, 10, 4)]
+    assert [*sample_items(items, 100, 200, 3)] == [*sample_items(items, 100, None, 3)] == [*items]
 
 
-async def test_every_graded_item_proves_itself() -> None:
-    suite = suites.load("graded")
+async def test_gold_scores_of_every_graded_item() -> None:
+    suite = load_suite("graded")
     for category in suite.categories:
         for item in suite.items(category):
-            assert await prove(suite, item) == (1.0, 0.0)
+            assert await score_gold(suite, item) == (1.0, 0.0)
 
 
-async def test_graded_refuses_bad_arguments_and_no_call() -> None:
-    suite: Any = suites.load("graded", ["level-2"])
+async def test_graded_rejects_invalid_arguments_and_no_call() -> None:
+    suite: Any = load_suite("graded", ["level-2"])
     item = next(suite.items("level-2"))
     right = suite.gold(item)[0]
-    broken = Answer(calls=tuple(type(call)(call.name, call.arguments[:-1]) for call in right.calls))
-    assert [suite.score(item, answer).score for answer in (right, broken, Answer("I cannot"))] == [1.0, 0.0, 0.0]
+    broken = Reply(calls=tuple(type(call)(call.name, call.arguments[:-1]) for call in right.calls))
+    assert [suite.score(item, answer).score for answer in (right, broken, Reply("I cannot"))] == [1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -298,22 +301,22 @@ async def test_graded_refuses_bad_arguments_and_no_call() -> None:
         ("api-bank", {"directory": Path("/nowhere")}, "no such directory"),
     ],
 )
-def test_a_suite_there_is_not_is_refused(name: str, options: dict[str, Any], message: str) -> None:
+def test_an_unknown_suite_is_rejected(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AutoToolError, match=message):
-        suites.load(name, **options)
+        load_suite(name, **options)
 
 
-def test_the_texts_of_a_suite_are_what_training_is_held_against(tmp_path: Path) -> None:
+def test_the_texts_of_a_suite_are_its_user_messages(tmp_path: Path) -> None:
     out = tmp_path / "new" / "graded.jsonl"
     done = CliRunner().invoke(cli.app, ["texts", "--suite", "graded", "--categories", "level-2", "--out", str(out)])
     assert "500 texts" in done.output
-    said = list(read_texts([out]))
-    assert said == [item.messages[0]["content"] for item in suites.load("graded").items("level-2")]
+    written = list(read_texts([out]))
+    assert written == [item.messages[0]["content"] for item in load_suite("graded").items("level-2")]
     refused = CliRunner().invoke(cli.app, ["texts", "--suite", "graded", "--out", str(tmp_path / "texts.txt")])
-    assert "end in .jsonl" in str(refused.exception)
+    assert "ends in .jsonl" in str(refused.exception)
 
 
-def test_a_row_that_is_no_json_is_named(tmp_path: Path) -> None:
+def test_a_row_that_is_invalid_json_is_named(tmp_path: Path) -> None:
     (tmp_path / rows.FILE).write_text('{"id": 1}\nnonsense\n')
     with pytest.raises(AutoToolError, match="line 2"):
         list(rows.read(tmp_path))

@@ -1,10 +1,10 @@
-"""What a model is asked, after `prompt_en.py` of ACEBench, adapted to native tool calling.
+"""The messages of an item, after `prompt_en.py` of ACEBench, adapted to native tool calling.
 
 The published prompt lists the functions in its text, gives the dialogue as one user message, and wants `[f(key='value')]`
 in reply. Here the functions are tools, the dialogue is messages, and calls are tool calls, so that the checkpoint's own
-template renders them; the sentences on the form of a call are gone. What the published prompt says of arguments, the time,
-the user's profile, and the exact sentences that answer a faulty request, is kept. Two things of the data do not reach the
-model: what a function returns, and its tags.
+template renders them; the sentences on the form of a call are left out. The sentences on arguments, the time, the user's
+profile, and the exact answers to a faulty request are kept. Two fields of the data do not reach the model: the results of a
+function, and its tags.
 """
 
 import ast
@@ -37,11 +37,11 @@ sentences, the first that applies.
 Due to {IRRELEVANT}, I cannot solve this problem."""
 
 ROLE = re.compile(r"^(user|system|assistant|tool): ?", re.MULTILINE)
-JSON_WORDS = {"true": True, "false": False, "null": None}
+JSON_LITERALS = {"true": True, "false": False, "null": None}
 
 
 def system(category: str, row: Mapping[str, Any]) -> str:
-    """The system message of a row: instructions, then the time or the user's profile."""
+    """Return the system message of a row: instructions, then the time or the user's profile."""
     if category == "normal_preference":
         instructions = CALL.format(source="the user's text or profile")
         return f"{instructions}\n\nThe user's profile:\n{row['profile']}"
@@ -50,11 +50,10 @@ def system(category: str, row: Mapping[str, Any]) -> str:
 
 
 def dialogue(text: str) -> Sequence[Message]:
-    """The messages of a dialogue whose turns begin `user:` or `system:`, the latter being the assistant.
+    """Return the messages of a dialogue whose turns begin with `user:` or `system:`, which is the assistant.
 
-    An assistant's turn that is a list of calls becomes tool calls. The data seldom tell what these returned (the
-    assistant's next words do); a tool message, which servers want after every call, is then empty. Raises
-    ValueError if no turn comes first.
+    An assistant's turn that is a list of calls becomes tool calls. The data seldom have the results of these calls; the tool
+    message, which servers require after every call, is then empty. Raises ValueError if the text does not begin with a turn.
     """
     before, *turns = ROLE.split(text)
     if before.strip() or not turns:
@@ -72,8 +71,8 @@ def dialogue(text: str) -> Sequence[Message]:
 
 def _assistant(text: str, number: int) -> Iterator[dict[str, Any]]:
     calls = [
-        {"id": f"call_{number}_{at}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
-        for at, (name, arguments) in enumerate(_calls(text))
+        {"id": f"call_{number}_{index}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for index, (name, arguments) in enumerate(_calls(text))
     ]
     if not calls:
         yield {"role": "assistant", "content": text}
@@ -84,24 +83,24 @@ def _assistant(text: str, number: int) -> Iterator[dict[str, Any]]:
 
 
 def _calls(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """The calls of `[f(key=value), ...]`; none where the text is something else."""
+    """Parse the calls of `[f(key=value), ...]`; return no calls for any other text."""
     try:
         listed = ast.parse(text, mode="eval").body
-        return [_call(one) for one in listed.elts] if isinstance(listed, ast.List) else []
+        return [_call(node) for node in listed.elts] if isinstance(listed, ast.List) else []
     except (SyntaxError, ValueError):
         return []
 
 
 def _call(node: ast.expr) -> tuple[str, dict[str, Any]]:
     if not isinstance(node, ast.Call) or node.args:
-        raise ValueError("this is no call with named arguments")
+        raise ValueError("this is not a call with named arguments")
     return plain_name(ast.unparse(node.func)), {
-        str(word.arg): ast.literal_eval(_Words().visit(word.value)) for word in node.keywords
+        str(keyword.arg): ast.literal_eval(_JsonLiterals().visit(keyword.value)) for keyword in node.keywords
     }
 
 
-class _Words(ast.NodeTransformer):
-    """JSON's true, false and null as Python's: the data mix both."""
+class _JsonLiterals(ast.NodeTransformer):
+    """Replaces JSON's true, false and null by Python's, because the data mix both."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.Constant(JSON_WORDS[node.id]) if node.id in JSON_WORDS else node
+        return ast.Constant(JSON_LITERALS[node.id]) if node.id in JSON_LITERALS else node

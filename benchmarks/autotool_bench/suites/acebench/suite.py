@@ -1,16 +1,16 @@
 """`acebench`: the normal and special categories of ACEBench's English set.
 
 ACEBench (arXiv 2501.12851, github.com/ACEBench/ACEBench) keeps a category in `data_<category>.json` and its answers in
-`possible_answer/data_<category>.json`, one JSON object a line; the directory is the one that holds both. Rules and prompts
+`possible_answer/data_<category>.json`, one JSON object per line; the directory holds both. Rules and prompts
 were read in two public copies of its repository, yxli2123/ACEBench (commit 110e99e) and zeppombal/ACEBench (commit
-c9391d0), which agree: `model_eval/checker.py` and `eval_main.py` (see `normal` and `special`),
+c9391d0), which are equal: `model_eval/checker.py` and `eval_main.py` (see `normal` and `special`),
 `model_inference/prompt/prompt_en.py` (see `prompt`).
 
-A conversation of a multi-turn category is one item. Its steps are asked one by one, each with the right history before it,
-and it is solved if all of them are: the end-to-end accuracy that ACEBench reports for these categories.
+A conversation of a multi-turn category is one item. Its steps are requested one by one, each with the right history, and it is
+solved if all its steps are: this is the end-to-end accuracy that ACEBench reports for these categories.
 
-The agent categories are refused: `agent_multi_turn` needs a second model that plays the user, and `agent_multi_step`
-ACEBench's own simulated phone and travel programs.
+The agent categories are not supported: `agent_multi_turn` needs a second model that plays the user, and `agent_multi_step`
+needs ACEBench's simulated phone and travel programs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ from typing import Any
 
 from autotool_bench.suites.acebench import normal, special
 from autotool_bench.suites.acebench.prompt import dialogue, system
-from autotool_bench.suites.base import Answer, Ask, Item, SingleTurn, Verdict, choose
-from autotool_bench.suites.data import find, json_lines, parsed
-from autotool_bench.suites.functions import tools
+from autotool_bench.suites.base import ChatModel, Item, Reply, SingleTurn, Verdict, select_categories
+from autotool_bench.suites.data import convert_rows, find_file, json_lines
+from autotool_bench.suites.functions import to_tools
 from autotool_core.errors import AutoToolError
 
 CATEGORIES = (
@@ -36,7 +36,7 @@ CATEGORIES = (
 
 
 class AceBench(SingleTurn):
-    """The suite. An item's `gold` is what its answer is held to, for a conversation a tuple of its steps, each an item."""
+    """The suite `acebench`. An item's `gold` is its expected answer; for a conversation, the tuple of its steps as items."""
 
     name = "acebench"
 
@@ -46,15 +46,15 @@ class AceBench(SingleTurn):
                 "ACEBench's agent categories need a second model that plays the user and ACEBench's own simulated programs, "
                 f"which this suite does not run: use {', '.join(CATEGORIES)}."
             )
-        self.categories = choose(categories, CATEGORIES)
+        self.categories = select_categories(categories, CATEGORIES)
         self._directory = directory
 
     def items(self, category: str) -> Iterator[Item]:
-        """In the order of the files. Raises AutoToolError if one is missing, or naming a row that cannot be read."""
-        path = find(self._directory, f"data_{category}.json")
-        answers = find(self._directory, f"possible_answer/data_{category}.json")
+        """Yield the items in the order of the files. Raises AutoToolError for a missing file or a row that cannot be read."""
+        path = find_file(self._directory, f"data_{category}.json")
+        answers = find_file(self._directory, f"possible_answer/data_{category}.json")
         rows = zip_longest(json_lines(path), json_lines(answers), fillvalue={"id": "no row"})
-        steps = parsed(path, rows, lambda row: _item(category, *row))
+        steps = convert_rows(path, rows, lambda row: _item(category, *row))
         if not category.startswith("normal_multi_turn"):
             yield from steps
             return
@@ -62,18 +62,18 @@ class AceBench(SingleTurn):
             conversation = tuple(group)
             yield Item(name, category, conversation[0].messages, conversation[0].tools, conversation)
 
-    async def attempt(self, item: Item, ask: Ask) -> Verdict:
-        verdicts = [self.score(step, await ask(step.messages, step.tools)) for step in _steps(item)]
+    async def attempt(self, item: Item, model: ChatModel) -> Verdict:
+        verdicts = [self.score(step, await model(step.messages, step.tools)) for step in _steps(item)]
         if len(verdicts) == 1:
             return verdicts[0]
         wrong = [f"step {number}: {verdict.reason}" for number, verdict in enumerate(verdicts, 1) if verdict.reason]
         return Verdict(0.0, "; ".join(wrong)) if wrong else Verdict(1.0)
 
-    def score(self, item: Item, answer: Answer) -> Verdict:
+    def score(self, item: Item, answer: Reply) -> Verdict:
         reason = item.gold.judge(answer)
         return Verdict(0.0, reason) if reason else Verdict(1.0)
 
-    def gold(self, item: Item, *, corrupted: bool = False) -> list[Answer]:
+    def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         return [step.gold.wrong() if corrupted else step.gold.right() for step in _steps(item)]
 
 
@@ -87,5 +87,5 @@ def _item(category: str, row: dict[str, Any], answer: dict[str, Any]) -> Item:
     functions = row["function"]
     make = special.expected if category.startswith("special") else normal.expected
     messages = [{"role": "system", "content": system(category, row)}, *dialogue(row["question"])]
-    offered = tools([(function["name"], function["description"], normal.schema(function)) for function in functions])
+    offered = to_tools([(function["name"], function["description"], normal.schema(function)) for function in functions])
     return Item(row["id"], category, messages, offered, make(category, answer["ground_truth"], functions))

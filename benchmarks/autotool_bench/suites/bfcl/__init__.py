@@ -1,8 +1,8 @@
-"""The Berkeley Function-Calling Leaderboard: data and verdicts are the official `bfcl-eval` package's.
+"""The Berkeley Function-Calling Leaderboard, with the data and verdicts of the official `bfcl-eval` package.
 
-The package pins what this project cannot have, so it lives in an environment of its own (`environment`). One process of that
-environment (`worker`, spoken to by `process`) hands out items, runs the simulated APIs and judges; `gold` writes the answers
-that prove the items, and `official` puts a finished run through `bfcl evaluate`.
+The package pins versions that this project cannot have, so it is installed in a separate environment (`environment`). One
+process of that environment (`worker`, controlled by `process`) serves items, runs the simulated APIs and scores answers;
+`gold` makes the gold answers, and `official` runs `bfcl evaluate` on a finished run.
 """
 
 from autotool_bench.suites.bfcl.suite import Bfcl

@@ -1,4 +1,4 @@
-"""The leaderboard's categories: which can be run, in which groups, and why the others cannot."""
+"""The leaderboard's categories: those that can be run, their groups, and why the others cannot be run."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple
 MULTI_TURN = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 
 GROUPS = {"non_live": NON_LIVE, "live": LIVE, "multi_turn": MULTI_TURN}
-"""As the official package groups its result files."""
+"""Groups of categories, by which the official package names the folders of its result files."""
 
 _CHOICES = GROUPS | {"single_turn": NON_LIVE + LIVE, "all": NON_LIVE + LIVE + MULTI_TURN}
 
-_MEMORY = "its memory stores, one of them over a downloaded embedding model, belong to the official generator"
+_MEMORY = "its memory stores, of which one needs a downloaded embedding model, are part of the official generator"
 _WEB_SEARCH = "it needs the open web and a paid key of a search service, so no two runs see the same pages"
 _REFUSED = {
     "memory_kv": _MEMORY,
@@ -21,18 +21,18 @@ _REFUSED = {
     "memory_rec_sum": _MEMORY,
     "web_search_base": _WEB_SEARCH,
     "web_search_no_snippet": _WEB_SEARCH,
-    "format_sensitivity": "it varies the prompt of models without tool calling, and officially leaves out those with it",
+    "format_sensitivity": "it varies the prompt of models without tool calling, and officially excludes models with it",
     "memory": _MEMORY,
     "web_search": _WEB_SEARCH,
-    "agentic": "of its two halves, in web search it needs the open web and a paid key; in memory " + _MEMORY,
+    "agentic": "web search needs the open web and a paid key; of memory, " + _MEMORY,
 }
 
 OTHERS = tuple(_REFUSED)[:6]
-"""What the leaderboard has beside and this suite has not."""
+"""Categories of the leaderboard that this suite does not have."""
 
 
 def select(names: Iterable[str]) -> tuple[str, ...]:
-    """The categories meant, in the leaderboard's order. Raises AutoToolError for what is unknown or cannot be run."""
+    """Resolve names of categories and groups, in the leaderboard's order. Raises AutoToolError for names that cannot be run."""
     chosen = {category for name in names for category in _choice(name)}
     if not chosen:
         raise AutoToolError(f"No BFCL category was chosen: name some of {_known()}.")
@@ -40,22 +40,22 @@ def select(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def group(category: str) -> str:
-    """The name of the official group of a category."""
+    """Return the name of a category's official group."""
     return next(name for name, members in GROUPS.items() if category in members)
 
 
 def is_multi_turn(category: str) -> bool:
-    """Whether its items are episodes against simulated APIs."""
+    """Return whether the items are episodes against simulated APIs."""
     return category in MULTI_TURN
 
 
 def is_irrelevance(category: str) -> bool:
-    """Whether its items are solved by calling nothing."""
+    """Return whether the items are solved by making no call."""
     return category.endswith("irrelevance")
 
 
 def is_relevance(category: str) -> bool:
-    """Whether its items are solved by calling anything."""
+    """Return whether the items are solved by making any call."""
     return category == "live_relevance"
 
 

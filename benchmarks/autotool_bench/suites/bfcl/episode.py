@@ -1,4 +1,4 @@
-"""A multi-turn item, played turn by turn against the simulated APIs.
+"""Run a multi-turn item turn by turn against the simulated APIs.
 
 Order and content of the messages are those of the official `BaseHandler.inference_multi_turn_FC` with its OpenAI handler.
 """
@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autotool_bench.suites.base import Answer, Ask, Item, Message, Tool
-from autotool_bench.suites.bfcl.process import Worker
+from autotool_bench.suites.base import ChatModel, Item, Message, Reply, Tool
+from autotool_bench.suites.bfcl.process import ScorerProcess
 
 
-def response(answer: Answer) -> Any:
-    """What the official handler makes of an answer: its calls ([{name: arguments as JSON text}, …]), else its content."""
-    return [{call.name: call.arguments} for call in answer.calls] if answer.calls else answer.content
+def result_of(reply: Reply) -> Any:
+    """Return an answer as the official result file has it: its calls ([{name: JSON text}, …]), else its content."""
+    return [{call.name: call.arguments} for call in reply.calls] if reply.calls else reply.content
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One play of an item; its name keeps its state apart from that of others."""
+    """One attempt at a multi-turn item. Its name separates its state from that of other episodes."""
 
-    worker: Worker
+    scorer: ScorerProcess
     name: str
     item: Item
     step_limit: int
-    """A turn with more steps ends the whole episode."""
+    """Maximum steps of a turn; a turn with more steps ends the episode."""
 
-    async def run(self, ask: Ask) -> list[list[Any]]:
-        """Every turn's steps, as the official result file has them."""
+    async def run(self, model: ChatModel) -> list[list[Any]]:
+        """Run the episode; return the steps of every turn, as the official result file has them."""
         messages: list[Message] = []
         tools: Sequence[Tool] = self.item.tools
         turns: list[list[Any]] = []
@@ -35,23 +35,23 @@ class Episode:
             for turn in self.item.gold["turns"]:
                 messages += turn["messages"]
                 tools = turn["tools"] or tools
-                steps, forced = await self._turn(messages, tools, ask)
+                steps, forced = await self._turn(messages, tools, model)
                 turns.append(steps)
                 if forced:
                     break
         finally:
-            self.worker.request("end", episode=self.name)
+            self.scorer.request("end", episode=self.name)
         return turns
 
-    async def _turn(self, messages: list[Message], tools: Sequence[Tool], ask: Ask) -> tuple[list[Any], bool]:
-        """The steps of a turn, and whether they were too many; the conversation goes on in `messages`."""
+    async def _turn(self, messages: list[Message], tools: Sequence[Tool], model: ChatModel) -> tuple[list[Any], bool]:
+        """Run a turn, appending to `messages`; return its steps and whether they exceed the limit."""
         steps: list[Any] = []
         while len(steps) <= self.step_limit:
-            answer = await ask(list(messages), tools)
-            message = answer.message()
+            reply = await model(list(messages), tools)
+            message = reply.message()
             messages.append(message)
-            steps.append(response(answer))
-            results = await self.worker.ask_async("step", episode=self.name, item=self.item.id, result=steps[-1])
+            steps.append(result_of(reply))
+            results = await self.scorer.call_async("step", episode=self.name, item=self.item.id, result=steps[-1])
             if results is None:
                 return steps, False
             messages += [

@@ -1,4 +1,4 @@
-"""Answers that solve an item and answers that look alike and do not, made from the official possible answers.
+"""Make gold answers and similar wrong answers from the official possible answers.
 
 The official answers name the values that a checker accepts, not what a model writes: Java and JavaScript values are written as
 source text, and calls of the multi-turn items are Python expressions.
@@ -9,35 +9,35 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotool_bench.suites.base import Answer, Tool, ToolCall
+from autotool_bench.suites.base import Reply, Tool, ToolCall
 
 UNSOLVABLE = {
     "simple_java_36": "it wants a number in a list of type any, whose members the official converter reads as text",
     "simple_java_65": "it wants a truth value in a list of type any, whose members the official converter reads as text",
     "live_simple_106-63-0": "it allows no value at all for two required parameters",
     "live_simple_112-68-0": "it allows no value at all for a required parameter",
-    "live_multiple_862-181-3": "its answer has a parameter that its function has not",
-    "live_multiple_964-207-0": "its answer leaves out a required parameter, and has one that its function has not",
+    "live_multiple_862-181-3": "its answer has a parameter that its function lacks",
+    "live_multiple_964-207-0": "its answer leaves out a required parameter, and has one that its function lacks",
 }
-"""Items that no answer solves by the official checker: they count, for the leaderboard counts them, and cannot be proved."""
+"""Items that no answer solves by the official checker. They count in figures, because the leaderboard counts them."""
 
-_TEXT = Answer(content="None of the functions can help with this.")
-_DONE = Answer(content="Done.")
+_TEXT = Reply(content="None of the functions can help with this.")
+_DONE = Reply(content="Done.")
 _ANYTHING = "no_such_function"
 
 
-def speech_or_call(tools: Sequence[Tool], *, call: bool) -> list[Answer]:
-    """For the items that are solved by calling nothing, or by calling anything."""
+def text_or_call(tools: Sequence[Tool], *, call: bool) -> list[Reply]:
+    """Return a text or, if `call`, any call: for the items that are solved by no call, or by any."""
     if not call:
         return [_TEXT]
     name = tools[0]["function"]["name"] if tools else _ANYTHING
-    return [Answer(calls=(ToolCall(name, "{}"),))]
+    return [Reply(calls=(ToolCall(name, "{}"),))]
 
 
 def single_turn(
     answers: Sequence[Mapping[str, Any]], functions: Sequence[Mapping[str, Any]], language: str, *, corrupted: bool
-) -> list[Answer]:
-    """The calls of `answers` ([{function: {parameter: [allowed value, …]}}, …]), the first with wrong values if corrupted.
+) -> list[Reply]:
+    """Return the calls of `answers` ([{function: {parameter: [allowed value, …]}}, …]); if corrupted, the first is wrong.
 
     `functions` are the documents of the data set, whose types are Java's or JavaScript's where `language` says so.
     """
@@ -48,40 +48,40 @@ def single_turn(
         ((name, allowed),) = answer.items()
         values = _chosen(allowed, parameters[name].get("required", ()))
         if corrupted and not calls:
-            values = {key: _spoilt(value) for key, value in values.items()} or {"unasked": "unasked"}
+            values = {key: _corrupted(value) for key, value in values.items()} or {"unasked": "unasked"}
         properties = parameters[name]["properties"]
         arguments = {key: write(value, properties.get(key, {})) for key, value in values.items()}
         calls.append(ToolCall(name.replace(".", "_"), json.dumps(arguments)))
-    return [Answer(calls=tuple(calls))]
+    return [Reply(calls=tuple(calls))]
 
 
-def multi_turn(answers: Sequence[Sequence[str]], tools: Sequence[Tool], *, corrupted: bool) -> list[Answer]:
-    """A step with all calls of a turn (`answers`: their Python text, turn by turn) and one that ends the turn.
+def multi_turn(answers: Sequence[Sequence[str]], tools: Sequence[Tool], *, corrupted: bool) -> list[Reply]:
+    """Return two steps per turn: one with all its calls, which `answers` holds as Python text, and one that ends the turn.
 
-    `tools`: all that the episode comes to have, for the names of positional arguments. Corrupted: the calls of the first turn
-    that has any carry an argument that their function does not take, so they fail.
+    `tools` are all tools of the episode; they name positional arguments. If corrupted, the calls of the first turn with calls
+    have an argument that their function does not take, so they fail.
     """
     names = {tool["function"]["name"]: list(tool["function"]["parameters"]["properties"]) for tool in tools}
-    first = next((at for at, turn in enumerate(answers) if turn), None)
-    steps: list[Answer] = []
-    for at, turn in enumerate(answers):
-        extra = {"unasked": True} if corrupted and at == first else {}
-        calls = tuple(_parsed(text, names, extra) for text in turn)
-        steps += [Answer(calls=calls), _DONE] if calls else [_DONE]
+    first = next((index for index, turn in enumerate(answers) if turn), None)
+    steps: list[Reply] = []
+    for index, turn in enumerate(answers):
+        extra = {"unasked": True} if corrupted and index == first else {}
+        calls = tuple(_parse_call(text, names, extra) for text in turn)
+        steps += [Reply(calls=calls), _DONE] if calls else [_DONE]
     return steps
 
 
-def _parsed(text: str, names: Mapping[str, Sequence[str]], extra: Mapping[str, Any]) -> ToolCall:
+def _parse_call(text: str, names: Mapping[str, Sequence[str]], extra: Mapping[str, Any]) -> ToolCall:
     call = ast.parse(text, mode="eval").body
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        raise TypeError(f"{text} is no call of a function")
+        raise TypeError(f"{text} is not a call of a function")
     arguments: dict[str, Any] = dict(zip(names[call.func.id], map(ast.literal_eval, call.args), strict=False))
     arguments |= {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     return ToolCall(call.func.id, json.dumps({**arguments, **extra}))
 
 
 def _chosen(allowed: Mapping[str, Sequence[Any]], required: Sequence[str]) -> dict[str, Any]:
-    """The first value of each parameter; an empty text among the values says that it may be left out."""
+    """Return the first value of each parameter, without the optional ones: those with an empty text among their values."""
     return {name: _filled(_first(values)) for name, values in allowed.items() if "" not in values or name in required}
 
 
@@ -90,14 +90,16 @@ def _first(values: Sequence[Any]) -> Any:
 
 
 def _filled(value: Any) -> Any:
-    """A dictionary holds a list of allowed values under each key, whether it stands alone or in a list."""
+    """Choose values in a dictionary, or in the dictionaries of a list, whose keys have lists of allowed values."""
     if isinstance(value, dict):
         return {key: _first(values) for key, values in value.items() if "" not in values}
-    return [_filled(one) if isinstance(one, dict) else one for one in value] if isinstance(value, list) else value
+    return (
+        [_filled(element) if isinstance(element, dict) else element for element in value] if isinstance(value, list) else value
+    )
 
 
-def _spoilt(value: Any) -> Any:
-    """A value of the same type that none of the official answers allows."""
+def _corrupted(value: Any) -> Any:
+    """Return a value of the same type that none of the official answers allows."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, str):
@@ -112,7 +114,7 @@ def _as_is(value: Any, _: Mapping[str, Any]) -> Any:
 
 
 def _java(value: Any, parameter: Mapping[str, Any]) -> str:
-    """Source text that the official converter reads back as the value (`java_type_converter`)."""
+    """Return source text that the official converter `java_type_converter` converts to the value."""
     kind = parameter.get("type", "any")
     if isinstance(value, str):
         return value
@@ -120,26 +122,26 @@ def _java(value: Any, parameter: Mapping[str, Any]) -> str:
         inner = parameter.get("items", {})
         if kind == "ArrayList":
             return (
-                f"new ArrayList<>(Arrays.asList({', '.join(_quoted(_java(one, inner), one) for one in value)}))"
+                f"new ArrayList<>(Arrays.asList({', '.join(_quoted(_java(element, inner), element) for element in value)}))"
                 if value
                 else "new ArrayList<>()"
             )
-        return f"new Object[]{{{', '.join(_java(one, inner) for one in value)}}}"
+        return f"new Object[]{{{', '.join(_java(element, inner) for element in value)}}}"
     if isinstance(value, dict):
-        puts = " ".join(f'put("{key}", {_quoted(_java(one, {}), one)});' for key, one in value.items())
+        puts = " ".join(f'put("{key}", {_quoted(_java(element, {}), element)});' for key, element in value.items())
         return f"new HashMap<String, Object>() {{{{ {puts} }}}}"
     return _scalar(value) + {"long": "L", "float": "f"}.get(kind, "")
 
 
 def _javascript(value: Any, parameter: Mapping[str, Any]) -> str:
-    """Source text that the official converter reads back as the value (`js_type_converter`)."""
+    """Return source text that the official converter `js_type_converter` converts to the value."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
         inner = parameter.get("items", {})
-        return f"[{', '.join(_quoted(_javascript(one, inner), one) for one in value)}]"
+        return f"[{', '.join(_quoted(_javascript(element, inner), element) for element in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_quoted(_javascript(one, {}), one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {_quoted(_javascript(element, {}), element)}' for key, element in value.items())}}}"
     return _scalar(value) + {"Bigint": "n"}.get(parameter.get("type", "any"), "")
 
 

@@ -1,9 +1,9 @@
-"""The official figures of a run: its rows as result files of the package, through `bfcl evaluate`, out of its score files.
+"""The official figures of a run: write its rows as result files, run `bfcl evaluate`, read its score files.
 
-What counts as unsolved. An item that ended in an error stands in the result file as `bfcl generate` writes one, as the text
-"Error during inference: …". In the irrelevance categories the official rule counts every text as right, so there it stands as a
-call of `unanswered_item`: the official run then counts it as wrong, and its denominators stay whole. Leaving such items out
-would make every figure above one of the answered items only.
+An item that ended in an error is written to the result file as `bfcl generate` writes it: the text "Error during inference: …".
+In the irrelevance categories the official rule counts every text as right, so there it is written as a call of
+`unanswered_item`: the official run then counts it as wrong, and its denominators include the item. Without such items every
+figure would be one of the answered items only.
 """
 
 import csv
@@ -19,34 +19,34 @@ from autotool_bench.suites.bfcl import categories, environment
 from autotool_core.errors import AutoToolError
 
 _PREFIX = "BFCL_v4"
-_NAMED = 10
+_MAX_LISTED = 10
 
 
-def unanswered(category: str, why: str | None) -> Any:
-    """The result-file entry of an item without an answer: one that the official rule counts as wrong."""
+def unanswered(category: str, error: str | None) -> Any:
+    """Return the result-file entry of an unanswered item, which the official rule counts as wrong."""
     if categories.is_irrelevance(category):
-        return [{"unanswered_item": json.dumps({"error": why})}]
-    return f"Error during inference: {why}"
+        return [{"unanswered_item": json.dumps({"error": error})}]
+    return f"Error during inference: {error}"
 
 
 def evaluate(python: Path, folder: Path, model: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The official figures of one mode's rows; {} if there are none. Result and score files stay in `folder`.
+    """Return the official figures of one mode's rows; {} without rows. Result and score files stay in `folder`.
 
-    Raises AutoToolError where `bfcl evaluate` fails, or where one of its verdicts is not the row's own.
+    Raises AutoToolError if `bfcl evaluate` fails, or if a verdict of it differs from the row's.
     """
-    shutil.rmtree(folder, ignore_errors=True)  # the official table takes in every score file that it finds
+    shutil.rmtree(folder, ignore_errors=True)  # the official table includes every score file in the folder
     scores = _write(folder / "result" / model.replace("/", "_"), rows)
     if not scores:
         return {}
     _run(python, folder, model, scores)
-    found = {category: _score_file(folder / "score" / model.replace("/", "_"), category) for category in scores}
-    for category, (_, wrong) in found.items():
+    score_files = {category: _score_file(folder / "score" / model.replace("/", "_"), category) for category in scores}
+    for category, (_, wrong) in score_files.items():
         _compare(category, scores[category], wrong)
-    return _figures(folder / "score", {category: header for category, (header, _) in found.items()})
+    return _figures(folder / "score", {category: header for category, (header, _) in score_files.items()})
 
 
 def _write(folder: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, bool]]:
-    """Write the result files; returns, by category and id, whether the rows say solved."""
+    """Write the result files; return by category and id whether the row is solved."""
     scores: dict[str, dict[str, bool]] = {}
     with ExitStack() as stack:
         files: dict[str, TextIO] = {}
@@ -86,11 +86,11 @@ def _run(python: Path, folder: Path, model: str, chosen: Iterable[str]) -> None:
             check=False,
         )
     if done.returncode != 0:
-        raise AutoToolError(f"`bfcl evaluate` ended with status {done.returncode}: read why in {log}.")
+        raise AutoToolError(f"`bfcl evaluate` ended with status {done.returncode}: see its log, {log}.")
 
 
 def _score_file(folder: Path, category: str) -> tuple[dict[str, Any], set[str]]:
-    """The head of a score file, and the ids that it counts as wrong."""
+    """Return the head of a score file, and the ids that it counts as wrong."""
     path = _path(folder, category, "score")
     if not path.exists():
         raise AutoToolError(f"`bfcl evaluate` wrote no {path}.")
@@ -103,9 +103,9 @@ def _compare(category: str, scores: Mapping[str, bool], wrong: set[str]) -> None
     """Raise AutoToolError unless the official run agrees with every row."""
     differing = [item for item, solved in scores.items() if solved == (item in wrong)]
     if differing or not wrong <= scores.keys():
-        named = ", ".join([*differing, *(wrong - scores.keys())][:_NAMED])
+        listed = ", ".join([*differing, *(wrong - scores.keys())][:_MAX_LISTED])
         raise AutoToolError(
-            f"`bfcl evaluate` and the run's rows disagree in {category} ({named}): the rows were judged by another release of "
+            f"`bfcl evaluate` and the run's rows disagree in {category} ({listed}): the rows were scored by another release of "
             "bfcl-eval, or were changed. Run the items again."
         )
 
@@ -134,5 +134,5 @@ def _table(path: Path) -> dict[str, str]:
 
 
 def _share(percent: str) -> float:
-    """A figure of the official tables, of two decimals in per cent, as a share of 1."""
+    """Convert a figure of the official tables, in per cent with two decimals, to a share of 1."""
     return round(float(percent.removesuffix("%")) / 100, 4)

@@ -1,8 +1,8 @@
-"""The process that has the official package: it hands out items, runs the simulated APIs and judges answers.
+"""The process that has the official package: it serves items, runs the simulated APIs and scores answers.
 
-Run by the interpreter of `environment`, so it imports the standard library and `bfcl_eval` only, and nothing imports it:
+The interpreter of `environment` runs it, so it imports only the standard library and `bfcl_eval`, and no module imports it:
 `python worker.py REQUEST_FD REPLY_FD SECONDS`. JSON lines {"n", "op", "arguments"} in, {"n", "value"} or {"n", "error"} out, on
-pipes of their own, because the package and the calls of a model print. An operation that takes longer than SECONDS is ended.
+separate pipes, because the package and the calls of a model print to stdout. An operation is ended after SECONDS.
 """
 # pyright: reportMissingImports=false
 # (bfcl_eval is installed in another environment.)
@@ -31,7 +31,7 @@ from bfcl_eval.utils import (
     make_json_serializable,
 )
 
-# The one model that the package runs by its plain OpenAI chat-completions handler, with tools: the GPTs go by another API.
+# The only model that the package runs by its plain chat-completions handler with tools; the GPTs use another API.
 MODEL = "openbmb/MiniCPM-SALA-FC"
 MODEL_FOLDER = MODEL.replace("/", "_")
 LANGUAGES = {True: (Language.JAVA, ReturnFormat.JAVA), False: (Language.JAVASCRIPT, ReturnFormat.JAVASCRIPT)}
@@ -40,29 +40,29 @@ handler = eval_runner.get_handler(MODEL)
 
 
 class OutOfTimeError(BaseException):
-    """Not an Exception: the official code takes those for an answer of the simulated API."""
+    """An operation took too long. It is not an Exception, because the official code treats those as results of the API."""
 
 
 def hello() -> dict[str, Any]:
-    """What the other side must know of the package."""
+    """Return the model's name and the step limit of the package."""
     return {"model": MODEL, "step_limit": MAXIMUM_STEP_LIMIT}
 
 
 def items(category: str, start: int, count: int) -> list[dict[str, Any]]:
-    """Some items of a category, in the data's order."""
+    """Return a page of a category's items, in the order of the data."""
     return [_item(entry) for entry in _prompts(category)[start : start + count]]
 
 
 def judge(item: str, result: Any) -> dict[str, Any]:
-    """The official verdict on an item's entry in a result file. Raises what the official run would end with."""
+    """Return the official verdict on a result of an item. Raises the error that the official run would end with."""
     verdict = _verdict(item, result)
-    # It writes the verdict so, and cannot if an argument holds half a surrogate pair.
+    # The official run encodes the verdict so, which fails if an argument holds a lone surrogate.
     json.dumps(make_json_serializable(verdict), ensure_ascii=False).encode()
     return {"solved": verdict["valid"], "reason": _reason(verdict)}
 
 
 def step(episode: str, item: str, result: Any) -> list[str] | None:
-    """What the simulated APIs answer to the calls of a step; None where the step has none, which ends the turn."""
+    """Execute the calls of a step; return their results, or None if the step has no calls, which ends the turn."""
     try:
         calls = handler.decode_execute(result, has_tool_call_tag=False)
         if multi_turn_utils.is_empty_execute_response(calls):
@@ -91,7 +91,7 @@ OPERATIONS = {operation.__name__: operation for operation in (hello, items, judg
 
 def _verdict(item: str, result: Any) -> dict[str, Any]:
     category = extract_test_category_from_id(item)
-    entry = dict(_entries(category)[item])  # the checker takes its tools away
+    entry = dict(_entries(category)[item])  # a copy, because the checker removes its tools
     if is_relevance_or_irrelevance(category):
         return eval_runner._evaluate_single_relevance_entry(handler, item, result, entry, MODEL_FOLDER, category)
     answer = _answers(category)[item]
@@ -107,7 +107,7 @@ def _verdict(item: str, result: Any) -> dict[str, Any]:
 
 
 def _forget(prefix: str) -> None:
-    """The official code keeps the simulated APIs in globals of its module, for ever."""
+    """Delete simulated APIs, which the official code keeps in globals of its module."""
     kept = vars(multi_turn_utils)
     for name in [name for name in kept if name.startswith(prefix) and name.endswith("_instance")]:
         del kept[name]
@@ -133,13 +133,13 @@ def _item(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _turns(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """Messages that begin each turn, and the tools from then on (None: as before)."""
+    """Return the first messages of each turn, and the tools from this turn on (None: unchanged)."""
     functions, held_out, turns = list(entry["function"]), entry.get("missed_function", {}), []
     for number, messages in enumerate(entry["question"]):
         added = held_out.get(str(number))
         if added is not None:
             functions += added
-            messages = [{"role": "user", "content": DEFAULT_USER_PROMPT_FOR_ADDITIONAL_FUNCTION_FC}]  # noqa: PLW2901 - as theirs
+            messages = [{"role": "user", "content": DEFAULT_USER_PROMPT_FOR_ADDITIONAL_FUNCTION_FC}]  # noqa: PLW2901 - as in the official code
         changed = number == 0 or added is not None
         tools = handler._compile_tools({}, {"function": functions})["tools"] if changed else None
         turns.append({"messages": messages, "tools": tools})
@@ -148,13 +148,13 @@ def _turns(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=2)
 def _prompts(category: str) -> list[dict[str, Any]]:
-    """As the official generation reads them."""
+    """Return a category's entries as the official generation reads them."""
     return load_dataset_entry(category)
 
 
 @lru_cache(maxsize=4)
 def _entries(category: str) -> dict[str, dict[str, Any]]:
-    """As the official evaluation reads them: without the hints on a language."""
+    """Return a category's entries as the official evaluation reads them: without the hints on a language."""
     loaded = load_dataset_entry(category, include_prereq=False, include_language_specific_hint=False)
     return {entry["id"]: entry for entry in loaded}
 
@@ -164,7 +164,7 @@ def _answers(category: str) -> dict[str, Any]:
     return {entry["id"]: entry["ground_truth"] for entry in load_ground_truth_entry(category)}
 
 
-def _run_out(*_: object) -> None:
+def _time_out(*_: object) -> None:
     raise OutOfTimeError("it took too long")
 
 
@@ -182,17 +182,17 @@ def _reply(line: str, seconds: float) -> dict[str, Any]:
 
 
 def _read(requests: TextIO, waiting: "queue.SimpleQueue[str]") -> None:
-    """Take requests at once, so that the other side never waits for a full pipe; end with it."""
+    """Read requests as they come, so that the client never blocks on a full pipe; exit when the pipe is closed."""
     for line in requests:
         waiting.put(line)
     os._exit(0)
 
 
 def main() -> None:
-    """Answer requests in their order, until the other side is gone."""
+    """Handle requests in their order, until the client closes the pipe."""
     requests, replies, seconds = sys.argv[1:]
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    signal.signal(signal.SIGALRM, _run_out)
+    signal.signal(signal.SIGALRM, _time_out)
     threading.Thread(target=_read, args=(os.fdopen(int(requests), encoding="utf-8"), waiting), daemon=True).start()
     with os.fdopen(int(replies), "w", encoding="utf-8") as out:
         while True:

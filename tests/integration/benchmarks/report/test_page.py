@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 from rich.console import Console
-from support.bench_runs import made_up, official_of, write_run
+from support.bench_runs import official_of, synthetic_rows, write_run
 from support.browser import CHROMIUM, chromium, contrast
 
 from autotool_bench.report import write_dial, write_report
@@ -27,22 +27,24 @@ COLOURS = "node => [getComputedStyle(node).fill, getComputedStyle(document.body)
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("runs")
     quiet = Console(file=(base / "shown").open("w"))
-    ours = write_run(base / "ours", made_up(160), suite="bfcl", parameters=135e6, label='<img src="http://example.invalid/x">')
+    ours = write_run(
+        base / "ours", synthetic_rows(160), suite="bfcl", parameters=135e6, label='<img src="http://example.invalid/x">'
+    )
     (ours / "official.json").write_text(json.dumps(official_of(ours, ["auto", "long", "short"])))
-    stock = write_run(base / "stock", made_up(160, modes=("long", "short"), seed=1), suite="bfcl")
+    stock = write_run(base / "stock", synthetic_rows(160, modes=("long", "short"), seed=1), suite="bfcl")
     write_report([ours, stock], base, quiet)
-    write_dial(write_run(base / "dial", made_up(80, modes=("auto@-4", "auto@0", "auto@4"))), quiet)
+    write_dial(write_run(base / "dial", synthetic_rows(80, modes=("auto@-4", "auto@0", "auto@4"))), quiet)
     return base
 
 
 class Visit:
-    """A page opened from its file: what it asked for, what it complained of."""
+    """A page opened from its file, with its requests and console messages."""
 
     def __init__(self, page: Page, path: Path) -> None:
-        self.page, self.requests, self.complaints = page, list[str](), list[str]()
+        self.page, self.requests, self.messages = page, list[str](), list[str]()
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self.messages.append(message.text))
+        page.on("pageerror", lambda error: self.messages.append(str(error)))
         page.route("**/*", lambda route: route.continue_() if route.request.url == path.as_uri() else route.abort())
         page.goto(path.as_uri())
 
@@ -63,7 +65,7 @@ def test_plots_are_drawn_without_an_error_or_a_request(browser: Browser, folder:
         assert svg["shapes"] > 5
         assert svg["width"] > 300
         assert svg["height"] > 100
-    assert visit.complaints == []
+    assert visit.messages == []
     assert visit.requests == [(folder / name).as_uri()]
     page.close()
 

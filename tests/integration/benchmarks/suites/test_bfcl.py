@@ -14,7 +14,7 @@ import psutil
 import pytest
 from support.serving import running, scripted
 
-from autotool_bench.suites.base import Answer, Item, Message, Tool, ToolCall, Verdict, prove
+from autotool_bench.suites.base import Item, Message, Reply, Tool, ToolCall, Verdict, score_gold
 from autotool_bench.suites.bfcl import Bfcl, categories, environment
 from autotool_bench.suites.bfcl.gold import UNSOLVABLE
 from autotool_core.errors import AutoToolError
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(900)
 
 OFFICIAL = Path(__file__).parents[3] / "support/bfcl_official.py"
 SOME = 4
-TEXT = Answer(content="I cannot do that.")
+TEXT = Reply(content="I cannot do that.")
 
 
 @pytest.fixture(scope="module")
@@ -41,28 +41,28 @@ def suite(python: Path) -> Iterator[Bfcl]:
 
 @pytest.fixture(scope="module")
 def find(suite: Bfcl) -> Callable[[str], Item]:
-    def found(name: str) -> Item:
+    def find_item(name: str) -> Item:
         category = name.rsplit("_", 1)[0]
         return next(item for item in suite.items(category) if item.id == name)
 
-    return found
+    return find_item
 
 
 class Scripted:
-    """Gives its answers in turn, the last one for ever, and keeps what it was asked."""
+    """A model that returns its answers in turn, the last one repeatedly, and records the requests."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Reply) -> None:
         self._answers = list(answers)
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
 
-    async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        self.asked.append({"messages": messages, "tools": tools})
+    async def __call__(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        self.requests.append({"messages": messages, "tools": tools})
         await asyncio.sleep(0)
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
 
-def call(name: str, **arguments: Any) -> Answer:
-    return Answer(calls=(ToolCall(name, json.dumps(arguments)),))
+def call(name: str, **arguments: Any) -> Reply:
+    return Reply(calls=(ToolCall(name, json.dumps(arguments)),))
 
 
 def row(item: Item, mode: str, verdict: Verdict | None) -> dict[str, Any]:
@@ -75,56 +75,56 @@ def row(item: Item, mode: str, verdict: Verdict | None) -> dict[str, Any]:
 @pytest.mark.parametrize("category", categories.select(["all"]))
 async def test_gold_answers_are_solved_and_corrupted_ones_are_not(suite: Bfcl, category: str) -> None:
     items = [item for item in islice(suite.items(category), SOME) if item.id not in UNSOLVABLE]
-    assert await asyncio.gather(*(prove(suite, item) for item in items)) == [(1.0, 0.0)] * len(items)
+    assert await asyncio.gather(*(score_gold(suite, item) for item in items)) == [(1.0, 0.0)] * len(items)
 
 
 @pytest.mark.parametrize("name", UNSOLVABLE)
 async def test_items_that_are_named_unsolvable_are_not_solved_by_their_gold(
     suite: Bfcl, find: Callable[[str], Item], name: str
 ) -> None:
-    assert await prove(suite, find(name)) == (0.0, 0.0)
+    assert await score_gold(suite, find(name)) == (0.0, 0.0)
 
 
-async def test_all_items_are_there_in_their_order_and_apart(suite: Bfcl) -> None:
+async def test_all_items_are_there_in_their_order_with_unique_ids(suite: Bfcl) -> None:
     counts = {category: [item.id for item in suite.items(category)] for category in ("live_irrelevance", "multi_turn_base")}
     assert {category: len(set(ids)) for category, ids in counts.items()} == {"live_irrelevance": 884, "multi_turn_base": 200}
     assert counts["multi_turn_base"] == [f"multi_turn_base_{number}" for number in range(200)]
 
 
-NO_JSON = Answer(calls=(ToolCall("cd", "{folder"),))
+NO_JSON = Reply(calls=(ToolCall("cd", "{folder"),))
 ODD = [
-    Answer(content=None),
-    Answer(content=""),
+    Reply(content=None),
+    Reply(content=""),
     NO_JSON,
-    Answer(calls=(ToolCall("cd", "[1]"), ToolCall("", "{}"))),
-    Answer(calls=(ToolCall("no such function", '{"a": NaN}'),)),
-    Answer(content="\ud83d [f(x=1)]"),
+    Reply(calls=(ToolCall("cd", "[1]"), ToolCall("", "{}"))),
+    Reply(calls=(ToolCall("no such function", '{"a": NaN}'),)),
+    Reply(content="\ud83d [f(x=1)]"),
 ]
 
 
 @pytest.mark.parametrize("category", ["simple_python", "simple_java", "parallel", "live_relevance", "multi_turn_base"])
-async def test_odd_answers_are_wrong_and_end_nothing(suite: Bfcl, category: str) -> None:
+async def test_odd_answers_are_wrong_and_do_not_end_the_process(suite: Bfcl, category: str) -> None:
     item = next(suite.items(category))
     verdicts = [await suite.attempt(item, Scripted(answer, TEXT)) for answer in ODD]
     relevant = [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]  # any call is relevant, if it can be read
     assert [verdict.score for verdict in verdicts] == (relevant if category == "live_relevance" else [0.0] * len(ODD))
     assert all(verdict.reason for verdict in verdicts if not verdict.score)
-    assert await prove(suite, item) == (1.0, 0.0)
+    assert await score_gold(suite, item) == (1.0, 0.0)
 
 
-PLAYS: dict[str, list[Answer]] = {
+PLAYS: dict[str, list[Reply]] = {
     "simple_java_3": [TEXT],
     "live_multiple_4-2-1": [TEXT],
-    "multi_turn_base_0": [call("ls"), NO_JSON, call("pwd"), Answer(content=""), Answer(content=None), TEXT],
+    "multi_turn_base_0": [call("ls"), NO_JSON, call("pwd"), Reply(content=""), Reply(content=None), TEXT],
     "multi_turn_base_1": [call("pwd")],
     "multi_turn_miss_func_0": [call("cd", folder="document"), TEXT, call("sort", file_name="x"), TEXT],
-    "multi_turn_long_context_2": [Answer(calls=(ToolCall("pwd", "{}"), ToolCall("nothing", '{"x": [1.5, true]}'))), TEXT],
+    "multi_turn_long_context_2": [Reply(calls=(ToolCall("pwd", "{}"), ToolCall("nothing", '{"x": [1.5, true]}'))), TEXT],
 }
 
 
 @pytest.fixture(scope="module")
 def official(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the official generation asks and records for the plays."""
+    """Return the requests and results of the official generation for the same answers."""
     longest = 30
     answers = {
         name: [[{c.name: c.arguments} for c in answer.calls] or answer.content for answer in play + [play[-1]] * longest]
@@ -138,56 +138,56 @@ def official(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 @pytest.mark.parametrize("name", PLAYS)
-async def test_the_model_is_asked_what_the_official_generation_asks(
+async def test_the_requests_are_those_of_the_official_generation(
     suite: Bfcl, find: Callable[[str], Item], official: dict[str, Any], name: str
 ) -> None:
     model = Scripted(*PLAYS[name])
     verdict = await suite.attempt(find(name), model)
-    for asked in model.asked:
-        asked["messages"] = [
-            {key: value for key, value in message.items() if value is not None} for message in asked["messages"]
+    for request in model.requests:
+        request["messages"] = [
+            {key: value for key, value in message.items() if value is not None} for message in request["messages"]
         ]
-    assert model.asked == official[name]["asked"]
+    assert model.requests == official[name]["requests"]
     assert verdict.result == official[name]["result"]
 
 
 async def test_a_turn_without_end_ends_the_episode(suite: Bfcl, find: Callable[[str], Item]) -> None:
     model = Scripted(call("pwd"))
     verdict = await suite.attempt(find("multi_turn_base_1"), model)
-    assert (verdict.score, len(model.asked), len(verdict.result)) == (0.0, 21, 1)
+    assert (verdict.score, len(model.requests), len(verdict.result)) == (0.0, 21, 1)
     assert "force_terminated" in str(verdict.reason)
 
 
 async def test_held_out_functions_come_in_their_turn(suite: Bfcl, find: Callable[[str], Item]) -> None:
     model = Scripted(TEXT)
     await suite.attempt(find("multi_turn_miss_func_0"), model)
-    has_sort = ["sort" in {tool["function"]["name"] for tool in asked["tools"]} for asked in model.asked]
+    has_sort = ["sort" in {tool["function"]["name"] for tool in request["tools"]} for request in model.requests]
     assert has_sort == [False, False, False, True, True]
 
 
-async def test_episodes_of_one_item_at_once_keep_apart(suite: Bfcl) -> None:
+async def test_concurrent_episodes_of_an_item_have_separate_states(suite: Bfcl) -> None:
     item = next(suite.items("multi_turn_base"))
-    scores = await asyncio.gather(*(prove(suite, item) for _ in range(16)))
+    scores = await asyncio.gather(*(score_gold(suite, item) for _ in range(16)))
     assert set(scores) == {(1.0, 0.0)}
 
 
 async def test_the_state_of_an_ended_episode_is_freed(suite: Bfcl) -> None:
     def step(name: str, **arguments: Any) -> Any:
-        made = [{name: json.dumps(arguments)}]
-        return suite._worker.ask("step", episode="mine", item="multi_turn_base_0", result=made)
+        result = [{name: json.dumps(arguments)}]
+        return suite._scorer.call("step", episode="mine", item="multi_turn_base_0", result=result)
 
     start = step("pwd")
     step("cd", folder="document")
     assert step("pwd") != start
-    suite._worker.ask("end", episode="mine")
+    suite._scorer.call("end", episode="mine")
     assert step("pwd") == start
-    suite._worker.ask("end", episode="mine")
+    suite._scorer.call("end", episode="mine")
 
 
 async def test_verdicts_leave_no_state_behind(suite: Bfcl) -> None:
     items = list(islice(suite.items("multi_turn_base"), 20))
     for _ in range(2):
-        assert [await prove(suite, item) for item in items] == [(1.0, 0.0)] * len(items)
+        assert [await score_gold(suite, item) for item in items] == [(1.0, 0.0)] * len(items)
 
 
 ENDLESS = [(call("power", base=10, exponent=10**9), "took too long"), (call("inspect.sys.exit"), "SystemExit")]
@@ -196,24 +196,24 @@ ENDLESS = [(call("power", base=10, exponent=10**9), "took too long"), (call("ins
 async def test_a_call_that_never_returns_is_unsolved(python: Path, find: Callable[[str], Item]) -> None:
     item = find("multi_turn_base_15")
     suite = Bfcl(["multi_turn_base"], seconds=2)
-    for answer, said in ENDLESS:
+    for answer, reason in ENDLESS:
         verdict = await suite.attempt(item, Scripted(answer))
-        assert (verdict.score, said in str(verdict.reason), said in verdict.result) == (0.0, True, True)
-    assert await prove(suite, item) == (1.0, 0.0)
+        assert (verdict.score, reason in str(verdict.reason), reason in verdict.result) == (0.0, True, True)
+    assert await score_gold(suite, item) == (1.0, 0.0)
     suite.close()
 
 
-async def test_a_killed_scorer_is_named_and_a_closed_one_gone(find: Callable[[str], Item]) -> None:
+async def test_a_killed_scorer_is_named_and_a_closed_scorer_has_ended(find: Callable[[str], Item]) -> None:
     suite, item = Bfcl(["simple_python"]), find("simple_python_1")
 
-    async def kill(messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        os.kill(suite._worker.pid, signal.SIGKILL)
+    async def kill(messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        os.kill(suite._scorer.pid, signal.SIGKILL)
         return TEXT
 
     with pytest.raises(AutoToolError, match="killed by signal 9"):
         await suite.attempt(item, kill)
     suite.close()
-    assert not psutil.pid_exists(suite._worker.pid)
+    assert not psutil.pid_exists(suite._scorer.pid)
 
 
 RUN = ("simple_python", "simple_javascript", "irrelevance", "live_relevance", "live_irrelevance", "multi_turn_miss_param")
@@ -224,9 +224,9 @@ async def run(suite: Bfcl) -> dict[str, list[dict[str, Any]]]:
     """Rows of two modes: right, wrong and unanswered items in the first, right ones of one category in the second."""
     rows: dict[str, list[dict[str, Any]]] = {"long": [], "short": []}
     for category in RUN:
-        for at, item in enumerate(islice(suite.items(category), 6)):
-            ask = Scripted(*suite.gold(item, corrupted=at % 3 == 1), Answer(content=""))
-            rows["long"].append(row(item, "long", None if at % 3 == 2 else await suite.attempt(item, ask)))
+        for index, item in enumerate(islice(suite.items(category), 6)):
+            model = Scripted(*suite.gold(item, corrupted=index % 3 == 1), Reply(content=""))
+            rows["long"].append(row(item, "long", None if index % 3 == 2 else await suite.attempt(item, model)))
     surrogate = Scripted(call("f", x="\ud83d"))
     odd = list(islice(suite.items("live_simple"), 2))
     rows["short"] = [row(odd[0], "short", await suite.attempt(odd[0], surrogate))]
@@ -254,19 +254,19 @@ def test_the_official_figures_are_those_of_the_rows(
 
 
 def test_a_row_that_the_official_run_does_not_confirm_is_an_error(suite: Bfcl, run: Mapping[str, Any], tmp_path: Path) -> None:
-    rows = [dict(one) for one in run["short"]]
+    rows = [dict(stored) for stored in run["short"]]
     rows[0]["score"] = 1.0
     with pytest.raises(AutoToolError, match=rows[0]["id"]):
         suite.finish(tmp_path, lambda mode: iter(rows), ["short"])
 
 
-def test_the_environment_is_made_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_is_created_completely_or_not_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path))
     for name, value in {"PIP_INDEX_URL": "http://127.0.0.1:9", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.delenv(environment.INTERPRETER, raising=False)
-    with pytest.raises(AutoToolError, match=r"could not be made: .*torch.* \(pip's log: .*\.log\)\.") as failed:
+    with pytest.raises(AutoToolError, match=r"could not be created: .*torch.* \(pip's log: .*\.log\)\.") as failed:
         environment.ensure()
     assert "127.0.0.1" in Path(str(failed.value).rpartition(": ")[2].removesuffix(").")).read_text()
     monkeypatch.setattr(environment, "_STEPS", ())  # nothing to install: what is left is the making
@@ -288,12 +288,12 @@ async def test_the_official_generate_command_completes_a_category_through_this_s
     async with running(scripted(calls, "I cannot do that.", log_odds=-50), model=known) as server:
         env = {**os.environ, "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none", "BFCL_PROJECT_ROOT": str(tmp_path)}
         process = await asyncio.create_subprocess_exec(*command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
     written = next((tmp_path / "result").rglob("*live_parallel_result.json")).read_text().splitlines()
     results = [json.loads(line) for line in written]
     assert len(results) == 16
-    assert not [one for one in results if "traceback" in one or "Error" in str(one["result"])]
+    assert not [entry for entry in results if "traceback" in entry or "Error" in str(entry["result"])]
     assert {"get_weather": '{"city": "Rome"}'} in [
-        call for one in results if isinstance(one["result"], list) for call in one["result"]
+        call for entry in results if isinstance(entry["result"], list) for call in entry["result"]
     ]

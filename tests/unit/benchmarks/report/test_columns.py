@@ -11,14 +11,24 @@ from autotool_core.errors import AutoToolError
 HERE = Path("run")
 
 
-def test_turns_are_summed_and_what_one_turn_does_not_tell_is_not_told_of_the_item() -> None:
+def test_turns_are_summed_and_a_missing_number_of_one_turn_is_missing_for_the_item() -> None:
     turns = [
         turn(10, reasoning_tokens=4, cached_tokens=1, p_long=0.7),
         turn(5, reasoning_tokens=2, resolved="short", p_long=0.1),
     ]
     columns = collect([row("a", "auto", turns=turns)], HERE).columns
-    told = {name: columns[name][0] for name in ("generated", "reasoning", "prompt", "latency", "turns", "long_turns", "p_long")}
-    assert told == {"generated": 15, "reasoning": 6, "prompt": 200, "latency": 2.0, "turns": 2, "long_turns": 1, "p_long": 0.7}
+    values = {
+        name: columns[name][0] for name in ("generated", "reasoning", "prompt", "latency", "turns", "long_turns", "p_long")
+    }
+    assert values == {
+        "generated": 15,
+        "reasoning": 6,
+        "prompt": 200,
+        "latency": 2.0,
+        "turns": 2,
+        "long_turns": 1,
+        "p_long": 0.7,
+    }
     assert np.isnan(columns["cached"][0])
 
 
@@ -37,7 +47,7 @@ def test_rows_are_found_by_mode_and_item() -> None:
     assert items.item_rows("long").tolist() == [0, -1]
 
 
-def test_an_item_twice_in_a_mode_is_refused() -> None:
+def test_a_repeated_item_in_a_mode_is_rejected() -> None:
     with pytest.raises(AutoToolError, match="item 'a' twice in the mode 'long'"):
         collect([row("a", "long"), row("b", "long"), row("a", "long")], HERE)
 
@@ -45,23 +55,23 @@ def test_an_item_twice_in_a_mode_is_refused() -> None:
 @pytest.mark.parametrize(
     "broken", [{"id": "a"}, {**row("a", "long"), "turns": None}, ["no row"], {**row("a", "long"), "score": "1"}]
 )
-def test_what_is_no_row_is_named(broken: object) -> None:
-    with pytest.raises(AutoToolError, match="run, row 2 is no row"):
+def test_an_invalid_row_is_named(broken: object) -> None:
+    with pytest.raises(AutoToolError, match="run, row 2 is not a row"):
         collect([row("a", "long"), broken], HERE)  # pyright: ignore[reportArgumentType] the point of the test
 
 
-def test_a_run_is_called_by_its_label_or_its_folder(tmp_path: Path) -> None:
+def test_a_run_is_named_by_its_label_or_its_folder(tmp_path: Path) -> None:
     assert read_run(write_run(tmp_path / "one", [row("a", "long")], label="Ours")).label == "Ours"
     assert read_run(write_run(tmp_path / "two", [row("a", "long")])).label == "two"
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=r"holds no run\.json"):
         read_run(tmp_path)
     with pytest.raises(AutoToolError, match="holds no rows"):
         read_run(write_run(tmp_path / "empty", []))
     (tmp_path / "run.json").write_text("[")
-    with pytest.raises(AutoToolError, match=r"run\.json is no JSON"):
+    with pytest.raises(AutoToolError, match=r"run\.json is not valid JSON"):
         read_run(tmp_path)
 
 

@@ -6,12 +6,12 @@ from rich.console import Console
 from support.bench_runs import row, turn, write_run
 
 from autotool_bench.report import compare
-from autotool_bench.report.columns import Run, read_run
+from autotool_bench.report.columns import StoredRun, read_run
 from autotool_bench.report.compare import compare_runs
 from autotool_core.errors import AutoToolError
 
 
-def run(folder: Path, solved: dict[str, bool], mode: str = "auto", tokens: int = 10, **about: str) -> Run:
+def run(folder: Path, solved: dict[str, bool], mode: str = "auto", tokens: int = 10, **about: str) -> StoredRun:
     return read_run(
         write_run(folder, [row(item, mode, solved=won, turns=[turn(tokens)]) for item, won in solved.items()], **about)
     )
@@ -20,32 +20,55 @@ def run(folder: Path, solved: dict[str, bool], mode: str = "auto", tokens: int =
 def test_who_solved_what_item_by_item(tmp_path: Path) -> None:
     a = run(tmp_path / "a", {"p": True, "q": True, "r": False, "s": False, "only here": True}, tokens=20)
     b = run(tmp_path / "b", {"s": False, "r": True, "q": False, "p": True, "only there": True}, tokens=10)
-    (told,) = compare_runs(a, b)
-    assert (told.solved.both, told.solved.only_a, told.solved.only_b, told.solved.neither) == (("p",), ("q",), ("r",), ("s",))
-    assert (told.missing_in_a, told.missing_in_b) == (("only there",), ("only here",))
-    assert (told.items, told.accuracy_a, told.accuracy_b, told.difference, told.p_value) == (4, 0.5, 0.5, 0.0, 1.0)
-    assert (told.token_ratio, told.token_ratio_interval.low, told.token_ratio_interval.high) == (0.5, 0.5, 0.5)
+    (comparison,) = compare_runs(a, b)
+    assert (comparison.solved.both, comparison.solved.only_a, comparison.solved.only_b, comparison.solved.neither) == (
+        ("p",),
+        ("q",),
+        ("r",),
+        ("s",),
+    )
+    assert (comparison.missing_in_a, comparison.missing_in_b) == (("only there",), ("only here",))
+    assert (comparison.items, comparison.accuracy_a, comparison.accuracy_b, comparison.difference, comparison.p_value) == (
+        4,
+        0.5,
+        0.5,
+        0.0,
+        1.0,
+    )
+    assert (comparison.token_ratio, comparison.token_ratio_interval.low, comparison.token_ratio_interval.high) == (
+        0.5,
+        0.5,
+        0.5,
+    )
 
 
 def test_pairing_narrows_the_interval_of_a_difference(tmp_path: Path) -> None:
     # Both runs solve the same half of the items; B solves 10 more. Unpaired, the interval would reach below 0.
-    half = {str(at): at < 100 for at in range(200)}
-    (told,) = compare_runs(run(tmp_path / "a", half), run(tmp_path / "b", half | {str(at): True for at in range(100, 110)}))
-    assert told.difference == pytest.approx(0.05)
-    assert 0 < told.difference_interval.low < 0.05 < told.difference_interval.high < 0.09
-    assert told.p_value == pytest.approx(2 / 2**10)
+    half = {str(index): index < 100 for index in range(200)}
+    (comparison,) = compare_runs(
+        run(tmp_path / "a", half), run(tmp_path / "b", half | {str(index): True for index in range(100, 110)})
+    )
+    assert comparison.difference == pytest.approx(0.05)
+    assert 0 < comparison.difference_interval.low < 0.05 < comparison.difference_interval.high < 0.09
+    assert comparison.p_value == pytest.approx(2 / 2**10)
 
 
 def test_two_modes_of_one_run(tmp_path: Path) -> None:
     rows = [row("a", "long", turns=[turn(40)]), row("a", "short", turns=[turn(10)], solved=False), row("b", "long")]
-    one = read_run(write_run(tmp_path, rows))
-    (told,) = compare_runs(one, one, "long", "short")
-    assert (told.mode_a, told.mode_b, told.items, told.difference, told.token_ratio) == ("long", "short", 1, -1.0, 0.25)
-    assert told.missing_in_b == ("b",)
-    assert [(one.mode_a, one.items) for one in compare_runs(one, one)] == [("long", 2), ("short", 1)]
+    stored = read_run(write_run(tmp_path, rows))
+    (comparison,) = compare_runs(stored, stored, "long", "short")
+    assert (comparison.mode_a, comparison.mode_b, comparison.items, comparison.difference, comparison.token_ratio) == (
+        "long",
+        "short",
+        1,
+        -1.0,
+        0.25,
+    )
+    assert comparison.missing_in_b == ("b",)
+    assert [(comparison.mode_a, comparison.items) for comparison in compare_runs(stored, stored)] == [("long", 2), ("short", 1)]
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+def test_runs_that_cannot_be_compared_are_rejected(tmp_path: Path) -> None:
     a, b = run(tmp_path / "a", {"p": True}), run(tmp_path / "b", {"q": True})
     with pytest.raises(AutoToolError, match="no item in common"):
         compare_runs(a, b)
@@ -57,26 +80,26 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare_runs(a, run(tmp_path / "d", {"p": True}, suite="bfcl"))
 
 
-def shown(a: Run, b: Run, *, ids: bool, out: Path | None = None) -> str:
+def shown(a: StoredRun, b: StoredRun, *, ids: bool, out: Path | None = None) -> str:
     console = Console(width=100, record=True, file=(a.folder / "shown").open("w"))
     compare(a.folder, b.folder, ids=ids, out=out, console=console)
     return console.export_text()
 
 
 def test_ids_are_listed_on_request_and_counted_always(tmp_path: Path) -> None:
-    a = run(tmp_path / "a", {"[red]p": True, **{f"gone-{at}": True for at in range(9)}})
+    a = run(tmp_path / "a", {"[red]p": True, **{f"gone-{index}": True for index in range(9)}})
     b = run(tmp_path / "b", {"[red]p": False})
-    told = shown(a, b, ids=False)
-    assert "9 only in A, left out: gone-0, gone-1, gone-2, gone-3, gone-4, 4 more" in told
-    assert "[red]p" not in told
-    told = shown(a, b, ids=True)
-    assert "gone-8" in told
-    assert "1 only A (auto) solves: [red]p" in told
+    output = shown(a, b, ids=False)
+    assert "9 only in A, left out: gone-0, gone-1, gone-2, gone-3, gone-4, 4 more" in output
+    assert "[red]p" not in output
+    output = shown(a, b, ids=True)
+    assert "gone-8" in output
+    assert "1 only A (auto) solves: [red]p" in output
 
 
 def test_the_json_holds_every_figure_and_no_infinity(tmp_path: Path) -> None:
     a, b = run(tmp_path / "a", {"p": True}, tokens=0), run(tmp_path / "b", {"p": True})
     shown(a, b, ids=False, out=tmp_path / "compare.json")
-    (told,) = json.loads((tmp_path / "compare.json").read_text())["comparisons"]
-    assert told["token_ratio"] is None
-    assert told["solved"]["both"] == ["p"]
+    (comparison,) = json.loads((tmp_path / "compare.json").read_text())["comparisons"]
+    assert comparison["token_ratio"] is None
+    assert comparison["solved"]["both"] == ["p"]

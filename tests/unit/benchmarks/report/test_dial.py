@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
-from support.bench_runs import made_up, row, write_run
+from support.bench_runs import row, synthetic_rows, write_run
 
 from autotool_bench.report import write_dial
 from autotool_bench.report.dial import names_of
@@ -14,7 +14,7 @@ MODES = ("auto@2", "auto@-2", "auto@0", "long", "short")
 
 
 def test_a_dial_run_gives_a_table_a_plot_and_a_page(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", made_up(60, modes=MODES), label="<i>mine</i>")
+    folder = write_run(tmp_path / "run", synthetic_rows(60, modes=MODES), label="<i>mine</i>")
     console = Console(width=100, record=True, file=(tmp_path / "shown").open("w"))
     write_dial(folder, console)
     steps = json.loads((folder / "dial.json").read_text())["steps"]
@@ -28,7 +28,7 @@ def test_a_dial_run_gives_a_table_a_plot_and_a_page(tmp_path: Path) -> None:
     assert "+2" in console.export_text()
 
 
-def test_a_run_without_biases_is_no_dial(tmp_path: Path) -> None:
+def test_a_run_without_biases_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match="fewer than two reasoning biases"):
         write_dial(write_run(tmp_path, [row("a", "auto"), row("a", "long"), row("a", "auto@1")]))
 

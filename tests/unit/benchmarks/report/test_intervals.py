@@ -40,24 +40,24 @@ def test_columns_of_a_row_are_drawn_together() -> None:
     assert len(np.unique(sums[:, 0])) > 3
 
 
-def test_the_seed_settles_the_resamples_and_another_stratum_does_not_move_them() -> None:
-    values, strata = np.array([[float(at)] for at in range(20)]), np.zeros(20, dtype=int)
+def test_the_seed_determines_the_resamples_and_another_stratum_does_not_change_them() -> None:
+    values, strata = np.array([[float(index)] for index in range(20)]), np.zeros(20, dtype=int)
     more = resampled_sums(np.vstack([values, [[1.0]]]), np.append(strata, 1))
     assert (resampled_sums(values, strata)[0] == more[0]).all()
     assert (resampled_sums(values, strata, seed=1) != more[0]).any()
 
 
-def test_a_stratum_without_rows_sums_to_nothing() -> None:
+def test_a_stratum_without_rows_sums_to_zero() -> None:
     assert resampled_sums(np.array([[1.0]]), np.array([1]), resamples=2).tolist() == [[[0.0], [0.0]], [[1.0], [1.0]]]
 
 
 def test_percentiles_take_infinite_statistics() -> None:
     interval = percentile_interval(np.array([1.0] * 90 + [math.inf] * 10))
     assert interval == Interval(1.0, math.inf)
-    assert percentile_interval(np.array([float(at) for at in range(1, 1001)])) == Interval(25.0, 975.0)
+    assert percentile_interval(np.array([float(index) for index in range(1, 1001)])) == Interval(25.0, 975.0)
 
 
-def test_a_ratio_with_nothing_below_is_infinite() -> None:
+def test_a_ratio_over_zero_is_infinite() -> None:
     assert ratio(np.array([4.0, 4.0]), np.array([2.0, 0.0])).tolist() == [2.0, math.inf]
 
 
@@ -68,22 +68,22 @@ def test_wilson_of_a_known_case() -> None:
     assert interval.high == pytest.approx(0.9433, abs=1e-4)
 
 
-def test_where_none_is_solved_wilson_stands_in_for_a_bootstrap_without_width() -> None:
+def test_wilson_replaces_a_bootstrap_without_width_if_none_is_solved() -> None:
     assert proportion_interval(np.zeros(100), 10) == wilson(0, 10)
     assert proportion_interval(np.zeros(100), 10).high == pytest.approx(0.2775, abs=1e-4)
     assert proportion_interval(np.array([0.0, 10.0] * 50), 10) == Interval(0.0, 1.0)
 
 
-def test_a_difference_that_no_pair_shows_may_still_be_there() -> None:
+def test_without_a_differing_pair_the_interval_has_a_width() -> None:
     assert difference_interval(np.zeros(100), 10) == Interval(-wilson(0, 10).high, wilson(0, 10).high)
     assert difference_interval(np.array([-1.0, 2.0] * 50), 10) == Interval(-0.1, 0.2)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_difference_that_every_resample_shows_alike_has_a_width_all_the_same(sign: int) -> None:
-    found, bounds = difference_interval(np.full(100, 3.0 * sign), 6), wilson(3, 6)
-    assert sorted((sign * found.low, sign * found.high)) == [bounds.low, bounds.high]
-    assert found.low < sign * 0.5 < found.high
+def test_if_every_resample_has_the_same_difference_the_interval_has_a_width(sign: int) -> None:
+    interval, bounds = difference_interval(np.full(100, 3.0 * sign), 6), wilson(3, 6)
+    assert sorted((sign * interval.low, sign * interval.high)) == [bounds.low, bounds.high]
+    assert interval.low < sign * 0.5 < interval.high
 
 
 def test_mcnemar_of_known_cases() -> None:

@@ -20,33 +20,33 @@ def test_errors_count_as_unsolved_and_their_tokens_as_spent() -> None:
         row("c", "auto", turns=[turn(30)], error="the second turn timed out", solved=False),
         row("d", "auto", turns=[], error="refused", solved=False),
     ]
-    told = figures(rows)
-    assert (told.items, told.solved, told.errors, told.served) == (4, 1, 2, 3)
-    assert told.accuracy == 0.25
-    assert told.token_cost == 60
-    assert told.generated_tokens == 20  # of the three served items
+    computed = figures(rows)
+    assert (computed.items, computed.solved, computed.errors, computed.served) == (4, 1, 2, 3)
+    assert computed.accuracy == 0.25
+    assert computed.token_cost == 60
+    assert computed.generated_tokens == 20  # of the three served items
 
 
-def test_what_the_server_does_not_tell_is_none_and_never_0() -> None:
-    told = figures([row("a", "auto", turns=[turn(10, resolved=None)])])
-    assert (told.reasoning_tokens, told.content_tokens, told.cached_tokens) == (None, None, None)
-    assert told.thinking_rate is None
-    assert told.prompt_tokens == 100
+def test_a_number_that_the_server_does_not_report_is_none_and_never_0() -> None:
+    computed = figures([row("a", "auto", turns=[turn(10, resolved=None)])])
+    assert (computed.reasoning_tokens, computed.content_tokens, computed.cached_tokens) == (None, None, None)
+    assert computed.thinking_rate is None
+    assert computed.prompt_tokens == 100
     known = figures([row("a", "auto", turns=[turn(10, reasoning_tokens=0, cached_tokens=0)])])
     assert (known.reasoning_tokens, known.cached_tokens) == (0, 0)
 
 
 def test_a_run_that_serves_nothing_has_no_means() -> None:
-    told = figures([row("a", "auto", turns=[], error="refused", solved=False)])
-    assert (told.generated_tokens, told.generated_interval, told.latency) == (None, None, None)
-    assert told.token_cost == math.inf
+    computed = figures([row("a", "auto", turns=[], error="refused", solved=False)])
+    assert (computed.generated_tokens, computed.generated_interval, computed.latency) == (None, None, None)
+    assert computed.token_cost == math.inf
 
 
 def test_without_a_solved_task_the_cost_is_infinite() -> None:
-    told = figures([row("a", "auto", solved=False), row("b", "auto", solved=False)])
-    assert told.token_cost == math.inf
-    assert told.token_cost_interval.high == math.inf
-    assert told.accuracy_interval == wilson(0, 2)
+    computed = figures([row("a", "auto", solved=False), row("b", "auto", solved=False)])
+    assert computed.token_cost == math.inf
+    assert computed.token_cost_interval.high == math.inf
+    assert computed.accuracy_interval == wilson(0, 2)
 
 
 def test_thinking_rate_is_the_share_of_turns() -> None:
@@ -55,7 +55,7 @@ def test_thinking_rate_is_the_share_of_turns() -> None:
 
 
 def test_latency_is_the_sum_of_an_items_turns() -> None:
-    rows = [row(str(at), "auto", turns=[turn(latency=at), turn(latency=0.5)]) for at in range(101)]
+    rows = [row(str(index), "auto", turns=[turn(latency=index), turn(latency=0.5)]) for index in range(101)]
     latency = figures(rows).latency
     assert latency is not None
     assert (latency.p50, latency.p90, latency.p99) == pytest.approx((50.5, 90.5, 99.5))
@@ -63,22 +63,25 @@ def test_latency_is_the_sum_of_an_items_turns() -> None:
 
 def test_the_bootstrap_is_stratified_by_category() -> None:
     # Each category is all or nothing, so that only resampling across categories could move the accuracy.
-    rows = [row(str(at), "auto", category="easy" if at % 2 else "hard", solved=bool(at % 2)) for at in range(20)]
-    told, categories = figures_of(collect(rows, Path("run")), "auto", None)
-    assert told.accuracy_interval == wilson(10, 20)
-    assert {name: (one.items, one.accuracy) for name, one in categories.items()} == {"hard": (10, 0.0), "easy": (10, 1.0)}
+    rows = [row(str(index), "auto", category="easy" if index % 2 else "hard", solved=bool(index % 2)) for index in range(20)]
+    computed, categories = figures_of(collect(rows, Path("run")), "auto", None)
+    assert computed.accuracy_interval == wilson(10, 20)
+    assert {name: (category.items, category.accuracy) for name, category in categories.items()} == {
+        "hard": (10, 0.0),
+        "easy": (10, 1.0),
+    }
 
 
 def test_intervals_hold_the_figures_and_narrow_with_items() -> None:
     def of(n: int) -> Figures:
-        return figures([row(str(at), "auto", solved=at % 3 > 0, turns=[turn(10 + at % 7)]) for at in range(n)])
+        return figures([row(str(index), "auto", solved=index % 3 > 0, turns=[turn(10 + index % 7)]) for index in range(n)])
 
     few, many = of(30), of(3000)
-    for told in (few, many):
-        assert told.accuracy_interval.low < told.accuracy < told.accuracy_interval.high
-        assert told.generated_interval is not None
-        assert told.generated_interval.low < (told.generated_tokens or 0) < told.generated_interval.high
-        assert told.token_cost_interval.low < told.token_cost < told.token_cost_interval.high
+    for computed in (few, many):
+        assert computed.accuracy_interval.low < computed.accuracy < computed.accuracy_interval.high
+        assert computed.generated_interval is not None
+        assert computed.generated_interval.low < (computed.generated_tokens or 0) < computed.generated_interval.high
+        assert computed.token_cost_interval.low < computed.token_cost < computed.token_cost_interval.high
     assert many.accuracy_interval.high - many.accuracy_interval.low == pytest.approx(
         2 * 1.96 * math.sqrt(2 / 9 / 3000), rel=0.1
     )

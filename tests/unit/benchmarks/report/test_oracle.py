@@ -22,10 +22,10 @@ def test_the_oracle_takes_the_solved_attempt_then_the_one_of_fewer_tokens() -> N
         *(attempt("c", "long", 40, solved=False), attempt("c", "short", 50, solved=False)),  # long: cheaper
         *(attempt("d", "long", 90, solved=False), attempt("d", "short", 20, solved=True)),  # short: solves
     ]
-    told = regrets(of(rows))
+    by_mode = regrets(of(rows))
     oracle_tokens = 10 + 100 + 40 + 20
-    assert told["long"] == Regret(4, 0.5, 0.75, 0.25, 330 / oracle_tokens)
-    assert told["short"] == Regret(4, 0.5, 0.75, 0.25, 90 / oracle_tokens)
+    assert by_mode["long"] == Regret(4, 0.5, 0.75, 0.25, 330 / oracle_tokens)
+    assert by_mode["short"] == Regret(4, 0.5, 0.75, 0.25, 90 / oracle_tokens)
 
 
 def test_regret_is_over_the_items_that_all_three_attempted() -> None:
@@ -38,12 +38,12 @@ def test_regret_is_over_the_items_that_all_three_attempted() -> None:
         *(attempt("b", "long", 100, solved=True), attempt("b", "auto", 20, solved=False)),
         *(attempt("c", "long", 60, solved=True), attempt("c", "short", 10, solved=False)),
     ]
-    told = regrets(of(rows))
-    assert told["auto"] == Regret(1, 1.0, 0.0, -1.0, 2.0)  # solves what neither forced mode does
-    assert told["long"].items == 2
+    by_mode = regrets(of(rows))
+    assert by_mode["auto"] == Regret(1, 1.0, 0.0, -1.0, 2.0)  # solves what neither forced mode does
+    assert by_mode["long"].items == 2
 
 
-def test_an_item_that_a_forced_mode_did_not_answer_tells_the_oracle_nothing() -> None:
+def test_the_oracle_ignores_items_that_a_forced_mode_did_not_answer() -> None:
     rows = [
         *(attempt("a", "long", 100, solved=True), attempt("a", "short", 10, solved=False)),
         *({**attempt("b", "long", 0, solved=False), "error": "time-out"}, attempt("b", "short", 10, solved=False)),
@@ -60,7 +60,7 @@ def three(item: str, p_long: float | None, *, long: bool, short: bool) -> list[d
     return [attempt(item, "long", 1, solved=long), attempt(item, "short", 1, solved=short), auto]
 
 
-def test_reliability_is_over_the_items_that_one_forced_mode_alone_solves() -> None:
+def test_reliability_is_over_the_items_that_exactly_one_forced_mode_solves() -> None:
     rows = [
         *three("a", 0.05, long=False, short=True),
         *three("b", 0.07, long=True, short=False),
@@ -82,7 +82,7 @@ def test_reliability_is_over_the_items_that_one_forced_mode_alone_solves() -> No
     assert curve.calibration_error == pytest.approx(2 / 3 * 0.44)
 
 
-def test_without_an_item_that_can_tell_there_is_no_curve() -> None:
+def test_without_a_suitable_item_there_is_no_curve() -> None:
     assert reliability(of(three("a", 0.5, long=True, short=True))) is None
     assert reliability(of([attempt("a", "auto", 1, solved=True, p_long=0.5)])) is None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from support.bench_runs import made_up, official_of, row, turn, write_run
+from support.bench_runs import official_of, row, synthetic_rows, turn, write_run
 
 from autotool_bench.report import write_report
 from autotool_bench.report.summary import report_runs
@@ -41,8 +41,8 @@ def report(*folders: Path, out: Path | None = None) -> tuple[Page, dict[str, Any
     return Page((into / "report.html").read_text()), json.loads((into / "report.json").read_text()), console.export_text()
 
 
-def test_a_report_holds_every_plot_and_no_two_ids_alike(tmp_path: Path) -> None:
-    one, two = (write_run(tmp_path / name, made_up(60, seed=at)) for at, name in enumerate(("one", "two")))
+def test_a_report_holds_every_plot_and_its_ids_are_unique(tmp_path: Path) -> None:
+    one, two = (write_run(tmp_path / name, synthetic_rows(60, seed=index)) for index, name in enumerate(("one", "two")))
     page, _, _ = report(one, two)
     assert len(page.attributes("svg")) == 6  # frontier, categories, composition, latency, a reliability curve each
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
@@ -57,7 +57,7 @@ def test_a_report_holds_every_plot_and_no_two_ids_alike(tmp_path: Path) -> None:
 
 
 def test_drawings_are_described_and_tables_are_captioned(tmp_path: Path) -> None:
-    page, _, _ = report(write_run(tmp_path, made_up(60)))
+    page, _, _ = report(write_run(tmp_path, synthetic_rows(60)))
     ids = {attributes.get("id") for _, attributes in page.tags}
     for svg in page.attributes("svg"):
         assert svg["role"] == "img"
@@ -66,9 +66,9 @@ def test_drawings_are_described_and_tables_are_captioned(tmp_path: Path) -> None
     assert all(attributes.get("scope") in ("col", "row") for attributes in page.attributes("th"))
 
 
-def test_hostile_text_is_only_ever_text(tmp_path: Path) -> None:
+def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     modes = ("auto", "long", "short")
-    rows = [row(f"a{at}", mode, category=HOSTILE, error=HOSTILE if at else None) for mode in modes for at in range(2)]
+    rows = [row(f"a{index}", mode, category=HOSTILE, error=HOSTILE if index else None) for mode in modes for index in range(2)]
     folder = write_run(tmp_path, rows, label=HOSTILE, model=HOSTILE, suite=HOSTILE, request={HOSTILE: HOSTILE})
     page, _, shown = report(folder)
     assert not page.attributes("script")
@@ -84,7 +84,7 @@ def test_brackets_in_a_label_are_no_markup_in_the_terminal(tmp_path: Path) -> No
 
 
 def test_the_categories_of_many_runs_fit_into_a_terminal(tmp_path: Path) -> None:
-    labels = [f"checkpoint-{at}" for at in range(18)]
+    labels = [f"checkpoint-{index}" for index in range(18)]
     _, _, shown = report(*(write_run(tmp_path / label, [row("a", "auto")], label=label) for label in labels))
     _, *tables = shown.split("Accuracy by category")
     assert len(tables) > 1
@@ -93,19 +93,19 @@ def test_the_categories_of_many_runs_fit_into_a_terminal(tmp_path: Path) -> None
 
 
 def test_nothing_on_the_page_is_fetched(tmp_path: Path) -> None:
-    page, _, _ = report(write_run(tmp_path, made_up(60), url="http://localhost:8000/v1"))
+    page, _, _ = report(write_run(tmp_path, synthetic_rows(60), url="http://localhost:8000/v1"))
     fetched = [
         attributes[name] for _, attributes in page.tags for name in ("src", "href", "xlink:href") if attributes.get(name)
     ]
     assert all((address or "").startswith(("#", "data:")) for address in fetched)
 
 
-def test_what_a_server_does_not_tell_is_said_so(tmp_path: Path) -> None:
+def test_a_number_that_the_server_does_not_report_is_marked(tmp_path: Path) -> None:
     page, data, shown = report(write_run(tmp_path, [row("a", "long", solved=False)]))
     figures = data["runs"][0]["modes"][0]["figures"]
     assert (figures["reasoning_tokens"], figures["token_cost"], figures["acu"]) == (None, None, None)
     for text in (page.text, shown):
-        assert "not told" in text
+        assert "not reported" in text
         assert "no task solved" in text
 
 
@@ -119,7 +119,7 @@ def test_a_server_that_served_nothing_is_still_reported(tmp_path: Path) -> None:
 
 def test_the_most_frequent_errors_come_first_and_are_counted(tmp_path: Path) -> None:
     errors = ["rare", "common", "common"]
-    rows = [row(str(at), "auto", turns=[], error=error, solved=False) for at, error in enumerate(errors)]
+    rows = [row(str(index), "auto", turns=[], error=error, solved=False) for index, error in enumerate(errors)]
     _, data, shown = report(write_run(tmp_path, [*rows, row("good", "auto")]))
     (mode,) = data["runs"][0]["modes"]
     assert mode["errors"] == [{"message": "common", "items": 2}, {"message": "rare", "items": 1}]
@@ -127,37 +127,39 @@ def test_the_most_frequent_errors_come_first_and_are_counted(tmp_path: Path) -> 
     assert "2 items: common" in shown
 
 
-def test_items_that_a_mode_was_not_tried_on_are_told(tmp_path: Path) -> None:
+def test_items_that_were_not_attempted_in_a_mode_are_reported(tmp_path: Path) -> None:
     page, data, _ = report(write_run(tmp_path, [row("a", "auto"), row("b", "auto"), row("a", "long")]))
     assert [mode["untried"] for mode in data["runs"][0]["modes"]] == [0, 1]
-    assert "1 not tried" in page.text
+    assert "1 not attempted" in page.text
 
 
-def test_runs_of_one_label_are_told_apart(tmp_path: Path) -> None:
+def test_runs_with_the_same_label_are_numbered(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / name, [row("a", "auto")], label="same") for name in "abc"]
     _, data, _ = report(*folders, out=tmp_path / "out" / "deep")
     assert [run["label"] for run in data["runs"]] == ["same", "same #2", "same #3"]
     assert not (folders[0] / "report.html").exists()
 
 
-def test_the_headline_says_what_choosing_brought(tmp_path: Path) -> None:
+def test_the_headline_compares_auto_with_long(tmp_path: Path) -> None:
     rows = [
-        *(row(str(at), "auto", solved=at < 3, turns=[turn(10)]) for at in range(4)),
-        *(row(str(at), "long", solved=at < 2, turns=[turn(40)]) for at in range(4)),
+        *(row(str(index), "auto", solved=index < 3, turns=[turn(10)]) for index in range(4)),
+        *(row(str(index), "long", solved=index < 2, turns=[turn(40)]) for index in range(4)),
     ]
     page, _, _ = report(write_run(tmp_path / "ours", rows))
-    assert "ours: auto solves 75.0 % of the items, +25.0 points against long, with 25.0 % of the generated tokens" in page.text
+    assert (
+        "ours: auto solves 75.0 % of the items, +25.0 points against long, with 25.0 % of long's generated tokens" in page.text
+    )
 
 
 def with_official(folder: Path, change: dict[str, Any] | None = None) -> Path:
-    write_run(folder, made_up(80), suite="bfcl")
+    write_run(folder, synthetic_rows(80), suite="bfcl")
     official = official_of(folder, ["auto", "long"])
     official["auto"]["categories"]["simple"] |= change or {}
     (folder / "official.json").write_text(json.dumps(official))
     return folder
 
 
-def test_official_figures_are_shown_with_what_they_leave_out(tmp_path: Path) -> None:
+def test_official_figures_are_shown_with_the_categories_that_they_leave_out(tmp_path: Path) -> None:
     page, data, shown = report(with_official(tmp_path))
     assert [mode["official"] is None for mode in data["runs"][0]["modes"]] == [False, False, True]
     for text in (page.text, shown):
@@ -167,9 +169,9 @@ def test_official_figures_are_shown_with_what_they_leave_out(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("change", [{"accuracy": 0.9}, {"count": 11}])
-def test_official_figures_that_are_not_those_of_the_rows_are_an_error(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_official_figures_that_differ_from_the_rows_are_an_error(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(
-        AutoToolError, match=r"official\.json says .* of the category 'simple' in the mode 'auto', the rows say"
+        AutoToolError, match=r"official\.json has .* for the category 'simple' in the mode 'auto', the rows have"
     ):
         report_runs([with_official(tmp_path, change)])
 
@@ -178,12 +180,12 @@ def test_a_category_that_the_official_scorer_has_not_seen_is_an_error(tmp_path: 
     folder = with_official(tmp_path)
     with (folder / "rows.jsonl").open("a") as rows:
         rows.write(json.dumps(row("new", "auto", category="added later")) + "\n")
-    with pytest.raises(AutoToolError, match="says nothing of the category 'added later'"):
+    with pytest.raises(AutoToolError, match="has no figures for the category 'added later'"):
         report_runs([folder])
 
 
 def test_the_same_rows_give_the_same_page(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, made_up(40))
+    folder = write_run(tmp_path, synthetic_rows(40))
     report(folder)
     first = (folder / "report.html").read_text()
     report(folder)

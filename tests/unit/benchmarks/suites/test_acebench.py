@@ -1,4 +1,4 @@
-"""The ACEBench suite: its rules on hand-made right and wrong answers, its prompts, its conversations."""
+"""The ACEBench suite: its rules on hand-made right and wrong answers, its prompts and its conversations."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from autotool_bench.suites.acebench.normal import matches
 from autotool_bench.suites.acebench.prompt import dialogue
 from autotool_bench.suites.acebench.suite import CATEGORIES, AceBench
-from autotool_bench.suites.base import Answer, Item, Message, Tool, ToolCall, Verdict, prove
+from autotool_bench.suites.base import Item, Message, Reply, Tool, ToolCall, Verdict, score_gold
 from autotool_core.errors import AutoToolError
 
 TRIP: dict[str, Any] = {
@@ -42,9 +42,9 @@ ATOM = "normal_atom_bool"
 
 def write(directory: Path, category: str, *rows: tuple[str, Any], question: str = "user: Plan it.\n", **more: Any) -> AceBench:
     (directory / "possible_answer").mkdir(exist_ok=True)
-    asked = [{"id": name, "question": question, "function": FUNCTIONS, "time": "It is noon.", **more} for name, _ in rows]
+    questions = [{"id": name, "question": question, "function": FUNCTIONS, "time": "It is noon.", **more} for name, _ in rows]
     truths = [{"id": name, "ground_truth": truth} for name, truth in rows]
-    for path, lines in ((f"data_{category}.json", asked), (f"possible_answer/data_{category}.json", truths)):
+    for path, lines in ((f"data_{category}.json", questions), (f"possible_answer/data_{category}.json", truths)):
         (directory / path).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     return AceBench(directory, [category])
 
@@ -55,12 +55,12 @@ def call(name: str, arguments: Mapping[str, Any]) -> ToolCall:
 
 def judge(directory: Path, truth: Any, *calls: tuple[str, Mapping[str, Any]]) -> Verdict:
     suite = write(directory, ATOM, (f"{ATOM}_0", truth))
-    return suite.score(next(suite.items(ATOM)), Answer(calls=tuple(call(*one) for one in calls)))
+    return suite.score(next(suite.items(ATOM)), Reply(calls=tuple(call(name, arguments) for name, arguments in calls)))
 
 
 def refuse(directory: Path, category: str, truth: Any, text: str | None) -> Verdict:
     suite = write(directory, category, (f"{category}_0", truth))
-    return suite.score(next(suite.items(category)), Answer(content=text))
+    return suite.score(next(suite.items(category)), Reply(content=text))
 
 
 GOLD = {"plan_trip": {"city": "New York", "days": 3, "hotel": {"stars": 4}}}
@@ -140,7 +140,7 @@ PARALLEL = {"plan_trip_1": {"city": "Rome"}, "plan_trip_2": {"city": "Oslo"}, "h
     ],
     ids=["any-order", "one-less", "other-tools", "one-unmet"],
 )
-def test_every_expected_call_is_met_by_one(tmp_path: Path, calls: Sequence[tuple[str, Any]], reason: str | None):
+def test_every_expected_call_needs_a_matching_call(tmp_path: Path, calls: Sequence[tuple[str, Any]], reason: str | None):
     verdict = judge(tmp_path, PARALLEL, *calls)
     assert verdict.score == float(reason is None)
     assert (reason or "") in (verdict.reason or "")
@@ -152,7 +152,7 @@ def test_one_of_several_possible_answers_is_enough(tmp_path: Path):
     assert judge(tmp_path, truths, ("plan_trip", {"city": "Oslo"})).score == 0.0
 
 
-def test_an_empty_call_is_right_where_one_is_expected(tmp_path: Path):
+def test_an_empty_call_is_right_if_an_empty_call_is_expected(tmp_path: Path):
     assert judge(tmp_path, {"ping": {}}, ("ping", {})).score == 1.0
     assert judge(tmp_path, {"ping": {}}, ("ping", {"loud": True})).score == 0.0
 
@@ -162,9 +162,9 @@ def test_an_argument_that_the_tool_does_not_have_is_wrong_even_if_expected(tmp_p
     assert judge(tmp_path, dict([call]), call).reason == "plan_trip has an argument that is not expected"
 
 
-def test_a_call_that_is_no_json_is_wrong(tmp_path: Path):
+def test_invalid_json_arguments_are_wrong(tmp_path: Path):
     suite = write(tmp_path, ATOM, (f"{ATOM}_0", {"ping": {}}))
-    assert suite.score(next(suite.items(ATOM)), Answer(calls=(ToolCall("ping", "{"),))).score == 0.0
+    assert suite.score(next(suite.items(ATOM)), Reply(calls=(ToolCall("ping", "{"),))).score == 0.0
 
 
 LACKING = {"plan_trip": ["city", "days"]}
@@ -188,7 +188,9 @@ FAULTY = {"city": ["N3w Y0rk"], "guests": ["-1", "x"]}
         ("special_irrelevant", "", None, 0.0),
     ],
 )
-def test_the_text_must_name_what_is_wrong(tmp_path: Path, category: str, truth: Any, text: str | None, score: float):
+def test_the_text_must_contain_the_phrase_and_the_details(
+    tmp_path: Path, category: str, truth: Any, text: str | None, score: float
+):
     assert refuse(tmp_path, category, truth, text).score == score
 
 
@@ -200,13 +202,13 @@ async def test_gold_solves_and_corrupted_gold_does_not(tmp_path: Path, category:
     truths = [TRUTHS[category]] if category in TRUTHS else [GOLD, PARALLEL, {"ping": {}}, {"home.lamp": {"on": True}}]
     rows = [(f"{category}_{number}_0", truth) for number, truth in enumerate(truths)]
     suite = write(tmp_path, category, *rows, profile="{'name': 'Ann'}")
-    assert [await prove(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * len(truths)
+    assert [await score_gold(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * len(truths)
 
 
 @pytest.mark.parametrize("truth", [{"plan_trip": {"city": "--"}}, {"plan_trip": {"guests": [{"name": "A"}], "city": ""}}])
-async def test_corrupting_finds_a_value_that_counts(tmp_path: Path, truth: Any):
+async def test_corrupting_changes_a_value_that_the_rule_compares(tmp_path: Path, truth: Any):
     suite = write(tmp_path, ATOM, (f"{ATOM}_0", truth))
-    assert await prove(suite, next(suite.items(ATOM))) == (1.0, 0.0)
+    assert await score_gold(suite, next(suite.items(ATOM))) == (1.0, 0.0)
 
 
 async def test_a_conversation_is_solved_if_all_its_steps_are(tmp_path: Path):
@@ -221,34 +223,34 @@ async def test_a_conversation_is_solved_if_all_its_steps_are(tmp_path: Path):
 
 
 def answering(*turns: list[ToolCall]) -> Any:
-    left = iter(turns)
+    remaining = iter(turns)
 
-    async def ask(messages: Sequence[Message], tools: Sequence[Tool]) -> Answer:
-        return Answer(calls=tuple(next(left)))
+    async def model(messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        return Reply(calls=tuple(next(remaining)))
 
-    return ask
+    return model
 
 
 def test_a_dialogue_becomes_messages():
     text = "user: Hi.\nI have:\n- a: b\nsystem: [home.lamp(on=true, level=[1, -2.5]), ping()]\nsystem: Done.\nuser: And [x]?\n"
     hello, calls, lamp, ping, done, last = dialogue(text)
     assert hello == {"role": "user", "content": "Hi.\nI have:\n- a: b"}
-    assert [one["function"] for one in calls["tool_calls"]] == [
+    assert [call["function"] for call in calls["tool_calls"]] == [
         {"name": "home_lamp", "arguments": '{"on": true, "level": [1, -2.5]}'},
         {"name": "ping", "arguments": "{}"},
     ]
-    assert [lamp["tool_call_id"], ping["tool_call_id"]] == [one["id"] for one in calls["tool_calls"]]
+    assert [lamp["tool_call_id"], ping["tool_call_id"]] == [call["id"] for call in calls["tool_calls"]]
     assert (lamp["role"], lamp["content"]) == ("tool", "")
     assert done == {"role": "assistant", "content": "Done."}
     assert last == {"role": "user", "content": "And [x]?"}
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "[f(1)]", "[f(x=y)]", "[see page 3]", "{}"])
-def test_what_is_no_list_of_calls_stays_text(text: str):
+def test_text_that_is_not_a_list_of_calls_stays_text(text: str):
     assert dialogue(f"user: Go.\nsystem: {text}")[1] == {"role": "assistant", "content": text}
 
 
-def test_what_a_tool_returned_is_told_where_the_data_do():
+def test_a_tool_result_in_the_data_is_kept():
     assert dialogue('system: [ping()]\ntool: {"ok": 1}')[1]["content"] == '{"ok": 1}'
 
 
@@ -270,25 +272,25 @@ def first(directory: Path, category: str, truth: Any, **more: Any) -> Item:
 
 def test_time_and_profile_reach_the_model(tmp_path: Path):
     assert first(tmp_path, ATOM, {"ping": {}}).messages[0]["content"].endswith("\n\nIt is noon.")
-    told = first(tmp_path, "normal_preference", {"ping": {}}, profile={"name": "Ann"}).messages[0]["content"]
-    assert told.endswith("{'name': 'Ann'}")
-    assert "profile" in told
+    content = first(tmp_path, "normal_preference", {"ping": {}}, profile={"name": "Ann"}).messages[0]["content"]
+    assert content.endswith("{'name': 'Ann'}")
+    assert "profile" in content
 
 
-def test_the_prompt_tells_the_sentences_that_the_rule_looks_for(tmp_path: Path):
-    told = first(tmp_path, "special_irrelevant", "cannot").messages[0]["content"]
-    assert "There is incorrect value (value) for the parameters (key) in the conversation history." in told
-    assert "Missing necessary parameters (key1, key2, ...) for the api (ApiName)" in told
-    assert "Due to the limitations of the function, I cannot solve this problem." in told
+def test_the_prompt_contains_the_sentences_that_the_rule_looks_for(tmp_path: Path):
+    content = first(tmp_path, "special_irrelevant", "cannot").messages[0]["content"]
+    assert "There is incorrect value (value) for the parameters (key) in the conversation history." in content
+    assert "Missing necessary parameters (key1, key2, ...) for the api (ApiName)" in content
+    assert "Due to the limitations of the function, I cannot solve this problem." in content
 
 
 @pytest.mark.parametrize("category", ["agent", "agent_multi_turn"])
-def test_agent_categories_are_refused_with_the_reason(tmp_path: Path, category: str):
+def test_agent_categories_are_rejected_with_a_reason(tmp_path: Path, category: str):
     with pytest.raises(AutoToolError, match="second model that plays the user"):
         AceBench(tmp_path, [category])
 
 
-def test_a_missing_file_and_a_wrong_category_are_told(tmp_path: Path):
+def test_a_missing_file_and_an_unknown_category_are_named(tmp_path: Path):
     with pytest.raises(AutoToolError, match="data_normal_atom_bool"):
         next(AceBench(tmp_path).items(ATOM))
     with pytest.raises(AutoToolError, match="normal_atom_colour"):
@@ -306,7 +308,7 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, truth: Any, question
         list(suite.items(ATOM))
 
 
-def test_questions_and_answers_must_pair(tmp_path: Path):
+def test_every_question_needs_its_answer(tmp_path: Path):
     suite = write(tmp_path, ATOM, (f"{ATOM}_0", {"ping": {}}), (f"{ATOM}_1", {"ping": {}}))
     answers = tmp_path / "possible_answer" / f"data_{ATOM}.json"
     answers.write_text(answers.read_text(encoding="utf-8").splitlines()[0], encoding="utf-8")
@@ -316,8 +318,8 @@ def test_questions_and_answers_must_pair(tmp_path: Path):
 
 @pytest.mark.skipif("AUTOTOOL_EVAL_DATA" not in os.environ, reason="AUTOTOOL_EVAL_DATA names no directory of evaluation data")
 @pytest.mark.parametrize("category", CATEGORIES)
-async def test_every_real_row_proves_itself(category: str):
+async def test_gold_scores_of_the_real_rows(category: str):
     suite = AceBench(Path(os.environ["AUTOTOOL_EVAL_DATA"]) / "acebench_sample")
-    proofs = [await prove(suite, item) for item in suite.items(category)]
-    assert len(proofs) == (4 if "multi_turn" in category else 8)
-    assert set(proofs) == {(1.0, 0.0)}
+    scores = [await score_gold(suite, item) for item in suite.items(category)]
+    assert len(scores) == (4 if "multi_turn" in category else 8)
+    assert set(scores) == {(1.0, 0.0)}

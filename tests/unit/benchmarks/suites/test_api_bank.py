@@ -1,4 +1,4 @@
-"""The API-Bank suite: rows become messages and tools, and are judged as ToolRL judges them."""
+"""The API-Bank suite: rows become messages and tools, and are scored as ToolRL scores them."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autotool_bench.suites.api_bank import ApiBank
-from autotool_bench.suites.base import Answer, Item, ToolCall, prove
+from autotool_bench.suites.base import Item, Reply, ToolCall, score_gold
 from autotool_core.errors import AutoToolError
 
 SYSTEM = """You help with tools.
@@ -65,9 +65,9 @@ def call(name: str, **arguments: Any) -> ToolCall:
 
 
 def test_the_dialogue_becomes_messages(tmp_path: Path):
-    made = item(tmp_path).messages
-    booked = made[4]["tool_calls"][0]
-    assert [message["role"] for message in made] == [
+    messages = item(tmp_path).messages
+    booked = messages[4]["tool_calls"][0]
+    assert [message["role"] for message in messages] == [
         "system",
         "user",
         "assistant",
@@ -77,7 +77,7 @@ def test_the_dialogue_becomes_messages(tmp_path: Path):
         "assistant",
         "user",
     ]
-    assert [message["content"] for message in made] == [
+    assert [message["content"] for message in messages] == [
         "You help with tools.",
         "A table for 4.",
         "When?\nAnd where?",
@@ -88,7 +88,7 @@ def test_the_dialogue_becomes_messages(tmp_path: Path):
         "Rate it 5 stars.\nPlease only make one tool call.",
     ]
     assert booked["function"] == {"name": "BookTable", "arguments": '{"guests": "4"}'}
-    assert made[5]["tool_call_id"] == booked["id"]
+    assert messages[5]["tool_call_id"] == booked["id"]
 
 
 def test_the_tool_list_becomes_json_schema(tmp_path: Path):
@@ -111,10 +111,10 @@ def test_level_3_names_its_tools_in_one_line(tmp_path: Path):
 
 
 def test_ids_name_level_and_row(tmp_path: Path):
-    assert [one.id for one in suite(tmp_path, row(), row()).items("level-1")] == ["level-1/0", "level-1/1"]
+    assert [item.id for item in suite(tmp_path, row(), row()).items("level-1")] == ["level-1/0", "level-1/1"]
 
 
-def test_toolrls_file_name_will_do(tmp_path: Path):
+def test_the_file_name_of_toolrl_is_accepted(tmp_path: Path):
     (tmp_path / "level-2-api_processed.json").write_text(json.dumps([row()]), encoding="utf-8")
     assert len(list(ApiBank(tmp_path).items("level-2"))) == 1
 
@@ -136,16 +136,16 @@ def test_toolrls_file_name_will_do(tmp_path: Path):
     ids=["same", "one-of-many", "bad-json-passed-over", "number", "space", "more", "less", "other-tool", "none"],
 )
 def test_one_call_must_be_exactly_the_gold_one(tmp_path: Path, answer: Any, calls: list[ToolCall], score: float):
-    made = suite(tmp_path, row(answer=answer))
-    verdict = made.score(next(made.items("level-1")), Answer(calls=tuple(calls)))
+    loaded = suite(tmp_path, row(answer=answer))
+    verdict = loaded.score(next(loaded.items("level-1")), Reply(calls=tuple(calls)))
     assert verdict.score == score
     assert (verdict.reason is None) == (score == 1.0)
 
 
 @pytest.mark.parametrize("parameters", [{"stars": "5"}, {}], ids=["arguments", "no-arguments"])
 async def test_gold_solves_and_corrupted_gold_does_not(tmp_path: Path, parameters: dict[str, str]):
-    made = suite(tmp_path, row(answer={"name": "Rate", "parameters": parameters}))
-    assert await prove(made, next(made.items("level-1"))) == (1.0, 0.0)
+    loaded = suite(tmp_path, row(answer={"name": "Rate", "parameters": parameters}))
+    assert await score_gold(loaded, next(loaded.items("level-1"))) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, changes: dict[str, A
         list(suite(tmp_path, row(), row(**changes)).items("level-1"))
 
 
-def test_a_missing_file_and_a_wrong_category_are_told(tmp_path: Path):
+def test_a_missing_file_and_an_unknown_category_are_named(tmp_path: Path):
     with pytest.raises(AutoToolError, match=r"api_bank_level3\.json"):
         next(ApiBank(tmp_path).items("level-3"))
     with pytest.raises(AutoToolError, match="level-4"):
@@ -174,7 +174,7 @@ def test_a_missing_file_and_a_wrong_category_are_told(tmp_path: Path):
 
 @pytest.mark.skipif("AUTOTOOL_EVAL_DATA" not in os.environ, reason="AUTOTOOL_EVAL_DATA names no directory of evaluation data")
 @pytest.mark.parametrize(("category", "size"), [("level-1", 399), ("level-2", 67), ("level-3", 131)])
-async def test_every_real_row_proves_itself(category: str, size: int):
-    made = ApiBank(Path(os.environ["AUTOTOOL_EVAL_DATA"]))
-    proofs = [await prove(made, one) for one in made.items(category)]
-    assert proofs == [(1.0, 0.0)] * size
+async def test_gold_scores_of_the_real_rows(category: str, size: int):
+    loaded = ApiBank(Path(os.environ["AUTOTOOL_EVAL_DATA"]))
+    scores = [await score_gold(loaded, item) for item in loaded.items(category)]
+    assert scores == [(1.0, 0.0)] * size

@@ -1,4 +1,4 @@
-"""The bfcl suite's own parts: choice of categories, gold answers, the conversation with the scorer's process."""
+"""The bfcl suite without the official package: categories, gold answers, requests to the scorer's process."""
 
 import asyncio
 import json
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from autotool_bench.suites.base import Answer, ToolCall
+from autotool_bench.suites.base import Reply, ToolCall
 from autotool_bench.suites.bfcl import categories, environment, gold, official, process
-from autotool_bench.suites.bfcl.episode import response
-from autotool_bench.suites.bfcl.process import RefusedError, Worker
+from autotool_bench.suites.bfcl.episode import result_of
+from autotool_bench.suites.bfcl.process import RefusedError, ScorerProcess
 from autotool_core.errors import AutoToolError
 
 ECHO = """
@@ -40,7 +40,7 @@ def test_categories_are_chosen_by_name_and_group_in_the_leaderboards_order() -> 
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (["simple"], "no BFCL category or group of that name: choose among simple_python"),
         ([], "No BFCL category was chosen"),
@@ -50,12 +50,12 @@ def test_categories_are_chosen_by_name_and_group_in_the_leaderboards_order() -> 
         (["agentic"], "paid key"),
     ],
 )
-def test_categories_that_cannot_be_run_are_refused_with_the_reason(names: list[str], said: str) -> None:
-    with pytest.raises(AutoToolError, match=said):
+def test_categories_that_cannot_be_run_are_rejected_with_a_reason(names: list[str], message: str) -> None:
+    with pytest.raises(AutoToolError, match=message):
         categories.select(names)
 
 
-def arguments(answers: list[Answer]) -> list[dict[str, object]]:
+def arguments(answers: list[Reply]) -> list[dict[str, object]]:
     return [json.loads(call.arguments) for call in answers[0].calls]
 
 
@@ -63,7 +63,7 @@ def document(name: str, required: list[str], **types: Mapping[str, object]) -> d
     return {"name": name, "parameters": {"required": required, "properties": types}}
 
 
-def test_gold_takes_first_values_and_leaves_out_what_may_be_left_out() -> None:
+def test_gold_takes_first_values_and_omits_optional_parameters() -> None:
     allowed = {"a": ["x", "y"], "b": [2, ""], "c": ["", 3], "d": [{"k": [1, 2], "l": ["", 5]}], "e": [[{"m": ["n"]}]]}
     answers = gold.single_turn([{"my.f": allowed}], [document("my.f", ["c"])], "python", corrupted=False)
     assert answers[0].calls[0].name == "my_f"
@@ -114,75 +114,75 @@ def test_javascript_values_are_written_as_source_text() -> None:
     assert arguments(answers) == [{"n": "3n", "a": '["p", "q"]', "d": '{k: "v", j: [1, true]}'}]
 
 
-def test_calls_of_a_turn_are_read_from_python_and_corrupted_in_the_first_turn_that_has_any() -> None:
+def test_calls_are_parsed_from_python_and_corrupted_in_the_first_turn_with_calls() -> None:
     tools = [{"type": "function", "function": {"name": "cp", "parameters": {"properties": {"source": {}, "target": {}}}}}]
     turns = [[], ["cp('a', target='b')", "cp(source=-1)"], ["cp(source=[1, None])"]]
     right, wrong = (gold.multi_turn(turns, tools, corrupted=bad) for bad in (False, True))
     assert [len(answer.calls) for answer in right] == [0, 2, 0, 1, 0]
     assert arguments(right[1:2]) == [{"source": "a", "target": "b"}, {"source": -1}]
     assert arguments(right[3:4]) == arguments(wrong[3:4]) == [{"source": [1, None]}]
-    assert all("unasked" in one for one in arguments(wrong[1:2]))
+    assert all("unasked" in values for values in arguments(wrong[1:2]))
 
 
-def test_a_result_is_the_calls_or_else_the_content() -> None:
-    assert response(Answer(content="x", calls=(ToolCall("f", "{"), ToolCall("f", "{}")))) == [{"f": "{"}, {"f": "{}"}]
-    assert response(Answer(content="x")) == "x"
-    assert response(Answer()) is None
+def test_a_result_is_the_calls_or_without_calls_the_content() -> None:
+    assert result_of(Reply(content="x", calls=(ToolCall("f", "{"), ToolCall("f", "{}")))) == [{"f": "{"}, {"f": "{}"}]
+    assert result_of(Reply(content="x")) == "x"
+    assert result_of(Reply()) is None
 
 
-def test_an_unanswered_item_is_no_refusal_where_a_refusal_is_right() -> None:
+def test_an_unanswered_item_is_not_a_refusal_if_a_refusal_is_right() -> None:
     ((call,),) = (official.unanswered("live_irrelevance", 'timed "out"'),)
     assert json.loads(call["unanswered_item"]) == {"error": 'timed "out"'}
     assert official.unanswered("live_relevance", "timed out") == "Error during inference: timed out"
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Worker]:
+def scorer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScorerProcess]:
     script = tmp_path / "echo.py"
     script.write_text(ECHO)
     monkeypatch.setattr(process, "_SCRIPT", script)
-    worker = Worker(Path(sys.executable), tmp_path)
-    yield worker
-    worker.close()
+    scorer = ScorerProcess(Path(sys.executable), tmp_path)
+    yield scorer
+    scorer.close()
 
 
-async def test_many_requests_at_once_get_their_own_answers(worker: Worker) -> None:
+async def test_many_requests_at_once_get_their_own_answers(scorer: ScorerProcess) -> None:
     long = "x" * 100_000  # more than a pipe holds
     texts = [f"{number}{long}" for number in range(32)]
-    assert await asyncio.gather(*(worker.ask_async("echo", text=text) for text in texts)) == texts
-    assert worker.ask("echo", text="bar\udead") == "bar\udead"
+    assert await asyncio.gather(*(scorer.call_async("echo", text=text) for text in texts)) == texts
+    assert scorer.call("echo", text="bar\udead") == "bar\udead"
 
 
-async def test_a_failed_operation_ends_nothing(worker: Worker) -> None:
+async def test_the_process_continues_after_a_failed_operation(scorer: ScorerProcess) -> None:
     with pytest.raises(RefusedError, match="the official code failed: ValueError bad"):
-        await worker.ask_async("echo", text="bad")
-    assert worker.ask("echo", text="more") == "more"
+        await scorer.call_async("echo", text="bad")
+    assert scorer.call("echo", text="more") == "more"
 
 
-@pytest.mark.parametrize(("text", "said"), [("die", "status 3: MemoryError: no room"), ("kill", "killed by signal 9")])
-async def test_a_dead_process_is_named_to_all_who_wait_and_come(worker: Worker, text: str, said: str) -> None:
-    asked = [asyncio.create_task(worker.ask_async("echo", text=text)) for text in ("fine", text, "late")]
-    fine, *failed = await asyncio.gather(*asked, return_exceptions=True)
+@pytest.mark.parametrize(("text", "message"), [("die", "status 3: MemoryError: no room"), ("kill", "killed by signal 9")])
+async def test_the_end_of_the_process_fails_pending_and_later_requests(scorer: ScorerProcess, text: str, message: str) -> None:
+    tasks = [asyncio.create_task(scorer.call_async("echo", text=text)) for text in ("fine", text, "late")]
+    fine, *failed = await asyncio.gather(*tasks, return_exceptions=True)
     assert fine == "fine"
-    assert all(type(error) is AutoToolError and said in str(error) for error in failed)
-    with pytest.raises(AutoToolError, match=said):
-        worker.ask("echo", text="after")
+    assert all(type(error) is AutoToolError and message in str(error) for error in failed)
+    with pytest.raises(AutoToolError, match=message):
+        scorer.call("echo", text="after")
 
 
-async def test_a_cancelled_request_leaves_the_others(worker: Worker) -> None:
-    asked = [asyncio.create_task(worker.ask_async("echo", text=text)) for text in "ab"]
+async def test_a_cancelled_request_does_not_affect_the_others(scorer: ScorerProcess) -> None:
+    tasks = [asyncio.create_task(scorer.call_async("echo", text=text)) for text in "ab"]
     await asyncio.sleep(0)
-    asked[0].cancel()
-    assert await asked[1] == "b"
+    tasks[0].cancel()
+    assert await tasks[1] == "b"
 
 
-async def test_a_closed_process_is_gone(worker: Worker) -> None:
-    assert worker.ask("echo", text="up") == "up"
-    worker.close()
+async def test_close_ends_the_process(scorer: ScorerProcess) -> None:
+    assert scorer.call("echo", text="up") == "up"
+    scorer.close()
     with pytest.raises(ProcessLookupError):
-        os.kill(worker.pid, signal.SIG_DFL)
+        os.kill(scorer.pid, signal.SIG_DFL)
     with pytest.raises(AutoToolError, match="closed"):
-        worker.ask("echo")
+        scorer.call("echo")
 
 
 def test_the_scorer_inherits_neither_keys_nor_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_the_scorer_inherits_neither_keys_nor_proxies(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("python", "said"), [("/nowhere/python", "does not name a Python"), (sys.executable, "has no bfcl-eval")]
+    ("python", "message"), [("/nowhere/python", "does not name a Python"), (sys.executable, "has no bfcl-eval")]
 )
-def test_a_named_interpreter_without_the_package_is_refused(monkeypatch: pytest.MonkeyPatch, python: str, said: str) -> None:
+def test_an_interpreter_without_the_package_is_rejected(monkeypatch: pytest.MonkeyPatch, python: str, message: str) -> None:
     monkeypatch.setenv(environment.INTERPRETER, python)
-    with pytest.raises(AutoToolError, match=said):
+    with pytest.raises(AutoToolError, match=message):
         environment.ensure()

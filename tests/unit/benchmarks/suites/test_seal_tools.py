@@ -1,4 +1,4 @@
-"""The Seal-Tools suite: gold tools among others, and exactly the gold calls."""
+"""The Seal-Tools suite: items have distractors, and exactly the gold calls solve them."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autotool_bench.suites.base import Answer, ToolCall, prove
+from autotool_bench.suites.base import Reply, ToolCall, score_gold
 from autotool_bench.suites.seal_tools import DISTRACTORS, SealTools
 from autotool_core.errors import AutoToolError
 
@@ -53,7 +53,7 @@ def call(name: str, **arguments: Any) -> ToolCall:
     return ToolCall(name, json.dumps(arguments))
 
 
-def test_the_gold_tools_stand_among_others(directory: Path):
+def test_an_item_has_the_gold_tools_and_distractors(directory: Path):
     (item,) = SealTools(directory).items("difficult")
     names = [tool["function"]["name"] for tool in item.tools]
     assert len(set(names)) == len(names) == 2 + DISTRACTORS
@@ -94,14 +94,16 @@ def test_a_description_becomes_a_tool(directory: Path):
 )
 def test_exactly_the_gold_calls_solve(directory: Path, calls: list[ToolCall], score: float):
     suite = SealTools(directory)
-    verdict = suite.score(next(suite.items("difficult")), Answer(calls=tuple(calls)))
+    verdict = suite.score(next(suite.items("difficult")), Reply(calls=tuple(calls)))
     assert verdict.score == score
     assert (verdict.reason is None) == (score == 1.0)
 
 
 async def test_gold_solves_and_corrupted_gold_does_not(directory: Path):
     suite = SealTools(directory)
-    assert [await prove(suite, item) for category in suite.categories for item in suite.items(category)] == [(1.0, 0.0)] * 2
+    assert [await score_gold(suite, item) for category in suite.categories for item in suite.items(category)] == [
+        (1.0, 0.0)
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,6 @@ def test_descriptions_are_needed(directory: Path):
 
 @pytest.mark.skipif("AUTOTOOL_EVAL_DATA" not in os.environ, reason="AUTOTOOL_EVAL_DATA names no directory of evaluation data")
 @pytest.mark.parametrize(("category", "size"), [("easy", 94), ("difficult", 560)])
-async def test_every_real_row_proves_itself(category: str, size: int):
+async def test_gold_scores_of_the_real_rows(category: str, size: int):
     suite = SealTools(Path(os.environ["AUTOTOOL_EVAL_DATA"]))
-    assert [await prove(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * size
+    assert [await score_gold(suite, item) for item in suite.items(category)] == [(1.0, 0.0)] * size

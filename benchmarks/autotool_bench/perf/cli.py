@@ -1,0 +1,222 @@
+"""Measure the speed and memory of the server and of the trainer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from autotool_bench.config import RunConfig
+from autotool_bench.options import (
+    Categories,
+    Concurrency,
+    Directory,
+    Limit,
+    MaxTokens,
+    Parameters,
+    SuiteName,
+    split_names,
+)
+from autotool_core.errors import AutoToolError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
+
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds; the reported figures are medians over them.")]
+JsonOut = Annotated[Path | None, typer.Option(help="JSON file to write every round's figures to.")]
+Streams = Annotated[int, typer.Option(min=1, help="Requests in progress at the same time.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Folder of a checkpoint. Default: the default model.")]
+PerfOut = Annotated[Path, typer.Option(help="Folder of the runs and of their report. Runs that were stopped resume.")]
+
+
+@contextmanager
+def _imports(extra: str) -> Iterator[None]:
+    """Turn a missing package into an AutoToolError that names the extra to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("autotool_"):
+            raise
+        wanted = f"pip install 'autotool-server[{extra}]'"
+        raise AutoToolError(f"This measurement needs the package {error.name}: {wanted}.") from error
+
+
+@app.command()
+def load(
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a checkpoint whose chat template reads enable_thinking. Default: the default model."),
+    ] = None,
+    modes: Annotated[str, typer.Option(help="Modes to measure, separated by commas: long, short.")] = "long,short",
+    rounds: Rounds = 5,
+    streams: Streams = 32,
+    requests: Annotated[int, typer.Option(min=1, help="Requests per run of the load generator.")] = 64,
+    input_tokens: Annotated[int, typer.Option(min=1, help="Tokens per prompt.")] = 64,
+    output_tokens: Annotated[int, typer.Option(min=1, help="Tokens per answer.")] = 64,
+    out: JsonOut = None,
+) -> None:
+    """Throughput and latency under load, relative to stock vLLM: same model, engine flags and prompts.
+
+    vLLM's own load generator loads both servers in turn. Machines are shared and noisy, so only the ratios within a round
+    count; their medians are reported. A ratio above 1 is good for throughput and bad for times. Needs vLLM. Takes two loads
+    per mode and round, after some minutes in which both servers start.
+
+      autotool bench perf load --rounds 3 --streams 8 --out load.json
+    """
+    with _imports("bench"):
+        from autotool_bench.perf.load import LoadOptions, measure  # noqa: PLC0415
+    measure(LoadOptions(model, modes.split(","), rounds, streams, requests, input_tokens, output_tokens, out))
+
+
+@app.command()
+def overhead(
+    model: Annotated[Path, typer.Option(help="Folder of a checkpoint; only its tokenizer and chat template are used.")],
+    streams: Streams = 32,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens per answer.")] = 512,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per mode.")] = 10.0,
+) -> None:
+    """CPU time that the server itself spends per token: one process on one core, an engine that costs nothing.
+
+    Watch the CPU time per token: it stays the same on a noisy machine, the tokens per second do not. Takes about 40 seconds.
+
+      autotool bench perf overhead --model training/checkpoints/graded-tiny
+    """
+    with _imports("server"):
+        from autotool_bench.perf.overhead import measure  # noqa: PLC0415
+    measure(str(model), streams, tokens, seconds)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def soak(
+    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="Engine of the server.")],
+    requests: Annotated[int, typer.Option(min=10, help="Requests in total.")] = 2000,
+    streams: Streams = 16,
+    serve_options: Annotated[
+        list[str] | None, typer.Argument(help="Further options, which go to `autotool serve`.", metavar="SERVE_OPTION")
+    ] = None,
+) -> None:
+    """Memory of the server over many mixed requests, half of which the client cancels.
+
+    Starts `autotool serve` and prints the resident memory of its process tree after each tenth of the requests. The first
+    tenth is warm-up. Exits with 1 if the memory changes by more than 5 % after it, or if a request fails. Takes as long as
+    the engine needs for the answers, of 6 or 16 tokens each.
+
+      autotool bench perf soak --engine transformers --requests 500 --model training/checkpoints/graded-tiny
+    """
+    with _imports("bench"):
+        from autotool_bench.perf.soak import measure  # noqa: PLC0415
+    measure(engine, requests, streams, serve_options or [])
+
+
+@app.command("tool-loop")
+def tool_loop(
+    rounds: Rounds = 10,
+    seconds: Annotated[float, typer.Option(min=0, help="Seconds that each tool call takes.")] = 0.2,
+    out: JsonOut = None,
+) -> None:
+    """Wall time of a task with server tools, relative to the same loop in a client of stock vLLM.
+
+    The task is six tool calls over three turns, two in each, and an answer. A tiny model that has memorized these turns is
+    trained first (one minute), so that both servers decode the same tokens. The client makes its calls one after another,
+    and in a second measurement at the same time. Needs vLLM and the `train` extra. Takes some seconds per round, after
+    minutes in which the model is trained and both servers start.
+
+      autotool bench perf tool-loop --rounds 5 --out tool_loop.json
+    """
+    with _imports("train"):
+        from autotool_bench.perf.tool_loop import measure  # noqa: PLC0415
+    measure(rounds, seconds, out)
+
+
+@app.command("side-by-side")
+def side_by_side(
+    suite: SuiteName,
+    out: PerfOut,
+    model: Checkpoint = None,
+    categories: Categories = None,
+    directory: Directory = None,
+    limit: Limit = None,
+    max_tokens: MaxTokens = 128,
+    max_reasoning_tokens: Annotated[
+        int, typer.Option(min=0, help="Maximum reasoning tokens on this server; stock vLLM has no such limit.")
+    ] = 32,
+    concurrency: Concurrency = 32,
+    parameters: Parameters = None,
+) -> None:
+    """Run a suite through this server in its three modes, then through stock vLLM, and report both.
+
+    The servers run one after the other, with the same engine flags. Stock vLLM sets the mode by `enable_thinking` and parses
+    the answers by its own parsers; only --max-tokens limits its reasoning. Needs vLLM. Takes as long as both runs.
+
+      autotool bench perf side-by-side --suite graded --limit 50 --out runs/graded
+    """
+    with _imports("bench"):
+        from autotool_bench.perf.side_by_side import measure  # noqa: PLC0415
+    config = RunConfig(
+        suite=suite,
+        out=out,
+        categories=split_names(categories),
+        directory=directory,
+        limit=limit,
+        max_tokens=max_tokens,
+        max_reasoning_tokens=max_reasoning_tokens,
+        concurrency=concurrency,
+        parameters=parameters,
+    )
+    measure(config, model)
+
+
+@app.command()
+def checkpoints(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of checkpoints, with distinct names.", metavar="CHECKPOINT")],
+    suite: SuiteName,
+    out: PerfOut,
+    modes: Annotated[str, typer.Option(help="Modes, separated by commas.")] = "auto,long,short",
+    engine: Annotated[Literal["vllm", "transformers"], typer.Option(help="Engine of the server.")] = "vllm",
+    categories: Categories = None,
+    directory: Directory = None,
+    limit: Limit = None,
+    max_tokens: MaxTokens = 128,
+    concurrency: Concurrency = 32,
+    parameters: Parameters = None,
+) -> None:
+    """Run a suite through several checkpoints, each served by this server in turn, and report all of them.
+
+    The rows of a checkpoint go to the folder of its name in --out. Takes as long as all the runs.
+
+      autotool bench perf checkpoints tiny/rl-0 tiny/grpo-0 --suite graded --limit 100 --max-tokens 256 --out tiny/eval
+    """
+    with _imports("bench"):
+        from autotool_bench.perf.checkpoints import measure  # noqa: PLC0415
+    config = RunConfig(
+        suite=suite,
+        out=out,
+        modes=tuple(modes.split(",")),
+        categories=split_names(categories),
+        directory=directory,
+        limit=limit,
+        max_tokens=max_tokens,
+        concurrency=concurrency,
+        parameters=parameters,
+    )
+    measure(config, folders, engine)
+
+
+@app.command("grpo-overhead")
+def grpo_overhead(
+    model: Annotated[Path, typer.Option(help="Folder of a checkpoint that can do `auto`.")],
+    rounds: Rounds = 9,
+    group: Annotated[int, typer.Option(min=2, help="Rollouts per prompt.")] = 8,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens per rollout.")] = 64,
+    items: Annotated[int, typer.Option(min=1, help="Prompts per step.")] = 2,
+) -> None:
+    """Time of this project's GRPO training step, relative to TRL's own GRPOTrainer on the same model and data.
+
+    Each round times the second step of both trainers in turn. The second line, stock / stock, is the noise. Without a GPU the
+    times are CPU times of the process. Needs the `train` extra. Takes three training runs of two steps per round.
+
+      autotool bench perf grpo-overhead --model training/checkpoints/graded-tiny --rounds 11 --items 4
+    """
+    with _imports("train"):
+        from autotool_bench.perf.grpo_overhead import GrpoOptions, measure  # noqa: PLC0415
+    measure(GrpoOptions(str(model), rounds, group, tokens, items))
