@@ -1,4 +1,4 @@
-"""Modes, and how a request's mode is resolved (docs/lifecycle.md, step 2)."""
+"""Modes, and how a request's mode is resolved (docs/design/request.md, step 3)."""
 
 from collections.abc import Mapping
 from enum import StrEnum

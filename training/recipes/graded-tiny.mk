@@ -1,8 +1,8 @@
-# Runs everything of graded-tiny in docs/training.md, two runs at a time, with its evaluation. Existing files are kept:
+# Runs everything of graded-tiny in docs/guides/train.md, two runs at a time, with its evaluation. Existing files are kept:
 #
 #   make -f training/recipes/graded-tiny.mk -j2
 #
-# The times of its parts add up to about five hours on two cores. It was not run there as a whole (see docs/training.md).
+# The times of its parts add up to about five hours on two cores. It was not run there as a whole (see docs/guides/train.md).
 # Each run has one thread, because two parallel runs are faster on two cores than one run with two threads.
 
 R := training/recipes/graded-tiny

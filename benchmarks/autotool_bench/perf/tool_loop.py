@@ -28,6 +28,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
 from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.examples import IGNORE_INDEX
 from autotool_training.scratch import ScratchSettings, make
 
 ENGINE_FLAGS = {"max_model_len": "1024", "max_num_seqs": "4"}
@@ -41,7 +42,6 @@ NUM_CALLS = 6
 # The server's tool waits as long as the client's.
 MODULE = """
 import asyncio
-from autotool_training.common.examples import IGNORE_INDEX
 from autotool_server.tools import tool
 
 @tool(read_only=True)

@@ -1,4 +1,4 @@
-"""The figures of a mode, and of a category in a mode. docs/benchmarks.md has every formula with its source."""
+"""The figures of a mode, and of a category in a mode. docs/guides/benchmark.md has every formula with its source."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A thin layer over the official `openai` client: `mode=` and the decision record (docs/client.md)."""
+"""A thin layer over the official `openai` client: `mode=` and the decision record (docs/guides/client.md)."""
 
 from autotool_client.client import AsyncAutoTool, AutoTool, ToolBudget
 from autotool_client.record import DecisionRecord, TurnRecord, reasoning, record

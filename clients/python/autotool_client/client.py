@@ -25,7 +25,7 @@ FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget")
 
 
 class ToolBudget(TypedDict, total=False):
-    """Limits on the server's own tools in one request (docs/tools.md)."""
+    """Limits on the server's own tools in one request (docs/guides/tools.md)."""
 
     max_turns: int
     """The maximal number of turns that may call tools; one more turn, without tools, answers."""

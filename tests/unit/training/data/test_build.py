@@ -335,7 +335,9 @@ def test_the_table_has_a_column_per_source_and_a_row_per_reason() -> None:
     assert cells == [["records", "3", "2", "5"], ["kept: call", "2", "", "2"], ["dropped: doubled", "1", "2", "3"]]
 
 
-@pytest.mark.skipif(REAL is None, reason="AUTOTOOL_TRAIN_DATA is not set to a directory with the data sets of docs/training.md")
+@pytest.mark.skipif(
+    REAL is None, reason="AUTOTOOL_TRAIN_DATA is not set to a directory with the data sets of docs/guides/train.md"
+)
 def test_the_real_files_are_read_completely(tmp_path: Path) -> None:
     folder = Path(REAL or "")
     files = {
