@@ -10,8 +10,11 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 
 PREFIX = "AUTOTOOL_"
-# Variables with the prefix that the client, the cache and the tests read.
-OTHER_VARIABLES = {"AUTOTOOL_BASE_URL", "AUTOTOOL_CACHE_DIR", "AUTOTOOL_TEST_MODEL", "AUTOTOOL_QWEN3_TOKENIZER"}
+# Variables with the prefix that the client, the cache, the benchmark and the tests read.
+OTHER_VARIABLES = {
+    *("AUTOTOOL_BASE_URL", "AUTOTOOL_CACHE_DIR", "AUTOTOOL_BFCL_PYTHON", "AUTOTOOL_EVAL_DATA", "AUTOTOOL_TRAIN_DATA"),
+    *("AUTOTOOL_TEST_MODEL", "AUTOTOOL_QWEN3_TOKENIZER"),
+}
 
 
 class Settings(BaseSettings):

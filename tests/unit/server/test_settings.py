@@ -1,9 +1,15 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server import settings
 from autotool_server.launch.listener import base_url, listen
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = ("cli", "core", "server", "training", "benchmarks", "clients")
 
 
 def test_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,6 +23,15 @@ def test_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOTOOL_PROT", "9000")
     with pytest.raises(AutoToolError, match="AUTOTOOL_PROT"):
         settings.load_settings()
+
+
+def test_a_variable_of_another_part_does_not_stop_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [path.read_text() for folder in PACKAGES for path in (ROOT / folder).rglob("*.py")]
+    others = {name for text in texts for name in re.findall(r'"(AUTOTOOL_[A-Z0-9_]+)"', text)}
+    assert others >= {"AUTOTOOL_BASE_URL", "AUTOTOOL_BFCL_PYTHON", "AUTOTOOL_CACHE_DIR"}
+    for name in others - {f"AUTOTOOL_{field.upper()}" for field in settings.Settings.model_fields}:
+        monkeypatch.setenv(name, "x")
+    settings.load_settings()
 
 
 @pytest.mark.parametrize(

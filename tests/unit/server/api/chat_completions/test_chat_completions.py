@@ -10,7 +10,7 @@ from support.serving import MODEL, Running, running, scripted
 
 from autotool_core.modes import Mode
 
-THOUGHT = "Two and two.\n</think>\n\n"
+REASONING = "Two and two.\n</think>\n\n"
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
 ADD: Any = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 USER: Any = [{"role": "user", "content": "2+2?"}]
@@ -34,7 +34,7 @@ def reasoning(completion: ChatCompletion) -> Any:
 
 
 async def test_long_splits_reasoning_from_content() -> None:
-    async with running(scripted(THOUGHT + "Four.")) as server:
+    async with running(scripted(REASONING + "Four.")) as server:
         completion = await ask(server, "long")
         assert (reasoning(completion), completion.choices[0].message.content) == ("Two and two.", "Four.")
         assert completion.choices[0].finish_reason == "stop"
@@ -57,7 +57,7 @@ async def test_short_is_all_content() -> None:
         assert usage.completion_tokens_details.reasoning_tokens == 0
 
 
-@pytest.mark.parametrize(("log_odds", "resolved", "text"), [(2.0, "long", THOUGHT + "Four."), (-2.0, "short", "Four.")])
+@pytest.mark.parametrize(("log_odds", "resolved", "text"), [(2.0, "long", REASONING + "Four."), (-2.0, "short", "Four.")])
 async def test_auto_is_the_mode_that_the_model_chose(log_odds: float, resolved: str, text: str) -> None:
     engine = scripted(text, log_odds=log_odds)
     async with running(engine) as server:
@@ -118,7 +118,7 @@ async def test_what_could_have_begun_a_marker_is_reasoning_when_the_block_is_clo
 
 
 async def test_budget_that_suffices_is_not_recorded_as_cut() -> None:
-    async with running(scripted(THOUGHT, "Four.")) as server:
+    async with running(scripted(REASONING, "Four.")) as server:
         completion = await ask(server, "long", {"max_reasoning_tokens": 50})
         assert (reasoning(completion), completion.choices[0].message.content) == ("Two and two.", "Four.")
         assert not turn(completion)["reasoning_truncated"]
@@ -139,7 +139,7 @@ async def test_a_turn_that_ends_inside_the_block_still_gets_an_answer() -> None:
 
 
 async def test_max_tokens_bounds_the_whole_turn() -> None:
-    async with running(scripted(THOUGHT + "Four.", log_odds=9.0)) as server:
+    async with running(scripted(REASONING + "Four.", log_odds=9.0)) as server:
         completion = await ask(server, "auto", max_completion_tokens=5)
         assert completion.usage is not None
         assert completion.usage.completion_tokens == 5
@@ -156,7 +156,7 @@ async def test_calls_inside_the_think_block_are_reasoning() -> None:
         assert completion.choices[0].message.content == "No."
 
 
-@pytest.mark.parametrize(("mode", "before"), [("long", THOUGHT), ("short", "")])
+@pytest.mark.parametrize(("mode", "before"), [("long", REASONING), ("short", "")])
 async def test_tool_calls(mode: str, before: str) -> None:
     async with running(scripted(f"{before}Adding.\n{CALL}\n{CALL}")) as server:
         message: Any = (completion := await ask(server, mode, tools=[ADD])).choices[0].message
@@ -194,7 +194,7 @@ async def test_stop_strings_end_the_content_and_spare_the_reasoning() -> None:
 
 
 async def test_grammar_binds_the_answer_and_not_the_reasoning() -> None:
-    engine = scripted(THOUGHT, "{}")
+    engine = scripted(REASONING, "{}")
     async with running(engine) as server:
         await ask(server, "long", response_format={"type": "json_object"})
         assert engine.requests[0].structural_tag is None
@@ -232,7 +232,7 @@ async def test_logprobs_are_those_of_content_tokens() -> None:
 
 @pytest.mark.parametrize("mode", ["long", "short", "auto"])
 async def test_stream_says_what_the_whole_answer_says(mode: str) -> None:
-    text = f"{THOUGHT}Ünïcödé 🙂.\n{CALL}" if mode != "short" else f"Ünïcödé 🙂.\n{CALL}"
+    text = f"{REASONING}Ünïcödé 🙂.\n{CALL}" if mode != "short" else f"Ünïcödé 🙂.\n{CALL}"
     async with running(scripted(text, log_odds=9.0)) as server:
         whole = await ask(server, mode, tools=[ADD])
         stream = await server.client.chat.completions.create(
@@ -311,7 +311,7 @@ async def test_history_of_every_role_reaches_the_template() -> None:
 
 
 async def test_an_answer_can_be_sent_back_as_it_came() -> None:
-    async with running(scripted(THOUGHT + CALL)) as server:
+    async with running(scripted(REASONING + CALL)) as server:
         answer = (await ask(server, "long", tools=[ADD])).choices[0].message
         calls = answer.tool_calls or []
         result = {"role": "tool", "tool_call_id": calls[0].id, "content": "4"}
@@ -320,7 +320,7 @@ async def test_an_answer_can_be_sent_back_as_it_came() -> None:
 
 @pytest.mark.parametrize(("fields", "kept"), [("reasoning", "reasoning"), ("reasoning_content", "reasoning_content")])
 async def test_either_name_of_reasoning_can_be_dropped(fields: Any, kept: str) -> None:
-    async with running(scripted(THOUGHT + "Four."), reasoning_fields=fields) as server:
+    async with running(scripted(REASONING + "Four."), reasoning_fields=fields) as server:
         extra = (await ask(server, "long")).choices[0].message.model_extra
         assert extra == {kept: "Two and two."}
 
