@@ -43,6 +43,8 @@ def mode_fields(label: str, switch: ModeSwitch) -> dict[str, Any]:
         return {}
     if mode not in list(Mode) or (separator and (mode != "auto" or switch is not ModeSwitch.MODE or not _is_finite(bias))):
         raise AutoToolError(f"mode {label}: use auto, long, short or default; auto@BIAS only with the switch `mode`.")
+    if switch is ModeSwitch.NONE:
+        raise AutoToolError(f"mode {label}: the switch `none` cannot set a mode. Use --modes default, or another --switch.")
     return switch.fields(Mode(mode)) | ({"reasoning_bias": float(bias)} if bias else {})
 
 

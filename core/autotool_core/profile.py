@@ -61,8 +61,8 @@ class Profile(BaseModel):
     think: ThinkFormat | None = ThinkFormat()
     """The think block; None for a model that cannot think, for which long and auto are refused."""
     tool_format: NamedToolFormat = tool_formats.get(tool_formats.DEFAULT)
-    """How the model writes tool calls: `hermes` is JSON in `<tool_call>` (Hermes, Qwen2.5, Qwen3), `qwen3_coder`
-    is XML in `<tool_call>` (Qwen3-Coder)."""
+    """How the model writes tool calls, by the name of a module of `tool_formats`: `hermes` is JSON in `<tool_call>` (Hermes,
+    Qwen2.5, Qwen3)."""
     strict_tools: bool = False
     """Whether a call's arguments are constrained by its tool's schema if the tool does not set `strict` itself: this is
     for small models, which miswrite the names of parameters."""

@@ -51,11 +51,11 @@ CAPITALS = [
 SMALL_TALK = ("Hi!", "Hello, how are you?", "Thank you very much!", "Who are you?", "Good morning.", "Can you help me?", "Bye!")
 
 
-def main(tools: str, tools_file: str, out: str) -> None:
+def main(descriptions: str, records_file: str, out: str) -> None:
     """Write the records whose answers end within `MAX_TOKENS` tokens."""
     rng = random.Random(0)  # noqa: S311 not a secret
-    tool_sets = [record.tools for record in records.read(Path(tools_file))]
-    questions = [*_questions(Path(tools), rng)]
+    tool_sets = [record.tools for record in records.read(Path(records_file))]
+    questions = [*_questions(Path(descriptions), rng)]
     rng.shuffle(questions)
     answers = _answers(load_checkpoint("default-base"), questions)
     generated = [

@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=Fa
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds; the reported figures are medians over them.")]
 JsonOut = Annotated[Path | None, typer.Option(help="JSON file to write every round's figures to.")]
 Streams = Annotated[int, typer.Option(min=1, help="Requests in progress at the same time.")]
-Checkpoint = Annotated[Path | None, typer.Option(help="Folder of a checkpoint. Default: the default model.")]
+CheckpointOption = Annotated[Path | None, typer.Option(help="Folder of a checkpoint. Default: the default model.")]
 PerfOut = Annotated[Path, typer.Option(help="Folder of the runs and of their report. Runs that were stopped resume.")]
 
 
@@ -81,7 +81,7 @@ def overhead(
 
       autotool bench perf overhead --model training/checkpoints/graded-tiny
     """
-    with _imports("server"):
+    with _imports("server,bench"):
         from autotool_bench.perf.overhead import measure  # noqa: PLC0415
     measure(str(model), streams, tokens, seconds)
 
@@ -132,7 +132,7 @@ def tool_loop(
 def side_by_side(
     suite: SuiteName,
     out: PerfOut,
-    model: Checkpoint = None,
+    model: CheckpointOption = None,
     categories: Categories = None,
     directory: Directory = None,
     limit: Limit = None,

@@ -24,6 +24,7 @@ from autotool_bench.perf import servers
 from autotool_bench.perf.servers import Server
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
+from autotool_server.engines.checkpoint import configured_eos, eos_token_ids, load_tokenizer
 
 # The load generator is started by its Python API: the `vllm` command of the CPU wheel does not start.
 GENERATOR = """
@@ -83,12 +84,13 @@ def pair(model: str, *, cpu: bool) -> list[Server]:
 
 def run_load_generator(server: Server, mode: str, options: LoadOptions, model: Path, folder: Path) -> dict[str, float]:
     """Run the load generator once; return its figures by the names of METRICS. Raises AutoToolError if a request fails."""
+    eos = eos_token_ids(configured_eos(str(model)), load_tokenizer(str(model)))
     # The generator sets `ignore_eos`, which is vLLM's own field; a bias against EOS does the same on both servers.
     body = {
         **mode_fields(server, mode),
         "ignore_eos": False if server.name == "stock" else None,
         "temperature": 0,
-        "logit_bias": {str(token): -100 for token in _eos_tokens(model)},
+        "logit_bias": {str(token_id): -100 for token_id in eos},
     }
     result = folder / "result.json"
     arguments = {
@@ -147,12 +149,6 @@ def measure(options: LoadOptions) -> None:
     if options.out:
         options.out.write_text(json.dumps({"command": sys.argv, "rounds": rounds, "ratios": ratios}, indent=1))
     _print(ratios, rounds)
-
-
-def _eos_tokens(model: Path) -> list[int]:
-    """Return the checkpoint's EOS ids. They are suppressed, so that both servers decode the same number of tokens."""
-    eos = json.loads((model / "generation_config.json").read_text())["eos_token_id"]
-    return eos if isinstance(eos, list) else [eos]
 
 
 def _print(ratios: dict[str, dict[str, list[float]]], rounds: Sequence[Measured]) -> None:

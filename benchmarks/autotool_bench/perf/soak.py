@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import psutil
 import typer
-from rich.progress import Progress
 
 from autotool_bench.perf import servers
 from autotool_core.errors import AutoToolError
+from autotool_core.progress import progress_bar
 
 TOLERANCE = 0.05
 """Largest change of memory that passes, as a share of the memory after the warm-up."""
@@ -80,7 +80,7 @@ async def soak(url: str, process: psutil.Process, count: int, streams: int) -> l
     requests = bodies(count)
     size = count // 10
     async with httpx.AsyncClient(base_url=url, timeout=600) as client:
-        with Progress() as progress:
+        with progress_bar() as progress:
             task = progress.add_task("requests", total=count)
             for start in range(0, count, size):
                 part = requests[start : start + size]

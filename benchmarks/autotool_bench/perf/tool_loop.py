@@ -27,6 +27,7 @@ from autotool_bench.perf import servers
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
+from autotool_core.tool_formats.base import ToolFormat
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import IGNORE_INDEX
 from autotool_training.scratch import ScratchSettings, make
@@ -91,15 +92,14 @@ def _example(checkpoint: Checkpoint, turn: int) -> tuple[torch.Tensor, torch.Ten
     """Return token ids (1, T) of a prompt and its answer, and labels (1, T) on the answer alone."""
     renderer = PromptRenderer(checkpoint.tokenizer, checkpoint.profile)
     prompt = renderer.render(conversation(turn), [TOOL], Mode.SHORT)
-    answer = [*renderer.ids(_text(turn)), checkpoint.tokenizer.eos_token_id]
+    answer = [*renderer.ids(_text(turn, checkpoint.profile.tool_format)), checkpoint.tokenizer.eos_token_id]
     return torch.tensor([[*prompt, *answer]]), torch.tensor([[IGNORE_INDEX] * len(prompt) + answer])
 
 
-def _text(turn: int) -> str:
+def _text(turn: int, tool_format: ToolFormat) -> str:
     if turn == len(TURNS):
         return ANSWER
-    written = (f'{{"name": "{NAME}", "arguments": {{"number": {number}}}}}' for number in TURNS[turn])
-    return "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in written)
+    return "\n".join(tool_format.render(NAME, {"number": number}) for number in TURNS[turn])
 
 
 async def with_server_tools(client: AsyncOpenAI) -> float:

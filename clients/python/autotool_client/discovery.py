@@ -44,11 +44,11 @@ async def find_model(
     raise AutoToolError(f"{model_option}: name one of the models that {client.base_url} has: {listed}.")
 
 
-def first_model(client: OpenAI, *, model_option: str = "--model") -> str:
+def first_model(client: OpenAI) -> str:
     """Return the first model that the server lists. Raises AutoToolError if it lists none."""
     models = client.models.list().data
     if not models:
-        raise AutoToolError(f"The server at {client.base_url} lists no model; name one with {model_option}.")
+        raise AutoToolError(f"The server at {client.base_url} lists no model; name one with --model.")
     return models[0].id
 
 

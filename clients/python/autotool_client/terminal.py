@@ -50,7 +50,7 @@ class AssistantMessage(ChatCompletionAssistantMessageParam, total=False):
 
 
 @dataclass(slots=True)
-class Answer:
+class StreamedAnswer:
     """The part of an answer that has been streamed."""
 
     reasoning: str = ""
@@ -107,7 +107,7 @@ class Terminal:
     history: list[ChatCompletionMessageParam] = field(default_factory=list)
 
     def run(self) -> None:
-        """Answer lines until they end or a line is /quit. Raises openai.OpenAIError if the chat is not interactive."""
+        """StreamedAnswer lines until they end or a line is /quit. Raises openai.OpenAIError if the chat is not interactive."""
         while True:
             line = ""
             try:
@@ -140,14 +140,14 @@ class Terminal:
 
     def _command(self, name: str, rest: str) -> None:
         if name not in COMMANDS:
-            self._note(f"There is no {name}; /help lists what there is.")
+            self._note(f"Unknown command {name}; /help lists the commands.")
         elif rest:
-            self._note(f"{name} takes nothing after it.")
+            self._note(f"{name} takes no argument.")
         elif name == "/help":
             self._note("\n".join(f"{name:<8}{text}" for name, text in COMMANDS.items()))
         elif name == "/reset":
             self.history = []
-            self._note("The conversation starts anew.")
+            self._note("The conversation is cleared.")
         else:
             self.mode = Mode(name[1:])
             self._note(f"Mode: {self.mode}.")
@@ -159,9 +159,9 @@ class Terminal:
         self.history = [*messages, answer.message()]
         self._note(answer.summary())
 
-    def _stream(self, messages: list[ChatCompletionMessageParam]) -> Answer:
+    def _stream(self, messages: list[ChatCompletionMessageParam]) -> StreamedAnswer:
         instructions: list[ChatCompletionMessageParam] = [{"role": "system", "content": self.system}] if self.system else []
-        answer = Answer()
+        answer = StreamedAnswer()
         with self.client.chat.completions.create(
             model=self.model,
             messages=[*instructions, *messages],
@@ -176,14 +176,14 @@ class Terminal:
             raise openai.OpenAIError("The server ended the stream before the answer was complete.")
         return answer
 
-    def _read_chunk(self, chunk: ChatCompletionChunk, answer: Answer) -> None:
+    def _read_chunk(self, chunk: ChatCompletionChunk, answer: StreamedAnswer) -> None:
         answer.usage = chunk.usage or answer.usage
         answer.record = record(chunk) or answer.record
         for choice in chunk.choices:
             answer.finish_reason = choice.finish_reason or answer.finish_reason
             self._show(reasoning(choice.delta) or "", choice.delta.content or "", answer)
 
-    def _show(self, reasoning_text: str, content: str, answer: Answer) -> None:
+    def _show(self, reasoning_text: str, content: str, answer: StreamedAnswer) -> None:
         answer.reasoning += reasoning_text
         self._write(reasoning_text, style="dim")
         if content and answer.reasoning and not answer.content:

@@ -1,7 +1,7 @@
 """Tool-call formats: how models write the calls of tools.
 
-Each module of this package except `base` defines one format as `FORMAT`; the format's name is the module's name. A new format
-is a new module: parsing, grammars, profiles and training find it here by its name.
+Each module of this package, except `base` and those whose names begin with `_`, defines one format as `FORMAT`; the format's
+name is the module's name. A new format is a new module: parsing, grammars, profiles and training find it here by its name.
 """
 
 from importlib import import_module
@@ -15,7 +15,7 @@ DEFAULT = "hermes"
 
 def names() -> tuple[str, ...]:
     """Return the names of all formats in alphabetical order."""
-    return tuple(sorted(module.name for module in iter_modules(__path__) if module.name != "base"))
+    return tuple(sorted(module.name for module in iter_modules(__path__) if module.name != "base" and module.name[0] != "_"))
 
 
 def get(name: str) -> ToolFormat:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
@@ -47,7 +47,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     state = state_of(request)
     with ExitStack() as stack:
         try:
-            auth.authorize(request, state.settings)
+            auth.authorize(protocol.api_key(request), state.settings)
             service = state.service
             raw = await _read(request, state.settings.max_body_bytes)
             # Before the work of rendering, so that a flood is refused cheaply.
@@ -100,25 +100,39 @@ class JobResponse(Response):
         self._state = state
         self._slot = slot
         self._status = 200
+        self._is_started = False
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run, and account for the job however it ends."""
+        """Run the job. An error before the response has started is answered when the job is accounted for."""
+
+        async def noting_send(message: Message) -> None:
+            self._is_started = True
+            await send(message)
+
+        if response := await self._run(scope, receive, noting_send):
+            await response(scope, receive, send)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """Run, and account for the job however it ends. Return the response to an error, if one is still to be sent."""
         started = time.perf_counter()
-        is_stream = self._protocol.is_stream(self._body)
         with self._slot:
             try:
+                is_stream = self._protocol.is_stream(self._body)
                 await while_connected(receive, self._stream(send) if is_stream else self._complete(scope, receive, send))
-            except (ClientGoneError, asyncio.CancelledError) as error:
+            except ClientGoneError:
                 self._status = CLIENT_GONE
-                if isinstance(error, asyncio.CancelledError):
-                    raise
+            except asyncio.CancelledError:
+                self._status = CLIENT_GONE
+                raise
             except Exception as error:
-                response = errors.response(error, self._protocol.error_response)
-                self._status = response.status_code
-                await response(scope, receive, send)
+                self._status = self._protocol.error_response(error)[0]
+                if self._is_started:
+                    raise
+                return errors.response(error, self._protocol.error_response)
             finally:
                 self._state.metrics.ended(self._job, started, self._status)
+        return None
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         builder = self._protocol.builder(self._body, self._job, self._state)
@@ -131,7 +145,7 @@ class JobResponse(Response):
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""
         async with aclosing(self._events()) as events:
             first = await anext(events)
-            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+            headers = [(b"content-type", self._protocol.stream_media_type.encode()), (b"cache-control", b"no-cache")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             try:
                 await send({"type": "http.response.body", "body": first, "more_body": True})

@@ -21,10 +21,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.in_flight = Gauge("autotool_requests_in_flight", "Chat requests being served", registry=registry)
+        self.in_flight = Gauge("autotool_requests_in_flight", "Requests being served", registry=registry)
         self.requests = Counter(
             "autotool_requests",
-            "Chat requests by the mode asked for, what it resolved to (none: ended before, mixed: n > 1) and status",
+            "Requests by the mode asked for, what it resolved to (none: ended before, mixed: n > 1) and status",
             ("mode", "resolved", "status"),
             registry=registry,
         )

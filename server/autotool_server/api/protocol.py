@@ -12,9 +12,11 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any, ClassVar, Generic, TypeVar
 
+from fastapi import Request
 from pydantic import BaseModel
 
 from autotool_server import api, errors
+from autotool_server.api import auth
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.choice import Choice, Output
 from autotool_server.conversation.job import Job
@@ -36,7 +38,7 @@ class ResponseBuilder(ABC):
 
 
 class StreamWriter(ABC):
-    """Writes a job's outputs as server-sent events."""
+    """Writes a job's outputs as the events of a stream, server-sent ones unless the protocol's media type is another."""
 
     @abstractmethod
     def write(self, choice: Choice, output: Output) -> str:
@@ -48,10 +50,15 @@ class StreamWriter(ABC):
 
 
 class Protocol(ABC, Generic[BodyT]):
-    """One protocol. Errors have OpenAI's shape unless a protocol overrides `error_response` and `error_event`."""
+    """One protocol.
+
+    Errors of its requests have OpenAI's shape unless it overrides `error_response` and `error_event`. Errors of routing (404,
+    405) always have OpenAI's shape.
+    """
 
     path: ClassVar[str]
     """Path of the endpoint, such as `/v1/chat/completions`."""
+    stream_media_type: ClassVar[str] = "text/event-stream; charset=utf-8"
     body_type: type[BodyT]
     """The request's body; unknown fields and bad values are refused by name."""
 
@@ -70,6 +77,10 @@ class Protocol(ABC, Generic[BodyT]):
     @abstractmethod
     def writer(self, body: BodyT, job: Job, state: ServerState) -> StreamWriter:
         """Return what writes the stream."""
+
+    def api_key(self, request: Request) -> str | None:
+        """Return the API key that a request carries; None if it carries none."""
+        return auth.bearer_key(request)
 
     def error_response(self, error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Return the status, body and headers that answer an error."""

@@ -26,6 +26,9 @@ class ChoiceEnd:
     """The end of a choice."""
 
     finish_reason: str
+    """`stop`, `length` or `tool_calls`."""
+    stop_string: str | None = None
+    """The stop string that ended the answer; None if none did."""
 
 
 Output = TurnOutput | StreamEvent | ChoiceEnd
@@ -53,7 +56,7 @@ class Choice:
 
     @property
     def finish_reason(self) -> str:
-        """OpenAI's finish reason: calls end a turn with `tool_calls`, unless the limit of tokens cut it."""
+        """`tool_calls` if the turn ended with calls; `length` if a limit of tokens cut it; else `stop`."""
         turn = self.turns[-1]
         return "tool_calls" if turn.ledger.tool_calls and turn.finish_reason == "stop" else turn.finish_reason
 
@@ -66,7 +69,7 @@ class Choice:
         async with aclosing(self.turns[0].run()) as outputs:
             async for output in outputs:
                 yield TurnOutput([_with_id(event) for event in output.events], output.logprobs)
-        yield ChoiceEnd(self.finish_reason)
+        yield ChoiceEnd(self.finish_reason, self.turns[0].stop_string)
 
 
 def _with_id(event: Event) -> Event:

@@ -1,9 +1,11 @@
 """A request as the conversation understands it, whatever protocol it came in."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_server.engines.base import Sampling
 
@@ -49,8 +51,10 @@ class ToolBudget:
 
 @dataclass(frozen=True, slots=True)
 class FieldNames:
-    """What a protocol calls the parts of a request, so that an error names a field that the client sent."""
+    """A protocol's names of the parts of a request, so that an error names a field that the client sent."""
 
+    model: str = "model"
+    mode: str = "mode"
     messages: str = "messages"
     tools: str = "tools"
     tool_choice: str = "tool_choice"
@@ -59,6 +63,13 @@ class FieldNames:
     content_schema: str = "content_schema"
     max_tokens: str = "max_tokens"
     num_choices: str = "num_choices"
+    tool_budget: str = "tool_budget"
+    logit_bias: str = "logit_bias"
+
+    def rename(self, error: InvalidRequestError) -> InvalidRequestError:
+        """Return an error of the renderer with the protocol's name of its field."""
+        field = getattr(self, error.field or "", error.field)
+        return InvalidRequestError(str(error), field, code=error.code, status=error.status)
 
 
 GENERIC_FIELDS = FieldNames()
@@ -72,9 +83,9 @@ class ConversationRequest:
     `reasoning`, `tool_calls`, `tool_call_id`, `name` where a message has them (`conversation.messages`).
     """
 
-    id: str
-    """Unique among all requests; the engine's request ids begin with it."""
     messages: Sequence[Mapping[str, Any]]
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Unique among all requests; the engine's request ids begin with it."""
     model: str | None = None
     """The model's name or an alias such as `name:long`; None for the served model."""
     mode: Mode | None = None

@@ -41,7 +41,8 @@ class ConversationService:
 
     def prepare(self, request: ConversationRequest) -> Job:
         """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
-        budget = self._budget(request.tool_budget or ToolBudget())
+        _check_counts(request)
+        budget = self._budget(request)
         tools = self._server_tools(request)
         context = RequestContext(request, self._mode(request), tools)
         first = self._turn_requests.first(context)
@@ -69,7 +70,9 @@ class ConversationService:
         named = {tool.name: tool.field for tool in request.server_tools}
         fields = request.fields
         if request.tool_budget is not None and not named:
-            raise InvalidRequestError(f"tool_budget is only allowed with server tools in {fields.tools}.", "tool_budget")
+            raise InvalidRequestError(
+                f"{fields.tool_budget} is only allowed with server tools in {fields.tools}.", fields.tool_budget
+            )
         if not named:
             return {}
         if request.num_choices > 1:
@@ -91,30 +94,50 @@ class ConversationService:
         ]
         return self.renderer.renders_text("result", history)
 
-    def _budget(self, requested: ToolBudget) -> Budget:
-        settings = self.settings
+    def _budget(self, request: ConversationRequest) -> Budget:
+        settings, field = self.settings, request.fields.tool_budget
         ceilings = {
             "max_turns": settings.max_tool_turns,
             "max_calls": settings.max_tool_calls,
             "max_seconds": settings.max_tool_seconds,
         }
-        given = {name: value for name, value in asdict(requested).items() if value is not None}
+        given = {name: value for name, value in asdict(request.tool_budget or ToolBudget()).items() if value is not None}
         for name, value in given.items():
             if value > ceilings[name]:
-                raise InvalidRequestError(f"{name} can be at most {ceilings[name]:g} here.", f"tool_budget.{name}")
+                raise InvalidRequestError(f"{name} can be at most {ceilings[name]:g} here.", f"{field}.{name}")
         return Budget(**(ceilings | given))
 
     def _mode(self, request: ConversationRequest) -> Mode:
+        fields = request.fields
         served = request.model in (None, self.model)
         name, alias = (self.model, None) if served else modes.split_alias(str(request.model))
         if name != self.model:
             raise InvalidRequestError(
-                "This model is not served here. GET /v1/models lists what is.", "model", code="model_not_found", status=404
+                "This model is not served here. GET /v1/models lists what is.",
+                fields.model,
+                code="model_not_found",
+                status=404,
             )
-        return modes.resolve({"mode": request.mode, "model": alias, **request.mode_hints}, self.settings.default_mode)
+        requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints}
+        return modes.resolve(requested, self.settings.default_mode)
 
     def _num_choices(self, request: ConversationRequest) -> int:
         if request.num_choices > self.settings.max_choices:
             name = request.fields.num_choices
             raise InvalidRequestError(f"{name} can be at most {self.settings.max_choices} here.", name)
         return request.num_choices
+
+
+def _check_counts(request: ConversationRequest) -> None:
+    """Raise InvalidRequestError for a count that is too small, whatever the protocol's own schema lets through."""
+    fields = request.fields
+    counts = {
+        fields.max_tokens: (request.max_tokens, 1),
+        fields.num_choices: (request.num_choices, 1),
+        "max_reasoning_tokens": (request.max_reasoning_tokens, 0),
+    }
+    for name, (count, minimum) in counts.items():
+        if count is not None and count < minimum:
+            raise InvalidRequestError(f"{name} must be at least {minimum}.", name)
+    if "" in request.stop:
+        raise InvalidRequestError("stop must not hold an empty text.", "stop")

@@ -7,17 +7,19 @@ class StopFilter:
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = stops
         self._held = ""
-        self.hit = False
+        self.matched: str | None = None
+        """The stop string that ended the answer."""
 
     def push(self, text: str) -> str:
         """Return the text that certainly stands before any stop string."""
         if not self._stops:
             return text
         text = self._held + text
-        positions = [position for stop in self._stops if (position := text.find(stop)) >= 0]
-        if positions:
-            self.hit, self._held = True, ""
-            return text[: min(positions)]
+        found = [(position, stop) for stop in self._stops if (position := text.find(stop)) >= 0]
+        if found:
+            position, self.matched = min(found)
+            self._held = ""
+            return text[:position]
         keep = max((self._overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

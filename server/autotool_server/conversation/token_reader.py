@@ -51,9 +51,9 @@ class TokenReader:
         return self._parser.section is Section.REASONING
 
     @property
-    def hit_stop(self) -> bool:
-        """Whether a stop string ended the answer."""
-        return self._stops.hit
+    def stop_string(self) -> str | None:
+        """The stop string that ended the answer; None if none did."""
+        return self._stops.matched
 
     def read(self, delta: TokenDelta, *, keep: Callable[[int], None], reasoning_only: bool = False) -> TurnOutput:
         """Charge, detokenise and parse the tokens of a delta.
@@ -102,7 +102,7 @@ class TokenReader:
                 break
             if isinstance(event, ContentDelta):
                 text = self._stops.push(event.text)
-                self.ended = self._stops.hit
+                self.ended = self._stops.matched is not None
                 if text:
                     accepted.append(ContentDelta(text))
                 continue

@@ -93,7 +93,7 @@ class ToolLoop(Choice):
 
     @property
     def finish_reason(self) -> str:
-        """OpenAI's finish reason: calls of client tools end the choice with `tool_calls`."""
+        """`tool_calls` if calls of client tools ended the choice; `length` if a limit of tokens did; else `stop`."""
         if self.stop_reason in ("context", "length"):
             return "length"
         reason = self.turns[-1].finish_reason
@@ -121,7 +121,7 @@ class ToolLoop(Choice):
         finally:
             for calls in self._turn_calls:
                 await calls.close(Outcome.NOT_RUN, "The request ended before this call.")
-        yield ChoiceEnd(self.finish_reason)
+        yield ChoiceEnd(self.finish_reason, self.turns[-1].stop_string)
 
     async def _decode(self) -> AsyncGenerator[Output]:
         """Run the turn; start its read-only calls as soon as the model has written them."""
@@ -217,7 +217,7 @@ class ToolLoop(Choice):
     def _is_cut(self) -> bool:
         """Whether the limit of tokens or a stop string ended the turn."""
         turn = self.turns[-1]
-        return turn.finish_reason == "length" or turn.hit_stop
+        return turn.finish_reason == "length" or turn.stop_string is not None
 
     def _may_escalate(self) -> bool:
         short = self.turns[-1].resolved is ResolvedMode.SHORT and not self._is_cut()

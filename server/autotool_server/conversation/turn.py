@@ -58,8 +58,8 @@ class Turn:
         self.resolved = ResolvedMode.LONG if request.mode is Mode.LONG else ResolvedMode.SHORT
         self.p_long: float | None = None
         self.reasoning_truncated = False
-        self.hit_stop = False
-        """Whether a stop string ended the answer."""
+        self.stop_string: str | None = None
+        """The stop string that ended the answer; None if none did."""
         self._engine = engine
         self._renderer = renderer
         self._profile = profile
@@ -203,7 +203,7 @@ class Turn:
 
     def _finish(self, reader: TokenReader) -> list[Event]:
         events = reader.finish()
-        self.hit_stop = reader.hit_stop
+        self.stop_string = reader.stop_string
         if reader.ended:
             self.finish_reason = "stop"
         return events

@@ -42,7 +42,7 @@ class TurnRequests:
         request = context.request
         self._check_logit_bias(request)
         shape = self._shape(context, request.tool_choice)
-        prompt_ids = self._renderer.render(request.messages, shape.tools, context.mode)
+        prompt_ids = self._render(request, request.messages, shape, context.mode)
         structural_tag = self._grammar(context, shape)
         max_tokens = self._max_tokens(request, context.mode, len(prompt_ids))
         limits = TurnLimits(max_tokens, self._max_reasoning_tokens(request), structural_tag)
@@ -52,7 +52,8 @@ class TurnRequests:
         """Return the request of a turn after the first, which may call any tool, or none. Raises NoRoomError."""
         request, mode = context.request, step.mode or context.mode
         shape = self._later_shape(context, may_call=step.may_call)
-        prompt_ids = self._renderer.render([*request.messages, *map(_history_message, step.messages)], shape.tools, mode)
+        messages = [*request.messages, *map(_history_message, step.messages)]
+        prompt_ids = self._render(request, messages, shape, mode)
         room = self._room(request, mode, len(prompt_ids))
         max_tokens = room if request.max_tokens is None else min(room, request.max_tokens - step.spent)
         if max_tokens < 1:
@@ -65,6 +66,14 @@ class TurnRequests:
         """Raise InvalidRequestError for what cannot be enforced in turns after the first, before the tool loop begins."""
         for may_call in (True, False):
             self._grammar(context, self._later_shape(context, may_call=may_call))
+
+    def _render(
+        self, request: ConversationRequest, messages: Sequence[Mapping[str, Any]], shape: AnswerShape, mode: Mode
+    ) -> list[int]:
+        try:
+            return self._renderer.render(messages, shape.tools, mode)
+        except InvalidRequestError as error:
+            raise request.fields.rename(error) from None
 
     def _later_shape(self, context: RequestContext, *, may_call: bool) -> AnswerShape:
         # A tool choice demands a call of the first turn only, or the loop would never end.
@@ -82,13 +91,13 @@ class TurnRequests:
     def _max_tokens(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> int:
         """Return the limit of decoded tokens: the request's, else what the context has left. Raises InvalidRequestError."""
         room, wanted = self._room(request, mode, prompt_tokens), request.max_tokens
-        if room >= (wanted or 1):
-            return wanted or room
+        if room >= (1 if wanted is None else wanted):
+            return room if wanted is None else wanted
         fields, context_length = request.fields, self._engine.max_model_len
         is_prompt_too_long = prompt_tokens >= context_length or wanted is None
         raise InvalidRequestError(
             f"The model's context is {context_length} tokens: the prompt has {prompt_tokens}, and "
-            f"{(wanted or 1) + _reasoning_tokens(request, mode)} more are to be generated. Shorten either.",
+            f"{(1 if wanted is None else wanted) + _reasoning_tokens(request, mode)} more are to be generated. Shorten either.",
             fields.messages if is_prompt_too_long else fields.max_tokens,
             code="context_length_exceeded",
         )
@@ -101,7 +110,8 @@ class TurnRequests:
     def _check_logit_bias(self, request: ConversationRequest) -> None:
         bias = request.sampling.logit_bias
         if bias and max(bias) >= len(self._engine.tokenizer):
-            raise InvalidRequestError("logit_bias names a token id that is not in the vocabulary.", "logit_bias")
+            name = request.fields.logit_bias
+            raise InvalidRequestError(f"{name} names a token id that is not in the vocabulary.", name)
 
 
 def of_choice(request: TurnRequest, index: int) -> TurnRequest:

@@ -11,9 +11,10 @@ from tokenizers import AddedToken, Regex
 from tokenizers.pre_tokenizers import Sequence, Split
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+from autotool_core.profile import BUILTIN
 from autotool_server.default_model import DATA_FILES, report_progress, sources
 
-MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+MARKERS = BUILTIN["smollm2-autotool"].markers
 
 
 def build(scratch: Path, adapter: Path | None) -> Path:

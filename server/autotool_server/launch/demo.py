@@ -47,7 +47,7 @@ async def run_demo(base_url: str, state: ServerState) -> None:
     for difficulty, request in REQUESTS.items():
         console.print(f"{difficulty}: {request}", markup=False, highlight=False)
     async with AsyncOpenAI(base_url=base_url, api_key=key.get_secret_value() if key is not None else "none") as client:
-        model = (await client.models.list()).data[0].id
+        model = state.service.model
         with Live(table, console=console, auto_refresh=False) as live:
             for difficulty, request in REQUESTS.items():
                 for mode in modes:

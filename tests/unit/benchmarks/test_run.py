@@ -262,10 +262,16 @@ def test_the_switch_determines_the_fields_of_a_mode(label: str, switch: ModeSwit
 
 
 @pytest.mark.parametrize(
-    ("label", "switch"), [("fast", ModeSwitch.MODE), ("long@1", ModeSwitch.MODE), ("auto@1", ModeSwitch.REASONING_EFFORT)]
+    ("label", "switch"),
+    [
+        ("fast", ModeSwitch.MODE),
+        ("long@1", ModeSwitch.MODE),
+        ("auto@1", ModeSwitch.REASONING_EFFORT),
+        ("long", ModeSwitch.NONE),
+    ],
 )
 def test_a_mode_that_the_switch_cannot_set_is_rejected(label: str, switch: ModeSwitch) -> None:
-    with pytest.raises(AutoToolError, match="use auto, long, short or default"):
+    with pytest.raises(AutoToolError, match=rf"mode {label}: .*default"):
         mode_fields(label, switch)
 
 

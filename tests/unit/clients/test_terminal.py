@@ -54,8 +54,8 @@ def test_commands(server: FakeAPI) -> None:
     assert [body.get("mode") for body in server.bodies] == [None, "long", "short", "auto", "auto", "auto"]
     assert [len(body["messages"]) for body in server.bodies] == [1, 3, 5, 7, 1, 3]
     assert all(name in done.stdout for name in ("/long  ", "/short", "/auto", "/reset", "/help", "/quit"))
-    assert "There is no /nope; /help lists what there is." in done.stdout
-    assert "/long takes nothing after it." in done.stdout
+    assert "Unknown command /nope; /help lists the commands." in done.stdout
+    assert "/long takes no argument." in done.stdout
 
 
 def test_control_characters_of_an_answer_are_shown_as_pictures(server: FakeAPI) -> None:

@@ -32,6 +32,9 @@ SHORT_PREFIX = """{%- else %}
 {{- '<think>\\n\\n</think>\\n\\n' }}
 """
 
+TRAINED_PROFILE = "smollm2-autotool"
+"""The name that the profile of a trained checkpoint has in logs and errors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -99,4 +102,5 @@ def prepare(model: Any, tokenizer: Any) -> Checkpoint:
     if "'auto'" not in template:
         # Templates such as Qwen3's already close the block for `enable_thinking=false`, and lack the other modes.
         tokenizer.chat_template += MODES.replace("SHORT", "" if "enable_thinking" in template else SHORT_PREFIX)
-    return Checkpoint(model, tokenizer, fitting(tokenizer.chat_template))
+    profile = fitting(tokenizer.chat_template).model_copy(update={"name": TRAINED_PROFILE})
+    return Checkpoint(model, tokenizer, profile)

@@ -57,7 +57,7 @@ def write_reasoning(record: Record) -> str:
 def text_sources(record: Record) -> list[TextSource]:
     """Return the texts to search for values, in order: the user's words, results, the rest; latest messages first."""
     messages = record.messages[::-1]
-    names = {message["id"]: message["function"]["name"] for message in messages for message in message.get("tool_calls", ())}
+    names = {call["id"]: call["function"]["name"] for message in messages for call in message.get("tool_calls", ())}
     request = "\n".join(message["content"] for message in messages if message["role"] == "user")
     results = [
         TextSource("result", f"the result of {names[message['tool_call_id']]} gives", message["content"])

@@ -11,6 +11,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
+from autotool_client import reasoning
 from autotool_client.discovery import find_model
 from autotool_client.errors import PERMANENT_ERRORS
 from autotool_core.calls import Call
@@ -110,8 +111,7 @@ class Endpoint:
 
 def _parse_answer(choice: Choice) -> LabelAnswer:
     message = choice.message
-    reasoning = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None)
-    return LabelAnswer(message.content or "", _calls(message), reasoning, choice.finish_reason != "length")
+    return LabelAnswer(message.content or "", _calls(message), reasoning(message) or None, choice.finish_reason != "length")
 
 
 def _calls(message: ChatCompletionMessage) -> tuple[Call, ...] | None:

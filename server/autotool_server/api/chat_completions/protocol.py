@@ -25,7 +25,7 @@ class ChatCompletions(Protocol[ChatRequest]):
         return body.stream
 
     def builder(self, body: ChatRequest, job: Job, state: ServerState) -> CompletionBuilder:
-        return CompletionBuilder(job, state.tokenizer, state.settings.reasoning_fields)
+        return CompletionBuilder(job, state.tokenizer, state.settings.reasoning_fields, logprobs=body.logprobs)
 
     def writer(self, body: ChatRequest, job: Job, state: ServerState) -> ChunkWriter:
         include_usage = body.stream_options is not None and body.stream_options.include_usage

@@ -39,8 +39,8 @@ FIELDS = FieldNames(
 def conversation_request(body: ChatRequest) -> ConversationRequest:
     """Return the request that a body makes. Raises InvalidRequestError where two of its fields contradict each other."""
     return ConversationRequest(
-        id=f"chatcmpl-{uuid.uuid4().hex}",
         messages=[_message(message) for message in body.messages],
+        id=f"chatcmpl-{uuid.uuid4().hex}",
         model=body.model,
         mode=body.mode,
         mode_hints=_mode_hints(body),

@@ -78,10 +78,11 @@ class _Message:
 class CompletionBuilder(ResponseBuilder):
     """Collects a job's outputs into one `chat.completion` object."""
 
-    def __init__(self, job: Job, tokenizer: Tokenizer, reasoning_fields: str) -> None:
+    def __init__(self, job: Job, tokenizer: Tokenizer, reasoning_fields: str, *, logprobs: bool) -> None:
         self._job = job
         self._names = REASONING_NAMES[reasoning_fields]
         self._tokenizer = tokenizer
+        self._logprobs = logprobs
         self._messages = [_Message() for _ in job.choices]
 
     def add(self, choice: Choice, output: Output) -> None:
@@ -117,7 +118,7 @@ class CompletionBuilder(ResponseBuilder):
         message["content"] = "".join(collected.content) or (None if collected.calls else "")
         if collected.calls:
             message["tool_calls"] = collected.calls
-        logprobs = {"content": collected.logprobs} if choice.turns[0].request.logprobs is not None else None
+        logprobs = {"content": collected.logprobs} if self._logprobs else None
         return {"index": choice.index, "message": message, "finish_reason": choice.finish_reason, "logprobs": logprobs}
 
 

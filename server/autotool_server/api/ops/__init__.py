@@ -1,1 +1,1 @@
-"""HTTP routes, one module per resource."""
+"""Endpoints for the people who run the server: health, metrics, models and tools."""

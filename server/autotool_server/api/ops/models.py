@@ -17,7 +17,7 @@ router = APIRouter()
 async def list_models(request: Request) -> dict[str, Any]:
     """Return OpenAI's list of models."""
     state = state_of(request)
-    auth.authorize(request, state.settings)
+    auth.authorize(auth.bearer_key(request), state.settings)
     return {"object": "list", "data": _models(state.service)}
 
 
@@ -25,7 +25,7 @@ async def list_models(request: Request) -> dict[str, Any]:
 async def get_model(request: Request, name: str) -> dict[str, Any]:
     """Return a model by its name or alias."""
     state = state_of(request)
-    auth.authorize(request, state.settings)
+    auth.authorize(auth.bearer_key(request), state.settings)
     for model in _models(state.service):
         if model["id"] == name:
             return model

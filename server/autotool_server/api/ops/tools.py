@@ -15,7 +15,7 @@ router = APIRouter()
 async def list_tools(request: Request) -> dict[str, Any]:
     """Return every server tool with its schema."""
     state = state_of(request)
-    auth.authorize(request, state.settings)
+    auth.authorize(auth.bearer_key(request), state.settings)
     return {"object": "list", "data": [_description(tool) for tool in state.service.registry.tools.values()]}
 
 
@@ -23,7 +23,7 @@ async def list_tools(request: Request) -> dict[str, Any]:
 async def accept_tool(request: Request, name: str, fingerprint: str = "") -> dict[str, Any]:
     """Enable a tool that was disabled because it changed, in the form that the operator has read."""
     state = state_of(request)
-    auth.authorize_operator(request, state.settings)
+    auth.authorize_operator(auth.bearer_key(request), state.settings)
     return _description(state.service.registry.accept(name, fingerprint))
 
 

@@ -37,7 +37,7 @@ def model(base_model_dir: Path) -> Any:
 def held(engine: Engine, request: pytest.FixtureRequest) -> Callable[[], float]:
     """Return the function that counts the requests held by the library or the server behind the engine."""
     if engine.name == "transformers":
-        return engine.in_flight  # what its batcher holds is looked at in transformers_engine/
+        return engine.in_flight  # what its batcher holds is looked at in transformers/
     url = request.getfixturevalue("stock_vllm") if engine.name == "remote" else None
     return lambda: held_by_vllm(url)
 

@@ -1,4 +1,4 @@
-"""What a client sees of a turn that is decoded again; when one is, `test_tools_loop.py` tests."""
+"""What a client sees of a turn that is decoded again; when one is, `test_tool_loop.py` tests."""
 
 import pytest
 from support.serving import scripted

@@ -12,7 +12,7 @@ def run(stops: tuple[str, ...], chunks: list[str]) -> tuple[str, bool]:
     text = ""
     for chunk in chunks:
         text += stop.push(chunk)
-        if stop.hit:
+        if stop.matched:
             return text, True
     return text + stop.finish(), False
 

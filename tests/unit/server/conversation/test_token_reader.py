@@ -54,7 +54,7 @@ def test_tokens_are_charged_to_the_section_that_they_are_decoded_in() -> None:
 def test_a_stop_string_ends_the_answer_before_itself() -> None:
     reading = Reading(Mode.SHORT, stop=("our.",)).read("Four. Five.")
     assert reading.text(ContentDelta) == "F"
-    assert (reading.reader.ended, reading.reader.hit_stop) == (True, True)
+    assert (reading.reader.ended, reading.reader.stop_string) == (True, "our.")
 
 
 @pytest.mark.parametrize(("parallel", "calls"), [(True, 2), (False, 1)])

@@ -25,7 +25,7 @@ from autotool_training.scratch.curriculum import TokenSequence, curriculum, task
 from autotool_training.scratch.pretrain import PretrainSettings
 from autotool_training.scratch.synthetic_texts import SyntheticText
 
-RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "graded-tiny-base.toml"
+RECIPE = Path(__file__).parents[4] / "training" / "recipes" / "graded-tiny-base.toml"
 FEW = {
     "table_steps": 4,
     "table_batch": 8,
