@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import track
@@ -70,30 +70,13 @@ def run_suite(
 
     A run that was stopped, by Ctrl-C or otherwise, resumes when it is started again with the same options.
     """
-    execute(
-        RunConfig(
-            suite=suite,
-            out=out,
-            url=url,
-            model=model,
-            modes=tuple(modes.split(",")),
-            switch=switch,
-            categories=split_names(categories),
-            directory=directory,
-            limit=limit,
-            seed=seed,
-            concurrency=concurrency,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            max_reasoning_tokens=max_reasoning_tokens,
-            timeout=timeout,
-            parameters=parameters,
-            label=label,
-            api_key=api_key,
-            retry_errors=retry_errors,
-        )
-    )
+    execute(_config(**locals()))
     report([out])
+
+
+def _config(modes: str, categories: str | None, **options: Any) -> RunConfig:
+    """Return the configuration of a command's options; `options` are the fields of RunConfig that need no parsing."""
+    return RunConfig(modes=tuple(modes.split(",")), categories=split_names(categories), **options)
 
 
 @app.command()
@@ -126,23 +109,9 @@ def dial(
     api_key: ApiKey = "none",
 ) -> None:
     """Plot accuracy against tokens as the reasoning bias changes: a run in `auto` per bias, one plot."""
-    execute(
-        RunConfig(
-            suite=suite,
-            out=out,
-            url=url,
-            model=model,
-            modes=tuple(f"auto@{bias:g}" for bias in _parse_biases(biases)),
-            categories=split_names(categories),
-            directory=directory,
-            limit=limit,
-            seed=seed,
-            concurrency=concurrency,
-            max_tokens=max_tokens,
-            max_reasoning_tokens=max_reasoning_tokens,
-            api_key=api_key,
-        )
-    )
+    options = locals()
+    modes = ",".join(f"auto@{bias:g}" for bias in _parse_biases(options.pop("biases")))
+    execute(_config(modes=modes, **options))
     report([out])
     from autotool_bench.report import write_dial  # noqa: PLC0415 matplotlib takes a second
 

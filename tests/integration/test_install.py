@@ -89,7 +89,7 @@ def test_the_image_installs_the_pinned_engines() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """As much of a checkout as `make env` reads before it installs anything."""
+    """Copy the part of a checkout that `make env` reads before it installs anything."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)

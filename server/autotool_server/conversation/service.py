@@ -1,4 +1,4 @@
-"""From a request to a job that can run. Everything that can be refused is refused here, before the engine sees it."""
+"""The service that makes a job of a request. It refuses everything that can be refused before the engine sees it."""
 
 import time
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ class TurnOutput:
 
     events: Sequence[Event]
     logprobs: Sequence[TokenLogprob] = ()
-    """Of content tokens."""
+    """The log-probabilities of content tokens."""
 
 
 class TokenReader:

@@ -39,7 +39,7 @@ class EngineRequest:
     """Unique among the requests in flight."""
     prompt_ids: Sequence[int]
     max_tokens: int
-    """At least 1; prompt and output together fit `Engine.max_model_len`."""
+    """The limit of decoded tokens, 1 or more; prompt and output together fit `Engine.max_model_len`."""
     stop_token_ids: tuple[int, ...] = ()
     """Decoding ends with the first of these, which is the last token yielded. End-of-sequence tokens stop only if listed."""
     sampling: Sampling = Sampling()

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
 
 WIDTH = 390
-"""Of a phone, in CSS pixels."""
+"""The width of a phone, in CSS pixels."""
 COLOURS = """selector => {
     const node = document.querySelector(selector)
     let behind = node

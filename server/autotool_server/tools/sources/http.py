@@ -68,7 +68,7 @@ class ParameterLocation:
     name: str | None = None
     """The parameter's name in the request; None if it is the argument's name."""
     comma_separated: bool = False
-    """For the query: send a list as one value with commas instead of one value for each item."""
+    """Whether a list in the query is one value with commas instead of one value for each item."""
 
 
 @dataclass(frozen=True, slots=True)

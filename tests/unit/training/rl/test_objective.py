@@ -10,15 +10,8 @@ from pydantic import ValidationError
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
+from autotool_training.rl import metrics
 from autotool_training.rl.entropy import sequence_entropy, token_entropy
-from autotool_training.rl.metrics import (
-    entropy_metrics,
-    entropy_sums,
-    gradient_l1,
-    rollout_facts,
-    rollout_metrics,
-    share_metrics,
-)
 from autotool_training.rl.objective import GRPO, EntropyConstraint, Modes, check_setup, live_groups
 from autotool_training.rl.reward import Scored
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings, Variant
@@ -132,18 +125,21 @@ def test_rollout_metrics() -> None:
     live = torch.tensor([True, True, False, False])
     wanted = {"accuracy": 0.5, "thinking_rate": 0.0, "malformed": 0.25, "zero_variance_groups": 0.5}
     wanted |= {"reward/short": 1 / 3, "accuracy/short": 2 / 3, "length/short": 20.0}
-    assert rollout_metrics(rollout_facts(rollouts, torch.device("cpu")), live) == pytest.approx(wanted)
+    assert metrics.rollout_metrics(metrics.rollout_facts(rollouts, torch.device("cpu")), live) == pytest.approx(wanted)
 
 
 def test_entropy_metrics() -> None:
-    sums = entropy_sums(ENTROPY, [MODES.short, MODES.short & MODES.long])
-    assert entropy_metrics(sums.tolist()) == pytest.approx({"entropy/short": 0.2})
+    sums = metrics.entropy_sums(ENTROPY, [MODES.short, MODES.short & MODES.long])
+    assert metrics.entropy_metrics(sums.tolist()) == pytest.approx({"entropy/short": 0.2})
 
 
 def test_gradient_share() -> None:
     logps = torch.tensor([[-1.0, -2.0]], requires_grad=True)
     entropies = torch.tensor([[1.0, 3.0]], requires_grad=True)
-    policy, term = gradient_l1((-2 * logps[0, 0] + logps[0, 1]) / 2, logps), gradient_l1(entropies.sum() / 4, entropies)
+    policy, term = (
+        metrics.gradient_l1((-2 * logps[0, 0] + logps[0, 1]) / 2, logps),
+        metrics.gradient_l1(entropies.sum() / 4, entropies),
+    )
     assert (policy.item(), term.item()) == (1.5, 0.5)
-    assert share_metrics(policy.item(), term.item()) == {"entropy_gradient_share": 0.25}
-    assert share_metrics(0.0, 0.0) == {}
+    assert metrics.share_metrics(policy.item(), term.item()) == {"entropy_gradient_share": 0.25}
+    assert metrics.share_metrics(0.0, 0.0) == {}
