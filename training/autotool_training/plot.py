@@ -19,7 +19,7 @@ PANELS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "reward": ("reward", "", ("reward",)),
     "beta": ("β of long", "", ("beta_long",)),
 }
-"""For each panel: title, unit, and its metrics, of which the first is drawn solid and the second dashed."""
+"""The panels: title, unit, and its metrics, of which the first is drawn solid and the second dashed."""
 STYLES = ("-", "--")
 # Distinct for all types of colour vision (Okabe and Ito, 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

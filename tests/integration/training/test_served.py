@@ -41,7 +41,7 @@ class Answer:
     reasoning: str
     calls: Sequence[Call]
     resolved: str | None
-    """By the decision record of this server."""
+    """Read the mode from this server's decision record."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""From records to token ids as the server has them: prompts by `PromptRenderer`, answers that follow the `auto` prefix."""
+"""Token ids of records as the server has them: prompts by `PromptRenderer`, answers that follow the `auto` prefix."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ def run(out: Path) -> None:
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
-    """Of each step, what does not depend on the machine's speed."""
+    """Return the metrics of each step that do not depend on the machine's speed."""
     timed = ("time", "runtime", "per_second", "flos")
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if not any(word in name for word in timed)} for line in lines]
