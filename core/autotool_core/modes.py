@@ -23,17 +23,6 @@ class ResolvedMode(StrEnum):
     SHORT = "short"
 
 
-MODE_OF_EFFORT: Mapping[str, Mode] = MappingProxyType(
-    {
-        "none": Mode.SHORT,
-        "minimal": Mode.SHORT,
-        "low": Mode.AUTO,
-        "medium": Mode.AUTO,
-        "high": Mode.LONG,
-        "xhigh": Mode.LONG,
-    }
-)
-
 EFFORT_OF_MODE: Mapping[Mode, str] = MappingProxyType({Mode.SHORT: "none", Mode.AUTO: "medium", Mode.LONG: "high"})
 
 MODE_OF_THINKING: Mapping[bool, Mode] = MappingProxyType({True: Mode.LONG, False: Mode.SHORT})
@@ -76,7 +65,7 @@ def resolve(requested: Mapping[str, Mode | None], default: Mode) -> Mode:
     `requested` maps each field of the body that can ask for a mode to the mode that it asks for, None where it was not sent.
     Raises InvalidRequestError where two fields disagree, rather than letting one win silently.
 
-    >>> resolve({"mode": None, "reasoning_effort": MODE_OF_EFFORT["high"]}, Mode.AUTO)
+    >>> resolve({"mode": None, "reasoning_effort": Mode.LONG}, Mode.AUTO)
     <Mode.LONG: 'long'>
     """
     given = {field: mode for field, mode in requested.items() if mode is not None}

@@ -76,3 +76,5 @@ class DecisionRecord(BaseModel):
     used up (`max_turns`, `max_calls`, `max_seconds`, `context`); None without server tools."""
     transcript: list[dict[str, Any]] | None = None
     """The messages that a follow-up request appends to its own; None without server tools."""
+    ignored: list[str] = []
+    """Paths of the request's fields that the server does not have and left out."""

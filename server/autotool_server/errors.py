@@ -55,7 +55,8 @@ def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
     faults = error.errors(include_input=False, include_url=False)
     # Of a union's alternatives, the one that validated furthest is the one that the client intended.
     first = max((fault for fault in faults if fault["loc"][:3] == faults[0]["loc"][:3]), key=lambda fault: len(fault["loc"]))
-    field = _path(first["loc"], body, missing=first["type"] == "missing")
+    found = location(first["loc"], body, missing=first["type"] == "missing")
+    field = ".".join(str(part)[:64] for part in found[:12])
     if first["type"] == "extra_forbidden":
         return InvalidRequestError(
             f"{field} is not a field that this server supports. Leave it out.", field, code="unsupported_field"
@@ -70,19 +71,36 @@ def _unknown_kind(field: str, known: str | None) -> InvalidRequestError:
     return InvalidRequestError(f"{field} is missing." if known is None else f"{field} must be one of {known}.", field)
 
 
-def _path(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
-    """Return the dotted path of a field, without the names of union alternatives that pydantic puts in between."""
-    path: list[str] = []
-    for position, part in enumerate(location):
-        last = position == len(location) - 1
-        inside: Any = None
-        if isinstance(body, dict) or (isinstance(body, list) and isinstance(part, int)):
-            parts: dict[Any, Any] = dict(enumerate(body)) if isinstance(body, list) else body
-            inside = parts.get(part)
-        if inside is not None or (last and missing):
-            path.append(str(part)[:64])
-            body = inside
-    return ".".join(path[:12])
+def location(parts: tuple[int | str, ...], body: Any, *, missing: bool = False) -> tuple[int | str, ...]:
+    """Return the keys and indices of a field in the body, without the names of union alternatives that pydantic puts between.
+
+    `missing`: the last part is the name of a field that is not in the body.
+    """
+    # A tag such as `function` may also be the name of a field inside: the reading that finds the last part is right, and of
+    # two such the one that takes the tag for a tag.
+    readings = _readings(parts, body, missing=missing)
+    return next((path for path in readings if path and path[-1] == parts[-1]), max(readings, key=len))
+
+
+def _readings(
+    parts: tuple[int | str, ...], body: Any, *, missing: bool, may_be_tag: bool = True
+) -> list[tuple[int | str, ...]]:
+    """Return the paths that the parts may stand for, those that leave out the first part before those that take it."""
+    if not parts:
+        return [()]
+    part, rest = parts[0], parts[1:]
+    inner = _inside(body, part)
+    if inner is None:
+        return [(part,)] if missing and not rest else _readings(rest, body, missing=missing)
+    taken = [(part, *path) for path in _readings(rest, inner, missing=missing)]
+    is_tag = may_be_tag and rest and isinstance(body, dict) and part in (body.get("type"), body.get("role"))
+    return [*(_readings(rest, body, missing=missing, may_be_tag=False) if is_tag else []), *taken]
+
+
+def _inside(body: Any, part: int | str) -> Any:
+    if isinstance(body, list):
+        return body[part] if isinstance(part, int) and part < len(body) else None
+    return body.get(part) if isinstance(body, dict) else None
 
 
 def response(error: Exception, describe_error: Callable[[Exception], Description] = describe) -> JSONResponse:

@@ -1,9 +1,13 @@
 """All settings of the server. The options of `autotool serve` and the variables `AUTOTOOL_*` are these fields."""
 
+import json
 import os
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from autotool_core.errors import AutoToolError
@@ -15,6 +19,39 @@ OTHER_VARIABLES = {
     *("AUTOTOOL_BASE_URL", "AUTOTOOL_CACHE_DIR", "AUTOTOOL_BFCL_PYTHON", "AUTOTOOL_EVAL_DATA", "AUTOTOOL_TRAIN_DATA"),
     *("AUTOTOOL_TEST_MODEL", "AUTOTOOL_QWEN3_TOKENIZER"),
 }
+
+
+def _from_json(value: object) -> object:
+    """Return the value of a setting that was given as text on the command line."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise PydanticCustomError("json", "Input should be JSON") from None
+
+
+class Effort(BaseModel):
+    """What a reasoning effort stands for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Mode
+    bias: float = Field(default=0.0, ge=-100, le=100)
+    """Log-odds added to the long decision token in `auto`."""
+    budget: int | None = Field(default=None, ge=0)
+    """Limit of tokens in the think block; None for the server's default."""
+
+
+EFFORTS: Mapping[str, Effort] = MappingProxyType(
+    {
+        "none": Effort(mode=Mode.SHORT),
+        "minimal": Effort(mode=Mode.SHORT),
+        "low": Effort(mode=Mode.AUTO, bias=-2, budget=512),
+        "medium": Effort(mode=Mode.AUTO, budget=2048),
+        "high": Effort(mode=Mode.LONG, budget=8192),
+        "xhigh": Effort(mode=Mode.LONG, budget=32768),
+        "max": Effort(mode=Mode.LONG),
+    }
+)
 
 
 class Settings(BaseSettings):
@@ -50,6 +87,11 @@ class Settings(BaseSettings):
     default_mode: Mode = Mode.AUTO
     """Mode of requests that ask for none. A model that cannot do auto needs another default."""
 
+    effort: Annotated[dict[str, Effort], BeforeValidator(_from_json)] = Field(default_factory=dict)
+    """What a reasoning effort stands for, as JSON: {"low": {"mode": "auto", "bias": -2, "budget": 512}}. Defaults: none and
+    minimal are short; low is auto with bias -2 and a budget of 512 tokens of reasoning; medium is auto with 2048; high,
+    xhigh and max are long with 8192, 32768 and no budget of their own."""
+
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every interface."""
 
@@ -64,6 +106,10 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     """Largest request body in bytes; more is answered 413."""
+
+    unknown_fields: Literal["warn", "refuse", "ignore"] = "warn"
+    """Fields of a request that this server does not know: warn leaves them out and names them in the answer
+    (autotool.ignored) and in the header x-autotool-ignored, refuse answers 400, ignore leaves them out."""
 
     max_choices: int = Field(default=16, ge=1)
     """Largest n of a request."""
@@ -91,6 +137,10 @@ class Settings(BaseSettings):
 
     reasoning_fields: Literal["both", "reasoning", "reasoning_content"] = "both"
     """Names of the field that carries the reasoning in answers: clients use two."""
+
+    def effort_of(self, name: str) -> Effort | None:
+        """Return what an effort stands for; None if its name is unknown."""
+        return self.effort.get(name, EFFORTS.get(name))
 
 
 def load_settings(**given: object) -> Settings:

@@ -1,39 +1,39 @@
 """The endpoint of a protocol: a request's whole way through HTTP, top to bottom."""
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing
-from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
 from autotool_server.api import auth
+from autotool_server.api import body as bodies
 from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.protocol import Protocol
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
-from autotool_server.conversation.service import ConversationService
 
 logger = logging.getLogger(__name__)
 
 # Above this, rendering and tokenising take long enough to keep other requests waiting.
 LARGE_BODY = 32 * 1024
+IGNORED_HEADER = "x-autotool-ignored"
+MAX_HEADER = 1024
 
 
 def router(protocol: Protocol[Any]) -> APIRouter:
-    """Return the route of a protocol."""
-    routes = APIRouter()
+    """Return the routes of a protocol."""
+    routes = protocol.routes()
 
     @routes.post(protocol.path)
     async def create(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
@@ -48,12 +48,11 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     with ExitStack() as stack:
         try:
             auth.authorize(protocol.api_key(request), state.settings)
-            service = state.service
-            raw = await _read(request, state.settings.max_body_bytes)
+            _ = state.service  # refused while the engine starts, before the body is read
+            raw = await bodies.read(request, state.settings.max_body_bytes)
             # Before the work of rendering, so that a flood is refused cheaply.
             stack.enter_context(state.admission.slot())
-            prepare = partial(_prepare, protocol, service, raw)
-            body, job = await asyncio.to_thread(prepare) if len(raw) > LARGE_BODY else prepare()
+            body, job = await _prepare(protocol, state, raw)
         except ClientDisconnect:
             state.metrics.refused(CLIENT_GONE)
             return Response(status_code=CLIENT_GONE)
@@ -64,30 +63,16 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
         return JobResponse(protocol, body, job, state, stack.pop_all())
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """Return the body, read no further than the limit (bytes)."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
-    return bytes(body)
+async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes) -> tuple[BaseModel, Job]:
+    """Return the checked body and its job. A large body is worked on in threads, so that streams go on."""
+    run = asyncio.to_thread if len(raw) > LARGE_BODY else _call
+    parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
+    body = await protocol.load(parsed.body, state)
+    return body, await run(protocol.prepare, body, parsed.ignored, state)
 
 
-def _prepare(protocol: Protocol[Any], service: ConversationService, raw: bytes) -> tuple[BaseModel, Job]:
-    try:
-        values = json.loads(raw)
-        # Half of a surrogate pair can be written in JSON, but is no character: no tokenizer and no answer can hold it.
-        json.dumps(values, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise InvalidRequestError("The body is not valid JSON in UTF-8.", code="invalid_json") from None
-    if not isinstance(values, dict):
-        raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
-    try:
-        body = protocol.body_type.model_validate_json(raw)
-    except ValidationError as error:
-        raise errors.invalid_body(error, values) from None
-    return body, service.prepare(protocol.conversation_request(body))
+async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 class JobResponse(Response):
@@ -139,14 +124,21 @@ class JobResponse(Response):
         async with aclosing(self._job.run()) as outputs:
             async for choice, output in outputs:
                 builder.add(choice, output)
-        await JSONResponse(builder.build())(scope, receive, send)
+        await self._protocol.finish(self._body, self._job, self._state, builder)
+        await JSONResponse(builder.build(), headers=self._headers())(scope, receive, send)
+
+    def _headers(self) -> dict[str, str]:
+        """Return the header that names the fields which were left out."""
+        names = ", ".join(self._job.ignored)[:MAX_HEADER]
+        return {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
 
     async def _stream(self, send: Send) -> None:
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""
         async with aclosing(self._events()) as events:
             first = await anext(events)
-            headers = [(b"content-type", self._protocol.stream_media_type.encode()), (b"cache-control", b"no-cache")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            headers = {"content-type": self._protocol.stream_media_type, "cache-control": "no-cache", **self._headers()}
+            raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": raw_headers})
             try:
                 await send({"type": "http.response.body", "body": first, "more_body": True})
                 async for event in events:
@@ -165,4 +157,5 @@ class JobResponse(Response):
             async for choice, output in outputs:
                 if text := writer.write(choice, output):
                     yield text.encode()
+        await self._protocol.finish(self._body, self._job, self._state, writer)
         yield writer.end().encode()

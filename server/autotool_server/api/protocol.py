@@ -6,13 +6,14 @@ A protocol is one folder of `autotool_server.api` whose module `protocol` has `P
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any, ClassVar, Generic, TypeVar
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from autotool_server import api, errors
@@ -77,6 +78,22 @@ class Protocol(ABC, Generic[BodyT]):
     @abstractmethod
     def writer(self, body: BodyT, job: Job, state: ServerState) -> StreamWriter:
         """Return what writes the stream."""
+
+    def routes(self) -> APIRouter:
+        """Return a router with the protocol's other routes, such as those of stored answers; the endpoint is added to it."""
+        return APIRouter()
+
+    async def load(self, body: BodyT, state: ServerState) -> BodyT:
+        """Return the body with what it refers to, such as an earlier answer, read from where it is stored."""
+        return body
+
+    def prepare(self, body: BodyT, ignored: Sequence[str], state: ServerState) -> Job:
+        """Return the job of a body. Raises InvalidRequestError. `ignored`: paths of unknown fields that were left out."""
+        request = self.conversation_request(body)
+        return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)) if ignored else request)
+
+    async def finish(self, body: BodyT, job: Job, state: ServerState, output: ResponseBuilder | StreamWriter) -> None:
+        """Do what must be done after the last output and before the end of the answer is sent, such as storing it."""
 
     def api_key(self, request: Request) -> str | None:
         """Return the API key that a request carries; None if it carries none."""

@@ -36,6 +36,8 @@ class Job:
     model: str
     mode: Mode
     choices: Sequence[Choice]
+    ignored: tuple[str, ...] = ()
+    """Parts of the request that were left out."""
 
     @property
     def turns(self) -> list[Turn]:
@@ -60,8 +62,11 @@ class Job:
         """Return the decision record as JSON values."""
         first = self.choices[0]
         turns = [record for choice in self.choices for record in choice.records()]
-        record = DecisionRecord(mode=self.mode, turns=turns, stop_reason=first.stop_reason, transcript=first.transcript)
-        return record.model_dump(mode="json", exclude=set() if first.transcript is not None else {"stop_reason", "transcript"})
+        record = DecisionRecord(
+            mode=self.mode, turns=turns, stop_reason=first.stop_reason, transcript=first.transcript, ignored=[*self.ignored]
+        )
+        absent = set() if first.transcript is not None else {"stop_reason", "transcript"}
+        return record.model_dump(mode="json", exclude=absent if self.ignored else absent | {"ignored"})
 
     async def run(self) -> AsyncGenerator[ChoiceOutput]:
         """Yield the outputs of all choices in the order in which they come. Closing the generator ends all of them."""

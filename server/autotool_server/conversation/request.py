@@ -65,6 +65,9 @@ class FieldNames:
     num_choices: str = "num_choices"
     tool_budget: str = "tool_budget"
     logit_bias: str = "logit_bias"
+    effort: str = "effort"
+    max_reasoning_tokens: str = "max_reasoning_tokens"
+    stop: str = "stop"
 
     def rename(self, error: InvalidRequestError) -> InvalidRequestError:
         """Return an error of the renderer with the protocol's name of its field."""
@@ -91,8 +94,12 @@ class ConversationRequest:
     mode: Mode | None = None
     mode_hints: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
     """Modes that other fields of the body ask for, by the field's name."""
-    reasoning_bias: float = 0.0
-    """Log-odds added to the long decision token."""
+    effort: str | None = None
+    """How much to think: a name of the setting `effort`, which gives mode, bias and budget where the request does not."""
+    effort_sets_mode: bool = True
+    """Whether the effort chooses the mode too; a mode of the request that differs is then refused."""
+    reasoning_bias: float | None = None
+    """Log-odds added to the long decision token; None for those of the effort, else 0."""
     max_tokens: int | None = None
     """Limit of decoded tokens; of the answer alone if `max_reasoning_tokens` is given. None for what the context has left."""
     max_reasoning_tokens: int | None = None
@@ -110,3 +117,5 @@ class ConversationRequest:
     content_schema: Mapping[str, Any] | bool | None = None
     """JSON schema of the answer's content; None leaves it free."""
     fields: FieldNames = GENERIC_FIELDS
+    ignored: tuple[str, ...] = ()
+    """What the protocol left out of the body because this server does not have it; the decision record names it."""

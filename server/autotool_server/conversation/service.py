@@ -18,7 +18,7 @@ from autotool_server.conversation.tool_loop import Budget, NextTurn, ServerTools
 from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
 from autotool_server.engines.base import Engine
-from autotool_server.settings import Settings
+from autotool_server.settings import EFFORTS, Effort, Settings
 from autotool_server.tools.base import Tool
 from autotool_server.tools.registry import Registry
 
@@ -44,11 +44,11 @@ class ConversationService:
         _check_counts(request)
         budget = self._budget(request)
         tools = self._server_tools(request)
-        context = RequestContext(request, self._mode(request), tools)
+        context = RequestContext(request, self._mode(request), tools, self._effort(request))
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
         choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
-        return Job(request.id, self.model, context.mode, choices)
+        return Job(request.id, self.model, context.mode, choices, request.ignored)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
@@ -118,8 +118,19 @@ class ConversationService:
                 code="model_not_found",
                 status=404,
             )
-        requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints}
+        effort = self._effort(request)
+        of_effort = effort.mode if effort is not None and request.effort_sets_mode else None
+        requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints, fields.effort: of_effort}
         return modes.resolve(requested, self.settings.default_mode)
+
+    def _effort(self, request: ConversationRequest) -> Effort | None:
+        if request.effort is None:
+            return None
+        effort = self.settings.effort_of(request.effort)
+        if effort is None:
+            names = ", ".join({**EFFORTS, **self.settings.effort})
+            raise InvalidRequestError(f"{request.fields.effort} must be one of {names}.", request.fields.effort)
+        return effort
 
     def _num_choices(self, request: ConversationRequest) -> int:
         if request.num_choices > self.settings.max_choices:

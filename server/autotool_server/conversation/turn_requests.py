@@ -16,6 +16,7 @@ from autotool_server.conversation.request import ConversationRequest, ToolChoice
 from autotool_server.conversation.tool_loop import NextTurn, NoRoomError
 from autotool_server.conversation.turn import TurnRequest
 from autotool_server.engines.base import Engine
+from autotool_server.settings import Effort
 from autotool_server.tools.base import Tool
 
 
@@ -27,6 +28,14 @@ class RequestContext:
     mode: Mode
     server_tools: Mapping[str, Tool]
     """The server tools that the request names, by name."""
+    effort: Effort | None = None
+
+    @property
+    def reasoning_bias(self) -> float:
+        """Log-odds added to the long decision token: the request's, else the effort's, else 0."""
+        if self.request.reasoning_bias is not None:
+            return self.request.reasoning_bias
+        return self.effort.bias if self.effort is not None else 0.0
 
 
 class TurnRequests:
@@ -140,7 +149,7 @@ def _turn_request(
         choice=0,
         prompt_ids=prompt_ids,
         mode=mode,
-        reasoning_bias=request.reasoning_bias,
+        reasoning_bias=context.reasoning_bias,
         limits=limits,
         sampling=request.sampling,
         stop=request.stop,

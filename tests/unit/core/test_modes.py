@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from autotool_core.errors import InvalidRequestError
-from autotool_core.modes import EFFORT_OF_MODE, MODE_OF_EFFORT, Mode, ModeSwitch, resolve, split_alias
+from autotool_core.modes import Mode, ModeSwitch, resolve, split_alias
 
 AUTO, LONG, SHORT = Mode
 
@@ -30,13 +30,9 @@ def test_aliases(model: str, name: str, mode: Mode | None) -> None:
     assert split_alias(model) == (name, mode)
 
 
-def test_every_effort_has_its_mode() -> None:
-    assert dict(MODE_OF_EFFORT) == {"none": SHORT, "minimal": SHORT, "low": AUTO, "medium": AUTO, "high": LONG, "xhigh": LONG}
-
-
-def fields(mode: Mode | None, alias: Mode | None, effort: str | None) -> dict[str, Mode | None]:
+def fields(mode: Mode | None, alias: Mode | None, effort: Mode | None) -> dict[str, Mode | None]:
     """The fields of a body that can ask for a mode, with what each asks for."""
-    return {"mode": mode, "model": alias, "reasoning_effort": MODE_OF_EFFORT[effort] if effort is not None else None}
+    return {"mode": mode, "model": alias, "reasoning_effort": effort}
 
 
 @pytest.mark.parametrize(
@@ -45,13 +41,13 @@ def fields(mode: Mode | None, alias: Mode | None, effort: str | None) -> dict[st
         (None, None, None, SHORT, SHORT),
         (LONG, None, None, SHORT, LONG),
         (None, LONG, None, SHORT, LONG),
-        (None, None, "high", SHORT, LONG),
-        (None, None, "low", SHORT, AUTO),
-        (LONG, LONG, "xhigh", SHORT, LONG),
+        (None, None, LONG, SHORT, LONG),
+        (None, None, AUTO, SHORT, AUTO),
+        (LONG, LONG, LONG, SHORT, LONG),
     ],
 )
 def test_the_mode_of_the_request_wins_over_the_default(
-    mode: Mode | None, alias: Mode | None, effort: str | None, default: Mode, resolved: Mode
+    mode: Mode | None, alias: Mode | None, effort: Mode | None, default: Mode, resolved: Mode
 ) -> None:
     assert resolve(fields(mode, alias, effort), default) is resolved
 
@@ -60,12 +56,12 @@ def test_the_mode_of_the_request_wins_over_the_default(
     ("mode", "alias", "effort", "names"),
     [
         (LONG, SHORT, None, ["mode", "model"]),
-        (LONG, None, "none", ["mode", "reasoning_effort"]),
-        (None, AUTO, "high", ["model", "reasoning_effort"]),
-        (LONG, LONG, "low", ["mode", "model", "reasoning_effort"]),
+        (LONG, None, SHORT, ["mode", "reasoning_effort"]),
+        (None, AUTO, LONG, ["model", "reasoning_effort"]),
+        (LONG, LONG, AUTO, ["mode", "model", "reasoning_effort"]),
     ],
 )
-def test_fields_that_disagree_are_refused(mode: Mode | None, alias: Mode | None, effort: str | None, names: list[str]) -> None:
+def test_fields_that_disagree_are_refused(mode: Mode | None, alias: Mode | None, effort: Mode | None, names: list[str]) -> None:
     with pytest.raises(InvalidRequestError) as refusal:
         resolve(fields(mode, alias, effort), AUTO)
     assert refusal.value.field == names[0]
@@ -85,7 +81,3 @@ def test_fields_that_disagree_are_refused(mode: Mode | None, alias: Mode | None,
 )
 def test_a_switch_names_the_field_that_asks_for_a_mode(switch: ModeSwitch, fields: dict[str, Any]) -> None:
     assert switch.fields(Mode.LONG) == fields
-
-
-def test_an_effort_asks_for_the_mode_that_it_is_written_for() -> None:
-    assert {MODE_OF_EFFORT[effort]: effort for effort in EFFORT_OF_MODE.values()} == EFFORT_OF_MODE

@@ -9,6 +9,7 @@ from support.serving import MODEL, running, scripted
 
 from autotool_core.errors import EngineError
 from autotool_core.profile import BUILTIN
+from autotool_server.errors import location
 
 USER = [{"role": "user", "content": "Hi"}]
 SECRET = "swordfish"
@@ -84,11 +85,33 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
 ]
 
 
+LOCATED = {
+    "tools": [{"type": "function", "function": {"name": "f", "strict": True}, "strict": 1}],
+    "response_format": {"type": "json_schema", "json_schema": {"schema": 3}},
+}
+
+
+@pytest.mark.parametrize(
+    ("parts", "missing", "path"),
+    [
+        (("tools", 0, "function", "strict"), False, "tools.0.strict"),
+        (("tools", 0, "function", "function", "strict"), False, "tools.0.function.strict"),
+        (("tools", 0, "function", "function", "parameters"), True, "tools.0.function.parameters"),
+        (("response_format", "json_schema", "schema"), False, "response_format.json_schema.schema"),
+        (("tool_choice", "NamedToolChoice", "function"), False, ""),
+    ],
+)
+def test_a_field_has_the_clients_name_without_the_tags_of_unions(
+    parts: tuple[int | str, ...], missing: bool, path: str
+) -> None:
+    assert ".".join(map(str, location(parts, LOCATED, missing=missing))) == path
+
+
 @pytest.mark.parametrize(("body", "field"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_bad_fields(body: dict[str, Any], field: str | None, stream: bool) -> None:
     engine = scripted("x")
-    async with running(engine) as server, httpx.AsyncClient() as client:
+    async with running(engine, unknown_fields="refuse") as server, httpx.AsyncClient() as client:
         response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "stream": stream} | body)
         error = response.json()["error"]
         assert response.status_code == (404 if field == "model" else 400)

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import Mode
+from autotool_core.modes import EFFORT_OF_MODE, Mode
 from autotool_server import settings
 from autotool_server.launch.listener import base_url, listen
+from autotool_server.settings import EFFORTS, Effort
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("cli", "core", "server", "training", "benchmarks", "clients")
@@ -53,3 +54,21 @@ def test_port_in_use() -> None:
         listen("127.0.0.1", taken.getsockname()[1])
     assert base_url(taken).startswith("http://127.0.0.1:")
     taken.close()
+
+
+def test_every_effort_has_its_mode() -> None:
+    short, auto, long = ("none", "minimal"), ("low", "medium"), ("high", "xhigh", "max")
+    expected = dict.fromkeys(short, Mode.SHORT) | dict.fromkeys(auto, Mode.AUTO) | dict.fromkeys(long, Mode.LONG)
+    assert {name: effort.mode for name, effort in EFFORTS.items()} == expected
+
+
+def test_an_effort_asks_for_the_mode_that_it_is_written_for() -> None:
+    assert {EFFORTS[effort].mode: effort for effort in EFFORT_OF_MODE.values()} == EFFORT_OF_MODE
+
+
+def test_an_effort_of_the_settings_wins() -> None:
+    loaded = settings.load_settings(effort='{"low": {"mode": "short"}, "tiny": {"mode": "auto", "bias": -4, "budget": 32}}')
+    assert loaded.effort_of("low") == Effort(mode=Mode.SHORT)
+    assert loaded.effort_of("tiny") == Effort(mode=Mode.AUTO, bias=-4, budget=32)
+    assert loaded.effort_of("high") == EFFORTS["high"]
+    assert loaded.effort_of("enormous") is None

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
-from autotool_core.modes import MODE_OF_EFFORT, MODE_OF_THINKING, Mode
+from autotool_core.modes import MODE_OF_THINKING, Mode
 from autotool_server.api.chat_completions.schemas import (
     AssistantMessage,
     ChatRequest,
@@ -33,6 +33,7 @@ FIELDS = FieldNames(
     content_schema="response_format.json_schema.schema",
     max_tokens="max_completion_tokens",
     num_choices="n",
+    effort="reasoning_effort",
 )
 
 
@@ -44,6 +45,7 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         model=body.model,
         mode=body.mode,
         mode_hints=_mode_hints(body),
+        effort=body.reasoning_effort,
         reasoning_bias=body.reasoning_bias,
         max_tokens=_max_tokens(body),
         max_reasoning_tokens=body.max_reasoning_tokens,
@@ -86,11 +88,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _mode_hints(body: ChatRequest) -> dict[str, Mode]:
     thinking = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs is not None else None
-    hints = {
-        "reasoning_effort": MODE_OF_EFFORT[body.reasoning_effort] if body.reasoning_effort is not None else None,
-        "chat_template_kwargs": MODE_OF_THINKING[thinking] if thinking is not None else None,
-    }
-    return {field: mode for field, mode in hints.items() if mode is not None}
+    return {"chat_template_kwargs": MODE_OF_THINKING[thinking]} if thinking is not None else {}
 
 
 def _max_tokens(body: ChatRequest) -> int | None:

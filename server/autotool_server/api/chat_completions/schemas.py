@@ -221,14 +221,14 @@ class ChatRequest(Body):
     tools: list[Annotated[FunctionTool | ServerTool, Field(discriminator="type")]] = []
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: str | None = None
     chat_template_kwargs: TemplateArguments | None = None
     user: str | None = None
     store: Literal[False] | None = None
     """Nothing is stored; clients may say so."""
     mode: Mode | None = None
     tool_budget: ToolBudget | None = None
-    reasoning_bias: float = Field(default=0.0, ge=-100, le=100)
+    reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
     max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
 
     @model_validator(mode="after")

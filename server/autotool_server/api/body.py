@@ -1,0 +1,98 @@
+"""Request bodies: read within a limit, checked against a protocol's type, and free of fields that it does not know."""
+
+import difflib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from autotool_core.errors import InvalidRequestError
+from autotool_server import errors
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+UnknownFields = Literal["warn", "refuse", "ignore"]
+
+OWN_FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget")
+"""This project's fields. A field that is nearly one of them is a typing error, which would change the answer."""
+
+MIN_SIMILARITY = 0.81
+"""`models`, which other servers take, is as similar to `mode` as 0.80."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedBody(Generic[BodyT]):
+    """A body, and the paths of the fields that were left out of it because they are unknown."""
+
+    body: BodyT
+    ignored: Sequence[str] = ()
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """Return the body, read no further than the limit (bytes)."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
+    return bytes(body)
+
+
+def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "refuse") -> ParsedBody[BodyT]:
+    """Return a checked body. Raises InvalidRequestError, naming the field.
+
+    `unknown_fields`: `refuse` raises for a field that the type does not have; otherwise it is left out, and reported if it is
+    `warn`. A top-level field that is nearly one of `OWN_FIELDS` is always refused.
+    """
+    values = _json_object(raw)
+    try:
+        return ParsedBody(body_type.model_validate_json(raw))
+    except ValidationError as error:
+        refused = errors.invalid_body(error, values)
+        unknown = _unknown_paths(error, values)
+    if unknown_fields == "refuse" or not unknown:
+        raise refused
+    _refuse_near_misses([path[0] for path in unknown if len(path) == 1], body_type.model_fields)
+    for path in unknown:
+        _remove(values, path)
+    parsed = parse(body_type, json.dumps(values).encode(), unknown_fields)
+    names = [".".join(map(str, path)) for path in unknown] if unknown_fields == "warn" else []
+    return ParsedBody(parsed.body, [*names, *parsed.ignored])
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(raw)
+        # Half of a surrogate pair can be written in JSON, but is no character: no tokenizer and no answer can hold it.
+        json.dumps(values, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise InvalidRequestError("The body is not valid JSON in UTF-8.", code="invalid_json") from None
+    if not isinstance(values, dict):
+        raise InvalidRequestError("The body must be a JSON object.", code="invalid_json")
+    return values
+
+
+def _unknown_paths(error: ValidationError, values: Any) -> list[tuple[str | int, ...]]:
+    """Return the paths of unknown fields; none if the body has another fault, which is reported first."""
+    faults = error.errors(include_input=False, include_url=False)
+    if any(fault["type"] != "extra_forbidden" for fault in faults):
+        return []
+    return [errors.location(fault["loc"], values) for fault in faults]
+
+
+def _refuse_near_misses(unknown: Sequence[Any], known: Collection[str]) -> None:
+    for field in unknown:
+        for name in difflib.get_close_matches(
+            str(field)[:64], [name for name in OWN_FIELDS if name in known], 1, MIN_SIMILARITY
+        ):
+            message = f"{str(field)[:64]} is not a field of this server. Did you mean {name}?"
+            raise InvalidRequestError(message, str(field)[:64], code="unsupported_field")
+
+
+def _remove(values: Any, path: Sequence[str | int]) -> None:
+    for part in path[:-1]:
+        values = values[part]
+    values.pop(path[-1], None)
