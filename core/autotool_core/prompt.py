@@ -76,7 +76,7 @@ class PromptRenderer:
         They are the decision token, the tokens that complete the prefix after it, and those that close the think block.
         """
         think, decision = self._profile.think, self.decision_tokens
-        closing = len(self.ids(f"\n{think.close}{think.answer_separator}")) if think is not None else 0
+        closing = len(self.ids(f"{think.closing_phrase}{think.closing}")) if think is not None else 0
         deciding = 1 + max(map(len, decision.rest.values())) if mode is Mode.AUTO and decision is not None else 0
         return closing + deciding
 

@@ -92,6 +92,21 @@ class Settings(BaseSettings):
     minimal are short; low is auto with bias -2 and a budget of 512 tokens of reasoning; medium is auto with 2048; high,
     xhigh and max are long with 8192, 32768 and no budget of their own."""
 
+    default_max_tokens: Annotated[int, Field(ge=1)] | Literal["context"] | None = None
+    """Limit of an answer's tokens where the request sets none; context: what the context has left. Default: the
+    profile's, else 4096."""
+
+    default_max_reasoning_tokens: int | None = Field(default=None, ge=0)
+    """Limit of the think block's tokens where neither the request nor its effort sets one. Default: the profile's, else
+    none."""
+
+    answer_reserve: float = Field(default=0.25, ge=0, lt=1)
+    """Part of max_tokens, at most 1024 tokens, that reasoning leaves to the answer where the request does not limit the
+    reasoning itself. 0 lets the reasoning take all of it."""
+
+    closing_phrase: str | None = None
+    """Text with which reasoning that reached its limit ends before the answer. Default: the profile's, else none."""
+
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every interface."""
 

@@ -38,6 +38,8 @@ class Job:
     choices: Sequence[Choice]
     ignored: tuple[str, ...] = ()
     """Parts of the request that were left out."""
+    effort: str | None = None
+    """The reasoning effort that the request named."""
 
     @property
     def turns(self) -> list[Turn]:
@@ -63,10 +65,16 @@ class Job:
         first = self.choices[0]
         turns = [record for choice in self.choices for record in choice.records()]
         record = DecisionRecord(
-            mode=self.mode, turns=turns, stop_reason=first.stop_reason, transcript=first.transcript, ignored=[*self.ignored]
+            mode=self.mode,
+            turns=turns,
+            stop_reason=first.stop_reason,
+            transcript=first.transcript,
+            effort=self.effort,
+            ignored=[*self.ignored],
         )
-        absent = set() if first.transcript is not None else {"stop_reason", "transcript"}
-        return record.model_dump(mode="json", exclude=absent if self.ignored else absent | {"ignored"})
+        loop_only = set[str]() if first.transcript is not None else {"stop_reason", "transcript"}
+        absent = {name for name in ("effort", "ignored") if not getattr(record, name)}
+        return record.model_dump(mode="json", exclude=loop_only | absent)
 
     async def run(self) -> AsyncGenerator[ChoiceOutput]:
         """Yield the outputs of all choices in the order in which they come. Closing the generator ends all of them."""

@@ -101,9 +101,9 @@ class ConversationRequest:
     reasoning_bias: float | None = None
     """Log-odds added to the long decision token; None for those of the effort, else 0."""
     max_tokens: int | None = None
-    """Limit of decoded tokens; of the answer alone if `max_reasoning_tokens` is given. None for what the context has left."""
+    """Limit of decoded tokens; of the answer alone if `max_reasoning_tokens` is given. None for the server's default."""
     max_reasoning_tokens: int | None = None
-    """Limit of tokens in the think block; None for no limit of its own."""
+    """Limit of tokens in the think block; None for the effort's or the server's."""
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
     logprobs: int | None = None

@@ -10,6 +10,7 @@ from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_server.conversation.budgets import DefaultBudgets
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.messages import template_message
@@ -35,9 +36,10 @@ class ConversationService:
         self.registry = registry or Registry()
         self.started = int(time.time())
         """Unix time, in seconds."""
-        self.renderer = PromptRenderer(engine.tokenizer, profile)
-        self._profile = profile
-        self._turn_requests = TurnRequests(engine, self.renderer, profile)
+        self._profile = _with_closing_phrase(profile, settings.closing_phrase)
+        self.renderer = PromptRenderer(engine.tokenizer, self._profile)
+        budgets = DefaultBudgets.of(settings, profile)
+        self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
 
     def prepare(self, request: ConversationRequest) -> Job:
         """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
@@ -48,7 +50,7 @@ class ConversationService:
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
         choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
-        return Job(request.id, self.model, context.mode, choices, request.ignored)
+        return Job(request.id, self.model, context.mode, choices, request.ignored, request.effort)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
@@ -137,6 +139,12 @@ class ConversationService:
             name = request.fields.num_choices
             raise InvalidRequestError(f"{name} can be at most {self.settings.max_choices} here.", name)
         return request.num_choices
+
+
+def _with_closing_phrase(profile: Profile, phrase: str | None) -> Profile:
+    if phrase is None or profile.think is None:
+        return profile
+    return profile.model_copy(update={"think": profile.think.model_copy(update={"closing_phrase": phrase})})
 
 
 def _check_counts(request: ConversationRequest) -> None:

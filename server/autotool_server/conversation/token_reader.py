@@ -7,6 +7,7 @@ from autotool_core.detokenizer import Detokenizer
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallEnd, ToolCallStart
 from autotool_core.parsing.stream import Section, TurnParser
 from autotool_server.conversation.ledger import Ledger
+from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.stops import StopFilter
 from autotool_server.engines.base import TokenDelta, TokenLogprob
 
@@ -33,15 +34,19 @@ class TokenReader:
         ledger: Ledger,
         eos_token_ids: Collection[int],
         *,
+        limits: TurnLimits | None = None,
         stop: tuple[str, ...] = (),
         parallel_tool_calls: bool = True,
     ) -> None:
+        self.limit_reached = False
+        """Whether the last token read was the last one that its section may have."""
         self.ended = False
         """Whether a stop string, or the first call where calls are not parallel, has ended the answer."""
         self._parser = parser
         self._detokenizer = detokenizer
         self._ledger = ledger
         self._eos = eos_token_ids
+        self._limits = limits
         self._stops = StopFilter(stop)
         self._parallel = parallel_tool_calls
 
@@ -58,11 +63,12 @@ class TokenReader:
     def read(self, delta: TokenDelta, *, keep: Callable[[int], None], reasoning_only: bool = False) -> TurnOutput:
         """Charge, detokenise and parse the tokens of a delta.
 
-        `keep` receives the ids that belong to the turn's text, one by one. With `reasoning_only`, reading ends with the think
-        block.
+        `keep` receives the ids that belong to the turn's text, one by one. Reading ends where the limit of a section is
+        reached; with `reasoning_only`, also with the think block.
         """
         events: list[Event] = []
         logprobs: list[TokenLogprob] = []
+        self.limit_reached = False
         for position, token_id in enumerate(delta.token_ids):
             section = self._parser.section
             self._ledger.count(section, 1)
@@ -72,7 +78,8 @@ class TokenReader:
             if delta.logprobs is not None and section is Section.CONTENT:
                 logprobs.append(delta.logprobs[position])
             events += self._parser.feed(self._detokenizer.push((token_id,)))
-            if reasoning_only and not self.in_reasoning:
+            self.limit_reached = self._is_limit_reached()
+            if self.limit_reached or (reasoning_only and not self.in_reasoning):
                 break
         accepted = self._accept(events)
         self._ledger.note_time(content=any(not isinstance(event, ReasoningDelta) for event in accepted))
@@ -93,6 +100,14 @@ class TokenReader:
         events = self._accept(self._parser.finish())
         held = "" if self.ended else self._stops.finish()
         return [*events, ContentDelta(held)] if held else events
+
+    def _is_limit_reached(self) -> bool:
+        ledger = self._ledger
+        return self._limits is not None and self._limits.is_reached(
+            in_reasoning=self.in_reasoning,
+            reasoning_tokens=ledger.reasoning_tokens,
+            content_tokens=ledger.content_tokens,
+        )
 
     def _accept(self, events: Sequence[Event]) -> list[Event]:
         """Apply what may end the answer early: stop strings, and the first call where calls are not parallel."""

@@ -99,6 +99,7 @@ class Turn:
             reasoning_tokens=self.ledger.reasoning_tokens,
             content_tokens=self.ledger.content_tokens,
             reasoning_truncated=self.reasoning_truncated,
+            max_reasoning_tokens=self.request.limits.max_reasoning_tokens,
             tool_calls=self.ledger.tool_calls,
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.ledger.cached_tokens,
@@ -112,8 +113,8 @@ class Turn:
     @property
     def charged_tokens(self) -> int:
         """Decoded tokens that count towards the request's limit."""
-        has_budget = self.request.limits.max_reasoning_tokens is not None
-        return self.ledger.content_tokens if has_budget else self.ledger.completion_tokens
+        has_answer_limit = self.request.limits.max_answer_tokens is not None
+        return self.ledger.content_tokens if has_answer_limit else self.ledger.completion_tokens
 
     async def _decide(self) -> None:
         """In `auto`, decode the decision token and inject what completes the prefix of the mode that it settles."""
@@ -154,12 +155,21 @@ class Turn:
             Detokenizer(self._engine.tokenizer, context, self._renderer.marker_ids),
             self.ledger,
             self._engine.eos_token_ids,
+            limits=request.limits,
             stop=request.stop,
             parallel_tool_calls=request.parallel_tool_calls,
         )
 
     def _state(self, reader: TokenReader) -> TurnState:
-        return TurnState(reader.in_reasoning, self.charged_tokens, self.finish_reason, reader.ended)
+        ledger = self.ledger
+        return TurnState(
+            reader.in_reasoning,
+            ledger.completion_tokens,
+            ledger.reasoning_tokens,
+            ledger.content_tokens,
+            self.finish_reason,
+            reader.ended,
+        )
 
     def _apply(self, transition: Transition, reader: TokenReader) -> list[Event]:
         """Inject the text before the next step; return the events of reasoning that it brings to an end."""
@@ -181,7 +191,9 @@ class Turn:
                 # The first token is an output even where it has no text: a stream begins with it.
                 if first or output.events or output.logprobs:
                     yield output
-                if reader.ended or (step.reasoning_only and not reader.in_reasoning):
+                if reader.limit_reached:
+                    self.finish_reason = "length"
+                if reader.ended or reader.limit_reached or (step.reasoning_only and not reader.in_reasoning):
                     break
 
     def _engine_request(self, step: Step) -> EngineRequest:

@@ -9,6 +9,7 @@ from autotool_core.grammar import AnswerShape
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_server.conversation.budgets import DefaultBudgets, RequestedBudgets, turn_limits
 from autotool_server.conversation.constraints import answer_shape, grammar
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.plan import TurnLimits
@@ -41,8 +42,9 @@ class RequestContext:
 class TurnRequests:
     """Makes the requests of turns for one served model."""
 
-    def __init__(self, engine: Engine, renderer: PromptRenderer, profile: Profile) -> None:
+    def __init__(self, engine: Engine, renderer: PromptRenderer, profile: Profile, budgets: DefaultBudgets) -> None:
         self._engine = engine
+        self._budgets = budgets
         self._renderer = renderer
         self._profile = profile
 
@@ -53,8 +55,8 @@ class TurnRequests:
         shape = self._shape(context, request.tool_choice)
         prompt_ids = self._render(request, request.messages, shape, context.mode)
         structural_tag = self._grammar(context, shape)
-        max_tokens = self._max_tokens(request, context.mode, len(prompt_ids))
-        limits = TurnLimits(max_tokens, self._max_reasoning_tokens(request), structural_tag)
+        self._check_room(request, context.mode, len(prompt_ids))
+        limits = self._limits(context, context.mode, len(prompt_ids), structural_tag)
         return _turn_request(context, request.id, context.mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
     def later(self, context: RequestContext, step: NextTurn) -> TurnRequest:
@@ -63,11 +65,10 @@ class TurnRequests:
         shape = self._later_shape(context, may_call=step.may_call)
         messages = [*request.messages, *map(_history_message, step.messages)]
         prompt_ids = self._render(request, messages, shape, mode)
-        room = self._room(request, mode, len(prompt_ids))
-        max_tokens = room if request.max_tokens is None else min(room, request.max_tokens - step.spent)
-        if max_tokens < 1:
+        room = self._room(mode, len(prompt_ids)) - _reasoning_tokens(request, mode)
+        if room < 1 or (request.max_tokens is not None and request.max_tokens <= step.spent):
             raise NoRoomError("context" if room < 1 else "length")
-        limits = TurnLimits(max_tokens, self._max_reasoning_tokens(request), self._grammar(context, shape))
+        limits = self._limits(context, mode, len(prompt_ids), self._grammar(context, shape), spent=step.spent)
         turn_id = f"{request.id}-t{step.number}"
         return _turn_request(context, turn_id, mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
@@ -94,27 +95,37 @@ class TurnRequests:
     def _grammar(self, context: RequestContext, shape: AnswerShape) -> str | None:
         return grammar(shape, self._profile.tool_format, context.request.fields)
 
-    def _max_reasoning_tokens(self, request: ConversationRequest) -> int | None:
-        return request.max_reasoning_tokens if self._renderer.can_think else None
+    def _limits(
+        self, context: RequestContext, mode: Mode, prompt_tokens: int, structural_tag: str | None, *, spent: int = 0
+    ) -> TurnLimits:
+        """Return the limits of a turn before which `spent` tokens were charged to the request's limit."""
+        request, effort = context.request, context.effort
+        asked = RequestedBudgets(
+            None if request.max_tokens is None else request.max_tokens - spent,
+            request.max_reasoning_tokens,
+            effort.budget if effort is not None else None,
+        )
+        can_think = self._renderer.can_think and mode is not Mode.SHORT
+        return turn_limits(asked, self._budgets, self._room(mode, prompt_tokens), structural_tag, can_think=can_think)
 
-    def _max_tokens(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> int:
-        """Return the limit of decoded tokens: the request's, else what the context has left. Raises InvalidRequestError."""
-        room, wanted = self._room(request, mode, prompt_tokens), request.max_tokens
-        if room >= (1 if wanted is None else wanted):
-            return room if wanted is None else wanted
+    def _check_room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> None:
+        """Raise InvalidRequestError if the context has no room for what the request wants."""
+        least = 1 if request.max_tokens is None else request.max_tokens
+        wanted = least + _reasoning_tokens(request, mode)
+        if self._room(mode, prompt_tokens) >= wanted:
+            return
         fields, context_length = request.fields, self._engine.max_model_len
-        is_prompt_too_long = prompt_tokens >= context_length or wanted is None
+        is_prompt_too_long = prompt_tokens >= context_length or request.max_tokens is None
         raise InvalidRequestError(
             f"The model's context is {context_length} tokens: the prompt has {prompt_tokens}, and "
-            f"{(1 if wanted is None else wanted) + _reasoning_tokens(request, mode)} more are to be generated. Shorten either.",
+            f"{wanted} more are to be generated. Shorten either.",
             fields.messages if is_prompt_too_long else fields.max_tokens,
             code="context_length_exceeded",
         )
 
-    def _room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> int:
-        """Return how many tokens the context has left for the answer, after what may have to be injected."""
-        taken = prompt_tokens + self._renderer.max_injected_tokens(mode) + _reasoning_tokens(request, mode)
-        return self._engine.max_model_len - taken
+    def _room(self, mode: Mode, prompt_tokens: int) -> int:
+        """Return how many tokens the context has left, after what may have to be injected."""
+        return self._engine.max_model_len - prompt_tokens - self._renderer.max_injected_tokens(mode)
 
     def _check_logit_bias(self, request: ConversationRequest) -> None:
         bias = request.sampling.logit_bias
