@@ -1,6 +1,7 @@
 """How many tokens a turn may decode: by the request, its effort, the server, the profile and the context.
 
 A request that limits the whole turn (`max_tokens`) leaves a part of it to the answer, so that it is never all reasoning.
+Limits beyond the context are the context: agents send the same 32,000 tokens to every model.
 """
 
 import math
@@ -53,7 +54,7 @@ class RequestedBudgets:
 def turn_limits(
     asked: RequestedBudgets, defaults: DefaultBudgets, room: int, structural_tag: str | None, *, can_think: bool
 ) -> TurnLimits:
-    """Return the limits of a turn for whose decoded tokens the context has `room`.
+    """Return the limits of a turn for whose decoded tokens the context has `room`, 1 or more.
 
     >>> turn_limits(RequestedBudgets(max_tokens=100), DefaultBudgets(answer_reserve=0.25), 4000, None, can_think=True)
     TurnLimits(max_tokens=100, max_reasoning_tokens=75, structural_tag=None, max_answer_tokens=None)
@@ -63,8 +64,7 @@ def turn_limits(
         return TurnLimits(room if limit is None else min(room, limit), None, structural_tag)
     if asked.max_reasoning_tokens is not None:
         answer = asked.max_tokens if asked.max_tokens is not None else defaults.max_tokens
-        left = room - asked.max_reasoning_tokens
-        return TurnLimits(room, asked.max_reasoning_tokens, structural_tag, left if answer is None else min(left, answer))
+        return TurnLimits(room, min(asked.max_reasoning_tokens, room - 1), structural_tag, room if answer is None else answer)
     total = room if asked.max_tokens is None else min(room, asked.max_tokens)
     budgets = (asked.effort_budget, defaults.max_reasoning_tokens)
     budget = next((budget for budget in budgets if budget is not None), total)

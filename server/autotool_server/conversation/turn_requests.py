@@ -65,7 +65,7 @@ class TurnRequests:
         shape = self._later_shape(context, may_call=step.may_call)
         messages = [*request.messages, *map(_history_message, step.messages)]
         prompt_ids = self._render(request, messages, shape, mode)
-        room = self._room(mode, len(prompt_ids)) - _reasoning_tokens(request, mode)
+        room = self._room(mode, len(prompt_ids))
         if room < 1 or (request.max_tokens is not None and request.max_tokens <= step.spent):
             raise NoRoomError("context" if room < 1 else "length")
         limits = self._limits(context, mode, len(prompt_ids), self._grammar(context, shape), spent=step.spent)
@@ -109,19 +109,14 @@ class TurnRequests:
         return turn_limits(asked, self._budgets, self._room(mode, prompt_tokens), structural_tag, can_think=can_think)
 
     def _check_room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> None:
-        """Raise InvalidRequestError if the context has no room for what the request wants."""
-        least = 1 if request.max_tokens is None else request.max_tokens
-        wanted = least + _reasoning_tokens(request, mode)
-        if self._room(mode, prompt_tokens) >= wanted:
-            return
-        fields, context_length = request.fields, self._engine.max_model_len
-        is_prompt_too_long = prompt_tokens >= context_length or request.max_tokens is None
-        raise InvalidRequestError(
-            f"The model's context is {context_length} tokens: the prompt has {prompt_tokens}, and "
-            f"{wanted} more are to be generated. Shorten either.",
-            fields.messages if is_prompt_too_long else fields.max_tokens,
-            code="context_length_exceeded",
-        )
+        """Raise InvalidRequestError if the prompt leaves no room in the context."""
+        if self._room(mode, prompt_tokens) < 1:
+            raise InvalidRequestError(
+                f"The model's context is {self._engine.max_model_len} tokens, and the prompt has {prompt_tokens}, which leaves "
+                "no room for an answer. Shorten it.",
+                request.fields.messages,
+                code="context_length_exceeded",
+            )
 
     def _room(self, mode: Mode, prompt_tokens: int) -> int:
         """Return how many tokens the context has left, after what may have to be injected."""
@@ -173,7 +168,3 @@ def _turn_request(
 def _history_message(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message of the transcript as if a follow-up request had sent it."""
     return template_message(**message)
-
-
-def _reasoning_tokens(request: ConversationRequest, mode: Mode) -> int:
-    return (request.max_reasoning_tokens or 0) if mode is not Mode.SHORT else 0

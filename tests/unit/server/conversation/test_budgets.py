@@ -29,7 +29,10 @@ def limits(asked: RequestedBudgets, defaults: DefaultBudgets = DEFAULTS, *, can_
         (RequestedBudgets(100, 30), ROOM, 30, 100),
         (RequestedBudgets(100, 0), ROOM, 0, 100),
         (RequestedBudgets(None, 30), ROOM, 30, 4096),
-        (RequestedBudgets(None, 4000), ROOM, 4000, 1000),
+        (RequestedBudgets(None, 4000), ROOM, 4000, 4096),
+        # More than the context has room for.
+        (RequestedBudgets(32000), ROOM, ROOM - 1024, None),
+        (RequestedBudgets(100, 32000), ROOM, ROOM - 1, 100),
         (RequestedBudgets(None), ROOM, ROOM - 1024, 4096),
         (RequestedBudgets(None, effort_budget=50), ROOM, 50, 4096),
         # A budget of the request is taken for the effort's.

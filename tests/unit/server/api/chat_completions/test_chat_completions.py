@@ -160,6 +160,16 @@ async def test_max_tokens_is_never_all_reasoning() -> None:
         assert (reasoning(completion), completion.choices[0].message.content) == ("x" * 15, "Four.")
 
 
+@pytest.mark.parametrize("limits", [{"max_completion_tokens": 32_000}, {"max_reasoning_tokens": 32_000}])
+async def test_a_limit_beyond_the_context_is_the_context(limits: dict[str, int]) -> None:
+    engine = scripted(REASONING + "Four.")
+    async with running(engine) as server:
+        completion = await ask(server, "long", limits)
+        assert completion.choices[0].message.content == "Four."
+        request = engine.requests[0]
+        assert len(request.prompt_ids) + request.max_tokens <= engine.max_model_len
+
+
 async def test_an_effort_has_a_budget_and_a_bias() -> None:
     efforts = {"tiny": {"mode": "auto", "bias": 50, "budget": 7}}
     async with running(scripted("x" * 100, "Four.", "x" * 100, "Four."), effort=efforts) as server:
