@@ -63,9 +63,12 @@ class Protocol(ABC, Generic[BodyT]):
     body_type: type[BodyT]
     """The request's body; unknown fields and bad values are refused by name."""
 
-    @abstractmethod
     def conversation_request(self, body: BodyT) -> ConversationRequest:
-        """Return the protocol-neutral request. Raises InvalidRequestError, naming the field."""
+        """Return the protocol-neutral request. Raises InvalidRequestError, naming the field.
+
+        Every protocol has it but those that override `prepare`, whose requests are no conversations.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def is_stream(self, body: BodyT) -> bool:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
+from itertools import count
 
 from autotool_core import modes
 from autotool_core.errors import InvalidRequestError
@@ -47,8 +48,23 @@ class ConversationService:
         context = RequestContext(request, self._mode(request), tools, self._effort(request))
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
-        choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
+        choices = [self._tool_loop(context, turns[0], budget)] if tools else [*map(Choice, turns, count())]
         return Job(request.id, self.model, context.mode, choices, request.ignored)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which the model is served, the first of them its own; each may be followed by `:MODE`."""
+        return self.model, *self.settings.model_aliases
+
+    def resolve_model(self, model: str | None, field: str) -> Mode | None:
+        """Return the mode that a model's name asks for, None for none. Raises InvalidRequestError for an unknown model."""
+        if model is None or model in self.names:
+            return None
+        name, mode = modes.split_alias(model)
+        if mode is None or name not in self.names:
+            message = "This model is not served here. GET /v1/models lists what is."
+            raise InvalidRequestError(message, field, code="model_not_found", status=404)
+        return mode
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
@@ -109,15 +125,7 @@ class ConversationService:
 
     def _mode(self, request: ConversationRequest) -> Mode:
         fields = request.fields
-        served = request.model in (None, self.model)
-        name, alias = (self.model, None) if served else modes.split_alias(str(request.model))
-        if name != self.model:
-            raise InvalidRequestError(
-                "This model is not served here. GET /v1/models lists what is.",
-                fields.model,
-                code="model_not_found",
-                status=404,
-            )
+        alias = self.resolve_model(request.model, fields.model)
         effort = self._effort(request)
         of_effort = effort.mode if effort is not None and request.effort_sets_mode else None
         requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints, fields.effort: of_effort}

@@ -15,7 +15,7 @@ from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.request import ConversationRequest, ToolChoice
 from autotool_server.conversation.tool_loop import NextTurn, NoRoomError
 from autotool_server.conversation.turn import TurnRequest
-from autotool_server.engines.base import Engine
+from autotool_server.engines.base import Engine, Sampling
 from autotool_server.settings import Effort
 from autotool_server.tools.base import Tool
 
@@ -127,11 +127,15 @@ def of_choice(request: TurnRequest, index: int) -> TurnRequest:
     """Return the request for one of several choices. Each has an id and a seed of its own, or all would be the same."""
     if index == 0:
         return request
-    sampling = request.sampling
-    if sampling.seed is not None:
-        # Seeds have 64 bits.
-        sampling = replace(sampling, seed=(sampling.seed + index + 2**63) % 2**64 - 2**63)
-    return replace(request, id=f"{request.id}-{index}", choice=index, sampling=sampling)
+    return replace(request, id=f"{request.id}-{index}", choice=index, sampling=sampling_of_choice(request.sampling, index))
+
+
+def sampling_of_choice(sampling: Sampling, index: int) -> Sampling:
+    """Return the sampling of one of several choices of a prompt, whose seed is its own."""
+    if sampling.seed is None:
+        return sampling
+    # Seeds have 64 bits.
+    return replace(sampling, seed=(sampling.seed + index + 2**63) % 2**64 - 2**63)
 
 
 def _turn_request(
