@@ -174,14 +174,8 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
         for number, ids in enumerate(prompts)
         for index in range(request.num_choices)
     ]
-    return Job(
-        request.id,
-        service.model,
-        None,
-        [Choice(turn, index) for index, turn in enumerate(turns)],
-        request.ignored,
-        len(prompts),
-    )
+    choices = [*map(Choice, turns, range(len(turns)))]
+    return Job(request.id, service.model, None, choices, request.ignored, len(prompts))
 
 
 def _check_counts(request: PlainRequest, max_choices: int) -> None:

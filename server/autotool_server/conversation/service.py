@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
-from itertools import count
 
 from autotool_core import modes
 from autotool_core.errors import InvalidRequestError
@@ -48,7 +47,7 @@ class ConversationService:
         context = RequestContext(request, self._mode(request), tools, self._effort(request))
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
-        choices = [self._tool_loop(context, turns[0], budget)] if tools else [*map(Choice, turns, count())]
+        choices = [self._tool_loop(context, turns[0], budget)] if tools else [*map(Choice, turns, range(len(turns)))]
         return Job(request.id, self.model, context.mode, choices, request.ignored)
 
     @property

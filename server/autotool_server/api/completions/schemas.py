@@ -68,7 +68,7 @@ class CompletionRequest(Body):
     ) = None
     ignore_eos: bool = False
     """Whether the model's end of text does not end the text."""
-    stop_token_ids: list[TokenId] = []
+    stop_token_ids: list[TokenId] = Field(default_factory=list, max_length=128)
     add_special_tokens: bool = True
     """Whether the tokens that begin a sequence are put before a prompt that is a text."""
     skip_special_tokens: bool = True

@@ -14,7 +14,7 @@ CALL = '<think>x</think>\n\n<tool_call>{"name": "f"}</tool_call>'
 
 
 async def complete(server: Running, prompt: Any = "2+2=", **fields: Any) -> Completion:
-    return await server.client.completions.create(model=MODEL, prompt=prompt, **({"max_tokens": 100} | fields))
+    return await server.client.completions.create(model=MODEL, prompt=prompt, **{"max_tokens": 100, **fields})
 
 
 async def refused(server: Running, **fields: Any) -> tuple[int, str | None]:
@@ -65,7 +65,7 @@ async def test_every_prompt_has_its_choices_in_order(as_ids: bool, stream: bool)
         prompts: Any = ids if as_ids else ["a", "bc", "d"]
         texts = [""] * 6
         if stream:
-            options = {"include_usage": True}
+            options: Any = {"include_usage": True}
             usage = None
             async for chunk in await server.client.completions.create(
                 model=MODEL, prompt=prompts, n=2, echo=True, stream=True, stream_options=options
@@ -109,7 +109,7 @@ async def test_a_stop_string_ends_the_text_and_the_generation() -> None:
 
 async def test_the_end_of_text_can_be_ignored_and_other_tokens_can_end_it() -> None:
     engine = scripted("ab")
-    engine.script = lambda _: [1, engine.tokenizer.eos_token_id, 2, 3]
+    engine.script = lambda _: [1, engine.eos_token_ids[0], 2, 3]
     async with running(engine) as server:
         kept = engine.tokenizer.decode([1]), engine.tokenizer.decode([1, 2, 3]), engine.tokenizer.decode([1, 2])
         assert (await complete(server)).choices[0].text == kept[0]
