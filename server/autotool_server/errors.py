@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,6 +13,9 @@ from starlette.exceptions import HTTPException
 from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError
 
 logger = logging.getLogger(__name__)
+
+REQUEST_ID = ContextVar("REQUEST_ID", default="-")
+"""The id of the request that is being served, for the log."""
 
 INTERNAL = "The server failed on this request; its log says how."
 
@@ -107,7 +111,7 @@ def response(error: Exception, describe_error: Callable[[Exception], Description
     """Return the response to an error, and log it if the server is at fault. `describe_error` gives a protocol's shape."""
     status, body, headers = describe_error(error)
     if status >= 500 and not isinstance(error, OverloadedError):
-        logger.error("request failed: %s", error, exc_info=error if status == 500 else None)
+        logger.error("request %s failed: %s", REQUEST_ID.get(), error, exc_info=error if status == 500 else None)
     return JSONResponse(body, status, headers)
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
+from autotool_server.api.content_encoding import content_decoder
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -32,12 +33,16 @@ class ParsedBody(Generic[BodyT]):
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """Return the body, read no further than the limit (bytes)."""
+    """Return the decoded body, read and decoded no further than the limit (bytes)."""
+    decoder = content_decoder(request.headers.get("content-encoding", ""))
     body = bytearray()
+    received = 0
     async for part in request.stream():
-        body += part
-        if len(body) > limit:
+        received += len(part)
+        body += decoder.decode(part, limit + 1 - len(body))
+        if max(received, len(body)) > limit:
             raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
+    decoder.finish()
     return bytes(body)
 
 

@@ -145,7 +145,7 @@ class JobResponse(Response):
                     await send({"type": "http.response.body", "body": event, "more_body": True})
             except Exception as error:
                 # The status is sent already: the error is an event of the stream.
-                logger.exception("stream failed")
+                logger.exception("stream of request %s failed", errors.REQUEST_ID.get())
                 self._status = self._protocol.error_response(error)[0]
                 event = self._protocol.error_event(error).encode()
                 await send({"type": "http.response.body", "body": event, "more_body": True})
