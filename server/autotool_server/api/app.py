@@ -3,7 +3,7 @@
 from autotool_server import errors
 from autotool_server.api import endpoint
 from autotool_server.api.middleware import App
-from autotool_server.api.ops import health, models, tools
+from autotool_server.api.ops import health, models, not_served, tokenize, tools
 from autotool_server.api.protocol import protocols
 from autotool_server.api.state import ServerState
 
@@ -15,7 +15,7 @@ def create_app(state: ServerState) -> App:
     app.state.server = state
     for protocol in protocols():
         app.include_router(endpoint.router(protocol))
-    for module in (models, tools, health):
+    for module in (models, tools, tokenize, health, not_served):
         app.include_router(module.router)
     errors.install(app)
     return app

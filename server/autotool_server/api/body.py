@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -22,6 +23,10 @@ OWN_FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget")
 
 MIN_SIMILARITY = 0.81
 """`models`, which other servers take, is as similar to `mode` as 0.80."""
+
+
+IGNORED_HEADER = "x-autotool-ignored"
+MAX_HEADER = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,12 @@ def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "r
     parsed = parse(body_type, json.dumps(values).encode(), unknown_fields)
     names = [".".join(map(str, path)) for path in unknown] if unknown_fields == "warn" else []
     return ParsedBody(parsed.body, [*names, *parsed.ignored])
+
+
+def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
+    """Return the header that names the fields which were left out."""
+    names = ", ".join(ignored)[:MAX_HEADER]
+    return {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -27,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 # Above this, rendering and tokenising take long enough to keep other requests waiting.
 LARGE_BODY = 32 * 1024
-IGNORED_HEADER = "x-autotool-ignored"
-MAX_HEADER = 1024
 
 
 def router(protocol: Protocol[Any]) -> APIRouter:
@@ -128,9 +125,7 @@ class JobResponse(Response):
         await JSONResponse(builder.build(), headers=self._headers())(scope, receive, send)
 
     def _headers(self) -> dict[str, str]:
-        """Return the header that names the fields which were left out."""
-        names = ", ".join(self._job.ignored)[:MAX_HEADER]
-        return {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
+        return bodies.ignored_header(self._job.ignored)
 
     async def _stream(self, send: Send) -> None:
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""

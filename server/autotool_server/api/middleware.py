@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from autotool_server.api.endpoint import IGNORED_HEADER
+from autotool_server.api.body import IGNORED_HEADER
 from autotool_server.errors import REQUEST_ID
 
 REQUEST_ID_HEADER = "x-request-id"

@@ -50,6 +50,14 @@ class ConversationService:
         choices = [self._tool_loop(context, turns[0], budget)] if tools else [*map(Choice, turns, range(len(turns)))]
         return Job(request.id, self.model, context.mode, choices, request.ignored)
 
+    def prompt_ids(self, request: ConversationRequest, *, generation_prompt: bool = True) -> list[int]:
+        """Return the token ids of a request's prompt, those of the response prefix included. Raises InvalidRequestError.
+
+        Without `generation_prompt`, those of the conversation alone.
+        """
+        context = RequestContext(request, self._mode(request), self._server_tools(request), self._effort(request))
+        return self._turn_requests.prompt_ids(context, generation_prompt=generation_prompt)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names under which the model is served, the first of them its own; each may be followed by `:MODE`."""

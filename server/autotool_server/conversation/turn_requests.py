@@ -57,6 +57,12 @@ class TurnRequests:
         limits = TurnLimits(max_tokens, self._max_reasoning_tokens(request), structural_tag)
         return _turn_request(context, request.id, context.mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
+    def prompt_ids(self, context: RequestContext, *, generation_prompt: bool = True) -> list[int]:
+        """Return the token ids of the first turn's prompt, whatever the context has room for. Raises InvalidRequestError."""
+        request = context.request
+        shape = self._shape(context, request.tool_choice)
+        return self._render(request, request.messages, shape, context.mode, generation_prompt=generation_prompt)
+
     def later(self, context: RequestContext, step: NextTurn) -> TurnRequest:
         """Return the request of a turn after the first, which may call any tool, or none. Raises NoRoomError."""
         request, mode = context.request, step.mode or context.mode
@@ -77,10 +83,16 @@ class TurnRequests:
             self._grammar(context, self._later_shape(context, may_call=may_call))
 
     def _render(
-        self, request: ConversationRequest, messages: Sequence[Mapping[str, Any]], shape: AnswerShape, mode: Mode
+        self,
+        request: ConversationRequest,
+        messages: Sequence[Mapping[str, Any]],
+        shape: AnswerShape,
+        mode: Mode,
+        *,
+        generation_prompt: bool = True,
     ) -> list[int]:
         try:
-            return self._renderer.render(messages, shape.tools, mode)
+            return self._renderer.render(messages, shape.tools, mode, generation_prompt=generation_prompt)
         except InvalidRequestError as error:
             raise request.fields.rename(error) from None
 

@@ -1,4 +1,6 @@
-"""`GET /health/live`, `/health/ready` and `/metrics`, which need no key."""
+"""Health, version and metrics, which need no key. `/health`, `/ping` and `/version` are vLLM's, for what was written for it."""
+
+from importlib.metadata import version
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -19,6 +21,21 @@ async def ready(request: Request) -> dict[str, str]:
     """Return 200 if requests can be served, else 503 with the reason."""
     await state_of(request).service.engine.health()
     return {"status": "ready"}
+
+
+@router.get("/health", response_class=Response)
+@router.get("/ping", response_class=Response)
+@router.post("/ping", response_class=Response)
+async def health(request: Request) -> Response:
+    """Return 200 without a body if requests can be served, else 503."""
+    await state_of(request).service.engine.health()
+    return Response()
+
+
+@router.get("/version")
+async def get_version() -> dict[str, str]:
+    """Return the server's version."""
+    return {"version": version("autotool-server")}
 
 
 @router.get("/metrics")
