@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -119,7 +120,15 @@ async def _handle(_: Request, error: Exception) -> JSONResponse:
     return response(error)
 
 
+async def _handle_parameter(_: Request, error: Exception) -> JSONResponse:
+    """Answer a fault of a parameter in a route's path or query."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    name, message = next(((str(fault["loc"][-1])[:64], fault["msg"]) for fault in faults), ("", ""))
+    return response(InvalidRequestError(f"{name}: {message}.", name))
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app in OpenAI's shape."""
     for kind in (AutoToolError, HTTPException, Exception):
         app.add_exception_handler(kind, _handle)
+    app.add_exception_handler(RequestValidationError, _handle_parameter)

@@ -1,5 +1,7 @@
 """The FastAPI app: the endpoints of every protocol and of operations, and errors."""
 
+from importlib.metadata import version
+
 from autotool_server import errors
 from autotool_server.api import endpoint
 from autotool_server.api.middleware import App
@@ -10,7 +12,7 @@ from autotool_server.api.state import ServerState
 
 def create_app(state: ServerState) -> App:
     """Return an app that serves `state.service` once it is set."""
-    app = App(title="AutoTool Server", openapi_url=None)
+    app = App(title="AutoTool Server", version=version("autotool-server"), redoc_url=None)
     app.allowed_origins = state.settings.allowed_origins
     app.state.server = state
     for protocol in protocols():

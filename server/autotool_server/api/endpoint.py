@@ -1,6 +1,7 @@
 """The endpoint of a protocol: a request's whole way through HTTP, top to bottom."""
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -18,6 +19,7 @@ from autotool_server.api import auth
 from autotool_server.api import body as bodies
 from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.metrics import CLIENT_GONE
+from autotool_server.api.openapi import documented
 from autotool_server.api.protocol import Protocol
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
@@ -32,7 +34,8 @@ def router(protocol: Protocol[Any]) -> APIRouter:
     """Return the routes of a protocol."""
     routes = protocol.routes()
 
-    @routes.post(protocol.path)
+    @routes.post(protocol.path, summary=f"POST {protocol.path}", description=inspect.getdoc(type(protocol)))
+    @documented(protocol.operation)
     async def create(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
         return await _accept(protocol, request)
 

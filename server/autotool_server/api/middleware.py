@@ -2,12 +2,14 @@
 
 import re
 import uuid
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from autotool_server.api import openapi
 from autotool_server.api.body import IGNORED_HEADER
 from autotool_server.errors import REQUEST_ID
 
@@ -19,6 +21,11 @@ class App(FastAPI):
     """An app whose every response, those to errors that nobody has caught included, passes what is in this module."""
 
     allowed_origins: tuple[str, ...] = ()
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, which is made once."""
+        self.openapi_schema = self.openapi_schema or openapi.document(self)
+        return self.openapi_schema
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the app with everything around it."""

@@ -5,6 +5,8 @@ Reference: https://platform.openai.com/docs/api-reference/completions/create
 
 from collections.abc import Sequence
 
+from openai.types import Completion
+
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.api.completions.logprobs import LogprobLists
 from autotool_server.api.completions.request import plain_request, prompts
@@ -21,6 +23,7 @@ class Completions(Protocol[CompletionRequest]):
 
     path = "/v1/completions"
     body_type = CompletionRequest
+    answer_type = Completion
 
     def prepare(self, body: CompletionRequest, ignored: Sequence[str], state: ServerState) -> Job:
         return plain.prepare(state.service, plain_request(body, ignored))

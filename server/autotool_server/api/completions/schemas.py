@@ -5,10 +5,13 @@ Field meanings: https://platform.openai.com/docs/api-reference/completions/creat
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, WithJsonSchema, model_validator
 
 from autotool_server.api.chat_completions.schemas import MAX_INT32, Body, Stop
 from autotool_server.conversation.plain import DEFAULT_MAX_TOKENS
+
+Unsupported = Annotated[Any, WithJsonSchema({"type": "null"})]
+"""A field that would change the text and is not supported; `request` refuses it with its reason."""
 
 TokenId = Annotated[int, Field(ge=0, le=MAX_INT32)]
 
@@ -74,14 +77,14 @@ class CompletionRequest(Body):
     skip_special_tokens: bool = True
     """Whether special tokens make no text."""
     user: str | None = None
-    suffix: Any = None
+    suffix: Unsupported = None
     """Not supported: a 400 unless it is empty, like the fields after it."""
-    response_format: Any = None
-    structured_outputs: Any = None
-    prompt_embeds: Any = None
-    prompt_logprobs: Any = None
-    use_beam_search: Any = None
-    mode: Any = None
+    response_format: Unsupported = None
+    structured_outputs: Unsupported = None
+    prompt_embeds: Unsupported = None
+    prompt_logprobs: Unsupported = None
+    use_beam_search: Unsupported = None
+    mode: Unsupported = None
 
     @model_validator(mode="after")
     def _stream_options_need_stream(self) -> "CompletionRequest":

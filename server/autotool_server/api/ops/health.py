@@ -3,20 +3,24 @@
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
+from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
 
 router = APIRouter()
+PROBE = Operation(statuses=(500, 503))
 
 
 @router.get("/health/live")
+@documented(PROBE)
 async def live() -> dict[str, str]:
     """Return 200 as long as the process answers."""
     return {"status": "live"}
 
 
 @router.get("/health/ready")
+@documented(PROBE)
 async def ready(request: Request) -> dict[str, str]:
     """Return 200 if requests can be served, else 503 with the reason."""
     await state_of(request).service.engine.health()
@@ -26,6 +30,7 @@ async def ready(request: Request) -> dict[str, str]:
 @router.get("/health", response_class=Response)
 @router.get("/ping", response_class=Response)
 @router.post("/ping", response_class=Response)
+@documented(PROBE)
 async def health(request: Request) -> Response:
     """Return 200 without a body if requests can be served, else 503."""
     await state_of(request).service.engine.health()
@@ -33,12 +38,14 @@ async def health(request: Request) -> Response:
 
 
 @router.get("/version")
+@documented(PROBE)
 async def get_version() -> dict[str, str]:
     """Return the server's version."""
     return {"version": version("autotool-server")}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
+@documented(PROBE)
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     return Response(state_of(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

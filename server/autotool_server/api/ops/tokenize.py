@@ -14,6 +14,7 @@ from autotool_server.api import auth
 from autotool_server.api import body as bodies
 from autotool_server.api.chat_completions.request import conversation_request
 from autotool_server.api.chat_completions.schemas import MAX_INT32, Body, ChatRequest, FunctionTool, Message, ServerTool
+from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
 from autotool_server.conversation.service import ConversationService
 
@@ -68,12 +69,14 @@ class DetokenizeResponse(Body):
 
 
 @router.post("/tokenize")
+@documented(Operation(TokenizeRequest, TokenizeResponse))
 async def tokenize(request: Request) -> JSONResponse:
     """Return the token ids of a text or of a conversation."""
     return await _answer(request, TokenizeRequest, _tokenize)
 
 
 @router.post("/detokenize")
+@documented(Operation(DetokenizeRequest, DetokenizeResponse))
 async def detokenize(request: Request) -> JSONResponse:
     """Return the text of token ids, special tokens included."""
     return await _answer(request, DetokenizeRequest, _detokenize)
