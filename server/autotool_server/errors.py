@@ -15,9 +15,6 @@ from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError
 
 logger = logging.getLogger(__name__)
 
-REQUEST_ID = ContextVar("REQUEST_ID", default="-")
-"""The id of the request that is being served, for the log."""
-
 INTERNAL = "The server failed on this request; its log says how."
 
 
@@ -36,6 +33,9 @@ def error_body(message: str, kind: str, field: str | None = None, code: str | No
 
 Description = tuple[int, dict[str, Any], dict[str, str]]
 """Status, body and headers of the response to an error."""
+
+REQUEST_ID = ContextVar("REQUEST_ID", default="-")
+"""The id of the request that is being served, for the log."""
 
 
 def describe(error: Exception) -> Description:

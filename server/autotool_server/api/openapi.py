@@ -54,6 +54,7 @@ class Operation:
     @property
     def types(self) -> list[tuple[type[BaseModel], SchemaMode]]:
         """The types of body, answer and error, each with the direction in which it goes."""
+        given: tuple[tuple[type[BaseModel] | None, SchemaMode], ...]
         given = ((self.body, "validation"), (self.answer, "serialization"), (self.error, "serialization"))
         return [(kind, mode) for kind, mode in given if kind is not None]
 

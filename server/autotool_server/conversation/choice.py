@@ -18,6 +18,11 @@ class Generation(Protocol):
     """What a choice, its job and the metrics know of a turn, whether of a conversation or of plain text."""
 
     @property
+    def index(self) -> int:
+        """Index of the choice that the turn belongs to."""
+        ...
+
+    @property
     def ledger(self) -> Ledger: ...
 
     @property
@@ -76,8 +81,8 @@ class Choice(Generic[TurnT_co]):
     stop_reason: str | None = None
     """Why the tool loop ended; None where there is none."""
 
-    def __init__(self, first: TurnT_co, index: int) -> None:
-        self.index = index
+    def __init__(self, first: TurnT_co) -> None:
+        self.index = first.index
         self.turns = [first]
 
     @property

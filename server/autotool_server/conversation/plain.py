@@ -85,6 +85,11 @@ class PlainTurn:
         self._detokenizer = Detokenizer(engine.tokenizer, request.prompt_ids[-DETOKENIZER_CONTEXT:], kept)
 
     @property
+    def index(self) -> int:
+        """Index of the choice among those of all prompts."""
+        return self.request.choice
+
+    @property
     def stop_string(self) -> str | None:
         """The stop string that ended the text; None if none did."""
         return self._stops.matched
@@ -174,8 +179,8 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
         for number, ids in enumerate(prompts)
         for index in range(request.num_choices)
     ]
-    choices = [*map(Choice, turns, range(len(turns)))]
-    return Job(request.id, service.model, None, choices, request.ignored, len(prompts))
+    choices = [Choice(turn) for turn in turns]
+    return Job(request.id, service.model, None, choices, request.ignored, num_prompts=len(prompts))
 
 
 def _check_counts(request: PlainRequest, max_choices: int) -> None:

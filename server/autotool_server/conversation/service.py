@@ -39,17 +39,6 @@ class ConversationService:
         self._profile = profile
         self._turn_requests = TurnRequests(engine, self.renderer, profile)
 
-    def prepare(self, request: ConversationRequest) -> Job:
-        """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
-        _check_counts(request)
-        budget = self._budget(request)
-        tools = self._server_tools(request)
-        context = RequestContext(request, self._mode(request), tools, self._effort(request))
-        first = self._turn_requests.first(context)
-        turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
-        choices = [self._tool_loop(context, turns[0], budget)] if tools else [*map(Choice, turns, range(len(turns)))]
-        return Job(request.id, self.model, context.mode, choices, request.ignored)
-
     def prompt_ids(self, request: ConversationRequest, *, generation_prompt: bool = True) -> list[int]:
         """Return the token ids of a request's prompt, those of the response prefix included. Raises InvalidRequestError.
 
@@ -72,6 +61,17 @@ class ConversationService:
             message = "This model is not served here. GET /v1/models lists what is."
             raise InvalidRequestError(message, field, code="model_not_found", status=404)
         return mode
+
+    def prepare(self, request: ConversationRequest) -> Job:
+        """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
+        _check_counts(request)
+        budget = self._budget(request)
+        tools = self._server_tools(request)
+        context = RequestContext(request, self._mode(request), tools, self._effort(request))
+        first = self._turn_requests.first(context)
+        turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
+        choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
+        return Job(request.id, self.model, context.mode, choices, request.ignored)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)

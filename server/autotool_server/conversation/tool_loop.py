@@ -73,7 +73,7 @@ class ToolLoop(Choice[Turn]):
     """The one choice of a request that names server tools."""
 
     def __init__(self, first: Turn, make_turn: Callable[[NextTurn], Turn], server: ServerTools) -> None:
-        super().__init__(first, first.request.choice)
+        super().__init__(first)
         self._transcript: list[dict[str, Any]] = []
         self._make_turn = make_turn
         self._server = server

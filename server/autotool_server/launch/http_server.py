@@ -1,7 +1,9 @@
 """The HTTP server: uvicorn, with streams that clients of HTTP/1.0 can read."""
 
+from typing import Any
+
 import uvicorn
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 
@@ -29,13 +31,13 @@ def _send_unchunked(cycle: RequestResponseCycle) -> None:
     send = cycle.send
     is_length_known = False
 
-    async def send_unchunked(message: Message) -> None:
+    async def send_unchunked(message: Any) -> None:
         nonlocal is_length_known
         if message["type"] == "http.response.start":
             is_length_known = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
         if not is_length_known:
             cycle.chunked_encoding = False
             cycle.expected_content_length = len(message.get("body", b""))
-        await send(message)  # pyright: ignore[reportArgumentType] both are ASGI's messages
+        await send(message)
 
     cycle.send = send_unchunked
