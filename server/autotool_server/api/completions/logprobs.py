@@ -1,6 +1,6 @@
 """Log-probabilities in the form of OpenAI's completions: one list a kind of value, one entry a token."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from autotool_core.detokenizer import Detokenizer
@@ -12,11 +12,14 @@ MIN_LOGPROB = -9999.0
 
 
 class LogprobLists:
-    """Makes the lists of one choice's tokens. It knows how far the text has come, since offsets count from its beginning."""
+    """Makes the lists of one choice's tokens. It knows how far the text has come, since offsets count from its beginning.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    `kept`: the special tokens that make text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, kept: Collection[int] = ()) -> None:
         self._backend = tokenizer.backend_tokenizer
-        self._detokenizer = Detokenizer(tokenizer)
+        self._detokenizer = Detokenizer(tokenizer, keep=kept)
         self._offset = 0
 
     def lists(self, logprobs: Sequence[TokenLogprob]) -> dict[str, list[Any]]:

@@ -48,12 +48,19 @@ class Completions(Protocol[CompletionRequest]):
 
 def _echoed(body: CompletionRequest, tokenizer: Tokenizer) -> list[str]:
     """Return what the text of each choice begins with."""
-    texts = [prompt if isinstance(prompt, str) else tokenizer.decode(prompt) for prompt in prompts(body)]
-    return [text if body.echo else "" for text in texts for _ in range(body.n)]
+    if not body.echo:
+        return [""] * (len(prompts(body)) * body.n)
+    # By the backend, as the text is decoded: the tokenizer itself may drop spaces.
+    decode = tokenizer.backend_tokenizer.decode
+    texts = [prompt if isinstance(prompt, str) else decode(prompt, skip_special_tokens=False) for prompt in prompts(body)]
+    return [text for text in texts for _ in range(body.n)]
 
 
 def _logprobs(body: CompletionRequest, job: Job, tokenizer: Tokenizer) -> list[LogprobLists] | None:
-    return [LogprobLists(tokenizer) for _ in job.choices] if body.logprobs is not None else None
+    if body.logprobs is None:
+        return None
+    kept = () if body.skip_special_tokens else tokenizer.all_special_ids
+    return [LogprobLists(tokenizer, kept) for _ in job.choices]
 
 
 PROTOCOL = Completions()

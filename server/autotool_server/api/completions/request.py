@@ -17,6 +17,11 @@ UNSUPPORTED: Mapping[str, str] = MappingProxyType(
         "structured_outputs": "plain text has no form. Ask /v1/chat/completions.",
         "prompt_embeds": "send the prompt as text or token ids.",
         "prompt_logprobs": "the log-probabilities of prompts are not computed. Leave it out.",
+        "truncate_prompt_tokens": "send the part of the prompt that is to be read.",
+        "allowed_token_ids": "any token may be decoded. Use logit_bias.",
+        "bad_words": "any token may be decoded. Use logit_bias.",
+        "logprob_token_ids": "the likeliest tokens are reported. Use logprobs.",
+        "include_stop_str_in_output": "texts end before a stop string. Leave it out.",
         "use_beam_search": "texts are sampled. Leave it out.",
         "mode": "plain text has no mode. Ask /v1/chat/completions.",
     }
@@ -55,7 +60,7 @@ def prompts(body: CompletionRequest) -> Sequence[str | Sequence[int]]:
 def _refuse_unsupported(body: CompletionRequest) -> None:
     for field, reason in UNSUPPORTED.items():
         value = getattr(body, field)
-        if value not in (None, "", False) and not _is_text_format(value):
+        if value not in (None, "", False, []) and not _is_text_format(value):
             raise InvalidRequestError(f"{field} is not supported: {reason}", field, code="unsupported_field")
     if body.best_of not in (None, body.n):
         raise InvalidRequestError("best_of must be n: every choice is returned.", "best_of")

@@ -84,6 +84,11 @@ class CompletionRequest(Body):
     prompt_embeds: Unsupported = None
     prompt_logprobs: Unsupported = None
     use_beam_search: Unsupported = None
+    truncate_prompt_tokens: Unsupported = None
+    allowed_token_ids: Unsupported = None
+    bad_words: Unsupported = None
+    logprob_token_ids: Unsupported = None
+    include_stop_str_in_output: Unsupported = None
     mode: Unsupported = None
 
     @model_validator(mode="after")

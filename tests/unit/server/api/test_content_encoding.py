@@ -3,10 +3,13 @@
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 
 import httpx
 import pytest
 from support.serving import Running, running, scripted
+
+from autotool_server.api.content_encoding import content_decoder
 
 BODY = json.dumps({"messages": [{"role": "user", "content": "What is 2 + 2?" * 100}], "mode": "short"}).encode()
 LIMIT = 64 * 1024
@@ -77,6 +80,12 @@ async def test_what_decodes_to_more_than_the_limit_is_a_413(size: int) -> None:
             assert len(body) < LIMIT
             response = await post(server, "gzip", body)
             assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_no_more_is_decoded_than_is_wanted(encoding: str, compress: Callable[[bytes], bytes]) -> None:
+    decoder = content_decoder(encoding)
+    assert len(decoder.decode(compress(b" " * 2**20), 100)) == 100
 
 
 async def test_a_body_of_the_limit_is_read() -> None:
