@@ -84,8 +84,17 @@ class PromptRenderer:
         """Return the token ids of a text by itself, without the tokens that begin a sequence."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False)) if text else ()
 
-    def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], mode: Mode) -> list[int]:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        mode: Mode,
+        *,
+        generation_prompt: bool = True,
+    ) -> list[int]:
         """Return the token ids of the conversation, which end with the response prefix of the mode.
+
+        Without `generation_prompt` they end with the last message.
 
         Raises InvalidRequestError for a mode that the checkpoint does not support and for messages that its template refuses.
         """
@@ -96,12 +105,17 @@ class PromptRenderer:
             if not self._takes_argument_text:
                 messages = [_with_parsed_arguments(message) for message in messages]
             messages = [self._with_placeholders(message, placeholders) for message in messages]
-            text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
+            text = self._render_text(messages, tools, mode, prompt=generation_prompt)
         except RecursionError:
             raise InvalidRequestError("The arguments of a tool call in messages are nested too deeply.", "messages") from None
         if not _is_unicode(text):
             raise InvalidRequestError("messages hold half of a surrogate pair, which is no character.", "messages")
-        return [token for piece in placeholders.pieces(text) for token in self.ids(piece)] + [*self.prefix_ids[mode]]
+        if not generation_prompt:
+            return self._ids_of(placeholders.pieces(text))
+        return [*self._ids_of(placeholders.pieces(text.removesuffix(self._emitted[mode]))), *self.prefix_ids[mode]]
+
+    def _ids_of(self, pieces: Sequence[str]) -> list[int]:
+        return [token for piece in pieces for token in self.ids(piece)]
 
     def renders_text(self, text: str, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether the chat template accepts these messages and the prompt contains `text`."""

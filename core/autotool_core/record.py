@@ -34,8 +34,8 @@ class TurnRecord(BaseModel):
 
     choice: int
     """The index of the choice that the turn belongs to."""
-    resolved: ResolvedMode
-    """The mode that the turn had."""
+    resolved: ResolvedMode | None
+    """The mode that the turn had; None for plain text, which has none."""
     decided_by: str
     """`model` in `auto`, `request` if the request set the mode."""
     p_long: float | None
@@ -71,7 +71,8 @@ class DecisionRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    mode: Mode
+    mode: Mode | None
+    """None for plain text."""
     turns: list[TurnRecord]
     stop_reason: str | None = None
     """The reason why a request with server tools ended: `answer`, `client_tools`, `length`, `stop`, or the budget that was

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -31,6 +33,9 @@ def error_body(message: str, kind: str, field: str | None = None, code: str | No
 
 Description = tuple[int, dict[str, Any], dict[str, str]]
 """Status, body and headers of the response to an error."""
+
+REQUEST_ID = ContextVar("REQUEST_ID", default="-")
+"""The id of the request that is being served, for the log."""
 
 
 def describe(error: Exception) -> Description:
@@ -107,7 +112,7 @@ def response(error: Exception, describe_error: Callable[[Exception], Description
     """Return the response to an error, and log it if the server is at fault. `describe_error` gives a protocol's shape."""
     status, body, headers = describe_error(error)
     if status >= 500 and not isinstance(error, OverloadedError):
-        logger.error("request failed: %s", error, exc_info=error if status == 500 else None)
+        logger.error("request %s failed: %s", REQUEST_ID.get(), error, exc_info=error if status == 500 else None)
     return JSONResponse(body, status, headers)
 
 
@@ -115,7 +120,15 @@ async def _handle(_: Request, error: Exception) -> JSONResponse:
     return response(error)
 
 
+async def _handle_parameter(_: Request, error: Exception) -> JSONResponse:
+    """Answer a fault of a parameter in a route's path or query."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    name, message = next(((str(fault["loc"][-1])[:64], fault["msg"]) for fault in faults), ("", ""))
+    return response(InvalidRequestError(f"{name}: {message}.", name))
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app in OpenAI's shape."""
     for kind in (AutoToolError, HTTPException, Exception):
         app.add_exception_handler(kind, _handle)
+    app.add_exception_handler(RequestValidationError, _handle_parameter)

@@ -5,12 +5,14 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
+from autotool_server.api.content_encoding import content_decoder
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -23,6 +25,10 @@ MIN_SIMILARITY = 0.81
 """`models`, which other servers take, is as similar to `mode` as 0.80."""
 
 
+IGNORED_HEADER = "x-autotool-ignored"
+MAX_HEADER = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedBody(Generic[BodyT]):
     """A body, and the paths of the fields that were left out of it because they are unknown."""
@@ -32,12 +38,16 @@ class ParsedBody(Generic[BodyT]):
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """Return the body, read no further than the limit (bytes)."""
+    """Return the decoded body, read and decoded no further than the limit (bytes)."""
+    decoder = content_decoder(request.headers.get("content-encoding", ""))
     body = bytearray()
+    received = 0
     async for part in request.stream():
-        body += part
-        if len(body) > limit:
+        received += len(part)
+        body += decoder.decode(part, limit + 1 - len(body))
+        if max(received, len(body)) > limit:
             raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
+    decoder.finish()
     return bytes(body)
 
 
@@ -61,6 +71,12 @@ def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "r
     parsed = parse(body_type, json.dumps(values).encode(), unknown_fields)
     names = [".".join(map(str, path)) for path in unknown] if unknown_fields == "warn" else []
     return ParsedBody(parsed.body, [*names, *parsed.ignored])
+
+
+def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
+    """Return the header that names the fields which were left out."""
+    names = ", ".join(ignored)[:MAX_HEADER]
+    return {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

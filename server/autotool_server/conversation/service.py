@@ -41,6 +41,29 @@ class ConversationService:
         budgets = DefaultBudgets.of(settings, profile)
         self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
 
+    def prompt_ids(self, request: ConversationRequest, *, generation_prompt: bool = True) -> list[int]:
+        """Return the token ids of a request's prompt, those of the response prefix included. Raises InvalidRequestError.
+
+        Without `generation_prompt`, those of the conversation alone.
+        """
+        context = RequestContext(request, self._mode(request), self._server_tools(request), self._effort(request))
+        return self._turn_requests.prompt_ids(context, generation_prompt=generation_prompt)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which the model is served, the first of them its own; each may be followed by `:MODE`."""
+        return self.model, *self.settings.model_aliases
+
+    def resolve_model(self, model: str | None, field: str) -> Mode | None:
+        """Return the mode that a model's name asks for, None for none. Raises InvalidRequestError for an unknown model."""
+        if model is None or model in self.names:
+            return None
+        name, mode = modes.split_alias(model)
+        if mode is None or name not in self.names:
+            message = "This model is not served here. GET /v1/models lists what is."
+            raise InvalidRequestError(message, field, code="model_not_found", status=404)
+        return mode
+
     def prepare(self, request: ConversationRequest) -> Job:
         """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
         _check_counts(request)
@@ -111,15 +134,7 @@ class ConversationService:
 
     def _mode(self, request: ConversationRequest) -> Mode:
         fields = request.fields
-        served = request.model in (None, self.model)
-        name, alias = (self.model, None) if served else modes.split_alias(str(request.model))
-        if name != self.model:
-            raise InvalidRequestError(
-                "This model is not served here. GET /v1/models lists what is.",
-                fields.model,
-                code="model_not_found",
-                status=404,
-            )
+        alias = self.resolve_model(request.model, fields.model)
         effort = self._effort(request)
         of_effort = effort.mode if effort is not None and request.effort_sets_mode else None
         requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints, fields.effort: of_effort}

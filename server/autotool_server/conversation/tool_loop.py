@@ -69,7 +69,7 @@ class NextTurn:
     may_call: bool
 
 
-class ToolLoop(Choice):
+class ToolLoop(Choice[Turn]):
     """The one choice of a request that names server tools."""
 
     def __init__(self, first: Turn, make_turn: Callable[[NextTurn], Turn], server: ServerTools) -> None:

@@ -106,6 +106,11 @@ class Turn:
         )
 
     @property
+    def index(self) -> int:
+        """Index of the choice that the turn belongs to."""
+        return self.request.choice
+
+    @property
     def prompt_tokens(self) -> int:
         """Tokens charged to the prompt: the conversation, and what was injected after it."""
         return len(self.request.prompt_ids) + self.ledger.injected_tokens

@@ -16,7 +16,7 @@ from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.request import ConversationRequest, ToolChoice
 from autotool_server.conversation.tool_loop import NextTurn, NoRoomError
 from autotool_server.conversation.turn import TurnRequest
-from autotool_server.engines.base import Engine
+from autotool_server.engines.base import Engine, Sampling
 from autotool_server.settings import Effort
 from autotool_server.tools.base import Tool
 
@@ -59,6 +59,12 @@ class TurnRequests:
         limits = self._limits(context, context.mode, len(prompt_ids), structural_tag)
         return _turn_request(context, request.id, context.mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
+    def prompt_ids(self, context: RequestContext, *, generation_prompt: bool = True) -> list[int]:
+        """Return the token ids of the first turn's prompt, whatever the context has room for. Raises InvalidRequestError."""
+        request = context.request
+        shape = self._shape(context, request.tool_choice)
+        return self._render(request, request.messages, shape, context.mode, generation_prompt=generation_prompt)
+
     def later(self, context: RequestContext, step: NextTurn) -> TurnRequest:
         """Return the request of a turn after the first, which may call any tool, or none. Raises NoRoomError."""
         request, mode = context.request, step.mode or context.mode
@@ -78,10 +84,16 @@ class TurnRequests:
             self._grammar(context, self._later_shape(context, may_call=may_call))
 
     def _render(
-        self, request: ConversationRequest, messages: Sequence[Mapping[str, Any]], shape: AnswerShape, mode: Mode
+        self,
+        request: ConversationRequest,
+        messages: Sequence[Mapping[str, Any]],
+        shape: AnswerShape,
+        mode: Mode,
+        *,
+        generation_prompt: bool = True,
     ) -> list[int]:
         try:
-            return self._renderer.render(messages, shape.tools, mode)
+            return self._renderer.render(messages, shape.tools, mode, generation_prompt=generation_prompt)
         except InvalidRequestError as error:
             raise request.fields.rename(error) from None
 
@@ -133,11 +145,15 @@ def of_choice(request: TurnRequest, index: int) -> TurnRequest:
     """Return the request for one of several choices. Each has an id and a seed of its own, or all would be the same."""
     if index == 0:
         return request
-    sampling = request.sampling
-    if sampling.seed is not None:
-        # Seeds have 64 bits.
-        sampling = replace(sampling, seed=(sampling.seed + index + 2**63) % 2**64 - 2**63)
-    return replace(request, id=f"{request.id}-{index}", choice=index, sampling=sampling)
+    return replace(request, id=f"{request.id}-{index}", choice=index, sampling=sampling_of_choice(request.sampling, index))
+
+
+def sampling_of_choice(sampling: Sampling, index: int) -> Sampling:
+    """Return the sampling of one of several choices of a prompt, whose seed is its own."""
+    if sampling.seed is None:
+        return sampling
+    # Seeds have 64 bits.
+    return replace(sampling, seed=(sampling.seed + index + 2**63) % 2**64 - 2**63)
 
 
 def _turn_request(

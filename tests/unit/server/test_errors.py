@@ -164,8 +164,9 @@ async def test_mode_that_the_model_cannot_do() -> None:
         for mode, status in (("long", 400), ("auto", 400), ("short", 200)):
             response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": mode})
             assert response.status_code == status
-        names = [model["id"] for model in (await client.get(f"{server.url}/models")).json()["data"]]
-        assert names == [MODEL, f"{MODEL}:short"]
+        assert (await client.get(f"{server.url}/models")).json()["data"][0]["modes"] == ["short"]
+        assert (await client.get(f"{server.url}/models/{MODEL}:short")).status_code == 200
+        assert (await client.get(f"{server.url}/models/{MODEL}:long")).status_code == 404
 
 
 async def test_api_key() -> None:

@@ -3,6 +3,8 @@
 Reference: https://platform.openai.com/docs/api-reference/chat/create
 """
 
+from openai.types.chat import ChatCompletion
+
 from autotool_server.api.chat_completions.request import conversation_request
 from autotool_server.api.chat_completions.responses import ChunkWriter, CompletionBuilder
 from autotool_server.api.chat_completions.schemas import ChatRequest
@@ -17,6 +19,7 @@ class ChatCompletions(Protocol[ChatRequest]):
 
     path = "/v1/chat/completions"
     body_type = ChatRequest
+    answer_type = ChatCompletion
 
     def conversation_request(self, body: ChatRequest) -> ConversationRequest:
         return conversation_request(body)
