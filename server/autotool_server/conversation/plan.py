@@ -21,6 +21,8 @@ class Step:
     structural_tag: str | None = None
     reasoning_only: bool = False
     """Whether the step ends with the think block."""
+    min_tokens: int = 0
+    """The step's tokens before the first stop token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class TurnLimits:
     max_reasoning_tokens: int | None
     structural_tag: str | None
     """Grammar of the answer; the think block stands before it."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end the answer, besides those that end the turn; in the think block they are text."""
+    min_tokens: int = 0
+    """Decoded tokens before the answer may end, counted like `max_tokens`."""
 
 
 class TurnPlan:
@@ -82,7 +88,7 @@ class TurnPlan:
             return self._answer(state)
         if limits.max_reasoning_tokens == 0:
             return self._close(state, truncated=True)
-        if limits.max_reasoning_tokens is None and limits.structural_tag is None:
+        if limits.max_reasoning_tokens is None and limits.structural_tag is None and not limits.stop_token_ids:
             return Transition(self._step(state, None))
         budget = self._tokens_left(state) if limits.max_reasoning_tokens is None else limits.max_reasoning_tokens
         step = Step(budget, (*self._eos, *self._close_ids), reasoning_only=True)
@@ -112,8 +118,10 @@ class TurnPlan:
         return Transition(self._step(state, self._limits.structural_tag), injected)
 
     def _step(self, state: TurnState, structural_tag: str | None) -> Step | None:
-        left = self._tokens_left(state)
-        return Step(left, self._eos, structural_tag) if left > 0 else None
+        left, limits = self._tokens_left(state), self._limits
+        least = max(limits.min_tokens - state.charged_tokens, 0)
+        stops = (*self._eos, *limits.stop_token_ids)
+        return Step(left, stops, structural_tag, min_tokens=least) if left > 0 else None
 
     def _tokens_left(self, state: TurnState) -> int:
         return self._limits.max_tokens - state.charged_tokens

@@ -23,7 +23,8 @@ class TurnOutput:
 class TokenReader:
     """Reads the tokens of one turn.
 
-    What a text means follows from the response prefix, which `parser` has read, and never from a request's flag.
+    What a text means follows from the response prefix, which `parser` has read, and never from a request's flag. `stop` and
+    `stop_token_ids` end the answer, the former only in text for which `may_stop` is true.
     """
 
     def __init__(
@@ -34,15 +35,21 @@ class TokenReader:
         eos_token_ids: Collection[int],
         *,
         stop: tuple[str, ...] = (),
+        stop_token_ids: Collection[int] = (),
+        may_stop: Callable[[], bool] = lambda: True,
         parallel_tool_calls: bool = True,
     ) -> None:
         self.ended = False
         """Whether a stop string, or the first call where calls are not parallel, has ended the answer."""
+        self.end_id: int | None = None
+        """The token that ended the text read last; None if no such token did."""
         self._parser = parser
         self._detokenizer = detokenizer
         self._ledger = ledger
         self._eos = eos_token_ids
         self._stops = StopFilter(stop)
+        self._stop_token_ids = stop_token_ids
+        self._may_stop = may_stop
         self._parallel = parallel_tool_calls
 
     @property
@@ -55,18 +62,25 @@ class TokenReader:
         """The stop string that ended the answer; None if none did."""
         return self._stops.matched
 
+    @property
+    def stop_token_id(self) -> int | None:
+        """The token among `stop_token_ids` that ended the answer; None if none did."""
+        return self.end_id if self.end_id in self._stop_token_ids else None
+
     def read(self, delta: TokenDelta, *, keep: Callable[[int], None], reasoning_only: bool = False) -> TurnOutput:
         """Charge, detokenise and parse the tokens of a delta.
 
-        `keep` receives the ids that belong to the turn's text, one by one. With `reasoning_only`, reading ends with the think
+        `keep` receives the ids that belong to the turn's text, one by one; the token that ends it is `end_id`. With `reasoning_only`, reading ends with the think
         block.
         """
         events: list[Event] = []
         logprobs: list[TokenLogprob] = []
+        self.end_id = None
         for position, token_id in enumerate(delta.token_ids):
             section = self._parser.section
             self._ledger.count(section, 1)
-            if token_id in self._eos:
+            if token_id in self._eos or (token_id in self._stop_token_ids and section is not Section.REASONING):
+                self.end_id = token_id
                 break
             keep(token_id)
             if delta.logprobs is not None and section is Section.CONTENT:
@@ -101,7 +115,7 @@ class TokenReader:
             if self.ended:
                 break
             if isinstance(event, ContentDelta):
-                text = self._stops.push(event.text)
+                text = self._stops.push(event.text) if self._may_stop() else event.text
                 self.ended = self._stops.matched is not None
                 if text:
                     accepted.append(ContentDelta(text))

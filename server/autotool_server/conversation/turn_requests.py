@@ -12,7 +12,7 @@ from autotool_core.prompt import PromptRenderer
 from autotool_server.conversation.constraints import answer_shape, grammar
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.plan import TurnLimits
-from autotool_server.conversation.request import ConversationRequest, ToolChoice
+from autotool_server.conversation.request import AllowedTools, ConversationRequest, ToolChoice
 from autotool_server.conversation.tool_loop import NextTurn, NoRoomError
 from autotool_server.conversation.turn import TurnRequest
 from autotool_server.engines.base import Engine
@@ -49,12 +49,12 @@ class TurnRequests:
     def first(self, context: RequestContext) -> TurnRequest:
         """Return the request of the first turn. Raises InvalidRequestError, naming the field."""
         request = context.request
-        self._check_logit_bias(request)
+        self._check_token_ids(request)
         shape = self._shape(context, request.tool_choice)
         prompt_ids = self._render(request, request.messages, shape, context.mode)
         structural_tag = self._grammar(context, shape)
         max_tokens = self._max_tokens(request, context.mode, len(prompt_ids))
-        limits = TurnLimits(max_tokens, self._max_reasoning_tokens(request), structural_tag)
+        limits = self._limits(request, max_tokens, structural_tag)
         return _turn_request(context, request.id, context.mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
     def later(self, context: RequestContext, step: NextTurn) -> TurnRequest:
@@ -67,7 +67,7 @@ class TurnRequests:
         max_tokens = room if request.max_tokens is None else min(room, request.max_tokens - step.spent)
         if max_tokens < 1:
             raise NoRoomError("context" if room < 1 else "length")
-        limits = TurnLimits(max_tokens, self._max_reasoning_tokens(request), self._grammar(context, shape))
+        limits = self._limits(request, max_tokens, self._grammar(context, shape))
         turn_id = f"{request.id}-t{step.number}"
         return _turn_request(context, turn_id, mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
@@ -85,14 +85,25 @@ class TurnRequests:
             raise request.fields.rename(error) from None
 
     def _later_shape(self, context: RequestContext, *, may_call: bool) -> AnswerShape:
+        choice = context.request.tool_choice
         # A tool choice demands a call of the first turn only, or the loop would never end.
-        return self._shape(context, None if may_call else "none")
+        later = replace(choice, required=False) if isinstance(choice, AllowedTools) else None
+        return self._shape(context, later if may_call else "none")
 
     def _shape(self, context: RequestContext, choice: ToolChoice | None) -> AnswerShape:
         return answer_shape(context.request, context.server_tools, choice, self._profile.strict_tools)
 
     def _grammar(self, context: RequestContext, shape: AnswerShape) -> str | None:
         return grammar(shape, self._profile.tool_format, context.request.fields)
+
+    def _limits(self, request: ConversationRequest, max_tokens: int, structural_tag: str | None) -> TurnLimits:
+        return TurnLimits(
+            max_tokens,
+            self._max_reasoning_tokens(request),
+            structural_tag,
+            stop_token_ids=request.stop_token_ids,
+            min_tokens=min(request.min_tokens, max_tokens),
+        )
 
     def _max_reasoning_tokens(self, request: ConversationRequest) -> int | None:
         return request.max_reasoning_tokens if self._renderer.can_think else None
@@ -116,11 +127,11 @@ class TurnRequests:
         taken = prompt_tokens + self._renderer.max_injected_tokens(mode) + _reasoning_tokens(request, mode)
         return self._engine.max_model_len - taken
 
-    def _check_logit_bias(self, request: ConversationRequest) -> None:
-        bias = request.sampling.logit_bias
-        if bias and max(bias) >= len(self._engine.tokenizer):
-            name = request.fields.logit_bias
-            raise InvalidRequestError(f"{name} names a token id that is not in the vocabulary.", name)
+    def _check_token_ids(self, request: ConversationRequest) -> None:
+        fields = request.fields
+        for name, ids in ((fields.logit_bias, request.sampling.logit_bias), (fields.stop_token_ids, request.stop_token_ids)):
+            if ids and max(ids) >= len(self._engine.tokenizer):
+                raise InvalidRequestError(f"{name} names a token id that is not in the vocabulary.", name)
 
 
 def of_choice(request: TurnRequest, index: int) -> TurnRequest:
@@ -153,7 +164,9 @@ def _turn_request(
         limits=limits,
         sampling=request.sampling,
         stop=request.stop,
+        ignore_eos=request.ignore_eos,
         logprobs=request.logprobs,
+        priority=request.priority,
         tools=shape.tools,
         parallel_tool_calls=request.parallel_tool_calls,
     )

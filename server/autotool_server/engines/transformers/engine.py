@@ -143,8 +143,9 @@ class TransformersEngine:
         parts = self._parts
         grammar = None
         if request.structural_tag is not None:
-            grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, stop_token_ids)
-        return Sampler(request, parts.vocab_size, parts.model.device, grammar)
+            # Another stop token is text to the grammar.
+            grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, self.eos_token_ids)
+        return Sampler(request, parts.vocab_size, parts.model.device, grammar, stop_token_ids)
 
 
 def _pop_logprobs(sampler: Sampler, count: int) -> tuple[Any, ...]:
