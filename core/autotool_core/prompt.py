@@ -117,7 +117,8 @@ class PromptRenderer:
         """
         calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
         read = _canonical_text if self._takes_argument_text else _parse_object
-        parsed = [{**call, "function": {**call["function"], "arguments": read(call["function"]["arguments"])}} for call in calls]
+        functions = [{**call["function"], "arguments": read(call["function"]["arguments"])} for call in calls]
+        parsed = [{**call, "function": function} for call, function in zip(calls, functions, strict=True)]
         return {**message, "tool_calls": parsed} if parsed else message
 
     def _with_placeholders(self, message: Mapping[str, Any], placeholders: "_Placeholders") -> Mapping[str, Any]:

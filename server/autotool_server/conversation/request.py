@@ -76,7 +76,7 @@ class FieldNames:
     num_choices: str = "num_choices"
     tool_budget: str = "tool_budget"
     logit_bias: str = "logit_bias"
-    stop_token_ids: str = "stop_token_ids"
+    stop_token_ids: str = "stop_token_ids"  # noqa: S105 the name of a field
     effort: str = "effort"
     max_reasoning_tokens: str = "max_reasoning_tokens"
     stop: str = "stop"
@@ -124,6 +124,8 @@ class ConversationRequest:
     """Whether the tokens that end a turn are text like any other."""
     min_tokens: int = 0
     """Decoded tokens before the answer may end, of the answer alone if `max_reasoning_tokens` is given."""
+    skip_special_tokens: bool = True
+    """Whether the text leaves out special tokens; without them it never has the token that ends it."""
     priority: int = 0
     """Lower is decoded earlier, where the engine schedules by priority."""
     logprobs: int | None = None

@@ -70,8 +70,8 @@ class TokenReader:
     def read(self, delta: TokenDelta, *, keep: Callable[[int], None], reasoning_only: bool = False) -> TurnOutput:
         """Charge, detokenise and parse the tokens of a delta.
 
-        `keep` receives the ids that belong to the turn's text, one by one; the token that ends it is `end_id`. With `reasoning_only`, reading ends with the think
-        block.
+        `keep` receives the ids that belong to the turn's text, one by one; the token that ends it is `end_id`. With
+        `reasoning_only`, reading ends with the think block.
         """
         events: list[Event] = []
         logprobs: list[TokenLogprob] = []

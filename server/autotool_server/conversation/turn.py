@@ -44,6 +44,7 @@ class TurnRequest:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     """Whether the tokens that end a turn are text like any other."""
+    skip_special_tokens: bool = True
     logprobs: int | None = None
     priority: int = 0
     tools: Sequence[Mapping[str, Any]] = ()
@@ -163,9 +164,10 @@ class Turn:
         request = self.request
         parser = TurnParser(self._profile, self._profile.prefix(Mode(self.resolved)), request.tools)
         context = self._ids[-DETOKENIZER_CONTEXT:]
+        shown = self._renderer.marker_ids if request.skip_special_tokens else self._engine.tokenizer.all_special_ids
         return TokenReader(
             parser,
-            Detokenizer(self._engine.tokenizer, context, self._renderer.marker_ids),
+            Detokenizer(self._engine.tokenizer, context, shown),
             self.ledger,
             self._end_ids,
             stop=request.stop,

@@ -165,6 +165,7 @@ def _turn_request(
         sampling=request.sampling,
         stop=request.stop,
         ignore_eos=request.ignore_eos,
+        skip_special_tokens=request.skip_special_tokens,
         logprobs=request.logprobs,
         priority=request.priority,
         tools=shape.tools,
