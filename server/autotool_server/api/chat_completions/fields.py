@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
+from autotool_server.errors import UNSUPPORTED
+
 MAX_INT32 = 2**31 - 1
 """Largest count: engines hold counts in 32 bits."""
-
-UNSUPPORTED = "unsupported_field"
 
 
 class Body(BaseModel):
@@ -28,9 +28,10 @@ class History(Body):
     model_config = ConfigDict(extra="ignore")
 
 
-def _refuse(_: object) -> None:
-    raise PydanticCustomError(UNSUPPORTED, "This field is not supported")
+def _refuse(value: object) -> None:
+    if value != []:
+        raise PydanticCustomError(UNSUPPORTED, "This field is not supported")
 
 
 Unsupported = Annotated[None, BeforeValidator(_refuse)]
-"""A field that would change the answer and that this server does not have: any value but null is refused."""
+"""A field that would change the answer and that this server does not have: null and an empty list are taken."""

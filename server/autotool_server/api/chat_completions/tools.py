@@ -2,14 +2,24 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from autotool_server.api.chat_completions.fields import MAX_INT32, Body, History
 
-FunctionName = Annotated[
-    str, StringConstraints(max_length=256, pattern=r'^[^\p{C}\s<>"\\](?:[^\p{C}\p{Zl}\p{Zp}<>"\\]*[^\p{C}\s<>"\\])?$')
-]
-"""More names than OpenAI takes, as in vLLM: all that the tool-call formats can write in one line without escapes."""
+MAX_NAME = 256
+UNWRITABLE = frozenset('<>"\\')
+
+
+def _check_name(name: str) -> str:
+    """Return the name if every tool-call format can write it in one line, without escapes."""
+    if not name or name != name.strip() or not name.isprintable() or UNWRITABLE & {*name}:
+        raise PydanticCustomError("name", 'A name is printable characters without < > " \\, and with no space at either end')
+    return name
+
+
+FunctionName = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_check_name)]
+"""More names than OpenAI takes, as in vLLM: its clients send paths and namespaces."""
 
 
 class FunctionDefinition(Body):

@@ -55,6 +55,7 @@ class RefusedFields(Body):
     repetition_detection: Unsupported = None
     guided_whitespace_pattern: Unsupported = None
     echo: Literal[False] = False
+    best_of: Literal[1] = 1
     use_beam_search: Literal[False] = False
     watermarking: Literal[False] = False
     add_generation_prompt: Literal[True] = True
