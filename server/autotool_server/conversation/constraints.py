@@ -74,15 +74,18 @@ def grammar(shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames = GE
     Raises InvalidRequestError for a schema that a grammar cannot enforce.
     The arguments of a tool whose schema cannot be enforced, and that the client does not call `strict`, may be any object.
     """
-    if structural_tag(shape, tool_format) is None:
-        return None
+    field = fields.content_format if shape.content_tag is not None else fields.tools
+    try:
+        if structural_tag(shape, tool_format) is None:
+            return None
+    except RecursionError:
+        raise InvalidRequestError("This is nested too deeply.", field) from None
     shape = replace(shape, tools=[_with_enforced_schema(tool, shape, tool_format) for tool in shape.callable_tools])
-    for field, schema in _enforced_schemas(shape, fields):
+    for schema_field, schema in _enforced_schemas(shape, fields):
         if feature := unenforceable(schema):
-            raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
+            raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", schema_field)
     tag = structural_tag(shape, tool_format)
     if tag is not None and not _compiles(tag):
-        field = fields.content_format if shape.content_tag is not None else fields.tools
         kind = "This" if shape.content is not None else "A JSON schema"
         raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", field)
     return tag

@@ -78,7 +78,7 @@ def _field_names(body: ChatRequest, form: ContentForm | None) -> FieldNames:
     names = FIELDS
     if form is not None:
         names = replace(names, content_format=form.field, content_schema=form.schema_field or form.field)
-    if body.functions:
+    if body.functions or body.function_call is not None:
         names = replace(names, tools="functions", tool_choice="function_call", tool_choice_name="function_call.name")
     return names
 

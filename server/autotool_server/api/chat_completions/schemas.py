@@ -21,7 +21,7 @@ from autotool_server.api.chat_completions.tools import (
     ToolBudget,
     ToolChoice,
 )
-from autotool_server.api.chat_completions.vllm_fields import VllmFields
+from autotool_server.api.chat_completions.vllm_fields import RefusedFields, UnusedFields, VllmFields
 
 __all__ = [
     "MAX_INT32",
@@ -57,8 +57,8 @@ class TemplateArguments(Body):
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
-class ChatRequest(VllmFields):
-    """The body of `/v1/chat/completions`."""
+class ChatFields(Body):
+    """OpenAI's fields that have an effect, and ours."""
 
     model: str | None = None
     messages: Annotated[list[Message], Field(min_length=1)]
@@ -95,6 +95,10 @@ class ChatRequest(VllmFields):
     tool_budget: ToolBudget | None = None
     reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
     max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
+
+
+class ChatRequest(RefusedFields, UnusedFields, VllmFields, ChatFields):
+    """The body of `/v1/chat/completions`."""
 
     @model_validator(mode="after")
     def _stream_options_need_stream(self) -> "ChatRequest":

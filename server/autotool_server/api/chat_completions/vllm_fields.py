@@ -64,7 +64,7 @@ class RefusedFields(Body):
     include_stop_str_in_output: Literal[False] = False
 
 
-class VllmFields(UnusedFields, RefusedFields):
+class VllmFields(Body):
     """vLLM's fields."""
 
     ignore_eos: bool = False
