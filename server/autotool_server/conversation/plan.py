@@ -49,7 +49,7 @@ class TurnState:
     finish_reason: FinishReason = "stop"
     """The engine's, of the last step."""
     ended: bool = False
-    """Whether a stop string or a tool call has ended the answer."""
+    """Whether a stop string, a stop token or a tool call has ended the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,8 @@ class TurnPlan:
     def _step(self, state: TurnState, structural_tag: str | None) -> Step | None:
         left, limits = self._tokens_left(state), self._limits
         least = max(limits.min_tokens - state.charged_tokens, 0)
-        stops = (*self._eos, *limits.stop_token_ids)
+        # A grammar would not let the engine decode a stop token before its end; such a one is found by the reader.
+        stops = self._eos if structural_tag is not None else (*self._eos, *limits.stop_token_ids)
         return Step(left, stops, structural_tag, min_tokens=least) if left > 0 else None
 
     def _tokens_left(self, state: TurnState) -> int:

@@ -24,7 +24,7 @@ class TokenReader:
     """Reads the tokens of one turn.
 
     What a text means follows from the response prefix, which `parser` has read, and never from a request's flag. `stop` and
-    `stop_token_ids` end the answer, the former only in text for which `may_stop` is true.
+    `stop_token_ids` end the answer where `may_stop` is true.
     """
 
     def __init__(
@@ -67,6 +67,11 @@ class TokenReader:
         """The token among `stop_token_ids` that ended the answer; None if none did."""
         return self.end_id if self.end_id in self._stop_token_ids else None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether no further token is part of the answer, whatever the engine decodes."""
+        return self.ended or self.stop_token_id is not None
+
     def read(self, delta: TokenDelta, *, keep: Callable[[int], None], reasoning_only: bool = False) -> TurnOutput:
         """Charge, detokenise and parse the tokens of a delta.
 
@@ -79,7 +84,7 @@ class TokenReader:
         for position, token_id in enumerate(delta.token_ids):
             section = self._parser.section
             self._ledger.count(section, 1)
-            if token_id in self._eos or (token_id in self._stop_token_ids and section is not Section.REASONING):
+            if token_id in self._eos or (token_id in self._stop_token_ids and self._stops_at(section)):
                 self.end_id = token_id
                 break
             keep(token_id)
@@ -107,6 +112,9 @@ class TokenReader:
         events = self._accept(self._parser.finish())
         held = "" if self.ended else self._stops.finish()
         return [*events, ContentDelta(held)] if held else events
+
+    def _stops_at(self, section: Section) -> bool:
+        return section is not Section.REASONING and self._may_stop()
 
     def _accept(self, events: Sequence[Event]) -> list[Event]:
         """Apply what may end the answer early: stop strings, and the first call where calls are not parallel."""

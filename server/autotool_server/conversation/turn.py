@@ -177,7 +177,7 @@ class Turn:
         )
 
     def _state(self, reader: TokenReader) -> TurnState:
-        return TurnState(reader.in_reasoning, self.charged_tokens, self.finish_reason, reader.ended)
+        return TurnState(reader.in_reasoning, self.charged_tokens, self.finish_reason, reader.is_over)
 
     def _apply(self, transition: Transition, reader: TokenReader) -> list[Event]:
         """Inject the text before the next step; return the events of reasoning that it brings to an end."""
@@ -199,7 +199,7 @@ class Turn:
                 # The first token is an output even where it has no text: a stream begins with it.
                 if first or output.events or output.logprobs:
                     yield output
-                if reader.ended or (step.reasoning_only and not reader.in_reasoning):
+                if reader.is_over or (step.reasoning_only and not reader.in_reasoning):
                     break
 
     def _engine_request(self, step: Step) -> EngineRequest:
@@ -225,7 +225,7 @@ class Turn:
         events = reader.finish()
         self.stop_string, self.stop_token_id = reader.stop_string, reader.stop_token_id
         self._ids = [*self._ids, *([] if reader.end_id is None else [reader.end_id])]
-        if reader.ended:
+        if reader.is_over:
             self.finish_reason = "stop"
         return events
 

@@ -41,7 +41,8 @@ class EngineRequest:
     max_tokens: int
     """The limit of decoded tokens, 1 or more; prompt and output together fit `Engine.max_model_len`."""
     stop_token_ids: tuple[int, ...] = ()
-    """Decoding ends with the first of these, which is the last token yielded. End-of-sequence tokens stop only if listed."""
+    """Decoding ends with the first of these, which is the last token yielded. End-of-sequence tokens stop only if listed.
+    A grammar allows none of these before its end."""
     min_tokens: int = 0
     """No stop token is decoded before this many tokens, unless a grammar allows nothing else."""
     sampling: Sampling = Sampling()

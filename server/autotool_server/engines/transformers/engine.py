@@ -143,8 +143,7 @@ class TransformersEngine:
         parts = self._parts
         grammar = None
         if request.structural_tag is not None:
-            # Another stop token is text to the grammar.
-            grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, self.eos_token_ids)
+            grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, stop_token_ids)
         return Sampler(request, parts.vocab_size, parts.model.device, grammar, stop_token_ids)
 
 

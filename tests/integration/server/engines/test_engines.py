@@ -114,13 +114,6 @@ async def test_a_complete_grammar_ends_before_min_tokens(engine: Engine, prompt:
     assert (text, output.finish_reason) == ("yes", "stop")
 
 
-async def test_a_stop_token_inside_a_grammar_is_text_to_it(engine: Engine, prompt: list[int]) -> None:
-    [comma] = engine.tokenizer.encode(",", add_special_tokens=False)
-    tag = json.dumps({"type": "structural_tag", "format": {"type": "const_string", "value": "1,2,3"}})
-    output = await collect(engine, ask(prompt, 12, structural_tag=tag, stop_token_ids=(comma,)))
-    assert (output.tokens[-1], output.tokens.count(comma), output.finish_reason) == (comma, 1, "stop")
-
-
 async def test_a_priority_changes_no_token(engine: Engine, prompt: list[int]) -> None:
     outputs = [await collect(engine, ask(prompt, 4, priority=priority)) for priority in (0, -3, 5)]
     assert len({tuple(output.tokens) for output in outputs}) == 1

@@ -99,3 +99,8 @@ def test_min_tokens_are_those_that_the_turn_has_not_yet_decoded() -> None:
         Step(6, (*EOS, 7), min_tokens=2), injected="\n\n"
     )
     assert made.following(Step(10, EOS, reasoning_only=True), answering(8)) == Transition(Step(2, (*EOS, 7)), injected="\n\n")
+
+
+def test_a_grammar_is_not_bound_by_stop_tokens() -> None:
+    made = TurnPlan(TurnLimits(10, None, GRAMMAR, stop_token_ids=(7,)), ThinkFormat(), EOS, CLOSE)
+    assert made.first(answering()) == Transition(Step(10, EOS, GRAMMAR))

@@ -72,6 +72,25 @@ async def test_a_stop_token_spares_the_reasoning() -> None:
         assert (message["reasoning"], message["content"]) == ("Well, yes.", "One")
 
 
+async def test_a_stop_token_ends_an_answer_that_has_a_grammar() -> None:
+    engine = scripted('{"a": 1, "b": 2}')
+    async with running(engine) as server:
+        fields = {"stop_token_ids": [token(engine, ",")], "response_format": {"type": "json_object"}}
+        choice = (await post(server, **fields))["choices"][0]
+        assert (choice["message"]["content"], choice["finish_reason"]) == ('{"a": 1', "stop")
+        assert engine.requests[0].stop_token_ids == engine.eos_token_ids
+        await server.idle()
+        assert len(engine.aborted) == 1
+
+
+async def test_text_that_was_held_back_comes_before_a_stop_token() -> None:
+    engine = scripted("a  <b")
+    async with running(engine) as server:
+        tools = [{"type": "function", "function": {"name": "f"}}]
+        answer = await post(server, stop_token_ids=[token(engine, "b")], tools=tools, stop=[" <c"])
+        assert content(answer) == "a  <"
+
+
 async def test_the_stop_string_is_told_too_and_the_end_of_the_turn_is_not() -> None:
     async with running(scripted("One, two.")) as server:
         assert (await post(server, stop=[", t"]))["choices"][0]["stop_reason"] == ", t"
