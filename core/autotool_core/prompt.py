@@ -102,8 +102,7 @@ class PromptRenderer:
             raise InvalidRequestError(f"mode={mode} cannot be served: {self.refusals[mode]}", "mode", code="unsupported_mode")
         placeholders = _Placeholders()
         try:
-            if not self._takes_argument_text:
-                messages = [_with_parsed_arguments(message) for message in messages]
+            messages = [self._with_read_arguments(message) for message in messages]
             messages = [self._with_placeholders(message, placeholders) for message in messages]
             text = self._render_text(messages, tools, mode, prompt=generation_prompt)
         except RecursionError:
@@ -119,12 +118,22 @@ class PromptRenderer:
 
     def renders_text(self, text: str, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether the chat template accepts these messages and the prompt contains `text`."""
-        if not self._takes_argument_text:
-            messages = [_with_parsed_arguments(message) for message in messages]
+        messages = [self._with_read_arguments(message) for message in messages]
         try:
             return text in self._render_text(messages, (), Mode.SHORT)
         except InvalidRequestError:
             return False
+
+    def _with_read_arguments(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the message with its calls' arguments read as JSON, so that they are the same whatever spacing a client uses.
+
+        A template that writes arguments by `tojson` gets objects; one that copies them gets the text that `tojson` would write.
+        """
+        calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
+        read = _canonical_text if self._takes_argument_text else _parse_object
+        functions = [{**call["function"], "arguments": read(call["function"]["arguments"])} for call in calls]
+        parsed = [{**call, "function": function} for call, function in zip(calls, functions, strict=True)]
+        return {**message, "tool_calls": parsed} if parsed else message
 
     def _with_placeholders(self, message: Mapping[str, Any], placeholders: "_Placeholders") -> Mapping[str, Any]:
         if message["role"] not in ("tool", "assistant"):
@@ -239,15 +248,6 @@ def _control_texts(tokenizer: Tokenizer, profile: Profile, allowed: Collection[s
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
 
 
-def _with_parsed_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the message with its calls' arguments as objects, which a template that writes them by `tojson` expects."""
-    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
-    parsed = [
-        {**call, "function": {**call["function"], "arguments": _parse_object(call["function"]["arguments"])}} for call in calls
-    ]
-    return {**message, "tool_calls": parsed} if parsed else message
-
-
 def _parse_object(arguments: str) -> dict[str, Any]:
     """Return the object, or {} for another text: a model may write anything, and its turn stays in the conversation."""
     try:
@@ -255,6 +255,16 @@ def _parse_object(arguments: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] JSON keys are strings
+
+
+def _canonical_text(arguments: str) -> str:
+    """Return an object's text as chat templates write it; any other text as it is, and one that could not be written again."""
+    try:
+        value = json.loads(arguments)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False) if isinstance(value, dict) else arguments
+    except (ValueError, RecursionError):
+        return arguments
+    return text if _is_unicode(text) else arguments
 
 
 def _is_unicode(text: str) -> bool:

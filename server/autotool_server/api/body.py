@@ -1,5 +1,6 @@
 """Request bodies: read within a limit, checked against a protocol's type, and free of fields that it does not know."""
 
+import codecs
 import difflib
 import json
 from collections.abc import Collection, Sequence
@@ -57,6 +58,7 @@ def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "r
     `unknown_fields`: `refuse` raises for a field that the type does not have; otherwise it is left out, and reported if it is
     `warn`. A top-level field that is nearly one of `OWN_FIELDS` is always refused.
     """
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     values = _json_object(raw)
     try:
         return ParsedBody(body_type.model_validate_json(raw))
@@ -93,7 +95,7 @@ def _json_object(raw: bytes) -> dict[str, Any]:
 
 def _unknown_paths(error: ValidationError, values: Any) -> list[tuple[str | int, ...]]:
     """Return the paths of unknown fields; none if the body has another fault, which is reported first."""
-    faults = error.errors(include_input=False, include_url=False)
+    faults = errors.faults(error, values)
     if any(fault["type"] != "extra_forbidden" for fault in faults):
         return []
     return [errors.location(fault["loc"], values) for fault in faults]

@@ -21,6 +21,8 @@ class Step:
     structural_tag: str | None = None
     reasoning_only: bool = False
     """Whether the step ends with the think block."""
+    min_tokens: int = 0
+    """The step's tokens before the first stop token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class TurnState:
     finish_reason: FinishReason = "stop"
     """Of the last step."""
     ended: bool = False
-    """Whether a stop string or a tool call has ended the answer."""
+    """Whether a stop string, a stop token or a tool call has ended the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,16 @@ class TurnLimits:
     """Grammar of the answer; the think block stands before it."""
     max_answer_tokens: int | None = None
     """Limit of the answer; None for no limit of its own."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end the answer, besides those that end the turn; in the think block they are text."""
+    min_tokens: int = 0
+    """Decoded tokens before the answer may end; of the answer alone if it has a limit of its own."""
+
+    @property
+    def divides_sections(self) -> bool:
+        """Whether the answer needs a step of its own, because what holds for it does not hold for the think block."""
+        has_answer_minimum = self.min_tokens > 0 and self.max_answer_tokens is not None
+        return self.structural_tag is not None or bool(self.stop_token_ids) or has_answer_minimum
 
     def tokens_left(self, state: TurnState) -> int:
         """Return how many tokens the rest of the turn may have."""
@@ -74,6 +86,11 @@ class TurnLimits:
             return left
         reasoning_left = (self.max_reasoning_tokens or 0) - state.reasoning_tokens if state.in_reasoning else 0
         return min(left, reasoning_left + self.max_answer_tokens - state.content_tokens)
+
+    def tokens_missing(self, state: TurnState) -> int:
+        """Return how many more tokens there must be before the answer may end."""
+        counted = state.decoded_tokens if self.max_answer_tokens is None else state.content_tokens
+        return max(self.min_tokens - counted, 0)
 
     def is_reached(self, *, in_reasoning: bool, reasoning_tokens: int, content_tokens: int) -> bool:
         """Return whether the section that the turn is in has as many tokens as it may have."""
@@ -105,7 +122,7 @@ class TurnPlan:
             return self._answer(state)
         if limits.max_reasoning_tokens == 0:
             return self._close(state, truncated=True)
-        if limits.structural_tag is None:
+        if not limits.divides_sections:
             return Transition(self._step(state, None))
         left, budget = limits.tokens_left(state), limits.max_reasoning_tokens
         tokens = left if budget is None else min(left, budget)
@@ -137,5 +154,8 @@ class TurnPlan:
         return Transition(self._step(state, self._limits.structural_tag), injected)
 
     def _step(self, state: TurnState, structural_tag: str | None) -> Step | None:
-        left = self._limits.tokens_left(state)
-        return Step(left, self._eos, structural_tag) if left > 0 else None
+        limits = self._limits
+        left, least = limits.tokens_left(state), limits.tokens_missing(state)
+        # A grammar would not let the engine decode a stop token before its end; such a one is found by the reader.
+        stops = self._eos if structural_tag is not None else (*self._eos, *limits.stop_token_ids)
+        return Step(left, stops, structural_tag, min_tokens=least) if left > 0 else None

@@ -73,7 +73,8 @@ class ConversationService:
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
         choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
-        return Job(request.id, self.model, context.mode, choices, request.ignored, request.effort)
+        answer_id = request.answer_id or request.id
+        return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
@@ -173,5 +174,7 @@ def _check_counts(request: ConversationRequest) -> None:
     for name, (count, minimum) in counts.items():
         if count is not None and count < minimum:
             raise InvalidRequestError(f"{name} must be at least {minimum}.", name)
+    if request.max_tokens is not None and request.min_tokens > request.max_tokens:
+        raise InvalidRequestError(f"{fields.min_tokens} can be at most {fields.max_tokens}.", fields.min_tokens)
     if "" in request.stop:
         raise InvalidRequestError("stop must not hold an empty text.", "stop")

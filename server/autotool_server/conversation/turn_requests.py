@@ -13,7 +13,7 @@ from autotool_server.conversation.budgets import DefaultBudgets, RequestedBudget
 from autotool_server.conversation.constraints import answer_shape, grammar
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.plan import TurnLimits
-from autotool_server.conversation.request import ConversationRequest, ToolChoice
+from autotool_server.conversation.request import AllowedTools, ConversationRequest, ToolChoice
 from autotool_server.conversation.tool_loop import NextTurn, NoRoomError
 from autotool_server.conversation.turn import TurnRequest
 from autotool_server.engines.base import Engine, Sampling
@@ -51,7 +51,7 @@ class TurnRequests:
     def first(self, context: RequestContext) -> TurnRequest:
         """Return the request of the first turn. Raises InvalidRequestError, naming the field."""
         request = context.request
-        self._check_logit_bias(request)
+        self._check_token_ids(request)
         shape = self._shape(context, request.tool_choice)
         prompt_ids = self._render(request, request.messages, shape, context.mode)
         structural_tag = self._grammar(context, shape)
@@ -98,8 +98,10 @@ class TurnRequests:
             raise request.fields.rename(error) from None
 
     def _later_shape(self, context: RequestContext, *, may_call: bool) -> AnswerShape:
+        choice = context.request.tool_choice
         # A tool choice demands a call of the first turn only, or the loop would never end.
-        return self._shape(context, None if may_call else "none")
+        later = replace(choice, required=False) if isinstance(choice, AllowedTools) else None
+        return self._shape(context, later if may_call else "none")
 
     def _shape(self, context: RequestContext, choice: ToolChoice | None) -> AnswerShape:
         return answer_shape(context.request, context.server_tools, choice, self._profile.strict_tools)
@@ -118,7 +120,9 @@ class TurnRequests:
             effort.budget if effort is not None else None,
         )
         can_think = self._renderer.can_think and mode is not Mode.SHORT
-        return turn_limits(asked, self._budgets, self._room(mode, prompt_tokens), structural_tag, can_think=can_think)
+        limits = turn_limits(asked, self._budgets, self._room(mode, prompt_tokens), structural_tag, can_think=can_think)
+        least = min(request.min_tokens, limits.max_tokens)
+        return replace(limits, stop_token_ids=request.stop_token_ids, min_tokens=least)
 
     def _check_room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> None:
         """Raise InvalidRequestError if the prompt leaves no room in the context."""
@@ -134,11 +138,11 @@ class TurnRequests:
         """Return how many tokens the context has left, after what may have to be injected."""
         return self._engine.max_model_len - prompt_tokens - self._renderer.max_injected_tokens(mode)
 
-    def _check_logit_bias(self, request: ConversationRequest) -> None:
-        bias = request.sampling.logit_bias
-        if bias and max(bias) >= len(self._engine.tokenizer):
-            name = request.fields.logit_bias
-            raise InvalidRequestError(f"{name} names a token id that is not in the vocabulary.", name)
+    def _check_token_ids(self, request: ConversationRequest) -> None:
+        fields = request.fields
+        for name, ids in ((fields.logit_bias, request.sampling.logit_bias), (fields.stop_token_ids, request.stop_token_ids)):
+            if ids and max(ids) >= len(self._engine.tokenizer):
+                raise InvalidRequestError(f"{name} names a token id that is not in the vocabulary.", name)
 
 
 def of_choice(request: TurnRequest, index: int) -> TurnRequest:
@@ -175,7 +179,10 @@ def _turn_request(
         limits=limits,
         sampling=request.sampling,
         stop=request.stop,
+        ignore_eos=request.ignore_eos,
+        skip_special_tokens=request.skip_special_tokens,
         logprobs=request.logprobs,
+        priority=request.priority,
         tools=shape.tools,
         parallel_tool_calls=request.parallel_tool_calls,
     )

@@ -45,7 +45,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("mode against alias", {"mode": "long", "model": f"{MODEL}:short"}, "mode"),
     ("unknown model", {"model": SECRET}, "model"),
     ("unknown field", {"frobnicate": SECRET}, "frobnicate"),
-    ("unsupported field", {"store": True}, "store"),
+    ("unsupported field", {"web_search_options": {}}, "web_search_options"),
     ("unsupported template argument", {"chat_template_kwargs": {"x": 1}}, "chat_template_kwargs.x"),
     ("temperature as text", {"temperature": SECRET}, "temperature"),
     ("temperature out of range", {"temperature": 3}, "temperature"),
@@ -59,7 +59,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("bias of no token", {"logit_bias": {"999999": 1}}, "logit_bias"),
     ("top_logprobs alone", {"top_logprobs": 2}, "top_logprobs"),
     ("tool of another type", {"tools": [{"type": "custom", "custom": {}}]}, "tools.0.type"),
-    ("tool with a bad name", {"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+    ("tool with a bad name", {"tools": [{"type": "function", "function": {"name": "a<b"}}]}, "tools.0.function.name"),
     (
         "tool with a bad schema",
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": SECRET}}}]},
@@ -80,7 +80,40 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": SECRET}}}},
         "response_format.json_schema.schema",
     ),
-    ("schema missing", {"response_format": {"type": "json_schema"}}, "response_format"),
+    ("schema missing", {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    ("tool choice of another type", {"tool_choice": {"type": "custom", "custom": {"name": SECRET}}}, "tool_choice.type"),
+    ("tool choice without a function", {"tool_choice": {"type": "function"}}, "tool_choice.function"),
+    ("tool choice as a number", {"tool_choice": 3}, "tool_choice"),
+    (
+        "unknown key of a tool choice",
+        {"tool_choice": {"type": "function", "function": {"name": "f"}, SECRET[:4]: 1}},
+        "tool_choice.swor",
+    ),
+    ("unknown form", {"response_format": {"type": SECRET}}, "response_format.type"),
+    (
+        "unknown key of a schema",
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}, "x": 1}}},
+        "response_format.json_schema.x",
+    ),
+    ("stop of a wrong type", {"stop": {"x": SECRET}}, "stop"),
+    ("one stop of a wrong type", {"stop": ["a", 1]}, "stop.1"),
+    (
+        "part of a wrong type",
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]},
+        "messages.0.content.0.text",
+    ),
+    ("content of a wrong type", {"messages": [{"role": "user", "content": 3}]}, "messages.0.content"),
+    ("strict of a wrong type", {"tools": [{"type": "function", "function": {"name": "f"}, "strict": 1}]}, "tools.0.strict"),
+    (
+        "strict of a function",
+        {"tools": [{"type": "function", "function": {"name": "f", "strict": 1}}]},
+        "tools.0.function.strict",
+    ),
+    (
+        "call without arguments",
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}]},
+        "messages.0.tool_calls.0.function.arguments",
+    ),
 ]
 
 

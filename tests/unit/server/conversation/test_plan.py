@@ -1,6 +1,6 @@
 """The steps of a turn, decided without an engine."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -91,3 +91,30 @@ def test_no_token_left_for_the_answer_ends_the_turn() -> None:
 def test_nothing_follows_a_stop_string_or_an_answer() -> None:
     assert plan().following(Step(10, EOS), answering(3, ended=True)) is None
     assert plan().following(Step(10, EOS), answering(3)) is None
+
+
+def limited(**limits: Any) -> TurnPlan:
+    return TurnPlan(TurnLimits(10, None, None, **limits), ThinkFormat(), EOS, CLOSE)
+
+
+def test_stop_tokens_end_the_answer_and_not_the_reasoning() -> None:
+    made = limited(stop_token_ids=(7,))
+    first = made.first(reasoning())
+    assert first == Transition(Step(10, (*EOS, *CLOSE), reasoning_only=True))
+    assert first.step is not None
+    assert made.following(first.step, answering(4)) == Transition(Step(6, (*EOS, 7)), injected="\n\n")
+    assert made.first(answering()) == Transition(Step(10, (*EOS, 7)))
+
+
+def test_min_tokens_are_those_that_the_turn_has_not_yet_decoded() -> None:
+    assert limited(min_tokens=6).first(reasoning()) == Transition(Step(10, EOS, min_tokens=6))
+    made = limited(min_tokens=6, stop_token_ids=(7,))
+    assert made.following(Step(10, EOS, reasoning_only=True), answering(4)) == Transition(
+        Step(6, (*EOS, 7), min_tokens=2), injected="\n\n"
+    )
+    assert made.following(Step(10, EOS, reasoning_only=True), answering(8)) == Transition(Step(2, (*EOS, 7)), injected="\n\n")
+
+
+def test_a_grammar_is_not_bound_by_stop_tokens() -> None:
+    made = TurnPlan(TurnLimits(10, None, GRAMMAR, stop_token_ids=(7,)), ThinkFormat(), EOS, CLOSE)
+    assert made.first(answering()) == Transition(Step(10, EOS, GRAMMAR))
