@@ -50,6 +50,11 @@ class ConversationService:
         choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
         return Job(request.id, self.model, context.mode, choices, request.ignored)
 
+    def count_prompt_tokens(self, request: ConversationRequest) -> int:
+        """Return the tokens of a request's prompt, those of the response prefix included. Raises InvalidRequestError."""
+        context = RequestContext(request, self._mode(request), self._server_tools(request), self._effort(request))
+        return len(self._turn_requests.prompt_ids(context))
+
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
 
