@@ -30,13 +30,18 @@ ERROR = "Error: "
 """Begins a result that is an error, as it does for server tools."""
 
 
-def template_messages(body: CountRequest) -> list[dict[str, Any]]:
-    """Return the messages. Those of one role in a row are one message, as in Anthropic's API."""
+def template_messages(body: CountRequest, *, late_system: str = "system") -> list[dict[str, Any]]:
+    """Return the messages. Those of one role in a row are one message, as in Anthropic's API.
+
+    `late_system`: the role of instructions after the first message; `user` for a chat template that refuses them there.
+    """
     system = PART_SEPARATOR.join(text for _, text in _system_texts(body) if not is_billing_header(text))
     messages = [template_message("system", system)] if system else []
     for message in _read_messages(body.messages):
         for part in _parts(message):
-            if messages and part["role"] == messages[-1]["role"] != "tool" and part["role"] != "system":
+            if part["role"] == "system" and any(earlier["role"] != "system" for earlier in messages):
+                part["role"] = late_system
+            if messages and part["role"] == messages[-1]["role"] != "tool":
                 messages[-1] = _joined(messages[-1], part)
             else:
                 messages.append(part)
@@ -117,8 +122,8 @@ def _call(block: ToolUseBlock) -> dict[str, Any]:
 
 def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Return two messages of one role as one."""
-    if first["role"] == "user":
-        return template_message("user", PART_SEPARATOR.join((first["content"], second["content"])))
+    if first["role"] != "assistant":
+        return template_message(first["role"], PART_SEPARATOR.join((first["content"], second["content"])))
     return template_message(
         "assistant",
         _of_turns((first["content"], second["content"])),

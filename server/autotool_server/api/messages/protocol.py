@@ -18,7 +18,7 @@ from autotool_server import errors
 from autotool_server.api import auth
 from autotool_server.api import body as bodies
 from autotool_server.api.messages.errors import describe
-from autotool_server.api.messages.request import conversation_request
+from autotool_server.api.messages.request import Abilities, conversation_request
 from autotool_server.api.messages.responses import EventWriter, MessageBuilder, sse
 from autotool_server.api.messages.schemas import CountRequest, MessagesRequest
 from autotool_server.api.metrics import CLIENT_GONE
@@ -97,8 +97,8 @@ def _count_tokens(state: ServerState, raw: bytes) -> int:
 
 
 def _request_for(state: ServerState, body: CountRequest) -> ConversationRequest:
-    cannot_decide = Mode.AUTO in state.service.renderer.refusals
-    return conversation_request(body, adaptive=None if cannot_decide else Mode.AUTO)
+    service = state.service
+    return conversation_request(body, Abilities(Mode.AUTO not in service.renderer.refusals, service.renders_late_system))
 
 
 def _shows_thinking(body: MessagesRequest) -> bool:

@@ -1,7 +1,8 @@
 """Signatures of thinking blocks. Clients send them back as they are and cannot read them.
 
-A block that is shown has a digest as its signature, which is not checked: any client may write a history, over every protocol. A
-block whose text the client does not want (`thinking.display` is `omitted`) has its text in the signature, so that it comes back.
+A block that is shown has a digest as its signature, which is not checked: any client may write a history, over every
+protocol. A block without its text, for a client that asked for that (`thinking.display` is `omitted`), has the text in its
+signature, so that it comes back.
 """
 
 import base64

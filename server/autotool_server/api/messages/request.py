@@ -1,6 +1,7 @@
 """The way in: from the body of `/v1/messages` to a protocol-neutral request."""
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
@@ -29,17 +30,24 @@ FIELDS = FieldNames(
 )
 
 
-def conversation_request(body: CountRequest, *, adaptive: Mode | None = Mode.AUTO) -> ConversationRequest:
-    """Return the request that a body makes. Raises InvalidRequestError where two of its fields contradict each other.
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the served model can do of what clients of this protocol take for granted."""
 
-    `adaptive`: the mode that adaptive thinking asks for; None for the server's default, for a model that cannot decide.
-    """
+    decides: bool = True
+    """Whether it can do `auto`; if not, adaptive thinking is the server's default mode."""
+    reads_late_system: bool = True
+    """Whether its chat template takes system messages after the first message."""
+
+
+def conversation_request(body: CountRequest, abilities: Abilities = Abilities()) -> ConversationRequest:
+    """Return the request that a body makes. Raises InvalidRequestError where two of its fields contradict each other."""
     return ConversationRequest(
-        messages=template_messages(body),
+        messages=template_messages(body, late_system="system" if abilities.reads_late_system else "user"),
         id=f"msg_{uuid.uuid4().hex}",
         model=body.model,
         mode=body.mode,
-        mode_hints=_mode_hints(body, adaptive),
+        mode_hints=_mode_hints(body, abilities),
         effort=body.output_config.effort,
         effort_sets_mode=body.thinking is None,
         reasoning_bias=body.reasoning_bias,
@@ -63,13 +71,13 @@ def conversation_request(body: CountRequest, *, adaptive: Mode | None = Mode.AUT
     )
 
 
-def _mode_hints(body: CountRequest, adaptive: Mode | None) -> dict[str, Mode]:
-    """Return the mode that `thinking` asks for. Adaptive thinking leaves it to the server, so an alias of the model settles it."""
+def _mode_hints(body: CountRequest, abilities: Abilities) -> dict[str, Mode]:
+    """Return the mode that `thinking` asks for. Adaptive thinking leaves it open, so an alias of the model settles it."""
     if body.thinking is None:
         return {}
     fixed = {"enabled": Mode.LONG, "disabled": Mode.SHORT}.get(body.thinking.type)
     has_alias = body.model is not None and split_alias(body.model)[1] is not None
-    mode = fixed or (None if has_alias else adaptive)
+    mode = fixed or (Mode.AUTO if abilities.decides and not has_alias else None)
     return {"thinking": mode} if mode is not None else {}
 
 

@@ -48,7 +48,7 @@ class ToolUseBlock(Part):
     type: Literal["tool_use"]
     id: str
     name: str
-    input: dict[str, Any] = {}
+    input: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 Text = str | list[TextBlock]
@@ -177,15 +177,15 @@ class CountRequest(Body):
     """The body of `/v1/messages/count_tokens`: that of `/v1/messages`, of which only the model and what it reads counts."""
 
     model: str | None = None
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: list[Message] = Field(min_length=1)
     max_tokens: Count | None = None
     system: Text = ""
     stream: bool = False
     temperature: float = Field(default=1.0, ge=0, le=1)
     top_p: float = Field(default=1.0, gt=0, le=1)
     top_k: int = Field(default=0, ge=0, le=MAX_INT32)
-    stop_sequences: Annotated[list[Stop], Field(max_length=16)] = []
-    tools: list[Tool] = []
+    stop_sequences: list[Stop] = Field(default_factory=list[Stop], max_length=16)
+    tools: list[Tool] = Field(default_factory=list[Tool])
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig = OutputConfig()
@@ -195,7 +195,7 @@ class CountRequest(Body):
     tool_budget: ToolBudget | None = None
     reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
     max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
-    mcp_servers: list[Any] = []
+    mcp_servers: list[Any] = Field(default_factory=list[Any])
     """Left out: this server connects to those that its operator has configured."""
     cache_control: Any = None
     """This field and the following ones change nothing."""
