@@ -8,8 +8,8 @@ from autotool_server.api.messages.reasoning import opened
 from autotool_server.api.messages.schemas import (
     AssistantBlock,
     AssistantMessage,
-    CountRequest,
     Message,
+    MessagesBody,
     RedactedThinkingBlock,
     SystemMessage,
     Text,
@@ -30,7 +30,7 @@ ERROR = "Error: "
 """Begins a result that is an error, as it does for server tools."""
 
 
-def template_messages(body: CountRequest, *, late_system: str = "system") -> list[dict[str, Any]]:
+def template_messages(body: MessagesBody, *, late_system: str = "system") -> list[dict[str, Any]]:
     """Return the messages. Those of one role in a row are one message, as in Anthropic's API.
 
     `late_system`: the role of instructions after the first message; `user` for a chat template that refuses them there.
@@ -48,7 +48,7 @@ def template_messages(body: CountRequest, *, late_system: str = "system") -> lis
     return messages
 
 
-def billing_headers(body: CountRequest) -> list[str]:
+def billing_headers(body: MessagesBody) -> list[str]:
     """Return the paths of the system blocks that are left out of the prompt."""
     return [path for path, text in _system_texts(body) if is_billing_header(text)]
 
@@ -58,7 +58,7 @@ def is_billing_header(text: str) -> bool:
     return text.startswith(BILLING_HEADER)
 
 
-def _system_texts(body: CountRequest) -> list[tuple[str, str]]:
+def _system_texts(body: MessagesBody) -> list[tuple[str, str]]:
     """Return the path and text of every system block."""
     if isinstance(body.system, str):
         return [("system", body.system)]

@@ -96,7 +96,7 @@ def _count_tokens(state: ServerState, raw: bytes) -> int:
     return state.service.count_prompt_tokens(_request_for(state, body))
 
 
-def _request_for(state: ServerState, body: CountRequest) -> ConversationRequest:
+def _request_for(state: ServerState, body: MessagesRequest | CountRequest) -> ConversationRequest:
     service = state.service
     return conversation_request(body, Abilities(Mode.AUTO not in service.renderer.refusals, service.renders_late_system))
 

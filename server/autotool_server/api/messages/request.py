@@ -8,7 +8,7 @@ from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode, split_alias
 from autotool_server.api.chat_completions.schemas import ServerTool
 from autotool_server.api.messages.history import billing_headers, template_messages
-from autotool_server.api.messages.schemas import CountRequest, CustomTool, OtherTool
+from autotool_server.api.messages.schemas import CountRequest, CustomTool, MessagesBody, MessagesRequest, OtherTool
 from autotool_server.conversation.request import (
     ClientTool,
     ConversationRequest,
@@ -40,7 +40,7 @@ class Abilities:
     """Whether its chat template takes system messages after the first message."""
 
 
-def conversation_request(body: CountRequest, abilities: Abilities = Abilities()) -> ConversationRequest:
+def conversation_request(body: MessagesRequest | CountRequest, abilities: Abilities = Abilities()) -> ConversationRequest:
     """Return the request that a body makes. Raises InvalidRequestError where two of its fields contradict each other."""
     return ConversationRequest(
         messages=template_messages(body, late_system="system" if abilities.reads_late_system else "user"),
@@ -71,7 +71,7 @@ def conversation_request(body: CountRequest, abilities: Abilities = Abilities())
     )
 
 
-def _mode_hints(body: CountRequest, abilities: Abilities) -> dict[str, Mode]:
+def _mode_hints(body: MessagesBody, abilities: Abilities) -> dict[str, Mode]:
     """Return the mode that `thinking` asks for. Adaptive thinking leaves it open, so an alias of the model settles it."""
     if body.thinking is None:
         return {}
@@ -81,7 +81,7 @@ def _mode_hints(body: CountRequest, abilities: Abilities) -> dict[str, Mode]:
     return {"thinking": mode} if mode is not None else {}
 
 
-def _max_reasoning_tokens(body: CountRequest) -> int | None:
+def _max_reasoning_tokens(body: MessagesRequest | CountRequest) -> int | None:
     budget = body.thinking.budget_tokens if body.thinking is not None else None
     if budget is None:
         return body.max_reasoning_tokens
@@ -96,7 +96,7 @@ def _max_reasoning_tokens(body: CountRequest) -> int | None:
     return budget
 
 
-def _client_tools(body: CountRequest) -> list[ClientTool]:
+def _client_tools(body: MessagesBody) -> list[ClientTool]:
     return [
         ClientTool(_function(tool), f"tools.{index}") for index, tool in enumerate(body.tools) if isinstance(tool, CustomTool)
     ]
@@ -108,7 +108,7 @@ def _function(tool: CustomTool) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _tool_choice(body: CountRequest) -> ToolChoice | None:
+def _tool_choice(body: MessagesBody) -> ToolChoice | None:
     choice = body.tool_choice
     if choice is None or choice.type == "auto":
         return None
@@ -117,12 +117,12 @@ def _tool_choice(body: CountRequest) -> ToolChoice | None:
     return NamedTool(choice.name) if choice.name is not None else "required"
 
 
-def _content_schema(body: CountRequest) -> dict[str, Any] | None:
+def _content_schema(body: MessagesBody) -> dict[str, Any] | None:
     output_format = body.output_config.format or body.output_format
     return output_format.schema_ if output_format is not None else None
 
 
-def _ignored(body: CountRequest) -> list[str]:
+def _ignored(body: MessagesBody) -> list[str]:
     """Return what is left out of the body, by path; a tool's kind follows its path."""
     tools = [f"tools.{index}:{tool.type[:64]}" for index, tool in enumerate(body.tools) if isinstance(tool, OtherTool)]
     return [*billing_headers(body), *tools, *(["mcp_servers"] if body.mcp_servers else [])]

@@ -173,12 +173,11 @@ class OutputConfig(Body):
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
-class CountRequest(Body):
-    """The body of `/v1/messages/count_tokens`: that of `/v1/messages`, of which only the model and what it reads counts."""
+class MessagesBody(Body):
+    """What a request for an answer and one for a count of tokens have in common."""
 
     model: str | None = None
     messages: list[Message] = Field(min_length=1)
-    max_tokens: Count | None = None
     system: Text = ""
     stream: bool = False
     temperature: float = Field(default=1.0, ge=0, le=1)
@@ -222,8 +221,14 @@ class CountRequest(Body):
         raise ValueError("this server does not support it; leave it out")
 
 
-class MessagesRequest(CountRequest):
+class MessagesRequest(MessagesBody):
     """The body of `/v1/messages`."""
 
-    max_tokens: Count  # pyright: ignore[reportIncompatibleVariableOverride] required here
+    max_tokens: Count
     """Limit of decoded tokens, those of reasoning included; it is cut to what the context has left."""
+
+
+class CountRequest(MessagesBody):
+    """The body of `/v1/messages/count_tokens`."""
+
+    max_tokens: Count | None = None

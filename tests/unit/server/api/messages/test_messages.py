@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -19,6 +20,7 @@ from support.tools import ADD_1_2, adder, called, with_tools
 
 from autotool_core.errors import EngineError
 from autotool_core.profile import BUILTIN
+from autotool_server.engines.base import EngineRequest, TokenDelta
 from autotool_server.engines.scripted import ScriptedEngine
 
 THOUGHT = "Two and two.\n</think>\n\n"
@@ -27,7 +29,6 @@ ADD: Any = {"name": "add", "input_schema": {"type": "object"}}
 USER: Any = [{"role": "user", "content": "2+2?"}]
 LONG: Any = {"type": "enabled", "budget_tokens": 50}
 EVENT = TypeAdapter[RawMessageStreamEvent](RawMessageStreamEvent)
-FOREIGN_KEYS = ("autotool",)
 
 
 @asynccontextmanager
@@ -128,45 +129,35 @@ async def test_events_are_in_order_and_of_the_official_types() -> None:
     assert raw[0]["message"]["usage"]["input_tokens"] > 0
 
 
-async def test_a_tool_loop_of_three_turns_with_thinking_sent_back() -> None:
-    engine = scripted(*[text for n in (1, 2) for text in (f"Step {n}.\n</think>\n\n{CALL}",)], "Done.\n</think>\n\nFour.")
+async def test_a_tool_loop_costs_what_it_costs_over_chat_completions() -> None:
+    engine = scripted(*(f"Step {n}.\n</think>\n\nAdding.\n{CALL}" for n in (1, 2)), "Done.\n</think>\n\nFour.")
     async with running(engine) as server, client_of(server) as client:
-        history: list[Any] = [*USER]
-        for _ in range(3):
+        history, over_chat = [*USER], [*USER]
+        for _ in range(2):
             async with client.messages.stream(
                 model=MODEL, max_tokens=200, messages=history, tools=[ADD], extra_body={"mode": "long"}
             ) as stream:
                 message = await stream.get_final_message()
-            calls = [block for block in message.content if isinstance(block, ToolUseBlock)]
-            results: Any = [{"type": "tool_result", "tool_use_id": call.id, "content": "4"} for call in calls]
-            history += [message.to_param(), {"role": "user", "content": results}]
-        assert shown(message) == [("thinking", "Done."), ("text", "Four.")]
-        assert message.stop_reason == "end_turn"
-        chat_history = [
-            *USER,
-            *(
-                turn
-                for n in (1, 2)
-                for turn in (
-                    {"role": "assistant", "reasoning": f"Step {n}.", "tool_calls": [_openai_call(history[2 * n - 1])]},
-                    {"role": "tool", "tool_call_id": history[2 * n]["content"][0]["tool_use_id"], "content": "4"},
-                )
-            ),
-        ]
+            content: Any = message.content
+            thinking, text, call = content
+            assert (thinking.type, text.type, call.type) == ("thinking", "text", "tool_use")
+            result: Any = {"type": "tool_result", "tool_use_id": call.id, "content": "4"}
+            history += [message.to_param(), {"role": "user", "content": [result]}]
+            function = {"name": call.name, "arguments": json.dumps(call.input)}
+            calls = [{"id": call.id, "type": "function", "function": function}]
+            over_chat += [
+                {"role": "assistant", "content": text.text, "reasoning": thinking.thinking, "tool_calls": calls},
+                {"role": "tool", "tool_call_id": call.id, "content": "4"},
+            ]
+        last = await ask(server, "long", messages=history, tools=[ADD])
         create: Any = server.client.chat.completions.create
         tools = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]
-        chat = await create(model=MODEL, messages=chat_history, tools=tools, extra_body={"mode": "long"})
+        chat = await create(model=MODEL, messages=over_chat, tools=tools, extra_body={"mode": "long"})
+    assert (shown(last), last.stop_reason) == ([("thinking", "Done."), ("text", "Four.")], "end_turn")
     prompts = [list(request.prompt_ids) for request in engine.requests]
     assert prompts[2] == prompts[3]
-    assert b"Step 1." in engine.tokenizer.decode(prompts[2]).encode()
-    assert message.usage.input_tokens == chat.usage.prompt_tokens
-    assert message.usage.output_tokens == chat.usage.completion_tokens
-
-
-def _openai_call(message: Any) -> dict[str, Any]:
-    (block,) = [block for block in message["content"] if block.type == "tool_use"]
-    function = {"name": block.name, "arguments": json.dumps(block.input)}
-    return {"id": block.id, "type": "function", "function": function}
+    assert "Step 1." in engine.tokenizer.decode(prompts[2])
+    assert (last.usage.input_tokens, last.usage.output_tokens) == (chat.usage.prompt_tokens, chat.usage.completion_tokens)
 
 
 async def test_thinking_that_is_not_shown_comes_back_in_its_signature() -> None:
@@ -176,17 +167,15 @@ async def test_thinking_that_is_not_shown_comes_back_in_its_signature() -> None:
         message = await ask(server, thinking=omitted)
         raw = await events(server, thinking=omitted)
         await ask(server, "short", messages=[*USER, message.to_param(), *USER])
-    assert shown(message)[0] == ("thinking", "")
-    deltas = [event["delta"]["type"] for event in raw if event.get("index") == 0 and "delta" in event]
-    assert deltas == ["signature_delta"]
+        assert shown(message)[0] == ("thinking", "")
+        deltas = [event["delta"]["type"] for event in raw if event.get("index") == 0 and "delta" in event]
+        assert deltas == ["signature_delta"]
     assert "<think>\nTwo and two.\n</think>" in engine.tokenizer.decode(engine.requests[-1].prompt_ids)
 
 
 async def test_cached_tokens_are_read_from_the_cache_and_not_charged_as_input() -> None:
     class Cached(ScriptedEngine):
-        async def generate(self, request: Any) -> Any:
-            from dataclasses import replace
-
+        async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
             async for delta in super().generate(request):
                 yield replace(delta, cached_tokens=10)
 
@@ -214,11 +203,11 @@ class TestTokens:
             message = await ask(server, thinking={"type": "enabled", "budget_tokens": 11}, max_tokens=12)
         assert shown(message) == [("thinking", "xx"), ("text", "y" * 9)]
 
-    @pytest.mark.parametrize("thinking", [{"type": "disabled"}, {"type": "enabled", "budget_tokens": 31_999}])
+    @pytest.mark.parametrize("thinking", [{"type": "disabled"}, {"type": "enabled", "budget_tokens": 19_999}])
     async def test_more_than_the_context_has_is_cut_to_it(self, thinking: Any) -> None:
         engine = scripted("x" * 10_000)
         async with running(engine) as server:
-            message = await ask(server, thinking=thinking, max_tokens=32_000)
+            message = await ask(server, thinking=thinking, max_tokens=20_000)
         assert message.stop_reason == "model_context_window_exceeded"
         assert message.usage.input_tokens + message.usage.output_tokens <= engine.max_model_len
 
@@ -239,7 +228,7 @@ class TestTokens:
 
     async def test_a_call_that_is_cut_has_an_empty_input(self) -> None:
         async with running(scripted(CALL)) as server:
-            message = await ask(server, "short", tools=[ADD], max_tokens=40)
+            message = await ask(server, "short", tools=[ADD], max_tokens=34)
         assert shown(message) == [("tool_use", {})]
         assert message.stop_reason == "max_tokens"
 
@@ -344,8 +333,8 @@ class TestCount:
         async with running(scripted("x"), api_key="secret-key") as server, client_of(server, api_key="secret-key") as client:
             with pytest.raises(anthropic.NotFoundError):
                 await client.messages.count_tokens(model="claude-haiku-4-5", messages=USER)
+            tools: Any = [{"name": "add", "input_schema": {"type": "nothing"}}]
             with pytest.raises(anthropic.BadRequestError, match=r"tools\.0\.input_schema"):
-                tools: Any = [{"name": "add", "input_schema": {"type": "nothing"}}]
                 await client.messages.count_tokens(model=MODEL, messages=USER, tools=tools)
             with pytest.raises(anthropic.AuthenticationError):
                 await client.with_options(api_key="wrong").messages.count_tokens(model=MODEL, messages=USER)

@@ -21,7 +21,10 @@ CALL_IN_HISTORY = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": 
 EPHEMERAL = {"cache_control": {"type": "ephemeral"}}
 
 
-def read(abilities: Abilities = Abilities(), **fields: Any) -> ConversationRequest:
+ABLE = Abilities()
+
+
+def read(abilities: Abilities = ABLE, **fields: Any) -> ConversationRequest:
     raw = json.dumps({"model": "tested", "max_tokens": 100, "messages": USER} | fields).encode()
     return conversation_request(bodies.parse(MessagesRequest, raw).body, abilities)
 
