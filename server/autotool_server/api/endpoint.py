@@ -128,7 +128,8 @@ class JobResponse(Response):
         await JSONResponse(builder.build(), headers=self._headers())(scope, receive, send)
 
     def _headers(self) -> dict[str, str]:
-        return bodies.ignored_header(self._job.ignored)
+        """Return the protocol's headers, and the one that names the fields which were left out."""
+        return {**self._protocol.headers(self._job), **bodies.ignored_header(self._job.ignored)}
 
     async def _stream(self, send: Send) -> None:
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""

@@ -49,6 +49,8 @@ class RequestedBudgets:
     max_reasoning_tokens: int | None = None
     effort_budget: int | None = None
     """Limit of the think block by the request's effort."""
+    is_total: bool = False
+    """Whether `max_tokens` is of the whole turn even if `max_reasoning_tokens` is given."""
 
 
 def turn_limits(
@@ -62,11 +64,11 @@ def turn_limits(
     if not can_think:
         limit = asked.max_tokens if asked.max_tokens is not None else defaults.max_tokens
         return TurnLimits(room if limit is None else min(room, limit), None, structural_tag)
-    if asked.max_reasoning_tokens is not None:
+    if asked.max_reasoning_tokens is not None and not asked.is_total:
         answer = asked.max_tokens if asked.max_tokens is not None else defaults.max_tokens
         return TurnLimits(room, min(asked.max_reasoning_tokens, room - 1), structural_tag, room if answer is None else answer)
     total = room if asked.max_tokens is None else min(room, asked.max_tokens)
-    budgets = (asked.effort_budget, defaults.max_reasoning_tokens)
+    budgets = (asked.max_reasoning_tokens, asked.effort_budget, defaults.max_reasoning_tokens)
     budget = next((budget for budget in budgets if budget is not None), total)
     reasoning = min(budget, total - _reserve(total, defaults.answer_reserve))
     return TurnLimits(total, reasoning, structural_tag, defaults.max_tokens if asked.max_tokens is None else None)

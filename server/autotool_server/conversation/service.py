@@ -120,6 +120,12 @@ class ConversationService:
         ]
         return self.renderer.renders_text("result", history)
 
+    @cached_property
+    def renders_late_system(self) -> bool:
+        """Whether the chat template takes a system message after the first message."""
+        history = [*map(template_message, ("user", "assistant", "user"), "?!?"), template_message("system", "instruction")]
+        return self.renderer.renders_text("instruction", history)
+
     def _budget(self, request: ConversationRequest) -> Budget:
         settings, field = self.settings, request.fields.tool_budget
         ceilings = {

@@ -35,6 +35,8 @@ def limits(asked: RequestedBudgets, defaults: DefaultBudgets = DEFAULTS, *, can_
         (RequestedBudgets(100, 32000), ROOM, ROOM - 1, 100),
         (RequestedBudgets(None), ROOM, ROOM - 1024, 4096),
         (RequestedBudgets(None, effort_budget=50), ROOM, 50, 4096),
+        (RequestedBudgets(100, 30, is_total=True), 100, 30, None),
+        (RequestedBudgets(100, 90, is_total=True), 100, 75, None),
         # A budget of the request is taken for the effort's.
         (RequestedBudgets(None, 30, 50), ROOM, 30, 4096),
     ],
