@@ -14,6 +14,7 @@ def create_app(state: ServerState) -> FastAPI:
     app = FastAPI(title="AutoTool Server", openapi_url=None)
     app.state.server = state
     for protocol in protocols():
+        protocol.start(state)
         app.include_router(endpoint.router(protocol))
     for module in (models, tools, health):
         app.include_router(module.router)

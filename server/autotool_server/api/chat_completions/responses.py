@@ -145,6 +145,8 @@ class ChunkWriter(StreamWriter):
         match output:
             case TurnOutput():
                 return start + self._turn_output(choice.index, output)
+            case StreamEvent("tool_called"):
+                return start
             case StreamEvent():
                 return start + self._stream_event(output)
             case ChoiceEnd():
