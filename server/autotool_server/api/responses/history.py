@@ -110,7 +110,7 @@ def _turn_number(item: InputItem) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _text(content: Content | list[TextPart]) -> str:
+def _text(content: Content) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)

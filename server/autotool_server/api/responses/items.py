@@ -5,7 +5,7 @@ Reference: https://platform.openai.com/docs/api-reference/responses/create#respo
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from autotool_server.api.chat_completions.schemas import Body
 
@@ -31,7 +31,14 @@ class RefusalPart(Part):
 
 
 ContentPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
-Content = str | list[ContentPart]
+
+
+def text_or_list(value: Any) -> str:
+    """Return which alternative of a text or a list is meant, so that an error is that of the one."""
+    return "text" if isinstance(value, str) else "list"
+
+
+Content = Annotated[Annotated[str, Tag("text")] | Annotated[list[ContentPart], Tag("list")], Discriminator(text_or_list)]
 
 
 class MessageItem(Part):
@@ -77,7 +84,7 @@ class FunctionCallOutputItem(Part):
 
     type: Literal["function_call_output"]
     call_id: str
-    output: str | list[TextPart]
+    output: Content
 
 
 class ServerCallItem(Part):

@@ -18,7 +18,7 @@ from autotool_server.api.chat_completions.schemas import (
     TemplateArguments,
     ToolBudget,
 )
-from autotool_server.api.responses.items import InputItem, InputItems, MessageItem
+from autotool_server.api.responses.items import InputItem, InputItems, MessageItem, text_or_list
 
 MAX_METADATA = 16
 
@@ -151,7 +151,9 @@ class ResponsesRequest(Body):
     """The body of `/v1/responses`."""
 
     model: str | None = None
-    input: str | InputItems = Field(default_factory=list)
+    input: Annotated[Annotated[str, Tag("text")] | Annotated[InputItems, Tag("list")], Discriminator(text_or_list)] = Field(
+        default_factory=list
+    )
     instructions: str | None = None
     previous_response_id: str | None = None
     store: bool | None = None
