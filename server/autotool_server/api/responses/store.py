@@ -179,8 +179,9 @@ class ResponseStore:
             return _delete(connection, [response_id]) > 0
 
     def _delete_expired(self, connection: Connection) -> None:
-        expired = connection.scalars(select(RESPONSES.c.id).where(~_is_current()).limit(1000)).all()
-        if expired:
+        # Rows that another write is deleting are left to it.
+        query = select(RESPONSES.c.id).where(~_is_current()).limit(1000).with_for_update(skip_locked=True)
+        if expired := connection.scalars(query).all():
             _delete(connection, expired)
 
 

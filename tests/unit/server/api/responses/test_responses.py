@@ -263,6 +263,7 @@ async def test_the_official_clients_loop_of_calls_goes_on() -> None:
 
 SECRET = "swordfish"
 USER = {"role": "user", "content": "?"}
+RESULT = {"type": "function_call_output", "call_id": "c"}
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("no input", {"input": None}, "input"),
     ("empty input", {"input": []}, "input"),
@@ -270,11 +271,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("unknown item", {"input": [{"type": SECRET}]}, "input.0.type"),
     ("unknown role", {"input": [{"role": SECRET, "content": "x"}]}, "input.0.role"),
     ("image", {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content.0.type"),
-    (
-        "image as a result",
-        {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image"}]}]},
-        "",
-    ),
+    ("image as a result", {"input": [{**RESULT, "output": [{"type": "input_image"}]}]}, "input.0.output.0.type"),
     ("call without a name", {"input": [{"type": "function_call", "call_id": "c", "arguments": "{}"}]}, "input.0.name"),
     ("unsealed reasoning", {"input": [{"type": "reasoning", "encrypted_content": SECRET}, USER]}, "input.0.encrypted_content"),
     ("item reference", {"input": [{"type": "item_reference", "id": "msg_1"}, USER]}, "input.0"),
@@ -323,7 +320,7 @@ async def test_bad_fields(body: dict[str, Any], field: str, is_stream: bool) -> 
         answer = await post(server, stream=is_stream, **body)
         error = answer.json()["error"]
         assert answer.status_code == (404 if field == "model" else 400)
-        assert error["param"] == (field or "input.0.output.0.type")
+        assert error["param"] == field
         assert SECRET not in answer.text
         assert engine.requests == []
         assert server.state.admission.in_flight == 0

@@ -159,6 +159,15 @@ async def test_a_response_expires_and_a_chain_keeps_what_it_follows(tmp_path: Pa
         assert rows[kept["id"]] == rows[follow["id"]]
 
 
+async def test_many_are_stored_at_once(tmp_path: Path) -> None:
+    async with storing(tmp_path, scripted("Four."), response_ttl_seconds=1) as server:
+        for _ in range(2):
+            answers = await asyncio.gather(*(ask(server) for _ in range(40)))
+            assert len({answer["id"] for answer in answers}) == 40
+            # Those of the first round expire, and many writes delete them.
+            await asyncio.sleep(1.1)
+
+
 async def test_without_a_store_it_is_said_how_to_have_one() -> None:
     async with running(scripted("Four.")) as server, httpx.AsyncClient() as client:
         assert (await ask(server, store=True))["store"] is False
