@@ -15,7 +15,8 @@ ADD: dict[str, Any] = {"type": "function", "name": "add", "parameters": {"type":
 
 async def post(server: Running, **body: Any) -> httpx.Response:
     """Send a request in `short`, if it does not say otherwise."""
-    async with httpx.AsyncClient(timeout=60) as client:
+    # There is no TLS here, and reading the certificates would take longer than the request.
+    async with httpx.AsyncClient(timeout=60, verify=False) as client:  # noqa: S501
         return await client.post(f"{server.url}/responses", json={"model": MODEL, "input": "2+2?", "mode": "short"} | body)
 
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from autotool_server.api.protocol import Detached, Protocol, ResponseBuilder, StreamWriter
-from autotool_server.api.responses import loading
+from autotool_server.api.responses import loading, truncation
 from autotool_server.api.responses.builder import EventWriter, ResponsesBuilder
 from autotool_server.api.responses.request import conversation_request
 from autotool_server.api.responses.resources import Resources
@@ -50,7 +50,8 @@ class Responses(Protocol[ResponsesRequest]):
         if body.max_tool_calls is not None and budget is not None and budget.max_calls == body.max_tool_calls:
             # An upper bound, so that the server's own lower one satisfies it.
             request = replace(request, tool_budget=replace(budget, max_calls=min(ceiling, body.max_tool_calls)))
-        return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)))
+        request = replace(request, ignored=(*request.ignored, *ignored))
+        return truncation.prepare(request, state.service) if body.truncation == "auto" else state.service.prepare(request)
 
     def is_stream(self, body: ResponsesRequest) -> bool:
         return body.stream

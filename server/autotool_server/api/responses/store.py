@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
@@ -75,7 +75,7 @@ class ResponseStore:
     def __init__(self, url: str, ttl_seconds: int) -> None:
         self._ttl_seconds = ttl_seconds
         try:
-            self._engine = create_engine(_url(url), pool_pre_ping=True)
+            self._engine = _engine(_url(url))
             METADATA.create_all(self._engine)
         except (ImportError, NoSuchModuleError):
             raise AutoToolError(f"{SETTING}: the driver of this database is not installed.") from None
@@ -196,6 +196,13 @@ def _url(text: str) -> URL:
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise AutoToolError(f"{SETTING}: name a file, as in sqlite:///responses.db.")
     return url
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    # SQLite has one writer at a time: one connection in turn is faster than several that find the file locked.
+    return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
 
 
 def _is_current() -> Any:

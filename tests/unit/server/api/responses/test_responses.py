@@ -331,3 +331,24 @@ async def test_items_of_other_tools_are_left_out_and_named() -> None:
     async with running(engine) as server:
         response = await ask(server, input=[{"type": "web_search_call", "id": "ws_1", "status": "completed"}, USER])
     assert response["autotool"]["ignored"] == ["input.0: web_search_call"]
+
+
+async def test_truncation_drops_the_oldest_turns_and_says_so() -> None:
+    engine = scripted("Yes.")
+    call = {"type": "function_call", "call_id": "c", "name": "add", "arguments": "{}"}
+    history: list[Any] = []
+    for number in range(8):
+        history += [{"role": "user", "content": f"<{number}>" + "x" * 800}, call, {**RESULT, "output": "4"}]
+    history.append({"role": "user", "content": "Well?"})
+    body: dict[str, Any] = {"input": history, "instructions": "Be brief.", "max_output_tokens": 100}
+    async with running(engine) as server:
+        assert (await post(server, **body)).json()["error"]["code"] == "context_length_exceeded"
+        response = await ask(server, **body, truncation="auto")
+        prompt = engine.tokenizer.decode(engine.requests[-1].prompt_ids)
+        assert response["autotool"]["ignored"] == ["input: the 12 oldest messages"]
+        assert "Be brief." in prompt
+        assert ("<3>" in prompt, "<4>" in prompt) == (False, True)
+        assert len(engine.requests[-1].prompt_ids) <= engine.max_model_len - 100
+        assert "ignored" not in (await ask(server, truncation="auto"))["autotool"]
+        too_long = await post(server, input="x" * 9000, truncation="auto")
+        assert too_long.json()["error"]["code"] == "context_length_exceeded"
