@@ -68,6 +68,11 @@ class OutputItems:
             case ChoiceEnd(finish_reason):
                 self._end(is_cut=finish_reason == "length")
 
+    def abort(self) -> None:
+        """End the items that are not complete."""
+        for item in self._items:
+            item.close("incomplete")
+
     def _add_event(self, event: Event) -> None:
         match event:
             case ReasoningDelta(text):
@@ -144,8 +149,9 @@ class OutputItems:
         # Clients look for a message, even one without a text.
         if not is_cut and not any(not isinstance(item, ReasoningItem) for item in self._items[self._turn_starts_at :]):
             self._open_message()
-        for item in self._items:
-            item.close("incomplete" if is_cut else "completed")
+        if not is_cut:
+            self._close_text()
+        self.abort()
 
     def _append(self, item: ItemT) -> ItemT:
         self._items.append(item)
@@ -195,6 +201,7 @@ class EventWriter(StreamWriter):
 
     def fail(self, error: Exception) -> str:
         """Return the events of an error: that of the stream, and that of the response."""
+        self._items.abort()
         fault = errors.describe(error)[1]["error"]
         self._emit("error", code=fault["code"], message=fault["message"], param=fault["param"])
         self.response.fail(fault["message"], self._items.values)

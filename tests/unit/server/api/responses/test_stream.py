@@ -100,6 +100,12 @@ async def test_a_call_that_fails_says_so() -> None:
     assert kinds(events[-1]["response"]) == ["mcp_call", "message"]
 
 
+async def test_a_call_that_does_not_end_is_incomplete() -> None:
+    async with running(scripted(CALL.split("}", maxsplit=1)[0])) as server:
+        response = (await stream(server, tools=[ADD]))[-1]["response"]
+    assert [item["status"] for item in response["output"]] == ["incomplete"]
+
+
 async def test_calls_that_are_cut_are_incomplete_items() -> None:
     async with running(scripted(CALL)) as server:
         events = await stream(server, tools=[ADD], max_output_tokens=30)
@@ -129,7 +135,9 @@ async def test_a_failure_of_the_engine_fails_the_response(after: int) -> None:
         events = [json.loads(block.split("data: ")[1]) for block in answer.text.strip().split("\n\n")]
         assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
         assert (events[-2]["message"], events[-2]["code"]) == ("The engine is gone.", "engine_error")
-        assert events[-1]["response"]["error"] == {"code": "server_error", "message": "The engine is gone."}
+        failed = events[-1]["response"]
+        assert failed["error"] == {"code": "server_error", "message": "The engine is gone."}
+        assert [(item["status"], item["content"][0]["text"]) for item in failed["output"]] == [("incomplete", "Fou")]
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
