@@ -380,9 +380,12 @@ class TestErrors:
                 response, error = await self._refused(server, body, **headers)
                 assert (response.status_code, error.error.type) == (401, "authentication_error")
                 assert "x-api-key" in error.error.message
-            for options in ({"api_key": "right"}, {"api_key": None, "auth_token": "right"}):
-                async with client_of(server, **options) as client:
-                    assert (await client.messages.create(**body)).type == "message"
+            async with client_of(server, api_key="right") as client:
+                assert (await client.messages.create(**body)).type == "message"
+            async with httpx.AsyncClient() as http:
+                for headers in ({"x-api-key": "right"}, {"authorization": "Bearer right"}):
+                    response = await http.post(f"{server.url}/messages", json=body, headers=headers)
+                    assert response.status_code == 200
 
     async def test_a_body_that_is_too_large(self) -> None:
         async with running(scripted("x"), max_body_bytes=1024) as server:
