@@ -199,7 +199,7 @@ class TestTokens:
         assert (message.stop_reason, message.usage.output_tokens) == ("max_tokens", 12)
 
     async def test_what_thinking_leaves_is_for_the_answer(self) -> None:
-        async with running(scripted("xx</think>", "y" * 100)) as server:
+        async with running(scripted("xx</think>" + "y" * 100)) as server:
             message = await ask(server, thinking={"type": "enabled", "budget_tokens": 11}, max_tokens=12)
         assert shown(message) == [("thinking", "xx"), ("text", "y" * 9)]
 
@@ -273,7 +273,7 @@ class TestServerTools:
         async with with_tools(scripted(*texts), adder()) as server:
             raw = await events(server, tools=tools, mode="long")
         pings = [event["autotool"]["event"] for event in raw if event["type"] == "ping" and "autotool" in event]
-        assert pings == ["tool_started", "tool_result", "turn"]
+        assert pings == ["tool_called", "tool_started", "tool_result", "turn"]
         text = "|".join(event["delta"]["text"] for event in raw if event.get("delta", {}).get("type") == "text_delta")
         assert text.replace("|", "") == "First.It is 3."
 
