@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from autotool_core.modes import Mode
-from autotool_server.api.chat_completions.schemas import MAX_INT32, Body, ServerTool, ToolBudget
+from autotool_server.api.fields import MAX_INT32, Body, ServerTool, ToolBudget
 
 Count = Annotated[int, Field(ge=1, le=MAX_INT32)]
 
