@@ -265,6 +265,17 @@ async def test_a_deleted_background_response_stays_deleted(tmp_path: Path) -> No
             await server.client.responses.retrieve(answer["id"])
 
 
+async def test_a_response_that_another_server_cancelled_stays_cancelled(tmp_path: Path) -> None:
+    engine = scripted("Four.")
+    release = held(engine)
+    async with storing(tmp_path, engine) as server, storing(tmp_path, scripted("x")) as other:
+        answer = await ask(server, background=True)
+        assert (await other.client.responses.cancel(answer["id"])).status == "cancelled"
+        release.set()
+        await server.idle()
+        assert (await server.client.responses.retrieve(answer["id"])).status == "cancelled"
+
+
 async def test_a_background_response_that_fails_says_so(tmp_path: Path) -> None:
     engine = scripted("Four.")
 
