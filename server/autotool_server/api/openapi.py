@@ -1,8 +1,8 @@
 """The OpenAPI document. Routes that read their bodies themselves say here what they take and answer."""
 
+import http.client
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Literal, TypeVar
 
 from fastapi import FastAPI
@@ -114,4 +114,9 @@ def _describe(described: dict[str, Any], operation: Operation, references: Any) 
         described["security"] = [{"bearer": []}, {}]
     error = {"application/json": {"schema": references[operation.error, "serialization"]}}
     for status in sorted(statuses):
-        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": error}
+        responses[str(status)] = {"description": _phrase(status), "content": error}
+
+
+def _phrase(status: int) -> str:
+    """Return the name of a status; Anthropic's 529 is none of HTTP's."""
+    return http.client.responses.get(status, "Overloaded")

@@ -4,7 +4,9 @@ Statuses and types: https://platform.claude.com/docs/en/api/errors.
 """
 
 import uuid
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_server import errors
@@ -13,6 +15,21 @@ from autotool_server.errors import Description, OverloadedError, UnauthorizedErr
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large"}
 """The type of an error by its status; others are `invalid_request_error`, or `api_error` where the server is at fault."""
 OVERLOADED = 529
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong."""
+
+    type: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """An error in Anthropic's shape."""
+
+    type: Literal["error"]
+    error: ErrorDetail
+    request_id: str
 
 
 def describe(error: Exception) -> Description:

@@ -6,9 +6,10 @@ Reference: https://platform.claude.com/docs/en/api/messages
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
@@ -17,15 +18,38 @@ from autotool_core.modes import Mode
 from autotool_server import errors
 from autotool_server.api import auth
 from autotool_server.api import body as bodies
-from autotool_server.api.messages.errors import describe
+from autotool_server.api.messages.errors import OVERLOADED, ErrorAnswer, describe
 from autotool_server.api.messages.request import Abilities, conversation_request
 from autotool_server.api.messages.responses import EventWriter, MessageBuilder, sse
 from autotool_server.api.messages.schemas import CountRequest, MessagesRequest
 from autotool_server.api.metrics import CLIENT_GONE
+from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.protocol import Protocol
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.request import ConversationRequest
+
+STATUSES = (400, 401, 404, 500, OVERLOADED)
+
+
+class MessageAnswer(BaseModel):
+    """A message of the assistant, with the decision record in `autotool`."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[dict[str, Any]]
+    stop_reason: str
+    stop_sequence: str | None
+    usage: dict[str, Any]
+    autotool: dict[str, Any]
+
+
+class TokenCount(BaseModel):
+    """The tokens of a prompt."""
+
+    input_tokens: int
 
 
 class Messages(Protocol[MessagesRequest]):
@@ -33,6 +57,11 @@ class Messages(Protocol[MessagesRequest]):
 
     path = "/v1/messages"
     body_type = MessagesRequest
+    answer_type = MessageAnswer
+
+    @property
+    def operation(self) -> Operation:
+        return replace(super().operation, error=ErrorAnswer, statuses=STATUSES)
 
     def conversation_request(self, body: MessagesRequest) -> ConversationRequest:
         return conversation_request(body)
@@ -71,6 +100,7 @@ class Messages(Protocol[MessagesRequest]):
         routes = APIRouter()
 
         @routes.post(f"{self.path}/count_tokens")
+        @documented(Operation(CountRequest, TokenCount, ErrorAnswer, statuses=STATUSES))
         async def count_tokens(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
             return await self._count(request)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from fastapi import APIRouter
+from openai.types.responses import Response as OpenAIResponse
 from starlette.responses import JSONResponse, Response
 
 from autotool_server.api.protocol import Detached, Protocol, ResponseBuilder, StreamWriter
@@ -31,6 +32,7 @@ class Responses(Protocol[ResponsesRequest]):
 
     path = "/v1/responses"
     body_type = ResponsesRequest
+    answer_type = OpenAIResponse
 
     def start(self, state: ServerState) -> None:
         state.own(Resources)

@@ -1,7 +1,7 @@
 """The way in: from the body of `/v1/responses` to a protocol-neutral request."""
 
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
@@ -19,6 +19,7 @@ from autotool_server.api.responses.schemas import (
     SchemaFormat,
     ServerTool,
 )
+from autotool_server.conversation import request as conversation
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.request import (
     ClientTool,
@@ -46,7 +47,6 @@ FIELDS = FieldNames(
 def conversation_request(body: ResponsesRequest) -> ConversationRequest:
     """Return the request that a body makes. Raises InvalidRequestError where it asks for what this server does not have."""
     _refuse_unsupported(body)
-    allowed = _allowed_names(body)
     return ConversationRequest(
         messages=_messages(body),
         id=f"resp_{uuid.uuid4().hex}",
@@ -60,8 +60,8 @@ def conversation_request(body: ResponsesRequest) -> ConversationRequest:
         sampling=_sampling(body),
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
         logprobs=body.top_logprobs if body.includes_logprobs else None,
-        client_tools=[tool for tool in _client_tools(body) if allowed is None or tool.function["name"] in allowed],
-        server_tools=[tool for tool in _server_tools(body) if allowed is None or tool.name in allowed],
+        client_tools=[*_client_tools(body)],
+        server_tools=[*_server_tools(body)],
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls,
         tool_budget=_tool_budget(body),
@@ -123,18 +123,17 @@ def _server_tools(body: ResponsesRequest) -> Iterator[ServerToolName]:
             yield ServerToolName(tool.name, f"tools.{index}.name")
 
 
-def _allowed_names(body: ResponsesRequest) -> Collection[str] | None:
-    """Return the names of the tools that may be called; None for all. Raises InvalidRequestError if one is not given."""
-    choice = body.tool_choice
-    if not isinstance(choice, AllowedTools):
-        return None
+def _allowed_tools(body: ResponsesRequest, choice: AllowedTools) -> conversation.AllowedTools:
+    """Return the tools that may be called. Raises InvalidRequestError if one of them is not given."""
     given = {tool.name for tool in body.tools if not isinstance(tool, OtherTool)}
+    fields: dict[str, str] = {}
     for index, tool in enumerate(choice.tools):
-        if tool.name not in given:
+        if tool.name is None or tool.name not in given:
             raise InvalidRequestError(
                 "tool_choice allows a tool that is not in tools or that this server does not run.", f"tool_choice.tools.{index}"
             )
-    return {tool.name for tool in choice.tools if tool.name is not None}
+        fields[tool.name] = f"tool_choice.tools.{index}.name"
+    return conversation.AllowedTools(fields, required=choice.mode == "required")
 
 
 def _tool_choice(body: ResponsesRequest) -> ToolChoice | None:
@@ -145,7 +144,9 @@ def _tool_choice(body: ResponsesRequest) -> ToolChoice | None:
         case NamedToolChoice():
             return NamedTool(choice.name)
         case AllowedTools():
-            choice = choice.mode
+            return _allowed_tools(body, choice)
+        case _:
+            pass
     if choice == "required" and body.tools and all(isinstance(tool, OtherTool) for tool in body.tools):
         raise InvalidRequestError("tool_choice requires a call, and this server runs none of the tools.", "tool_choice")
     # Clients send `auto` with no tools too.

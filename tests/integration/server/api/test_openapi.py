@@ -7,7 +7,7 @@ import pytest
 from support.serving import Running, running, scripted
 
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
-MAX_EXAMPLES = 30
+MAX_EXAMPLES = 8
 
 
 async def failures(server: Running, *options: str) -> str | None:

@@ -134,7 +134,7 @@ async def test_what_codex_sends_is_taken() -> None:
     assert answer.headers["x-autotool-ignored"] == "tools.1: custom, tools.2: web_search, tools.3: namespace"
 
 
-async def test_allowed_tools_leave_the_others_out() -> None:
+async def test_allowed_tools_leave_the_prompt_as_it_is_and_bind_the_calls() -> None:
     engine = scripted(CALL)
     other = {**ADD, "name": "subtract"}
     async with running(engine) as server:
@@ -142,7 +142,8 @@ async def test_allowed_tools_leave_the_others_out() -> None:
         response = await ask(server, tools=[ADD, other], tool_choice=choice)
         assert response["tool_choice"] == choice
         assert engine.requests[0].structural_tag is not None
-        assert "subtract" not in engine.tokenizer.decode(engine.requests[0].prompt_ids)
+        assert "subtract" not in engine.requests[0].structural_tag
+        assert "subtract" in engine.tokenizer.decode(engine.requests[0].prompt_ids)
 
 
 async def test_a_named_tool_must_be_called() -> None:
