@@ -36,10 +36,10 @@ export async function joined(parts) {
 }
 
 // Run a program of the client and return its standard output; throws what it wrote if it fails or takes two minutes.
-export async function program(command, args, environment = {}) {
+export async function program(command, args, environment = {}, input = "") {
   const options = { env: { ...process.env, ...environment }, timeout: 120_000, maxBuffer: 2 ** 26 };
   const running = promisify(execFile)(command, args, options);
-  running.child.stdin.end();
+  running.child.stdin.end(input);
   try {
     return (await running).stdout;
   } catch (error) {
