@@ -51,6 +51,7 @@ export async function program(command, args, environment = {}, input = "") {
 
 // Run the checks, async functions under the names that the table shall give them, and report them in one line of JSON.
 export async function run(name, checks) {
+  process.on("unhandledRejection", console.error); // a failed check leaves promises that nobody awaits
   const outcomes = {};
   for (const [title, check] of Object.entries(checks)) outcomes[title] = await outcome(check);
   console.log(`\n${JSON.stringify({ version: version(name), checks: outcomes })}`);

@@ -124,7 +124,7 @@ async def serve(api_key: str) -> None:
     """Serve on a free port until a signal, and print the address as `autotool serve` does."""
     tokenizer = load_tokenizer(str(default_model.ensure()))
     engine = PromptedEngine(tokenizer, eos_token_ids(None, tokenizer))
-    state = ServerState(Settings(port=0, api_key=SecretStr(api_key), max_body_bytes=2**26))
+    state = ServerState(Settings(port=0, api_key=SecretStr(api_key), max_body_bytes=2**26, allowed_origins=("http://app.example",)))
     state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], MODEL, state.settings)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=True))

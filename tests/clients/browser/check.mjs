@@ -1,0 +1,79 @@
+// A page of another origin in a browser: its own fetch, and OpenAI's client. The server allows http://app.example.
+import { accessSync, readFileSync } from "node:fs";
+
+import { chromium } from "playwright-core";
+
+import { API_KEY, BASE_URL, MODEL, SAID, SAY, equal, run } from "./checks.mjs";
+
+const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const server = { BASE_URL, MODEL, API_KEY, SAY };
+
+function installed(place) {
+  try {
+    accessSync(place);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// Run a function in a page of an origin and return its result. The page's files are those of the packages.
+async function inPage(origin, work) {
+  const browser = await chromium.launch({
+    executablePath: PLACES.find(installed),
+    // Chromium's own sandbox needs rights that a container does not give, and its pages are asked before they call a server of
+    // their machine.
+    args: ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"],
+  });
+  try {
+    const page = await browser.newPage();
+    page.on("console", (message) => console.error(message.text()));
+    await page.route(`${origin}/**`, (route) => route.fulfill(file(new URL(route.request().url()).pathname)));
+    await page.goto(`${origin}/`);
+    return await page.evaluate(work, server);
+  } finally {
+    await browser.close();
+  }
+}
+
+function file(path) {
+  if (path === "/") return { contentType: "text/html", body: "<title>A page</title>" };
+  return { contentType: "text/javascript", body: readFileSync(`${import.meta.dirname}/node_modules${path}`) };
+}
+
+async function fetchStream() {
+  const { text, requestId } = await inPage("http://app.example", async ({ BASE_URL, MODEL, API_KEY, SAY }) => {
+    const answer = await fetch(`${BASE_URL}/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${API_KEY}`, "content-type": "application/json", "x-request-id": "page-1" },
+      body: JSON.stringify({ model: MODEL, messages: [{ role: "user", content: SAY }], stream: true }),
+    });
+    let read = "";
+    for await (const bytes of answer.body.pipeThrough(new TextDecoderStream())) read += bytes;
+    const data = read.split("\n\n").filter((event) => event.startsWith("data: {")).map((event) => JSON.parse(event.slice(6)));
+    const text = data.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("");
+    return { text, requestId: answer.headers.get("x-request-id") };
+  });
+  equal([text, requestId], [SAID, "page-1"]);
+}
+
+async function openai() {
+  const text = await inPage("http://app.example", async ({ BASE_URL, MODEL, API_KEY, SAY }) => {
+    const { OpenAI } = await import("/openai/index.mjs");
+    const client = new OpenAI({ baseURL: BASE_URL, apiKey: API_KEY, maxRetries: 0, dangerouslyAllowBrowser: true });
+    return client.chat.completions.stream({ model: MODEL, messages: [{ role: "user", content: SAY }] }).finalContent();
+  });
+  equal(text, SAID);
+}
+
+async function errors() {
+  const status = await inPage("http://app.example", async ({ BASE_URL }) => (await fetch(`${BASE_URL}/models`)).status);
+  equal(status, 401); // an error without the headers would be a network error to the page
+}
+
+async function otherOrigin() {
+  const refused = await inPage("http://other.example", ({ BASE_URL }) => fetch(`${BASE_URL}/models`).catch((error) => error.name));
+  equal(refused, "TypeError");
+}
+
+await run("playwright-core", { "fetch stream": fetchStream, openai, errors, "other origin": otherOrigin });
