@@ -48,22 +48,21 @@ def equal(found: Any, expected: Any) -> None:
 
 def run(package: str, *checks: Callable[[], Any]) -> None:
     """Run the checks, functions named as the table shall name them, and report them in one line of JSON."""
-    outcomes = {check.__name__.replace("_", " ").strip(): _outcome(check) for check in checks}
+    with asyncio.Runner() as runner:  # one event loop, since clients keep connections
+        outcomes = {check.__name__.replace("_", " "): _outcome(check, runner) for check in checks}
     sys.stdout.write("\n" + json.dumps({"version": version(package), "checks": outcomes}) + "\n")
     sys.stdout.flush()
     os._exit(0 if all(outcome is True for outcome in outcomes.values()) else 1)  # threads of clients may stay
 
 
-def _outcome(check: Callable[[], Any]) -> bool | str:
+def _outcome(check: Callable[[], Any], runner: asyncio.Runner) -> bool | str:
     try:
-        result = check()
-        if inspect.isawaitable(result):
-            asyncio.run(_awaited(result))
+        if inspect.iscoroutinefunction(check):
+            runner.run(check())
+        else:
+            check()
     except BaseException as error:  # a client's exit is a failed check too
         traceback.print_exc()
         return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
     return True
 
-
-async def _awaited(result: Any) -> Any:
-    return await result
