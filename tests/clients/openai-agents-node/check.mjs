@@ -3,7 +3,7 @@ import { Agent, OpenAIProvider, Runner, tool } from "@openai/agents";
 import { z } from "zod";
 
 import {
-  ADA, API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, equal, getWeather, joined, run,
+  ADA, API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, WEATHER, WEATHER_SAID, equal, getWeather, joined, run,
 } from "./checks.mjs";
 
 const weather = tool({
@@ -56,10 +56,17 @@ async function secondTurn(runner) {
   equal((await runner.run(agent({ tools: [weather] }), history)).finalOutput, SAID);
 }
 
+async function stored(runner) {
+  const first = await runner.run(agent(), SAY);
+  const options = { previousResponseId: first.lastResponseId };
+  equal((await runner.run(agent({ tools: [weather] }), WEATHER, options)).finalOutput, WEATHER_SAID);
+}
+
 const checks = { answer, stream, output, handoff, "second turn": secondTurn };
 checks.tools = (runner) => tools(runner, false);
 checks["tools stream"] = (runner) => tools(runner, true);
 const all = {};
 for (const [protocol, each] of Object.entries({ responses: runner(true), chat: runner(false) }))
   for (const [title, check] of Object.entries(checks)) all[`${protocol} ${title}`] = () => check(each);
+all["responses stored"] = () => stored(runner(true));
 await run("@openai/agents", all);

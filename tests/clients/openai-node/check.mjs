@@ -10,6 +10,7 @@ import {
 const client = new OpenAI({ baseURL: BASE_URL, apiKey: API_KEY, maxRetries: 0 });
 const Person = z.object({ name: z.string(), age: z.number().int() });
 const City = z.object({ city: z.string() });
+const tools = [zodResponsesFunction({ name: "get_weather", parameters: City })];
 const asked = (content) => [{ role: "user", content }];
 
 async function chat() {
@@ -61,7 +62,6 @@ async function responsesParse() {
 }
 
 async function responsesTools() {
-  const tools = [zodResponsesFunction({ name: "get_weather", parameters: City })];
   const input = asked(THREE_TURNS);
   let answer;
   do {
@@ -71,6 +71,16 @@ async function responsesTools() {
       input.push({ type: "function_call_output", call_id: call.call_id, output: getWeather(call.parsed_arguments) });
   } while (input.at(-1).type === "function_call_output");
   equal(answer.output_text, THREE_TURNS_SAID);
+}
+
+async function responsesStored() {
+  const first = await client.responses.create({ model: MODEL, input: WEATHER, tools });
+  const input = [{ type: "function_call_output", call_id: first.output[0].call_id, output: "18 degrees" }];
+  const second = await client.responses.create({ model: MODEL, input, previous_response_id: first.id });
+  equal(second.output_text, WEATHER_SAID);
+  equal((await client.responses.retrieve(second.id)).output_text, WEATHER_SAID);
+  await client.responses.delete(second.id);
+  equal((await client.responses.retrieve(second.id).catch((error) => error)).status, 404);
 }
 
 await run("openai", {
@@ -83,4 +93,5 @@ await run("openai", {
   "responses stream": responsesStream,
   "responses parse": responsesParse,
   "responses tools": responsesTools,
+  "responses stored": responsesStored,
 });
