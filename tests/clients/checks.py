@@ -65,4 +65,3 @@ def _outcome(check: Callable[[], Any], runner: asyncio.Runner) -> bool | str:
         traceback.print_exc()
         return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
     return True
-

@@ -51,9 +51,10 @@ class Client:
 
     folder: Path
     title: str
-    kind: Literal["python", "node"]
+    kind: Literal["python", "node", "project"]
+    """Whether pip or npm installs it, or it is in the project's own environment."""
     packages: Sequence[str]
-    """What pip or npm installs; the first is the client itself."""
+    """What is installed; the first is the client itself."""
     protocols: Sequence[str]
     engine: Engine = "scripted"
     """Whether the scripted model answers, or the default model over the transformers engine."""
@@ -92,6 +93,8 @@ def load(names: Sequence[str]) -> list[Client]:
 
 def install(client: Client) -> Path:
     """Return the client's environment, made if there is none for its packages."""
+    if client.kind == "project":
+        return Path(sys.prefix)
     folder = CACHE / client.name
     stamp = folder / "packages.json"
     wanted = json.dumps([client.kind, *client.packages])
@@ -136,7 +139,7 @@ def check(client: Client, environment: Path, base_url: str) -> Result:
 
 
 def _command(client: Client, environment: Path) -> list[str]:
-    if client.kind == "python":
+    if client.kind != "node":
         return [str(environment / "bin" / "python"), str(client.folder / "check.py")]
     # Node finds packages next to the script only.
     for file in [*client.folder.glob("*.mjs"), *HERE.glob("*.mjs")]:
@@ -149,7 +152,7 @@ def _path(*folders: Path) -> str:
 
 
 def _variables(client: Client, environment: Path, base_url: str, home: str) -> dict[str, str]:
-    programs = environment / ("bin" if client.kind == "python" else "node_modules/.bin")
+    programs = environment / ("node_modules/.bin" if client.kind == "node" else "bin")
     kept = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS") if name in os.environ}
     return {
         **kept,
@@ -225,7 +228,7 @@ def row(client: Client, result: Result) -> str:
 
 def _link(client: Client) -> str:
     package = client.packages[0].partition("[")[0]
-    return f"https://pypi.org/project/{package}/" if client.kind == "python" else f"https://www.npmjs.com/package/{package}"
+    return f"https://www.npmjs.com/package/{package}" if client.kind == "node" else f"https://pypi.org/project/{package}/"
 
 
 def write_rows(rows: Mapping[str, str]) -> None:

@@ -13,16 +13,18 @@ from openai import OpenAI
 with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     PORT = free.getsockname()[1]
+KEY = "sk-proxy"
 URL = f"http://127.0.0.1:{PORT}"
 CONFIG = {
     "model_list": [
         {"model_name": "tested", "litellm_params": {"model": f"openai/{MODEL}", "api_base": BASE_URL, "api_key": API_KEY}},
         {"model_name": "vllm", "litellm_params": {"model": f"hosted_vllm/{MODEL}", "api_base": BASE_URL, "api_key": API_KEY}},
-    ]
+    ],
+    "general_settings": {"master_key": KEY},
 }
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": PARAMETERS}}]
-client = OpenAI(base_url=f"{URL}/v1", api_key="sk-proxy", max_retries=0)
+client = OpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0)
 
 
 def start() -> None:
@@ -88,7 +90,7 @@ def messages_by_the_proxy() -> None:
     tools = [{"name": "get_weather", "description": "Get the weather.", "input_schema": PARAMETERS}]
     for _ in range(4):
         body = {"model": "tested", "max_tokens": 2000, "messages": messages, "tools": tools}
-        answer = httpx.post(f"{URL}/v1/messages", json=body, headers={"x-api-key": "sk-proxy"}, timeout=60)
+        answer = httpx.post(f"{URL}/v1/messages", json=body, headers={"x-api-key": KEY}, timeout=60)
         equal(answer.status_code, 200)
         blocks = answer.json()["content"]
         messages.append({"role": "assistant", "content": blocks})

@@ -19,8 +19,8 @@ from pydantic import BaseModel
 
 os.environ.update(OPENAI_BASE_URL=BASE_URL, OPENAI_API_KEY=API_KEY, OPENAI_AGENTS_DISABLE_TRACING="1")
 
-from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool  # noqa: E402 it reads the variables
-from openai import AsyncOpenAI  # noqa: E402
+from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool
+from openai import AsyncOpenAI
 
 
 class Person(BaseModel):
