@@ -128,9 +128,10 @@ class JobResponse(Response):
         await JSONResponse(builder.build(), headers=self._headers())(scope, receive, send)
 
     def _headers(self) -> dict[str, str]:
-        """Return the header that names the fields which were left out."""
+        """Return the protocol's headers, and the one that names the fields which were left out."""
         names = ", ".join(self._job.ignored)[:MAX_HEADER]
-        return {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
+        ignored = {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
+        return {**self._protocol.headers(self._job), **ignored}
 
     async def _stream(self, send: Send) -> None:
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""

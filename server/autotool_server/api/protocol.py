@@ -99,6 +99,10 @@ class Protocol(ABC, Generic[BodyT]):
         """Return the API key that a request carries; None if it carries none."""
         return auth.bearer_key(request)
 
+    def headers(self, job: Job) -> dict[str, str]:
+        """Return the headers of a job's answer that only this protocol has."""
+        return {}
+
     def error_response(self, error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Return the status, body and headers that answer an error."""
         return errors.describe(error)

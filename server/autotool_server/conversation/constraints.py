@@ -83,7 +83,7 @@ def _client_functions(request: ConversationRequest, server_tools: Mapping[str, T
         if name in names:
             raise InvalidRequestError("Two tools have the same name.", f"{tool.field}.name")
         names.add(name)
-        _check_schema(tool.function.get("parameters"), f"{tool.field}.parameters")
+        _check_schema(tool.function.get("parameters"), f"{tool.field}.{request.fields.parameters}")
     return [{"type": "function", "function": tool.function} for tool in request.client_tools]
 
 

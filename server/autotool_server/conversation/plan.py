@@ -58,6 +58,8 @@ class TurnLimits:
     max_reasoning_tokens: int | None
     structural_tag: str | None
     """Grammar of the answer; the think block stands before it."""
+    counts_reasoning: bool = False
+    """Whether `max_tokens` counts the reasoning too where this has a limit of its own."""
 
 
 class TurnPlan:
@@ -85,6 +87,8 @@ class TurnPlan:
         if limits.max_reasoning_tokens is None and limits.structural_tag is None:
             return Transition(self._step(state, None))
         budget = self._tokens_left(state) if limits.max_reasoning_tokens is None else limits.max_reasoning_tokens
+        if limits.counts_reasoning:
+            budget = min(budget, self._tokens_left(state))
         step = Step(budget, (*self._eos, *self._close_ids), reasoning_only=True)
         return Transition(step if budget > 0 else None)
 

@@ -68,6 +68,8 @@ class FieldNames:
     effort: str = "effort"
     max_reasoning_tokens: str = "max_reasoning_tokens"
     stop: str = "stop"
+    parameters: str = "parameters"
+    """The key of a tool's JSON schema, inside the tool."""
 
     def rename(self, error: InvalidRequestError) -> InvalidRequestError:
         """Return an error of the renderer with the protocol's name of its field."""
@@ -102,6 +104,8 @@ class ConversationRequest:
     """Log-odds added to the long decision token; None for those of the effort, else 0."""
     max_tokens: int | None = None
     """Limit of decoded tokens; of the answer alone if `max_reasoning_tokens` is given. None for what the context has left."""
+    max_tokens_is_ceiling: bool = False
+    """Whether `max_tokens` bounds reasoning and answer together in any case, and may be cut to what the context has left."""
     max_reasoning_tokens: int | None = None
     """Limit of tokens in the think block; None for no limit of its own."""
     sampling: Sampling = field(default_factory=Sampling)

@@ -50,6 +50,11 @@ class ConversationService:
         choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
         return Job(request.id, self.model, context.mode, choices, request.ignored)
 
+    def count_prompt_tokens(self, request: ConversationRequest) -> int:
+        """Return the tokens of a request's prompt, those of the response prefix included. Raises InvalidRequestError."""
+        context = RequestContext(request, self._mode(request), self._server_tools(request), self._effort(request))
+        return len(self._turn_requests.prompt_ids(context))
+
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
 
@@ -93,6 +98,12 @@ class ConversationService:
             template_message("tool", "result", tool_call_id="c"),
         ]
         return self.renderer.renders_text("result", history)
+
+    @cached_property
+    def renders_late_system(self) -> bool:
+        """Whether the chat template takes a system message after the first message."""
+        history = [*map(template_message, ("user", "assistant", "user"), "?!?"), template_message("system", "instruction")]
+        return self.renderer.renders_text("instruction", history)
 
     def _budget(self, request: ConversationRequest) -> Budget:
         settings, field = self.settings, request.fields.tool_budget

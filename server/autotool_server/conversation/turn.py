@@ -112,8 +112,9 @@ class Turn:
     @property
     def charged_tokens(self) -> int:
         """Decoded tokens that count towards the request's limit."""
-        has_budget = self.request.limits.max_reasoning_tokens is not None
-        return self.ledger.content_tokens if has_budget else self.ledger.completion_tokens
+        limits = self.request.limits
+        spares_reasoning = limits.max_reasoning_tokens is not None and not limits.counts_reasoning
+        return self.ledger.content_tokens if spares_reasoning else self.ledger.completion_tokens
 
     async def _decide(self) -> None:
         """In `auto`, decode the decision token and inject what completes the prefix of the mode that it settles."""

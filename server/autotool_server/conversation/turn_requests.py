@@ -54,8 +54,13 @@ class TurnRequests:
         prompt_ids = self._render(request, request.messages, shape, context.mode)
         structural_tag = self._grammar(context, shape)
         max_tokens = self._max_tokens(request, context.mode, len(prompt_ids))
-        limits = TurnLimits(max_tokens, self._max_reasoning_tokens(request), structural_tag)
+        limits = self._limits(request, max_tokens, structural_tag)
         return _turn_request(context, request.id, context.mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
+
+    def prompt_ids(self, context: RequestContext) -> list[int]:
+        """Return the token ids of the first turn's prompt, whatever the context has room for. Raises InvalidRequestError."""
+        request = context.request
+        return self._render(request, request.messages, self._shape(context, request.tool_choice), context.mode)
 
     def later(self, context: RequestContext, step: NextTurn) -> TurnRequest:
         """Return the request of a turn after the first, which may call any tool, or none. Raises NoRoomError."""
@@ -67,7 +72,7 @@ class TurnRequests:
         max_tokens = room if request.max_tokens is None else min(room, request.max_tokens - step.spent)
         if max_tokens < 1:
             raise NoRoomError("context" if room < 1 else "length")
-        limits = TurnLimits(max_tokens, self._max_reasoning_tokens(request), self._grammar(context, shape))
+        limits = self._limits(request, max_tokens, self._grammar(context, shape))
         turn_id = f"{request.id}-t{step.number}"
         return _turn_request(context, turn_id, mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
@@ -94,12 +99,17 @@ class TurnRequests:
     def _grammar(self, context: RequestContext, shape: AnswerShape) -> str | None:
         return grammar(shape, self._profile.tool_format, context.request.fields)
 
+    def _limits(self, request: ConversationRequest, max_tokens: int, structural_tag: str | None) -> TurnLimits:
+        return TurnLimits(max_tokens, self._max_reasoning_tokens(request), structural_tag, request.max_tokens_is_ceiling)
+
     def _max_reasoning_tokens(self, request: ConversationRequest) -> int | None:
         return request.max_reasoning_tokens if self._renderer.can_think else None
 
     def _max_tokens(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> int:
         """Return the limit of decoded tokens: the request's, else what the context has left. Raises InvalidRequestError."""
         room, wanted = self._room(request, mode, prompt_tokens), request.max_tokens
+        if wanted is not None and request.max_tokens_is_ceiling:
+            wanted = max(1, min(wanted, room))
         if room >= (1 if wanted is None else wanted):
             return room if wanted is None else wanted
         fields, context_length = request.fields, self._engine.max_model_len
@@ -165,4 +175,6 @@ def _history_message(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reasoning_tokens(request: ConversationRequest, mode: Mode) -> int:
-    return (request.max_reasoning_tokens or 0) if mode is not Mode.SHORT else 0
+    if mode is Mode.SHORT or request.max_tokens_is_ceiling:
+        return 0
+    return request.max_reasoning_tokens or 0

@@ -1,0 +1,1 @@
+"""Anthropic's Messages: the schemas, the way in and the way out."""

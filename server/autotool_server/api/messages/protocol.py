@@ -1,0 +1,108 @@
+"""Anthropic's Messages as a protocol.
+
+Reference: https://platform.claude.com/docs/en/api/messages
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from autotool_core.errors import InvalidRequestError
+from autotool_core.modes import Mode
+from autotool_server import errors
+from autotool_server.api import auth
+from autotool_server.api import body as bodies
+from autotool_server.api.messages.errors import describe
+from autotool_server.api.messages.request import Abilities, conversation_request
+from autotool_server.api.messages.responses import EventWriter, MessageBuilder, sse
+from autotool_server.api.messages.schemas import CountRequest, MessagesRequest
+from autotool_server.api.metrics import CLIENT_GONE
+from autotool_server.api.protocol import Protocol
+from autotool_server.api.state import ServerState, state_of
+from autotool_server.conversation.job import Job
+from autotool_server.conversation.request import ConversationRequest
+
+
+class Messages(Protocol[MessagesRequest]):
+    """`POST /v1/messages` and `POST /v1/messages/count_tokens`."""
+
+    path = "/v1/messages"
+    body_type = MessagesRequest
+
+    def conversation_request(self, body: MessagesRequest) -> ConversationRequest:
+        return conversation_request(body)
+
+    def prepare(self, body: MessagesRequest, ignored: Sequence[str], state: ServerState) -> Job:
+        if body.messages[-1].role == "assistant":
+            raise InvalidRequestError(
+                "The conversation must not end with a message of the assistant: this server does not continue one.", "messages"
+            )
+        request = _request_for(state, body)
+        return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)))
+
+    def is_stream(self, body: MessagesRequest) -> bool:
+        return body.stream
+
+    def builder(self, body: MessagesRequest, job: Job, state: ServerState) -> MessageBuilder:
+        return MessageBuilder(job, body.max_tokens, shows_thinking=_shows_thinking(body))
+
+    def writer(self, body: MessagesRequest, job: Job, state: ServerState) -> EventWriter:
+        return EventWriter(job, body.max_tokens, shows_thinking=_shows_thinking(body))
+
+    def api_key(self, request: Request) -> str | None:
+        return request.headers.get("x-api-key") or auth.bearer_key(request)
+
+    def headers(self, job: Job) -> dict[str, str]:
+        return {"request-id": job.id.replace("msg_", "req_", 1)}
+
+    def error_response(self, error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
+        return describe(error)
+
+    def error_event(self, error: Exception) -> str:
+        body = describe(error)[1]
+        return sse("error", error=body["error"], request_id=body["request_id"])
+
+    def routes(self) -> APIRouter:
+        routes = APIRouter()
+
+        @routes.post(f"{self.path}/count_tokens")
+        async def count_tokens(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
+            return await self._count(request)
+
+        return routes
+
+    async def _count(self, request: Request) -> Response:
+        """Answer how many tokens the prompt of a body has. It takes no slot, since nothing is decoded."""
+        state = state_of(request)
+        try:
+            auth.authorize(self.api_key(request), state.settings)
+            _ = state.service  # refused while the engine starts, before the body is read
+            raw = await bodies.read(request, state.settings.max_body_bytes)
+            # In a thread, since rendering and tokenising a long conversation would hold up every stream.
+            return JSONResponse({"input_tokens": await asyncio.to_thread(_count_tokens, state, raw)})
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_GONE)
+        except Exception as error:
+            return errors.response(error, describe)
+
+
+def _count_tokens(state: ServerState, raw: bytes) -> int:
+    body = bodies.parse(CountRequest, raw, state.settings.unknown_fields).body
+    return state.service.count_prompt_tokens(_request_for(state, body))
+
+
+def _request_for(state: ServerState, body: MessagesRequest | CountRequest) -> ConversationRequest:
+    service = state.service
+    return conversation_request(body, Abilities(Mode.AUTO not in service.renderer.refusals, service.renders_late_system))
+
+
+def _shows_thinking(body: MessagesRequest) -> bool:
+    return body.thinking is None or body.thinking.display != "omitted"
+
+
+PROTOCOL = Messages()
