@@ -11,7 +11,7 @@ import anthropic
 import httpx
 import pytest
 from anthropic import AsyncAnthropic
-from anthropic.types import Message, RawMessageStreamEvent, ToolUseBlock
+from anthropic.types import Message, RawMessageStreamEvent, ThreadUnsupportedRequestError, ToolUseBlock
 from anthropic.types.shared import ErrorResponse
 from pydantic import TypeAdapter
 from support.serving import MODEL, Running, running, scripted
@@ -341,6 +341,12 @@ class TestCount:
 
 
 class TestErrors:
+    async def test_a_thread_is_refused_so_that_clients_go_on_without(self) -> None:
+        async with running(scripted("x")) as server, client_of(server) as client:
+            with pytest.raises(ThreadUnsupportedRequestError, match="leave thread out") as refused:
+                await client.beta.messages.create(model=MODEL, max_tokens=9, messages=USER, thread={"type": "create"})
+            assert refused.value.details.error_code == "thread_unsupported_request"
+
     async def _refused(self, server: Running, body: Any, **headers: str) -> tuple[httpx.Response, Any]:
         async with httpx.AsyncClient() as http:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
