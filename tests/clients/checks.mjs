@@ -1,4 +1,4 @@
-// What the scripts of Node clients share: `await run("package", { name: check, ... })` at their end. Python's is checks.py.
+// What the scripts of Node clients share: `await run("package", { name: check, ... })` at their end. See checks.py too.
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { inspect, isDeepStrictEqual, promisify } from "node:util";
@@ -8,7 +8,7 @@ export const ROOT_URL = BASE_URL.replace(/\/v1$/, "");
 
 export const SAY = "<<say The capital of France is Paris.>>";
 export const SAID = "The capital of France is Paris.";
-export const WEATHER = 'What is the weather in Paris? <<call get_weather {"city": "Paris"}>> <<say It is RESULT in Paris.>>';
+export const WEATHER = 'Weather in Paris? <<call get_weather {"city": "Paris"}>> <<say It is RESULT in Paris.>>';
 export const WEATHER_SAID = "It is 18 degrees in Paris.";
 export const THREE_TURNS =
   'Compare. <<think First Paris.>>+<<call get_weather {"city": "Paris"}>> <<call get_weather {"city": "Rome"}>> ' +

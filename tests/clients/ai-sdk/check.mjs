@@ -1,4 +1,4 @@
-// The AI SDK over four providers: OpenAI's, whose default is Responses, its chat, the one for compatible servers, and Anthropic's.
+// The AI SDK over OpenAI's provider, whose default is Responses, its chat, the compatible servers', and Anthropic's.
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
@@ -85,5 +85,5 @@ const all = {};
 for (const [provider, model] of Object.entries(models))
   for (const [title, check] of Object.entries(checks)) all[`${provider} ${title}`] = () => check(model, provider);
 all["responses tools, not stored"] = () => loop(models.responses, "responses", { openai: { store: false } });
-delete all["chat reasoning"]; // OpenAI's chat has no field for it
+delete all["chat reasoning"]; // OpenAI's own chat has no field for it
 await run("ai", all);

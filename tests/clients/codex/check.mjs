@@ -28,7 +28,7 @@ const SCHEMA = {
 
 // Run a prompt and return the items of Codex's own report.
 async function exec(prompt, ...options) {
-  const free = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]; // the folder is a scratch folder
+  const free = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]; // in a scratch folder
   const lines = (await program("codex", ["exec", "--json", ...free, ...options, prompt])).trim().split("\n");
   return lines.map(JSON.parse).filter((event) => event.type === "item.completed").map((event) => event.item);
 }
@@ -43,7 +43,8 @@ async function answer() {
 
 async function tool() {
   writeFileSync("word.txt", "heron");
-  const items = await exec('<<call exec_command {"cmd": "cat word.txt > copy.txt; cat copy.txt"}>> <<say Output: RESULT>>');
+  const call = '<<call exec_command {"cmd": "cat word.txt > copy.txt; cat copy.txt"}>>';
+  const items = await exec(`${call} <<say Output: RESULT>>`);
   equal(readFileSync("copy.txt", "utf8"), "heron");
   equal(items.find((item) => item.type === "command_execution").exit_code, 0);
   equal(texts(items)[0].endsWith("heron"), true);

@@ -3,7 +3,8 @@ import { Agent, OpenAIProvider, Runner, tool } from "@openai/agents";
 import { z } from "zod";
 
 import {
-  ADA, API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, WEATHER, WEATHER_SAID, equal, getWeather, joined, run,
+  ADA, API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, WEATHER, WEATHER_SAID, equal,
+  getWeather, joined, run,
 } from "./checks.mjs";
 
 const weather = tool({

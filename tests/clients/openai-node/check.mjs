@@ -4,7 +4,8 @@ import { zodFunction, zodResponseFormat, zodResponsesFunction, zodTextFormat } f
 import { z } from "zod";
 
 import {
-  ADA, API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, WEATHER, WEATHER_SAID, equal, getWeather, run,
+  ADA, API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, WEATHER, WEATHER_SAID, equal,
+  getWeather, run,
 } from "./checks.mjs";
 
 const client = new OpenAI({ baseURL: BASE_URL, apiKey: API_KEY, maxRetries: 0 });
@@ -34,7 +35,8 @@ async function chatStream() {
 
 async function chatParse() {
   const format = zodResponseFormat(Person, "person");
-  const answer = await client.chat.completions.parse({ model: MODEL, messages: asked(PERSON), response_format: format });
+  const body = { model: MODEL, messages: asked(PERSON), response_format: format };
+  const answer = await client.chat.completions.parse(body);
   equal(answer.choices[0].message.parsed, ADA);
 }
 
@@ -63,9 +65,10 @@ async function responsesParse() {
 
 async function responsesTools() {
   const input = asked(THREE_TURNS);
+  const include = ["reasoning.encrypted_content"];
   let answer;
   do {
-    answer = await client.responses.parse({ model: MODEL, input, tools, include: ["reasoning.encrypted_content"], store: false });
+    answer = await client.responses.parse({ model: MODEL, input, tools, include, store: false });
     input.push(...answer.output);
     for (const call of answer.output.filter((item) => item.type === "function_call"))
       input.push({ type: "function_call_output", call_id: call.call_id, output: getWeather(call.parsed_arguments) });
