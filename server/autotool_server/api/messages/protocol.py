@@ -49,10 +49,10 @@ class Messages(Protocol[MessagesRequest]):
         return body.stream
 
     def builder(self, body: MessagesRequest, job: Job, state: ServerState) -> MessageBuilder:
-        return MessageBuilder(job, body.max_tokens, shows_thinking=_shows_thinking(body))
+        return MessageBuilder(job, body)
 
     def writer(self, body: MessagesRequest, job: Job, state: ServerState) -> EventWriter:
-        return EventWriter(job, body.max_tokens, shows_thinking=_shows_thinking(body))
+        return EventWriter(job, body)
 
     def api_key(self, request: Request) -> str | None:
         return request.headers.get("x-api-key") or auth.bearer_key(request)
@@ -99,10 +99,6 @@ def _count_tokens(state: ServerState, raw: bytes) -> int:
 def _request_for(state: ServerState, body: MessagesRequest | CountRequest) -> ConversationRequest:
     service = state.service
     return conversation_request(body, Abilities(Mode.AUTO not in service.renderer.refusals, service.renders_late_system))
-
-
-def _shows_thinking(body: MessagesRequest) -> bool:
-    return body.thinking is None or body.thinking.display != "omitted"
 
 
 PROTOCOL = Messages()

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from autotool_server.api.messages.blocks import DELTA_KEYS, BlockDelta, BlockEvent, BlockReader, BlockStart
+from autotool_server.api.messages.schemas import MessagesRequest
 from autotool_server.api.protocol import ResponseBuilder, StreamWriter
 from autotool_server.conversation.choice import Choice, ChoiceEnd, Output, StreamEvent
 from autotool_server.conversation.job import Job
@@ -27,22 +28,25 @@ def usage(job: Job) -> dict[str, Any]:
     }
 
 
-def message(job: Job, content: list[dict[str, Any]], stop: dict[str, Any]) -> dict[str, Any]:
-    """Return Anthropic's message object."""
-    head = {"id": job.id, "type": "message", "role": "assistant", "model": job.model}
-    return {**head, "content": content, **stop, "container": None, "usage": usage(job)}
+def message(job: Job, body: MessagesRequest, content: list[dict[str, Any]], end: ChoiceEnd | None) -> dict[str, Any]:
+    """Return Anthropic's message object.
+
+    It has the name by which the client calls the model, since Claude Code sends no thinking back to a model of another name.
+    """
+    head = {"id": job.id, "type": "message", "role": "assistant", "model": body.model or job.model}
+    return {**head, "content": content, **stop_fields(job, body, end), "usage": usage(job)}
 
 
-def stop_fields(job: Job, end: ChoiceEnd | None, max_tokens: int) -> dict[str, Any]:
-    """Return why the answer ended, or that it has not. `max_tokens` is the request's limit."""
+def stop_fields(job: Job, body: MessagesRequest, end: ChoiceEnd | None) -> dict[str, Any]:
+    """Return why the answer ended, or that it has not."""
     reason = STOP_REASONS[end.finish_reason] if end is not None else None
     if reason == "end_turn" and end is not None and end.stop_string is not None:
         reason = "stop_sequence"
-    elif reason == "max_tokens" and job.usage().completion < max_tokens:
+    elif reason == "max_tokens" and job.usage().completion < body.max_tokens:
         # The context had no room for as many.
         reason = "model_context_window_exceeded"
     stop_string = end.stop_string if end is not None and reason == "stop_sequence" else None
-    return {"stop_reason": reason, "stop_sequence": stop_string, "stop_details": None}
+    return {"stop_reason": reason, "stop_sequence": stop_string, "stop_details": None, "container": None}
 
 
 class _Block:
@@ -64,10 +68,10 @@ class _Block:
 class MessageBuilder(ResponseBuilder):
     """Collects a job's outputs into one message."""
 
-    def __init__(self, job: Job, max_tokens: int, *, shows_thinking: bool) -> None:
+    def __init__(self, job: Job, body: MessagesRequest) -> None:
         self._job = job
-        self._max_tokens = max_tokens
-        self._reader = BlockReader(shows_thinking=shows_thinking)
+        self._body = body
+        self._reader = BlockReader(shows_thinking=body.shows_thinking)
         self._blocks: list[_Block] = []
         self._kept = 0
         """Number of blocks at the end of the last turn."""
@@ -89,8 +93,7 @@ class MessageBuilder(ResponseBuilder):
 
     def build(self) -> dict[str, Any]:
         content = [block.whole() for block in self._blocks]
-        built = message(self._job, content, stop_fields(self._job, self._end, self._max_tokens))
-        return {**built, "autotool": self._job.record()}
+        return {**message(self._job, self._body, content, self._end), "autotool": self._job.record()}
 
     def _fold(self, event: BlockEvent) -> None:
         match event:
@@ -108,10 +111,10 @@ class EventWriter(StreamWriter):
     What happens between tokens is in pings, since clients pass over what they do not know there, and over no other event.
     """
 
-    def __init__(self, job: Job, max_tokens: int, *, shows_thinking: bool) -> None:
+    def __init__(self, job: Job, body: MessagesRequest) -> None:
         self._job = job
-        self._max_tokens = max_tokens
-        self._reader = BlockReader(shows_thinking=shows_thinking)
+        self._body = body
+        self._reader = BlockReader(shows_thinking=body.shows_thinking)
         self._started = False
         self._index = -1
         """Index of the last block."""
@@ -133,8 +136,7 @@ class EventWriter(StreamWriter):
         return sse("message_stop")
 
     def _start(self) -> list[str]:
-        empty = message(self._job, [], stop_fields(self._job, None, self._max_tokens))
-        return [sse("message_start", message=empty), sse("ping")]
+        return [sse("message_start", message=message(self._job, self._body, [], None)), sse("ping")]
 
     def _block_event(self, event: BlockEvent) -> str:
         match event:
@@ -149,7 +151,7 @@ class EventWriter(StreamWriter):
 
     def _message_delta(self, end: ChoiceEnd) -> str:
         """Return the event with the end of the message; it carries the decision record."""
-        delta = {**stop_fields(self._job, end, self._max_tokens), "container": None}
+        delta = stop_fields(self._job, self._body, end)
         return sse("message_delta", delta=delta, usage=usage(self._job), autotool=self._job.record())
 
 

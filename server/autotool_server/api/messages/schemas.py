@@ -238,6 +238,11 @@ class MessagesRequest(MessagesBody):
     max_tokens: Count
     """Limit of decoded tokens, those of reasoning included; it is cut to what the context has left."""
 
+    @property
+    def shows_thinking(self) -> bool:
+        """Whether thinking blocks have their text in the answer."""
+        return self.thinking is None or self.thinking.display != "omitted"
+
 
 class CountRequest(MessagesBody):
     """The body of `/v1/messages/count_tokens`."""

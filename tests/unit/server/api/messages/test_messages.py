@@ -292,6 +292,13 @@ class TestServerTools:
         assert message.stop_reason == "tool_use"
 
 
+async def test_the_model_has_the_name_that_the_client_calls_it() -> None:
+    async with running(scripted("Four.")) as server:
+        assert (await ask(server, model=f"{MODEL}:short")).model == f"{MODEL}:short"
+        assert (await events(server, model=f"{MODEL}:short"))[0]["message"]["model"] == f"{MODEL}:short"
+        assert (await events(server, model=None, mode="short"))[0]["message"]["model"] == MODEL
+
+
 async def test_what_is_left_out_is_named() -> None:
     search: Any = {"type": "web_search_20250305", "name": "web_search"}
     async with running(scripted("Four.")) as server, client_of(server) as client:
