@@ -8,7 +8,9 @@ const ENVIRONMENT = {
   ANTHROPIC_API_KEY: API_KEY,
   ANTHROPIC_MODEL: MODEL,
   ANTHROPIC_DEFAULT_HAIKU_MODEL: MODEL,
-  CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+  DISABLE_TELEMETRY: "1",
+  DISABLE_ERROR_REPORTING: "1",
+  DISABLE_AUTOUPDATER: "1",
 };
 
 // Run a prompt and return the content blocks of the model's messages and Claude Code's last report.

@@ -150,8 +150,8 @@ class ThinkingConfig(Body):
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Count | None = None
-    display: Literal["summarized", "omitted"] = "summarized"
-    """`omitted`: the answer has thinking blocks without text, whose signatures hold it."""
+    display: Literal["summarized", "omitted", "updates"] = "summarized"
+    """`omitted`: the answer has thinking blocks without text, whose signatures hold it; otherwise they have their text."""
 
     @model_validator(mode="after")
     def _has_budget_if_enabled(self) -> "ThinkingConfig":

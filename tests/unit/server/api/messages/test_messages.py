@@ -173,6 +173,12 @@ async def test_thinking_that_is_not_shown_comes_back_in_its_signature() -> None:
     assert "<think>\nTwo and two.\n</think>" in engine.tokenizer.decode(engine.requests[-1].prompt_ids)
 
 
+async def test_thinking_is_shown_to_claude_code_which_asks_for_updates() -> None:
+    thinking: Any = {"type": "adaptive", "display": "updates"}
+    async with running(scripted(f"{THOUGHT}Four.", log_odds=9)) as server:
+        assert shown(await ask(server, thinking=thinking))[0] == ("thinking", "Two and two.")
+
+
 async def test_cached_tokens_are_read_from_the_cache_and_not_charged_as_input() -> None:
     class Cached(ScriptedEngine):
         async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
