@@ -24,7 +24,14 @@ SETTINGS, API = FOLDER / "settings.md", FOLDER / "api.md"
 WIDTH = 116
 BLOCK = re.compile(r"(<!-- fields: (\S+):(\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-NAMES = {"string": "string", "integer": "integer", "number": "number", "boolean": "true or false", "object": "object"}
+NAMES = {
+    "null": "not supported",
+    "string": "string",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "object",
+}
 LARGE = 2**31 - 1
 """Bounds from here on only say what fits into an integer: they are left out."""
 HEAD = """# Settings
@@ -58,7 +65,12 @@ def _scalar_text(schema: Mapping[str, Any]) -> str:
 
 
 def docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Return the attribute docstrings of a class, each as one line, by the name of the field."""
+    """Return the attribute docstrings of a class and its bases, each as one line, by the name of the field."""
+    classes = [base for base in reversed(model.__mro__) if base.__module__.startswith("autotool_")]
+    return {name: text for base in classes for name, text in _own_docstrings(base).items()}
+
+
+def _own_docstrings(model: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
     assert isinstance(body, ast.ClassDef)  # noqa: S101 the source of a class
     texts: dict[str, str] = {}

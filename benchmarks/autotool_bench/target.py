@@ -160,7 +160,7 @@ def _split(
     """Return resolved mode, p_long, reasoning tokens and content tokens; None for what the server does not report."""
     if decision:
         turn = decision.turns[-1]
-        return turn.resolved.value, turn.p_long, turn.reasoning_tokens, turn.content_tokens
+        return str(turn.resolved), turn.p_long, turn.reasoning_tokens, turn.content_tokens
     details = completion.usage.completion_tokens_details if completion.usage else None
     reasoning_tokens = details.reasoning_tokens if details else None
     resolved = "long" if reasoning_tokens or (reply.reasoning or "").strip() else "short"

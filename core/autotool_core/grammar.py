@@ -4,7 +4,7 @@ Format reference: https://xgrammar.mlc.ai/docs/tutorials/structural_tag.html
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ class AnswerShape:
     """What a request allows the answer to be."""
 
     tools: Sequence[Mapping[str, Any]] = ()
-    """The OpenAI function tools that may be called."""
+    """The OpenAI function tools that the model is offered."""
     calls: Literal["allowed", "required", "one"] = "allowed"
     """Whether calls may or must be made; `one` is exactly one call, of a named tool."""
     parallel: bool = True
@@ -25,6 +25,22 @@ class AnswerShape:
     """The JSON schema of the content; None leaves the content free."""
     strict_tools: bool = False
     """Whether allowed calls are constrained by the schema of a tool that does not set `strict` itself."""
+    content: Tag | None = None
+    """The grammar of the content, in place of a schema; None leaves the content to `schema`."""
+    callable_names: Collection[str] | None = None
+    """The names of the tools that may be called; None for all. The others are offered all the same, so that the prompt
+    stays as it is."""
+
+    @property
+    def content_tag(self) -> Tag | None:
+        """The grammar of the content; None leaves it free."""
+        return json_tag(self.schema) if self.content is None and self.schema is not None else self.content
+
+    @property
+    def callable_tools(self) -> list[Mapping[str, Any]]:
+        """The tools that may be called."""
+        names = self.callable_names
+        return [tool for tool in self.tools if names is None or tool["function"]["name"] in names]
 
 
 def structural_tag(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
@@ -34,7 +50,8 @@ def structural_tag(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
 
 
 def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
-    tags = [_call(tool["function"], tool_format) for tool in shape.tools]
+    tools = shape.callable_tools
+    tags = [_call(tool["function"], tool_format) for tool in tools]
     calls: Tag = {
         "type": "tags_with_separator",
         "tags": tags,
@@ -44,10 +61,9 @@ def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
     }
     if shape.calls != "allowed":
         return calls
-    if shape.schema is not None:
-        content = json_tag(shape.schema)
+    if (content := shape.content_tag) is not None:
         return {"type": "or", "elements": [content, calls]} if tags else content
-    if any(tool["function"].get("strict", shape.strict_tools) for tool in shape.tools):
+    if shape.callable_names is not None or any(tool["function"].get("strict", shape.strict_tools) for tool in tools):
         return {"type": "triggered_tags", "triggers": [*tool_format.triggers], "tags": tags}
     return None
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from autotool_core import tool_formats
@@ -49,6 +49,13 @@ class ThinkFormat(BaseModel):
     """The prefix of `auto`, after which the decision token follows."""
     answer_separator: str = "\n\n"
     """The text between the closing marker and the answer."""
+    closing_phrase: str = ""
+    """Text with which reasoning that reached its budget ends, so that the model knows that it must answer now."""
+
+    @property
+    def closing(self) -> str:
+        """The text that closes the think block for the model."""
+        return f"\n{self.close}{self.answer_separator}"
 
 
 class Profile(BaseModel):
@@ -66,6 +73,13 @@ class Profile(BaseModel):
     strict_tools: bool = False
     """Whether a call's arguments are constrained by its tool's schema if the tool does not set `strict` itself: this is
     for small models, which miswrite the names of parameters."""
+    drops_stray_markers: bool = False
+    """Whether a marker that belongs to no block is left out of the answer: this is for small models, which write markers
+    where they mean none. A larger model may write `</think>` because it explains what that is."""
+    default_max_tokens: int | None = Field(default=None, ge=1)
+    """Limit of an answer's tokens where neither the request nor the server sets one."""
+    default_max_reasoning_tokens: int | None = Field(default=None, ge=0)
+    """Limit of the think block's tokens where neither the request nor the server sets one."""
 
     @property
     def markers(self) -> tuple[str, ...]:
@@ -85,7 +99,7 @@ BUILTIN = {
     for profile in (
         Profile(name="qwen3"),
         Profile(name="qwen3-coder", think=None, tool_format=tool_formats.get("qwen3_coder")),
-        Profile(name="smollm2-autotool"),
+        Profile(name="smollm2-autotool", default_max_tokens=512, default_max_reasoning_tokens=512),
         Profile(name="plain", think=None),
     )
 }

@@ -76,7 +76,7 @@ class PromptRenderer:
         They are the decision token, the tokens that complete the prefix after it, and those that close the think block.
         """
         think, decision = self._profile.think, self.decision_tokens
-        closing = len(self.ids(f"\n{think.close}{think.answer_separator}")) if think is not None else 0
+        closing = len(self.ids(f"{think.closing_phrase}{think.closing}")) if think is not None else 0
         deciding = 1 + max(map(len, decision.rest.values())) if mode is Mode.AUTO and decision is not None else 0
         return closing + deciding
 
@@ -84,8 +84,17 @@ class PromptRenderer:
         """Return the token ids of a text by itself, without the tokens that begin a sequence."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False)) if text else ()
 
-    def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], mode: Mode) -> list[int]:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        mode: Mode,
+        *,
+        generation_prompt: bool = True,
+    ) -> list[int]:
         """Return the token ids of the conversation, which end with the response prefix of the mode.
+
+        Without `generation_prompt` they end with the last message.
 
         Raises InvalidRequestError for a mode that the checkpoint does not support and for messages that its template refuses.
         """
@@ -93,24 +102,38 @@ class PromptRenderer:
             raise InvalidRequestError(f"mode={mode} cannot be served: {self.refusals[mode]}", "mode", code="unsupported_mode")
         placeholders = _Placeholders()
         try:
-            if not self._takes_argument_text:
-                messages = [_with_parsed_arguments(message) for message in messages]
+            messages = [self._with_read_arguments(message) for message in messages]
             messages = [self._with_placeholders(message, placeholders) for message in messages]
-            text = self._render_text(messages, tools, mode).removesuffix(self._emitted[mode])
+            text = self._render_text(messages, tools, mode, prompt=generation_prompt)
         except RecursionError:
             raise InvalidRequestError("The arguments of a tool call in messages are nested too deeply.", "messages") from None
         if not _is_unicode(text):
             raise InvalidRequestError("messages hold half of a surrogate pair, which is no character.", "messages")
-        return [token for piece in placeholders.pieces(text) for token in self.ids(piece)] + [*self.prefix_ids[mode]]
+        if not generation_prompt:
+            return self._ids_of(placeholders.pieces(text))
+        return [*self._ids_of(placeholders.pieces(text.removesuffix(self._emitted[mode]))), *self.prefix_ids[mode]]
+
+    def _ids_of(self, pieces: Sequence[str]) -> list[int]:
+        return [token for piece in pieces for token in self.ids(piece)]
 
     def renders_text(self, text: str, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether the chat template accepts these messages and the prompt contains `text`."""
-        if not self._takes_argument_text:
-            messages = [_with_parsed_arguments(message) for message in messages]
+        messages = [self._with_read_arguments(message) for message in messages]
         try:
             return text in self._render_text(messages, (), Mode.SHORT)
         except InvalidRequestError:
             return False
+
+    def _with_read_arguments(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the message with its calls' arguments read as JSON, so that they are the same whatever spacing a client uses.
+
+        A template that writes arguments by `tojson` gets objects; one that copies them gets the text that `tojson` would write.
+        """
+        calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
+        read = _canonical_text if self._takes_argument_text else _parse_object
+        functions = [{**call["function"], "arguments": read(call["function"]["arguments"])} for call in calls]
+        parsed = [{**call, "function": function} for call, function in zip(calls, functions, strict=True)]
+        return {**message, "tool_calls": parsed} if parsed else message
 
     def _with_placeholders(self, message: Mapping[str, Any], placeholders: "_Placeholders") -> Mapping[str, Any]:
         if message["role"] not in ("tool", "assistant"):
@@ -225,15 +248,6 @@ def _control_texts(tokenizer: Tokenizer, profile: Profile, allowed: Collection[s
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))) if texts else None
 
 
-def _with_parsed_arguments(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the message with its calls' arguments as objects, which a template that writes them by `tojson` expects."""
-    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls") or ()
-    parsed = [
-        {**call, "function": {**call["function"], "arguments": _parse_object(call["function"]["arguments"])}} for call in calls
-    ]
-    return {**message, "tool_calls": parsed} if parsed else message
-
-
 def _parse_object(arguments: str) -> dict[str, Any]:
     """Return the object, or {} for another text: a model may write anything, and its turn stays in the conversation."""
     try:
@@ -241,6 +255,16 @@ def _parse_object(arguments: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] JSON keys are strings
+
+
+def _canonical_text(arguments: str) -> str:
+    """Return an object's text as chat templates write it; any other text as it is, and one that could not be written again."""
+    try:
+        value = json.loads(arguments)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False) if isinstance(value, dict) else arguments
+    except (ValueError, RecursionError):
+        return arguments
+    return text if _is_unicode(text) else arguments
 
 
 def _is_unicode(text: str) -> bool:

@@ -34,8 +34,8 @@ class TurnRecord(BaseModel):
 
     choice: int
     """The index of the choice that the turn belongs to."""
-    resolved: ResolvedMode
-    """The mode that the turn had."""
+    resolved: ResolvedMode | None
+    """The mode that the turn had; None for plain text, which has none."""
     decided_by: str
     """`model` in `auto`, `request` if the request set the mode."""
     p_long: float | None
@@ -51,7 +51,9 @@ class TurnRecord(BaseModel):
     content_tokens: int
     """Tokens decoded after the think block: answer, tool calls and the end of the turn."""
     reasoning_truncated: bool
-    """Whether `max_reasoning_tokens` closed the think block."""
+    """Whether the think block was closed for the model because it had reached its limit of tokens."""
+    max_reasoning_tokens: int | None = None
+    """The limit of tokens in the think block that applied: the request's, its effort's or the server's."""
     tool_calls: list[str]
     """Names of the tools called, in order."""
     prompt_tokens: int = 0
@@ -69,12 +71,15 @@ class DecisionRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    mode: Mode
+    mode: Mode | None
+    """None for plain text."""
     turns: list[TurnRecord]
     stop_reason: str | None = None
     """The reason why a request with server tools ended: `answer`, `client_tools`, `length`, `stop`, or the budget that was
     used up (`max_turns`, `max_calls`, `max_seconds`, `context`); None without server tools."""
     transcript: list[dict[str, Any]] | None = None
     """The messages that a follow-up request appends to its own; None without server tools."""
+    effort: str | None = None
+    """The reasoning effort that the request named; the turns show the bias and the limit that it stands for."""
     ignored: list[str] = []
     """Paths of the request's fields that the server does not have and left out."""

@@ -1,17 +1,23 @@
 """Errors over HTTP: they name the field and never repeat its value. OpenAI's shape is the default."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError
 
 logger = logging.getLogger(__name__)
+
+UNSUPPORTED = "unsupported_field"
+"""The code of a field that this server does not support, and pydantic's type of a fault that says so."""
 
 INTERNAL = "The server failed on this request; its log says how."
 
@@ -31,6 +37,9 @@ def error_body(message: str, kind: str, field: str | None = None, code: str | No
 
 Description = tuple[int, dict[str, Any], dict[str, str]]
 """Status, body and headers of the response to an error."""
+
+REQUEST_ID = ContextVar("REQUEST_ID", default="-")
+"""The id of the request that is being served, for the log."""
 
 
 def describe(error: Exception) -> Description:
@@ -52,18 +61,46 @@ def describe(error: Exception) -> Description:
 
 def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
     """Return the error of a body: its first fault, by path and kind."""
-    faults = error.errors(include_input=False, include_url=False)
-    # Of a union's alternatives, the one that validated furthest is the one that the client intended.
-    first = max((fault for fault in faults if fault["loc"][:3] == faults[0]["loc"][:3]), key=lambda fault: len(fault["loc"]))
+    first = faults(error, body)[0]
     found = location(first["loc"], body, missing=first["type"] == "missing")
     field = ".".join(str(part)[:64] for part in found[:12])
-    if first["type"] == "extra_forbidden":
-        return InvalidRequestError(
-            f"{field} is not a field that this server supports. Leave it out.", field, code="unsupported_field"
-        )
+    if first["type"] in ("extra_forbidden", UNSUPPORTED):
+        return InvalidRequestError(f"{field} is not a field that this server supports. Leave it out.", field, code=UNSUPPORTED)
     if discriminator := first.get("ctx", {}).get("discriminator"):
         return _unknown_kind(f"{field}.{discriminator[1:-1]}", first.get("ctx", {}).get("expected_tags"))
-    return InvalidRequestError(f"{field or 'body'}: {first['msg']}.", field or None)
+    return InvalidRequestError(f"{field or 'body'}: {first['msg'].removeprefix('Value error, ')}.", field or None)
+
+
+def faults(error: ValidationError, body: Any) -> list[ErrorDetails]:
+    """Return the faults of a body; of the alternatives of a union only those of the one that the client intended."""
+    return _intended(error.errors(include_input=False, include_url=False), body, 0)
+
+
+def _intended(found: Sequence[ErrorDetails], body: Any, depth: int, *, may_be_tag: bool = True) -> list[ErrorDetails]:
+    """Return the intended ones of faults whose locations agree in their first `depth` parts, which lead to `body`."""
+    kept = [fault for fault in found if len(fault["loc"]) == depth]
+    groups: dict[int | str, list[ErrorDetails]] = {}
+    for fault in found:
+        if len(fault["loc"]) > depth:
+            groups.setdefault(fault["loc"][depth], []).append(fault)
+    alternatives: list[list[ErrorDetails]] = []
+    for part, group in groups.items():
+        is_tag = may_be_tag and len(groups) == 1 and _is_tag(part, body)
+        inner = _inside(body, part)
+        if is_tag or (inner is None and not _is_missing(group, depth)):
+            alternatives.append(_intended(group, body, depth + 1, may_be_tag=not is_tag))
+        else:
+            kept += _intended(group, inner, depth + 1)
+    return [*kept, *max(alternatives, key=_closeness, default=[])]
+
+
+def _is_missing(group: Sequence[ErrorDetails], depth: int) -> bool:
+    return len(group[0]["loc"]) == depth + 1 and group[0]["type"] == "missing"
+
+
+def _closeness(group: Sequence[ErrorDetails]) -> tuple[int, bool]:
+    """Return how well an alternative fits: how far it validated, and whether it knew the kind of value."""
+    return max((len(fault["loc"]), fault["type"].startswith("union_tag")) for fault in group)
 
 
 def _unknown_kind(field: str, known: str | None) -> InvalidRequestError:
@@ -93,8 +130,12 @@ def _readings(
     if inner is None:
         return [(part,)] if missing and not rest else _readings(rest, body, missing=missing)
     taken = [(part, *path) for path in _readings(rest, inner, missing=missing)]
-    is_tag = may_be_tag and rest and isinstance(body, dict) and part in (body.get("type"), body.get("role"))
+    is_tag = may_be_tag and rest and _is_tag(part, body)
     return [*(_readings(rest, body, missing=missing, may_be_tag=False) if is_tag else []), *taken]
+
+
+def _is_tag(part: int | str, body: Any) -> bool:
+    return isinstance(body, dict) and part in (body.get("type"), body.get("role"))
 
 
 def _inside(body: Any, part: int | str) -> Any:
@@ -107,7 +148,7 @@ def response(error: Exception, describe_error: Callable[[Exception], Description
     """Return the response to an error, and log it if the server is at fault. `describe_error` gives a protocol's shape."""
     status, body, headers = describe_error(error)
     if status >= 500 and not isinstance(error, OverloadedError):
-        logger.error("request failed: %s", error, exc_info=error if status == 500 else None)
+        logger.error("request %s failed: %s", REQUEST_ID.get(), error, exc_info=error if status == 500 else None)
     return JSONResponse(body, status, headers)
 
 
@@ -115,7 +156,15 @@ async def _handle(_: Request, error: Exception) -> JSONResponse:
     return response(error)
 
 
+async def _handle_parameter(_: Request, error: Exception) -> JSONResponse:
+    """Answer a fault of a parameter in a route's path or query."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    name, message = next(((str(fault["loc"][-1])[:64], fault["msg"]) for fault in faults), ("", ""))
+    return response(InvalidRequestError(f"{name}: {message}.", name))
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app in OpenAI's shape."""
     for kind in (AutoToolError, HTTPException, Exception):
         app.add_exception_handler(kind, _handle)
+    app.add_exception_handler(RequestValidationError, _handle_parameter)

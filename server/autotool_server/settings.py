@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
@@ -27,6 +27,18 @@ def _from_json(value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
         raise PydanticCustomError("json", "Input should be JSON") from None
+
+
+def _names(value: object) -> object:
+    """Return the names of a setting that was given as text: separated by commas, or a JSON list."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return _from_json(value)
+    return [name for part in value.split(",") if (name := part.strip())]
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 
 
 class Effort(BaseModel):
@@ -66,6 +78,13 @@ class Settings(BaseSettings):
     served_model_name: str | None = None
     """Name of the model in the API. Default: the value of --model, as in vLLM."""
 
+    model_aliases: Names = ()
+    """Other names under which the model answers, separated by commas or as a JSON list, for clients that ask for a model of
+    their own, such as gpt-4o or claude-haiku-4-5."""
+
+    list_mode_aliases: bool = False
+    """Whether GET /v1/models lists NAME:auto, NAME:long and NAME:short beside each name. They are always answered."""
+
     engine: Literal["auto", "vllm", "remote", "transformers"] = "auto"
     """Where tokens are decoded: in process by vllm or transformers, or by a remote vLLM server or router.
     auto takes vllm where it is installed, else transformers."""
@@ -92,11 +111,30 @@ class Settings(BaseSettings):
     minimal are short; low is auto with bias -2 and a budget of 512 tokens of reasoning; medium is auto with 2048; high,
     xhigh and max are long with 8192, 32768 and no budget of their own."""
 
+    default_max_tokens: Annotated[int, Field(ge=1)] | Literal["context"] | None = None
+    """Limit of an answer's tokens where the request sets none; context: what the context has left. Default: the
+    profile's, else 4096."""
+
+    default_max_reasoning_tokens: int | None = Field(default=None, ge=0)
+    """Limit of the think block's tokens where neither the request nor its effort sets one. Default: the profile's, else
+    none."""
+
+    answer_reserve: float = Field(default=0.25, ge=0, lt=1)
+    """Part of max_tokens, at most 1024 tokens, that reasoning leaves to the answer where the request does not limit the
+    reasoning itself. 0 lets the reasoning take all of it."""
+
+    closing_phrase: str | None = None
+    """Text with which reasoning that reached its limit ends before the answer. Default: the profile's, else none."""
+
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every interface."""
 
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
+
+    allowed_origins: Names = ()
+    """Origins whose web pages may call the server from a browser, separated by commas or as a JSON list, such as
+    https://app.example; * is every origin. Default: none."""
 
     api_key: SecretStr | None = Field(default=None, min_length=1)
     """Key that clients must send as a bearer token. Default: no key is needed."""

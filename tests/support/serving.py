@@ -15,6 +15,7 @@ from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.base import Engine, EngineRequest
 from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.launch import http_server
 from autotool_server.launch.listener import base_url, listen
 from autotool_server.settings import Settings
 from autotool_server.tools.registry import Registry
@@ -53,7 +54,7 @@ async def running(
     state = ServerState(Settings(port=0, **settings))
     state.service = ConversationService(engine, profile, model, state.settings, registry)
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False))
+    server = uvicorn.Server(http_server.config(create_app(state)))
     task = asyncio.create_task(server.serve([listener]))
     url = base_url(listener)
     try:

@@ -19,6 +19,7 @@ from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.launch import http_server
 from autotool_server.launch.listener import listen
 from autotool_server.settings import Settings
 
@@ -50,7 +51,7 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], "scripted", settings)
     listener = listen("127.0.0.1", 0)
     port.put(listener.getsockname()[1])
-    server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False))
+    server = uvicorn.Server(http_server.config(create_app(state)))
     asyncio.run(server.serve([listener]))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from time import perf_counter
-from typing import cast
 
 import openai
 from openai import AsyncOpenAI, OpenAI
@@ -35,8 +34,8 @@ async def find_model(
         raise AutoToolError(f"{client.base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
     except openai.OpenAIError as error:
         raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
-    if wanted in names:
-        return cast("str", wanted)
+    if wanted is not None and (wanted in names or wanted.rpartition(":")[0] in names):
+        return wanted
     own = [name for name in names if name.rpartition(":")[0] not in names]
     if wanted is None and len(own) == 1:
         return own[0]

@@ -82,7 +82,7 @@ def _turns(record: DecisionRecord) -> list[str]:
     cut = " (cut)" if any(turn.reasoning_truncated for turn in record.turns) else ""
     content_tokens = sum(turn.content_tokens for turn in record.turns)
     return [
-        ", ".join(turn.resolved for turn in record.turns),
+        ", ".join(str(turn.resolved) for turn in record.turns),
         decided,
         *probabilities,
         f"{reasoning_tokens} reasoning{cut} + {content_tokens} content tokens",

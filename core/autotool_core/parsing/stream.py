@@ -16,6 +16,7 @@ These rules hold in any chunking:
   that no call has; reading goes on with that character. A call that breaks after ToolCallStart, or is cut by the end of
   the turn, gets no ToolCallEnd: the events that it sent stand, and text behind a break is content, from the character
   that broke it.
+- With `drops_stray_markers` of the profile, a marker that would be content is left out of it; the text around it stays.
 - A call is complete with its body (see the modules of `tool_formats`): its close marker may be missing, and if other text
   follows instead of it, that text is content. The beginning of a close marker, cut by the end of the turn, is dropped.
 """
@@ -54,6 +55,8 @@ class TurnParser:
         }
         self._profile = profile
         self._openers = profile.tool_format.openers if tools else ()
+        strays = profile.markers if profile.drops_stray_markers else ()
+        self._strays = tuple(marker for marker in strays if marker not in self._openers)
         self._events: list[Event] = []
         self._calls = 0
         self._begin()
@@ -111,11 +114,11 @@ class TurnParser:
         self._enter(Section.REASONING, self._read_passage)
 
     def _enter_content(self, lead: str = "") -> None:
-        self._passage = Passage(*self._openers, lead=lead, trail=WHITESPACE if self._openers else "")
+        self._passage = Passage(*self._openers, *self._strays, lead=lead, trail=WHITESPACE if self._openers else "")
         self._enter(Section.CONTENT, self._read_passage)
 
     def _enter_call(self, opener: str) -> None:
-        self._raw = [opener]
+        self._raw = [] if self._profile.drops_stray_markers else [opener]
         self._body: CallBody = self._profile.tool_format.call_body(self._calls, self._parameters, opener)
         self._enter(Section.TOOL_CALL, self._read_call)
 
@@ -135,6 +138,8 @@ class TurnParser:
         self._emit(settled)
         if marker and self._section is Section.REASONING:
             self._enter_content(lead="\n")
+        elif marker in self._strays:
+            self._emit(self._passage.flush())
         elif marker:
             self._enter_call(marker)
         return rest

@@ -168,7 +168,7 @@ class Hermes(ToolFormat):
         return HermesBody(index)
 
     def call_tag(self, name: str, parameters: Mapping[str, Any]) -> Tag:
-        begin = f'{OPEN}\n{{"name": {json.dumps(name)}, "arguments": '
+        begin = f'{OPEN}\n{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
         return {"type": "tag", "begin": begin, "content": json_tag(parameters), "end": f"}}\n{CLOSE}"}
 
     def render(self, name: str, arguments: Mapping[str, Any]) -> str:

@@ -1,21 +1,23 @@
 """The FastAPI app: the endpoints of every protocol and of operations, and errors."""
 
-from fastapi import FastAPI
+from importlib.metadata import version
 
 from autotool_server import errors
 from autotool_server.api import endpoint
-from autotool_server.api.ops import health, models, tools
+from autotool_server.api.middleware import App
+from autotool_server.api.ops import health, models, not_served, tokenize, tools
 from autotool_server.api.protocol import protocols
 from autotool_server.api.state import ServerState
 
 
-def create_app(state: ServerState) -> FastAPI:
+def create_app(state: ServerState) -> App:
     """Return an app that serves `state.service` once it is set."""
-    app = FastAPI(title="AutoTool Server", openapi_url=None)
+    app = App(title="AutoTool Server", version=version("autotool-server"), redoc_url=None)
+    app.allowed_origins = state.settings.allowed_origins
     app.state.server = state
     for protocol in protocols():
         app.include_router(endpoint.router(protocol))
-    for module in (models, tools, health):
+    for module in (models, tools, tokenize, health, not_served):
         app.include_router(module.router)
     errors.install(app)
     return app

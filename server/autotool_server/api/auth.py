@@ -15,6 +15,11 @@ def bearer_key(request: Request) -> str | None:
     return key if scheme == "Bearer" else None
 
 
+def any_key(request: Request) -> str | None:
+    """Return the key of a route that clients of several protocols ask: a bearer token, else that of `x-api-key`."""
+    return bearer_key(request) or request.headers.get("x-api-key")
+
+
 def authorize(key: str | None, settings: Settings) -> None:
     """Raise UnauthorizedError unless the key is the server's API key, if it has one."""
     if settings.api_key is not None and not _is_equal(key, settings.api_key):

@@ -1,16 +1,19 @@
 """Request bodies: read within a limit, checked against a protocol's type, and free of fields that it does not know."""
 
+import codecs
 import difflib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
+from autotool_server.api.content_encoding import content_decoder
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -23,6 +26,10 @@ MIN_SIMILARITY = 0.81
 """`models`, which other servers take, is as similar to `mode` as 0.80."""
 
 
+IGNORED_HEADER = "x-autotool-ignored"
+MAX_HEADER = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedBody(Generic[BodyT]):
     """A body, and the paths of the fields that were left out of it because they are unknown."""
@@ -32,12 +39,16 @@ class ParsedBody(Generic[BodyT]):
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """Return the body, read no further than the limit (bytes)."""
+    """Return the decoded body, read and decoded no further than the limit (bytes)."""
+    decoder = content_decoder(request.headers.get("content-encoding", ""))
     body = bytearray()
+    received = 0
     async for part in request.stream():
-        body += part
-        if len(body) > limit:
+        received += len(part)
+        body += decoder.decode(part, limit + 1 - len(body))
+        if max(received, len(body)) > limit:
             raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
+    decoder.finish()
     return bytes(body)
 
 
@@ -47,6 +58,7 @@ def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "r
     `unknown_fields`: `refuse` raises for a field that the type does not have; otherwise it is left out, and reported if it is
     `warn`. A top-level field that is nearly one of `OWN_FIELDS` is always refused.
     """
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     values = _json_object(raw)
     try:
         return ParsedBody(body_type.model_validate_json(raw))
@@ -63,6 +75,12 @@ def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "r
     return ParsedBody(parsed.body, [*names, *parsed.ignored])
 
 
+def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
+    """Return the header that names the fields which were left out."""
+    names = ", ".join(ignored)[:MAX_HEADER]
+    return {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
+
+
 def _json_object(raw: bytes) -> dict[str, Any]:
     try:
         values = json.loads(raw)
@@ -77,7 +95,7 @@ def _json_object(raw: bytes) -> dict[str, Any]:
 
 def _unknown_paths(error: ValidationError, values: Any) -> list[tuple[str | int, ...]]:
     """Return the paths of unknown fields; none if the body has another fault, which is reported first."""
-    faults = error.errors(include_input=False, include_url=False)
+    faults = errors.faults(error, values)
     if any(fault["type"] != "extra_forbidden" for fault in faults):
         return []
     return [errors.location(fault["loc"], values) for fault in faults]

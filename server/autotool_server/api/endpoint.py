@@ -1,12 +1,12 @@
 """The endpoint of a protocol: a request's whole way through HTTP, top to bottom."""
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, aclosing
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -19,6 +19,7 @@ from autotool_server.api import auth
 from autotool_server.api import body as bodies
 from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.metrics import CLIENT_GONE
+from autotool_server.api.openapi import documented
 from autotool_server.api.protocol import Protocol
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
@@ -27,15 +28,14 @@ logger = logging.getLogger(__name__)
 
 # Above this, rendering and tokenising take long enough to keep other requests waiting.
 LARGE_BODY = 32 * 1024
-IGNORED_HEADER = "x-autotool-ignored"
-MAX_HEADER = 1024
 
 
 def router(protocol: Protocol[Any]) -> APIRouter:
     """Return the routes of a protocol."""
     routes = protocol.routes()
 
-    @routes.post(protocol.path)
+    @routes.post(protocol.path, summary=f"POST {protocol.path}", description=inspect.getdoc(type(protocol)))
+    @documented(protocol.operation)
     async def create(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
         return await _accept(protocol, request)
 
@@ -129,9 +129,7 @@ class JobResponse(Response):
 
     def _headers(self) -> dict[str, str]:
         """Return the protocol's headers, and the one that names the fields which were left out."""
-        names = ", ".join(self._job.ignored)[:MAX_HEADER]
-        ignored = {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
-        return {**self._protocol.headers(self._job), **ignored}
+        return {**self._protocol.headers(self._job), **bodies.ignored_header(self._job.ignored)}
 
     async def _stream(self, send: Send) -> None:
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""
@@ -146,7 +144,7 @@ class JobResponse(Response):
                     await send({"type": "http.response.body", "body": event, "more_body": True})
             except Exception as error:
                 # The status is sent already: the error is an event of the stream.
-                logger.exception("stream failed")
+                logger.exception("stream of request %s failed", errors.REQUEST_ID.get())
                 self._status = self._protocol.error_response(error)[0]
                 event = self._protocol.error_event(error).encode()
                 await send({"type": "http.response.body", "body": event, "more_body": True})

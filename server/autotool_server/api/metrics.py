@@ -4,8 +4,8 @@ import time
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from autotool_server.conversation.choice import Generation
 from autotool_server.conversation.job import Job
-from autotool_server.conversation.turn import Turn
 from autotool_server.tools.metrics import ToolMetrics
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -24,7 +24,7 @@ class Metrics:
         self.in_flight = Gauge("autotool_requests_in_flight", "Requests being served", registry=registry)
         self.requests = Counter(
             "autotool_requests",
-            "Requests by the mode asked for, what it resolved to (none: ended before, mixed: n > 1) and status",
+            "Requests by the mode asked for, what it resolved to (none: ended before or plain text, mixed: n > 1) and status",
             ("mode", "resolved", "status"),
             registry=registry,
         )
@@ -57,9 +57,9 @@ class Metrics:
 
     def ended(self, job: Job, started: float, status: int) -> None:
         """Account for a job, however it ended."""
-        resolved = {turn.resolved.value for turn in job.turns if turn.ledger.completion_tokens}
+        resolved = {_resolved(turn) for turn in job.turns if turn.ledger.completion_tokens}
         label = resolved.pop() if len(resolved) == 1 else "mixed" if resolved else "none"
-        self.requests.labels(job.mode.value, label, str(status)).inc()
+        self.requests.labels(job.mode.value if job.mode is not None else "none", label, str(status)).inc()
         self.request_seconds.labels(label).observe(time.perf_counter() - started)
         for choice in job.choices:
             for number, turn in enumerate(choice.turns):
@@ -70,14 +70,14 @@ class Metrics:
         for turn in job.charged_turns:
             self._count(turn, prompt=turn.prompt_tokens, cached=turn.ledger.cached_tokens)
 
-    def _count(self, turn: Turn, **tokens: int) -> None:
+    def _count(self, turn: Generation, **tokens: int) -> None:
         """Count tokens by kind, if the turn has started."""
         if turn.ledger.first_token_at is not None:
             for kind, number in tokens.items():
-                self.tokens.labels(turn.resolved.value, kind).inc(number)
+                self.tokens.labels(_resolved(turn), kind).inc(number)
 
-    def _turn(self, turn: Turn, started: float) -> None:
-        ledger, resolved = turn.ledger, turn.resolved.value
+    def _turn(self, turn: Generation, started: float) -> None:
+        ledger, resolved = turn.ledger, _resolved(turn)
         if ledger.first_token_at is None or ledger.last_token_at is None:
             return
         if turn.p_long is not None:
@@ -92,3 +92,8 @@ class Metrics:
 
     def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, text, ("resolved",), buckets=buckets, registry=self.registry)
+
+
+def _resolved(turn: Generation) -> str:
+    """Return the label of a turn's mode; plain text has none."""
+    return turn.resolved.value if turn.resolved is not None else "none"

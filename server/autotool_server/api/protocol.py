@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from autotool_server import api, errors
 from autotool_server.api import auth
+from autotool_server.api.openapi import Operation
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.choice import Choice, Output
 from autotool_server.conversation.job import Job
@@ -62,10 +63,20 @@ class Protocol(ABC, Generic[BodyT]):
     stream_media_type: ClassVar[str] = "text/event-stream; charset=utf-8"
     body_type: type[BodyT]
     """The request's body; unknown fields and bad values are refused by name."""
+    answer_type: ClassVar[type[BaseModel] | None] = None
+    """The whole answer, for the OpenAPI document."""
 
-    @abstractmethod
     def conversation_request(self, body: BodyT) -> ConversationRequest:
-        """Return the protocol-neutral request. Raises InvalidRequestError, naming the field."""
+        """Return the protocol-neutral request. Raises InvalidRequestError, naming the field.
+
+        Every protocol has it but those that override `prepare`, whose requests are no conversations.
+        """
+        raise NotImplementedError
+
+    @property
+    def operation(self) -> Operation:
+        """What the endpoint takes and answers, for the OpenAPI document."""
+        return Operation(self.body_type, self.answer_type, stream_media_type=self.stream_media_type)
 
     @abstractmethod
     def is_stream(self, body: BodyT) -> bool:

@@ -4,12 +4,48 @@ import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
+from autotool_core.modes import ResolvedMode
 from autotool_core.parsing.events import Event, ToolCallStart
 from autotool_core.record import TurnRecord
+from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.token_reader import TurnOutput
-from autotool_server.conversation.turn import Turn
+from autotool_server.engines.base import FinishReason
+
+
+class Generation(Protocol):
+    """What a choice, its job and the metrics know of a turn, whether of a conversation or of plain text."""
+
+    @property
+    def index(self) -> int:
+        """Index of the choice that the turn belongs to."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def finish_reason(self) -> FinishReason: ...
+
+    @property
+    def stop_string(self) -> str | None: ...
+
+    @property
+    def resolved(self) -> ResolvedMode | None: ...
+
+    @property
+    def p_long(self) -> float | None: ...
+
+    @property
+    def prompt_tokens(self) -> int: ...
+
+    def run(self) -> AsyncGenerator[TurnOutput]: ...
+
+    def record(self) -> TurnRecord: ...
+
+
+TurnT_co = TypeVar("TurnT_co", bound=Generation, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +75,14 @@ def new_call_id() -> str:
     return f"call_{uuid.uuid4().hex[:24]}"
 
 
-class Choice:
+class Choice(Generic[TurnT_co]):
     """A choice of one turn, without server tools. After `run` has ended, the attributes describe how it went."""
 
     stop_reason: str | None = None
     """Why the tool loop ended; None where there is none."""
 
-    def __init__(self, first: Turn) -> None:
-        self.index = first.request.choice
+    def __init__(self, first: TurnT_co) -> None:
+        self.index = first.index
         self.turns = [first]
 
     @property

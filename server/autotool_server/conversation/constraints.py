@@ -1,6 +1,6 @@
 """Constraints on an answer: the tools it may call, the form of its content, and the grammar that enforces both."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,14 @@ from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.json_schema import unenforceable
 from autotool_core.tool_formats.base import ToolFormat
-from autotool_server.conversation.request import GENERIC_FIELDS, ConversationRequest, FieldNames, NamedTool, ToolChoice
+from autotool_server.conversation.request import (
+    GENERIC_FIELDS,
+    AllowedTools,
+    ConversationRequest,
+    FieldNames,
+    NamedTool,
+    ToolChoice,
+)
 from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool
 
@@ -35,10 +42,30 @@ def answer_shape(
             raise InvalidRequestError(
                 f"{fields.tool_choice} names a function that is not in {fields.tools}.", fields.tool_choice_name
             )
-        return AnswerShape(named, "one", schema=_content_schema(request))
-    offered = () if choice == "none" else tools
-    calls = "required" if choice == "required" else "allowed"
-    return AnswerShape(offered, calls, request.parallel_tool_calls, _content_schema(request), strict_tools)
+        return AnswerShape(named, "one", schema=_content_schema(request), content=_content_format(request))
+    allowed = choice if isinstance(choice, AllowedTools) else None
+    is_required = choice == "required" or (allowed is not None and allowed.required)
+    return AnswerShape(
+        () if choice == "none" else tools,
+        "required" if is_required else "allowed",
+        request.parallel_tool_calls,
+        _content_schema(request),
+        strict_tools,
+        content=_content_format(request),
+        callable_names=_allowed_names(allowed, tools, fields) if allowed is not None else None,
+    )
+
+
+def _allowed_names(allowed: AllowedTools, tools: Sequence[Mapping[str, Any]], fields: FieldNames) -> Collection[str]:
+    offered = {tool["function"]["name"] for tool in tools}
+    for name, path in allowed.fields.items():
+        if name not in offered:
+            raise InvalidRequestError(f"{fields.tool_choice} names a function that is not in {fields.tools}.", path)
+    return frozenset(allowed.fields)
+
+
+def _content_format(request: ConversationRequest) -> dict[str, Any] | None:
+    return dict(request.content_format) if request.content_format is not None else None
 
 
 def grammar(shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames = GENERIC_FIELDS) -> str | None:
@@ -47,16 +74,20 @@ def grammar(shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames = GE
     Raises InvalidRequestError for a schema that a grammar cannot enforce.
     The arguments of a tool whose schema cannot be enforced, and that the client does not call `strict`, may be any object.
     """
-    if structural_tag(shape, tool_format) is None:
-        return None
-    shape = replace(shape, tools=[_with_enforced_schema(tool, shape, tool_format) for tool in shape.tools])
-    for field, schema in _enforced_schemas(shape, fields):
+    field = fields.content_format if shape.content_tag is not None else fields.tools
+    try:
+        if structural_tag(shape, tool_format) is None:
+            return None
+    except RecursionError:
+        raise InvalidRequestError("This is nested too deeply.", field) from None
+    shape = replace(shape, tools=[_with_enforced_schema(tool, shape, tool_format) for tool in shape.callable_tools])
+    for schema_field, schema in _enforced_schemas(shape, fields):
         if feature := unenforceable(schema):
-            raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", field)
+            raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", schema_field)
     tag = structural_tag(shape, tool_format)
     if tag is not None and not _compiles(tag):
-        field = fields.content_format if shape.schema is not None else fields.tools
-        raise InvalidRequestError("A JSON schema cannot be made a grammar. Use a simpler schema.", field)
+        kind = "This" if shape.content is not None else "A JSON schema"
+        raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", field)
     return tag
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from autotool_core.modes import Mode
 from autotool_core.record import DecisionRecord
-from autotool_server.conversation.choice import Choice, Output
-from autotool_server.conversation.turn import Turn
+from autotool_server.conversation.choice import Choice, Generation, Output
 
-ChoiceOutput = tuple[Choice, Output]
+ChoiceOutput = tuple[Choice[Generation], Output]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +29,29 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request that was accepted: one `Choice` per answer, all of the same prompt."""
+    """A request that was accepted: one `Choice` per answer. All of a conversation have the same prompt."""
 
     id: str
     model: str
-    mode: Mode
-    choices: Sequence[Choice]
+    mode: Mode | None
+    """None for plain text."""
+    choices: Sequence[Choice[Generation]]
     ignored: tuple[str, ...] = ()
     """Parts of the request that were left out."""
+    effort: str | None = None
+    """The reasoning effort that the request named."""
+    num_prompts: int = 1
+    """Number of prompts; the choices of a prompt follow each other."""
 
     @property
-    def turns(self) -> list[Turn]:
+    def turns(self) -> list[Generation]:
         """Every turn of every choice."""
         return [turn for choice in self.choices for turn in choice.turns]
 
     @property
-    def charged_turns(self) -> list[Turn]:
-        """The turns whose prompt is charged: those of one choice, since all choices have the same prompt."""
-        return self.choices[0].turns
+    def charged_turns(self) -> list[Generation]:
+        """The turns whose prompt is charged: those of one choice of each prompt."""
+        return [turn for choice in self.choices[:: len(self.choices) // self.num_prompts] for turn in choice.turns]
 
     def usage(self) -> TokenUsage:
         """Return the tokens used so far."""
@@ -63,10 +67,16 @@ class Job:
         first = self.choices[0]
         turns = [record for choice in self.choices for record in choice.records()]
         record = DecisionRecord(
-            mode=self.mode, turns=turns, stop_reason=first.stop_reason, transcript=first.transcript, ignored=[*self.ignored]
+            mode=self.mode,
+            turns=turns,
+            stop_reason=first.stop_reason,
+            transcript=first.transcript,
+            effort=self.effort,
+            ignored=[*self.ignored],
         )
-        absent = set() if first.transcript is not None else {"stop_reason", "transcript"}
-        return record.model_dump(mode="json", exclude=absent if self.ignored else absent | {"ignored"})
+        loop_only = set[str]() if first.transcript is not None else {"stop_reason", "transcript"}
+        absent = {name for name in ("effort", "ignored") if not getattr(record, name)}
+        return record.model_dump(mode="json", exclude=loop_only | absent)
 
     async def run(self) -> AsyncGenerator[ChoiceOutput]:
         """Yield the outputs of all choices in the order in which they come. Closing the generator ends all of them."""
@@ -80,7 +90,7 @@ class Job:
                 yield choice, output
 
 
-async def _merged(choices: Sequence[Choice]) -> AsyncGenerator[ChoiceOutput]:
+async def _merged(choices: Sequence[Choice[Generation]]) -> AsyncGenerator[ChoiceOutput]:
     queue = asyncio.Queue[ChoiceOutput | Exception | None](maxsize=len(choices))
     tasks = [asyncio.create_task(_relay(choice, queue)) for choice in choices]
     try:
@@ -99,7 +109,7 @@ async def _merged(choices: Sequence[Choice]) -> AsyncGenerator[ChoiceOutput]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _relay(choice: Choice, queue: asyncio.Queue[ChoiceOutput | Exception | None]) -> None:
+async def _relay(choice: Choice[Generation], queue: asyncio.Queue[ChoiceOutput | Exception | None]) -> None:
     try:
         async with aclosing(choice.run()) as outputs:
             async for output in outputs:

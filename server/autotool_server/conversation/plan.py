@@ -1,12 +1,12 @@
 """The plan of a turn: which engine steps it takes, and what is injected between them. No engine, no text: pure decisions.
 
-A turn is one to three engine steps, each a plain generation from token ids. Steps are split only where something differs
-between them: a reasoning budget, or a grammar that must not constrain the think block. (The decision of `auto` is a step of
+A turn is one or two engine steps, each a plain generation from token ids. There are two where a grammar must not constrain
+the think block, and where the think block reaches its budget and is closed for the model. (The decision of `auto` is a step of
 its own that comes before: `conversation.turn`.)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotool_core.profile import ThinkFormat
 from autotool_server.engines.base import FinishReason
@@ -21,6 +21,8 @@ class Step:
     structural_tag: str | None = None
     reasoning_only: bool = False
     """Whether the step ends with the think block."""
+    min_tokens: int = 0
+    """The step's tokens before the first stop token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +44,60 @@ class TurnState:
     """How far a turn has come at the end of a step."""
 
     in_reasoning: bool
-    charged_tokens: int
-    """Decoded tokens that count towards `TurnLimits.max_tokens`."""
+    decoded_tokens: int
+    """All decoded tokens of the turn."""
+    reasoning_tokens: int = 0
+    """Those of the think block."""
+    content_tokens: int = 0
+    """Those of the answer."""
     finish_reason: FinishReason = "stop"
-    """The engine's, of the last step."""
+    """Of the last step."""
     ended: bool = False
-    """Whether a stop string or a tool call has ended the answer."""
+    """Whether a stop string, a stop token or a tool call has ended the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits:
-    """What bounds and constrains the steps of a turn."""
+    """What bounds and constrains the steps of a turn. Limits count decoded tokens."""
 
     max_tokens: int
-    max_reasoning_tokens: int | None
-    structural_tag: str | None
+    """Limit of the whole turn."""
+    max_reasoning_tokens: int | None = None
+    """Limit of the think block, which is then closed for the model; None for no limit of its own."""
+    structural_tag: str | None = None
     """Grammar of the answer; the think block stands before it."""
-    counts_reasoning: bool = False
-    """Whether `max_tokens` counts the reasoning too where this has a limit of its own."""
+    max_answer_tokens: int | None = None
+    """Limit of the answer; None for no limit of its own."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end the answer, besides those that end the turn; in the think block they are text."""
+    min_tokens: int = 0
+    """Decoded tokens before the answer may end; of the answer alone if it has a limit of its own."""
+
+    @property
+    def divides_sections(self) -> bool:
+        """Whether the answer needs a step of its own, because what holds for it does not hold for the think block."""
+        has_answer_minimum = self.min_tokens > 0 and self.max_answer_tokens is not None
+        return self.structural_tag is not None or bool(self.stop_token_ids) or has_answer_minimum
+
+    def tokens_left(self, state: TurnState) -> int:
+        """Return how many tokens the rest of the turn may have."""
+        left = self.max_tokens - state.decoded_tokens
+        if self.max_answer_tokens is None or (state.in_reasoning and self.max_reasoning_tokens is None):
+            return left
+        reasoning_left = (self.max_reasoning_tokens or 0) - state.reasoning_tokens if state.in_reasoning else 0
+        return min(left, reasoning_left + self.max_answer_tokens - state.content_tokens)
+
+    def tokens_missing(self, state: TurnState) -> int:
+        """Return how many more tokens there must be before the answer may end."""
+        counted = state.decoded_tokens if self.max_answer_tokens is None else state.content_tokens
+        return max(self.min_tokens - counted, 0)
+
+    def is_reached(self, *, in_reasoning: bool, reasoning_tokens: int, content_tokens: int) -> bool:
+        """Return whether the section that the turn is in has as many tokens as it may have."""
+        limit, tokens = (
+            (self.max_reasoning_tokens, reasoning_tokens) if in_reasoning else (self.max_answer_tokens, content_tokens)
+        )
+        return limit is not None and tokens >= limit
 
 
 class TurnPlan:
@@ -84,13 +122,12 @@ class TurnPlan:
             return self._answer(state)
         if limits.max_reasoning_tokens == 0:
             return self._close(state, truncated=True)
-        if limits.max_reasoning_tokens is None and limits.structural_tag is None:
+        if not limits.divides_sections:
             return Transition(self._step(state, None))
-        budget = self._tokens_left(state) if limits.max_reasoning_tokens is None else limits.max_reasoning_tokens
-        if limits.counts_reasoning:
-            budget = min(budget, self._tokens_left(state))
-        step = Step(budget, (*self._eos, *self._close_ids), reasoning_only=True)
-        return Transition(step if budget > 0 else None)
+        left, budget = limits.tokens_left(state), limits.max_reasoning_tokens
+        tokens = left if budget is None else min(left, budget)
+        step = Step(tokens, (*self._eos, *self._close_ids), reasoning_only=True)
+        return Transition(step if tokens > 0 else None)
 
     def following(self, step: Step, state: TurnState) -> Transition | None:
         """Return what follows after a step; None when the turn is over."""
@@ -100,24 +137,25 @@ class TurnPlan:
             return self._answer(state, injected=self._think.answer_separator if self._think is not None else "")
         if not state.in_reasoning:
             return None
-        has_budget = self._limits.max_reasoning_tokens is not None
-        if state.finish_reason == "length" and not has_budget:
+        budget = self._limits.max_reasoning_tokens
+        truncated = budget is not None and state.reasoning_tokens >= budget
+        if state.finish_reason == "length" and not truncated:
             return None
         # The model ran out of its reasoning budget, or ended its turn inside the think block: an answer follows.
-        return self._close(state, truncated=state.finish_reason == "length")
+        return self._close(state, truncated=truncated)
 
     def _close(self, state: TurnState, *, truncated: bool) -> Transition:
         think = self._think or ThinkFormat()
-        closing = f"\n{think.close}{think.answer_separator}"
-        step = self._step(state, self._limits.structural_tag)
-        return Transition(step, closing, closes_reasoning=True, reasoning_truncated=truncated)
+        phrase = think.closing_phrase if truncated else ""
+        step = self._step(replace(state, in_reasoning=False), self._limits.structural_tag)
+        return Transition(step, f"{phrase}{think.closing}", closes_reasoning=True, reasoning_truncated=truncated)
 
     def _answer(self, state: TurnState, injected: str = "") -> Transition:
         return Transition(self._step(state, self._limits.structural_tag), injected)
 
     def _step(self, state: TurnState, structural_tag: str | None) -> Step | None:
-        left = self._tokens_left(state)
-        return Step(left, self._eos, structural_tag) if left > 0 else None
-
-    def _tokens_left(self, state: TurnState) -> int:
-        return self._limits.max_tokens - state.charged_tokens
+        limits = self._limits
+        left, least = limits.tokens_left(state), limits.tokens_missing(state)
+        # A grammar would not let the engine decode a stop token before its end; such a one is found by the reader.
+        stops = self._eos if structural_tag is not None else (*self._eos, *limits.stop_token_ids)
+        return Step(left, stops, structural_tag, min_tokens=least) if left > 0 else None

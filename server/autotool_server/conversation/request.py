@@ -36,7 +36,17 @@ class NamedTool:
     name: str
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
+@dataclass(frozen=True, slots=True)
+class AllowedTools:
+    """The tools that may be called, of all that are offered."""
+
+    fields: Mapping[str, str]
+    """The path in the request's body, for errors, by the tool's name."""
+    required: bool = False
+    """Whether at least one must be called."""
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool | AllowedTools
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +72,11 @@ class FieldNames:
     content_format: str = "content_schema"
     content_schema: str = "content_schema"
     max_tokens: str = "max_tokens"
+    min_tokens: str = "min_tokens"
     num_choices: str = "num_choices"
     tool_budget: str = "tool_budget"
     logit_bias: str = "logit_bias"
+    stop_token_ids: str = "stop_token_ids"  # noqa: S105 the name of a field
     effort: str = "effort"
     max_reasoning_tokens: str = "max_reasoning_tokens"
     stop: str = "stop"
@@ -103,13 +115,23 @@ class ConversationRequest:
     reasoning_bias: float | None = None
     """Log-odds added to the long decision token; None for those of the effort, else 0."""
     max_tokens: int | None = None
-    """Limit of decoded tokens; of the answer alone if `max_reasoning_tokens` is given. None for what the context has left."""
-    max_tokens_is_ceiling: bool = False
-    """Whether `max_tokens` bounds reasoning and answer together in any case, and may be cut to what the context has left."""
+    """Limit of decoded tokens; of the answer alone if `max_reasoning_tokens` is given. None for the server's default."""
+    max_tokens_is_total: bool = False
+    """Whether `max_tokens` bounds reasoning and answer together even where `max_reasoning_tokens` is given."""
     max_reasoning_tokens: int | None = None
-    """Limit of tokens in the think block; None for no limit of its own."""
+    """Limit of tokens in the think block; None for the effort's or the server's."""
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end the answer, as stop strings do: in the think block they are text."""
+    ignore_eos: bool = False
+    """Whether the tokens that end a turn are text like any other."""
+    min_tokens: int = 0
+    """Decoded tokens before the answer may end, of the answer alone if `max_reasoning_tokens` is given."""
+    skip_special_tokens: bool = True
+    """Whether the text leaves out special tokens; without them it never has the token that ends it."""
+    priority: int = 0
+    """Lower is decoded earlier, where the engine schedules by priority."""
     logprobs: int | None = None
     """Number of alternatives reported beside each content token's log-probability; None reports nothing."""
     num_choices: int = 1
@@ -120,6 +142,10 @@ class ConversationRequest:
     tool_budget: ToolBudget | None = None
     content_schema: Mapping[str, Any] | bool | None = None
     """JSON schema of the answer's content; None leaves it free."""
+    content_format: Mapping[str, Any] | None = None
+    """The content's grammar in place of a schema, as the format of an xgrammar structural tag."""
+    answer_id: str | None = None
+    """The id that the answer shows, which a client chose; None for `id`."""
     fields: FieldNames = GENERIC_FIELDS
     ignored: tuple[str, ...] = ()
     """What the protocol left out of the body because this server does not have it; the decision record names it."""

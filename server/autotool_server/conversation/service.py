@@ -10,6 +10,7 @@ from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_server.conversation.budgets import DefaultBudgets
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.messages import template_message
@@ -35,9 +36,33 @@ class ConversationService:
         self.registry = registry or Registry()
         self.started = int(time.time())
         """Unix time, in seconds."""
-        self.renderer = PromptRenderer(engine.tokenizer, profile)
-        self._profile = profile
-        self._turn_requests = TurnRequests(engine, self.renderer, profile)
+        self._profile = _with_closing_phrase(profile, settings.closing_phrase)
+        self.renderer = PromptRenderer(engine.tokenizer, self._profile)
+        budgets = DefaultBudgets.of(settings, profile)
+        self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
+
+    def prompt_ids(self, request: ConversationRequest, *, generation_prompt: bool = True) -> list[int]:
+        """Return the token ids of a request's prompt, those of the response prefix included. Raises InvalidRequestError.
+
+        Without `generation_prompt`, those of the conversation alone.
+        """
+        context = RequestContext(request, self._mode(request), self._server_tools(request), self._effort(request))
+        return self._turn_requests.prompt_ids(context, generation_prompt=generation_prompt)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which the model is served, the first of them its own; each may be followed by `:MODE`."""
+        return self.model, *self.settings.model_aliases
+
+    def resolve_model(self, model: str | None, field: str) -> Mode | None:
+        """Return the mode that a model's name asks for, None for none. Raises InvalidRequestError for an unknown model."""
+        if model is None or model in self.names:
+            return None
+        name, mode = modes.split_alias(model)
+        if mode is None or name not in self.names:
+            message = "This model is not served here. GET /v1/models lists what is."
+            raise InvalidRequestError(message, field, code="model_not_found", status=404)
+        return mode
 
     def prepare(self, request: ConversationRequest) -> Job:
         """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
@@ -48,12 +73,8 @@ class ConversationService:
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
         choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
-        return Job(request.id, self.model, context.mode, choices, request.ignored)
-
-    def count_prompt_tokens(self, request: ConversationRequest) -> int:
-        """Return the tokens of a request's prompt, those of the response prefix included. Raises InvalidRequestError."""
-        context = RequestContext(request, self._mode(request), self._server_tools(request), self._effort(request))
-        return len(self._turn_requests.prompt_ids(context))
+        answer_id = request.answer_id or request.id
+        return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
@@ -120,15 +141,7 @@ class ConversationService:
 
     def _mode(self, request: ConversationRequest) -> Mode:
         fields = request.fields
-        served = request.model in (None, self.model)
-        name, alias = (self.model, None) if served else modes.split_alias(str(request.model))
-        if name != self.model:
-            raise InvalidRequestError(
-                "This model is not served here. GET /v1/models lists what is.",
-                fields.model,
-                code="model_not_found",
-                status=404,
-            )
+        alias = self.resolve_model(request.model, fields.model)
         effort = self._effort(request)
         of_effort = effort.mode if effort is not None and request.effort_sets_mode else None
         requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints, fields.effort: of_effort}
@@ -150,6 +163,12 @@ class ConversationService:
         return request.num_choices
 
 
+def _with_closing_phrase(profile: Profile, phrase: str | None) -> Profile:
+    if phrase is None or profile.think is None:
+        return profile
+    return profile.model_copy(update={"think": profile.think.model_copy(update={"closing_phrase": phrase})})
+
+
 def _check_counts(request: ConversationRequest) -> None:
     """Raise InvalidRequestError for a count that is too small, whatever the protocol's own schema lets through."""
     fields = request.fields
@@ -161,5 +180,7 @@ def _check_counts(request: ConversationRequest) -> None:
     for name, (count, minimum) in counts.items():
         if count is not None and count < minimum:
             raise InvalidRequestError(f"{name} must be at least {minimum}.", name)
+    if request.max_tokens is not None and request.min_tokens > request.max_tokens:
+        raise InvalidRequestError(f"{fields.min_tokens} can be at most {fields.max_tokens}.", fields.min_tokens)
     if "" in request.stop:
         raise InvalidRequestError("stop must not hold an empty text.", "stop")

@@ -7,6 +7,7 @@ from autotool_core.detokenizer import Detokenizer
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallEnd, ToolCallStart
 from autotool_core.parsing.stream import Section, TurnParser
 from autotool_server.conversation.ledger import Ledger
+from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.stops import StopFilter
 from autotool_server.engines.base import TokenDelta, TokenLogprob
 
@@ -23,7 +24,8 @@ class TurnOutput:
 class TokenReader:
     """Reads the tokens of one turn.
 
-    What a text means follows from the response prefix, which `parser` has read, and never from a request's flag.
+    What a text means follows from the response prefix, which `parser` has read, and never from a request's flag. `stop` and
+    `stop_token_ids` end the answer where `may_stop` is true.
     """
 
     def __init__(
@@ -33,16 +35,26 @@ class TokenReader:
         ledger: Ledger,
         eos_token_ids: Collection[int],
         *,
+        limits: TurnLimits | None = None,
         stop: tuple[str, ...] = (),
+        stop_token_ids: Collection[int] = (),
+        may_stop: Callable[[], bool] = lambda: True,
         parallel_tool_calls: bool = True,
     ) -> None:
+        self.limit_reached = False
+        """Whether the last token read was the last one that its section may have."""
         self.ended = False
         """Whether a stop string, or the first call where calls are not parallel, has ended the answer."""
+        self.end_id: int | None = None
+        """The token that ended the text read last; None if no such token did."""
         self._parser = parser
         self._detokenizer = detokenizer
         self._ledger = ledger
         self._eos = eos_token_ids
+        self._limits = limits
         self._stops = StopFilter(stop)
+        self._stop_token_ids = stop_token_ids
+        self._may_stop = may_stop
         self._parallel = parallel_tool_calls
 
     @property
@@ -55,24 +67,38 @@ class TokenReader:
         """The stop string that ended the answer; None if none did."""
         return self._stops.matched
 
+    @property
+    def stop_token_id(self) -> int | None:
+        """The token among `stop_token_ids` that ended the answer; None if none did."""
+        return self.end_id if self.end_id in self._stop_token_ids else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further token is part of the answer, whatever the engine decodes."""
+        return self.ended or self.stop_token_id is not None
+
     def read(self, delta: TokenDelta, *, keep: Callable[[int], None], reasoning_only: bool = False) -> TurnOutput:
         """Charge, detokenise and parse the tokens of a delta.
 
-        `keep` receives the ids that belong to the turn's text, one by one. With `reasoning_only`, reading ends with the think
-        block.
+        `keep` receives the ids that belong to the turn's text, one by one; the token that ends it is `end_id`. Reading ends
+        where the limit of a section is reached; with `reasoning_only`, also with the think block.
         """
         events: list[Event] = []
         logprobs: list[TokenLogprob] = []
+        self.limit_reached = False
+        self.end_id = None
         for position, token_id in enumerate(delta.token_ids):
             section = self._parser.section
             self._ledger.count(section, 1)
-            if token_id in self._eos:
+            if token_id in self._eos or (token_id in self._stop_token_ids and self._stops_at(section)):
+                self.end_id = token_id
                 break
             keep(token_id)
             if delta.logprobs is not None and section is Section.CONTENT:
                 logprobs.append(delta.logprobs[position])
             events += self._parser.feed(self._detokenizer.push((token_id,)))
-            if reasoning_only and not self.in_reasoning:
+            self.limit_reached = self._is_limit_reached()
+            if self.limit_reached or (reasoning_only and not self.in_reasoning):
                 break
         accepted = self._accept(events)
         self._ledger.note_time(content=any(not isinstance(event, ReasoningDelta) for event in accepted))
@@ -94,6 +120,17 @@ class TokenReader:
         held = "" if self.ended else self._stops.finish()
         return [*events, ContentDelta(held)] if held else events
 
+    def _is_limit_reached(self) -> bool:
+        ledger = self._ledger
+        return self._limits is not None and self._limits.is_reached(
+            in_reasoning=self.in_reasoning,
+            reasoning_tokens=ledger.reasoning_tokens,
+            content_tokens=ledger.content_tokens,
+        )
+
+    def _stops_at(self, section: Section) -> bool:
+        return section is not Section.REASONING and self._may_stop()
+
     def _accept(self, events: Sequence[Event]) -> list[Event]:
         """Apply what may end the answer early: stop strings, and the first call where calls are not parallel."""
         accepted: list[Event] = []
@@ -101,7 +138,7 @@ class TokenReader:
             if self.ended:
                 break
             if isinstance(event, ContentDelta):
-                text = self._stops.push(event.text)
+                text = self._stops.push(event.text) if self._may_stop() else event.text
                 self.ended = self._stops.matched is not None
                 if text:
                     accepted.append(ContentDelta(text))

@@ -69,7 +69,7 @@ class NextTurn:
     may_call: bool
 
 
-class ToolLoop(Choice):
+class ToolLoop(Choice[Turn]):
     """The one choice of a request that names server tools."""
 
     def __init__(self, first: Turn, make_turn: Callable[[NextTurn], Turn], server: ServerTools) -> None:
@@ -215,9 +215,9 @@ class ToolLoop(Choice):
         return turn
 
     def _is_cut(self) -> bool:
-        """Whether the limit of tokens or a stop string ended the turn."""
+        """Whether the limit of tokens, a stop string or a stop token ended the turn."""
         turn = self.turns[-1]
-        return turn.finish_reason == "length" or turn.stop_string is not None
+        return turn.finish_reason == "length" or (turn.stop_string, turn.stop_token_id) != (None, None)
 
     def _may_escalate(self) -> bool:
         short = self.turns[-1].resolved is ResolvedMode.SHORT and not self._is_cut()

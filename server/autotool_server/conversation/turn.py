@@ -42,7 +42,11 @@ class TurnRequest:
     limits: TurnLimits
     sampling: Sampling
     stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    """Whether the tokens that end a turn are text like any other."""
+    skip_special_tokens: bool = True
     logprobs: int | None = None
+    priority: int = 0
     tools: Sequence[Mapping[str, Any]] = ()
     """OpenAI function tools that may be called."""
     parallel_tool_calls: bool = True
@@ -60,6 +64,8 @@ class Turn:
         self.reasoning_truncated = False
         self.stop_string: str | None = None
         """The stop string that ended the answer; None if none did."""
+        self.stop_token_id: int | None = None
+        """The stop token of the request that ended the answer; None if none did."""
         self._engine = engine
         self._renderer = renderer
         self._profile = profile
@@ -99,10 +105,16 @@ class Turn:
             reasoning_tokens=self.ledger.reasoning_tokens,
             content_tokens=self.ledger.content_tokens,
             reasoning_truncated=self.reasoning_truncated,
+            max_reasoning_tokens=self.request.limits.max_reasoning_tokens,
             tool_calls=self.ledger.tool_calls,
             prompt_tokens=self.prompt_tokens,
             cached_tokens=self.ledger.cached_tokens,
         )
+
+    @property
+    def index(self) -> int:
+        """Index of the choice that the turn belongs to."""
+        return self.request.choice
 
     @property
     def prompt_tokens(self) -> int:
@@ -112,9 +124,12 @@ class Turn:
     @property
     def charged_tokens(self) -> int:
         """Decoded tokens that count towards the request's limit."""
-        limits = self.request.limits
-        spares_reasoning = limits.max_reasoning_tokens is not None and not limits.counts_reasoning
-        return self.ledger.content_tokens if spares_reasoning else self.ledger.completion_tokens
+        has_answer_limit = self.request.limits.max_answer_tokens is not None
+        return self.ledger.content_tokens if has_answer_limit else self.ledger.completion_tokens
+
+    def token_ids(self, start: int = 0) -> list[int]:
+        """Return every token after the request's prompt from number `start` on: decoded and injected ones, in their order."""
+        return self._ids[len(self.request.prompt_ids) + start :]
 
     async def _decide(self) -> None:
         """In `auto`, decode the decision token and inject what completes the prefix of the mode that it settles."""
@@ -144,23 +159,40 @@ class Turn:
         think = self._profile.think
         close_ids = self._renderer.ids(think.close) if think is not None else ()
         close_ids = close_ids if len(close_ids) == 1 else ()
-        return TurnPlan(self.request.limits, think, self._engine.eos_token_ids, close_ids)
+        return TurnPlan(self.request.limits, think, self._end_ids, close_ids)
+
+    @property
+    def _end_ids(self) -> tuple[int, ...]:
+        """The tokens that end the turn."""
+        return () if self.request.ignore_eos else self._engine.eos_token_ids
 
     def _reader(self) -> TokenReader:
         request = self.request
         parser = TurnParser(self._profile, self._profile.prefix(Mode(self.resolved)), request.tools)
         context = self._ids[-DETOKENIZER_CONTEXT:]
+        shown = self._renderer.marker_ids if request.skip_special_tokens else self._engine.tokenizer.all_special_ids
         return TokenReader(
             parser,
-            Detokenizer(self._engine.tokenizer, context, self._renderer.marker_ids),
+            Detokenizer(self._engine.tokenizer, context, shown),
             self.ledger,
-            self._engine.eos_token_ids,
+            self._end_ids,
+            limits=request.limits,
             stop=request.stop,
+            stop_token_ids=request.limits.stop_token_ids,
+            may_stop=lambda: self.charged_tokens > request.limits.min_tokens,
             parallel_tool_calls=request.parallel_tool_calls,
         )
 
     def _state(self, reader: TokenReader) -> TurnState:
-        return TurnState(reader.in_reasoning, self.charged_tokens, self.finish_reason, reader.ended)
+        ledger = self.ledger
+        return TurnState(
+            reader.in_reasoning,
+            ledger.completion_tokens,
+            ledger.reasoning_tokens,
+            ledger.content_tokens,
+            self.finish_reason,
+            reader.is_over,
+        )
 
     def _apply(self, transition: Transition, reader: TokenReader) -> list[Event]:
         """Inject the text before the next step; return the events of reasoning that it brings to an end."""
@@ -182,7 +214,9 @@ class Turn:
                 # The first token is an output even where it has no text: a stream begins with it.
                 if first or output.events or output.logprobs:
                     yield output
-                if reader.ended or (step.reasoning_only and not reader.in_reasoning):
+                if reader.limit_reached:
+                    self.finish_reason = "length"
+                if reader.is_over or reader.limit_reached or (step.reasoning_only and not reader.in_reasoning):
                     break
 
     def _engine_request(self, step: Step) -> EngineRequest:
@@ -191,9 +225,11 @@ class Turn:
             prompt_ids=self._ids,
             max_tokens=step.max_tokens,
             stop_token_ids=step.stop_token_ids,
+            min_tokens=step.min_tokens,
             sampling=self.request.sampling,
             structural_tag=step.structural_tag,
             logprobs=self.request.logprobs,
+            priority=self.request.priority,
         )
 
     def _note(self, delta: TokenDelta) -> None:
@@ -204,8 +240,9 @@ class Turn:
 
     def _finish(self, reader: TokenReader) -> list[Event]:
         events = reader.finish()
-        self.stop_string = reader.stop_string
-        if reader.ended:
+        self.stop_string, self.stop_token_id = reader.stop_string, reader.stop_token_id
+        self._ids = [*self._ids, *([] if reader.end_id is None else [reader.end_id])]
+        if reader.is_over:
             self.finish_reason = "stop"
         return events
 

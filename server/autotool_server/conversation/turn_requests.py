@@ -9,13 +9,14 @@ from autotool_core.grammar import AnswerShape
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_server.conversation.budgets import DefaultBudgets, RequestedBudgets, turn_limits
 from autotool_server.conversation.constraints import answer_shape, grammar
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.plan import TurnLimits
-from autotool_server.conversation.request import ConversationRequest, ToolChoice
+from autotool_server.conversation.request import AllowedTools, ConversationRequest, ToolChoice
 from autotool_server.conversation.tool_loop import NextTurn, NoRoomError
 from autotool_server.conversation.turn import TurnRequest
-from autotool_server.engines.base import Engine
+from autotool_server.engines.base import Engine, Sampling
 from autotool_server.settings import Effort
 from autotool_server.tools.base import Tool
 
@@ -41,26 +42,28 @@ class RequestContext:
 class TurnRequests:
     """Makes the requests of turns for one served model."""
 
-    def __init__(self, engine: Engine, renderer: PromptRenderer, profile: Profile) -> None:
+    def __init__(self, engine: Engine, renderer: PromptRenderer, profile: Profile, budgets: DefaultBudgets) -> None:
         self._engine = engine
+        self._budgets = budgets
         self._renderer = renderer
         self._profile = profile
 
     def first(self, context: RequestContext) -> TurnRequest:
         """Return the request of the first turn. Raises InvalidRequestError, naming the field."""
         request = context.request
-        self._check_logit_bias(request)
+        self._check_token_ids(request)
         shape = self._shape(context, request.tool_choice)
         prompt_ids = self._render(request, request.messages, shape, context.mode)
         structural_tag = self._grammar(context, shape)
-        max_tokens = self._max_tokens(request, context.mode, len(prompt_ids))
-        limits = self._limits(request, max_tokens, structural_tag)
+        self._check_room(request, context.mode, len(prompt_ids))
+        limits = self._limits(context, context.mode, len(prompt_ids), structural_tag)
         return _turn_request(context, request.id, context.mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
-    def prompt_ids(self, context: RequestContext) -> list[int]:
+    def prompt_ids(self, context: RequestContext, *, generation_prompt: bool = True) -> list[int]:
         """Return the token ids of the first turn's prompt, whatever the context has room for. Raises InvalidRequestError."""
         request = context.request
-        return self._render(request, request.messages, self._shape(context, request.tool_choice), context.mode)
+        shape = self._shape(context, request.tool_choice)
+        return self._render(request, request.messages, shape, context.mode, generation_prompt=generation_prompt)
 
     def later(self, context: RequestContext, step: NextTurn) -> TurnRequest:
         """Return the request of a turn after the first, which may call any tool, or none. Raises NoRoomError."""
@@ -68,11 +71,10 @@ class TurnRequests:
         shape = self._later_shape(context, may_call=step.may_call)
         messages = [*request.messages, *map(_history_message, step.messages)]
         prompt_ids = self._render(request, messages, shape, mode)
-        room = self._room(request, mode, len(prompt_ids))
-        max_tokens = room if request.max_tokens is None else min(room, request.max_tokens - step.spent)
-        if max_tokens < 1:
+        room = self._room(mode, len(prompt_ids))
+        if room < 1 or (request.max_tokens is not None and request.max_tokens <= step.spent):
             raise NoRoomError("context" if room < 1 else "length")
-        limits = self._limits(request, max_tokens, self._grammar(context, shape))
+        limits = self._limits(context, mode, len(prompt_ids), self._grammar(context, shape), spent=step.spent)
         turn_id = f"{request.id}-t{step.number}"
         return _turn_request(context, turn_id, mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
@@ -82,16 +84,24 @@ class TurnRequests:
             self._grammar(context, self._later_shape(context, may_call=may_call))
 
     def _render(
-        self, request: ConversationRequest, messages: Sequence[Mapping[str, Any]], shape: AnswerShape, mode: Mode
+        self,
+        request: ConversationRequest,
+        messages: Sequence[Mapping[str, Any]],
+        shape: AnswerShape,
+        mode: Mode,
+        *,
+        generation_prompt: bool = True,
     ) -> list[int]:
         try:
-            return self._renderer.render(messages, shape.tools, mode)
+            return self._renderer.render(messages, shape.tools, mode, generation_prompt=generation_prompt)
         except InvalidRequestError as error:
             raise request.fields.rename(error) from None
 
     def _later_shape(self, context: RequestContext, *, may_call: bool) -> AnswerShape:
+        choice = context.request.tool_choice
         # A tool choice demands a call of the first turn only, or the loop would never end.
-        return self._shape(context, None if may_call else "none")
+        later = replace(choice, required=False) if isinstance(choice, AllowedTools) else None
+        return self._shape(context, later if may_call else "none")
 
     def _shape(self, context: RequestContext, choice: ToolChoice | None) -> AnswerShape:
         return answer_shape(context.request, context.server_tools, choice, self._profile.strict_tools)
@@ -99,49 +109,56 @@ class TurnRequests:
     def _grammar(self, context: RequestContext, shape: AnswerShape) -> str | None:
         return grammar(shape, self._profile.tool_format, context.request.fields)
 
-    def _limits(self, request: ConversationRequest, max_tokens: int, structural_tag: str | None) -> TurnLimits:
-        return TurnLimits(max_tokens, self._max_reasoning_tokens(request), structural_tag, request.max_tokens_is_ceiling)
-
-    def _max_reasoning_tokens(self, request: ConversationRequest) -> int | None:
-        return request.max_reasoning_tokens if self._renderer.can_think else None
-
-    def _max_tokens(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> int:
-        """Return the limit of decoded tokens: the request's, else what the context has left. Raises InvalidRequestError."""
-        room, wanted = self._room(request, mode, prompt_tokens), request.max_tokens
-        if wanted is not None and request.max_tokens_is_ceiling:
-            wanted = max(1, min(wanted, room))
-        if room >= (1 if wanted is None else wanted):
-            return room if wanted is None else wanted
-        fields, context_length = request.fields, self._engine.max_model_len
-        is_prompt_too_long = prompt_tokens >= context_length or wanted is None
-        raise InvalidRequestError(
-            f"The model's context is {context_length} tokens: the prompt has {prompt_tokens}, and "
-            f"{(1 if wanted is None else wanted) + _reasoning_tokens(request, mode)} more are to be generated. Shorten either.",
-            fields.messages if is_prompt_too_long else fields.max_tokens,
-            code="context_length_exceeded",
+    def _limits(
+        self, context: RequestContext, mode: Mode, prompt_tokens: int, structural_tag: str | None, *, spent: int = 0
+    ) -> TurnLimits:
+        """Return the limits of a turn before which `spent` tokens were charged to the request's limit."""
+        request, effort = context.request, context.effort
+        asked = RequestedBudgets(
+            None if request.max_tokens is None else request.max_tokens - spent,
+            request.max_reasoning_tokens,
+            effort.budget if effort is not None else None,
+            is_total=request.max_tokens_is_total,
         )
+        can_think = self._renderer.can_think and mode is not Mode.SHORT
+        limits = turn_limits(asked, self._budgets, self._room(mode, prompt_tokens), structural_tag, can_think=can_think)
+        least = min(request.min_tokens, limits.max_tokens)
+        return replace(limits, stop_token_ids=request.stop_token_ids, min_tokens=least)
 
-    def _room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> int:
-        """Return how many tokens the context has left for the answer, after what may have to be injected."""
-        taken = prompt_tokens + self._renderer.max_injected_tokens(mode) + _reasoning_tokens(request, mode)
-        return self._engine.max_model_len - taken
+    def _check_room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> None:
+        """Raise InvalidRequestError if the prompt leaves no room in the context."""
+        if self._room(mode, prompt_tokens) < 1:
+            raise InvalidRequestError(
+                f"The model's context is {self._engine.max_model_len} tokens, and the prompt has {prompt_tokens}, which leaves "
+                "no room for an answer. Shorten it.",
+                request.fields.messages,
+                code="context_length_exceeded",
+            )
 
-    def _check_logit_bias(self, request: ConversationRequest) -> None:
-        bias = request.sampling.logit_bias
-        if bias and max(bias) >= len(self._engine.tokenizer):
-            name = request.fields.logit_bias
-            raise InvalidRequestError(f"{name} names a token id that is not in the vocabulary.", name)
+    def _room(self, mode: Mode, prompt_tokens: int) -> int:
+        """Return how many tokens the context has left, after what may have to be injected."""
+        return self._engine.max_model_len - prompt_tokens - self._renderer.max_injected_tokens(mode)
+
+    def _check_token_ids(self, request: ConversationRequest) -> None:
+        fields = request.fields
+        for name, ids in ((fields.logit_bias, request.sampling.logit_bias), (fields.stop_token_ids, request.stop_token_ids)):
+            if ids and max(ids) >= len(self._engine.tokenizer):
+                raise InvalidRequestError(f"{name} names a token id that is not in the vocabulary.", name)
 
 
 def of_choice(request: TurnRequest, index: int) -> TurnRequest:
     """Return the request for one of several choices. Each has an id and a seed of its own, or all would be the same."""
     if index == 0:
         return request
-    sampling = request.sampling
-    if sampling.seed is not None:
-        # Seeds have 64 bits.
-        sampling = replace(sampling, seed=(sampling.seed + index + 2**63) % 2**64 - 2**63)
-    return replace(request, id=f"{request.id}-{index}", choice=index, sampling=sampling)
+    return replace(request, id=f"{request.id}-{index}", choice=index, sampling=sampling_of_choice(request.sampling, index))
+
+
+def sampling_of_choice(sampling: Sampling, index: int) -> Sampling:
+    """Return the sampling of one of several choices of a prompt, whose seed is its own."""
+    if sampling.seed is None:
+        return sampling
+    # Seeds have 64 bits.
+    return replace(sampling, seed=(sampling.seed + index + 2**63) % 2**64 - 2**63)
 
 
 def _turn_request(
@@ -163,7 +180,10 @@ def _turn_request(
         limits=limits,
         sampling=request.sampling,
         stop=request.stop,
+        ignore_eos=request.ignore_eos,
+        skip_special_tokens=request.skip_special_tokens,
         logprobs=request.logprobs,
+        priority=request.priority,
         tools=shape.tools,
         parallel_tool_calls=request.parallel_tool_calls,
     )
@@ -172,9 +192,3 @@ def _turn_request(
 def _history_message(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message of the transcript as if a follow-up request had sent it."""
     return template_message(**message)
-
-
-def _reasoning_tokens(request: ConversationRequest, mode: Mode) -> int:
-    if mode is Mode.SHORT or request.max_tokens_is_ceiling:
-        return 0
-    return request.max_reasoning_tokens or 0

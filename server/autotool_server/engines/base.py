@@ -41,12 +41,17 @@ class EngineRequest:
     max_tokens: int
     """The limit of decoded tokens, 1 or more; prompt and output together fit `Engine.max_model_len`."""
     stop_token_ids: tuple[int, ...] = ()
-    """Decoding ends with the first of these, which is the last token yielded. End-of-sequence tokens stop only if listed."""
+    """Decoding ends with the first of these, which is the last token yielded. End-of-sequence tokens stop only if listed.
+    A grammar allows none of these before its end."""
+    min_tokens: int = 0
+    """No stop token is decoded before this many tokens, unless a grammar allows nothing else."""
     sampling: Sampling = Sampling()
     structural_tag: str | None = None
     """A grammar for the whole output, as an xgrammar structural tag in JSON; None for free output."""
     logprobs: int | None = None
     """The number of alternatives to report with each token's log-probability; None for no log-probabilities."""
+    priority: int = 0
+    """Lower is decoded earlier, where the engine schedules by priority; elsewhere it has no effect."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,8 @@ def _body(request: EngineRequest, model: str, eos: tuple[int, ...]) -> Json:
         # Only the request's stop tokens stop. A grammar ends with an end-of-sequence token, which must stop too.
         "ignore_eos": True,
         "stop_token_ids": list(request.stop_token_ids + (eos if tag else ())),
+        "min_tokens": request.min_tokens,
+        "priority": request.priority,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,

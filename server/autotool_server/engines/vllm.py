@@ -105,7 +105,7 @@ class VllmEngine:
         with _convert_errors():
             params = _sampling_params(request, self._eos)
         first = True
-        async with aclosing(self._outputs(request.request_id, request.prompt_ids, params)) as outputs:
+        async with aclosing(self._outputs(request.request_id, request.prompt_ids, params, request.priority)) as outputs:
             async for output in outputs:
                 yield _delta(output, request.logprobs, first)
                 first = False
@@ -119,7 +119,7 @@ class VllmEngine:
         return Score(tuple(position[token].logprob for token in candidates), output.num_cached_tokens or 0)
 
     async def _outputs(
-        self, request_id: str, prompt_ids: Sequence[int], params: SamplingParams
+        self, request_id: str, prompt_ids: Sequence[int], params: SamplingParams, priority: int = 0
     ) -> AsyncGenerator[RequestOutput]:
         from vllm.inputs import TokensPrompt, tokens_input  # noqa: PLC0415 vLLM is an optional extra
 
@@ -130,7 +130,8 @@ class VllmEngine:
         try:
             with _convert_errors():
                 # `reasoning_ended`: otherwise a reasoning parser in `engine_args` would delay the grammar.
-                async with aclosing(self._llm.generate(prompt, params, request_id, reasoning_ended=True)) as outputs:
+                generation = self._llm.generate(prompt, params, request_id, priority=priority, reasoning_ended=True)
+                async with aclosing(generation) as outputs:
                     async for output in outputs:
                         _raise_if_aborted(output.outputs[0].finish_reason)
                         yield output
@@ -172,6 +173,7 @@ def _sampling_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingPa
         # Only the request's stop tokens stop. A grammar ends with an end-of-sequence token, which must stop too.
         ignore_eos=True,
         stop_token_ids=list(request.stop_token_ids + (eos if tag else ())),
+        min_tokens=request.min_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k,

@@ -20,7 +20,9 @@ REPEATED = "engine_arg"
 
 def _option(name: str, field: FieldInfo) -> click.Option:
     repeated = name == REPEATED
-    default = "" if repeated or field.default is None else f"  [default: {getattr(field.default, 'value', field.default)}]"
+    default = (
+        "" if repeated or field.default in (None, ()) else f"  [default: {getattr(field.default, 'value', field.default)}]"
+    )
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         help=" ".join((field.description or "").split()) + default,

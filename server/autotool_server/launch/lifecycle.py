@@ -19,6 +19,7 @@ from autotool_server.conversation.service import ConversationService
 from autotool_server.engines import profiles
 from autotool_server.engines.base import Engine
 from autotool_server.engines.create import create_engine, served_name
+from autotool_server.launch import http_server
 from autotool_server.launch.listener import base_url, listen
 from autotool_server.settings import Settings
 from autotool_server.tools.config import create_registry
@@ -55,8 +56,7 @@ async def serve(settings: Settings, when_ready: WhenReady | None = None) -> bool
     """
     listener = listen(settings.host, settings.port)
     state = ServerState(settings)
-    config = uvicorn.Config(create_app(state), log_level="warning", timeout_graceful_shutdown=30, access_log=False)
-    server = Server(config)
+    server = Server(http_server.config(create_app(state)))
     serving = asyncio.create_task(server.serve([listener]))
     started = asyncio.Event()
 

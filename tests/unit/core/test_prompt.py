@@ -106,10 +106,33 @@ def test_arguments_are_objects_for_a_template_that_dumps_them() -> None:
     assert '"arguments": {"a": 1}' in text
 
 
-def test_arguments_are_text_for_a_template_that_copies_them() -> None:
-    template = CHAT_TEMPLATE.replace("call.function.arguments | tojson", "call.function.arguments")
-    text = make_tokenizer().decode(PromptRenderer(make_tokenizer(template), THINKS).render(call('{"a":1}'), (), Mode.SHORT))
-    assert '"arguments": {"a":1}' in text
+COPIES = CHAT_TEMPLATE.replace("call.function.arguments | tojson", "call.function.arguments")
+
+
+@pytest.mark.parametrize("template", [CHAT_TEMPLATE, COPIES], ids=["dumps", "copies"])
+@pytest.mark.parametrize(
+    ("arguments", "rendered"),
+    [
+        ('{"b":1,"a":[1,{"c":null}]}', '{"b": 1, "a": [1, {"c": null}]}'),
+        ('{"b": 1, "a": [1, {"c": null}]}', '{"b": 1, "a": [1, {"c": null}]}'),
+        (' {\n "b" : 1.0 }\n', '{"b": 1.0}'),
+        (r'{"caf\u00e9":"\ud83d\ude00"}', '{"café": "😀"}'),
+        ("{}", "{}"),
+    ],
+)
+def test_arguments_render_alike_whatever_their_spacing(template: str, arguments: str, rendered: str) -> None:
+    tokenizer = make_tokenizer(template)
+    text = tokenizer.decode(PromptRenderer(tokenizer, THINKS).render(call(arguments), (), Mode.SHORT))
+    assert f'"arguments": {rendered}}}' in text
+
+
+@pytest.mark.parametrize(
+    "arguments", ["[1", '{"a": 2,}', "", "[ 1]", "3", '{"a":1e999}', r'{"a":"\ud800"}', '{"a":' + "[" * 9999 + "]" * 9999 + "}"]
+)
+def test_a_template_that_copies_arguments_keeps_text_that_is_no_object_or_cannot_be_written_again(arguments: str) -> None:
+    tokenizer = make_tokenizer(COPIES)
+    text = tokenizer.decode(PromptRenderer(tokenizer, THINKS).render(call(arguments), (), Mode.SHORT))
+    assert f'"arguments": {arguments}}}' in text
 
 
 @pytest.mark.parametrize("arguments", ["[1", '{"a": 2,}', "", "[1]"])

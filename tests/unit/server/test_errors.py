@@ -45,7 +45,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("mode against alias", {"mode": "long", "model": f"{MODEL}:short"}, "mode"),
     ("unknown model", {"model": SECRET}, "model"),
     ("unknown field", {"frobnicate": SECRET}, "frobnicate"),
-    ("unsupported field", {"store": True}, "store"),
+    ("unsupported field", {"web_search_options": {}}, "web_search_options"),
     ("unsupported template argument", {"chat_template_kwargs": {"x": 1}}, "chat_template_kwargs.x"),
     ("temperature as text", {"temperature": SECRET}, "temperature"),
     ("temperature out of range", {"temperature": 3}, "temperature"),
@@ -53,14 +53,13 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("n above the limit", {"n": 1000}, "n"),
     ("no tokens", {"max_tokens": 0}, "max_tokens"),
     ("two limits", {"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
-    ("limit above the context", {"max_completion_tokens": 10**6}, "max_completion_tokens"),
     ("prompt above the context", {"messages": [{"role": "user", "content": SECRET * 1000}]}, "messages"),
     ("budget below nothing", {"max_reasoning_tokens": -1}, "max_reasoning_tokens"),
     ("empty stop", {"stop": ""}, "stop"),
     ("bias of no token", {"logit_bias": {"999999": 1}}, "logit_bias"),
     ("top_logprobs alone", {"top_logprobs": 2}, "top_logprobs"),
     ("tool of another type", {"tools": [{"type": "custom", "custom": {}}]}, "tools.0.type"),
-    ("tool with a bad name", {"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+    ("tool with a bad name", {"tools": [{"type": "function", "function": {"name": "a<b"}}]}, "tools.0.function.name"),
     (
         "tool with a bad schema",
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": SECRET}}}]},
@@ -81,7 +80,40 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": SECRET}}}},
         "response_format.json_schema.schema",
     ),
-    ("schema missing", {"response_format": {"type": "json_schema"}}, "response_format"),
+    ("schema missing", {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    ("tool choice of another type", {"tool_choice": {"type": "custom", "custom": {"name": SECRET}}}, "tool_choice.type"),
+    ("tool choice without a function", {"tool_choice": {"type": "function"}}, "tool_choice.function"),
+    ("tool choice as a number", {"tool_choice": 3}, "tool_choice"),
+    (
+        "unknown key of a tool choice",
+        {"tool_choice": {"type": "function", "function": {"name": "f"}, SECRET[:4]: 1}},
+        "tool_choice.swor",
+    ),
+    ("unknown form", {"response_format": {"type": SECRET}}, "response_format.type"),
+    (
+        "unknown key of a schema",
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}, "x": 1}}},
+        "response_format.json_schema.x",
+    ),
+    ("stop of a wrong type", {"stop": {"x": SECRET}}, "stop"),
+    ("one stop of a wrong type", {"stop": ["a", 1]}, "stop.1"),
+    (
+        "part of a wrong type",
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]},
+        "messages.0.content.0.text",
+    ),
+    ("content of a wrong type", {"messages": [{"role": "user", "content": 3}]}, "messages.0.content"),
+    ("strict of a wrong type", {"tools": [{"type": "function", "function": {"name": "f"}, "strict": 1}]}, "tools.0.strict"),
+    (
+        "strict of a function",
+        {"tools": [{"type": "function", "function": {"name": "f", "strict": 1}}]},
+        "tools.0.function.strict",
+    ),
+    (
+        "call without arguments",
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}]},
+        "messages.0.tool_calls.0.function.arguments",
+    ),
 ]
 
 
@@ -165,8 +197,9 @@ async def test_mode_that_the_model_cannot_do() -> None:
         for mode, status in (("long", 400), ("auto", 400), ("short", 200)):
             response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": mode})
             assert response.status_code == status
-        names = [model["id"] for model in (await client.get(f"{server.url}/models")).json()["data"]]
-        assert names == [MODEL, f"{MODEL}:short"]
+        assert (await client.get(f"{server.url}/models")).json()["data"][0]["modes"] == ["short"]
+        assert (await client.get(f"{server.url}/models/{MODEL}:short")).status_code == 200
+        assert (await client.get(f"{server.url}/models/{MODEL}:long")).status_code == 404
 
 
 async def test_api_key() -> None:

@@ -72,3 +72,15 @@ def test_an_effort_of_the_settings_wins() -> None:
     assert loaded.effort_of("tiny") == Effort(mode=Mode.AUTO, bias=-4, budget=32)
     assert loaded.effort_of("high") == EFFORTS["high"]
     assert loaded.effort_of("enormous") is None
+
+
+@pytest.mark.parametrize("text", ["a,b", " a , b,", '["a", "b"]'])
+def test_names_are_separated_by_commas_or_a_json_list(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.load_settings(model_aliases=text).model_aliases == ("a", "b")
+    monkeypatch.setenv("AUTOTOOL_ALLOWED_ORIGINS", text)
+    assert settings.load_settings().allowed_origins == ("a", "b")
+
+
+def test_names_that_are_no_list_are_refused() -> None:
+    with pytest.raises(AutoToolError, match="model_aliases"):
+        settings.load_settings(model_aliases="[a")

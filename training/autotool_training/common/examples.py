@@ -42,7 +42,7 @@ class ExampleWriter:
         }
         """The token ids that a response in a mode starts with: the decision token and the rest of the mode's prefix."""
         self._tool_format = profile.tool_format
-        self._closing = f"\n{think.close}{think.answer_separator}"
+        self._closing = think.closing
         self._eos = eos_token_id
 
     def prompt(self, record: Record, mode: Mode = Mode.AUTO) -> list[int]:

@@ -3,9 +3,12 @@
 Reference: https://platform.openai.com/docs/api-reference/chat/create
 """
 
+from openai.types.chat import ChatCompletion
+
+from autotool_server.api.chat_completions.answers import REASONING_NAMES, AnswerOptions
 from autotool_server.api.chat_completions.request import conversation_request
 from autotool_server.api.chat_completions.responses import ChunkWriter, CompletionBuilder
-from autotool_server.api.chat_completions.schemas import ChatRequest
+from autotool_server.api.chat_completions.schemas import ChatRequest, StreamOptions
 from autotool_server.api.protocol import Protocol
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.job import Job
@@ -17,6 +20,7 @@ class ChatCompletions(Protocol[ChatRequest]):
 
     path = "/v1/chat/completions"
     body_type = ChatRequest
+    answer_type = ChatCompletion
 
     def conversation_request(self, body: ChatRequest) -> ConversationRequest:
         return conversation_request(body)
@@ -25,11 +29,23 @@ class ChatCompletions(Protocol[ChatRequest]):
         return body.stream
 
     def builder(self, body: ChatRequest, job: Job, state: ServerState) -> CompletionBuilder:
-        return CompletionBuilder(job, state.tokenizer, state.settings.reasoning_fields, logprobs=body.logprobs)
+        return CompletionBuilder(job, state.tokenizer, _options(body, state))
 
     def writer(self, body: ChatRequest, job: Job, state: ServerState) -> ChunkWriter:
-        include_usage = body.stream_options is not None and body.stream_options.include_usage
-        return ChunkWriter(job, state.tokenizer, state.settings.reasoning_fields, include_usage=include_usage)
+        return ChunkWriter(job, state.tokenizer, _options(body, state))
+
+
+def _options(body: ChatRequest, state: ServerState) -> AnswerOptions:
+    stream = body.stream_options or StreamOptions()
+    return AnswerOptions(
+        reasoning_names=REASONING_NAMES[state.settings.reasoning_fields] if body.include_reasoning else (),
+        logprobs=body.logprobs,
+        token_ids=body.shows_token_ids,
+        include_usage=stream.include_usage,
+        continuous_usage=stream.include_usage and stream.continuous_usage_stats,
+        function_call=bool(body.functions),
+        service_tier=body.service_tier is not None,
+    )
 
 
 PROTOCOL = ChatCompletions()

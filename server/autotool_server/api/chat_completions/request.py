@@ -1,22 +1,25 @@
 """The way in: from the body of `/v1/chat/completions` to a protocol-neutral request."""
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import MODE_OF_THINKING, Mode
-from autotool_server.api.chat_completions.schemas import (
-    AssistantMessage,
-    ChatRequest,
+from autotool_server.api.chat_completions.formats import ContentForm, response_form, structured_form
+from autotool_server.api.chat_completions.history import template_messages
+from autotool_server.api.chat_completions.schemas import ChatRequest
+from autotool_server.api.chat_completions.tools import (
+    AllowedToolsChoice,
+    FunctionDefinition,
     FunctionTool,
-    Message,
+    NamedFunction,
     NamedToolChoice,
     ServerTool,
-    ToolMessage,
-    plain_text,
 )
-from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.request import (
+    AllowedTools,
     ClientTool,
     ConversationRequest,
     FieldNames,
@@ -39,51 +42,45 @@ FIELDS = FieldNames(
 
 def conversation_request(body: ChatRequest) -> ConversationRequest:
     """Return the request that a body makes. Raises InvalidRequestError where two of its fields contradict each other."""
+    form = _content_form(body)
     return ConversationRequest(
-        messages=[_message(message) for message in body.messages],
+        messages=[*template_messages(body.messages)],
         id=f"chatcmpl-{uuid.uuid4().hex}",
+        answer_id=None if body.request_id is None else f"chatcmpl-{body.request_id}",
         model=body.model,
         mode=body.mode,
         mode_hints=_mode_hints(body),
         effort=body.reasoning_effort,
         reasoning_bias=body.reasoning_bias,
         max_tokens=_max_tokens(body),
-        max_reasoning_tokens=body.max_reasoning_tokens,
+        max_reasoning_tokens=_max_reasoning_tokens(body),
         sampling=_sampling(body),
         stop=body.stops,
+        stop_token_ids=tuple(body.stop_token_ids),
+        ignore_eos=body.ignore_eos,
+        min_tokens=body.min_tokens,
+        skip_special_tokens=body.skip_special_tokens,
+        priority=body.priority,
         logprobs=_logprobs(body),
         num_choices=body.n,
-        client_tools=[
-            ClientTool(tool.function.model_dump(exclude_none=True), f"tools.{index}.function")
-            for index, tool in enumerate(body.tools)
-            if isinstance(tool, FunctionTool)
-        ],
-        server_tools=[
-            ServerToolName(tool.name, f"tools.{index}.name")
-            for index, tool in enumerate(body.tools)
-            if isinstance(tool, ServerTool)
-        ],
+        client_tools=_client_tools(body),
+        server_tools=_server_tools(body),
         tool_choice=_tool_choice(body),
-        parallel_tool_calls=body.parallel_tool_calls,
+        parallel_tool_calls=body.parallel_tool_calls and not body.functions,
         tool_budget=ToolBudget(**body.tool_budget.model_dump()) if body.tool_budget is not None else None,
-        content_schema=_content_schema(body),
-        fields=FIELDS,
+        content_schema=form.schema if form is not None else None,
+        content_format=form.format if form is not None else None,
+        fields=_field_names(body, form),
     )
 
 
-def _message(message: Message) -> dict[str, Any]:
-    content = plain_text(message.content)
-    if isinstance(message, ToolMessage):
-        return template_message(message.role, content, tool_call_id=message.tool_call_id, name=message.name)
-    if not isinstance(message, AssistantMessage):
-        return template_message(message.role, content, name=message.name)
-    return template_message(
-        message.role,
-        content or message.refusal,
-        reasoning=message.reasoning_content if message.reasoning is None else message.reasoning,
-        tool_calls=[call.model_dump(exclude={"index"}) for call in message.tool_calls],
-        name=message.name,
-    )
+def _field_names(body: ChatRequest, form: ContentForm | None) -> FieldNames:
+    names = FIELDS
+    if form is not None:
+        names = replace(names, content_format=form.field, content_schema=form.schema_field or form.field)
+    if body.functions or body.function_call is not None:
+        names = replace(names, tools="functions", tool_choice="function_call", tool_choice_name="function_call.name")
+    return names
 
 
 def _mode_hints(body: ChatRequest) -> dict[str, Mode]:
@@ -95,6 +92,14 @@ def _max_tokens(body: ChatRequest) -> int | None:
     if None not in (body.max_tokens, body.max_completion_tokens) and body.max_tokens != body.max_completion_tokens:
         raise InvalidRequestError("max_tokens and max_completion_tokens disagree. Send only the latter.", "max_tokens")
     return body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
+
+
+def _max_reasoning_tokens(body: ChatRequest) -> int | None:
+    ours, theirs = body.max_reasoning_tokens, body.thinking_budget
+    if None not in (ours, theirs) and ours != theirs:
+        message = "thinking_token_budget and max_reasoning_tokens disagree. Send only one of them."
+        raise InvalidRequestError(message, "thinking_token_budget")
+    return theirs if ours is None else ours
 
 
 def _sampling(body: ChatRequest) -> Sampling:
@@ -112,18 +117,66 @@ def _sampling(body: ChatRequest) -> Sampling:
 
 
 def _logprobs(body: ChatRequest) -> int | None:
-    if body.top_logprobs is not None and not body.logprobs:
+    if body.top_logprobs and not body.logprobs:
         raise InvalidRequestError("top_logprobs is only allowed with logprobs=true.", "top_logprobs")
     return (body.top_logprobs or 0) if body.logprobs else None
 
 
+def _client_tools(body: ChatRequest) -> list[ClientTool]:
+    if body.tools and body.functions:
+        raise InvalidRequestError("functions is the old name of tools. Send only one of them.", "functions")
+    tools = [
+        _client_tool(tool.function, f"tools.{index}.function", tool.strict)
+        for index, tool in enumerate(body.tools)
+        if isinstance(tool, FunctionTool)
+    ]
+    return tools + [_client_tool(function, f"functions.{index}") for index, function in enumerate(body.functions)]
+
+
+def _client_tool(function: FunctionDefinition, field: str, strict: bool | None = None) -> ClientTool:
+    values = {"strict": strict} | function.model_dump(exclude_none=True)
+    return ClientTool({name: value for name, value in values.items() if value is not None and name != "cache_control"}, field)
+
+
+def _server_tools(body: ChatRequest) -> Sequence[ServerToolName]:
+    tools = [(index, tool) for index, tool in enumerate(body.tools) if isinstance(tool, ServerTool)]
+    if tools and body.return_token_ids:
+        raise InvalidRequestError("return_token_ids is only allowed without server tools in tools.", "return_token_ids")
+    return [ServerToolName(tool.name, f"tools.{index}.name") for index, tool in tools]
+
+
 def _tool_choice(body: ChatRequest) -> ToolChoice | None:
-    choice = body.tool_choice
-    return NamedTool(choice.function.name) if isinstance(choice, NamedToolChoice) else choice
+    choice = body.tool_choice if body.tool_choice is not None else body.function_call
+    match choice:
+        case NamedToolChoice():
+            return NamedTool(choice.function.name)
+        case NamedFunction():
+            return NamedTool(choice.name)
+        case AllowedToolsChoice():
+            return _allowed_tools(choice)
+        case _:
+            return choice
 
 
-def _content_schema(body: ChatRequest) -> dict[str, Any] | bool | None:
-    response_format = body.response_format
-    if response_format is None or response_format.type == "text":
-        return None
-    return response_format.json_schema.schema_ if response_format.json_schema is not None else {"type": "object"}
+def _allowed_tools(choice: AllowedToolsChoice) -> AllowedTools:
+    allowed = choice.allowed_tools
+    named = [tool.named for tool in allowed.tools]
+    fields = {name: f"tool_choice.allowed_tools.tools.{index}.{field}" for index, (name, field) in enumerate(named)}
+    return AllowedTools(fields, required=allowed.mode == "required")
+
+
+def _content_form(body: ChatRequest) -> ContentForm | None:
+    """Return the form of the content that the body asks for in one of three ways."""
+    found: list[ContentForm] = []
+    if form := response_form(body.response_format):
+        found.append(form)
+    if body.structured_outputs is not None:
+        found += _structured_forms(body.structured_outputs.forms, "structured_outputs.")
+    found += _structured_forms(body.guided_forms, "guided_")
+    if len(found) > 1:
+        raise InvalidRequestError(f"{found[1].field} and {found[0].field} exclude each other. Send only one.", found[1].field)
+    return found[0] if found else None
+
+
+def _structured_forms(forms: dict[str, Any], prefix: str) -> list[ContentForm]:
+    return [structured_form(name, value, f"{prefix}{name}") for name, value in forms.items()]

@@ -1,42 +1,26 @@
 """The way out: from a job's outputs to OpenAI's answers, one JSON object or chunks. Both are made from the same events."""
 
 import json
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
-from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
 
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.tokenizer import Tokenizer
+from autotool_server.api.chat_completions.answers import (
+    AnswerOptions,
+    logprob_entries,
+    logprobs_of,
+    prompt_token_ids,
+    stop_reason,
+    usage,
+)
 from autotool_server.api.protocol import ResponseBuilder, StreamWriter
-from autotool_server.api.token_bytes import token_bytes
 from autotool_server.conversation.choice import Choice, ChoiceEnd, Output, StreamEvent
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.conversation.transcript import TURN_SEPARATOR
-from autotool_server.engines.base import TokenLogprob
-
-REASONING_NAMES = {
-    "both": ("reasoning", "reasoning_content"),
-    "reasoning": ("reasoning",),
-    "reasoning_content": ("reasoning_content",),
-}
-
-
-def usage(job: Job) -> CompletionUsage:
-    """Return the tokens of the whole request as OpenAI's object."""
-    used = job.usage()
-    return CompletionUsage(
-        prompt_tokens=used.prompt,
-        completion_tokens=used.completion,
-        total_tokens=used.prompt + used.completion,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=used.cached),
-        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=used.reasoning),
-    )
 
 
 @dataclass(slots=True)
@@ -78,11 +62,10 @@ class _Message:
 class CompletionBuilder(ResponseBuilder):
     """Collects a job's outputs into one `chat.completion` object."""
 
-    def __init__(self, job: Job, tokenizer: Tokenizer, reasoning_fields: str, *, logprobs: bool) -> None:
+    def __init__(self, job: Job, tokenizer: Tokenizer, options: AnswerOptions) -> None:
         self._job = job
-        self._names = REASONING_NAMES[reasoning_fields]
         self._tokenizer = tokenizer
-        self._logprobs = logprobs
+        self._options = options
         self._messages = [_Message() for _ in job.choices]
 
     def add(self, choice: Choice, output: Output) -> None:
@@ -100,26 +83,33 @@ class CompletionBuilder(ResponseBuilder):
     def build(self) -> dict[str, Any]:
         completion = ChatCompletion.model_validate(
             {
-                "id": self._job.id,
-                "object": "chat.completion",
-                "created": int(time.time()),
-                "model": self._job.model,
+                **self._options.head(self._job, "chat.completion"),
                 "choices": [self._choice(choice) for choice in self._job.choices],
                 "usage": usage(self._job),
+                **({"prompt_token_ids": prompt_token_ids(self._job)} if self._options.token_ids else {}),
                 "autotool": self._job.record(),
             }
         )
         return completion.model_dump(mode="json", exclude_unset=True)
 
     def _choice(self, choice: Choice) -> dict[str, Any]:
-        collected = self._messages[choice.index]
-        reasoning = "".join(collected.reasoning) or None
-        message: dict[str, Any] = {"role": "assistant", **dict.fromkeys(self._names, reasoning)}
-        message["content"] = "".join(collected.content) or (None if collected.calls else "")
-        if collected.calls:
+        collected, options = self._messages[choice.index], self._options
+        logprobs = logprobs_of(collected.logprobs) if options.logprobs else None
+        finish_reason = options.finish_reason(choice.finish_reason)
+        answer: dict[str, Any] = {"index": choice.index, "message": self._message(collected), "logprobs": logprobs}
+        answer |= {"finish_reason": finish_reason, **stop_reason(choice)}
+        return answer | ({"token_ids": choice.turns[-1].token_ids()} if options.token_ids else {})
+
+    def _message(self, collected: _Message) -> dict[str, Any]:
+        content = "".join(collected.content) or (None if collected.calls else "")
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+        if reasoning := "".join(collected.reasoning):
+            message |= dict.fromkeys(self._options.reasoning_names, reasoning)
+        if collected.calls and self._options.function_call:
+            message["function_call"] = collected.calls[0]["function"]
+        elif collected.calls:
             message["tool_calls"] = collected.calls
-        logprobs = {"content": collected.logprobs} if self._logprobs else None
-        return {"index": choice.index, "message": message, "finish_reason": choice.finish_reason, "logprobs": logprobs}
+        return message
 
 
 class ChunkWriter(StreamWriter):
@@ -129,70 +119,92 @@ class ChunkWriter(StreamWriter):
     everything else that the server does for it; the tests read every kind of chunk back as that type.
     """
 
-    def __init__(self, job: Job, tokenizer: Tokenizer, reasoning_fields: str, *, include_usage: bool) -> None:
+    def __init__(self, job: Job, tokenizer: Tokenizer, options: AnswerOptions) -> None:
         self._job = job
-        self._names = REASONING_NAMES[reasoning_fields]
         self._tokenizer = tokenizer
-        self._include_usage = include_usage
+        self._options = options
         self._started = set[int]()
+        self._shown_ids = [0] * len(job.choices)
         self._running = len(job.choices)
-        head = {"id": job.id, "object": "chat.completion.chunk", "created": int(time.time()), "model": job.model}
-        self._head = f"data: {json.dumps(head)[:-1]}, "
+        self._head = f"data: {json.dumps(options.head(job, 'chat.completion.chunk'))[:-1]}, "
+        self._tail = ', "usage": null}\n\n' if options.include_usage else "}\n\n"
 
     def write(self, choice: Choice, output: Output) -> str:
-        start = "" if choice.index in self._started else self._chunk(choice.index, {"role": "assistant", "content": ""})
-        self._started.add(choice.index)
+        start = "" if choice.index in self._started else self._start(choice.index)
         match output:
             case TurnOutput():
-                return start + self._turn_output(choice.index, output)
+                return start + self._turn_output(choice, output)
             case StreamEvent():
                 return start + self._stream_event(output)
             case ChoiceEnd():
-                return start + self._choice_end(choice.index, output.finish_reason)
+                return start + self._choice_end(choice, output.finish_reason)
 
     def end(self) -> str:
         done = "data: [DONE]\n\n"
-        if not self._include_usage:
+        if not self._options.include_usage:
             return done
-        counted = json.dumps(usage(self._job).model_dump(exclude_none=True))
-        return f'{self._head}"choices": [], "usage": {counted}}}\n\n{done}'
+        return f'{self._head}"choices": [], "usage": {self._usage()}}}\n\n{done}'
 
-    def _turn_output(self, index: int, output: TurnOutput) -> str:
-        """Return the chunks of an output; its log-probabilities go with the first, or alone where the text is held back."""
-        logprobs = logprob_entries(output.logprobs, self._tokenizer)
+    def _usage(self) -> str:
+        return json.dumps(usage(self._job).model_dump(exclude_none=True))
+
+    def _start(self, index: int) -> str:
+        """Return a choice's first chunk; the stream's first one has the ids of the prompt."""
+        ids = self._options.token_ids and not self._started
+        extra = {"prompt_token_ids": prompt_token_ids(self._job)} if ids else None
+        self._started.add(index)
+        return self._chunk(index, {"role": "assistant", "content": "", "refusal": None}, extra=extra)
+
+    def _turn_output(self, choice: Choice, output: TurnOutput) -> str:
+        """Return the chunks of an output; what its tokens have besides text goes with the first, or alone if there is none."""
+        besides: dict[str, Any] = {}
+        if output.logprobs:
+            besides["logprobs"] = logprobs_of(logprob_entries(output.logprobs, self._tokenizer))
+        if self._options.token_ids:
+            besides |= self._new_ids(choice)
         chunks: list[str] = []
         for event in output.events:
             if delta := self._delta(event):
-                chunks.append(self._chunk(index, delta, logprobs=logprobs))
-                logprobs = []
-        if logprobs:
-            chunks.append(self._chunk(index, {"content": ""}, logprobs=logprobs))
+                chunks.append(self._chunk(choice.index, delta, besides=besides))
+                besides = {}
+        if besides:
+            chunks.append(self._chunk(choice.index, {"content": ""}, besides=besides))
         return "".join(chunks)
+
+    def _new_ids(self, choice: Choice) -> dict[str, Any]:
+        ids = choice.turns[-1].token_ids(self._shown_ids[choice.index])
+        self._shown_ids[choice.index] += len(ids)
+        return {"token_ids": ids} if ids else {}
 
     def _stream_event(self, event: StreamEvent) -> str:
         """Return a chunk without choices, which clients ignore that do not know its `autotool` event."""
         data = json.dumps({"event": event.event, **event.data})
-        return f'{self._head}"choices": [], "autotool": {data}}}\n\n'
+        return f'{self._head}"choices": [], "autotool": {data}{self._ending()}'
 
-    def _choice_end(self, index: int, finish_reason: str) -> str:
+    def _choice_end(self, choice: Choice, finish_reason: str) -> str:
         """Return the chunk with a choice's finish reason; the job's last one carries the decision record."""
         self._running -= 1
         extra = {"autotool": self._job.record()} if self._running == 0 else None
-        return self._chunk(index, {}, finish=finish_reason, extra=extra)
+        besides = stop_reason(choice) | (self._new_ids(choice) if self._options.token_ids else {})
+        return self._chunk(choice.index, {}, finish=self._options.finish_reason(finish_reason), besides=besides, extra=extra)
 
     def _delta(self, event: Event) -> dict[str, Any]:
         match event:
             case ContentDelta(text):
                 return {"content": text}
             case ReasoningDelta(text):
-                return dict.fromkeys(self._names, text)
+                return dict.fromkeys(self._options.reasoning_names, text)
             case ToolCallStart(index, name, call_id):
                 function = {"name": name, "arguments": ""}
-                return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
+                return self._call_delta(function, {"index": index, "id": call_id, "type": "function"})
             case ToolCallArguments(index, text):
-                return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
+                return self._call_delta({"arguments": text}, {"index": index})
             case ToolCallEnd():
                 return {}
+
+    def _call_delta(self, function: dict[str, str], call: dict[str, Any]) -> dict[str, Any]:
+        is_old = self._options.function_call
+        return {"function_call": function} if is_old else {"tool_calls": [{**call, "function": function}]}
 
     def _chunk(
         self,
@@ -200,23 +212,13 @@ class ChunkWriter(StreamWriter):
         delta: dict[str, Any],
         *,
         finish: str | None = None,
-        logprobs: Sequence[dict[str, Any]] = (),
+        besides: dict[str, Any] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> str:
-        rest = {"logprobs": {"content": logprobs} if logprobs else None, "finish_reason": finish}
-        tail = f", {json.dumps(extra)[1:-1]}" if extra else ""
-        return f'{self._head}"choices": [{{"index": {choice}, "delta": {json.dumps(delta)}, {json.dumps(rest)[1:]}]{tail}}}\n\n'
+        """Return a chunk. `besides`: further fields of the choice; `extra`: of the chunk."""
+        rest = {"logprobs": None, "finish_reason": finish, **(besides or {})}
+        tail = f", {json.dumps(extra)[1:-1]}{self._ending()}" if extra else self._ending()
+        return f'{self._head}"choices": [{{"index": {choice}, "delta": {json.dumps(delta)}, {json.dumps(rest)[1:]}]{tail}'
 
-
-def logprob_entries(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Return log-probabilities (nats) in OpenAI's form: `token` is the token's text, `bytes` its part of the UTF-8."""
-    return [
-        {**_token(entry.token_id, entry.logprob, tokenizer), "top_logprobs": [_token(*top, tokenizer) for top in entry.top]}
-        for entry in logprobs
-    ]
-
-
-def _token(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
-    # By the backend, as the content is decoded: the tokenizer itself may drop spaces.
-    text = tokenizer.backend_tokenizer.decode([token_id], skip_special_tokens=False)
-    return {"token": text, "logprob": max(logprob, -9999.0), "bytes": token_bytes(token_id, text, tokenizer)}
+    def _ending(self) -> str:
+        return f', "usage": {self._usage()}}}\n\n' if self._options.continuous_usage else self._tail

@@ -93,7 +93,7 @@ class Messages(Protocol[MessagesRequest]):
 
 def _count_tokens(state: ServerState, raw: bytes) -> int:
     body = bodies.parse(CountRequest, raw, state.settings.unknown_fields).body
-    return state.service.count_prompt_tokens(_request_for(state, body))
+    return len(state.service.prompt_ids(_request_for(state, body)))
 
 
 def _request_for(state: ServerState, body: MessagesRequest | CountRequest) -> ConversationRequest:

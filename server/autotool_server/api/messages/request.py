@@ -52,7 +52,7 @@ def conversation_request(body: MessagesRequest | CountRequest, abilities: Abilit
         effort_sets_mode=body.thinking is None,
         reasoning_bias=body.reasoning_bias,
         max_tokens=body.max_tokens,
-        max_tokens_is_ceiling=True,
+        max_tokens_is_total=True,
         max_reasoning_tokens=_max_reasoning_tokens(body),
         sampling=Sampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
         stop=tuple(body.stop_sequences),

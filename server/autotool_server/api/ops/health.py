@@ -1,27 +1,51 @@
-"""`GET /health/live`, `/health/ready` and `/metrics`, which need no key."""
+"""Health, version and metrics, which need no key. `/health`, `/ping` and `/version` are vLLM's, for what was written for it."""
+
+from importlib.metadata import version
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
+from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
 
 router = APIRouter()
+PROBE = Operation(statuses=(500, 503))
 
 
 @router.get("/health/live")
+@documented(PROBE)
 async def live() -> dict[str, str]:
     """Return 200 as long as the process answers."""
     return {"status": "live"}
 
 
 @router.get("/health/ready")
+@documented(PROBE)
 async def ready(request: Request) -> dict[str, str]:
     """Return 200 if requests can be served, else 503 with the reason."""
     await state_of(request).service.engine.health()
     return {"status": "ready"}
 
 
-@router.get("/metrics")
+@router.get("/health", response_class=Response)
+@router.get("/ping", response_class=Response)
+@router.post("/ping", response_class=Response)
+@documented(PROBE)
+async def health(request: Request) -> Response:
+    """Return 200 without a body if requests can be served, else 503."""
+    await state_of(request).service.engine.health()
+    return Response()
+
+
+@router.get("/version")
+@documented(PROBE)
+async def get_version() -> dict[str, str]:
+    """Return the server's version."""
+    return {"version": version("autotool-server")}
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+@documented(PROBE)
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
     return Response(state_of(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

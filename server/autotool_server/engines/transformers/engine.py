@@ -144,7 +144,7 @@ class TransformersEngine:
         grammar = None
         if request.structural_tag is not None:
             grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, stop_token_ids)
-        return Sampler(request, parts.vocab_size, parts.model.device, grammar)
+        return Sampler(request, parts.vocab_size, parts.model.device, grammar, stop_token_ids)
 
 
 def _pop_logprobs(sampler: Sampler, count: int) -> tuple[Any, ...]:

@@ -48,13 +48,22 @@ class Sampler:
     Raises InvalidRequestError for a seed or a biased token out of range.
     """
 
-    def __init__(self, request: EngineRequest, vocab_size: int, device: torch.device, grammar: Grammar | None) -> None:
+    def __init__(
+        self,
+        request: EngineRequest,
+        vocab_size: int,
+        device: torch.device,
+        grammar: Grammar | None,
+        stop_token_ids: Sequence[int] = (),
+    ) -> None:
         sampling = request.sampling
         _check(sampling, vocab_size)
         self._greedy = sampling.temperature < GREEDY_BELOW
         self._bias = dict(sampling.logit_bias)
         self._penalties = Penalties(sampling, request.prompt_ids, vocab_size, device) if _penalised(sampling) else None
         self._grammar = grammar
+        self._stop_ids = sorted(set(stop_token_ids))
+        self._tokens_before_stop = request.min_tokens
         self._warpers = _warpers(sampling)
         self._generator = None if sampling.seed is None else torch.Generator(device).manual_seed(sampling.seed)
         self._alternatives = request.logprobs
@@ -66,6 +75,7 @@ class Sampler:
         token = self._draw(self._constrain(logits))
         if raw is not None and self._alternatives is not None:
             self.logprobs.append(_logprob(raw, token, self._alternatives))
+        self._tokens_before_stop -= 1
         if self._penalties is not None:
             self._penalties.count(token)
         if self._grammar is not None:
@@ -79,7 +89,12 @@ class Sampler:
             logits = self._penalties.apply(logits)
         if self._grammar is not None:
             self._grammar.mask(logits)
-        return logits
+        return self._without_stops(logits) if self._tokens_before_stop > 0 and self._stop_ids else logits
+
+    def _without_stops(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits (shape: vocabulary) without stop tokens, unless a grammar allows nothing else."""
+        open_logits = logits.index_fill(0, torch.tensor(self._stop_ids, device=logits.device), -torch.inf)
+        return open_logits if open_logits.isfinite().any() else logits
 
     def _draw(self, logits: torch.Tensor) -> int:
         if self._greedy:

@@ -100,6 +100,25 @@ async def test_end_of_sequence_stops_only_if_listed(engine: Engine, prompt: list
     assert (output.tokens, output.finish_reason) == ([end], "stop")
 
 
+async def test_no_stop_token_comes_before_min_tokens(engine: Engine, prompt: list[int]) -> None:
+    end = engine.eos_token_ids[0]
+    forced = Sampling(temperature=0, logit_bias={end: 100.0})
+    output = await collect(engine, ask(prompt, 8, forced, stop_token_ids=(end,), min_tokens=3))
+    assert (len(output.tokens), output.tokens.index(end), output.finish_reason) == (4, 3, "stop")
+
+
+async def test_a_complete_grammar_ends_before_min_tokens(engine: Engine, prompt: list[int]) -> None:
+    tag = json.dumps({"type": "structural_tag", "format": {"type": "const_string", "value": "yes"}})
+    output = await collect(engine, ask(prompt, 12, structural_tag=tag, min_tokens=10))
+    text = engine.tokenizer.decode([token for token in output.tokens if token not in engine.eos_token_ids])
+    assert (text, output.finish_reason) == ("yes", "stop")
+
+
+async def test_a_priority_changes_no_token(engine: Engine, prompt: list[int]) -> None:
+    outputs = [await collect(engine, ask(prompt, 4, priority=priority)) for priority in (0, -3, 5)]
+    assert len({tuple(output.tokens) for output in outputs}) == 1
+
+
 # The decision
 
 

@@ -29,7 +29,8 @@ FRAGMENTS = (
 )
 built = st.lists(st.sampled_from(FRAGMENTS), max_size=15).map("".join)
 texts = st.one_of(st.text(), built, st.tuples(built, st.text(max_size=5), built).map("".join))
-profiles = st.sampled_from(list(BUILTIN.values()))
+STRICT = BUILTIN["qwen3"].model_copy(update={"drops_stray_markers": True})
+profiles = st.sampled_from([*BUILTIN.values(), STRICT])
 # A machine under load must not fail these.
 untimed = settings(deadline=None)
 toolsets = st.sampled_from([[], TOOLS])

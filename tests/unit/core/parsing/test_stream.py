@@ -195,3 +195,30 @@ def test_a_turn_of_qwen3s_template_is_parsed_back() -> None:
     turn = parse(QWEN3, text.split("<|im_start|>assistant\n")[1].removesuffix("<|im_end|>\n"), "", TOOLS)
     assert (turn.reasoning, turn.content) == ("Let me\n\nsee.", "    One\n\nmoment.")
     assert [json.loads(call.arguments) for call in turn.calls] == [{"a": "é\n</tool_call>"}] * 2
+
+
+STRICT = QWEN3.model_copy(update={"drops_stray_markers": True})
+
+
+@pytest.mark.parametrize(
+    ("text", "tools", "content"),
+    [
+        ("Four.</think> It is.", [], "Four. It is."),
+        ("Four. <think>\nIt is.", [], "Four. \nIt is."),
+        ("<tool_call>Four.</tool_call>", [], "Four."),
+        ("Four.</tool_call>", TOOLS, "Four."),
+        ("Four. </think>\n", TOOLS, "Four. \n"),
+        ("<tool_call>\nFour.", TOOLS, "\nFour."),
+        ('<tool_call>\n{"na', TOOLS, '\n{"na'),
+        ("a < b </ c", [], "a < b </ c"),
+    ],
+)
+def test_a_stray_marker_is_left_out_where_the_profile_wants_that(
+    text: str, tools: list[dict[str, object]], content: str
+) -> None:
+    assert parse(STRICT, text, SHORT, tools) == Turn("", content)
+    assert parse(QWEN3, text, SHORT, tools) == Turn("", text)
+
+
+def test_a_call_is_read_where_stray_markers_are_left_out() -> None:
+    assert parse(STRICT, f"Hm.</think>So:\n{CALL}</think>", LONG, TOOLS) == Turn("Hm.", "So:", (F,))

@@ -57,3 +57,33 @@ async def test_another_fault_is_reported_before_unknown_fields() -> None:
 async def test_a_header_holds_any_name() -> None:
     response = await post("warn", {"fröb\nnicate": 1})
     assert response.headers["x-autotool-ignored"] == "fr%C3%B6b%0Anicate"
+
+
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        ({"tool_choice": {"type": "function", "function": {"name": "f", "y": 1}, "x": 1}, "tools": [TOOL]}, 3),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}, "y": 1}, "x": 1}}, 2),
+        ({"response_format": {"type": "text", "x": 1}, "logit_bias": {}, "stop": ["a"]}, 1),
+        ({"structured_outputs": {"structural_tag": {"format": {"type": "any_text"}, "x": 1}, "y": 1}}, 2),
+        ({"tools": [TOOL, {"type": "function", "function": {"name": "g"}, "x": 1}]}, 2),
+    ],
+)
+async def test_unknown_fields_inside_unions_are_left_out_and_named(fields: dict[str, Any], paths: int) -> None:
+    response = await post("warn", fields)
+    assert response.status_code == 200, response.text
+    named = response.json()["autotool"]["ignored"]
+    assert len(named) == paths
+    assert all(holds(fields, path.split(".")) for path in named)
+
+
+def holds(values: Any, path: list[str]) -> bool:
+    """Whether the path leads to one of the unknown fields."""
+    for part in path:
+        values = values[int(part)] if isinstance(values, list) else values[part]
+    return path[-1] in ("x", "y", "frobnicate") and values == 1
+
+
+async def test_another_fault_inside_a_union_is_reported_before_unknown_fields() -> None:
+    response = await post("warn", {"tool_choice": {"type": "function", "function": {}, "x": 1}, "frobnicate": 1})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "tool_choice.function.name")

@@ -78,3 +78,22 @@ def test_reading_ends_with_the_think_block_where_the_step_does() -> None:
     assert not reading.reader.in_reasoning
     assert reading.kept == TOKENIZER.encode("Hm.\n</think>", add_special_tokens=False)
     assert reading.ledger.content_tokens == 0
+
+
+def test_a_stop_token_ends_the_answer_and_is_text_in_the_reasoning() -> None:
+    [comma] = TOKENIZER.encode(",", add_special_tokens=False)
+    reading = Reading(Mode.LONG, stop_token_ids=(comma,)).read("a, b\n</think>\n\nc, d", end=False)
+    assert (reading.text(ReasoningDelta), reading.text(ContentDelta)[:1]) == ("a, b", "c")
+    assert comma in reading.kept
+
+
+def test_the_token_that_ends_the_text_is_known() -> None:
+    [comma] = TOKENIZER.encode(",", add_special_tokens=False)
+    for text, options, end, stop in (("a", {}, EOS, None), ("a,", {"stop_token_ids": (comma,)}, comma, comma)):
+        reading = Reading(Mode.SHORT, **options).read(text, end=not stop)
+        assert (reading.reader.end_id, reading.reader.stop_token_id) == (end, stop)
+
+
+def test_a_stop_string_counts_only_in_text_that_may_be_stopped() -> None:
+    reading = Reading(Mode.SHORT, stop=(".",), may_stop=lambda: reading.ledger.content_tokens > 3)
+    assert reading.read("a.b.c.").text(ContentDelta) == "a.b"

@@ -322,22 +322,29 @@ class TestEscalation:
         assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == [None, None]
 
     @pytest.mark.parametrize(
-        ("text", "work", "extra", "outcome"),
+        ("text", "work", "outcome"),
         [
-            (called("math.add", {"a": 1}), add, {"max_reasoning_tokens": 100_000}, "invalid_arguments"),
-            (ADD_1_2, refuse, {"max_reasoning_tokens": 100_000}, "error"),
-            (ADD_1_2, refuse, {"tool_budget": {"max_calls": 1}}, "error"),
+            (called("math.add", {"a": 1}), add, "invalid_arguments"),
+            (ADD_1_2, refuse, "error"),
         ],
     )
-    async def test_where_there_is_no_room_or_no_budget_for_it_the_result_stands(
-        self, text: str, work: Work, extra: dict[str, Any], outcome: str
-    ) -> None:
+    async def test_where_no_tokens_are_left_for_it_the_result_stands(self, text: str, work: Work, outcome: str) -> None:
         tool = Scripted("math.add", work)
-        async with with_tools(scripted(text, "Sorry."), tool, escalate=True) as server:
-            answer = await ask(server, named("math.add"), extra=extra)
-        assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == [None, None]
+        engine = scripted(text)
+        tokens = len(engine.tokenizer.encode(text, add_special_tokens=False)) + 1
+        async with with_tools(engine, tool, escalate=True) as server:
+            answer = await ask(server, named("math.add"), max_completion_tokens=tokens)
+        assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == [None]
         assert executions(answer)[0] == [("math.add", outcome)]
         assert len(results(answer)) == 1
+        assert answer.choices[0].finish_reason == "length"
+
+    async def test_where_no_call_is_left_for_it_the_result_stands(self) -> None:
+        tool = Scripted("math.add", refuse)
+        async with with_tools(scripted(ADD_1_2, "Sorry."), tool, escalate=True) as server:
+            answer = await ask(server, named("math.add"), extra={"tool_budget": {"max_calls": 1}})
+        assert [turn["escalated"] for turn in autotool_field(answer)["turns"]] == [None, None]
+        assert executions(answer)[0] == [("math.add", "error")]
         assert answer.choices[0].message.content == "Sorry."
 
     async def test_the_record_tells_which_call_was_mistaken(self) -> None:

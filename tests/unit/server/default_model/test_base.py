@@ -80,7 +80,8 @@ def test_template_opens_the_turn_in_the_mode(render: Callable[..., str], kwargs:
 def test_template_and_profile_agree_on_the_prefixes(render: Callable[..., str], mode: Mode) -> None:
     shipped = profile.Profile.model_validate_json(data("mode_profile.json"))
     assert render(QUESTION, prompt=True, mode=mode.value).endswith(PROMPT + shipped.prefix(mode))
-    assert shipped == profile.BUILTIN["smollm2-autotool"].model_copy(update={"strict_tools": True})
+    own = {"strict_tools": True, "drops_stray_markers": True}
+    assert shipped == profile.BUILTIN["smollm2-autotool"].model_copy(update=own)
 
 
 def test_template_refuses_an_unknown_mode(render: Callable[..., str]) -> None:

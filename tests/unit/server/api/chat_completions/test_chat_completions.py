@@ -29,8 +29,8 @@ def turn(completion: ChatCompletion, at: int = 0) -> dict[str, Any]:
 
 def reasoning(completion: ChatCompletion) -> Any:
     extra = completion.choices[0].message.model_extra or {}
-    assert extra["reasoning"] == extra["reasoning_content"]
-    return extra["reasoning"]
+    assert extra.get("reasoning") == extra.get("reasoning_content")
+    return extra.get("reasoning")
 
 
 async def test_long_splits_reasoning_from_content() -> None:
@@ -118,9 +118,11 @@ async def test_what_could_have_begun_a_marker_is_reasoning_when_the_block_is_clo
 
 
 async def test_budget_that_suffices_is_not_recorded_as_cut() -> None:
-    async with running(scripted(REASONING, "Four.")) as server:
+    engine = scripted(REASONING + "Four.")
+    async with running(engine) as server:
         completion = await ask(server, "long", {"max_reasoning_tokens": 50})
         assert (reasoning(completion), completion.choices[0].message.content) == ("Two and two.", "Four.")
+        assert len(engine.requests) == 1
         assert not turn(completion)["reasoning_truncated"]
 
 
@@ -139,13 +141,55 @@ async def test_a_turn_that_ends_inside_the_block_still_gets_an_answer() -> None:
 
 
 async def test_max_tokens_bounds_the_whole_turn() -> None:
-    async with running(scripted(REASONING + "Four.", log_odds=9.0)) as server:
+    async with running(scripted(REASONING + "Four.", log_odds=9.0), answer_reserve=0) as server:
         completion = await ask(server, "auto", max_completion_tokens=5)
         assert completion.usage is not None
         assert completion.usage.completion_tokens == 5
         assert completion.choices[0].finish_reason == "length"
         assert completion.choices[0].message.content == ""
         assert (await ask(server, "auto", max_completion_tokens=1)).choices[0].finish_reason == "length"
+
+
+async def test_max_tokens_is_never_all_reasoning() -> None:
+    async with running(scripted("x" * 100, "Four.", "x" * 100, "Four.")) as server:
+        completion = await ask(server, "long", max_completion_tokens=24)
+        assert (reasoning(completion), completion.choices[0].message.content) == ("x" * 18, "Four.")
+        assert completion.choices[0].finish_reason == "stop"
+        assert turn(completion)["reasoning_truncated"]
+        completion = await ask(server, "long", max_completion_tokens=20)
+        assert (reasoning(completion), completion.choices[0].message.content) == ("x" * 15, "Four.")
+
+
+@pytest.mark.parametrize("limits", [{"max_completion_tokens": 32_000}, {"max_reasoning_tokens": 32_000}])
+async def test_a_limit_beyond_the_context_is_the_context(limits: dict[str, int]) -> None:
+    engine = scripted(REASONING + "Four.")
+    async with running(engine) as server:
+        completion = await ask(server, "long", limits)
+        assert completion.choices[0].message.content == "Four."
+        request = engine.requests[0]
+        assert len(request.prompt_ids) + request.max_tokens <= engine.max_model_len
+
+
+async def test_an_effort_has_a_budget_and_a_bias() -> None:
+    efforts = {"tiny": {"mode": "auto", "bias": 50, "budget": 7}}
+    async with running(scripted("x" * 100, "Four.", "x" * 100, "Four."), effort=efforts) as server:
+        completion = await ask(server, reasoning_effort="tiny")
+        assert reasoning(completion) == "x" * 7
+        assert completion.model_extra is not None
+        assert completion.model_extra["autotool"]["effort"] == "tiny"
+        assert turn(completion)["max_reasoning_tokens"] == 7
+        assert (turn(completion)["resolved"], turn(completion)["reasoning_bias"]) == ("long", 50)
+        completion = await ask(server, extra={"max_reasoning_tokens": 3, "reasoning_bias": 20}, reasoning_effort="tiny")
+        assert (reasoning(completion), turn(completion)["reasoning_bias"]) == ("x" * 3, 20)
+
+
+async def test_the_server_limits_what_a_request_does_not() -> None:
+    limits = {"default_max_tokens": 5, "default_max_reasoning_tokens": 8, "closing_phrase": " Time is up."}
+    async with running(scripted("x" * 100, "y" * 100), **limits) as server:
+        completion = await ask(server, "long")
+        assert reasoning(completion) == "x" * 8 + " Time is up."
+        assert completion.choices[0].message.content == "y" * 5
+        assert completion.choices[0].finish_reason == "length"
 
 
 async def test_calls_inside_the_think_block_are_reasoning() -> None:

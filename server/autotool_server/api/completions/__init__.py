@@ -1,0 +1,1 @@
+"""OpenAI's completions: a prompt that the model goes on with, as plain text."""

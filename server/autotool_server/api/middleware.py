@@ -1,0 +1,71 @@
+"""What surrounds the whole app: request ids, HEAD, and answers to other origins."""
+
+import re
+import uuid
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from autotool_server.api import openapi
+from autotool_server.api.body import IGNORED_HEADER
+from autotool_server.errors import REQUEST_ID
+
+REQUEST_ID_HEADER = "x-request-id"
+_SANE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+
+
+class App(FastAPI):
+    """An app whose every response, those to errors that nobody has caught included, passes what is in this module."""
+
+    allowed_origins: tuple[str, ...] = ()
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, which is made once."""
+        self.openapi_schema = self.openapi_schema or openapi.document(self)
+        return self.openapi_schema
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the app with everything around it."""
+        app: ASGIApp = HeadAsGet(super().build_middleware_stack())
+        if self.allowed_origins:
+            exposed = (REQUEST_ID_HEADER, IGNORED_HEADER, "retry-after")
+            app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)
+        return RequestIds(app)
+
+
+class RequestIds:
+    """Gives every request an id, its own `x-request-id` if it has a sane one, and sends it back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app with the id in `REQUEST_ID`, for the log."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        REQUEST_ID.set(request_id)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class HeadAsGet:
+    """Answers HEAD as GET. The server does not send the body of an answer to HEAD."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app."""
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self._app({**scope, "method": "GET"} if is_head else scope, receive, send)

@@ -1,0 +1,122 @@
+"""`POST /tokenize` and `/detokenize` in vLLM's form. Messages are rendered as a chat completion's would be."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Request
+from pydantic import Field, model_validator
+from starlette.responses import JSONResponse
+
+from autotool_core.errors import InvalidRequestError
+from autotool_core.modes import Mode
+from autotool_server.api import auth
+from autotool_server.api import body as bodies
+from autotool_server.api.chat_completions.request import conversation_request
+from autotool_server.api.chat_completions.schemas import MAX_INT32, Body, ChatRequest, FunctionTool, Message, ServerTool
+from autotool_server.api.openapi import Operation, documented
+from autotool_server.api.state import state_of
+from autotool_server.conversation.service import ConversationService
+
+router = APIRouter()
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+class TokenizeRequest(Body):
+    """The body of `/tokenize`: a prompt or messages."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    tools: list[Annotated[FunctionTool | ServerTool, Field(discriminator="type")]] | None = None
+    mode: Mode | None = None
+    """Mode whose response prefix ends the prompt."""
+    add_generation_prompt: bool = True
+    """Whether messages are followed by what a chat completion puts there: the generation prompt and the response prefix."""
+    add_special_tokens: bool = True
+    """Whether the tokens that begin a sequence are put before a prompt; the chat template decides for messages."""
+    return_token_strs: bool = False
+
+    @model_validator(mode="after")
+    def _has_prompt_or_messages(self) -> "TokenizeRequest":
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("send either prompt or messages")
+        return self
+
+
+class TokenizeResponse(Body):
+    """The answer of `/tokenize`."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None = None
+    """The tokens as the vocabulary writes them."""
+
+
+class DetokenizeRequest(Body):
+    """The body of `/detokenize`."""
+
+    model: str | None = None
+    tokens: list[Annotated[int, Field(ge=0, le=MAX_INT32)]]
+
+
+class DetokenizeResponse(Body):
+    """The answer of `/detokenize`."""
+
+    prompt: str
+
+
+@router.post("/tokenize")
+@documented(Operation(TokenizeRequest, TokenizeResponse))
+async def tokenize(request: Request) -> JSONResponse:
+    """Return the token ids of a text or of a conversation."""
+    return await _answer(request, TokenizeRequest, _tokenize)
+
+
+@router.post("/detokenize")
+@documented(Operation(DetokenizeRequest, DetokenizeResponse))
+async def detokenize(request: Request) -> JSONResponse:
+    """Return the text of token ids, special tokens included."""
+    return await _answer(request, DetokenizeRequest, _detokenize)
+
+
+async def _answer(request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Body]) -> JSONResponse:
+    state = state_of(request)
+    auth.authorize(auth.any_key(request), state.settings)
+    service = state.service
+    raw = await bodies.read(request, state.settings.max_body_bytes)
+    with state.admission.slot():
+        parsed = await asyncio.to_thread(bodies.parse, body_type, raw, state.settings.unknown_fields)
+        answer = await asyncio.to_thread(work, parsed.body, service)
+    return JSONResponse(answer.model_dump(), headers=bodies.ignored_header(parsed.ignored))
+
+
+def _tokenize(body: TokenizeRequest, service: ConversationService) -> TokenizeResponse:
+    ids = _prompt_ids(body, service)
+    pieces = service.engine.tokenizer.backend_tokenizer.id_to_token
+    texts = [pieces(token_id) for token_id in ids] if body.return_token_strs else None
+    return TokenizeResponse(count=len(ids), max_model_len=service.engine.max_model_len, tokens=ids, token_strs=texts)
+
+
+def _prompt_ids(body: TokenizeRequest, service: ConversationService) -> list[int]:
+    if body.prompt is not None:
+        service.resolve_model(body.model, "model")
+        return service.engine.tokenizer.encode(body.prompt, add_special_tokens=body.add_special_tokens)
+    return service.prompt_ids(conversation_request(_chat_request(body)), generation_prompt=body.add_generation_prompt)
+
+
+def _chat_request(body: TokenizeRequest) -> ChatRequest:
+    """Return the chat completion that has the messages of a body."""
+    shared: dict[str, Any] = {"model": body.model, "messages": body.messages, "tools": body.tools, "mode": body.mode}
+    return ChatRequest(**shared)
+
+
+def _detokenize(body: DetokenizeRequest, service: ConversationService) -> DetokenizeResponse:
+    service.resolve_model(body.model, "model")
+    tokenizer = service.engine.tokenizer
+    if max(body.tokens, default=0) >= len(tokenizer):
+        raise InvalidRequestError("tokens names a token id that is not in the vocabulary.", "tokens")
+    # By the backend, as answers are decoded: the tokenizer itself may drop spaces.
+    return DetokenizeResponse(prompt=tokenizer.backend_tokenizer.decode(body.tokens, skip_special_tokens=False))

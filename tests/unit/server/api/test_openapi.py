@@ -1,0 +1,43 @@
+"""The OpenAPI document: every route is described, and every reference leads somewhere."""
+
+import json
+import re
+from typing import Any
+
+import httpx
+from support.serving import running, scripted
+
+from autotool_server.api.protocol import protocols
+
+NO_KEY = {"/health", "/health/live", "/health/ready", "/ping", "/version", "/metrics"}
+
+
+async def document() -> dict[str, Any]:
+    async with running(scripted("x"), api_key="k") as server, httpx.AsyncClient() as client:
+        base = server.url.removesuffix("/v1")
+        assert "swagger" in (await client.get(f"{base}/docs")).text
+        return (await client.get(f"{base}/openapi.json")).json()
+
+
+async def test_bodies_answers_and_errors_of_protocols_are_described() -> None:
+    found = await document()
+    for protocol in protocols():
+        described = found["paths"][protocol.path]["post"]
+        assert described["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        answers = described["responses"]["200"]["content"]
+        assert protocol.stream_media_type.partition(";")[0] in answers
+        assert {"400", "401", "404", "413", "415", "500", "503"} <= set(described["responses"])
+    answer = found["paths"]["/v1/completions"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert answer["$ref"].endswith("Completion")
+
+
+async def test_every_reference_leads_to_a_schema_and_no_route_answers_422() -> None:
+    found = await document()
+    references = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(found)))
+    assert references
+    assert references <= set(found["components"]["schemas"])
+    operations = [(path, operation) for path, methods in found["paths"].items() for operation in methods.values()]
+    for path, operation in operations:
+        assert "422" not in operation["responses"]
+        assert ("401" in operation["responses"]) == ("security" in operation) == (path not in NO_KEY)
+    assert "/v1/embeddings" not in found["paths"]
