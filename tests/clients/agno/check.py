@@ -22,7 +22,7 @@ def answer(kind: type) -> None:
 
 def stream(kind: type) -> None:
     events = agent(kind).run(SAY, stream=True)
-    equal("".join(event.content for event in events if event.event == "RunContent"), SAID)
+    equal("".join(event.content or "" for event in events if event.event == "RunContent"), SAID)
 
 
 def tools(kind: type) -> None:

@@ -1,4 +1,4 @@
-"""GuideLLM: a sweep with its defaults, and requests one by one over each protocol that it speaks."""
+"""GuideLLM: a sweep of three rates, and requests one by one over each protocol that it speaks."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def guidellm(backend: str, *options: str) -> None:
 
 
 def sweep() -> None:
-    guidellm("", "--profile", "kind=sweep")
+    guidellm("", "--profile", "kind=sweep,sweep_size=3")
 
 
 def completions() -> None:
