@@ -176,6 +176,17 @@ class Settings(BaseSettings):
     reasoning_fields: Literal["both", "reasoning", "reasoning_content"] = "both"
     """Names of the field that carries the reasoning in answers: clients use two."""
 
+    response_store: str | None = None
+    """Database of answers of the Responses API, as sqlite:///responses.db or postgresql://user:password@host/name (install
+    psycopg). Default: answers are not stored, and previous_response_id is refused."""
+
+    response_ttl_seconds: int = Field(default=30 * 24 * 3600, ge=1)
+    """Seconds for which a response is kept after it was stored or followed."""
+
+    seal_key: SecretStr | None = Field(default=None, min_length=16)
+    """Key that seals reasoning for clients that send it back (reasoning.encrypted_content), any text of 16 characters or more.
+    Several servers behind one address need the same. Default: a new one at every start."""
+
     def effort_of(self, name: str) -> Effort | None:
         """Return what an effort stands for; None if its name is unknown."""
         return self.effort.get(name, EFFORTS.get(name))

@@ -16,6 +16,7 @@ def create_app(state: ServerState) -> App:
     app.allowed_origins = state.settings.allowed_origins
     app.state.server = state
     for protocol in protocols():
+        protocol.start(state)
         app.include_router(endpoint.router(protocol))
     for module in (models, tools, tokenize, health, not_served):
         app.include_router(module.router)

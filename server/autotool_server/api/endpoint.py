@@ -20,7 +20,7 @@ from autotool_server.api import body as bodies
 from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import documented
-from autotool_server.api.protocol import Protocol
+from autotool_server.api.protocol import Protocol, StreamWriter
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
 
@@ -53,6 +53,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             # Before the work of rendering, so that a flood is refused cheaply.
             stack.enter_context(state.admission.slot())
             body, job = await _prepare(protocol, state, raw)
+            detached = await protocol.detach(body, job, state)
         except ClientDisconnect:
             state.metrics.refused(CLIENT_GONE)
             return Response(status_code=CLIENT_GONE)
@@ -60,7 +61,8 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             response = errors.response(error, protocol.error_response)
             state.metrics.refused(response.status_code)
             return response
-        return JobResponse(protocol, body, job, state, stack.pop_all())
+        response = JobResponse(protocol, body, job, state, stack.pop_all())
+        return response if detached is None else detached(response.run_detached())
 
 
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes) -> tuple[BaseModel, Job]:
@@ -86,6 +88,7 @@ class JobResponse(Response):
         self._slot = slot
         self._status = 200
         self._is_started = False
+        self._writer: StreamWriter | None = None
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +101,18 @@ class JobResponse(Response):
         if response := await self._run(scope, receive, noting_send):
             await response(scope, receive, send)
 
-    async def _run(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+    async def run_detached(self) -> JSONResponse | None:
+        """Run the job without its client. Return the response to an error."""
+
+        async def never_leaves() -> Message:
+            return await asyncio.Future()
+
+        async def discard(_: Message) -> None:
+            pass
+
+        return await self._run({"type": "http"}, never_leaves, discard)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> JSONResponse | None:
         """Run, and account for the job however it ends. Return the response to an error, if one is still to be sent."""
         started = time.perf_counter()
         with self._slot:
@@ -146,12 +160,12 @@ class JobResponse(Response):
                 # The status is sent already: the error is an event of the stream.
                 logger.exception("stream of request %s failed", errors.REQUEST_ID.get())
                 self._status = self._protocol.error_response(error)[0]
-                event = self._protocol.error_event(error).encode()
-                await send({"type": "http.response.body", "body": event, "more_body": True})
+                event = (self._writer and self._writer.fail(error)) or self._protocol.error_event(error)
+                await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self) -> AsyncGenerator[bytes]:
-        writer = self._protocol.writer(self._body, self._job, self._state)
+        writer = self._writer = self._protocol.writer(self._body, self._job, self._state)
         async with aclosing(self._job.run()) as outputs:
             async for choice, output in outputs:
                 if text := writer.write(choice, output):

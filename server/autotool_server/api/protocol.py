@@ -6,7 +6,7 @@ A protocol is one folder of `autotool_server.api` whose module `protocol` has `P
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
 
 from autotool_server import api, errors
 from autotool_server.api import auth
@@ -25,6 +26,9 @@ from autotool_server.conversation.job import Job
 from autotool_server.conversation.request import ConversationRequest
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
+
+Detached = Callable[[Coroutine[Any, Any, JSONResponse | None]], Response]
+"""Starts the coroutine that runs a job, which returns the response to an error, and returns the response to the request."""
 
 
 class ResponseBuilder(ABC):
@@ -49,6 +53,10 @@ class StreamWriter(ABC):
     @abstractmethod
     def end(self) -> str:
         """Return the events that end the stream."""
+
+    def fail(self, error: Exception) -> str | None:
+        """Return the events of an error after the first output; None for the protocol's `error_event`."""
+        return None
 
 
 class Protocol(ABC, Generic[BodyT]):
@@ -90,6 +98,9 @@ class Protocol(ABC, Generic[BodyT]):
     def writer(self, body: BodyT, job: Job, state: ServerState) -> StreamWriter:
         """Return what writes the stream."""
 
+    def start(self, state: ServerState) -> None:
+        """Make what the protocol keeps for an app. Raises AutoToolError for a setting that cannot be used."""
+
     def routes(self) -> APIRouter:
         """Return a router with the protocol's other routes, such as those of stored answers; the endpoint is added to it."""
         return APIRouter()
@@ -105,6 +116,10 @@ class Protocol(ABC, Generic[BodyT]):
 
     async def finish(self, body: BodyT, job: Job, state: ServerState, output: ResponseBuilder | StreamWriter) -> None:
         """Do what must be done after the last output and before the end of the answer is sent, such as storing it."""
+
+    async def detach(self, body: BodyT, job: Job, state: ServerState) -> Detached | None:
+        """Return None if the client waits for the job, else what starts the job without it."""
+        return None
 
     def api_key(self, request: Request) -> str | None:
         """Return the API key that a request carries; None if it carries none."""

@@ -1,5 +1,8 @@
 """What the endpoints of one app share."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from fastapi import Request
 
 from autotool_core.tokenizer import Tokenizer
@@ -8,6 +11,8 @@ from autotool_server.api.metrics import Metrics
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
+
+OwnT = TypeVar("OwnT")
 
 
 class ServerState:
@@ -19,6 +24,13 @@ class ServerState:
         self.admission = Admission(settings.max_concurrent_requests)
         self.metrics.in_flight.set_function(lambda: self.admission.in_flight)
         self._service: ConversationService | None = None
+        self._owned: dict[Callable[[Settings], Any], Any] = {}
+
+    def own(self, make: Callable[[Settings], OwnT]) -> OwnT:
+        """Return what `make` has made of the settings for this app, once; a protocol keeps there what its requests share."""
+        if make not in self._owned:
+            self._owned[make] = make(self.settings)
+        return self._owned[make]
 
     @property
     def service(self) -> ConversationService:

@@ -53,7 +53,7 @@ class StreamEvent:
     """Something that happened between tokens: an `autotool` event of a stream."""
 
     event: str
-    """`tool_started`, `tool_result` or `turn`."""
+    """`tool_called` (the model has begun a call of a server tool), `tool_started`, `tool_result` or `turn`."""
     data: Mapping[str, Any]
 
 

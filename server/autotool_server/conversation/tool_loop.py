@@ -131,9 +131,13 @@ class ToolLoop(Choice[Turn]):
         transcript = TurnTranscript(calls, self._server.client_names.__contains__, self._joiner)
         self._turn_calls.append(calls)
         self._transcripts.append(transcript)
+        num_called = 0
         async with aclosing(self.turns[-1].run()) as outputs:
             async for output in outputs:
                 yield TurnOutput([seen for event in output.events if (seen := transcript.read(event))], output.logprobs)
+                for call in calls.calls[num_called:]:
+                    yield StreamEvent("tool_called", {"turn": len(self.turns) - 1, "id": call.id, "name": call.name})
+                num_called = len(calls.calls)
                 for call in calls.start_eager():
                     yield self._started(call)
                 for call in calls.finished():
@@ -244,4 +248,4 @@ class ToolLoop(Choice[Turn]):
     def _result(self, call: ServerCall) -> StreamEvent:
         execution = call.execution(None)
         data = {"turn": len(self.turns) - 1, **execution.model_dump(include={"id", "name", "outcome", "seconds"})}
-        return StreamEvent("tool_result", {**data, "content": call.content})
+        return StreamEvent("tool_result", {**data, "arguments": call.arguments, "content": call.content})

@@ -134,6 +134,8 @@ class ChunkWriter(StreamWriter):
         match output:
             case TurnOutput():
                 return start + self._turn_output(choice, output)
+            case StreamEvent("tool_called"):
+                return start
             case StreamEvent():
                 return start + self._stream_event(output)
             case ChoiceEnd():

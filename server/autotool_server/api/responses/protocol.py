@@ -1,0 +1,111 @@
+"""OpenAI's Responses API as a protocol.
+
+Reference: https://platform.openai.com/docs/api-reference/responses
+"""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from autotool_server.api.protocol import Detached, Protocol, ResponseBuilder, StreamWriter
+from autotool_server.api.responses import loading, truncation
+from autotool_server.api.responses.builder import EventWriter, ResponsesBuilder
+from autotool_server.api.responses.request import conversation_request
+from autotool_server.api.responses.resources import Resources
+from autotool_server.api.responses.response import ResponseObject
+from autotool_server.api.responses.routes import router
+from autotool_server.api.responses.schemas import ResponsesRequest
+from autotool_server.api.responses.stored import stored_items
+from autotool_server.api.state import ServerState
+from autotool_server.conversation.job import Job
+from autotool_server.conversation.request import ConversationRequest
+
+
+class Responses(Protocol[ResponsesRequest]):
+    """`POST /v1/responses`, and the routes of stored responses."""
+
+    path = "/v1/responses"
+    body_type = ResponsesRequest
+
+    def start(self, state: ServerState) -> None:
+        state.own(Resources)
+
+    def routes(self) -> APIRouter:
+        return router(self)
+
+    async def load(self, body: ResponsesRequest, state: ServerState) -> ResponsesRequest:
+        return await loading.load(body, state.own(Resources))
+
+    def conversation_request(self, body: ResponsesRequest) -> ConversationRequest:
+        return conversation_request(body)
+
+    def prepare(self, body: ResponsesRequest, ignored: Sequence[str], state: ServerState) -> Job:
+        request = conversation_request(body)
+        budget, ceiling = request.tool_budget, state.settings.max_tool_calls
+        if body.max_tool_calls is not None and budget is not None and budget.max_calls == body.max_tool_calls:
+            # An upper bound, so that the server's own lower one satisfies it.
+            request = replace(request, tool_budget=replace(budget, max_calls=min(ceiling, body.max_tool_calls)))
+        request = replace(request, ignored=(*request.ignored, *ignored))
+        return truncation.prepare(request, state.service) if body.truncation == "auto" else state.service.prepare(request)
+
+    def is_stream(self, body: ResponsesRequest) -> bool:
+        return body.stream
+
+    def builder(self, body: ResponsesRequest, job: Job, state: ServerState) -> ResponsesBuilder:
+        return ResponsesBuilder(_response(body, job, state), body, state.tokenizer, state.own(Resources).seal)
+
+    def writer(self, body: ResponsesRequest, job: Job, state: ServerState) -> EventWriter:
+        return EventWriter(_response(body, job, state), body, state.tokenizer, state.own(Resources).seal)
+
+    async def finish(
+        self, body: ResponsesRequest, job: Job, state: ServerState, output: ResponseBuilder | StreamWriter
+    ) -> None:
+        response = cast("ResponsesBuilder | EventWriter", output).response
+        if response.value["store"]:
+            await _save(body, response, state, ends_running=body.background)
+
+    async def detach(self, body: ResponsesRequest, job: Job, state: ServerState) -> Detached | None:
+        if not body.background:
+            return None
+        await _save(body, _response(body, job, state), state)
+
+        def start(run: Coroutine[Any, Any, JSONResponse | None]) -> Response:
+            state.own(Resources).run(job.id, _in_background(body, job, state, run))
+            return JSONResponse({**_response(body, job, state).value, "status": "queued"})
+
+        return start
+
+
+def _response(body: ResponsesRequest, job: Job, state: ServerState) -> ResponseObject:
+    return ResponseObject(job, body, is_stored=state.own(Resources).has_store and body.store is not False)
+
+
+async def _save(body: ResponsesRequest, response: ResponseObject, state: ServerState, *, ends_running: bool = False) -> None:
+    inputs = stored_items(body.items)
+    await state.own(Resources).use_store(
+        lambda store: store.save(response.value, inputs, body.chain, ends_running=ends_running), "store"
+    )
+
+
+async def _in_background(
+    body: ResponsesRequest, job: Job, state: ServerState, run: Coroutine[Any, Any, JSONResponse | None]
+) -> None:
+    """Run a job to its end. If it fails or is cancelled, the stored response says so."""
+    response = _response(body, job, state)
+    try:
+        failure = await run
+    except asyncio.CancelledError:
+        response.cancel()
+        await _save(body, response, state, ends_running=True)
+        raise
+    if failure is not None:
+        response.fail(json.loads(bytes(failure.body))["error"]["message"])
+        await _save(body, response, state, ends_running=True)
+
+
+PROTOCOL = Responses()

@@ -1,0 +1,179 @@
+"""The way in: from the body of `/v1/responses` to a protocol-neutral request."""
+
+import uuid
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from autotool_core.errors import InvalidRequestError
+from autotool_core.modes import MODE_OF_THINKING, Mode
+from autotool_server.api.responses import history
+from autotool_server.api.responses.items import ForeignItem
+from autotool_server.api.responses.schemas import (
+    AllowedTools,
+    FunctionTool,
+    NamedToolChoice,
+    ObjectFormat,
+    OtherTool,
+    OtherToolChoice,
+    ResponsesRequest,
+    SchemaFormat,
+    ServerTool,
+)
+from autotool_server.conversation.messages import template_message
+from autotool_server.conversation.request import (
+    ClientTool,
+    ConversationRequest,
+    FieldNames,
+    NamedTool,
+    ServerToolName,
+    ToolBudget,
+    ToolChoice,
+)
+from autotool_server.engines.base import Sampling
+
+SERVER_LABEL = "autotool"
+"""The label under which server tools appear as tools of an MCP server."""
+
+FIELDS = FieldNames(
+    messages="input",
+    content_format="text.format",
+    content_schema="text.format.schema",
+    max_tokens="max_output_tokens",
+    effort="reasoning.effort",
+)
+
+
+def conversation_request(body: ResponsesRequest) -> ConversationRequest:
+    """Return the request that a body makes. Raises InvalidRequestError where it asks for what this server does not have."""
+    _refuse_unsupported(body)
+    allowed = _allowed_names(body)
+    return ConversationRequest(
+        messages=_messages(body),
+        id=f"resp_{uuid.uuid4().hex}",
+        model=body.model,
+        mode=body.mode,
+        mode_hints=_mode_hints(body),
+        effort=body.reasoning.effort,
+        reasoning_bias=body.reasoning_bias,
+        max_tokens=body.max_output_tokens,
+        max_reasoning_tokens=body.max_reasoning_tokens,
+        sampling=_sampling(body),
+        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        logprobs=body.top_logprobs if body.includes_logprobs else None,
+        client_tools=[tool for tool in _client_tools(body) if allowed is None or tool.function["name"] in allowed],
+        server_tools=[tool for tool in _server_tools(body) if allowed is None or tool.name in allowed],
+        tool_choice=_tool_choice(body),
+        parallel_tool_calls=body.parallel_tool_calls,
+        tool_budget=_tool_budget(body),
+        content_schema=_content_schema(body),
+        fields=FIELDS,
+        ignored=tuple(_ignored(body)),
+    )
+
+
+def _refuse_unsupported(body: ResponsesRequest) -> None:
+    if body.conversation is not None:
+        raise InvalidRequestError(
+            "This server keeps no conversations. Send previous_response_id, or the earlier items in input.", "conversation"
+        )
+    if body.prompt is not None:
+        raise InvalidRequestError("This server keeps no prompts. Send the text in instructions and input.", "prompt")
+    if body.background and body.stream:
+        raise InvalidRequestError("background cannot be combined with stream here. Send one of them.", "background")
+    if not (body.items or body.earlier):
+        raise InvalidRequestError("input is missing.", "input")
+
+
+def _messages(body: ResponsesRequest) -> list[dict[str, Any]]:
+    # The instructions of earlier responses do not carry over.
+    instructions = [template_message("system", body.instructions)] if body.instructions is not None else []
+    return [*instructions, *history.messages([*body.earlier, *body.items])]
+
+
+def _mode_hints(body: ResponsesRequest) -> dict[str, Mode]:
+    thinking = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs is not None else None
+    return {"chat_template_kwargs": MODE_OF_THINKING[thinking]} if thinking is not None else {}
+
+
+def _sampling(body: ResponsesRequest) -> Sampling:
+    return Sampling(
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=max(body.top_k, 0),
+        min_p=body.min_p,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        repetition_penalty=body.repetition_penalty,
+        seed=body.seed,
+        logit_bias={int(token_id): bias for token_id, bias in (body.logit_bias or {}).items()},
+    )
+
+
+def _client_tools(body: ResponsesRequest) -> Iterator[ClientTool]:
+    for index, tool in enumerate(body.tools):
+        if isinstance(tool, FunctionTool):
+            yield ClientTool(tool.model_dump(exclude={"type"}, exclude_none=True), f"tools.{index}")
+
+
+def _server_tools(body: ResponsesRequest) -> Iterator[ServerToolName]:
+    for index, tool in enumerate(body.tools):
+        if isinstance(tool, ServerTool):
+            yield ServerToolName(tool.name, f"tools.{index}.name")
+
+
+def _allowed_names(body: ResponsesRequest) -> Collection[str] | None:
+    """Return the names of the tools that may be called; None for all. Raises InvalidRequestError if one is not given."""
+    choice = body.tool_choice
+    if not isinstance(choice, AllowedTools):
+        return None
+    given = {tool.name for tool in body.tools if not isinstance(tool, OtherTool)}
+    for index, tool in enumerate(choice.tools):
+        if tool.name not in given:
+            raise InvalidRequestError(
+                "tool_choice allows a tool that is not in tools or that this server does not run.", f"tool_choice.tools.{index}"
+            )
+    return {tool.name for tool in choice.tools if tool.name is not None}
+
+
+def _tool_choice(body: ResponsesRequest) -> ToolChoice | None:
+    choice = body.tool_choice
+    match choice:
+        case OtherToolChoice():
+            raise InvalidRequestError("tool_choice needs a tool that this server does not run.", "tool_choice")
+        case NamedToolChoice():
+            return NamedTool(choice.name)
+        case AllowedTools():
+            choice = choice.mode
+    if choice == "required" and body.tools and all(isinstance(tool, OtherTool) for tool in body.tools):
+        raise InvalidRequestError("tool_choice requires a call, and this server runs none of the tools.", "tool_choice")
+    # Clients send `auto` with no tools too.
+    return None if choice == "auto" else choice
+
+
+def _tool_budget(body: ResponsesRequest) -> ToolBudget | None:
+    """Return the budget of server tools. Without such tools `max_tool_calls` bounds nothing, as in OpenAI's API."""
+    given = body.tool_budget.model_dump() if body.tool_budget is not None else {}
+    has_server_tools = any(isinstance(tool, ServerTool) for tool in body.tools)
+    if body.max_tool_calls is not None and has_server_tools:
+        given["max_calls"] = min(body.max_tool_calls, given.get("max_calls") or body.max_tool_calls)
+    return ToolBudget(**given) if given else None
+
+
+def _content_schema(body: ResponsesRequest) -> dict[str, Any] | bool | None:
+    match body.text.format:
+        case SchemaFormat(schema_=schema):
+            return schema
+        case ObjectFormat():
+            return {"type": "object"}
+        case _:
+            return None
+
+
+def _ignored(body: ResponsesRequest) -> Iterator[str]:
+    """Yield what is left out of the body, by path and kind."""
+    for index, item in enumerate(body.items):
+        if isinstance(item, ForeignItem):
+            yield f"input.{index}: {item.type}"
+    for index, tool in enumerate(body.tools):
+        if isinstance(tool, OtherTool):
+            yield f"tools.{index}: {tool.type[:64]}"

@@ -1,0 +1,64 @@
+"""What the requests of one app share: the seal, the store and the responses that run in the background."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from autotool_core.errors import InvalidRequestError
+from autotool_server.api.responses.seal import Seal
+from autotool_server.settings import Settings
+
+if TYPE_CHECKING:
+    from autotool_server.api.responses.store import ResponseStore
+
+T = TypeVar("T")
+
+NO_STORE = "This server stores no responses. Start it with a store, such as --response-store sqlite:///responses.db."
+
+
+class Resources:
+    """Made once for an app. Raises AutoToolError if the store cannot be opened."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.seal = Seal(settings.seal_key)
+        self.running: dict[str, asyncio.Task[None]] = {}
+        """The tasks of background responses, by the response's id."""
+        self._store = _open_store(settings)
+
+    @property
+    def has_store(self) -> bool:
+        """Whether responses can be stored."""
+        return self._store is not None
+
+    async def use_store(self, work: "Callable[[ResponseStore], T]", field: str | None, status: int = 400) -> T:
+        """Return what `work` returns, in a thread. Raises InvalidRequestError for `field` where there is no store."""
+        if self._store is None:
+            raise InvalidRequestError(NO_STORE, field, code="no_response_store", status=status)
+        return await asyncio.to_thread(work, self._store)
+
+    def run(self, response_id: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run a response in the background."""
+        task = asyncio.create_task(work)
+        self.running[response_id] = task
+        task.add_done_callback(lambda _: self.running.pop(response_id, None))
+
+    async def cancel(self, response_id: str) -> None:
+        """End a response that runs in the background here, and wait for its end."""
+        if task := self.running.get(response_id):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """End what runs in the background, and close the store."""
+        for response_id in list(self.running):
+            await self.cancel(response_id)
+        if self._store is not None:
+            await asyncio.to_thread(self._store.close)
+
+
+def _open_store(settings: Settings) -> "ResponseStore | None":
+    if settings.response_store is None:
+        return None
+    from autotool_server.api.responses.store import ResponseStore  # noqa: PLC0415 only those who store need the library
+
+    return ResponseStore(settings.response_store, settings.response_ttl_seconds)

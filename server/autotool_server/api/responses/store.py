@@ -1,0 +1,245 @@
+"""The store of responses: a database of SQLAlchemy (https://docs.sqlalchemy.org/en/21/core/).
+
+Its calls block: run them in threads. A response is one row, every item of its input and output is another. Rows that have
+expired are deleted at writes.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from autotool_core.errors import AutoToolError, InvalidRequestError
+
+SETTING = "Setting response_store (--response-store)"
+PREVIOUS = "previous_response_id"
+RUNNING = ("queued", "in_progress")
+CHAINED = ("completed", "incomplete")
+"""States of a response that another one may follow."""
+
+Kind = Literal["input", "output"]
+
+METADATA = MetaData()
+RESPONSES = Table(
+    "autotool_responses",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("previous_id", String(64)),
+    Column("status", String(16), nullable=False),
+    Column("expires_at", Integer, nullable=False, index=True),
+    Column("value", JSON, nullable=False),
+)
+ITEMS = Table(
+    "autotool_response_items",
+    METADATA,
+    Column("response_id", String(64), primary_key=True),
+    Column("kind", String(8), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("item_id", String(128), index=True),
+    Column("value", JSON, nullable=False),
+)
+
+# An id of another form is in no row, and some texts, such as one with a zero byte, are none that a database takes.
+_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The items of a response and of all that it followed, oldest first."""
+
+    ids: Sequence[str]
+    items: Sequence[Mapping[str, Any]]
+
+
+class ResponseStore:
+    """Responses in a database. `ttl_seconds`: how long a response is kept after it was last stored or followed."""
+
+    def __init__(self, url: str, ttl_seconds: int) -> None:
+        self._ttl_seconds = ttl_seconds
+        try:
+            self._engine = _engine(_url(url))
+            METADATA.create_all(self._engine)
+        except (ImportError, NoSuchModuleError):
+            raise AutoToolError(f"{SETTING}: the driver of this database is not installed.") from None
+        except SQLAlchemyError as error:
+            # The message of the driver may hold the address, and so the password.
+            raise AutoToolError(f"{SETTING}: the database cannot be opened ({type(error).__name__}).") from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def save(
+        self,
+        response: Mapping[str, Any],
+        inputs: Sequence[Mapping[str, Any]],
+        chain: Sequence[str] = (),
+        *,
+        ends_running: bool = False,
+    ) -> bool:
+        """Store a response with the items of its input.
+
+        `chain`: the responses that it follows, which are kept as long as this one. `ends_running`: the response is stored as
+        running; if it is not, since it was cancelled or deleted, nothing is stored and False is returned.
+        """
+        with self._engine.begin() as connection:
+            self._delete_expired(connection)
+            if ends_running and not _is_running(connection, response["id"]):
+                return False
+            _delete(connection, [response["id"]])
+            row = {key: value for key, value in response.items() if key != "output"}
+            expires_at = int(time.time()) + self._ttl_seconds
+            connection.execute(
+                insert(RESPONSES).values(
+                    id=response["id"],
+                    previous_id=response["previous_response_id"],
+                    status=response["status"],
+                    expires_at=expires_at,
+                    value=row,
+                )
+            )
+            if rows := [*_rows(response["id"], "input", inputs), *_rows(response["id"], "output", response["output"])]:
+                connection.execute(insert(ITEMS), rows)
+            if chain:
+                connection.execute(update(RESPONSES).where(RESPONSES.c.id.in_(chain)).values(expires_at=expires_at))
+        return True
+
+    def get(self, response_id: str) -> dict[str, Any] | None:
+        """Return a response; None if there is none of this id."""
+        if not _ID.fullmatch(response_id):
+            return None
+        with self._engine.begin() as connection:
+            value = connection.scalar(select(RESPONSES.c.value).where(RESPONSES.c.id == response_id, _is_current()))
+            return None if value is None else {**value, "output": _items(connection, response_id, "output")}
+
+    def inputs(self, response_id: str) -> list[dict[str, Any]]:
+        """Return the items of a response's own input."""
+        with self._engine.begin() as connection:
+            return _items(connection, response_id, "input")
+
+    def item(self, item_id: str) -> dict[str, Any] | None:
+        """Return an item by its own id; None if there is none."""
+        if not _ID.fullmatch(item_id):
+            return None
+        query = select(ITEMS.c.value).join(RESPONSES, RESPONSES.c.id == ITEMS.c.response_id)
+        with self._engine.begin() as connection:
+            return connection.scalar(query.where(ITEMS.c.item_id == item_id, _is_current()).limit(1))
+
+    def chain(self, response_id: str) -> Chain:
+        """Return the items of a response and of those that it follows. Raises InvalidRequestError."""
+        ids: list[str] = []
+        if not _ID.fullmatch(response_id):
+            _check_link(None)
+        current: str | None = response_id
+        with self._engine.begin() as connection:
+            while current is not None:
+                row = connection.execute(
+                    select(RESPONSES.c.previous_id, RESPONSES.c.status).where(RESPONSES.c.id == current, _is_current())
+                ).first()
+                _check_link(row.status if row is not None else None)
+                ids.insert(0, current)
+                current = row.previous_id if row is not None else None
+            items = [item for link in ids for kind in ("input", "output") for item in _items(connection, link, kind)]
+        return Chain(ids, items)
+
+    def cancel(self, response_id: str) -> None:
+        """Store that a running response was cancelled, for one that another server runs or that no server runs any more."""
+        with self._engine.begin() as connection:
+            if _is_running(connection, response_id):
+                value = connection.scalar(select(RESPONSES.c.value).where(RESPONSES.c.id == response_id))
+                changed = {**(value or {}), "status": "cancelled"}
+                connection.execute(
+                    update(RESPONSES).where(RESPONSES.c.id == response_id).values(status="cancelled", value=changed)
+                )
+
+    def delete(self, response_id: str) -> bool:
+        """Delete a response. Return whether there was one."""
+        if not _ID.fullmatch(response_id):
+            return False
+        with self._engine.begin() as connection:
+            self._delete_expired(connection)
+            return _delete(connection, [response_id]) > 0
+
+    def _delete_expired(self, connection: Connection) -> None:
+        # Rows that another write is deleting are left to it.
+        query = select(RESPONSES.c.id).where(~_is_current()).limit(1000).with_for_update(skip_locked=True)
+        if expired := connection.scalars(query).all():
+            _delete(connection, expired)
+
+
+def _url(text: str) -> URL:
+    """Return the address of a database. Raises AutoToolError if it is none."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise AutoToolError(f"{SETTING}: give an address such as sqlite:///responses.db.") from None
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise AutoToolError(f"{SETTING}: name a file, as in sqlite:///responses.db.")
+    return url
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    # SQLite has one writer at a time: one connection in turn is faster than several that find the file locked.
+    return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
+
+
+def _is_current() -> Any:
+    return RESPONSES.c.expires_at > int(time.time())
+
+
+def _is_running(connection: Connection, response_id: str) -> bool:
+    status = connection.scalar(select(RESPONSES.c.status).where(RESPONSES.c.id == response_id).with_for_update())
+    return status in RUNNING
+
+
+def _check_link(status: str | None) -> None:
+    if status is None:
+        message = "This response, or one that it follows, is not in the store, or has been deleted or has expired."
+        raise InvalidRequestError(message, PREVIOUS, code="previous_response_not_found")
+    if status not in CHAINED:
+        raise InvalidRequestError(f"This response cannot be followed: it is {status}.", PREVIOUS)
+
+
+def _rows(response_id: str, kind: Kind, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"response_id": response_id, "kind": kind, "position": position, "item_id": _item_id(item), "value": item}
+        for position, item in enumerate(items)
+    ]
+
+
+def _item_id(item: Mapping[str, Any]) -> str | None:
+    """Return the id by which an item can be referred to. Those of clients can be any text."""
+    item_id = item.get("id")
+    return item_id if isinstance(item_id, str) and _ID.fullmatch(item_id) else None
+
+
+def _items(connection: Connection, response_id: str, kind: str) -> list[dict[str, Any]]:
+    query = select(ITEMS.c.value).where(ITEMS.c.response_id == response_id, ITEMS.c.kind == kind)
+    return list(connection.scalars(query.order_by(ITEMS.c.position)))
+
+
+def _delete(connection: Connection, ids: Sequence[str]) -> int:
+    connection.execute(delete(ITEMS).where(ITEMS.c.response_id.in_(ids)))
+    return connection.execute(delete(RESPONSES).where(RESPONSES.c.id.in_(ids))).rowcount
