@@ -243,6 +243,7 @@ def main(names: Sequence[str]) -> int:
     """Run the clients one after the other. Return the exit code."""
     clients, rows, failures = load(names), dict[str, str](), 0
     CACHE.mkdir(parents=True, exist_ok=True)
+    default_model.ensure()  # may take minutes, longer than a server may take to start
     with ExitStack() as stack:
         servers = {engine: stack.enter_context(server(engine)) for engine in sorted({client.engine for client in clients})}
         for number, client in enumerate(clients, start=1):
