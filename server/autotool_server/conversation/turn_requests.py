@@ -93,7 +93,8 @@ class TurnRequests:
         generation_prompt: bool = True,
     ) -> list[int]:
         try:
-            return self._renderer.render(messages, shape.tools, mode, generation_prompt=generation_prompt)
+            tools = [*map(_rendered_tool, shape.tools)]
+            return self._renderer.render(messages, tools, mode, generation_prompt=generation_prompt)
         except InvalidRequestError as error:
             raise request.fields.rename(error) from None
 
@@ -187,6 +188,12 @@ def _turn_request(
         tools=shape.tools,
         parallel_tool_calls=request.parallel_tool_calls,
     )
+
+
+def _rendered_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a tool as the model reads it: `strict` is about the grammar, and not every protocol has it."""
+    function = {name: value for name, value in tool["function"].items() if name != "strict"}
+    return {**tool, "function": function}
 
 
 def _history_message(message: Mapping[str, Any]) -> dict[str, Any]:
