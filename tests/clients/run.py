@@ -101,8 +101,10 @@ def install(client: Client) -> Path:
     if not stamp.is_file() or stamp.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+        environment = {**os.environ, "PATH": _path(NODE)}
+        environment.pop("PYTHONPATH", None)  # pip takes what lies there for installed
         for command in _install_commands(client, folder):
-            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": _path(NODE)})
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=environment)
         stamp.write_text(wanted)
     return folder
 

@@ -57,6 +57,15 @@ def responses() -> None:
     equal(client.responses.create(model=MODEL, input=SAY).output_text, SAID)
 
 
+def responses_chained() -> None:
+    first = client.responses.create(model=MODEL, input=SAY)
+    second = client.responses.create(model=MODEL, input="<<say Again.>>", previous_response_id=first.id)
+    equal(second.output_text, "Again.")
+    equal(client.responses.retrieve(first.id).output_text, SAID)
+    equal(len(client.responses.input_items.list(second.id).data), 3)
+    client.responses.delete(first.id)
+
+
 def responses_stream() -> None:
     with client.responses.stream(model=MODEL, input=SAY) as stream:
         text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
@@ -82,4 +91,15 @@ def responses_tools() -> None:
     equal(answer.output_text, WEATHER_SAID)
 
 
-run("openai", chat, chat_stream, chat_parse, chat_tools, responses, responses_stream, responses_parse, responses_tools)
+run(
+    "openai",
+    chat,
+    chat_stream,
+    chat_parse,
+    chat_tools,
+    responses,
+    responses_chained,
+    responses_stream,
+    responses_parse,
+    responses_tools,
+)
