@@ -8,6 +8,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY
 from autotool_core.errors import AutoToolError
+from autotool_core.modes import split_alias
 
 LOOK_UP_SECONDS = 20.0
 """Time-out of one request for the list of models."""
@@ -34,7 +35,7 @@ async def find_model(
         raise AutoToolError(f"{client.base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
     except openai.OpenAIError as error:
         raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
-    if wanted is not None and (wanted in names or wanted.rpartition(":")[0] in names):
+    if wanted is not None and (wanted in names or split_alias(wanted)[0] in names):
         return wanted
     own = [name for name in names if name.rpartition(":")[0] not in names]
     if wanted is None and len(own) == 1:

@@ -184,8 +184,6 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
 
 
 def _check_counts(request: PlainRequest, max_choices: int) -> None:
-    if not request.prompts:
-        raise InvalidRequestError("prompt is empty.", "prompt")
     if request.num_choices > max_choices:
         raise InvalidRequestError(f"n can be at most {max_choices} here.", "n")
     if len(request.prompts) * request.num_choices > MAX_CHOICES:

@@ -166,6 +166,10 @@ async def test_a_server_without_our_record_is_read_from_usage_and_reasoning(tmp_
     with fake_api(with_record=False) as api:
         client = openai.AsyncOpenAI(base_url=api.url, api_key="none")
         assert await find_model(client, None) == "tiny"
+        # A server need not list the aliases of modes.
+        assert await find_model(client, "tiny:short") == "tiny:short"
+        with pytest.raises(AutoToolError, match="name one of the models"):
+            await find_model(client, "tiny:small")
         attempt = Target(client, "tiny", ModeSwitch.ENABLE_THINKING, {}).attempt("long")
         answer = await attempt([{"role": "user", "content": "Hi"}], [])
     assert api.bodies[0]["chat_template_kwargs"] == {"enable_thinking": True}

@@ -22,6 +22,9 @@ from autotool_server.conversation.job import Job
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.conversation.transcript import TURN_SEPARATOR
 
+PLAIN = '"logprobs": null, "finish_reason": null}'
+"""The end of most choices of chunks."""
+
 
 @dataclass(slots=True)
 class _Message:
@@ -218,9 +221,10 @@ class ChunkWriter(StreamWriter):
         extra: dict[str, Any] | None = None,
     ) -> str:
         """Return a chunk. `besides`: further fields of the choice; `extra`: of the chunk."""
-        rest = {"logprobs": None, "finish_reason": finish, **(besides or {})}
+        is_plain = finish is None and not besides
+        rest = PLAIN if is_plain else json.dumps({"logprobs": None, "finish_reason": finish, **(besides or {})})[1:]
         tail = f", {json.dumps(extra)[1:-1]}{self._ending()}" if extra else self._ending()
-        return f'{self._head}"choices": [{{"index": {choice}, "delta": {json.dumps(delta)}, {json.dumps(rest)[1:]}]{tail}'
+        return f'{self._head}"choices": [{{"index": {choice}, "delta": {json.dumps(delta)}, {rest}]{tail}'
 
     def _ending(self) -> str:
         return f', "usage": {self._usage()}}}\n\n' if self._options.continuous_usage else self._tail

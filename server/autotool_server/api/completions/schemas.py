@@ -13,7 +13,10 @@ from autotool_server.conversation.plain import DEFAULT_MAX_TOKENS
 Unsupported = Annotated[Any, WithJsonSchema({"type": "null"})]
 """A field that would change the text and is not supported; `request` refuses it with its reason."""
 
+NOT_EMPTY = Field(min_length=1)
+Text = Annotated[str, NOT_EMPTY]
 TokenId = Annotated[int, Field(ge=0, le=MAX_INT32)]
+TokenIds = Annotated[list[TokenId], NOT_EMPTY]
 
 
 def _kind(prompt: Any) -> str:
@@ -25,10 +28,10 @@ def _kind(prompt: Any) -> str:
 
 
 Prompt = Annotated[
-    Annotated[str, Tag("text")]
-    | Annotated[list[str], Tag("texts")]
-    | Annotated[list[TokenId], Tag("token_ids")]
-    | Annotated[list[list[TokenId]], Tag("token_id_lists")],
+    Annotated[Text, Tag("text")]
+    | Annotated[list[Text], NOT_EMPTY, Tag("texts")]
+    | Annotated[TokenIds, Tag("token_ids")]
+    | Annotated[list[TokenIds], NOT_EMPTY, Tag("token_id_lists")],
     Discriminator(_kind),
 ]
 

@@ -13,6 +13,11 @@ from autotool_server.conversation.transcript import TURN_SEPARATOR
 DELTA_KEYS = {"text": "text", "thinking": "thinking", "signature": "signature", "input_json": "partial_json"}
 """The key of each kind of delta."""
 
+DIRECT = {"caller": {"type": "direct"}}
+"""Who makes a call: the model itself, and not a program that it has written."""
+EMPTY: dict[str, dict[str, Any]] = {"text": {"text": "", "citations": None}, "thinking": {"thinking": "", "signature": ""}}
+"""The keys of new blocks of text."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockStart:
@@ -113,9 +118,3 @@ class BlockReader:
         if self._open is not None:
             yield BlockStop()
         self._open = None
-
-
-DIRECT = {"caller": {"type": "direct"}}
-"""Who makes a call: the model itself, and not a program that it has written."""
-EMPTY: dict[str, dict[str, Any]] = {"text": {"text": "", "citations": None}, "thinking": {"thinking": "", "signature": ""}}
-"""The keys of new blocks of text."""

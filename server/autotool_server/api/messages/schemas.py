@@ -55,7 +55,15 @@ class ToolUseBlock(Part):
     input: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
-Text = str | list[TextBlock]
+def _kind_of_text(value: Any) -> str:
+    return "text" if isinstance(value, str) else "blocks"
+
+
+Text = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[TextBlock], Tag("blocks")],
+    # So that the error of a block names the block, and not the text that it might have been.
+    Discriminator(_kind_of_text),
+]
 
 
 class ToolResultBlock(Part):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Request
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse
 
 from autotool_core.errors import InvalidRequestError
@@ -25,6 +25,8 @@ BodyT = TypeVar("BodyT", bound=Body)
 
 class TokenizeRequest(Body):
     """The body of `/tokenize`: a prompt or messages."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}]})
 
     model: str | None = None
     prompt: str | None = None

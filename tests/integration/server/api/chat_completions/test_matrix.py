@@ -56,7 +56,7 @@ async def whole(server: Running, body: dict[str, Any]) -> Answer:
     choice: Any = completion.choices[0]
     assert completion.usage is not None
     return Answer(
-        choice.message.reasoning or "",
+        (choice.message.model_extra or {}).get("reasoning", ""),
         choice.message.content or "",
         [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []],
         choice.finish_reason,

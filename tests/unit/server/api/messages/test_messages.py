@@ -205,7 +205,7 @@ class TestTokens:
         assert (message.stop_reason, message.usage.output_tokens) == ("max_tokens", 12)
 
     async def test_what_thinking_leaves_is_for_the_answer(self) -> None:
-        async with running(scripted("xx</think>", "y" * 100)) as server:
+        async with running(scripted("xx</think>" + "y" * 100)) as server:
             message = await ask(server, thinking={"type": "enabled", "budget_tokens": 11}, max_tokens=12)
         assert shown(message) == [("thinking", "xx"), ("text", "y" * 9)]
 
@@ -279,7 +279,7 @@ class TestServerTools:
         async with with_tools(scripted(*texts), adder()) as server:
             raw = await events(server, tools=tools, mode="long")
         pings = [event["autotool"]["event"] for event in raw if event["type"] == "ping" and "autotool" in event]
-        assert pings == ["tool_started", "tool_result", "turn"]
+        assert pings == ["tool_called", "tool_started", "tool_result", "turn"]
         text = "|".join(event["delta"]["text"] for event in raw if event.get("delta", {}).get("type") == "text_delta")
         assert text.replace("|", "") == "First.It is 3."
 
@@ -392,9 +392,12 @@ class TestErrors:
                 response, error = await self._refused(server, body, **headers)
                 assert (response.status_code, error.error.type) == (401, "authentication_error")
                 assert "x-api-key" in error.error.message
-            for options in ({"api_key": "right"}, {"api_key": None, "auth_token": "right"}):
-                async with client_of(server, **options) as client:
-                    assert (await client.messages.create(**body)).type == "message"
+            async with client_of(server, api_key="right") as client:
+                assert (await client.messages.create(**body)).type == "message"
+            async with httpx.AsyncClient() as http:
+                for headers in ({"x-api-key": "right"}, {"authorization": "Bearer right"}):
+                    response = await http.post(f"{server.url}/messages", json=body, headers=headers)
+                    assert response.status_code == 200
 
     async def test_a_body_that_is_too_large(self) -> None:
         async with running(scripted("x"), max_body_bytes=1024) as server:

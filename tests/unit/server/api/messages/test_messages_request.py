@@ -246,6 +246,8 @@ IMAGE = {"type": "image", "source": {"type": "url", "url": "https://example.com/
         ({"max_tokens": None}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"messages": []}, "messages"),
+        ({"system": [IMAGE]}, "system.0.type"),
+        ({"system": 5}, "system"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}, IMAGE]}]}, "messages.0.content.1.type"),
         (
             {

@@ -39,7 +39,7 @@ async def test_calls_are_items_of_their_own() -> None:
 
 
 async def test_a_limit_of_tokens_makes_it_incomplete() -> None:
-    async with running(scripted(REASONING + "Four.")) as server:
+    async with running(scripted(REASONING + "Four."), answer_reserve=0) as server:
         response = await ask(server, mode="long", max_output_tokens=5)
         assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
         assert [(item["type"], item["status"]) for item in response["output"]] == [("reasoning", "incomplete")]
@@ -292,7 +292,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("unknown choice", {"tools": [ADD], "tool_choice": SECRET}, "tool_choice"),
     ("tool without a type", {"tools": [{"name": "f"}]}, "tools.0.type"),
-    ("bad name of a tool", {"tools": [{"type": "function", "name": "a b"}]}, "tools.0.name"),
+    ("bad name of a tool", {"tools": [{"type": "function", "name": "a<b"}]}, "tools.0.name"),
     ("bad schema of a tool", {"tools": [{**ADD, "parameters": {"type": SECRET}}]}, "tools.0.parameters"),
     ("two tools of a name", {"tools": [ADD, ADD]}, "tools.1.name"),
     ("unknown format", {"text": {"format": {"type": SECRET}}}, "text.format.type"),
@@ -304,7 +304,6 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("unknown effort", {"reasoning": {"effort": SECRET}}, "reasoning.effort"),
     ("no tokens", {"max_output_tokens": 0}, "max_output_tokens"),
-    ("limit above the context", {"max_output_tokens": 10**6}, "max_output_tokens"),
     ("input above the context", {"input": "x" * 9000}, "input"),
     ("budget without server tools", {"tool_budget": {"max_calls": 1}}, "tool_budget"),
     ("nearly a field of ours", {"mod": "long"}, "mod"),
