@@ -72,10 +72,12 @@ async def test_allowed_tools_beside_a_form_of_the_answer() -> None:
 
 async def test_allowed_tools_bind_every_turn_and_demand_a_call_of_the_first_only() -> None:
     engine = scripted(ADD_1_2, "It is 3.")
-    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [{"type": "server", "name": "math.add"}]}}
+    tools: Any = named("math.add", "clock")
+    choice = allowed("required")
+    choice["allowed_tools"]["tools"] = named("math.add")
     async with with_tools(engine, adder(), Scripted("clock", clock)) as server:
         answer = await server.client.chat.completions.create(
-            model=MODEL, messages=USER, tools=named("math.add", "clock"), tool_choice=choice, extra_body={"mode": "short"}
+            model=MODEL, messages=USER, tools=tools, tool_choice=choice, extra_body={"mode": "short"}
         )
     assert answer.choices[0].message.content == "It is 3."
     first, second = (request.structural_tag for request in engine.requests)
