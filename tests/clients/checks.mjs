@@ -14,6 +14,9 @@ export const THREE_TURNS =
   'Compare. <<think First Paris.>>+<<call get_weather {"city": "Paris"}>> <<call get_weather {"city": "Rome"}>> ' +
   '<<call get_weather {"city": "Oslo"}>> <<say Oslo has RESULT.>>';
 export const THREE_TURNS_SAID = "Oslo has 3 degrees.";
+export const SUM = 'Add. <<think I add.>>+<<call calculator {"expression": "1 + 2"}>> <<say It is RESULT.>>';
+export const SUM_SAID = "It is 3.";
+export const CALCULATOR = { type: "server", name: "calculator" }; // a tool that the server runs
 export const PERSON = 'Ada, 36 years old <<say {"name": "Ada", "age": 36}>>';
 export const ADA = { name: "Ada", age: 36 };
 const DEGREES = { Paris: "18 degrees", Rome: "24 degrees", Oslo: "3 degrees" };
