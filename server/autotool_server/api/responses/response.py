@@ -18,6 +18,7 @@ class ResponseObject:
             "id": job.id,
             "object": "response",
             "created_at": int(time.time()),
+            "completed_at": None,
             "status": "in_progress",
             "model": job.model,
             "output": [],
@@ -68,11 +69,13 @@ def _echo(body: ResponsesRequest) -> dict[str, Any]:
     """Return the parts of the object that repeat the request."""
     return {
         "background": body.background,
+        "frequency_penalty": body.frequency_penalty,
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
         "max_tool_calls": body.max_tool_calls,
         "metadata": body.metadata or {},
         "parallel_tool_calls": body.parallel_tool_calls,
+        "presence_penalty": body.presence_penalty,
         "previous_response_id": body.previous_response_id,
         "prompt_cache_key": body.prompt_cache_key,
         "reasoning": {"effort": body.reasoning.effort, "summary": body.reasoning.summary or body.reasoning.generate_summary},

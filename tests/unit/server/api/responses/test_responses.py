@@ -43,7 +43,7 @@ async def test_a_limit_of_tokens_makes_it_incomplete() -> None:
         response = await ask(server, mode="long", max_output_tokens=5)
         assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
         assert [(item["type"], item["status"]) for item in response["output"]] == [("reasoning", "incomplete")]
-        assert "completed_at" not in response
+        assert response["completed_at"] is None
         assert (await stream(server, mode="long", max_output_tokens=5))[-1]["type"] == "response.incomplete"
 
 
