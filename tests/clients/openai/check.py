@@ -62,7 +62,7 @@ def responses_chained() -> None:
     second = client.responses.create(model=MODEL, input="<<say Again.>>", previous_response_id=first.id)
     equal(second.output_text, "Again.")
     equal(client.responses.retrieve(first.id).output_text, SAID)
-    equal(len(client.responses.input_items.list(second.id).data), 3)
+    equal(client.responses.input_items.list(second.id).data[0].role, "user")
     client.responses.delete(first.id)
 
 
