@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, min_length=1)
     """Key that clients must send as a bearer token. Default: no key is needed."""
 
-    max_concurrent_requests: int = Field(default=512, ge=1)
+    max_concurrent_requests: int = Field(default=2048, ge=1)
     """Requests served at once; more are answered 503 with Retry-After."""
 
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)

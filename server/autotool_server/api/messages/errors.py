@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_server import errors
+from autotool_server.api.messages.schemas import NO_THREADS
 from autotool_server.errors import Description, OverloadedError, UnauthorizedError
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large"}
@@ -48,7 +49,7 @@ def describe(error: Exception) -> Description:
         case _:
             pass
     kind = TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    return _response(status, kind, message, headers)
+    return _response(status, kind, message, headers, **_details(error))
 
 
 def _naming_field(error: InvalidRequestError) -> str:
@@ -60,7 +61,13 @@ def _naming_field(error: InvalidRequestError) -> str:
     return message if error.field is None or error.field in message else f"{error.field}: {message}"
 
 
-def _response(status: int, kind: str, message: str, headers: dict[str, str]) -> Description:
+def _details(error: Exception) -> dict[str, Any]:
+    """Return the details of an error which the official clients answer with another request."""
+    is_known = isinstance(error, InvalidRequestError) and error.code == NO_THREADS
+    return {"details": {"error_code": NO_THREADS}} if is_known else {}
+
+
+def _response(status: int, kind: str, message: str, headers: dict[str, str], **details: Any) -> Description:
     request_id = f"req_{uuid.uuid4().hex[:24]}"
-    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+    body: dict[str, Any] = {"type": "error", "error": {"type": kind, "message": message, **details}, "request_id": request_id}
     return status, body, {**headers, "request-id": request_id}

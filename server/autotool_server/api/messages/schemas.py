@@ -8,8 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
+from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_server.api.fields import MAX_INT32, Body, ServerTool, ToolBudget
+
+NO_THREADS = "thread_unsupported_request"
+"""Anthropic's code of the error that a conversation cannot be held by the server."""
 
 Count = Annotated[int, Field(ge=1, le=MAX_INT32)]
 
@@ -154,8 +158,8 @@ class ThinkingConfig(Body):
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Count | None = None
-    display: Literal["summarized", "omitted"] = "summarized"
-    """`omitted`: the answer has thinking blocks without text, whose signatures hold it."""
+    display: Literal["summarized", "omitted", "updates"] = "summarized"
+    """`omitted`: the answer has thinking blocks without text, whose signatures hold it; otherwise they have their text."""
 
     @model_validator(mode="after")
     def _has_budget_if_enabled(self) -> "ThinkingConfig":
@@ -220,13 +224,20 @@ class MessagesBody(Body):
     user_profile_id: Any = None
     workspace_id: Any = None
     compaction: None = None
-    """Not supported: the answer would be another, as it would without the messages of a `thread`."""
+    """Not supported: the answer would be another."""
     thread: None = None
+    """Not supported: the client holds the conversation. After its error the official tool runners go on without it."""
 
-    @field_validator("compaction", "thread", mode="before")
+    @field_validator("compaction", mode="before")
     @classmethod
     def _is_not_supported(cls, _: Any) -> None:
         raise ValueError("this server does not support it; leave it out")
+
+    @field_validator("thread", mode="before")
+    @classmethod
+    def _has_no_threads(cls, _: Any) -> None:
+        message = "This server holds no threads: leave thread out, and send the whole conversation."
+        raise InvalidRequestError(message, "thread", code=NO_THREADS)
 
 
 class MessagesRequest(MessagesBody):

@@ -7,6 +7,7 @@ from autotool_core.errors import InvalidRequestError
 
 NOT_SERVED = {
     "embeddings": "embeddings",
+    "responses/compact": "compaction; truncation: auto drops the oldest turns",
     "images": "images",
     "audio": "audio",
     "moderations": "moderations",
@@ -22,7 +23,7 @@ NOT_SERVED = {
     "rerank": "reranking",
     "score": "scores of texts",
 }
-"""First part of the path behind `/v1/`, and what is asked for there."""
+"""The path, or its first part, behind `/v1/`, and what is asked for there."""
 
 router = APIRouter(include_in_schema=False)
 

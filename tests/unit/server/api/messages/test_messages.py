@@ -11,7 +11,7 @@ import anthropic
 import httpx
 import pytest
 from anthropic import AsyncAnthropic
-from anthropic.types import Message, RawMessageStreamEvent, ToolUseBlock
+from anthropic.types import Message, RawMessageStreamEvent, ThreadUnsupportedRequestError, ToolUseBlock
 from anthropic.types.shared import ErrorResponse
 from pydantic import TypeAdapter
 from support.serving import MODEL, Running, running, scripted
@@ -171,6 +171,12 @@ async def test_thinking_that_is_not_shown_comes_back_in_its_signature() -> None:
         deltas = [event["delta"]["type"] for event in raw if event.get("index") == 0 and "delta" in event]
         assert deltas == ["signature_delta"]
     assert "<think>\nTwo and two.\n</think>" in engine.tokenizer.decode(engine.requests[-1].prompt_ids)
+
+
+async def test_thinking_is_shown_to_claude_code_which_asks_for_updates() -> None:
+    thinking: Any = {"type": "adaptive", "display": "updates"}
+    async with running(scripted(f"{THOUGHT}Four.", log_odds=9)) as server:
+        assert shown(await ask(server, thinking=thinking))[0] == ("thinking", "Two and two.")
 
 
 async def test_cached_tokens_are_read_from_the_cache_and_not_charged_as_input() -> None:
@@ -348,6 +354,12 @@ class TestCount:
 
 
 class TestErrors:
+    async def test_a_thread_is_refused_so_that_clients_go_on_without(self) -> None:
+        async with running(scripted("x")) as server, client_of(server) as client:
+            with pytest.raises(ThreadUnsupportedRequestError, match="leave thread out") as refused:
+                await client.beta.messages.create(model=MODEL, max_tokens=9, messages=USER, thread={"type": "create"})
+            assert refused.value.details.error_code == "thread_unsupported_request"
+
     async def _refused(self, server: Running, body: Any, **headers: str) -> tuple[httpx.Response, Any]:
         async with httpx.AsyncClient() as http:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
