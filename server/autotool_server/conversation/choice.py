@@ -1,7 +1,7 @@
 """One choice of a request: the turn that answers it, and how it ended."""
 
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -36,6 +36,9 @@ class Generation(Protocol):
 
     @property
     def p_long(self) -> float | None: ...
+
+    @property
+    def prompt_ids(self) -> Sequence[int]: ...
 
     @property
     def prompt_tokens(self) -> int: ...

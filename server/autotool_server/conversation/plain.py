@@ -43,6 +43,8 @@ class PlainRequest:
     """Tokens that end the text besides those of the checkpoint; they are no part of it."""
     ignore_eos: bool = False
     """Whether the checkpoint's tokens that end a text do not end it."""
+    min_tokens: int = 0
+    """Tokens before the text may end."""
     logprobs: int | None = None
     """Number of alternatives reported beside each token's log-probability; None reports nothing."""
     num_choices: int = 1
@@ -95,6 +97,11 @@ class PlainTurn:
         return self._stops.matched
 
     @property
+    def prompt_ids(self) -> Sequence[int]:
+        """Token ids of the prompt."""
+        return self.request.prompt_ids
+
+    @property
     def prompt_tokens(self) -> int:
         """Tokens charged to the prompt."""
         return len(self.request.prompt_ids)
@@ -138,6 +145,7 @@ class PlainTurn:
             prompt_ids=self.request.prompt_ids,
             max_tokens=self.request.max_tokens,
             stop_token_ids=self._stop_token_ids,
+            min_tokens=min(self.request.request.min_tokens, self.request.max_tokens),
             sampling=self.request.sampling,
             logprobs=self.request.request.logprobs,
         )
@@ -184,6 +192,8 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
 
 
 def _check_counts(request: PlainRequest, max_choices: int) -> None:
+    if request.max_tokens is not None and request.min_tokens > request.max_tokens:
+        raise InvalidRequestError("min_tokens can be at most max_tokens.", "min_tokens")
     if request.num_choices > max_choices:
         raise InvalidRequestError(f"n can be at most {max_choices} here.", "n")
     if len(request.prompts) * request.num_choices > MAX_CHOICES:
@@ -215,13 +225,13 @@ def _turn_request(request: PlainRequest, prompt_ids: Sequence[int], choice: int,
 
 
 def _max_tokens(request: PlainRequest, prompt_tokens: int, context: int) -> int:
-    """Return the limit of decoded tokens. Raises InvalidRequestError where the context has no room for them."""
-    room, wanted = context - prompt_tokens, request.max_tokens
-    if room >= (1 if wanted is None else wanted):
-        return min(room, DEFAULT_MAX_TOKENS) if wanted is None else wanted
+    """Return the limit of decoded tokens, cut to the context. Raises InvalidRequestError where it has no room for any."""
+    room = context - prompt_tokens
+    wanted = DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
+    if room >= min(wanted, 1):
+        return min(room, wanted)
     raise InvalidRequestError(
-        f"The model's context is {context} tokens: a prompt has {prompt_tokens}, and {1 if wanted is None else wanted} more "
-        "are to be generated. Shorten either.",
-        "prompt" if room < 1 or wanted is None else "max_tokens",
+        f"The model's context is {context} tokens, and a prompt has {prompt_tokens}, which leaves no room. Shorten it.",
+        "prompt",
         code="context_length_exceeded",
     )

@@ -117,6 +117,11 @@ class Turn:
         return self.request.choice
 
     @property
+    def prompt_ids(self) -> Sequence[int]:
+        """Token ids of the conversation and the response prefix."""
+        return self.request.prompt_ids
+
+    @property
     def prompt_tokens(self) -> int:
         """Tokens charged to the prompt: the conversation, and what was injected after it."""
         return len(self.request.prompt_ids) + self.ledger.injected_tokens

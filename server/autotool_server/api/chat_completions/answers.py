@@ -1,19 +1,12 @@
 """What both forms of OpenAI's answers share, the one JSON object and the chunks."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from openai.types import CompletionUsage
-from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
-
-from autotool_core.tokenizer import Tokenizer
-from autotool_server.api.token_bytes import token_bytes
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
-from autotool_server.engines.base import TokenLogprob
 
 REASONING_NAMES = {
     "both": ("reasoning", "reasoning_content"),
@@ -52,23 +45,9 @@ class AnswerOptions:
         return "function_call" if self.function_call and reason == "tool_calls" else reason
 
 
-def usage(job: Job) -> CompletionUsage:
-    """Return the tokens of the whole request as OpenAI's object."""
-    used = job.usage()
-    return CompletionUsage(
-        prompt_tokens=used.prompt,
-        completion_tokens=used.completion,
-        total_tokens=used.prompt + used.completion,
-        prompt_tokens_details=PromptTokensDetails(cached_tokens=used.cached, audio_tokens=0),
-        completion_tokens_details=CompletionTokensDetails(
-            reasoning_tokens=used.reasoning, audio_tokens=0, accepted_prediction_tokens=0, rejected_prediction_tokens=0
-        ),
-    )
-
-
 def prompt_token_ids(job: Job) -> list[int]:
     """Return the ids of the prompt, which all choices share."""
-    return [*job.choices[0].turns[0].request.prompt_ids]
+    return [*job.choices[0].turns[0].prompt_ids]
 
 
 def stop_reason(choice: Choice) -> dict[str, str | int]:
@@ -81,17 +60,3 @@ def stop_reason(choice: Choice) -> dict[str, str | int]:
 def logprobs_of(content: list[dict[str, Any]]) -> dict[str, Any]:
     """Return OpenAI's object of the log-probabilities of content tokens."""
     return {"content": content, "refusal": None}
-
-
-def logprob_entries(logprobs: Sequence[TokenLogprob], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Return log-probabilities (nats) in OpenAI's form: `token` is the token's text, `bytes` its part of the UTF-8."""
-    return [
-        {**_token(entry.token_id, entry.logprob, tokenizer), "top_logprobs": [_token(*top, tokenizer) for top in entry.top]}
-        for entry in logprobs
-    ]
-
-
-def _token(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
-    # By the backend, as the content is decoded: the tokenizer itself may drop spaces.
-    text = tokenizer.backend_tokenizer.decode([token_id], skip_special_tokens=False)
-    return {"token": text, "logprob": max(logprob, -9999.0), "bytes": token_bytes(token_id, text, tokenizer)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from autotool_core.errors import InvalidRequestError
-from autotool_server.api.chat_completions.fields import Body, Unsupported
+from autotool_server.api.fields import Body, Unsupported
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 

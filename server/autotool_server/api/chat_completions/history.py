@@ -3,13 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from autotool_server.api.chat_completions.messages import (
-    AssistantMessage,
-    FunctionMessage,
-    Message,
-    ToolMessage,
-    plain_text,
-)
+from autotool_server.api.chat_completions.messages import AssistantMessage, FunctionMessage, Message, ToolMessage, plain_text
 from autotool_server.conversation.messages import template_message
 
 

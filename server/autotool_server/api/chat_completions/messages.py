@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from autotool_server.api.chat_completions.fields import History, Unsupported
+from autotool_server.api.fields import History, Unsupported
 
 
 class TextPart(History):

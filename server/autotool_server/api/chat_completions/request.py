@@ -16,8 +16,8 @@ from autotool_server.api.chat_completions.tools import (
     FunctionTool,
     NamedFunction,
     NamedToolChoice,
-    ServerTool,
 )
+from autotool_server.api.fields import ServerTool
 from autotool_server.conversation.request import (
     AllowedTools,
     ClientTool,

@@ -8,14 +8,8 @@ from openai.types.chat import ChatCompletion
 
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.api.chat_completions.answers import (
-    AnswerOptions,
-    logprob_entries,
-    logprobs_of,
-    prompt_token_ids,
-    stop_reason,
-    usage,
-)
+from autotool_server.api.chat_completions.answers import AnswerOptions, logprobs_of, prompt_token_ids, stop_reason
+from autotool_server.api.openai_answers import logprob_entries, usage
 from autotool_server.api.protocol import ResponseBuilder, StreamWriter
 from autotool_server.conversation.choice import Choice, ChoiceEnd, Output, StreamEvent
 from autotool_server.conversation.job import Job

@@ -9,33 +9,11 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, model_validator
 
 from autotool_core.modes import Mode
-from autotool_server.api.chat_completions.fields import MAX_INT32, Body
 from autotool_server.api.chat_completions.formats import ResponseFormat
-from autotool_server.api.chat_completions.messages import AssistantMessage, Message, ToolMessage
-from autotool_server.api.chat_completions.tools import (
-    FunctionCall,
-    FunctionDefinition,
-    FunctionName,
-    FunctionTool,
-    ServerTool,
-    ToolBudget,
-    ToolChoice,
-)
+from autotool_server.api.chat_completions.messages import Message
+from autotool_server.api.chat_completions.tools import FunctionCall, FunctionDefinition, FunctionTool, ToolChoice
 from autotool_server.api.chat_completions.vllm_fields import RefusedFields, UnusedFields, VllmFields
-
-__all__ = [
-    "MAX_INT32",
-    "AssistantMessage",
-    "Body",
-    "ChatRequest",
-    "FunctionDefinition",
-    "FunctionName",
-    "ServerTool",
-    "Stop",
-    "TemplateArguments",
-    "ToolBudget",
-    "ToolMessage",
-]
+from autotool_server.api.fields import MAX_INT32, Body, ServerTool, Stop, TemplateArguments, ToolBudget
 
 
 class StreamOptions(Body):
@@ -46,15 +24,6 @@ class StreamOptions(Body):
     """With `include_usage`: every chunk has the usage so far."""
     include_obfuscation: bool = False
     """No effect."""
-
-
-class TemplateArguments(Body):
-    """The chat-template argument by which clients of other servers switch hybrid models."""
-
-    enable_thinking: bool | None = None
-
-
-Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
 class ChatFields(Body):

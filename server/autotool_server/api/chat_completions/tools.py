@@ -2,24 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field
 
-from autotool_server.api.chat_completions.fields import MAX_INT32, Body, History
-
-MAX_NAME = 256
-UNWRITABLE = frozenset('<>"\\')
-
-
-def _check_name(name: str) -> str:
-    """Return the name if every tool-call format can write it in one line, without escapes."""
-    if not name or name != name.strip() or not name.isprintable() or UNWRITABLE & {*name}:
-        raise PydanticCustomError("name", 'A name is printable characters without < > " \\, and with no space at either end')
-    return name
-
-
-FunctionName = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_check_name)]
-"""More names than OpenAI takes, as in vLLM: its clients send paths and namespaces."""
+from autotool_server.api.fields import Body, FunctionName, History, Tool
 
 
 class FunctionDefinition(Body):
@@ -33,13 +18,6 @@ class FunctionDefinition(Body):
     strict: bool | None = None
 
 
-class Tool(Body):
-    """A tool of any kind."""
-
-    cache_control: Any = None
-    """A mark of other servers' caches; no effect."""
-
-
 class FunctionTool(Tool):
     """A tool that the client executes."""
 
@@ -47,22 +25,6 @@ class FunctionTool(Tool):
     function: FunctionDefinition
     strict: bool | None = None
     """The function's own `strict`, as the Responses API has it."""
-
-
-class ServerTool(Tool):
-    """A tool that the server executes, by its name in `GET /v1/tools`; `weather.*` is all of that namespace."""
-
-    type: Literal["server"]
-    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}(\.\*)?$")]
-
-
-class ToolBudget(Body):
-    """Limits of server tools in one request; the server's own limits apply where a field is not sent."""
-
-    max_turns: int | None = Field(default=None, ge=1, le=MAX_INT32)
-    """Turns that may call tools; one more turn, without tools, answers."""
-    max_calls: int | None = Field(default=None, ge=1, le=MAX_INT32)
-    max_seconds: float | None = Field(default=None, gt=0)
 
 
 class NamedFunction(Body):

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from autotool_server.api.chat_completions.fields import MAX_INT32, Body, Unsupported
 from autotool_server.api.chat_completions.formats import Choices, Grammar, JsonSchema, Regex, StructuredOutputs
+from autotool_server.api.fields import MAX_INT32, Body, Unsupported
 
 INT64 = 2**63
 

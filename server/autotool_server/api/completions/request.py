@@ -41,6 +41,7 @@ def plain_request(body: CompletionRequest, ignored: Sequence[str]) -> PlainReque
         stop=body.stops,
         stop_token_ids=tuple(body.stop_token_ids),
         ignore_eos=body.ignore_eos,
+        min_tokens=body.min_tokens,
         logprobs=body.logprobs,
         num_choices=body.n,
         add_special_tokens=body.add_special_tokens,

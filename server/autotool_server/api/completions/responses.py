@@ -8,8 +8,8 @@ from typing import Any
 from openai.types import Completion
 
 from autotool_core.parsing.events import ContentDelta
-from autotool_server.api.chat_completions.responses import usage
 from autotool_server.api.completions.logprobs import LogprobLists
+from autotool_server.api.openai_answers import usage
 from autotool_server.api.protocol import ResponseBuilder, StreamWriter
 from autotool_server.conversation.choice import Choice, ChoiceEnd, Generation, Output
 from autotool_server.conversation.job import Job

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, WithJsonSchema, model_validator
 
-from autotool_server.api.chat_completions.schemas import MAX_INT32, Body, Stop
+from autotool_server.api.fields import MAX_INT32, Body, Stop
 from autotool_server.conversation.plain import DEFAULT_MAX_TOKENS
 
 Unsupported = Annotated[Any, WithJsonSchema({"type": "null"})]
@@ -74,6 +74,8 @@ class CompletionRequest(Body):
     ) = None
     ignore_eos: bool = False
     """Whether the model's end of text does not end the text."""
+    min_tokens: int = Field(default=0, ge=0, le=MAX_INT32)
+    """Tokens before the text may end."""
     stop_token_ids: list[TokenId] = Field(default_factory=list, max_length=128)
     add_special_tokens: bool = True
     """Whether the tokens that begin a sequence are put before a prompt that is a text."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode, split_alias
-from autotool_server.api.chat_completions.schemas import ServerTool
+from autotool_server.api.fields import ServerTool
 from autotool_server.api.messages.history import billing_headers, template_messages
 from autotool_server.api.messages.schemas import CountRequest, CustomTool, MessagesBody, MessagesRequest, OtherTool
 from autotool_server.conversation.request import (

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, f
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
-from autotool_server.api.chat_completions.schemas import MAX_INT32, Body, ServerTool, ToolBudget
+from autotool_server.api.fields import MAX_INT32, Body, ServerTool, ToolBudget
 
 NO_THREADS = "thread_unsupported_request"
 """Anthropic's code of the error that a conversation cannot be held by the server."""

@@ -13,7 +13,8 @@ from autotool_core.modes import Mode
 from autotool_server.api import auth
 from autotool_server.api import body as bodies
 from autotool_server.api.chat_completions.request import conversation_request
-from autotool_server.api.chat_completions.schemas import MAX_INT32, Body, ChatRequest, FunctionTool, Message, ServerTool
+from autotool_server.api.chat_completions.schemas import ChatRequest, FunctionTool, Message
+from autotool_server.api.fields import MAX_INT32, Body, ServerTool
 from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
 from autotool_server.conversation.service import ConversationService

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.tokenizer import Tokenizer
 from autotool_server import errors
-from autotool_server.api.chat_completions.responses import logprob_entries
+from autotool_server.api.openai_answers import logprob_entries
 from autotool_server.api.protocol import ResponseBuilder, StreamWriter
 from autotool_server.api.responses.history import server_call_id
 from autotool_server.api.responses.output import Emit, FunctionCall, Item, MessageItem, ReasoningItem, ServerCall

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from autotool_server.api.chat_completions.schemas import Body
+from autotool_server.api.fields import Body
 
 
 class Part(Body):

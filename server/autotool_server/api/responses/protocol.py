@@ -66,8 +66,10 @@ class Responses(Protocol[ResponsesRequest]):
         self, body: ResponsesRequest, job: Job, state: ServerState, output: ResponseBuilder | StreamWriter
     ) -> None:
         response = cast("ResponsesBuilder | EventWriter", output).response
-        if response.value["store"]:
-            await _save(body, response, state, ends_running=body.background)
+        if body.background:
+            await _end(response, state)
+        elif response.value["store"]:
+            await _save(body, response, state)
 
     async def detach(self, body: ResponsesRequest, job: Job, state: ServerState) -> Detached | None:
         if not body.background:
@@ -85,11 +87,13 @@ def _response(body: ResponsesRequest, job: Job, state: ServerState) -> ResponseO
     return ResponseObject(job, body, is_stored=state.own(Resources).has_store and body.store is not False)
 
 
-async def _save(body: ResponsesRequest, response: ResponseObject, state: ServerState, *, ends_running: bool = False) -> None:
+async def _save(body: ResponsesRequest, response: ResponseObject, state: ServerState) -> None:
     inputs = stored_items(body.items)
-    await state.own(Resources).use_store(
-        lambda store: store.save(response.value, inputs, body.chain, ends_running=ends_running), "store"
-    )
+    await state.own(Resources).use_store(lambda store: store.save(response.value, inputs, body.chain), "store")
+
+
+async def _end(response: ResponseObject, state: ServerState) -> None:
+    await state.own(Resources).use_store(lambda store: store.end(response.value), "store")
 
 
 async def _in_background(
@@ -101,11 +105,11 @@ async def _in_background(
         failure = await run
     except asyncio.CancelledError:
         response.cancel()
-        await _save(body, response, state, ends_running=True)
+        await _end(response, state)
         raise
     if failure is not None:
         response.fail(json.loads(bytes(failure.body))["error"]["message"])
-        await _save(body, response, state, ends_running=True)
+        await _end(response, state)
 
 
 PROTOCOL = Responses()

@@ -30,11 +30,19 @@ def router(protocol: Protocol[Any]) -> APIRouter:
 
     path, needs_key = protocol.path + "/{response_id}", [Depends(authorize)]
     routes = APIRouter(lifespan=_closing)
+    routes.post(protocol.path + "/compact", dependencies=needs_key)(compact)
     routes.get(path, dependencies=needs_key)(get_response)
     routes.delete(path, dependencies=needs_key)(delete_response)
     routes.post(path + "/cancel", dependencies=needs_key)(cancel_response)
     routes.get(path + "/input_items", dependencies=needs_key)(list_input_items)
     return routes
+
+
+async def compact() -> None:
+    """Say that conversations are not compacted here."""
+    raise InvalidRequestError(
+        "This server does not compact conversations. Send truncation: auto to have the oldest turns dropped.", status=404
+    )
 
 
 async def get_response(request: Request, response_id: str) -> dict[str, Any]:

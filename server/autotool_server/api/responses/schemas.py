@@ -9,15 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag
 
 from autotool_core.modes import Mode
-from autotool_server.api.chat_completions.schemas import (
-    MAX_INT32,
-    Body,
-    FunctionName,
-    ServerTool,
-    Stop,
-    TemplateArguments,
-    ToolBudget,
-)
+from autotool_server.api.fields import MAX_INT32, Body, FunctionName, ServerTool, Stop, TemplateArguments, ToolBudget
 from autotool_server.api.responses.items import InputItem, InputItems, MessageItem, text_or_list
 
 MAX_METADATA = 16

@@ -87,40 +87,29 @@ class ResponseStore:
         """Close the connections."""
         self._engine.dispose()
 
-    def save(
-        self,
-        response: Mapping[str, Any],
-        inputs: Sequence[Mapping[str, Any]],
-        chain: Sequence[str] = (),
-        *,
-        ends_running: bool = False,
-    ) -> bool:
-        """Store a response with the items of its input.
+    def save(self, response: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], chain: Sequence[str] = ()) -> None:
+        """Store a new response with the items of its input.
 
-        `chain`: the responses that it follows, which are kept as long as this one. `ends_running`: the response is stored as
-        running; if it is not, since it was cancelled or deleted, nothing is stored and False is returned.
+        `chain`: the responses that it follows, which are kept as long as this one.
         """
+        response_id, row = response["id"], self._row(response)
         with self._engine.begin() as connection:
             self._delete_expired(connection)
-            if ends_running and not _is_running(connection, response["id"]):
-                return False
-            _delete(connection, [response["id"]])
-            row = {key: value for key, value in response.items() if key != "output"}
-            expires_at = int(time.time()) + self._ttl_seconds
-            connection.execute(
-                insert(RESPONSES).values(
-                    id=response["id"],
-                    previous_id=response["previous_response_id"],
-                    status=response["status"],
-                    expires_at=expires_at,
-                    value=row,
-                )
-            )
-            if rows := [*_rows(response["id"], "input", inputs), *_rows(response["id"], "output", response["output"])]:
+            previous_id = response["previous_response_id"]
+            connection.execute(insert(RESPONSES).values(id=response_id, previous_id=previous_id, **row))
+            if rows := [*_rows(response_id, "input", inputs), *_rows(response_id, "output", response["output"])]:
                 connection.execute(insert(ITEMS), rows)
             if chain:
-                connection.execute(update(RESPONSES).where(RESPONSES.c.id.in_(chain)).values(expires_at=expires_at))
-        return True
+                kept = update(RESPONSES).where(RESPONSES.c.id.in_(chain))
+                connection.execute(kept.values(expires_at=row["expires_at"]))
+
+    def end(self, response: Mapping[str, Any]) -> None:
+        """Store how a running response has ended. Nothing is stored if it was deleted or cancelled in the meantime."""
+        is_running = (RESPONSES.c.id == response["id"]) & RESPONSES.c.status.in_(RUNNING)
+        with self._engine.begin() as connection:
+            changed = connection.execute(update(RESPONSES).where(is_running).values(**self._row(response))).rowcount
+            if changed and (rows := _rows(response["id"], "output", response["output"])):
+                connection.execute(insert(ITEMS), rows)
 
     def get(self, response_id: str) -> dict[str, Any] | None:
         """Return a response; None if there is none of this id."""
@@ -161,14 +150,9 @@ class ResponseStore:
         return Chain(ids, items)
 
     def cancel(self, response_id: str) -> None:
-        """Store that a running response was cancelled, for one that another server runs or that no server runs any more."""
-        with self._engine.begin() as connection:
-            if _is_running(connection, response_id):
-                value = connection.scalar(select(RESPONSES.c.value).where(RESPONSES.c.id == response_id))
-                changed = {**(value or {}), "status": "cancelled"}
-                connection.execute(
-                    update(RESPONSES).where(RESPONSES.c.id == response_id).values(status="cancelled", value=changed)
-                )
+        """Store that a running response was cancelled: one that another server runs, or that none runs any more."""
+        if response := self.get(response_id):
+            self.end({**response, "status": "cancelled"})
 
     def delete(self, response_id: str) -> bool:
         """Delete a response. Return whether there was one."""
@@ -177,6 +161,10 @@ class ResponseStore:
         with self._engine.begin() as connection:
             self._delete_expired(connection)
             return _delete(connection, [response_id]) > 0
+
+    def _row(self, response: Mapping[str, Any]) -> dict[str, Any]:
+        value = {key: part for key, part in response.items() if key != "output"}
+        return {"status": response["status"], "expires_at": int(time.time()) + self._ttl_seconds, "value": value}
 
     def _delete_expired(self, connection: Connection) -> None:
         # Rows that another write is deleting are left to it.
@@ -207,11 +195,6 @@ def _engine(url: URL) -> Engine:
 
 def _is_current() -> Any:
     return RESPONSES.c.expires_at > int(time.time())
-
-
-def _is_running(connection: Connection, response_id: str) -> bool:
-    status = connection.scalar(select(RESPONSES.c.status).where(RESPONSES.c.id == response_id).with_for_update())
-    return status in RUNNING
 
 
 def _check_link(status: str | None) -> None:

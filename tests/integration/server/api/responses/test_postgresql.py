@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(INITDB is None or PG_CTL is None, reason="no Pos
 pytest.importorskip("psycopg", reason="psycopg, the driver of PostgreSQL, is not installed")
 
 # initdb refuses to run as the superuser.
-AS_NOBODY = {"user": "nobody"} if os.geteuid() == 0 else {}
+USER = "nobody" if os.geteuid() == 0 else None
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def database() -> Iterator[str]:
     # A socket's path may have a hundred characters only, so pytest's own folders are too deep.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if AS_NOBODY:
-            shutil.chown(folder, "nobody")
+        if USER is not None:
+            shutil.chown(folder, USER)
         data = folder / "data"
         run("initdb", "--auth=trust", "--username=tested", "--no-sync", "--pgdata", str(data))
         options = f"-k {folder} -c listen_addresses= -c fsync=off"
@@ -40,7 +40,7 @@ def database() -> Iterator[str]:
 
 
 def run(command: str, *arguments: str) -> None:
-    subprocess.run([command, *arguments], check=True, capture_output=True, timeout=120, cwd="/", **AS_NOBODY)
+    subprocess.run([command, *arguments], check=True, capture_output=True, timeout=120, cwd="/", user=USER)
 
 
 async def test_responses_are_chained_read_and_deleted(database: str) -> None:

@@ -38,7 +38,7 @@ def reasoning(text: str) -> dict[str, Any]:
 
 
 def messages(items: list[dict[str, Any]], **body: Any) -> list[Any]:
-    request = ResponsesRequest.model_validate_json(json.dumps({"input": items, **body}))
+    request = ResponsesRequest.model_validate_json(json.dumps({"model": MODEL, "input": items, **body}))
     return list(of_responses(request).messages)
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
@@ -265,6 +266,7 @@ SECRET = "swordfish"
 USER = {"role": "user", "content": "?"}
 RESULT = {"type": "function_call_output", "call_id": "c"}
 BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("no model", {"model": None}, "model"),
     ("no input", {"input": None}, "input"),
     ("empty input", {"input": []}, "input"),
     ("input of a wrong type", {"input": 3}, "input"),
@@ -318,11 +320,18 @@ async def test_bad_fields(body: dict[str, Any], field: str, is_stream: bool) -> 
     async with running(engine) as server:
         answer = await post(server, stream=is_stream, **body)
         error = answer.json()["error"]
-        assert answer.status_code == (404 if field == "model" else 400)
+        assert answer.status_code == (404 if body.get("model") else 400)
         assert error["param"] == field
         assert SECRET not in answer.text
         assert engine.requests == []
         assert server.state.admission.in_flight == 0
+
+
+async def test_conversations_are_not_compacted() -> None:
+    async with running(scripted("x")) as server, httpx.AsyncClient() as client:
+        answer = await client.post(f"{server.url}/responses/compact", json={"model": MODEL, "input": "?"})
+        assert answer.status_code == 404
+        assert "truncation" in answer.json()["error"]["message"]
 
 
 async def test_items_of_other_tools_are_left_out_and_named() -> None:

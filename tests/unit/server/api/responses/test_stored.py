@@ -228,12 +228,14 @@ async def test_a_response_runs_in_the_background(tmp_path: Path) -> None:
         assert (answer["status"], answer["output"]) == ("queued", [])
         assert (await server.client.responses.retrieve(answer["id"])).status == "in_progress"
         assert server.state.admission.in_flight == 1
+        given = await server.client.responses.input_items.list(answer["id"])
         early = await post(server, previous_response_id=answer["id"])
         assert (early.status_code, early.json()["error"]["param"]) == (400, "previous_response_id")
         release.set()
         response = await ended(server, answer["id"])
         assert (response.status, response.output_text, response.background) == ("completed", "Four.", True)
         await server.idle()
+        assert (await server.client.responses.input_items.list(answer["id"])).data == given.data
         assert text(await ask(server, input="Sure?", previous_response_id=answer["id"])) == "Yes."
         assert 'status="200"} 2.0' in server.state.metrics.page().decode()
 
@@ -263,6 +265,17 @@ async def test_a_deleted_background_response_stays_deleted(tmp_path: Path) -> No
         await server.idle()
         with pytest.raises(openai.NotFoundError):
             await server.client.responses.retrieve(answer["id"])
+
+
+async def test_a_response_that_another_server_cancelled_stays_cancelled(tmp_path: Path) -> None:
+    engine = scripted("Four.")
+    release = held(engine)
+    async with storing(tmp_path, engine) as server, storing(tmp_path, scripted("x")) as other:
+        answer = await ask(server, background=True)
+        assert (await other.client.responses.cancel(answer["id"])).status == "cancelled"
+        release.set()
+        await server.idle()
+        assert (await server.client.responses.retrieve(answer["id"])).status == "cancelled"
 
 
 async def test_a_background_response_that_fails_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""What the bodies of several protocols share: how fields are read, and the fields of this project."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from autotool_server.errors import UNSUPPORTED
+
+MAX_INT32 = 2**31 - 1
+"""Largest count: engines hold counts in 32 bits."""
+
+
+class Body(BaseModel):
+    """A part of the body. Unknown fields and values of another type are refused, nulls are dropped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class History(Body):
+    """A part of the history. What other servers and clients have added to it is left out."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def _refuse(value: object) -> None:
+    if value != []:
+        raise PydanticCustomError(UNSUPPORTED, "This field is not supported")
+
+
+Unsupported = Annotated[None, BeforeValidator(_refuse)]
+"""A field that would change the answer and that this server does not have: null and an empty list are taken."""
+
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+"""A stop string."""
+
+MAX_NAME = 256
+UNWRITABLE = frozenset('<>"\\')
+
+
+def _check_name(name: str) -> str:
+    """Return the name if every tool-call format can write it in one line, without escapes."""
+    if not name or name != name.strip() or not name.isprintable() or UNWRITABLE & {*name}:
+        raise PydanticCustomError("name", 'A name is printable characters without < > " \\, and with no space at either end')
+    return name
+
+
+FunctionName = Annotated[str, StringConstraints(max_length=MAX_NAME), AfterValidator(_check_name)]
+"""More names than OpenAI takes, as in vLLM: its clients send paths and namespaces."""
+
+
+class Tool(Body):
+    """A tool of any kind."""
+
+    cache_control: Any = None
+    """A mark of other servers' caches; no effect."""
+
+
+class ServerTool(Tool):
+    """A tool that the server executes, by its name in `GET /v1/tools`; `weather.*` is all of that namespace."""
+
+    type: Literal["server"]
+    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_.-]{1,64}(\.\*)?$")]
+
+
+class ToolBudget(Body):
+    """Limits of server tools in one request; the server's own limits apply where a field is not sent."""
+
+    max_turns: int | None = Field(default=None, ge=1, le=MAX_INT32)
+    """Turns that may call tools; one more turn, without tools, answers."""
+    max_calls: int | None = Field(default=None, ge=1, le=MAX_INT32)
+    max_seconds: float | None = Field(default=None, gt=0)
+
+
+class TemplateArguments(Body):
+    """The chat-template argument by which clients of other servers switch hybrid models."""
+
+    enable_thinking: bool | None = None
