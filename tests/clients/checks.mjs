@@ -14,6 +14,9 @@ export const THREE_TURNS =
   'Compare. <<think First Paris.>>+<<call get_weather {"city": "Paris"}>> <<call get_weather {"city": "Rome"}>> ' +
   '<<call get_weather {"city": "Oslo"}>> <<say Oslo has RESULT.>>';
 export const THREE_TURNS_SAID = "Oslo has 3 degrees.";
+export const SUM = 'Add. <<think I add.>>+<<call calculator {"expression": "1 + 2"}>> <<say It is RESULT.>>';
+export const SUM_SAID = "It is 3.";
+export const CALCULATOR = { type: "server", name: "calculator" }; // a tool that the server runs
 export const PERSON = 'Ada, 36 years old <<say {"name": "Ada", "age": 36}>>';
 export const ADA = { name: "Ada", age: 36 };
 const DEGREES = { Paris: "18 degrees", Rome: "24 degrees", Oslo: "3 degrees" };
@@ -50,11 +53,11 @@ export async function program(command, args, environment = {}, input = "") {
 }
 
 // Run the checks, async functions under the names that the table shall give them, and report them in one line of JSON.
-export async function run(name, checks) {
+export async function run(name, checks, version = installed(name)) {
   process.on("unhandledRejection", console.error); // a failed check leaves promises that nobody awaits
   const outcomes = {};
   for (const [title, check] of Object.entries(checks)) outcomes[title] = await outcome(check);
-  console.log(`\n${JSON.stringify({ version: version(name), checks: outcomes })}`);
+  console.log(`\n${JSON.stringify({ version, checks: outcomes })}`);
   process.exit(Object.values(outcomes).every((each) => each === true) ? 0 : 1); // timers of clients may stay
 }
 
@@ -68,6 +71,6 @@ async function outcome(check) {
   }
 }
 
-function version(name) {
+function installed(name) {
   return JSON.parse(readFileSync(`${import.meta.dirname}/node_modules/${name}/package.json`)).version;
 }

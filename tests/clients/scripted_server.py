@@ -35,6 +35,7 @@ from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.launch.listener import base_url, listen
 from autotool_server.settings import Settings
+from autotool_server.tools.config import create_registry
 
 MODEL = "scripted"
 HELLO = "Hello from the scripted model."
@@ -133,13 +134,15 @@ async def serve(api_key: str, folder: str) -> None:
         max_body_bytes=2**26,
         allowed_origins=(ORIGIN,),
         response_store=f"sqlite:///{folder}/responses.db",
+        builtin_tools="calculator",
     )
-    state = ServerState(settings)
-    state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], MODEL, settings)
-    listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=True))
-    print(f"Ready at {base_url(listener)}", flush=True)  # the port queues until the server accepts
-    await server.serve([listener])
+    async with create_registry(settings) as registry:
+        state = ServerState(settings)
+        state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], MODEL, settings, registry)
+        listener = listen("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=True))
+        print(f"Ready at {base_url(listener)}", flush=True)  # the port queues until the server accepts
+        await server.serve([listener])
 
 
 if __name__ == "__main__":

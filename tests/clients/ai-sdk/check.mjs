@@ -6,7 +6,8 @@ import { Output, generateObject, generateText, isStepCount, streamText, tool } f
 import { z } from "zod";
 
 import {
-  ADA, API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, equal, getWeather, joined, run,
+  ADA, API_KEY, BASE_URL, CALCULATOR, MODEL, PERSON, SAID, SAY, SUM, SUM_SAID, THREE_TURNS, THREE_TURNS_SAID, equal,
+  getWeather, joined, run,
 } from "./checks.mjs";
 
 const server = { name: "autotool", baseURL: BASE_URL, apiKey: API_KEY };
@@ -72,6 +73,19 @@ async function reasoning(model) {
   equal([reasoningText, text], ["I know it.", "Paris."]);
 }
 
+// The AI SDK has no such tool: it is put into the body of the request.
+async function serverTool(stream) {
+  const withTool = (url, init) => {
+    const body = { ...JSON.parse(init.body), tools: [CALCULATOR] };
+    return fetch(url, { ...init, body: JSON.stringify(body) });
+  };
+  const options = { ...common, model: createOpenAI({ ...server, fetch: withTool })(MODEL), prompt: SUM };
+  const result = stream ? streamText(options) : await generateText(options);
+  equal(await result.text, SUM_SAID);
+  const kinds = (await result.content).map((part) => part.type);
+  equal(kinds, ["reasoning", "tool-call", "tool-result", "text"]);
+}
+
 const checks = {
   generateText: text,
   streamText: stream,
@@ -85,5 +99,7 @@ const all = {};
 for (const [provider, model] of Object.entries(models))
   for (const [title, check] of Object.entries(checks)) all[`${provider} ${title}`] = () => check(model, provider);
 all["responses tools, not stored"] = () => loop(models.responses, "responses", { openai: { store: false } });
+all["responses server tool"] = () => serverTool(false);
+all["responses server tool stream"] = () => serverTool(true);
 delete all["chat reasoning"]; // OpenAI's own chat has no field for it
 await run("ai", all);

@@ -8,22 +8,19 @@ import { API_KEY, BASE_URL, MODEL, SAID, SAY, equal, run } from "./checks.mjs";
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const server = { BASE_URL, MODEL, API_KEY, SAY };
 
+const browser = await chromium.launch({
+  executablePath: PLACES.find(existsSync),
+  // The sandbox needs rights that a container does not give; a user is asked before a page may call a local server.
+  args: ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"],
+});
+
 // Run a function in a page of an origin and return its result. The page's files are those of the packages.
 async function inPage(origin, work) {
-  const browser = await chromium.launch({
-    executablePath: PLACES.find(existsSync),
-    // The sandbox needs rights that a container does not give; a user is asked before a page may call a local server.
-    args: ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"],
-  });
-  try {
-    const page = await browser.newPage();
-    page.on("console", (message) => console.error(message.text()));
-    await page.route(`${origin}/**`, (route) => route.fulfill(file(new URL(route.request().url()).pathname)));
-    await page.goto(`${origin}/`);
-    return await page.evaluate(work, server);
-  } finally {
-    await browser.close();
-  }
+  const page = await browser.newPage();
+  page.on("console", (message) => console.error(message.text()));
+  await page.route(`${origin}/**`, (route) => route.fulfill(file(new URL(route.request().url()).pathname)));
+  await page.goto(`${origin}/`);
+  return page.evaluate(work, server);
 }
 
 function file(path) {
@@ -66,4 +63,5 @@ async function otherOrigin() {
   equal(await inPage("http://other.example", models), "TypeError");
 }
 
-await run("playwright-core", { "fetch stream": fetchStream, openai, errors, "other origin": otherOrigin });
+const checks = { "fetch stream": fetchStream, openai, errors, "other origin": otherOrigin };
+await run("playwright-core", checks, browser.version());

@@ -8,6 +8,7 @@ const ENVIRONMENT = {
   ANTHROPIC_API_KEY: API_KEY,
   ANTHROPIC_MODEL: MODEL,
   ANTHROPIC_DEFAULT_HAIKU_MODEL: MODEL,
+  CLAUDE_CODE_MAX_CONTEXT_TOKENS: "100000",
   DISABLE_TELEMETRY: "1",
   DISABLE_ERROR_REPORTING: "1",
   DISABLE_AUTOUPDATER: "1",
@@ -27,10 +28,11 @@ async function answer() {
   equal(last.usage.output_tokens > 0, true);
 }
 
-async function tool() {
+async function tools() {
   writeFileSync("word.txt", "heron");
-  const call = '<<call Bash {"command": "cat word.txt > copy.txt; cat copy.txt", "description": "Copy a word"}>>';
-  const { last } = await claude(`${call} <<say It says RESULT.>>`, ["--allowedTools", "Bash"]);
+  const copy = '<<call Bash {"command": "cat word.txt > copy.txt", "description": "Copy a word"}>>';
+  const read = '<<call Bash {"command": "cat word.txt", "description": "Read a word"}>>';
+  const { last } = await claude(`${copy}+${read} <<say It says RESULT.>>`, ["--allowedTools", "Bash"]);
   equal(readFileSync("copy.txt", "utf8"), "heron");
   equal(last.result, "It says heron.");
 }
@@ -47,4 +49,4 @@ async function bearer() {
   equal(last.result, SAID);
 }
 
-await run("@anthropic-ai/claude-code", { answer, tool, thinking, "bearer token": bearer });
+await run("@anthropic-ai/claude-code", { answer, tools, thinking, "bearer token": bearer });

@@ -6,6 +6,7 @@ import { ADA, BASE_URL, MODEL, PERSON, SAID, SAY, equal, program, run } from "./
 const CONFIG = `
 model = "${MODEL}"
 model_provider = "autotool"
+model_context_window = 100000
 check_for_update_on_startup = false
 
 [analytics]
@@ -41,12 +42,13 @@ async function answer() {
   equal(texts(await exec(SAY)), [SAID]);
 }
 
-async function tool() {
+async function tools() {
   writeFileSync("word.txt", "heron");
-  const call = '<<call exec_command {"cmd": "cat word.txt > copy.txt; cat copy.txt"}>>';
-  const items = await exec(`${call} <<say Output: RESULT>>`);
+  const copy = '<<call exec_command {"cmd": "cat word.txt > copy.txt"}>>';
+  const items = await exec(`${copy}+<<call exec_command {"cmd": "cat word.txt"}>> <<say Output: RESULT>>`);
   equal(readFileSync("copy.txt", "utf8"), "heron");
-  equal(items.find((item) => item.type === "command_execution").exit_code, 0);
+  const commands = items.filter((item) => item.type === "command_execution");
+  equal(commands.map((command) => command.exit_code), [0, 0]);
   equal(texts(items)[0].endsWith("heron"), true);
 }
 
@@ -70,4 +72,4 @@ async function resume() {
 
 mkdirSync(`${process.env.HOME}/.codex`);
 writeFileSync(`${process.env.HOME}/.codex/config.toml`, CONFIG);
-await run("@openai/codex", { answer, tool, reasoning, "output schema": outputSchema, resume });
+await run("@openai/codex", { answer, tools, reasoning, "output schema": outputSchema, resume });

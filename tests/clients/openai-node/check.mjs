@@ -4,8 +4,8 @@ import { zodFunction, zodResponseFormat, zodResponsesFunction, zodTextFormat } f
 import { z } from "zod";
 
 import {
-  ADA, API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, WEATHER, WEATHER_SAID, equal,
-  getWeather, run,
+  ADA, API_KEY, BASE_URL, CALCULATOR, MODEL, PERSON, SAID, SAY, SUM, SUM_SAID, THREE_TURNS, THREE_TURNS_SAID, WEATHER,
+  WEATHER_SAID, equal, getWeather, run,
 } from "./checks.mjs";
 
 const client = new OpenAI({ baseURL: BASE_URL, apiKey: API_KEY, maxRetries: 0 });
@@ -76,6 +76,13 @@ async function responsesTools() {
   equal(answer.output_text, THREE_TURNS_SAID);
 }
 
+async function responsesServerTool() {
+  const first = await client.responses.stream({ model: MODEL, input: SUM, tools: [CALCULATOR] }).finalResponse();
+  equal([first.output.map((item) => item.type), first.output_text], [["reasoning", "mcp_call", "message"], SUM_SAID]);
+  const input = [...first.output, ...asked(SAY)];
+  equal((await client.responses.create({ model: MODEL, input, tools: [CALCULATOR] })).output_text, SAID);
+}
+
 async function responsesStored() {
   const first = await client.responses.create({ model: MODEL, input: WEATHER, tools });
   const input = [{ type: "function_call_output", call_id: first.output[0].call_id, output: "18 degrees" }];
@@ -96,5 +103,6 @@ await run("openai", {
   "responses stream": responsesStream,
   "responses parse": responsesParse,
   "responses tools": responsesTools,
+  "responses server tool": responsesServerTool,
   "responses stored": responsesStored,
 });

@@ -27,17 +27,19 @@ async function answer(provider) {
   equal(await opencode(provider, SAY), [SAID]);
 }
 
-async function tool(provider) {
+async function tools(provider) {
   writeFileSync("word.txt", provider);
-  const call = '<<call bash {"command": "cat word.txt > copy.txt; cat copy.txt", "description": "Copy a word"}>>';
-  equal(await opencode(provider, `<<think I copy it.>>+${call} <<say It says RESULT.>>`), [`It says ${provider}.`]);
+  const copy = '<<call bash {"command": "cat word.txt > copy.txt", "description": "Copy a word"}>>';
+  const read = '<<call bash {"command": "cat word.txt", "description": "Read a word"}>>';
+  const prompt = `<<think I copy it.>>+${copy}+${read} <<say It says RESULT.>>`;
+  equal(await opencode(provider, prompt), [`It says ${provider}.`]);
   equal(readFileSync("copy.txt", "utf8"), provider);
 }
 
 writeFileSync("opencode.json", JSON.stringify(CONFIG));
 await run("opencode-ai", {
   "chat answer": () => answer("chat"),
-  "chat tool": () => tool("chat"),
+  "chat tools": () => tools("chat"),
   "responses answer": () => answer("responses"),
-  "responses tool": () => tool("responses"),
+  "responses tools": () => tools("responses"),
 });
