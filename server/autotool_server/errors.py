@@ -68,6 +68,8 @@ def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
         return InvalidRequestError(f"{field} is not a field that this server supports. Leave it out.", field, code=UNSUPPORTED)
     if discriminator := first.get("ctx", {}).get("discriminator"):
         return _unknown_kind(f"{field}.{discriminator[1:-1]}", first.get("ctx", {}).get("expected_tags"))
+    if first["type"] == "missing":
+        return InvalidRequestError(f"{field} is missing.", field)
     return InvalidRequestError(f"{field or 'body'}: {first['msg'].removeprefix('Value error, ')}.", field or None)
 
 

@@ -23,6 +23,7 @@ from autotool_server.launch import http_server
 from autotool_server.launch.listener import listen
 from autotool_server.settings import Settings
 
+SERVED = "scripted"
 WORDS = "The quick brown fox jumps over the lazy dog, and then it thinks about what to do next. "
 
 
@@ -48,7 +49,7 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     settings = Settings(port=0)
     state = ServerState(settings)
     engine = ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
-    state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], "scripted", settings)
+    state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], SERVED, settings)
     listener = listen("127.0.0.1", 0)
     port.put(listener.getsockname()[1])
     server = uvicorn.Server(http_server.config(create_app(state)))
@@ -57,7 +58,7 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
 
 async def _stream(client: httpx.AsyncClient, mode: str, until: float) -> int:
     """Send streamed requests one after another until the time is up; return the number of events, one per token."""
-    body = {"messages": [{"role": "user", "content": "Go on."}], "mode": mode, "stream": True}
+    body = {"model": SERVED, "messages": [{"role": "user", "content": "Go on."}], "mode": mode, "stream": True}
     chunks = 0
     while time.perf_counter() < until:
         async with client.stream("POST", "/v1/chat/completions", json=body) as response:

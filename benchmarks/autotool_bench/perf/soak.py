@@ -15,8 +15,10 @@ from typing import Any
 import httpx
 import psutil
 import typer
+from openai import AsyncOpenAI
 
 from autotool_bench.perf import servers
+from autotool_client.discovery import find_model
 from autotool_core.errors import AutoToolError
 from autotool_core.progress import progress_bar
 
@@ -79,12 +81,14 @@ async def soak(url: str, process: psutil.Process, count: int, streams: int) -> l
     slots = asyncio.Semaphore(streams)
     requests = bodies(count)
     size = count // 10
+    async with AsyncOpenAI(base_url=url, api_key="none") as models:
+        model = await find_model(models)
     async with httpx.AsyncClient(base_url=url, timeout=600) as client:
         with progress_bar() as progress:
             task = progress.add_task("requests", total=count)
             for start in range(0, count, size):
                 part = requests[start : start + size]
-                await asyncio.gather(*(send(client, body, cancelled, slots) for body, cancelled in part))
+                await asyncio.gather(*(send(client, {"model": model, **body}, cancelled, slots) for body, cancelled in part))
                 memory.append(resident(process))
                 progress.update(task, advance=len(part), description=f"{memory[-1]:.0f} MiB")
     return memory

@@ -40,6 +40,7 @@ class ParsedBody(Generic[BodyT]):
 
 async def read(request: Request, limit: int) -> bytes:
     """Return the decoded body, read and decoded no further than the limit (bytes)."""
+    _refuse_simple_requests(request)
     decoder = content_decoder(request.headers.get("content-encoding", ""))
     body = bytearray()
     received = 0
@@ -50,6 +51,16 @@ async def read(request: Request, limit: int) -> bytes:
             raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
     decoder.finish()
     return bytes(body)
+
+
+def _refuse_simple_requests(request: Request) -> None:
+    """Raise InvalidRequestError for what a page of any origin may send without asking: a body that is not declared as JSON.
+
+    Otherwise every page that its user visits could spend the time of a server without a key on the user's machine.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "origin" in request.headers and media_type != "application/json":
+        raise InvalidRequestError("Content-Type must be application/json.", code="unsupported_media_type", status=415)
 
 
 def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "refuse") -> ParsedBody[BodyT]:

@@ -20,9 +20,8 @@ REPEATED = "engine_arg"
 
 def _option(name: str, field: FieldInfo) -> click.Option:
     repeated = name == REPEATED
-    default = (
-        "" if repeated or field.default in (None, ()) else f"  [default: {getattr(field.default, 'value', field.default)}]"
-    )
+    is_shown = field.default_factory is None and field.default not in (None, ())
+    default = f"  [default: {getattr(field.default, 'value', field.default)}]" if is_shown else ""
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         help=" ".join((field.description or "").split()) + default,
@@ -78,7 +77,7 @@ command = click.Command(
         click.Option(["--demo"], is_flag=True, help="When ready, answer an easy and a hard request in each mode."),
         *(_option(name, field) for name, field in Settings.model_fields.items()),
     ],
-    help="""Serve a model over OpenAI's API, with mode=auto|long|short.
+    help="""Serve a model over OpenAI's and Anthropic's APIs, with mode=auto|long|short.
 
     Without --model it serves SmolLM2-135M-Instruct as trained by this project, prepared at the first start. Every option
     can also be set by a variable: AUTOTOOL_PORT=9000 is --port 9000.

@@ -15,12 +15,16 @@ USER = [{"role": "user", "content": "Hi"}]
 SECRET = "swordfish"
 
 CASES: list[tuple[str, dict[str, Any], str | None]] = [
-    ("no messages", {"messages": []}, "messages"),
+    ("no messages", {"model": "tested", "messages": []}, "messages"),
     ("number as text", {"temperature": "0.5"}, "temperature"),
     ("flag as number", {"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
     ("count above 32 bits", {"max_completion_tokens": 10**100}, "max_completion_tokens"),
     ("function name with a newline", {"tools": [{"type": "function", "function": {"name": "f\n"}}]}, "tools.0.function.name"),
-    ("two reasonings", {"messages": [{"role": "assistant", "reasoning": "a", "reasoning_content": SECRET}]}, "messages.0"),
+    (
+        "two reasonings",
+        {"model": "tested", "messages": [{"role": "assistant", "reasoning": "a", "reasoning_content": SECRET}]},
+        "messages.0",
+    ),
     (
         "schema that no grammar enforces",
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"not": {"const": SECRET}}}}},
@@ -36,10 +40,14 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
         },
         "messages",
     ),
-    ("messages of a wrong type", {"messages": SECRET}, "messages"),
-    ("message without a role", {"messages": [{"content": SECRET}]}, "messages.0.role"),
-    ("unknown role", {"messages": [{"role": SECRET, "content": "x"}]}, "messages.0.role"),
-    ("image part", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type"),
+    ("messages of a wrong type", {"model": "tested", "messages": SECRET}, "messages"),
+    ("message without a role", {"model": "tested", "messages": [{"content": SECRET}]}, "messages.0.role"),
+    ("unknown role", {"model": "tested", "messages": [{"role": SECRET, "content": "x"}]}, "messages.0.role"),
+    (
+        "image part",
+        {"model": "tested", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages.0.content.0.type",
+    ),
     ("unknown mode", {"mode": SECRET}, "mode"),
     ("mode against effort", {"mode": "long", "reasoning_effort": "none"}, "mode"),
     ("mode against alias", {"mode": "long", "model": f"{MODEL}:short"}, "mode"),
@@ -53,7 +61,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("n above the limit", {"n": 1000}, "n"),
     ("no tokens", {"max_tokens": 0}, "max_tokens"),
     ("two limits", {"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
-    ("prompt above the context", {"messages": [{"role": "user", "content": SECRET * 1000}]}, "messages"),
+    ("prompt above the context", {"model": "tested", "messages": [{"role": "user", "content": SECRET * 1000}]}, "messages"),
     ("budget below nothing", {"max_reasoning_tokens": -1}, "max_reasoning_tokens"),
     ("empty stop", {"stop": ""}, "stop"),
     ("bias of no token", {"logit_bias": {"999999": 1}}, "logit_bias"),
@@ -99,10 +107,10 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("one stop of a wrong type", {"stop": ["a", 1]}, "stop.1"),
     (
         "part of a wrong type",
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]},
+        {"model": "tested", "messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]},
         "messages.0.content.0.text",
     ),
-    ("content of a wrong type", {"messages": [{"role": "user", "content": 3}]}, "messages.0.content"),
+    ("content of a wrong type", {"model": "tested", "messages": [{"role": "user", "content": 3}]}, "messages.0.content"),
     ("strict of a wrong type", {"tools": [{"type": "function", "function": {"name": "f"}, "strict": 1}]}, "tools.0.strict"),
     (
         "strict of a function",
@@ -111,7 +119,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ),
     (
         "call without arguments",
-        {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}]},
+        {"model": "tested", "messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}]},
         "messages.0.tool_calls.0.function.arguments",
     ),
 ]
@@ -144,7 +152,9 @@ def test_a_field_has_the_clients_name_without_the_tags_of_unions(
 async def test_bad_fields(body: dict[str, Any], field: str | None, stream: bool) -> None:
     engine = scripted("x")
     async with running(engine, unknown_fields="refuse") as server, httpx.AsyncClient() as client:
-        response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "stream": stream} | body)
+        response = await client.post(
+            f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "stream": stream} | body
+        )
         error = response.json()["error"]
         assert response.status_code == (404 if field == "model" else 400)
         assert set(error) == {"message", "type", "param", "code"}
@@ -164,7 +174,7 @@ async def test_bad_fields(body: dict[str, Any], field: str | None, stream: bool)
         b"[]",
         b"3",
         b"[" * 100_000,
-        b'{"messages": NaN}',
+        b'{"model": "tested", "messages": NaN}',
         b'{"user": "\\ud800"}',
         b'{"user": "\xed\xa0\x80"}',
     ],
@@ -179,7 +189,7 @@ async def test_bad_json(raw: bytes) -> None:
 
 async def test_body_of_20_mb() -> None:
     async with running(scripted("x")) as server, httpx.AsyncClient() as client:
-        body = json.dumps({"messages": [{"role": "user", "content": "x" * 20 * 2**20}]})
+        body = json.dumps({"model": "tested", "messages": [{"role": "user", "content": "x" * 20 * 2**20}]})
         response = await client.post(f"{server.url}/chat/completions", content=body)
         assert response.status_code == 413
         assert response.json()["error"]["code"] == "body_too_large"
@@ -195,7 +205,9 @@ async def test_unknown_path_and_method() -> None:
 async def test_mode_that_the_model_cannot_do() -> None:
     async with running(scripted("x"), BUILTIN["plain"]) as server, httpx.AsyncClient() as client:
         for mode, status in (("long", 400), ("auto", 400), ("short", 200)):
-            response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": mode})
+            response = await client.post(
+                f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "mode": mode}
+            )
             assert response.status_code == status
         assert (await client.get(f"{server.url}/models")).json()["data"][0]["modes"] == ["short"]
         assert (await client.get(f"{server.url}/models/{MODEL}:short")).status_code == 200
@@ -215,7 +227,7 @@ async def test_api_key() -> None:
 
 async def test_stream_options_without_a_stream() -> None:
     async with running(scripted("x")) as server, httpx.AsyncClient() as client:
-        body = {"messages": USER, "stream_options": {"include_usage": True}}
+        body = {"model": "tested", "messages": USER, "stream_options": {"include_usage": True}}
         response = await client.post(f"{server.url}/chat/completions", json=body)
         assert response.status_code == 400
         assert "stream_options" in response.json()["error"]["message"]
@@ -225,7 +237,9 @@ async def test_overload_says_when_to_come_back() -> None:
     async with running(scripted("x"), max_concurrent_requests=1) as server, httpx.AsyncClient() as client:
         with server.state.admission.slot():
             for stream in (False, True):
-                response = await client.post(f"{server.url}/chat/completions", json={"messages": USER, "stream": stream})
+                response = await client.post(
+                    f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "stream": stream}
+                )
                 assert response.status_code == 503
                 assert response.headers["retry-after"]
                 assert response.json()["error"]["code"] == "overloaded"
@@ -238,7 +252,9 @@ async def test_loading_is_live_and_not_ready() -> None:
         base = server.url.removesuffix("/v1")
         assert (await client.get(f"{base}/health/live")).status_code == 200
         assert (await client.get(f"{base}/health/ready")).status_code == 503
-        assert (await client.post(f"{server.url}/chat/completions", json={"messages": USER})).status_code == 503
+        assert (
+            await client.post(f"{server.url}/chat/completions", json={"model": "tested", "messages": USER})
+        ).status_code == 503
 
 
 async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after() -> None:
@@ -256,7 +272,7 @@ async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_af
 
         for stream in (False, True):
             engine.gate, tokens = fail_after(0), 0
-            body = {"messages": USER, "mode": "short", "stream": stream}
+            body = {"model": "tested", "messages": USER, "mode": "short", "stream": stream}
             response = await client.post(f"{server.url}/chat/completions", json=body)
             assert response.status_code == 503
             assert response.headers["retry-after"]

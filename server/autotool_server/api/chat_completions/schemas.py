@@ -29,7 +29,7 @@ class StreamOptions(Body):
 class ChatFields(Body):
     """OpenAI's fields that have an effect, and ours."""
 
-    model: str | None = None
+    model: str
     messages: Annotated[list[Message], Field(min_length=1)]
     stream: bool = False
     stream_options: StreamOptions | None = None

@@ -48,7 +48,7 @@ class StreamOptions(Body):
 class CompletionRequest(Body):
     """The body of `/v1/completions`."""
 
-    model: str | None = None
+    model: str
     prompt: Prompt
     """A text, a list of texts, token ids, or a list of lists of token ids. Each is completed `n` times."""
     stream: bool = False

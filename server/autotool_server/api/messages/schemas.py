@@ -188,7 +188,7 @@ Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 class MessagesBody(Body):
     """What a request for an answer and one for a count of tokens have in common."""
 
-    model: str | None = None
+    model: str
     messages: list[Message] = Field(min_length=1)
     system: Text = ""
     stream: bool = False

@@ -7,7 +7,6 @@ from autotool_core.errors import InvalidRequestError
 
 NOT_SERVED = {
     "embeddings": "embeddings",
-    "responses/compact": "compaction; truncation: auto drops the oldest turns",
     "images": "images",
     "audio": "audio",
     "moderations": "moderations",

@@ -107,12 +107,14 @@ def _prompt_ids(body: TokenizeRequest, service: ConversationService) -> list[int
     if body.prompt is not None:
         service.resolve_model(body.model, "model")
         return service.engine.tokenizer.encode(body.prompt, add_special_tokens=body.add_special_tokens)
-    return service.prompt_ids(conversation_request(_chat_request(body)), generation_prompt=body.add_generation_prompt)
+    return service.prompt_ids(
+        conversation_request(_chat_request(body, service.model)), generation_prompt=body.add_generation_prompt
+    )
 
 
-def _chat_request(body: TokenizeRequest) -> ChatRequest:
-    """Return the chat completion that has the messages of a body."""
-    shared: dict[str, Any] = {"model": body.model, "messages": body.messages, "tools": body.tools, "mode": body.mode}
+def _chat_request(body: TokenizeRequest, model: str) -> ChatRequest:
+    """Return the chat completion that has the messages of a body, of `model` unless the body names another."""
+    shared: dict[str, Any] = {"model": body.model or model, "messages": body.messages, "tools": body.tools, "mode": body.mode}
     return ChatRequest(**shared)
 
 

@@ -72,8 +72,6 @@ def conversation_request(body: ResponsesRequest) -> ConversationRequest:
 
 
 def _refuse_unsupported(body: ResponsesRequest) -> None:
-    if body.model is None:
-        raise InvalidRequestError("model is missing. GET /v1/models lists what is served.", "model")
     if body.conversation is not None:
         raise InvalidRequestError(
             "This server keeps no conversations. Send previous_response_id, or the earlier items in input.", "conversation"

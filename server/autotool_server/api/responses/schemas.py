@@ -142,7 +142,7 @@ class StreamOptions(Body):
 class ResponsesRequest(Body):
     """The body of `/v1/responses`."""
 
-    model: str | None = None
+    model: str
     input: Annotated[Annotated[str, Tag("text")] | Annotated[InputItems, Tag("list")], Discriminator(text_or_list)] = Field(
         default_factory=list
     )

@@ -13,7 +13,9 @@ UNKNOWN: dict[str, Any] = {"frobnicate": 1, "models": ["a"], "tools": [TOOL], "s
 
 async def post(unknown_fields: str, body: dict[str, Any]) -> httpx.Response:
     async with running(scripted("x"), unknown_fields=unknown_fields) as server, httpx.AsyncClient() as client:
-        return await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": "short"} | body)
+        return await client.post(
+            f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "mode": "short"} | body
+        )
 
 
 async def test_unknown_fields_are_left_out_and_named() -> None:

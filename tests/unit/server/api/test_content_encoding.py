@@ -11,7 +11,9 @@ from support.serving import Running, running, scripted
 
 from autotool_server.api.content_encoding import content_decoder
 
-BODY = json.dumps({"messages": [{"role": "user", "content": "What is 2 + 2?" * 100}], "mode": "short"}).encode()
+BODY = json.dumps(
+    {"model": "tested", "messages": [{"role": "user", "content": "What is 2 + 2?" * 100}], "mode": "short"}
+).encode()
 LIMIT = 64 * 1024
 
 
@@ -94,3 +96,19 @@ async def test_a_body_of_the_limit_is_read() -> None:
         assert (await post(server, "gzip", gzip.compress(body))).status_code == 200
         assert (await post(server, "", body)).status_code == 200
         assert (await post(server, "", body + b" ")).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://a.example", "content-type": "text/plain"}, 415),
+        ({"origin": "https://a.example"}, 415),
+        ({"origin": "https://a.example", "content-type": "application/json; charset=utf-8"}, 200),
+        ({"content-type": "application/x-www-form-urlencoded"}, 200),
+        ({}, 200),
+    ],
+)
+async def test_a_page_cannot_send_a_body_without_asking_first(headers: dict[str, str], status: int) -> None:
+    async with running(scripted("Four.")) as server, httpx.AsyncClient() as client:
+        response = await client.post(f"{server.url}/chat/completions", content=BODY, headers=headers)
+        assert response.status_code == status

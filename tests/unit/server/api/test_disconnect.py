@@ -14,7 +14,9 @@ USER: Any = [{"role": "user", "content": "2+2?"}]
 async def leave_when(server: Running, body: dict[str, Any], held: asyncio.Event) -> None:
     """Send a request and hang up once the engine is held."""
     async with httpx.AsyncClient() as client:
-        request = asyncio.create_task(client.post(f"{server.url}/chat/completions", json={"messages": USER} | body))
+        request = asyncio.create_task(
+            client.post(f"{server.url}/chat/completions", json={"model": "tested", "messages": USER} | body)
+        )
         await held.wait()
         request.cancel()
         await asyncio.gather(request, return_exceptions=True)

@@ -12,8 +12,8 @@ async def page(server: Running) -> dict[str, float]:
 
 async def test_a_request_is_accounted_for() -> None:
     async with running(scripted("Hm.</think>\n\nFour.", log_odds=9.0)) as server, httpx.AsyncClient() as client:
-        await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": "auto"})
-        await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": "nope"})
+        await client.post(f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "mode": "auto"})
+        await client.post(f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "mode": "nope"})
         values = await page(server)
     assert values['autotool_requests_total{mode="auto",resolved="long",status="200"}'] == 1
     assert values['autotool_requests_total{mode="none",resolved="none",status="400"}'] == 1
@@ -28,7 +28,7 @@ async def test_a_request_is_accounted_for() -> None:
 
 async def test_first_content_is_not_first_token() -> None:
     async with running(scripted("x" * 50 + "</think>\n\nFour.")) as server, httpx.AsyncClient() as client:
-        await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": "long"})
+        await client.post(f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "mode": "long"})
         values = await page(server)
     first, content = (
         values[f'autotool_time_to_first_{name}_seconds_sum{{resolved="long"}}'] for name in ("token", "content_token")
@@ -38,7 +38,7 @@ async def test_first_content_is_not_first_token() -> None:
 
 async def test_the_prompt_is_counted_once_as_in_usage() -> None:
     async with running(scripted("Four.")) as server, httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short", "n": 3}
+        body = {"model": "tested", "messages": USER, "mode": "short", "n": 3}
         usage = (await client.post(f"{server.url}/chat/completions", json=body)).json()["usage"]
         values = await page(server)
     counted = {kind: values[f'autotool_tokens_total{{kind="{kind}",resolved="short"}}'] for kind in ("prompt", "content")}

@@ -9,7 +9,7 @@ from support.serving import MODEL, Running, running, scripted
 
 from autotool_core.errors import EngineError
 
-BODY: dict[str, Any] = {"messages": [{"role": "user", "content": "?"}], "mode": "short"}
+BODY: dict[str, Any] = {"model": "tested", "messages": [{"role": "user", "content": "?"}], "mode": "short"}
 ORIGIN = "https://app.example"
 
 

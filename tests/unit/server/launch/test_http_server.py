@@ -15,7 +15,7 @@ async def exchange(
     """Send a request and return everything that comes until the connection is closed."""
     host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    content = json.dumps({"messages": [{"role": "user", "content": "?"}], "mode": "short"} | body).encode()
+    content = json.dumps({"model": "tested", "messages": [{"role": "user", "content": "?"}], "mode": "short"} | body).encode()
     head = f"{method} {path} HTTP/{version}\r\nHost: x\r\nContent-Length: {len(content)}\r\n"
     writer.write(f"{head}Connection: close\r\n\r\n".encode() + content)
     answer = await reader.read()

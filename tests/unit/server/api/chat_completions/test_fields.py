@@ -68,7 +68,7 @@ REFUSED: dict[str, Any] = {
 async def post(**fields: Any) -> httpx.Response:
     engine = scripted("Four.")
     async with running(engine) as server, httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short"} | fields
+        body = {"model": "tested", "messages": USER, "mode": "short"} | fields
         response = await client.post(f"{server.url}/chat/completions", json=body)
     if response.status_code != 200:
         assert engine.requests == []
@@ -85,7 +85,9 @@ async def test_fields_that_change_nothing_are_taken(stream: bool) -> None:
 async def test_marks_of_caches_are_not_rendered() -> None:
     engine = scripted("Four.")
     async with running(engine) as server, httpx.AsyncClient() as client:
-        await client.post(f"{server.url}/chat/completions", json={"messages": USER, "mode": "short", "tools": [TOOL]})
+        await client.post(
+            f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "mode": "short", "tools": [TOOL]}
+        )
     assert "cache_control" not in engine.tokenizer.decode(engine.requests[0].prompt_ids)
 
 
@@ -103,7 +105,9 @@ async def test_modalities_other_than_text_are_refused() -> None:
 
 async def test_a_body_may_begin_with_a_byte_order_mark() -> None:
     async with running(scripted("Four.")) as server, httpx.AsyncClient() as client:
-        raw = b'\xef\xbb\xbf{"mode": "short", "messages": [{"role": "user", "content": "x"}], "frobnicate": 1}'
+        raw = (
+            b'\xef\xbb\xbf{"model": "tested", "mode": "short", "messages": [{"role": "user", "content": "x"}], "frobnicate": 1}'
+        )
         response = await client.post(f"{server.url}/chat/completions", content=raw)
         assert response.json()["choices"][0]["message"]["content"] == "Four."
         assert response.headers["x-autotool-ignored"] == "frobnicate"

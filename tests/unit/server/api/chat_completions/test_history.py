@@ -17,7 +17,7 @@ CALL_TEXT = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
 
 async def send(server: Running, messages: list[Any], **fields: Any) -> httpx.Response:
     async with httpx.AsyncClient() as client:
-        body = {"messages": messages, "mode": "short"} | fields
+        body = {"model": "tested", "messages": messages, "mode": "short"} | fields
         return await client.post(f"{server.url}/chat/completions", json=body)
 
 

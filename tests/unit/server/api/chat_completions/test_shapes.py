@@ -16,7 +16,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
 
 async def whole(text: str, **fields: Any) -> dict[str, Any]:
     async with running(scripted(text)) as server, httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short"} | fields
+        body = {"model": "tested", "messages": USER, "mode": "short"} | fields
         answer = (await client.post(f"{server.url}/chat/completions", json=body)).json()
     ChatCompletion.model_validate(answer, strict=True)
     return answer
@@ -24,7 +24,7 @@ async def whole(text: str, **fields: Any) -> dict[str, Any]:
 
 async def chunks(text: str, **fields: Any) -> list[dict[str, Any]]:
     async with running(scripted(text)) as server, httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short", "stream": True} | fields
+        body = {"model": "tested", "messages": USER, "mode": "short", "stream": True} | fields
         events = (await client.post(f"{server.url}/chat/completions", json=body)).text.strip().split("\n\n")
     assert events.pop() == "data: [DONE]"
     read = [json.loads(event.removeprefix("data: ")) for event in events]

@@ -25,7 +25,7 @@ async def post(**fields: Any) -> tuple[httpx.Response, str | None]:
     """Return the response and the grammar that the engine was given."""
     engine = scripted("x")
     async with running(engine) as server, httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short"} | fields
+        body = {"model": "tested", "messages": USER, "mode": "short"} | fields
         response = await client.post(f"{server.url}/chat/completions", json=body)
     return response, engine.requests[0].structural_tag if engine.requests else None
 
@@ -69,7 +69,7 @@ async def test_the_form_or_a_call() -> None:
 async def test_the_reasoning_has_no_form() -> None:
     engine = scripted("Hm.\n</think>", "yes")
     async with running(engine) as server, httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "long", "structured_outputs": {"choice": ["yes"]}}
+        body = {"model": "tested", "messages": USER, "mode": "long", "structured_outputs": {"choice": ["yes"]}}
         await client.post(f"{server.url}/chat/completions", json=body)
     assert [request.structural_tag is None for request in engine.requests] == [True, False]
 

@@ -42,7 +42,7 @@ class Asked:
 async def ask(text: str = "Four.", profile: str = "smollm2-autotool", **fields: Any) -> Asked:
     engine = scripted(text)
     async with running(engine, BUILTIN[profile]) as server, httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short"} | fields
+        body = {"model": "tested", "messages": USER, "mode": "short"} | fields
         response = await client.post(f"{server.url}/chat/completions", json=body)
     if not engine.requests:
         return Asked(response, "", None)

@@ -15,7 +15,7 @@ THOUGHT = "Hm.\n</think>\n\n"
 
 async def post(server: Running, **fields: Any) -> dict[str, Any]:
     async with httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short", "temperature": 0} | fields
+        body = {"model": "tested", "messages": USER, "mode": "short", "temperature": 0} | fields
         response = await client.post(f"{server.url}/chat/completions", json=body)
         assert response.status_code == 200, response.text
         assert "x-autotool-ignored" not in response.headers
@@ -24,14 +24,14 @@ async def post(server: Running, **fields: Any) -> dict[str, Any]:
 
 async def error(server: Running, **fields: Any) -> tuple[int, str]:
     async with httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short"} | fields
+        body = {"model": "tested", "messages": USER, "mode": "short"} | fields
         response = await client.post(f"{server.url}/chat/completions", json=body)
         return response.status_code, response.json()["error"]["param"]
 
 
 async def chunks(server: Running, **fields: Any) -> list[dict[str, Any]]:
     async with httpx.AsyncClient() as client:
-        body = {"messages": USER, "mode": "short", "stream": True} | fields
+        body = {"model": "tested", "messages": USER, "mode": "short", "stream": True} | fields
         lines = (await client.post(f"{server.url}/chat/completions", json=body)).text.strip().split("\n\n")
     assert lines.pop() == "data: [DONE]"
     return [json.loads(line.removeprefix("data: ")) for line in lines]

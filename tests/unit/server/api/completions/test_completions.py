@@ -19,7 +19,7 @@ async def complete(server: Running, prompt: Any = "2+2=", **fields: Any) -> Comp
 
 async def refused(server: Running, **fields: Any) -> tuple[int, str | None]:
     async with httpx.AsyncClient() as client:
-        response = await client.post(f"{server.url}/completions", json={"prompt": "x", **fields})
+        response = await client.post(f"{server.url}/completions", json={"model": MODEL, "prompt": "x", **fields})
     assert "swordfish" not in response.text
     return response.status_code, response.json()["error"]["param"]
 
@@ -146,7 +146,7 @@ async def test_a_stream_has_usage_where_it_is_asked_for() -> None:
     async with running(scripted("abc")) as server, httpx.AsyncClient() as client:
 
         async def chunks(**options: Any) -> list[dict[str, Any]]:
-            body = {"prompt": "x", "stream": True, "stream_options": options}
+            body = {"model": MODEL, "prompt": "x", "stream": True, "stream_options": options}
             response = await client.post(f"{server.url}/completions", json=body)
             *events, done = response.text.strip().split("\n\n")
             assert done == "data: [DONE]"

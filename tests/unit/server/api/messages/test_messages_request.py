@@ -55,7 +55,7 @@ def test_a_conversation_is_the_same_as_over_chat_completions() -> None:
         {"role": "user", "content": [{"type": "text", "text": "Sure"}, {"type": "text", "text": "?"}]},
     ]
     tools = [{"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}}]
-    over_chat = chat_request(ChatRequest.model_validate({"messages": chat, "tools": tools}))
+    over_chat = chat_request(ChatRequest.model_validate({"model": "tested", "messages": chat, "tools": tools}))
     thinking = {"type": "thinking", "thinking": "Hm.", "signature": signature("Hm.")}
     results = [
         {"type": "tool_result", "tool_use_id": "toolu_1", "content": "4", **EPHEMERAL},

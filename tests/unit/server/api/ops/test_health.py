@@ -41,7 +41,6 @@ async def test_the_version_is_text() -> None:
     [
         ("POST", "/v1/embeddings", "embeddings"),
         ("POST", "/v1/images/generations", "images"),
-        ("POST", "/v1/responses/compact", "compaction"),
         ("POST", "/v1/audio/speech", "audio"),
         ("GET", "/v1/files", "files"),
         ("DELETE", "/v1/files/x", "files"),

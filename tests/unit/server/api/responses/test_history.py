@@ -43,7 +43,7 @@ def messages(items: list[dict[str, Any]], **body: Any) -> list[Any]:
 
 
 def chat_messages(given: list[dict[str, Any]]) -> list[Any]:
-    return list(of_chat(ChatRequest.model_validate_json(json.dumps({"messages": given}))).messages)
+    return list(of_chat(ChatRequest.model_validate_json(json.dumps({"model": "tested", "messages": given}))).messages)
 
 
 def test_a_conversation_has_the_messages_of_chat_completions() -> None:
