@@ -46,7 +46,7 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     tokenizer = AutoTokenizer.from_pretrained(model)
     words = tokenizer.encode(WORDS, add_special_tokens=False)
     script = (words * (tokens // len(words) + 1))[:tokens]
-    settings = Settings(port=0)
+    settings = Settings(port=0, answer_reserve=0)
     state = ServerState(settings)
     engine = ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
     state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], SERVED, settings)

@@ -78,7 +78,9 @@ def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "r
         unknown = _unknown_paths(error, values)
     if unknown_fields == "refuse" or not unknown:
         raise refused
-    _refuse_near_misses([path[0] for path in unknown if len(path) == 1], body_type.model_fields)
+    _refuse_near_misses([str(path[0])[:64] for path in unknown if len(path) == 1], body_type.model_fields)
+    if own := next((path for path in unknown if path[0] == "tool_budget"), None):
+        raise InvalidRequestError(f"{'.'.join(map(str, own))[:128]} is not a field of this server.", "tool_budget")
     for path in unknown:
         _remove(values, path)
     parsed = parse(body_type, json.dumps(values).encode(), unknown_fields)
@@ -88,15 +90,18 @@ def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "r
 
 def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
     """Return the header that names the fields which were left out."""
-    names = ", ".join(ignored)[:MAX_HEADER]
-    return {IGNORED_HEADER: quote(names, safe=" ,._-[]:/")} if names else {}
+    names = quote(", ".join(ignored), safe=" ,._-[]:/")
+    if len(names) > MAX_HEADER:
+        names = names[:MAX_HEADER].rpartition(",")[0] or names[:MAX_HEADER].rpartition("%")[0]
+    return {IGNORED_HEADER: names} if names else {}
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:
     try:
         values = json.loads(raw)
         # Half of a surrogate pair can be written in JSON, but is no character: no tokenizer and no answer can hold it.
-        json.dumps(values, ensure_ascii=False).encode()
+        # Nor can JSON hold a number that is not finite.
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise InvalidRequestError("The body is not valid JSON in UTF-8.", code="invalid_json") from None
     if not isinstance(values, dict):
@@ -112,13 +117,15 @@ def _unknown_paths(error: ValidationError, values: Any) -> list[tuple[str | int,
     return [errors.location(fault["loc"], values) for fault in faults]
 
 
-def _refuse_near_misses(unknown: Sequence[Any], known: Collection[str]) -> None:
+def _refuse_near_misses(unknown: Sequence[str], known: Collection[str]) -> None:
+    """Raise InvalidRequestError for a name that is nearly one of this project's fields, letters out of order included."""
+    own = [name for name in OWN_FIELDS if name in known]
     for field in unknown:
-        for name in difflib.get_close_matches(
-            str(field)[:64], [name for name in OWN_FIELDS if name in known], 1, MIN_SIMILARITY
-        ):
-            message = f"{str(field)[:64]} is not a field of this server. Did you mean {name}?"
-            raise InvalidRequestError(message, str(field)[:64], code="unsupported_field")
+        lower = field.casefold()
+        swapped = [name for name in own if sorted(name) == sorted(lower)]
+        for name in swapped or difflib.get_close_matches(lower, own, 1, MIN_SIMILARITY):
+            message = f"{field} is not a field of this server. Did you mean {name}?"
+            raise InvalidRequestError(message, field, code="unsupported_field")
 
 
 def _remove(values: Any, path: Sequence[str | int]) -> None:

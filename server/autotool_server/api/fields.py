@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from autotool_server.engines.base import Sampling
 from autotool_server.errors import UNSUPPORTED
 
 MAX_INT32 = 2**31 - 1
@@ -81,3 +82,42 @@ class TemplateArguments(Body):
     """The chat-template argument by which clients of other servers switch hybrid models."""
 
     enable_thinking: bool | None = None
+
+
+class SamplingFields(Body):
+    """How tokens are drawn, and where the text stops: OpenAI's fields and vLLM's."""
+
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=-1, le=MAX_INT32)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    repetition_penalty: float = Field(default=1.0, gt=0, le=2)
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
+    logit_bias: (
+        dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
+    ) = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        if self.stop is None:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling parameters of the engine."""
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=max(self.top_k, 0),
+            min_p=self.min_p,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            repetition_penalty=self.repetition_penalty,
+            seed=self.seed,
+            logit_bias={int(token_id): bias for token_id, bias in (self.logit_bias or {}).items()},
+        )

@@ -51,6 +51,8 @@ class RequestedBudgets:
     """Limit of the think block by the request's effort."""
     is_total: bool = False
     """Whether `max_tokens` is of the whole turn even if `max_reasoning_tokens` is given."""
+    decides: bool = False
+    """Whether one token of the whole turn's limit is the decision token. A limit of 1 has a token of the answer besides."""
 
 
 def turn_limits(
@@ -67,7 +69,7 @@ def turn_limits(
     if asked.max_reasoning_tokens is not None and not asked.is_total:
         answer = asked.max_tokens if asked.max_tokens is not None else defaults.max_tokens
         return TurnLimits(room, min(asked.max_reasoning_tokens, room - 1), structural_tag, room if answer is None else answer)
-    total = room if asked.max_tokens is None else min(room, asked.max_tokens)
+    total = room if asked.max_tokens is None else min(room, max(asked.max_tokens - asked.decides, 1))
     budgets = (asked.max_reasoning_tokens, asked.effort_budget, defaults.max_reasoning_tokens)
     budget = next((budget for budget in budgets if budget is not None), total)
     reasoning = min(budget, total - _reserve(total, defaults.answer_reserve))

@@ -62,15 +62,15 @@ class Job:
             reasoning=sum(turn.ledger.reasoning_tokens for turn in self.turns),
         )
 
-    def record(self) -> dict[str, Any]:
-        """Return the decision record as JSON values."""
+    def record(self, *, shows_reasoning: bool = True) -> dict[str, Any]:
+        """Return the decision record as JSON values; without the transcript's reasoning where the client wants none."""
         first = self.choices[0]
         turns = [record for choice in self.choices for record in choice.records()]
         record = DecisionRecord(
             mode=self.mode,
             turns=turns,
             stop_reason=first.stop_reason,
-            transcript=first.transcript,
+            transcript=_transcript(first.transcript, shows_reasoning),
             effort=self.effort,
             ignored=[*self.ignored],
         )
@@ -88,6 +88,12 @@ class Job:
         async with aclosing(_merged(self.choices)) as merged:
             async for choice, output in merged:
                 yield choice, output
+
+
+def _transcript(messages: list[dict[str, Any]] | None, shows_reasoning: bool) -> list[dict[str, Any]] | None:
+    if messages is None or shows_reasoning:
+        return messages
+    return [{name: value for name, value in message.items() if name != "reasoning"} for message in messages]
 
 
 async def _merged(choices: Sequence[Choice[Generation]]) -> AsyncGenerator[ChoiceOutput]:

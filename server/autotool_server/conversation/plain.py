@@ -159,7 +159,9 @@ class PlainTurn:
         # A token that ends the text is the last one, and no part of it.
         is_ended = delta.token_ids[-1] in self._stop_token_ids
         ids = delta.token_ids[:-1] if is_ended else delta.token_ids
-        text = self._stops.push(self._detokenizer.push(ids))
+        text = self._detokenizer.push(ids)
+        if self.ledger.content_tokens > self.request.request.min_tokens:
+            text = self._stops.push(text)
         return _output(text, (delta.logprobs or ())[: len(ids)])
 
     def _finish(self) -> str:

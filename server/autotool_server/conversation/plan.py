@@ -45,7 +45,7 @@ class TurnState:
 
     in_reasoning: bool
     decoded_tokens: int
-    """All decoded tokens of the turn."""
+    """All decoded tokens of the turn but the decision token."""
     reasoning_tokens: int = 0
     """Those of the think block."""
     content_tokens: int = 0
@@ -155,7 +155,8 @@ class TurnPlan:
 
     def _step(self, state: TurnState, structural_tag: str | None) -> Step | None:
         limits = self._limits
-        left, least = limits.tokens_left(state), limits.tokens_missing(state)
+        left = limits.tokens_left(state)
+        least = min(limits.tokens_missing(state), left)
         # A grammar would not let the engine decode a stop token before its end; such a one is found by the reader.
         stops = self._eos if structural_tag is not None else (*self._eos, *limits.stop_token_ids)
         return Step(left, stops, structural_tag, min_tokens=least) if left > 0 else None

@@ -143,7 +143,9 @@ class ConversationService:
         fields = request.fields
         alias = self.resolve_model(request.model, fields.model)
         effort = self._effort(request)
-        of_effort = effort.mode if effort is not None and request.effort_sets_mode else None
+        # Agents send an effort to every model: one that cannot think in that way answers in its default mode.
+        sets_mode = effort is not None and request.effort_sets_mode and effort.mode not in self.renderer.refusals
+        of_effort = effort.mode if effort is not None and sets_mode else None
         requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints, fields.effort: of_effort}
         return modes.resolve(requested, self.settings.default_mode)
 

@@ -70,7 +70,9 @@ class TokenReader:
     @property
     def stop_token_id(self) -> int | None:
         """The token among `stop_token_ids` that ended the answer; None if none did."""
-        return self.end_id if self.end_id in self._stop_token_ids else None
+        # A token that ends every turn does so in the think block too, whether or not the request names it.
+        is_own = self.end_id in self._stop_token_ids and self.end_id not in self._eos
+        return self.end_id if is_own else None
 
     @property
     def is_over(self) -> bool:

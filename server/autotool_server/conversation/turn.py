@@ -192,7 +192,7 @@ class Turn:
         ledger = self.ledger
         return TurnState(
             reader.in_reasoning,
-            ledger.completion_tokens,
+            ledger.completion_tokens - ledger.decision_tokens,
             ledger.reasoning_tokens,
             ledger.content_tokens,
             self.finish_reason,

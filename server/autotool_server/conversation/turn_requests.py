@@ -120,6 +120,7 @@ class TurnRequests:
             request.max_reasoning_tokens,
             effort.budget if effort is not None else None,
             is_total=request.max_tokens_is_total,
+            decides=mode is Mode.AUTO,
         )
         can_think = self._renderer.can_think and mode is not Mode.SHORT
         limits = turn_limits(asked, self._budgets, self._room(mode, prompt_tokens), structural_tag, can_think=can_think)

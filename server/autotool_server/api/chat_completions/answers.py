@@ -40,6 +40,10 @@ class AnswerOptions:
         head = {"id": job.id, "object": kind, "created": int(time.time()), "model": job.model}
         return head | ({"service_tier": "default"} if self.service_tier else {}) | {"system_fingerprint": FINGERPRINT}
 
+    def record(self, job: Job) -> dict[str, Any]:
+        """Return the decision record, without reasoning where the request leaves it out."""
+        return job.record(shows_reasoning=bool(self.reasoning_names))
+
     def finish_reason(self, reason: str) -> str:
         """Return the reason by its name in the form of calls that the request uses."""
         return "function_call" if self.function_call and reason == "tool_calls" else reason

@@ -28,7 +28,6 @@ from autotool_server.conversation.request import (
     ToolBudget,
     ToolChoice,
 )
-from autotool_server.engines.base import Sampling
 
 FIELDS = FieldNames(
     tool_choice_name="tool_choice.function.name",
@@ -54,7 +53,7 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         reasoning_bias=body.reasoning_bias,
         max_tokens=_max_tokens(body),
         max_reasoning_tokens=_max_reasoning_tokens(body),
-        sampling=_sampling(body),
+        sampling=body.sampling,
         stop=body.stops,
         stop_token_ids=tuple(body.stop_token_ids),
         ignore_eos=body.ignore_eos,
@@ -100,20 +99,6 @@ def _max_reasoning_tokens(body: ChatRequest) -> int | None:
         message = "thinking_token_budget and max_reasoning_tokens disagree. Send only one of them."
         raise InvalidRequestError(message, "thinking_token_budget")
     return theirs if ours is None else ours
-
-
-def _sampling(body: ChatRequest) -> Sampling:
-    return Sampling(
-        temperature=body.temperature,
-        top_p=body.top_p,
-        top_k=max(body.top_k, 0),
-        min_p=body.min_p,
-        presence_penalty=body.presence_penalty,
-        frequency_penalty=body.frequency_penalty,
-        repetition_penalty=body.repetition_penalty,
-        seed=body.seed,
-        logit_bias={int(token_id): bias for token_id, bias in (body.logit_bias or {}).items()},
-    )
 
 
 def _logprobs(body: ChatRequest) -> int | None:

@@ -84,7 +84,7 @@ class CompletionBuilder(ResponseBuilder):
                 "choices": [self._choice(choice) for choice in self._job.choices],
                 "usage": usage(self._job),
                 **({"prompt_token_ids": prompt_token_ids(self._job)} if self._options.token_ids else {}),
-                "autotool": self._job.record(),
+                "autotool": self._options.record(self._job),
             }
         )
         return completion.model_dump(mode="json", exclude_unset=True)
@@ -183,7 +183,7 @@ class ChunkWriter(StreamWriter):
     def _choice_end(self, choice: Choice, finish_reason: str) -> str:
         """Return the chunk with a choice's finish reason; the job's last one carries the decision record."""
         self._running -= 1
-        extra = {"autotool": self._job.record()} if self._running == 0 else None
+        extra = {"autotool": self._options.record(self._job)} if self._running == 0 else None
         besides = stop_reason(choice) | (self._new_ids(choice) if self._options.token_ids else {})
         return self._chunk(choice.index, {}, finish=self._options.finish_reason(finish_reason), besides=besides, extra=extra)
 

@@ -6,14 +6,14 @@ OpenAI's API. What happens to any other field is a setting of the server (`autot
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from autotool_core.modes import Mode
 from autotool_server.api.chat_completions.formats import ResponseFormat
 from autotool_server.api.chat_completions.messages import Message
 from autotool_server.api.chat_completions.tools import FunctionCall, FunctionDefinition, FunctionTool, ToolChoice
 from autotool_server.api.chat_completions.vllm_fields import RefusedFields, UnusedFields, VllmFields
-from autotool_server.api.fields import MAX_INT32, Body, ServerTool, Stop, TemplateArguments, ToolBudget
+from autotool_server.api.fields import MAX_INT32, Body, SamplingFields, ServerTool, TemplateArguments, ToolBudget
 
 
 class StreamOptions(Body):
@@ -26,30 +26,18 @@ class StreamOptions(Body):
     """No effect."""
 
 
-class ChatFields(Body):
+class ChatFields(SamplingFields):
     """OpenAI's fields that have an effect, and ours."""
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1)]
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: float = Field(default=1.0, ge=0, le=2)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=-1, le=MAX_INT32)
-    min_p: float = Field(default=0.0, ge=0, le=1)
-    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
-    repetition_penalty: float = Field(default=1.0, gt=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1, le=MAX_INT32)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_INT32)
     n: int = Field(default=1, ge=1, le=MAX_INT32)
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
-    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    logit_bias: (
-        dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
-    ) = None
     response_format: ResponseFormat | None = None
     tools: list[Annotated[FunctionTool | ServerTool, Field(discriminator="type")]] = Field(default=[])
     tool_choice: ToolChoice | None = None
@@ -74,13 +62,6 @@ class ChatRequest(RefusedFields, UnusedFields, VllmFields, ChatFields):
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options is only allowed with stream=true")
         return self
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop strings."""
-        if self.stop is None:
-            return ()
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     @property
     def thinking_budget(self) -> int | None:

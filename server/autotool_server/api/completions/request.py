@@ -8,13 +8,14 @@ from typing import Any, cast
 from autotool_core.errors import InvalidRequestError
 from autotool_server.api.completions.schemas import CompletionRequest
 from autotool_server.conversation.plain import PlainRequest
-from autotool_server.engines.base import Sampling
 
+GUIDED = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
 UNSUPPORTED: Mapping[str, str] = MappingProxyType(
     {
         "suffix": "texts are continued at their end only. Leave it out.",
         "response_format": "plain text has no form. Ask /v1/chat/completions.",
         "structured_outputs": "plain text has no form. Ask /v1/chat/completions.",
+        **dict.fromkeys(GUIDED, "plain text has no form. Ask /v1/chat/completions."),
         "prompt_embeds": "send the prompt as text or token ids.",
         "prompt_logprobs": "the log-probabilities of prompts are not computed. Leave it out.",
         "truncate_prompt_tokens": "send the part of the prompt that is to be read.",
@@ -37,7 +38,7 @@ def plain_request(body: CompletionRequest, ignored: Sequence[str]) -> PlainReque
         id=f"cmpl-{uuid.uuid4().hex}",
         model=body.model,
         max_tokens=body.max_tokens,
-        sampling=_sampling(body),
+        sampling=body.sampling,
         stop=body.stops,
         stop_token_ids=tuple(body.stop_token_ids),
         ignore_eos=body.ignore_eos,
@@ -73,17 +74,3 @@ def _refuse_unsupported(body: CompletionRequest) -> None:
 
 def _is_text_format(value: Any) -> bool:
     return value == {"type": "text"}
-
-
-def _sampling(body: CompletionRequest) -> Sampling:
-    return Sampling(
-        temperature=body.temperature,
-        top_p=body.top_p,
-        top_k=max(body.top_k, 0),
-        min_p=body.min_p,
-        presence_penalty=body.presence_penalty,
-        frequency_penalty=body.frequency_penalty,
-        repetition_penalty=body.repetition_penalty,
-        seed=body.seed,
-        logit_bias={int(token_id): bias for token_id, bias in (body.logit_bias or {}).items()},
-    )

@@ -5,9 +5,9 @@ Field meanings: https://platform.openai.com/docs/api-reference/completions/creat
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, WithJsonSchema, model_validator
+from pydantic import Discriminator, Field, Tag, WithJsonSchema, model_validator
 
-from autotool_server.api.fields import MAX_INT32, Body, Stop
+from autotool_server.api.fields import MAX_INT32, Body, SamplingFields
 from autotool_server.conversation.plain import DEFAULT_MAX_TOKENS
 
 Unsupported = Annotated[Any, WithJsonSchema({"type": "null"})]
@@ -45,7 +45,7 @@ class StreamOptions(Body):
     """Whether every chunk has the usage so far of its choice; with include_usage only."""
 
 
-class CompletionRequest(Body):
+class CompletionRequest(SamplingFields):
     """The body of `/v1/completions`."""
 
     model: str
@@ -60,18 +60,6 @@ class CompletionRequest(Body):
     echo: bool = False
     """Whether the text begins with the prompt; not with `logprobs`."""
     logprobs: int | None = Field(default=None, ge=0, le=20)
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
-    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    temperature: float = Field(default=1.0, ge=0, le=2)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=-1, le=MAX_INT32)
-    min_p: float = Field(default=0.0, ge=0, le=1)
-    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
-    repetition_penalty: float = Field(default=1.0, gt=0, le=2)
-    logit_bias: (
-        dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
-    ) = None
     ignore_eos: bool = False
     """Whether the model's end of text does not end the text."""
     min_tokens: int = Field(default=0, ge=0, le=MAX_INT32)
@@ -86,6 +74,10 @@ class CompletionRequest(Body):
     """Not supported: a 400 unless it is empty, like the fields after it."""
     response_format: Unsupported = None
     structured_outputs: Unsupported = None
+    guided_json: Unsupported = None
+    guided_regex: Unsupported = None
+    guided_choice: Unsupported = None
+    guided_grammar: Unsupported = None
     prompt_embeds: Unsupported = None
     prompt_logprobs: Unsupported = None
     use_beam_search: Unsupported = None
@@ -101,10 +93,3 @@ class CompletionRequest(Body):
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options is only allowed with stream=true")
         return self
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop strings."""
-        if self.stop is None:
-            return ()
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)

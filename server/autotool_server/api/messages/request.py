@@ -76,7 +76,7 @@ def _mode_hints(body: MessagesBody, abilities: Abilities) -> dict[str, Mode]:
     if body.thinking is None:
         return {}
     fixed = {"enabled": Mode.LONG, "disabled": Mode.SHORT}.get(body.thinking.type)
-    has_alias = body.model is not None and split_alias(body.model)[1] is not None
+    has_alias = split_alias(body.model)[1] is not None
     mode = fixed or (Mode.AUTO if abilities.decides and not has_alias else None)
     return {"thinking": mode} if mode is not None else {}
 

@@ -33,7 +33,7 @@ def message(job: Job, body: MessagesRequest, content: list[dict[str, Any]], end:
 
     It has the name by which the client calls the model, since Claude Code sends no thinking back to a model of another name.
     """
-    head = {"id": job.id, "type": "message", "role": "assistant", "model": body.model or job.model}
+    head = {"id": job.id, "type": "message", "role": "assistant", "model": body.model}
     return {**head, "content": content, **stop_fields(job, body, end), "usage": usage(job)}
 
 
@@ -93,7 +93,10 @@ class MessageBuilder(ResponseBuilder):
 
     def build(self) -> dict[str, Any]:
         content = [block.whole() for block in self._blocks]
-        return {**message(self._job, self._body, content, self._end), "autotool": self._job.record()}
+        return {
+            **message(self._job, self._body, content, self._end),
+            "autotool": _record(self._job, self._body),
+        }
 
     def _fold(self, event: BlockEvent) -> None:
         match event:
@@ -152,7 +155,17 @@ class EventWriter(StreamWriter):
     def _message_delta(self, end: ChoiceEnd) -> str:
         """Return the event with the end of the message; it carries the decision record."""
         delta = stop_fields(self._job, self._body, end)
-        return sse("message_delta", delta=delta, usage=usage(self._job), autotool=self._job.record())
+        return sse(
+            "message_delta",
+            delta=delta,
+            usage=usage(self._job),
+            autotool=_record(self._job, self._body),
+        )
+
+
+def _record(job: Job, body: MessagesRequest) -> dict[str, Any]:
+    """Return the decision record, without reasoning where the client wants none."""
+    return job.record(shows_reasoning=body.shows_thinking)
 
 
 def sse(kind: str, **values: Any) -> str:
@@ -164,6 +177,8 @@ def _object(text: str) -> dict[str, Any]:
     """Return a call's arguments; an empty object for those that were cut or are no object."""
     try:
         value = json.loads(text)
+        # What cannot be written as JSON could not be sent: infinite numbers, half a surrogate pair.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

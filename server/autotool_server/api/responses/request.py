@@ -30,7 +30,6 @@ from autotool_server.conversation.request import (
     ToolBudget,
     ToolChoice,
 )
-from autotool_server.engines.base import Sampling
 
 SERVER_LABEL = "autotool"
 """The label under which server tools appear as tools of an MCP server."""
@@ -57,8 +56,8 @@ def conversation_request(body: ResponsesRequest) -> ConversationRequest:
         reasoning_bias=body.reasoning_bias,
         max_tokens=body.max_output_tokens,
         max_reasoning_tokens=body.max_reasoning_tokens,
-        sampling=_sampling(body),
-        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        sampling=body.sampling,
+        stop=body.stops,
         logprobs=body.top_logprobs if body.includes_logprobs else None,
         client_tools=[*_client_tools(body)],
         server_tools=[*_server_tools(body)],
@@ -93,20 +92,6 @@ def _messages(body: ResponsesRequest) -> list[dict[str, Any]]:
 def _mode_hints(body: ResponsesRequest) -> dict[str, Mode]:
     thinking = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs is not None else None
     return {"chat_template_kwargs": MODE_OF_THINKING[thinking]} if thinking is not None else {}
-
-
-def _sampling(body: ResponsesRequest) -> Sampling:
-    return Sampling(
-        temperature=body.temperature,
-        top_p=body.top_p,
-        top_k=max(body.top_k, 0),
-        min_p=body.min_p,
-        presence_penalty=body.presence_penalty,
-        frequency_penalty=body.frequency_penalty,
-        repetition_penalty=body.repetition_penalty,
-        seed=body.seed,
-        logit_bias={int(token_id): bias for token_id, bias in (body.logit_bias or {}).items()},
-    )
 
 
 def _client_tools(body: ResponsesRequest) -> Iterator[ClientTool]:

@@ -6,10 +6,19 @@ Field meanings: https://platform.openai.com/docs/api-reference/responses/create.
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag
+from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
 from autotool_core.modes import Mode
-from autotool_server.api.fields import MAX_INT32, Body, FunctionName, ServerTool, Stop, TemplateArguments, ToolBudget
+from autotool_server.api.fields import (
+    MAX_INT32,
+    Body,
+    FunctionName,
+    SamplingFields,
+    ServerTool,
+    TemplateArguments,
+    ToolBudget,
+    Unsupported,
+)
 from autotool_server.api.responses.items import InputItem, InputItems, MessageItem, text_or_list
 
 MAX_METADATA = 16
@@ -139,7 +148,7 @@ class StreamOptions(Body):
     include_obfuscation: bool | None = None
 
 
-class ResponsesRequest(Body):
+class ResponsesRequest(SamplingFields):
     """The body of `/v1/responses`."""
 
     model: str
@@ -156,8 +165,6 @@ class ResponsesRequest(Body):
     metadata: Annotated[dict[str, str], Field(max_length=MAX_METADATA)] | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_INT32)
     max_tool_calls: int | None = Field(default=None, ge=1, le=MAX_INT32)
-    temperature: float = Field(default=1.0, ge=0, le=2)
-    top_p: float = Field(default=1.0, gt=0, le=1)
     top_logprobs: int = Field(default=0, ge=0, le=20)
     tools: list[Tool] = Field(default_factory=list)
     tool_choice: ToolChoice | None = None
@@ -180,17 +187,19 @@ class ResponsesRequest(Body):
     background_options: Any = None
 
     # vLLM's.
-    top_k: int = Field(default=0, ge=-1, le=MAX_INT32)
-    min_p: float = Field(default=0.0, ge=0, le=1)
-    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
-    repetition_penalty: float = Field(default=1.0, gt=0, le=2)
-    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
-    logit_bias: (
-        dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
-    ) = None
     chat_template_kwargs: TemplateArguments | None = None
+
+    # Chat completions have these; here they would be left out silently, and the text would be another.
+    response_format: Unsupported = None
+    structured_outputs: Unsupported = None
+    guided_json: Unsupported = None
+    guided_regex: Unsupported = None
+    guided_choice: Unsupported = None
+    guided_grammar: Unsupported = None
+    stop_token_ids: Unsupported = None
+    min_tokens: Unsupported = None
+    web_search_options: Unsupported = None
+    audio: Unsupported = None
 
     # Ours.
     mode: Mode | None = None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
     Connection,
     Integer,
@@ -44,7 +45,7 @@ RESPONSES = Table(
     Column("id", String(64), primary_key=True),
     Column("previous_id", String(64)),
     Column("status", String(16), nullable=False),
-    Column("expires_at", Integer, nullable=False, index=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
     Column("value", JSON, nullable=False),
 )
 ITEMS = Table(
@@ -188,9 +189,9 @@ def _url(text: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
     # SQLite has one writer at a time: one connection in turn is faster than several that find the file locked.
-    return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
+    return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, hide_parameters=True)
 
 
 def _is_current() -> Any:

@@ -45,7 +45,7 @@ async def test_unknown_fields_can_be_refused() -> None:
 
 
 @pytest.mark.parametrize("unknown_fields", ["warn", "refuse", "ignore"])
-@pytest.mark.parametrize("name", ["mod", "modes", "reasoning_biass", "max_reasoning_token", "tool_budgets"])
+@pytest.mark.parametrize("name", ["mod", "modes", "Mode", "mdoe", "reasoning_biass", "max_reasoning_token", "tool_budgets"])
 async def test_nearly_a_field_of_ours_is_refused(unknown_fields: str, name: str) -> None:
     response = await post(unknown_fields, {name: 1})
     assert (response.status_code, response.json()["error"]["param"]) == (400, name)

@@ -37,6 +37,9 @@ def limits(asked: RequestedBudgets, defaults: DefaultBudgets = DEFAULTS, *, can_
         (RequestedBudgets(None, effort_budget=50), ROOM, 50, 4096),
         (RequestedBudgets(100, 30, is_total=True), 100, 30, None),
         (RequestedBudgets(100, 90, is_total=True), 100, 75, None),
+        (RequestedBudgets(8, decides=True), 7, 5, None),
+        (RequestedBudgets(2, decides=True), 1, 0, None),
+        (RequestedBudgets(1, decides=True), 1, 0, None),
         # A budget of the request is taken for the effort's.
         (RequestedBudgets(None, 30, 50), ROOM, 30, 4096),
     ],

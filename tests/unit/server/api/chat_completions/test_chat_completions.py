@@ -9,6 +9,7 @@ from openai.types.chat import ChatCompletion
 from support.serving import MODEL, Running, running, scripted
 
 from autotool_core.modes import Mode
+from autotool_core.profile import BUILTIN
 
 REASONING = "Two and two.\n</think>\n\n"
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
@@ -168,6 +169,21 @@ async def test_a_limit_beyond_the_context_is_the_context(limits: dict[str, int])
         assert completion.choices[0].message.content == "Four."
         request = engine.requests[0]
         assert len(request.prompt_ids) + request.max_tokens <= engine.max_model_len
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 8])
+async def test_a_small_limit_has_an_answer_in_auto_too(limit: int) -> None:
+    async with running(scripted("x" * 100, "y" * 100, log_odds=9.0)) as server:
+        completion = await ask(server, "auto", max_completion_tokens=limit)
+        assert completion.choices[0].message.content
+        assert completion.usage is not None
+        assert completion.usage.completion_tokens == max(limit, 2)
+
+
+async def test_an_effort_that_the_model_cannot_do_leaves_the_mode_alone() -> None:
+    async with running(scripted("Four."), BUILTIN["plain"], default_mode="short") as server:
+        completion = await ask(server, reasoning_effort="medium")
+        assert completion.choices[0].message.content == "Four."
 
 
 async def test_an_effort_has_a_budget_and_a_bias() -> None:

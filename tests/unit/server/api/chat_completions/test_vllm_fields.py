@@ -213,3 +213,19 @@ async def test_token_ids_are_refused_with_server_tools() -> None:
     async with running(scripted("x")) as server:
         tools = [{"type": "server", "name": "calculator"}]
         assert await error(server, tools=tools, return_token_ids=True) == (400, "return_token_ids")
+
+
+async def test_an_end_of_turn_among_the_stop_tokens_ends_the_reasoning_alone() -> None:
+    engine = scripted("Hm.", "Four.")
+    (eos,) = engine.eos_token_ids
+    async with running(engine) as server:
+        answer = await post(server, mode="long", stop_token_ids=[eos])
+        assert answer["choices"][0]["message"]["content"] == "Four."
+
+
+async def test_min_tokens_are_no_more_than_a_step_may_decode() -> None:
+    engine = scripted("x" * 1000, "y" * 1000)
+    async with running(engine) as server:
+        await post(server, mode="long", min_tokens=600)
+        assert all(request.min_tokens <= request.max_tokens for request in engine.requests)
+        assert len(engine.requests) == 2
