@@ -52,14 +52,15 @@ def test_long_is_enable_thinking_true_and_the_opened_block(renderer: PromptRende
     assert renderer.render(USER, (), Mode.LONG) == [*stock["input_ids"], THINK, NEWLINE]
 
 
-def test_a_tool_loop_renders_back_to_what_was_generated(renderer: PromptRenderer, tokenizer: Any) -> None:
-    call = '<tool_call>\n{"name": "f", "arguments": {"a":  1}}\n</tool_call>'
+@pytest.mark.parametrize("arguments", ['{"a": 1}', '{"a":1}', '{ "a" :  1 }'])
+def test_a_tool_loop_renders_back_to_what_was_generated(renderer: PromptRenderer, tokenizer: Any, arguments: str) -> None:
+    call = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
     generated = [*renderer.render(USER, (), Mode.LONG), *renderer.ids(f"Hm.\n</think>\n\n{call}")]
     answer = {
         "role": "assistant",
         "content": "",
         "reasoning_content": "Hm.",
-        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":  1}'}}],
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}],
     }
     after = renderer.render([*USER, answer, {"role": "tool", "content": "1"}], (), Mode.LONG)
     assert after[: len(generated)] == generated
