@@ -36,8 +36,13 @@ START_SECONDS = 240
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run this folder's tests last: vLLM's worker, which lives until the end, takes most of a core even when idle."""
-    items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
+    """Run this folder's tests of engines last: vLLM's worker lives until the end and takes most of a core even when idle."""
+    items.sort(key=_uses_engines)
+
+
+def _uses_engines(item: pytest.Item) -> bool:
+    in_folder = Path(__file__).parent in item.path.parents
+    return in_folder and not {"engine", "server", "stock_vllm"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
