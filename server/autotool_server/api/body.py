@@ -80,7 +80,8 @@ def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "r
         raise refused
     _refuse_near_misses([str(path[0])[:64] for path in unknown if len(path) == 1], body_type.model_fields)
     if own := next((path for path in unknown if path[0] == "tool_budget"), None):
-        raise InvalidRequestError(f"{'.'.join(map(str, own))[:128]} is not a field of this server.", "tool_budget")
+        field = ".".join(map(str, own))[:128]
+        raise InvalidRequestError(f"{field} is not a field of this server.", field, code="unsupported_field")
     for path in unknown:
         _remove(values, path)
     parsed = parse(body_type, json.dumps(values).encode(), unknown_fields)

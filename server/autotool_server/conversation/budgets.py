@@ -68,7 +68,8 @@ def turn_limits(
         return TurnLimits(room if limit is None else min(room, limit), None, structural_tag)
     if asked.max_reasoning_tokens is not None and not asked.is_total:
         answer = asked.max_tokens if asked.max_tokens is not None else defaults.max_tokens
-        return TurnLimits(room, min(asked.max_reasoning_tokens, room - 1), structural_tag, room if answer is None else answer)
+        reasoning, limit = min(asked.max_reasoning_tokens, room - 1), room if answer is None else answer
+        return TurnLimits(room, reasoning, structural_tag, limit, has_reasoning_step=True)
     total = room if asked.max_tokens is None else min(room, max(asked.max_tokens - asked.decides, 1))
     budgets = (asked.max_reasoning_tokens, asked.effort_budget, defaults.max_reasoning_tokens)
     budget = next((budget for budget in budgets if budget is not None), total)

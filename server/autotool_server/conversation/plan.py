@@ -72,12 +72,16 @@ class TurnLimits:
     """Tokens that end the answer, besides those that end the turn; in the think block they are text."""
     min_tokens: int = 0
     """Decoded tokens before the answer may end; of the answer alone if it has a limit of its own."""
+    has_reasoning_step: bool = False
+    """Whether the think block is a step of its own, which ends by itself: an engine that is stopped early may decode more,
+    and may not report what it took from its cache."""
 
     @property
     def divides_sections(self) -> bool:
         """Whether the answer needs a step of its own, because what holds for it does not hold for the think block."""
         has_answer_minimum = self.min_tokens > 0 and self.max_answer_tokens is not None
-        return self.structural_tag is not None or bool(self.stop_token_ids) or has_answer_minimum
+        has_grammar = self.structural_tag is not None
+        return has_grammar or bool(self.stop_token_ids) or has_answer_minimum or self.has_reasoning_step
 
     def tokens_left(self, state: TurnState) -> int:
         """Return how many tokens the rest of the turn may have."""

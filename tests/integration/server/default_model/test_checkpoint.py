@@ -33,8 +33,8 @@ PREFIX_TOKENS = {
     Mode.AUTO: ["<think>"],
 }
 QUESTION = {"role": "user", "content": "What is 12 + 7?\n\n2024 or  12"}
-CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 12,  "b": 7}'}}
-WRITTEN_CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 12,  "b": 7}}\n</tool_call>'
+CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 12, "b": 7}'}}
+WRITTEN_CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 12, "b": 7}}\n</tool_call>'
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
 KNOWN = {

@@ -45,7 +45,8 @@ def limits(asked: RequestedBudgets, defaults: DefaultBudgets = DEFAULTS, *, can_
     ],
 )
 def test_limits_of_a_turn_that_may_reason(asked: RequestedBudgets, total: int, reasoning: int, answer: int | None) -> None:
-    assert limits(asked) == TurnLimits(total, reasoning, None, answer)
+    has_step = asked.max_reasoning_tokens is not None and not asked.is_total
+    assert limits(asked) == TurnLimits(total, reasoning, None, answer, has_reasoning_step=has_step)
 
 
 @pytest.mark.parametrize(("asked", "total"), [(RequestedBudgets(100, 30), 100), (RequestedBudgets(), 4096)])

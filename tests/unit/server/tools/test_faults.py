@@ -235,7 +235,7 @@ async def test_a_long_complaint_is_cut_and_holds_no_half_of_a_secret() -> None:
     secrets = Secrets({"KEY": "hunter22"})
     secrets.fill("${KEY}", "test")
     text = called("math.add", {"a": "x" * 485 + "hunter22" + "x" * 50, "b": 1})
-    async with with_tools(scripted(text, "Sorry."), adder(), secrets=secrets) as server:
+    async with with_tools(scripted(text, "Sorry."), adder(), secrets=secrets, default_max_tokens="context") as server:
         (result,) = results(await ask(server, named("math.add")))
     assert len(result) == 500
     assert "hunt" not in result
@@ -293,7 +293,7 @@ async def test_arguments_too_deep_to_check_are_the_calls_error() -> None:
     deep = {"type": "object", "$defs": {"n": {"type": "array", "items": {"$ref": "#/$defs/n"}}}}
     schema = deep | {"properties": {"a": {"$ref": "#/$defs/n"}}}
     text = called("math.add", '{"a": %s}' % ("[" * 300 + "]" * 300))
-    async with with_tools(scripted(text, "Well."), Scripted("math.add", add, schema)) as server:
+    async with with_tools(scripted(text, "Well."), Scripted("math.add", add, schema), default_max_tokens="context") as server:
         answer = await ask(server, named("math.add"))
     assert executions(answer)[0] == [("math.add", "invalid_arguments")]
 
