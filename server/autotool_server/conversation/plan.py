@@ -1,8 +1,8 @@
 """The plan of a turn: which engine steps it takes, and what is injected between them. No engine, no text: pure decisions.
 
 A turn is one or two engine steps, each a plain generation from token ids. There are two where a grammar must not constrain
-the think block, and where the think block reaches its budget and is closed for the model. (The decision of `auto` is a step of
-its own that comes before: `conversation.turn`.)
+the think block, where the request limits the reasoning, and where the think block reaches a limit and is closed for the
+model. (The decision of `auto` is a step of its own that comes before: `conversation.turn`.)
 """
 
 from collections.abc import Sequence
