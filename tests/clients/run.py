@@ -218,7 +218,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 def row(client: Client, result: Result) -> str:
     """Return the client's line of the table."""
     cells = (
-        f"[{client.title}]({_link(client)})",
+        client.title,
         result.version or "?",
         ", ".join(client.protocols),
         client.engine,
@@ -228,15 +228,10 @@ def row(client: Client, result: Result) -> str:
     return f"| {' | '.join(' '.join(cell.replace('|', '/').split()) for cell in cells)} |\n"
 
 
-def _link(client: Client) -> str:
-    package = client.packages[0].partition("[")[0]
-    return f"https://www.npmjs.com/package/{package}" if client.kind == "node" else f"https://pypi.org/project/{package}/"
-
-
 def write_rows(rows: Mapping[str, str]) -> None:
     """Put rows, by the client's title, into the table of the page; those of other clients stay."""
     before, _, table = PAGE.read_text().partition(HEAD)
-    lines = {line[3:].partition("]")[0]: line for line in table.splitlines(keepends=True)}
+    lines = {line[2:].partition(" |")[0]: line for line in table.splitlines(keepends=True)}
     lines.update(rows)
     PAGE.write_text(before + HEAD + "".join(lines[title] for title in sorted(lines, key=str.lower)))
 

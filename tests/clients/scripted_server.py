@@ -42,7 +42,7 @@ HELLO = "Hello from the scripted model."
 THOUGHT = "This needs no thought."
 MAX_MODEL_LEN = 200_000
 ORIGIN = "http://app.example"
-"""Of the web page that may call the server."""
+"""The origin of the web page that may call the server."""
 
 TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)(?=<\|im_end\|>|\Z)", re.DOTALL)
 PART = re.compile(r"<<(think|call|say) (.*?)>>(\+?)", re.DOTALL)

@@ -23,7 +23,7 @@ class DefaultBudgets:
     """The limits that apply where a request sets none. None is no limit but the context."""
 
     max_tokens: int | None = DEFAULT_MAX_TOKENS
-    """Of an answer."""
+    """Limit of an answer's tokens."""
     max_reasoning_tokens: int | None = None
     answer_reserve: float = 0.0
     """Part of the whole turn's limit that reasoning leaves to the answer."""
@@ -45,7 +45,7 @@ class RequestedBudgets:
     """The limits that one request sets."""
 
     max_tokens: int | None = None
-    """Of the answer if `max_reasoning_tokens` is given, else of the whole turn."""
+    """Limit of the answer if `max_reasoning_tokens` is given, else of the whole turn."""
     max_reasoning_tokens: int | None = None
     effort_budget: int | None = None
     """Limit of the think block by the request's effort."""

@@ -51,7 +51,7 @@ class TurnState:
     content_tokens: int = 0
     """Those of the answer."""
     finish_reason: FinishReason = "stop"
-    """Of the last step."""
+    """How the last step ended."""
     ended: bool = False
     """Whether a stop string, a stop token or a tool call has ended the answer."""
 
