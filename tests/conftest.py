@@ -1,11 +1,42 @@
 """What holds for every test."""
 
 import functools
+import os
 import ssl
+from pathlib import Path
 
 import pytest
 
 from autotool_training.patches import malloc
+
+ENGINE_FIXTURES = {"engine", "server", "stock_vllm"}
+SERVER_TESTS = Path(__file__).parent / "integration" / "server"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests of a file run in one worker. Those that share the engines are one group, or each worker would start its own."""
+    item.add_marker(pytest.mark.xdist_group("engines" if _uses_engines(item) else item.nodeid.split("::")[0]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start long groups first. Without workers the engines come last: vLLM's worker takes most of a core even when idle."""
+    has_workers = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: (_uses_engines(item) != has_workers, "unit" in item.path.parts))
+
+
+def _uses_engines(item: pytest.Item) -> bool:
+    return SERVER_TESTS in item.path.parents and not ENGINE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _share_cores(workers: int) -> None:
+    """Leave each worker its part of the cores: threads of two that wait for each other's cores take many times as long."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    _share_cores(int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 @pytest.fixture(autouse=True)

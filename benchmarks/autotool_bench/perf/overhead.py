@@ -56,9 +56,11 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     asyncio.run(server.serve([listener]))
 
 
-async def _stream(client: httpx.AsyncClient, mode: str, until: float) -> int:
+async def _stream(client: httpx.AsyncClient, mode: str, tokens: int, until: float) -> int:
     """Send streamed requests one after another until the time is up; return the number of events, one per token."""
+    # The limit is the request's own, so that the server's defaults change nothing in what is measured.
     body = {"model": SERVED, "messages": [{"role": "user", "content": "Go on."}], "mode": mode, "stream": True}
+    body["max_tokens"] = tokens
     chunks = 0
     while time.perf_counter() < until:
         async with client.stream("POST", "/v1/chat/completions", json=body) as response:
@@ -68,11 +70,13 @@ async def _stream(client: httpx.AsyncClient, mode: str, until: float) -> int:
     return chunks
 
 
-async def _measure(process: psutil.Process, url: str, mode: str, streams: int, seconds: float) -> OverheadResult:
+async def _measure(
+    process: psutil.Process, url: str, mode: str, *, streams: int, tokens: int, seconds: float
+) -> OverheadResult:
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        await _stream(client, mode, time.perf_counter() + 0.5)
+        await _stream(client, mode, tokens, time.perf_counter() + 0.5)
         before, began = sum(process.cpu_times()[:2]), time.perf_counter()
-        chunks = await asyncio.gather(*(_stream(client, mode, began + seconds) for _ in range(streams)))
+        chunks = await asyncio.gather(*(_stream(client, mode, tokens, began + seconds) for _ in range(streams)))
         wall = time.perf_counter() - began
         return OverheadResult(mode, sum(chunks), wall, sum(process.cpu_times()[:2]) - before)
 
@@ -86,7 +90,7 @@ def measure(model: str, streams: int, tokens: int, seconds: float) -> None:
     url = f"http://127.0.0.1:{port.get(timeout=120)}"
     os.sched_setaffinity(0, set(range(1, os.cpu_count() or 1)) or {0})
     for mode in ("long", "short", "auto"):
-        _print(asyncio.run(_measure(psutil.Process(child.pid), url, mode, streams, seconds)))
+        _print(asyncio.run(_measure(psutil.Process(child.pid), url, mode, streams=streams, tokens=tokens, seconds=seconds)))
     child.terminate()
 
 

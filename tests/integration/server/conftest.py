@@ -34,17 +34,6 @@ MAX_NUM_SEQS = 4  # so few that tests can make requests wait
 START_SECONDS = 240
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run this folder's tests of engines last: vLLM's worker lives until the end and takes most of a core even when idle."""
-    items.sort(key=_uses_engines)
-
-
-def _uses_engines(item: pytest.Item) -> bool:
-    in_folder = Path(__file__).parent in item.path.parents
-    return in_folder and not {"engine", "server", "stock_vllm"}.isdisjoint(getattr(item, "fixturenames", ()))
-
-
 @pytest.fixture(scope="session")
 def default_model_dir() -> Path:
     """The default model, as it is served."""

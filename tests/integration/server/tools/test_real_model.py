@@ -21,7 +21,7 @@ def body(mode: str, *, parallel: bool) -> dict[str, Any]:
         "messages": QUESTION,
         "tools": named("town.*"),
         "temperature": 0,
-        "max_completion_tokens": 160,
+        "max_completion_tokens": 96,
         "extra_body": extra,
     }
 

@@ -36,7 +36,7 @@ TOOLS = [
 ]
 USER = [{"role": "user", "content": "What is the weather in Rome?"}]
 BUDGET = 5
-ANSWER = 48
+ANSWER = 32
 
 
 @dataclass
