@@ -76,3 +76,16 @@ def scripted(*texts: str | Callable[[EngineRequest], str], log_odds: float = 0.0
         return [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
 
     return ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), script, log_odds=log_odds)
+
+
+def held(engine: ScriptedEngine, after: int = 1) -> asyncio.Event:
+    """Pause the engine after some tokens, until the event is set."""
+    release, seen = asyncio.Event(), 0
+
+    def gate() -> Any:
+        nonlocal seen
+        seen += 1
+        return asyncio.ensure_future(release.wait()) if seen > after else None
+
+    engine.gate = gate
+    return release

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from autotool_core.errors import InvalidRequestError
-from autotool_core.modes import Mode
-from autotool_server.api.fields import MAX_INT32, Body, ServerTool, ToolBudget
+from autotool_server.api.fields import MAX_INT32, Body, OwnFields, ServerTool, Stop
 
 NO_THREADS = "thread_unsupported_request"
 """Anthropic's code of the error that a conversation cannot be held by the server."""
@@ -182,10 +181,7 @@ class OutputConfig(Body):
     format: OutputFormat | None = None
 
 
-Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-
-
-class MessagesBody(Body):
+class MessagesBody(OwnFields):
     """What a request for an answer and one for a count of tokens have in common."""
 
     model: str
@@ -202,10 +198,6 @@ class MessagesBody(Body):
     output_config: OutputConfig = OutputConfig()
     output_format: OutputFormat | None = None
     """The older place of `output_config.format`."""
-    mode: Mode | None = None
-    tool_budget: ToolBudget | None = None
-    reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
-    max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
     mcp_servers: list[Any] = Field(default_factory=list[Any])
     """Left out: this server connects to those that its operator has configured."""
     cache_control: Any = None

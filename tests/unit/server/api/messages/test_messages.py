@@ -1,6 +1,5 @@
 """Anthropic's Messages over a scripted engine, through the official client and its types."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from anthropic import AsyncAnthropic
 from anthropic.types import Message, RawMessageStreamEvent, ThreadUnsupportedRequestError, ToolUseBlock
 from anthropic.types.shared import ErrorResponse
 from pydantic import TypeAdapter
-from support.serving import MODEL, Running, running, scripted
+from support.serving import MODEL, Running, held, running, scripted
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from support.tools import ADD_1_2, adder, called, with_tools
 
@@ -445,14 +444,7 @@ class TestErrors:
 
     async def test_a_client_that_leaves_ends_its_request(self) -> None:
         engine = scripted("xyz")
-        seen = 0
-
-        def gate() -> asyncio.Future[None] | None:
-            nonlocal seen
-            seen += 1
-            return asyncio.get_running_loop().create_future() if seen > 1 else None
-
-        engine.gate = gate
+        held(engine)
         async with running(engine) as server, client_of(server) as client:
             async with client.messages.stream(model=MODEL, max_tokens=9, messages=USER, extra_body={"mode": "short"}) as stream:
                 await anext(aiter(stream))

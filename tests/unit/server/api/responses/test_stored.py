@@ -14,7 +14,7 @@ import pytest
 from openai.types.responses import ResponseItem
 from pydantic import TypeAdapter
 from support.responses import ADD, ask, post, stream, text
-from support.serving import MODEL, Running, running, scripted
+from support.serving import MODEL, Running, held, running, scripted
 from support.tools import ADD_1_2, adder, named, with_tools
 
 from autotool_core.errors import AutoToolError, EngineError
@@ -195,19 +195,6 @@ async def test_a_store_that_cannot_be_opened_ends_the_start(store: str, word: st
     with pytest.raises(AutoToolError, match=f"--response-store.*{word}"):
         async with running(scripted("Four."), response_store=store):
             pass
-
-
-def held(engine: ScriptedEngine, after: int = 1) -> asyncio.Event:
-    """Pause the engine after some tokens, until the event is set."""
-    release, seen = asyncio.Event(), 0
-
-    def gate() -> Any:
-        nonlocal seen
-        seen += 1
-        return asyncio.ensure_future(release.wait()) if seen > after else None
-
-    engine.gate = gate
-    return release
 
 
 async def ended(server: Running, response_id: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from support.responses import ADD, ask, kinds, stream
-from support.serving import MODEL, running, scripted
+from support.serving import MODEL, held, running, scripted
 from support.tools import ADD_1_2, adder, called, named, with_tools
 
 from autotool_core.errors import EngineError
@@ -143,14 +143,7 @@ async def test_a_failure_of_the_engine_fails_the_response(after: int) -> None:
 
 async def test_a_client_that_leaves_ends_the_generation() -> None:
     engine = scripted("x" * 100)
-    seen = 0
-
-    def gate() -> asyncio.Future[None] | None:
-        nonlocal seen
-        seen += 1
-        return asyncio.get_running_loop().create_future() if seen > 3 else None
-
-    engine.gate = gate
+    held(engine, after=3)
     async with running(engine) as server:
         events = await server.client.responses.create(model=f"{MODEL}:short", input="?", stream=True)
         async with asyncio.timeout(10):
