@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 from openai import AsyncOpenAI
 
+from autotool_core.errors import EngineError
 from autotool_core.profile import BUILTIN, Profile
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
@@ -89,3 +90,16 @@ def held(engine: ScriptedEngine, after: int = 1) -> asyncio.Event:
 
     engine.gate = gate
     return release
+
+
+def failing(engine: ScriptedEngine, after: int = 0) -> None:
+    """Let the engine fail after some tokens, with the message `The engine is gone.`"""
+    left = after
+
+    def gate() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise EngineError("The engine is gone.")
+
+    engine.gate = gate

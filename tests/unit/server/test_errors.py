@@ -5,9 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from support.serving import MODEL, running, scripted
+from support.serving import MODEL, failing, running, scripted
 
-from autotool_core.errors import EngineError
 from autotool_core.profile import BUILTIN
 from autotool_server.errors import location
 
@@ -259,25 +258,14 @@ async def test_loading_is_live_and_not_ready() -> None:
 
 async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after() -> None:
     async with running(engine := scripted("xyz")) as server, httpx.AsyncClient() as client:
-        tokens = 0
-
-        def fail_after(limit: int) -> Any:
-            def gate() -> None:
-                nonlocal tokens
-                tokens += 1
-                if tokens > limit:
-                    raise EngineError("The engine is gone.")
-
-            return gate
-
+        failing(engine)
         for stream in (False, True):
-            engine.gate, tokens = fail_after(0), 0
             body = {"model": "tested", "messages": USER, "mode": "short", "stream": stream}
             response = await client.post(f"{server.url}/chat/completions", json=body)
             assert response.status_code == 503
             assert response.headers["retry-after"]
             assert response.json()["error"]["code"] == "engine_error"
-        engine.gate, tokens = fail_after(2), 0
+        failing(engine, after=2)
         lines = (await client.post(f"{server.url}/chat/completions", json=body)).text.strip().split("\n\n")
         assert json.loads(lines[-1].removeprefix("data: "))["error"]["message"] == "The engine is gone."
         assert "[DONE]" not in lines[-1]

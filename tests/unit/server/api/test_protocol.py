@@ -2,14 +2,12 @@
 
 import sys
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
-from support.serving import Running, running, scripted
+from support.serving import Running, failing, running, scripted
 
-from autotool_core.errors import EngineError
 from autotool_server import api
 from autotool_server.api.protocol import protocols
 
@@ -135,13 +133,7 @@ async def test_a_protocol_that_fails_holds_no_slot() -> None:
 @pytest.mark.usefixtures("two_protocols")
 async def test_a_failure_in_a_stream_is_the_protocols_event() -> None:
     engine = scripted("It is 4.")
-    steps = count()
-
-    def gate() -> None:
-        if next(steps) == 2:
-            raise EngineError("The engine is gone.")
-
-    engine.gate = gate
+    failing(engine, after=2)
     async with running(engine) as server, client_of(server) as client:
         answer = await client.post("/lines", json={"input": "?"})
         assert (answer.status_code, answer.text.endswith("broken")) == (200, True)

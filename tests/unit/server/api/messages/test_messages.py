@@ -13,11 +13,10 @@ from anthropic import AsyncAnthropic
 from anthropic.types import Message, RawMessageStreamEvent, ThreadUnsupportedRequestError, ToolUseBlock
 from anthropic.types.shared import ErrorResponse
 from pydantic import TypeAdapter
-from support.serving import MODEL, Running, held, running, scripted
+from support.serving import MODEL, Running, failing, held, running, scripted
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from support.tools import ADD_1_2, adder, called, with_tools
 
-from autotool_core.errors import EngineError
 from autotool_core.profile import BUILTIN
 from autotool_server.engines.base import EngineRequest, TokenDelta
 from autotool_server.engines.scripted import ScriptedEngine
@@ -420,23 +419,15 @@ class TestErrors:
 
     async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after(self) -> None:
         async with running(engine := scripted("xyz")) as server, client_of(server) as client:
-            tokens, limit = 0, 0
-
-            def gate() -> None:
-                nonlocal tokens
-                tokens += 1
-                if tokens > limit:
-                    raise EngineError("The engine is gone.")
-
-            engine.gate = gate
+            failing(engine)
             body: Any = {"model": MODEL, "max_tokens": 9, "messages": USER, "mode": "short"}
             for stream in (False, True):
                 response, error = await self._refused(server, body | {"stream": stream})
                 assert (response.status_code, error.error.type) == (500, "api_error")
-            tokens, limit = 0, 2
+            failing(engine, after=2)
             last = (await events(server, mode="short"))[-1]
             assert ErrorResponse.model_validate(last).error.message == "The engine is gone."
-            tokens = 0
+            failing(engine, after=2)
             with pytest.raises(anthropic.APIStatusError, match=r"The engine is gone\."):
                 async with client.messages.stream(model=MODEL, max_tokens=9, messages=USER, extra_body={"mode": "short"}) as s:
                     await s.get_final_message()

@@ -14,10 +14,10 @@ import pytest
 from openai.types.responses import ResponseItem
 from pydantic import TypeAdapter
 from support.responses import ADD, ask, post, stream, text
-from support.serving import MODEL, Running, held, running, scripted
+from support.serving import MODEL, Running, failing, held, running, scripted
 from support.tools import ADD_1_2, adder, named, with_tools
 
-from autotool_core.errors import AutoToolError, EngineError
+from autotool_core.errors import AutoToolError
 from autotool_server.engines.scripted import ScriptedEngine
 
 REASONING = "Hm.\n</think>\n\n"
@@ -267,11 +267,7 @@ async def test_a_response_that_another_server_cancelled_stays_cancelled(tmp_path
 
 async def test_a_background_response_that_fails_says_so(tmp_path: Path) -> None:
     engine = scripted("Four.")
-
-    def gate() -> None:
-        raise EngineError("The engine is gone.")
-
-    engine.gate = gate
+    failing(engine)
     async with storing(tmp_path, engine) as server:
         response = await ended(server, (await ask(server, background=True))["id"])
         assert (response.status, response.error.message) == ("failed", "The engine is gone.")
