@@ -291,3 +291,15 @@ async def test_background_needs_a_stored_answer_and_no_stream(tmp_path: Path) ->
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, "background")
         assert server.state.admission.in_flight == 0
         assert (await ask(server, model=f"{MODEL}:short"))["status"] == "completed"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_answer_is_sent_though_the_store_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, streamed: bool
+) -> None:
+    async with storing(tmp_path, scripted("Four.")) as server:
+        with sqlite3.connect(tmp_path / "responses.db") as database:
+            database.execute("DROP TABLE autotool_response_items")
+        answer = (await stream(server))[-1]["response"] if streamed else await ask(server)
+    assert (text(answer), answer["status"], answer["store"]) == ("Four.", "completed", False)
+    assert "could not be stored" in caplog.text
