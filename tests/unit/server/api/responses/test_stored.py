@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,9 @@ from support.serving import MODEL, Running, failing, held, running, scripted
 from support.tools import ADD_1_2, adder, named, with_tools
 
 from autotool_core.errors import AutoToolError
+from autotool_server.api.responses import resources, store
 from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.settings import Settings
 
 REASONING = "Hm.\n</think>\n\n"
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
@@ -303,3 +306,47 @@ async def test_an_answer_is_sent_though_the_store_fails(
         answer = (await stream(server))[-1]["response"] if streamed else await ask(server)
     assert (text(answer), answer["status"], answer["store"]) == ("Four.", "completed", False)
     assert "could not be stored" in caplog.text
+
+
+async def test_a_response_of_a_server_that_is_gone_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LEASE_SECONDS", 0)
+    engine = scripted("Four.")
+    held(engine)
+    async with storing(tmp_path, engine) as server, storing(tmp_path, scripted("x")) as other:
+        answer = await ask(server, background=True)
+        response = await other.client.responses.retrieve(answer["id"])
+        assert (response.status, response.output) == ("failed", [])
+        assert response.error is not None
+        assert "ended before the response did" in response.error.message
+
+
+async def test_a_running_response_is_kept_from_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(resources, "RENEWAL_SECONDS", 0.01)
+    engine = scripted("Four.")
+    held(engine)
+    async with storing(tmp_path, engine) as server:
+        answer = await ask(server, background=True)
+        monkeypatch.setattr(store, "LEASE_SECONDS", 60)
+        for _ in range(500):
+            with sqlite3.connect(tmp_path / "responses.db") as database:
+                if database.execute("SELECT ends_at FROM autotool_response_leases").fetchone()[0] > time.time():
+                    break
+            await asyncio.sleep(0.02)
+        assert (await server.client.responses.retrieve(answer["id"])).status == "in_progress"
+
+
+async def test_a_response_that_is_cancelled_at_once_ends() -> None:
+    ended: list[bool] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Future()
+        finally:
+            ended.append(True)
+
+    running_here = resources.Resources(Settings())
+    running_here.run("resp_1", work())
+    await running_here.cancel("resp_1")
+    assert ended == [True]
+    await running_here.close()
