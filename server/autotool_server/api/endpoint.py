@@ -47,7 +47,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     state = state_of(request)
     with ExitStack() as stack:
         try:
-            auth.authorize(protocol.api_key(request), state.settings)
+            auth.authorize(protocol.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
             raw = await bodies.read(request, state.settings.max_body_bytes)
             # Before the work of rendering, so that a flood is refused cheaply.

@@ -121,9 +121,9 @@ class Protocol(ABC, Generic[BodyT]):
         """Return None if the client waits for the job, else what starts the job without it."""
         return None
 
-    def api_key(self, request: Request) -> str | None:
-        """Return the API key that a request carries; None if it carries none."""
-        return auth.bearer_key(request)
+    def api_keys(self, request: Request) -> Sequence[str | None]:
+        """Return the API keys that a request carries, one of which must be the server's; None where it carries none."""
+        return [auth.bearer_key(request)]
 
     def headers(self, job: Job) -> dict[str, str]:
         """Return the headers of a job's answer that only this protocol has."""

@@ -83,8 +83,8 @@ class Messages(Protocol[MessagesRequest]):
     def writer(self, body: MessagesRequest, job: Job, state: ServerState) -> EventWriter:
         return EventWriter(job, body)
 
-    def api_key(self, request: Request) -> str | None:
-        return request.headers.get("x-api-key") or auth.bearer_key(request)
+    def api_keys(self, request: Request) -> Sequence[str | None]:
+        return auth.every_key(request)
 
     def headers(self, job: Job) -> dict[str, str]:
         return {"request-id": job.id.replace("msg_", "req_", 1)}
@@ -110,7 +110,7 @@ class Messages(Protocol[MessagesRequest]):
         """Answer how many tokens the prompt of a body has. It takes no slot, since nothing is decoded."""
         state = state_of(request)
         try:
-            auth.authorize(self.api_key(request), state.settings)
+            auth.authorize(self.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
             raw = await bodies.read(request, state.settings.max_body_bytes)
             # In a thread, since rendering and tokenising a long conversation would hold up every stream.

@@ -21,7 +21,7 @@ router = APIRouter()
 async def list_models(request: Request) -> dict[str, Any]:
     """Return the served model, and its aliases for each mode if the server lists them."""
     state = state_of(request)
-    auth.authorize(auth.any_key(request), state.settings)
+    auth.authorize(auth.every_key(request), state.settings)
     service = state.service
     aliases = [f"{service.model}:{mode}" for mode in _modes(service)] if state.settings.list_mode_aliases else []
     names = [service.model, *aliases]
@@ -33,7 +33,7 @@ async def list_models(request: Request) -> dict[str, Any]:
 async def get_model(request: Request, name: str) -> dict[str, Any]:
     """Return the model by any of its names."""
     state = state_of(request)
-    auth.authorize(auth.any_key(request), state.settings)
+    auth.authorize(auth.every_key(request), state.settings)
     mode = state.service.resolve_model(name, "model")
     if mode is not None and mode in state.service.renderer.refusals:
         raise InvalidRequestError("The model cannot do this mode.", "model", code="model_not_found", status=404)

@@ -87,7 +87,7 @@ async def detokenize(request: Request) -> JSONResponse:
 
 async def _answer(request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Body]) -> JSONResponse:
     state = state_of(request)
-    auth.authorize(auth.any_key(request), state.settings)
+    auth.authorize(auth.every_key(request), state.settings)
     service = state.service
     raw = await bodies.read(request, state.settings.max_body_bytes)
     with state.admission.slot():

@@ -15,7 +15,7 @@ router = APIRouter()
 async def list_tools(request: Request) -> dict[str, Any]:
     """Return every server tool with its schema."""
     state = state_of(request)
-    auth.authorize(auth.bearer_key(request), state.settings)
+    auth.authorize([auth.bearer_key(request)], state.settings)
     return {"object": "list", "data": [_description(tool) for tool in state.service.registry.tools.values()]}
 
 

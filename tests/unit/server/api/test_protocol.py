@@ -62,7 +62,7 @@ class Lines(Protocol):
         return True
     def builder(self, body, job, state): return None
     def writer(self, body, job, state): return Writer()
-    def api_key(self, request): return request.headers.get("x-api-key")
+    def api_keys(self, request): return [request.headers.get("x-api-key")]
     def error_response(self, error): return 418, {"wrong": getattr(error, "field", None)}, {}
     def error_event(self, error): return "broken"
 

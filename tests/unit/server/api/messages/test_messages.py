@@ -392,7 +392,13 @@ class TestErrors:
             async with client_of(server, api_key="right") as client:
                 assert (await client.messages.create(**body)).type == "message"
             async with httpx.AsyncClient() as http:
-                for headers in ({"x-api-key": "right"}, {"authorization": "Bearer right"}):
+                right, wrong = "Bearer right", "Bearer wrong"
+                for headers in (
+                    {"x-api-key": "right"},
+                    {"authorization": right},
+                    {"x-api-key": "wrong", "authorization": right},
+                    {"x-api-key": "right", "authorization": wrong},
+                ):
                     response = await http.post(f"{server.url}/messages", json=body, headers=headers)
                     assert response.status_code == 200
 
