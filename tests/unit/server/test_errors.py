@@ -256,6 +256,19 @@ async def test_loading_is_live_and_not_ready() -> None:
         ).status_code == 503
 
 
+@pytest.mark.parametrize("parameters", [{"not": {}}, {"properties": {"a": {"$ref": "#/x"}}}])
+async def test_a_schema_that_cannot_be_enforced_is_named_by_its_path(parameters: dict[str, Any]) -> None:
+    functions = [{"name": "f"}, {"name": "g", "strict": True, "parameters": {"type": "object", **parameters}}]
+    bodies: dict[str, dict[str, Any]] = {
+        "chat/completions": {"messages": USER, "tools": [{"type": "function", "function": each} for each in functions]},
+        "responses": {"input": "?", "tools": [{"type": "function", **each} for each in functions]},
+    }
+    async with running(scripted("x")) as server, httpx.AsyncClient() as client:
+        for path, field in (("chat/completions", "tools.1.function.parameters"), ("responses", "tools.1.parameters")):
+            answer = await client.post(f"{server.url}/{path}", json={"model": "tested", **bodies[path]})
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
 async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after() -> None:
     async with running(engine := scripted("xyz")) as server, httpx.AsyncClient() as client:
         failing(engine)
