@@ -19,12 +19,11 @@ router = APIRouter()
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """Return the served model, and its aliases for each mode if the server lists them."""
+    """Return the served model, and all of its other names if the server lists them."""
     state = state_of(request)
     auth.authorize(auth.every_key(request), state.settings)
     service = state.service
-    aliases = [f"{service.model}:{mode}" for mode in _modes(service)] if state.settings.list_mode_aliases else []
-    names = [service.model, *aliases]
+    names = _names(service) if state.settings.list_mode_aliases else [service.model]
     models = [_model(service, name) for name in names]
     return {"object": "list", "data": models, "has_more": False, "first_id": names[0], "last_id": names[-1]}
 
@@ -38,6 +37,11 @@ async def get_model(request: Request, name: str) -> dict[str, Any]:
     if mode is not None and mode in state.service.renderer.refusals:
         raise InvalidRequestError("The model cannot do this mode.", "model", code="model_not_found", status=404)
     return _model(state.service, name)
+
+
+def _names(service: ConversationService) -> list[str]:
+    """Return all names under which the model answers, each followed by those for its modes."""
+    return [name for own in service.names for name in (own, *(f"{own}:{mode}" for mode in _modes(service)))]
 
 
 def _modes(service: ConversationService) -> list[Mode]:
