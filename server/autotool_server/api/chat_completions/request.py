@@ -16,7 +16,7 @@ from autotool_server.api.chat_completions.tools import (
     NamedFunction,
     NamedToolChoice,
 )
-from autotool_server.api.fields import server_tools
+from autotool_server.api.fields import MAX_INT32, server_tools
 from autotool_server.conversation.request import (
     AllowedTools,
     ClientTool,
@@ -50,6 +50,7 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         effort=body.reasoning_effort,
         reasoning_bias=body.reasoning_bias,
         max_tokens=_max_tokens(body),
+        max_tokens_is_total=body.lifts_reasoning_limit,
         max_reasoning_tokens=_max_reasoning_tokens(body),
         sampling=body.sampling,
         stop=body.stops,
@@ -87,6 +88,8 @@ def _max_tokens(body: ChatRequest) -> int | None:
 
 
 def _max_reasoning_tokens(body: ChatRequest) -> int | None:
+    if body.lifts_reasoning_limit:
+        return MAX_INT32
     ours, theirs = body.max_reasoning_tokens, body.thinking_budget
     if None not in (ours, theirs) and ours != theirs:
         message = "thinking_token_budget and max_reasoning_tokens disagree. Send only one of them."

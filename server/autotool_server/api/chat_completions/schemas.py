@@ -45,6 +45,11 @@ class ChatRequest(RefusedFields, UnusedFields, VllmFields, ChatFields):
         return None if self.thinking_token_budget == -1 else self.thinking_token_budget
 
     @property
+    def lifts_reasoning_limit(self) -> bool:
+        """Whether the reasoning has no limit but that of the whole turn, whatever the limits of effort and server."""
+        return self.thinking_token_budget == -1 and self.max_reasoning_tokens is None
+
+    @property
     def shows_token_ids(self) -> bool:
         """Whether the answer has token ids. Without the reasoning it has none, as in vLLM, since they would show it."""
         return self.return_token_ids and self.include_reasoning
