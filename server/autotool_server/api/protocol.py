@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
 from autotool_server import api, errors
@@ -104,6 +105,10 @@ class Protocol(ABC, Generic[BodyT]):
     def routes(self) -> APIRouter:
         """Return a router with the protocol's other routes, such as those of stored answers; the endpoint is added to it."""
         return APIRouter()
+
+    def with_headers(self, body: BodyT, headers: Headers) -> BodyT:
+        """Return the body with what the request's headers add to it."""
+        return body
 
     async def load(self, body: BodyT, state: ServerState) -> BodyT:
         """Return the body with what it refers to, such as an earlier answer, read from where it is stored."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
@@ -74,6 +75,9 @@ class Messages(Protocol[MessagesRequest]):
         request = _request_for(state, body)
         return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)))
 
+    def with_headers(self, body: MessagesRequest, headers: Headers) -> MessagesRequest:
+        return body.with_betas(_betas(headers))
+
     def is_stream(self, body: MessagesRequest) -> bool:
         return body.stream
 
@@ -114,15 +118,20 @@ class Messages(Protocol[MessagesRequest]):
             _ = state.service  # refused while the engine starts, before the body is read
             raw = await bodies.read(request, state.settings.max_body_bytes)
             # In a thread, since rendering and tokenising a long conversation would hold up every stream.
-            return JSONResponse({"input_tokens": await asyncio.to_thread(_count_tokens, state, raw)})
+            count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
+            return JSONResponse({"input_tokens": count})
         except ClientDisconnect:
             return Response(status_code=CLIENT_GONE)
         except Exception as error:
             return errors.response(error, describe)
 
 
-def _count_tokens(state: ServerState, raw: bytes) -> int:
-    body = bodies.parse(CountRequest, raw, state.settings.unknown_fields).body
+def _betas(headers: Headers) -> list[str]:
+    return [name.strip() for value in headers.getlist("anthropic-beta") for name in value.split(",")]
+
+
+def _count_tokens(state: ServerState, raw: bytes, betas: Sequence[str]) -> int:
+    body = bodies.parse(CountRequest, raw, state.settings.unknown_fields).body.with_betas(betas)
     return len(state.service.prompt_ids(_request_for(state, body)))
 
 

@@ -77,7 +77,7 @@ def _max_reasoning_tokens(body: MessagesRequest | CountRequest) -> int | None:
         raise InvalidRequestError(
             "max_reasoning_tokens and thinking.budget_tokens disagree. Send only one of them.", "max_reasoning_tokens"
         )
-    if body.max_tokens is not None and budget >= body.max_tokens:
+    if body.max_tokens is not None and budget >= body.max_tokens and not body.interleaves_thinking:
         raise InvalidRequestError(
             "max_tokens must be greater than thinking.budget_tokens, which it includes.", "thinking.budget_tokens"
         )

@@ -4,12 +4,16 @@ Field meanings: https://platform.claude.com/docs/en/api/messages/create. Unknown
 `cache_control`, are passed over. A field that is null counts as not sent.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
+from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag, field_validator, model_validator
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.api.fields import MAX_INT32, Body, OwnFields, ServerTool, Stop
+
+INTERLEAVED_THINKING = "interleaved-thinking-2025-05-14"
+"""Anthropic's name of a beta feature: https://platform.claude.com/docs/en/build-with-claude/extended-thinking"""
 
 NO_THREADS = "thread_unsupported_request"
 """Anthropic's code of the error that a conversation cannot be held by the server."""
@@ -219,6 +223,19 @@ class MessagesBody(OwnFields):
     """Not supported: the answer would be another."""
     thread: None = None
     """Not supported: the client holds the conversation. After its error the official tool runners go on without it."""
+
+    _betas: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def with_betas(self, betas: Iterable[str]) -> Self:
+        """Return the body with the features that the header `anthropic-beta` names."""
+        body = self.model_copy()
+        body._betas = frozenset(betas)
+        return body
+
+    @property
+    def interleaves_thinking(self) -> bool:
+        """Whether `budget_tokens` is that of all thinking between calls of tools, which may be more than `max_tokens`."""
+        return INTERLEAVED_THINKING in self._betas
 
     @field_validator("compaction", mode="before")
     @classmethod

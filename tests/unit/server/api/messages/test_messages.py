@@ -382,6 +382,16 @@ class TestErrors:
                 assert (response.status_code, error.error.type) == (status, kind)
             await server.idle()
 
+    async def test_a_budget_of_all_thinking_between_calls_may_be_more_than_max_tokens(self) -> None:
+        body = {"model": MODEL, "max_tokens": 12, "messages": USER, "thinking": {"type": "enabled", "budget_tokens": 20}}
+        betas = {"anthropic-beta": "files-api-2025-04-14, interleaved-thinking-2025-05-14"}
+        async with running(scripted("x" * 50, "Four.")) as server, httpx.AsyncClient() as http:
+            for path in ("messages", "messages/count_tokens"):
+                assert (await http.post(f"{server.url}/{path}", json=body)).status_code == 400
+                response = await http.post(f"{server.url}/{path}", json=body, headers=betas)
+                assert response.status_code == 200
+                assert response.json().get("usage", {"output_tokens": 12})["output_tokens"] <= 12
+
     async def test_keys(self) -> None:
         async with running(scripted("x"), api_key="right") as server:
             body = {"model": MODEL, "max_tokens": 9, "messages": USER}
