@@ -64,9 +64,6 @@ class Messages(Protocol[MessagesRequest]):
     def operation(self) -> Operation:
         return replace(super().operation, error=ErrorAnswer, statuses=STATUSES)
 
-    def conversation_request(self, body: MessagesRequest) -> ConversationRequest:
-        return conversation_request(body)
-
     def prepare(self, body: MessagesRequest, ignored: Sequence[str], state: ServerState) -> Job:
         if body.messages[-1].role == "assistant":
             raise InvalidRequestError(

@@ -25,7 +25,6 @@ from autotool_server.api.responses.schemas import ResponsesRequest
 from autotool_server.api.responses.stored import stored_items
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.job import Job
-from autotool_server.conversation.request import ConversationRequest
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +44,6 @@ class Responses(Protocol[ResponsesRequest]):
 
     async def load(self, body: ResponsesRequest, state: ServerState) -> ResponsesRequest:
         return await loading.load(body, state.own(Resources))
-
-    def conversation_request(self, body: ResponsesRequest) -> ConversationRequest:
-        return conversation_request(body)
 
     def prepare(self, body: ResponsesRequest, ignored: Sequence[str], state: ServerState) -> Job:
         request = conversation_request(body)

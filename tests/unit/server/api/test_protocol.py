@@ -14,7 +14,7 @@ from autotool_server.api.protocol import protocols
 PLAIN = """
 from pydantic import BaseModel
 from autotool_core.parsing.events import ContentDelta
-from autotool_server.api.protocol import Protocol, ResponseBuilder
+from autotool_server.api.protocol import ConversationProtocol, ResponseBuilder
 from autotool_server.conversation.request import ConversationRequest
 
 class Body(BaseModel):
@@ -26,7 +26,7 @@ class Builder(ResponseBuilder):
         self.texts += [event.text for event in getattr(output, "events", ()) if isinstance(event, ContentDelta)]
     def build(self): return {"text": "".join(self.texts)}
 
-class Plain(Protocol):
+class Plain(ConversationProtocol):
     path, body_type = "/plain", Body
     def conversation_request(self, body):
         return ConversationRequest(model="tested:short", messages=[{"role": "user", "content": body.text}])
@@ -38,7 +38,7 @@ PROTOCOL = Plain()
 """
 LINES = """
 from pydantic import BaseModel
-from autotool_server.api.protocol import Protocol, StreamWriter
+from autotool_server.api.protocol import ConversationProtocol, StreamWriter
 from autotool_server.conversation.request import ConversationRequest, FieldNames
 
 class Body(BaseModel):
@@ -50,7 +50,7 @@ class Writer(StreamWriter):
     def write(self, choice, output): return "".join(f"{event.text}|" for event in getattr(output, "events", ()))
     def end(self): return "end"
 
-class Lines(Protocol):
+class Lines(ConversationProtocol):
     path, body_type, stream_media_type = "/lines", Body, "text/plain"
     def conversation_request(self, body):
         message = {"role": "user", "content": body.input}
