@@ -64,7 +64,9 @@ def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:
     first = faults(error, body)[0]
     found = location(first["loc"], body, missing=first["type"] == "missing")
     field = ".".join(str(part)[:64] for part in found[:12])
-    if first["type"] in ("extra_forbidden", UNSUPPORTED):
+    if first["type"] == UNSUPPORTED:
+        return InvalidRequestError(f"{field} is not supported: {first.get('ctx', {})['reason']}", field, code=UNSUPPORTED)
+    if first["type"] == "extra_forbidden":
         return InvalidRequestError(f"{field} is not a field that this server supports. Leave it out.", field, code=UNSUPPORTED)
     if discriminator := first.get("ctx", {}).get("discriminator"):
         return _unknown_kind(f"{field}.{discriminator[1:-1]}", first.get("ctx", {}).get("expected_tags"))

@@ -83,7 +83,8 @@ class Settings(BaseSettings):
     their own, such as gpt-4o or claude-haiku-4-5."""
 
     list_mode_aliases: bool = False
-    """Whether GET /v1/models lists NAME:auto, NAME:long and NAME:short beside each name. They are always answered."""
+    """Whether GET /v1/models lists every name that is answered: the model's, the aliases, and NAME:auto, NAME:long and
+    NAME:short of each. Default: the model's name alone."""
 
     engine: Literal["auto", "vllm", "remote", "transformers"] = "auto"
     """Where tokens are decoded: in process by vllm or transformers, or by a remote vLLM server or router.

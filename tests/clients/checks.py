@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -48,8 +49,25 @@ def equal(found: Any, expected: Any) -> None:
 
 def run(package: str, *checks: Callable[[], Any]) -> None:
     """Run the checks, functions named as the table shall name them, and report them in one line of JSON."""
+    _report(package, {check.__name__.replace("_", " "): check for check in checks})
+
+
+def run_over(package: str, protocols: Mapping[str, Any], *checks: Callable[[Any], Any]) -> None:
+    """Run every check over every protocol and report them. A check takes its protocol's value.
+
+    In the table `stream` over `chat` is named `chat stream`, and `answer` is named `chat`.
+    """
+    named = {
+        f"{protocol} {check.__name__}".replace("_", " ").removesuffix(" answer"): partial(check, value)
+        for protocol, value in protocols.items()
+        for check in checks
+    }
+    _report(package, named)
+
+
+def _report(package: str, checks: Mapping[str, Callable[[], Any]]) -> None:
     with asyncio.Runner() as runner:  # one event loop, since clients keep connections
-        outcomes = {check.__name__.replace("_", " "): _outcome(check, runner) for check in checks}
+        outcomes = {name: _outcome(check, runner) for name, check in checks.items()}
     sys.stdout.write("\n" + json.dumps({"version": version(package), "checks": outcomes}) + "\n")
     sys.stdout.flush()
     os._exit(0 if all(outcome is True for outcome in outcomes.values()) else 1)  # threads of clients may stay

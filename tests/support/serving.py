@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 from openai import AsyncOpenAI
 
+from autotool_core.errors import EngineError
 from autotool_core.profile import BUILTIN, Profile
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
@@ -76,3 +77,29 @@ def scripted(*texts: str | Callable[[EngineRequest], str], log_odds: float = 0.0
         return [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
 
     return ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), script, log_odds=log_odds)
+
+
+def held(engine: ScriptedEngine, after: int = 1) -> asyncio.Event:
+    """Pause the engine after some tokens, until the event is set."""
+    release, seen = asyncio.Event(), 0
+
+    def gate() -> Any:
+        nonlocal seen
+        seen += 1
+        return asyncio.ensure_future(release.wait()) if seen > after else None
+
+    engine.gate = gate
+    return release
+
+
+def failing(engine: ScriptedEngine, after: int = 0) -> None:
+    """Let the engine fail after some tokens, with the message `The engine is gone.`"""
+    left = after
+
+    def gate() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise EngineError("The engine is gone.")
+
+    engine.gate = gate

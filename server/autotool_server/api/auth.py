@@ -1,6 +1,7 @@
 """API keys: the client's and the operator's."""
 
 import hmac
+from collections.abc import Iterable
 
 from fastapi import Request
 from pydantic import SecretStr
@@ -15,14 +16,18 @@ def bearer_key(request: Request) -> str | None:
     return key if scheme.lower() == "bearer" else None
 
 
-def any_key(request: Request) -> str | None:
-    """Return the key of a route that clients of several protocols ask: a bearer token, else that of `x-api-key`."""
-    return bearer_key(request) or request.headers.get("x-api-key")
+def every_key(request: Request) -> list[str | None]:
+    """Return the keys of Anthropic's clients, and of a route that clients of several protocols ask.
+
+    They may send a key of another service beside the right one, since each of the two headers has a variable of its own.
+    """
+    return [bearer_key(request), request.headers.get("x-api-key")]
 
 
-def authorize(key: str | None, settings: Settings) -> None:
-    """Raise UnauthorizedError unless the key is the server's API key, if it has one."""
-    if settings.api_key is not None and not _is_equal(key, settings.api_key):
+def authorize(keys: Iterable[str | None], settings: Settings) -> None:
+    """Raise UnauthorizedError unless one of the keys is the server's API key, if it has one."""
+    expected = settings.api_key
+    if expected is not None and not any(_is_equal(key, expected) for key in keys):
         raise UnauthorizedError("Send the API key of this server: `Authorization: Bearer KEY`.")
 
 

@@ -14,12 +14,13 @@ from pydantic import BaseModel, ValidationError
 from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
 from autotool_server.api.content_encoding import content_decoder
+from autotool_server.api.fields import OwnFields
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 UnknownFields = Literal["warn", "refuse", "ignore"]
 
-OWN_FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget")
+OWN_FIELDS = tuple(OwnFields.model_fields)
 """This project's fields. A field that is nearly one of them is a typing error, which would change the answer."""
 
 MIN_SIMILARITY = 0.81

@@ -33,30 +33,38 @@ class Identity:
 
 
 class Inflater:
-    """Decodes gzip or deflate as the data comes."""
+    """Decodes gzip or deflate as the data comes. Data of gzip may have several members, one after the other (RFC 1952)."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._inflater = zlib.decompressobj(GZIP_WINDOW) if encoding == "gzip" else None
 
     def decode(self, data: bytes, limit: int) -> bytes:
-        if not data:
-            return b""
-        if self._inflater is None:
-            # Some clients send deflate without the header that the standard demands.
-            has_header = data[0] % 16 == ZLIB_METHOD
-            self._inflater = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
-        try:
-            decoded = self._inflater.decompress(data, limit)
-        except zlib.error:
-            raise self._invalid() from None
-        if self._inflater.unused_data:
-            raise self._invalid()
-        return decoded
+        decoded = bytearray()
+        while data and len(decoded) < limit:
+            inflater = self._inflater = self._inflater_of(data)
+            try:
+                decoded += inflater.decompress(data, limit - len(decoded))
+            except zlib.error:
+                raise self._invalid() from None
+            data = inflater.unused_data
+        return bytes(decoded)
 
     def finish(self) -> None:
         if self._inflater is not None and not self._inflater.eof:
             raise self._invalid()
+
+    def _inflater_of(self, data: bytes) -> "zlib._Decompress":
+        """Return what decodes the data, which is the beginning of the body, of a further member, or of neither."""
+        if self._inflater is None:
+            # Some clients send deflate without the header that the standard demands.
+            has_header = data[0] % 16 == ZLIB_METHOD
+            return zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+        if not self._inflater.eof:
+            return self._inflater
+        if self._encoding != "gzip":
+            raise self._invalid()
+        return zlib.decompressobj(GZIP_WINDOW)
 
     def _invalid(self) -> InvalidRequestError:
         return InvalidRequestError(f"The body is not valid {self._encoding}.", code="invalid_body")

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
@@ -47,12 +48,12 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     state = state_of(request)
     with ExitStack() as stack:
         try:
-            auth.authorize(protocol.api_key(request), state.settings)
+            auth.authorize(protocol.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
             raw = await bodies.read(request, state.settings.max_body_bytes)
             # Before the work of rendering, so that a flood is refused cheaply.
             stack.enter_context(state.admission.slot())
-            body, job = await _prepare(protocol, state, raw)
+            body, job = await _prepare(protocol, state, raw, request.headers)
             detached = await protocol.detach(body, job, state)
         except ClientDisconnect:
             state.metrics.refused(CLIENT_GONE)
@@ -65,11 +66,11 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
         return response if detached is None else detached(response.run_detached())
 
 
-async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes) -> tuple[BaseModel, Job]:
+async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:
     """Return the checked body and its job. A large body is worked on in threads, so that streams go on."""
     run = asyncio.to_thread if len(raw) > LARGE_BODY else _call
     parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
-    body = await protocol.load(parsed.body, state)
+    body = await protocol.load(protocol.with_headers(parsed.body, headers), state)
     return body, await run(protocol.prepare, body, parsed.ignored, state)
 
 

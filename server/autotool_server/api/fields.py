@@ -1,10 +1,14 @@
 """What the bodies of several protocols share: how fields are read, and the fields of this project."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from autotool_core.modes import MODE_OF_THINKING, Mode
+from autotool_server.conversation import request as conversation
+from autotool_server.conversation.request import ServerToolName
 from autotool_server.engines.base import Sampling
 from autotool_server.errors import UNSUPPORTED
 
@@ -29,13 +33,33 @@ class History(Body):
     model_config = ConfigDict(extra="ignore")
 
 
-def _refuse(value: object) -> None:
-    if value != []:
-        raise PydanticCustomError(UNSUPPORTED, "This field is not supported")
+def unsupported(reason: str) -> BeforeValidator:
+    """Return what refuses a field that would change the answer and that a protocol does not have, and says why.
+
+    What asks for nothing is taken: null, false, an empty text or list, and the form of plain text.
+    """
+
+    def refuse(value: object) -> None:
+        if value is not False and value not in ([], "", {"type": "text"}):
+            raise PydanticCustomError(UNSUPPORTED, "This field is not supported", {"reason": reason})
+
+    return BeforeValidator(refuse)
 
 
-Unsupported = Annotated[None, BeforeValidator(_refuse)]
-"""A field that would change the answer and that this server does not have: null and an empty list are taken."""
+Unsupported = Annotated[None, unsupported("this server does not have it. Leave it out.")]
+ChatOnly = Annotated[None, unsupported("only /v1/chat/completions has it.")]
+
+
+class UnsupportedForms(Body):
+    """The fields by which chat completions ask for a form of the text, in the bodies of protocols that do not have them."""
+
+    response_format: ChatOnly = None
+    structured_outputs: ChatOnly = None
+    guided_json: ChatOnly = None
+    guided_regex: ChatOnly = None
+    guided_choice: ChatOnly = None
+    guided_grammar: ChatOnly = None
+
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 """A stop string."""
@@ -78,10 +102,65 @@ class ToolBudget(Body):
     max_seconds: float | None = Field(default=None, gt=0)
 
 
+class OwnFields(Body):
+    """The fields of this project."""
+
+    mode: Mode | None = None
+    tool_budget: ToolBudget | None = None
+    reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
+    max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
+
+    @property
+    def tool_limits(self) -> conversation.ToolBudget | None:
+        """The limits of server tools."""
+        return conversation.ToolBudget(**self.tool_budget.model_dump()) if self.tool_budget is not None else None
+
+
+def server_tools(tools: Iterable[object]) -> list[ServerToolName]:
+    """Return the server tools among the tools of a body."""
+    given = [(index, tool) for index, tool in enumerate(tools) if isinstance(tool, ServerTool)]
+    return [ServerToolName(tool.name, f"tools.{index}.name") for index, tool in given]
+
+
 class TemplateArguments(Body):
     """The chat-template argument by which clients of other servers switch hybrid models."""
 
     enable_thinking: bool | None = None
+
+
+class TemplateFields(Body):
+    """vLLM's way to choose the mode of a hybrid model."""
+
+    chat_template_kwargs: TemplateArguments | None = None
+
+    @property
+    def mode_hints(self) -> dict[str, Mode]:
+        """The mode that the template's arguments ask for, by the field's name."""
+        thinking = self.chat_template_kwargs.enable_thinking if self.chat_template_kwargs is not None else None
+        return {"chat_template_kwargs": MODE_OF_THINKING[thinking]} if thinking is not None else {}
+
+
+class StreamOptions(Body):
+    """Options of a streamed answer."""
+
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+    """With `include_usage`: every chunk has the usage so far; of its choice, in `/v1/completions`."""
+    include_obfuscation: bool = False
+    """No effect."""
+
+
+class StreamFields(Body):
+    """Whether the answer is a stream, and of what form."""
+
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+
+    @model_validator(mode="after")
+    def _stream_options_need_stream(self) -> "StreamFields":
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options is only allowed with stream=true")
+        return self
 
 
 class SamplingFields(Body):

@@ -14,6 +14,7 @@ from autotool_server.api.body import IGNORED_HEADER
 from autotool_server.errors import REQUEST_ID
 
 REQUEST_ID_HEADER = "x-request-id"
+ANTHROPIC_ID_HEADER = "request-id"
 _SANE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
@@ -31,7 +32,7 @@ class App(FastAPI):
         """Return the app with everything around it."""
         app: ASGIApp = HeadAsGet(super().build_middleware_stack())
         if self.allowed_origins:
-            exposed = (REQUEST_ID_HEADER, IGNORED_HEADER, "retry-after")
+            exposed = (REQUEST_ID_HEADER, ANTHROPIC_ID_HEADER, IGNORED_HEADER, "retry-after")
             app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)
         return RequestIds(app)
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
 from autotool_server import api, errors
@@ -74,17 +75,14 @@ class Protocol(ABC, Generic[BodyT]):
     answer_type: ClassVar[type[BaseModel] | None] = None
     """The whole answer, for the OpenAPI document."""
 
-    def conversation_request(self, body: BodyT) -> ConversationRequest:
-        """Return the protocol-neutral request. Raises InvalidRequestError, naming the field.
-
-        Every protocol has it but those that override `prepare`, whose requests are no conversations.
-        """
-        raise NotImplementedError
-
     @property
     def operation(self) -> Operation:
         """What the endpoint takes and answers, for the OpenAPI document."""
         return Operation(self.body_type, self.answer_type, stream_media_type=self.stream_media_type)
+
+    @abstractmethod
+    def prepare(self, body: BodyT, ignored: Sequence[str], state: ServerState) -> Job:
+        """Return the job of a body. Raises InvalidRequestError. `ignored`: paths of unknown fields that were left out."""
 
     @abstractmethod
     def is_stream(self, body: BodyT) -> bool:
@@ -105,14 +103,13 @@ class Protocol(ABC, Generic[BodyT]):
         """Return a router with the protocol's other routes, such as those of stored answers; the endpoint is added to it."""
         return APIRouter()
 
+    def with_headers(self, body: BodyT, headers: Headers) -> BodyT:
+        """Return the body with what the request's headers add to it."""
+        return body
+
     async def load(self, body: BodyT, state: ServerState) -> BodyT:
         """Return the body with what it refers to, such as an earlier answer, read from where it is stored."""
         return body
-
-    def prepare(self, body: BodyT, ignored: Sequence[str], state: ServerState) -> Job:
-        """Return the job of a body. Raises InvalidRequestError. `ignored`: paths of unknown fields that were left out."""
-        request = self.conversation_request(body)
-        return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)) if ignored else request)
 
     async def finish(self, body: BodyT, job: Job, state: ServerState, output: ResponseBuilder | StreamWriter) -> None:
         """Do what must be done after the last output and before the end of the answer is sent, such as storing it."""
@@ -121,9 +118,9 @@ class Protocol(ABC, Generic[BodyT]):
         """Return None if the client waits for the job, else what starts the job without it."""
         return None
 
-    def api_key(self, request: Request) -> str | None:
-        """Return the API key that a request carries; None if it carries none."""
-        return auth.bearer_key(request)
+    def api_keys(self, request: Request) -> Sequence[str | None]:
+        """Return the API keys that a request carries, one of which must be the server's; None where it carries none."""
+        return [auth.bearer_key(request)]
 
     def headers(self, job: Job) -> dict[str, str]:
         """Return the headers of a job's answer that only this protocol has."""
@@ -136,6 +133,18 @@ class Protocol(ABC, Generic[BodyT]):
     def error_event(self, error: Exception) -> str:
         """Return the event of an error in a stream whose status is sent already."""
         return f"data: {json.dumps(self.error_response(error)[1])}\n\n"
+
+
+class ConversationProtocol(Protocol[BodyT]):
+    """A protocol of conversations that are read from the body alone."""
+
+    @abstractmethod
+    def conversation_request(self, body: BodyT) -> ConversationRequest:
+        """Return the protocol-neutral request. Raises InvalidRequestError, naming the field."""
+
+    def prepare(self, body: BodyT, ignored: Sequence[str], state: ServerState) -> Job:
+        request = self.conversation_request(body)
+        return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)) if ignored else request)
 
 
 def protocols() -> Iterator[Protocol[Any]]:

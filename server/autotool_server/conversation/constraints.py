@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import xgrammar
@@ -68,10 +69,16 @@ def _content_format(request: ConversationRequest) -> dict[str, Any] | None:
     return dict(request.content_format) if request.content_format is not None else None
 
 
-def grammar(shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames = GENERIC_FIELDS) -> str | None:
+def grammar(
+    shape: AnswerShape,
+    tool_format: ToolFormat,
+    fields: FieldNames = GENERIC_FIELDS,
+    schema_fields: Mapping[str, str] = MappingProxyType({}),
+) -> str | None:
     """Return the answer's grammar, None where nothing is constrained.
 
-    Raises InvalidRequestError for a schema that a grammar cannot enforce.
+    Raises InvalidRequestError for a schema that a grammar cannot enforce. `schema_fields`: the paths of the schemas of tools in
+    the request's body, by the tool's name, for that error.
     The arguments of a tool whose schema cannot be enforced, and that the client does not call `strict`, may be any object.
     """
     field = fields.content_format if shape.content_tag is not None else fields.tools
@@ -81,12 +88,14 @@ def grammar(shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames = GE
     except RecursionError:
         raise InvalidRequestError("This is nested too deeply.", field) from None
     shape = replace(shape, tools=[_with_enforced_schema(tool, shape, tool_format) for tool in shape.callable_tools])
-    for schema_field, schema in _enforced_schemas(shape, fields):
+    for schema_field, schema in _enforced_schemas(shape, fields, schema_fields):
         if feature := unenforceable(schema):
             raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", schema_field)
     tag = structural_tag(shape, tool_format)
     if tag is not None and not _compiles(tag):
-        kind = "This" if shape.content is not None else "A JSON schema"
+        broken = [tool["function"]["name"] for tool in shape.tools if not _is_enforceable(tool, tool_format)]
+        kind = "This" if shape.content is not None and not broken else "A JSON schema"
+        field = schema_fields.get(broken[0], fields.tools) if broken else field
         raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", field)
     return tag
 
@@ -140,11 +149,12 @@ def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
         raise InvalidRequestError(f"This is not a valid JSON schema (at {where}).", field)
 
 
-def _enforced_schemas(shape: AnswerShape, fields: FieldNames) -> Iterator[tuple[str, Any]]:
+def _enforced_schemas(shape: AnswerShape, fields: FieldNames, schema_fields: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     if shape.schema is not None:
         yield fields.content_schema, shape.schema
     for tool in shape.tools:
-        yield fields.tools, tool["function"].get("parameters") or {}
+        function = tool["function"]
+        yield schema_fields.get(function["name"], fields.tools), function.get("parameters") or {}
 
 
 @lru_cache(maxsize=64)

@@ -149,3 +149,8 @@ class ConversationRequest:
     fields: FieldNames = GENERIC_FIELDS
     ignored: tuple[str, ...] = ()
     """What the protocol left out of the body because this server does not have it; the decision record names it."""
+
+    @property
+    def schema_fields(self) -> Mapping[str, str]:
+        """The paths of the JSON schemas of the client's tools in the request's body, by the tool's name."""
+        return {tool.function["name"]: f"{tool.field}.{self.fields.parameters}" for tool in self.client_tools}

@@ -108,7 +108,8 @@ class TurnRequests:
         return answer_shape(context.request, context.server_tools, choice, self._profile.strict_tools)
 
     def _grammar(self, context: RequestContext, shape: AnswerShape) -> str | None:
-        return grammar(shape, self._profile.tool_format, context.request.fields)
+        request = context.request
+        return grammar(shape, self._profile.tool_format, request.fields, request.schema_fields)
 
     def _limits(
         self, context: RequestContext, mode: Mode, prompt_tokens: int, structural_tag: str | None, *, spent: int = 0

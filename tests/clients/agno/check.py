@@ -3,13 +3,8 @@
 from agno.agent import Agent
 from agno.models.openai import OpenAIChat, OpenAIResponses
 from agno.models.openai.like import OpenAILike
-from checks import API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, equal, get_weather, run
-from pydantic import BaseModel
-
-
-class Person(BaseModel):
-    name: str
-    age: int
+from checks import API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, equal, get_weather, run_over
+from person import ADA, Person
 
 
 def agent(kind: type, **options: object) -> Agent:
@@ -29,51 +24,15 @@ def tools(kind: type) -> None:
     equal(agent(kind, tools=[get_weather]).run(THREE_TURNS).content, THREE_TURNS_SAID)
 
 
-def structured(kind: type) -> None:
-    equal(agent(kind, output_schema=Person).run(PERSON).content, Person(name="Ada", age=36))
+def structured_output(kind: type) -> None:
+    equal(agent(kind, output_schema=Person).run(PERSON).content, ADA)
 
 
-def chat() -> None:
-    answer(OpenAIChat)
-    answer(OpenAILike)
-
-
-def chat_stream() -> None:
-    stream(OpenAIChat)
-
-
-def chat_tools() -> None:
-    tools(OpenAIChat)
-
-
-def chat_structured_output() -> None:
-    structured(OpenAIChat)
-
-
-def responses() -> None:
-    answer(OpenAIResponses)
-
-
-def responses_stream() -> None:
-    stream(OpenAIResponses)
-
-
-def responses_tools() -> None:
-    tools(OpenAIResponses)
-
-
-def responses_structured_output() -> None:
-    structured(OpenAIResponses)
-
-
-run(
+run_over(
     "agno",
-    chat,
-    chat_stream,
-    chat_tools,
-    chat_structured_output,
-    responses,
-    responses_stream,
-    responses_tools,
-    responses_structured_output,
+    {"chat": OpenAIChat, "OpenAILike": OpenAILike, "responses": OpenAIResponses},
+    answer,
+    stream,
+    tools,
+    structured_output,
 )

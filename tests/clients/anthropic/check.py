@@ -2,15 +2,10 @@
 
 from anthropic import Anthropic, beta_tool
 from checks import API_KEY, MODEL, PERSON, ROOT_URL, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, equal, get_weather, run
-from pydantic import BaseModel
+from person import ADA, Person
 
 client = Anthropic(base_url=ROOT_URL, api_key=API_KEY, max_retries=0)
 THINK = "<<think Paris, of course.>>+<<say Paris.>>"
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 def messages() -> None:
@@ -61,7 +56,7 @@ def parse() -> None:
     answer = client.messages.parse(
         model=MODEL, max_tokens=200, output_format=Person, messages=[{"role": "user", "content": PERSON}]
     )
-    equal(answer.parsed_output, Person(name="Ada", age=36))
+    equal(answer.parsed_output, ADA)
 
 
 def count_tokens() -> None:

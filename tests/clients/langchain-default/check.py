@@ -1,6 +1,6 @@
 """LangChain's ChatOpenAI with the default model, which decodes on this machine: the form of its answers is checked."""
 
-from checks import API_KEY, BASE_URL, MODEL, run
+from checks import API_KEY, BASE_URL, MODEL, run_over
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
@@ -48,7 +48,7 @@ def stream(responses: bool) -> None:
     holds(len(chunks) > 2 and "".join(chunk.text for chunk in chunks), chunks)
 
 
-def structured(responses: bool) -> None:
+def structured_output(responses: bool) -> None:
     person = model(responses, 200).with_structured_output(Person).invoke("I am Ada, and I am 36 years old.")
     holds(isinstance(person, Person), person)
 
@@ -61,46 +61,4 @@ def tools(responses: bool) -> None:
     holds(last.text or last.tool_calls, last)
 
 
-def chat() -> None:
-    answer(False)
-
-
-def chat_stream() -> None:
-    stream(False)
-
-
-def chat_structured_output() -> None:
-    structured(False)
-
-
-def chat_tools() -> None:
-    tools(False)
-
-
-def responses() -> None:
-    answer(True)
-
-
-def responses_stream() -> None:
-    stream(True)
-
-
-def responses_structured_output() -> None:
-    structured(True)
-
-
-def responses_tools() -> None:
-    tools(True)
-
-
-run(
-    "langchain-openai",
-    chat,
-    chat_stream,
-    chat_structured_output,
-    chat_tools,
-    responses,
-    responses_stream,
-    responses_structured_output,
-    responses_tools,
-)
+run_over("langchain-openai", {"chat": False, "responses": True}, answer, stream, structured_output, tools)

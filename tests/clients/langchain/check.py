@@ -1,30 +1,11 @@
 """LangChain's ChatOpenAI over chat completions and over Responses, and LangGraph's agent over both."""
 
-from checks import (
-    API_KEY,
-    BASE_URL,
-    MODEL,
-    PERSON,
-    SAID,
-    SAY,
-    THREE_TURNS,
-    THREE_TURNS_SAID,
-    equal,
-    get_weather,
-    run,
-)
+from checks import API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, equal, get_weather, run_over
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel
-
-
-class Person(BaseModel):
-    """A person."""
-
-    name: str
-    age: int
+from person import ADA, Person
 
 
 def model(responses: bool) -> ChatOpenAI:
@@ -39,13 +20,10 @@ def stream(responses: bool) -> None:
     equal("".join(chunk.text for chunk in model(responses).stream(SAY)), SAID)
 
 
-def structured(responses: bool) -> None:
-    equal(model(responses).with_structured_output(Person).invoke(PERSON), Person(name="Ada", age=36))
-
-
-def structured_by_tool(responses: bool) -> None:
+def structured_output(responses: bool) -> None:
+    equal(model(responses).with_structured_output(Person).invoke(PERSON), ADA)
     prompt = 'Ada, 36 years old <<call Person {"name": "Ada", "age": 36}>>'
-    equal(model(responses).with_structured_output(Person, method="function_calling").invoke(prompt), Person(name="Ada", age=36))
+    equal(model(responses).with_structured_output(Person, method="function_calling").invoke(prompt), ADA)
 
 
 def agent(responses: bool) -> None:
@@ -67,58 +45,4 @@ def agent_stream(responses: bool) -> None:
     equal(text, THREE_TURNS_SAID)
 
 
-def chat() -> None:
-    answer(False)
-
-
-def chat_stream() -> None:
-    stream(False)
-
-
-def chat_structured_output() -> None:
-    structured(False)
-    structured_by_tool(False)
-
-
-def chat_agent() -> None:
-    agent(False)
-
-
-def chat_agent_stream() -> None:
-    agent_stream(False)
-
-
-def responses() -> None:
-    answer(True)
-
-
-def responses_stream() -> None:
-    stream(True)
-
-
-def responses_structured_output() -> None:
-    structured(True)
-    structured_by_tool(True)
-
-
-def responses_agent() -> None:
-    agent(True)
-
-
-def responses_agent_stream() -> None:
-    agent_stream(True)
-
-
-run(
-    "langchain-openai",
-    chat,
-    chat_stream,
-    chat_structured_output,
-    chat_agent,
-    chat_agent_stream,
-    responses,
-    responses_stream,
-    responses_structured_output,
-    responses_agent,
-    responses_agent_stream,
-)
+run_over("langchain-openai", {"chat": False, "responses": True}, answer, stream, structured_output, agent, agent_stream)

@@ -17,7 +17,7 @@ from checks import (
     get_weather,
     run,
 )
-from pydantic import BaseModel
+from person import ADA, Person
 
 TOOL = {
     "type": "function",
@@ -26,11 +26,6 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 def complete(content: str, provider: str = "openai", **options: object):
@@ -83,7 +78,7 @@ def hosted_vllm_tool_loop() -> None:
 
 def chat_structured_output() -> None:
     answer = complete(PERSON, response_format=Person)
-    equal(Person.model_validate_json(answer.choices[0].message.content), Person(name="Ada", age=36))
+    equal(Person.model_validate_json(answer.choices[0].message.content), ADA)
 
 
 def responses() -> None:

@@ -2,30 +2,13 @@
 
 import os
 
-from checks import (
-    API_KEY,
-    BASE_URL,
-    MODEL,
-    PERSON,
-    SAID,
-    SAY,
-    THREE_TURNS,
-    THREE_TURNS_SAID,
-    equal,
-    get_weather,
-    run,
-)
-from pydantic import BaseModel
+from checks import API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, THREE_TURNS, THREE_TURNS_SAID, equal, get_weather, run
+from person import ADA, Person
 
 os.environ.update(OPENAI_BASE_URL=BASE_URL, OPENAI_API_KEY=API_KEY, OPENAI_AGENTS_DISABLE_TRACING="1")
 
 from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool
 from openai import AsyncOpenAI
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 def agent(model: object = MODEL, **options: object) -> Agent:
@@ -59,7 +42,7 @@ async def responses_streamed_tools() -> None:
 
 
 async def responses_structured_output() -> None:
-    equal((await Runner.run(agent(output_type=Person), PERSON)).final_output, Person(name="Ada", age=36))
+    equal((await Runner.run(agent(output_type=Person), PERSON)).final_output, ADA)
 
 
 async def responses_handoff() -> None:
@@ -79,7 +62,7 @@ async def chat_tools() -> None:
 
 
 async def chat_structured_output() -> None:
-    equal((await Runner.run(agent(chat_model(), output_type=Person), PERSON)).final_output, Person(name="Ada", age=36))
+    equal((await Runner.run(agent(chat_model(), output_type=Person), PERSON)).final_output, ADA)
 
 
 run(

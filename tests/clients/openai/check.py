@@ -4,7 +4,7 @@ import json
 
 from checks import API_KEY, BASE_URL, MODEL, PERSON, SAID, SAY, WEATHER, WEATHER_SAID, equal, get_weather, run
 from openai import OpenAI
-from pydantic import BaseModel
+from person import ADA, Person
 
 client = OpenAI(base_url=BASE_URL, api_key=API_KEY, max_retries=0)
 PARAMETERS = {
@@ -13,11 +13,6 @@ PARAMETERS = {
     "required": ["city"],
     "additionalProperties": False,
 }
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 def chat() -> None:
@@ -35,7 +30,7 @@ def chat_stream() -> None:
 def chat_parse() -> None:
     messages = [{"role": "user", "content": PERSON}]
     answer = client.chat.completions.parse(model=MODEL, messages=messages, response_format=Person)
-    equal(answer.choices[0].message.parsed, Person(name="Ada", age=36))
+    equal(answer.choices[0].message.parsed, ADA)
 
 
 def chat_tools() -> None:
@@ -75,7 +70,7 @@ def responses_stream() -> None:
 
 def responses_parse() -> None:
     answer = client.responses.parse(model=MODEL, input=PERSON, text_format=Person)
-    equal(answer.output_parsed, Person(name="Ada", age=36))
+    equal(answer.output_parsed, ADA)
 
 
 def responses_tools() -> None:

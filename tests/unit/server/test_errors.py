@@ -5,9 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from support.serving import MODEL, running, scripted
+from support.serving import MODEL, failing, running, scripted
 
-from autotool_core.errors import EngineError
 from autotool_core.profile import BUILTIN
 from autotool_server.errors import location
 
@@ -257,27 +256,29 @@ async def test_loading_is_live_and_not_ready() -> None:
         ).status_code == 503
 
 
+@pytest.mark.parametrize("parameters", [{"not": {}}, {"properties": {"a": {"$ref": "#/x"}}}])
+async def test_a_schema_that_cannot_be_enforced_is_named_by_its_path(parameters: dict[str, Any]) -> None:
+    functions = [{"name": "f"}, {"name": "g", "strict": True, "parameters": {"type": "object", **parameters}}]
+    bodies: dict[str, dict[str, Any]] = {
+        "chat/completions": {"messages": USER, "tools": [{"type": "function", "function": each} for each in functions]},
+        "responses": {"input": "?", "tools": [{"type": "function", **each} for each in functions]},
+    }
+    async with running(scripted("x")) as server, httpx.AsyncClient() as client:
+        for path, field in (("chat/completions", "tools.1.function.parameters"), ("responses", "tools.1.parameters")):
+            answer = await client.post(f"{server.url}/{path}", json={"model": "tested", **bodies[path]})
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
 async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after() -> None:
     async with running(engine := scripted("xyz")) as server, httpx.AsyncClient() as client:
-        tokens = 0
-
-        def fail_after(limit: int) -> Any:
-            def gate() -> None:
-                nonlocal tokens
-                tokens += 1
-                if tokens > limit:
-                    raise EngineError("The engine is gone.")
-
-            return gate
-
+        failing(engine)
         for stream in (False, True):
-            engine.gate, tokens = fail_after(0), 0
             body = {"model": "tested", "messages": USER, "mode": "short", "stream": stream}
             response = await client.post(f"{server.url}/chat/completions", json=body)
             assert response.status_code == 503
             assert response.headers["retry-after"]
             assert response.json()["error"]["code"] == "engine_error"
-        engine.gate, tokens = fail_after(2), 0
+        failing(engine, after=2)
         lines = (await client.post(f"{server.url}/chat/completions", json=body)).text.strip().split("\n\n")
         assert json.loads(lines[-1].removeprefix("data: "))["error"]["message"] == "The engine is gone."
         assert "[DONE]" not in lines[-1]

@@ -8,14 +8,15 @@ from openai.types.chat import ChatCompletion
 from autotool_server.api.chat_completions.answers import REASONING_NAMES, AnswerOptions
 from autotool_server.api.chat_completions.request import conversation_request
 from autotool_server.api.chat_completions.responses import ChunkWriter, CompletionBuilder
-from autotool_server.api.chat_completions.schemas import ChatRequest, StreamOptions
-from autotool_server.api.protocol import Protocol
+from autotool_server.api.chat_completions.schemas import ChatRequest
+from autotool_server.api.fields import StreamOptions
+from autotool_server.api.protocol import ConversationProtocol
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.request import ConversationRequest
 
 
-class ChatCompletions(Protocol[ChatRequest]):
+class ChatCompletions(ConversationProtocol[ChatRequest]):
     """`POST /v1/chat/completions`."""
 
     path = "/v1/chat/completions"

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
-from autotool_core.modes import MODE_OF_THINKING, Mode
 from autotool_server.api.chat_completions.formats import ContentForm, response_form, structured_form
 from autotool_server.api.chat_completions.history import template_messages
 from autotool_server.api.chat_completions.schemas import ChatRequest
@@ -17,7 +16,7 @@ from autotool_server.api.chat_completions.tools import (
     NamedFunction,
     NamedToolChoice,
 )
-from autotool_server.api.fields import ServerTool
+from autotool_server.api.fields import MAX_INT32, server_tools
 from autotool_server.conversation.request import (
     AllowedTools,
     ClientTool,
@@ -25,7 +24,6 @@ from autotool_server.conversation.request import (
     FieldNames,
     NamedTool,
     ServerToolName,
-    ToolBudget,
     ToolChoice,
 )
 
@@ -48,10 +46,11 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         answer_id=None if body.request_id is None else f"chatcmpl-{body.request_id}",
         model=body.model,
         mode=body.mode,
-        mode_hints=_mode_hints(body),
+        mode_hints=body.mode_hints,
         effort=body.reasoning_effort,
         reasoning_bias=body.reasoning_bias,
         max_tokens=_max_tokens(body),
+        max_tokens_is_total=body.lifts_reasoning_limit,
         max_reasoning_tokens=_max_reasoning_tokens(body),
         sampling=body.sampling,
         stop=body.stops,
@@ -66,7 +65,7 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         server_tools=_server_tools(body),
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls and not body.functions,
-        tool_budget=ToolBudget(**body.tool_budget.model_dump()) if body.tool_budget is not None else None,
+        tool_budget=body.tool_limits,
         content_schema=form.schema if form is not None else None,
         content_format=form.format if form is not None else None,
         fields=_field_names(body, form),
@@ -82,11 +81,6 @@ def _field_names(body: ChatRequest, form: ContentForm | None) -> FieldNames:
     return names
 
 
-def _mode_hints(body: ChatRequest) -> dict[str, Mode]:
-    thinking = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs is not None else None
-    return {"chat_template_kwargs": MODE_OF_THINKING[thinking]} if thinking is not None else {}
-
-
 def _max_tokens(body: ChatRequest) -> int | None:
     if None not in (body.max_tokens, body.max_completion_tokens) and body.max_tokens != body.max_completion_tokens:
         raise InvalidRequestError("max_tokens and max_completion_tokens disagree. Send only the latter.", "max_tokens")
@@ -94,6 +88,8 @@ def _max_tokens(body: ChatRequest) -> int | None:
 
 
 def _max_reasoning_tokens(body: ChatRequest) -> int | None:
+    if body.lifts_reasoning_limit:
+        return MAX_INT32
     ours, theirs = body.max_reasoning_tokens, body.thinking_budget
     if None not in (ours, theirs) and ours != theirs:
         message = "thinking_token_budget and max_reasoning_tokens disagree. Send only one of them."
@@ -124,10 +120,10 @@ def _client_tool(function: FunctionDefinition, field: str, strict: bool | None =
 
 
 def _server_tools(body: ChatRequest) -> Sequence[ServerToolName]:
-    tools = [(index, tool) for index, tool in enumerate(body.tools) if isinstance(tool, ServerTool)]
+    tools = server_tools(body.tools)
     if tools and body.return_token_ids:
         raise InvalidRequestError("return_token_ids is only allowed without server tools in tools.", "return_token_ids")
-    return [ServerToolName(tool.name, f"tools.{index}.name") for index, tool in tools]
+    return tools
 
 
 def _tool_choice(body: ChatRequest) -> ToolChoice | None:

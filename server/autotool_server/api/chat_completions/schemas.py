@@ -6,33 +6,20 @@ OpenAI's API. What happens to any other field is a setting of the server (`autot
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from autotool_core.modes import Mode
 from autotool_server.api.chat_completions.formats import ResponseFormat
 from autotool_server.api.chat_completions.messages import Message
 from autotool_server.api.chat_completions.tools import FunctionCall, FunctionDefinition, FunctionTool, ToolChoice
 from autotool_server.api.chat_completions.vllm_fields import RefusedFields, UnusedFields, VllmFields
-from autotool_server.api.fields import MAX_INT32, Body, SamplingFields, ServerTool, TemplateArguments, ToolBudget
+from autotool_server.api.fields import MAX_INT32, OwnFields, SamplingFields, ServerTool, StreamFields, TemplateFields
 
 
-class StreamOptions(Body):
-    """Options of a streamed answer."""
-
-    include_usage: bool = False
-    continuous_usage_stats: bool = False
-    """With `include_usage`: every chunk has the usage so far."""
-    include_obfuscation: bool = False
-    """No effect."""
-
-
-class ChatFields(SamplingFields):
+class ChatFields(OwnFields, TemplateFields, StreamFields, SamplingFields):
     """OpenAI's fields that have an effect, and ours."""
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1)]
-    stream: bool = False
-    stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=1, le=MAX_INT32)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_INT32)
     n: int = Field(default=1, ge=1, le=MAX_INT32)
@@ -47,26 +34,20 @@ class ChatFields(SamplingFields):
     """Deprecated by OpenAI: like `tool_choice`."""
     parallel_tool_calls: bool = True
     reasoning_effort: str | None = None
-    chat_template_kwargs: TemplateArguments | None = None
-    mode: Mode | None = None
-    tool_budget: ToolBudget | None = None
-    reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
-    max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
 
 
 class ChatRequest(RefusedFields, UnusedFields, VllmFields, ChatFields):
     """The body of `/v1/chat/completions`."""
 
-    @model_validator(mode="after")
-    def _stream_options_need_stream(self) -> "ChatRequest":
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options is only allowed with stream=true")
-        return self
-
     @property
     def thinking_budget(self) -> int | None:
         """vLLM's limit of the reasoning, without its way to say that there is none."""
         return None if self.thinking_token_budget == -1 else self.thinking_token_budget
+
+    @property
+    def lifts_reasoning_limit(self) -> bool:
+        """Whether the reasoning has no limit but that of the whole turn, whatever the limits of effort and server."""
+        return self.thinking_token_budget == -1 and self.max_reasoning_tokens is None
 
     @property
     def shows_token_ids(self) -> bool:

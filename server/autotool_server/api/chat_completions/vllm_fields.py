@@ -78,7 +78,7 @@ class VllmFields(Body):
     include_reasoning: bool = True
     """false leaves the reasoning out of the answer; it is decoded and counted all the same."""
     thinking_token_budget: int | None = Field(default=None, ge=-1, le=MAX_INT32)
-    """The same as `max_reasoning_tokens`; -1 leaves it to the server."""
+    """The same as `max_reasoning_tokens`; -1 is no limit but that of the whole answer, whatever the server's default."""
     priority: int = Field(default=0, ge=-INT64, lt=INT64)
     """Lower is decoded earlier, where vLLM runs with `scheduling_policy=priority`; no effect elsewhere."""
     return_token_ids: bool = False

@@ -5,13 +5,12 @@ Field meanings: https://platform.openai.com/docs/api-reference/completions/creat
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import Discriminator, Field, Tag
 
-from autotool_server.api.fields import MAX_INT32, Body, SamplingFields
+from autotool_server.api.fields import MAX_INT32, SamplingFields, StreamFields, UnsupportedForms, unsupported
 from autotool_server.conversation.plain import DEFAULT_MAX_TOKENS
 
-Unsupported = Annotated[Any, WithJsonSchema({"type": "null"})]
-"""A field that would change the text and is not supported; `request` refuses it with its reason."""
+EveryToken = Annotated[None, unsupported("any token may be decoded. Use logit_bias.")]
 
 NOT_EMPTY = Field(min_length=1)
 Text = Annotated[str, NOT_EMPTY]
@@ -36,23 +35,12 @@ Prompt = Annotated[
 ]
 
 
-class StreamOptions(Body):
-    """Options of a streamed answer."""
-
-    include_usage: bool = False
-    include_obfuscation: bool = False
-    continuous_usage_stats: bool = False
-    """Whether every chunk has the usage so far of its choice; with include_usage only."""
-
-
-class CompletionRequest(SamplingFields):
+class CompletionRequest(UnsupportedForms, StreamFields, SamplingFields):
     """The body of `/v1/completions`."""
 
     model: str
     prompt: Prompt
     """A text, a list of texts, token ids, or a list of lists of token ids. Each is completed `n` times."""
-    stream: bool = False
-    stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32, description=f"Default: {DEFAULT_MAX_TOKENS}.")
     n: int = Field(default=1, ge=1, le=MAX_INT32)
     best_of: int | None = Field(default=None, ge=1, le=MAX_INT32)
@@ -70,26 +58,13 @@ class CompletionRequest(SamplingFields):
     skip_special_tokens: bool = True
     """Whether special tokens make no text."""
     user: str | None = None
-    suffix: Unsupported = None
-    """Not supported: a 400 unless it is empty, like the fields after it."""
-    response_format: Unsupported = None
-    structured_outputs: Unsupported = None
-    guided_json: Unsupported = None
-    guided_regex: Unsupported = None
-    guided_choice: Unsupported = None
-    guided_grammar: Unsupported = None
-    prompt_embeds: Unsupported = None
-    prompt_logprobs: Unsupported = None
-    use_beam_search: Unsupported = None
-    truncate_prompt_tokens: Unsupported = None
-    allowed_token_ids: Unsupported = None
-    bad_words: Unsupported = None
-    logprob_token_ids: Unsupported = None
-    include_stop_str_in_output: Unsupported = None
-    mode: Unsupported = None
-
-    @model_validator(mode="after")
-    def _stream_options_need_stream(self) -> "CompletionRequest":
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options is only allowed with stream=true")
-        return self
+    suffix: Annotated[None, unsupported("texts are continued at their end only. Leave it out.")] = None
+    prompt_embeds: Annotated[None, unsupported("send the prompt as text or token ids.")] = None
+    prompt_logprobs: Annotated[None, unsupported("the log-probabilities of prompts are not computed. Leave it out.")] = None
+    truncate_prompt_tokens: Annotated[None, unsupported("send the part of the prompt that is to be read.")] = None
+    use_beam_search: Annotated[None, unsupported("texts are sampled. Leave it out.")] = None
+    allowed_token_ids: EveryToken = None
+    bad_words: EveryToken = None
+    logprob_token_ids: Annotated[None, unsupported("the likeliest tokens are reported. Use logprobs.")] = None
+    include_stop_str_in_output: Annotated[None, unsupported("texts end before a stop string. Leave it out.")] = None
+    mode: Annotated[None, unsupported("plain text has no mode. Ask /v1/chat/completions.")] = None

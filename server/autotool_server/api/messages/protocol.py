@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
@@ -63,9 +64,6 @@ class Messages(Protocol[MessagesRequest]):
     def operation(self) -> Operation:
         return replace(super().operation, error=ErrorAnswer, statuses=STATUSES)
 
-    def conversation_request(self, body: MessagesRequest) -> ConversationRequest:
-        return conversation_request(body)
-
     def prepare(self, body: MessagesRequest, ignored: Sequence[str], state: ServerState) -> Job:
         if body.messages[-1].role == "assistant":
             raise InvalidRequestError(
@@ -73,6 +71,9 @@ class Messages(Protocol[MessagesRequest]):
             )
         request = _request_for(state, body)
         return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)))
+
+    def with_headers(self, body: MessagesRequest, headers: Headers) -> MessagesRequest:
+        return body.with_betas(_betas(headers))
 
     def is_stream(self, body: MessagesRequest) -> bool:
         return body.stream
@@ -83,8 +84,8 @@ class Messages(Protocol[MessagesRequest]):
     def writer(self, body: MessagesRequest, job: Job, state: ServerState) -> EventWriter:
         return EventWriter(job, body)
 
-    def api_key(self, request: Request) -> str | None:
-        return request.headers.get("x-api-key") or auth.bearer_key(request)
+    def api_keys(self, request: Request) -> Sequence[str | None]:
+        return auth.every_key(request)
 
     def headers(self, job: Job) -> dict[str, str]:
         return {"request-id": job.id.replace("msg_", "req_", 1)}
@@ -110,19 +111,24 @@ class Messages(Protocol[MessagesRequest]):
         """Answer how many tokens the prompt of a body has. It takes no slot, since nothing is decoded."""
         state = state_of(request)
         try:
-            auth.authorize(self.api_key(request), state.settings)
+            auth.authorize(self.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
             raw = await bodies.read(request, state.settings.max_body_bytes)
             # In a thread, since rendering and tokenising a long conversation would hold up every stream.
-            return JSONResponse({"input_tokens": await asyncio.to_thread(_count_tokens, state, raw)})
+            count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
+            return JSONResponse({"input_tokens": count})
         except ClientDisconnect:
             return Response(status_code=CLIENT_GONE)
         except Exception as error:
             return errors.response(error, describe)
 
 
-def _count_tokens(state: ServerState, raw: bytes) -> int:
-    body = bodies.parse(CountRequest, raw, state.settings.unknown_fields).body
+def _betas(headers: Headers) -> list[str]:
+    return [name.strip() for value in headers.getlist("anthropic-beta") for name in value.split(",")]
+
+
+def _count_tokens(state: ServerState, raw: bytes, betas: Sequence[str]) -> int:
+    body = bodies.parse(CountRequest, raw, state.settings.unknown_fields).body.with_betas(betas)
     return len(state.service.prompt_ids(_request_for(state, body)))
 
 

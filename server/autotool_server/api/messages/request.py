@@ -6,18 +6,10 @@ from typing import Any
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode, split_alias
-from autotool_server.api.fields import ServerTool
+from autotool_server.api.fields import server_tools
 from autotool_server.api.messages.history import billing_headers, template_messages
 from autotool_server.api.messages.schemas import CountRequest, CustomTool, MessagesBody, MessagesRequest, OtherTool
-from autotool_server.conversation.request import (
-    ClientTool,
-    ConversationRequest,
-    FieldNames,
-    NamedTool,
-    ServerToolName,
-    ToolBudget,
-    ToolChoice,
-)
+from autotool_server.conversation.request import ClientTool, ConversationRequest, FieldNames, NamedTool, ToolChoice
 from autotool_server.engines.base import Sampling
 
 FIELDS = FieldNames(
@@ -57,14 +49,10 @@ def conversation_request(body: MessagesRequest | CountRequest, abilities: Abilit
         sampling=Sampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
         stop=tuple(body.stop_sequences),
         client_tools=_client_tools(body),
-        server_tools=[
-            ServerToolName(tool.name, f"tools.{index}.name")
-            for index, tool in enumerate(body.tools)
-            if isinstance(tool, ServerTool)
-        ],
+        server_tools=server_tools(body.tools),
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.tool_choice is None or not body.tool_choice.disable_parallel_tool_use,
-        tool_budget=ToolBudget(**body.tool_budget.model_dump()) if body.tool_budget is not None else None,
+        tool_budget=body.tool_limits,
         content_schema=_content_schema(body),
         fields=FIELDS,
         ignored=tuple(_ignored(body)),
@@ -89,7 +77,7 @@ def _max_reasoning_tokens(body: MessagesRequest | CountRequest) -> int | None:
         raise InvalidRequestError(
             "max_reasoning_tokens and thinking.budget_tokens disagree. Send only one of them.", "max_reasoning_tokens"
         )
-    if body.max_tokens is not None and budget >= body.max_tokens:
+    if body.max_tokens is not None and budget >= body.max_tokens and not body.interleaves_thinking:
         raise InvalidRequestError(
             "max_tokens must be greater than thinking.budget_tokens, which it includes.", "thinking.budget_tokens"
         )

@@ -4,13 +4,16 @@ Field meanings: https://platform.claude.com/docs/en/api/messages/create. Unknown
 `cache_control`, are passed over. A field that is null counts as not sent.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
+from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag, field_validator, model_validator
 
 from autotool_core.errors import InvalidRequestError
-from autotool_core.modes import Mode
-from autotool_server.api.fields import MAX_INT32, Body, ServerTool, ToolBudget
+from autotool_server.api.fields import MAX_INT32, Body, OwnFields, ServerTool, Stop
+
+INTERLEAVED_THINKING = "interleaved-thinking-2025-05-14"
+"""Anthropic's name of a beta feature: https://platform.claude.com/docs/en/build-with-claude/extended-thinking"""
 
 NO_THREADS = "thread_unsupported_request"
 """Anthropic's code of the error that a conversation cannot be held by the server."""
@@ -182,10 +185,7 @@ class OutputConfig(Body):
     format: OutputFormat | None = None
 
 
-Stop = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-
-
-class MessagesBody(Body):
+class MessagesBody(OwnFields):
     """What a request for an answer and one for a count of tokens have in common."""
 
     model: str
@@ -202,10 +202,6 @@ class MessagesBody(Body):
     output_config: OutputConfig = OutputConfig()
     output_format: OutputFormat | None = None
     """The older place of `output_config.format`."""
-    mode: Mode | None = None
-    tool_budget: ToolBudget | None = None
-    reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
-    max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
     mcp_servers: list[Any] = Field(default_factory=list[Any])
     """Left out: this server connects to those that its operator has configured."""
     cache_control: Any = None
@@ -227,6 +223,19 @@ class MessagesBody(Body):
     """Not supported: the answer would be another."""
     thread: None = None
     """Not supported: the client holds the conversation. After its error the official tool runners go on without it."""
+
+    _betas: frozenset[str] = PrivateAttr(default=frozenset())
+
+    def with_betas(self, betas: Iterable[str]) -> Self:
+        """Return the body with the features that the header `anthropic-beta` names."""
+        body = self.model_copy()
+        body._betas = frozenset(betas)
+        return body
+
+    @property
+    def interleaves_thinking(self) -> bool:
+        """Whether `budget_tokens` is that of all thinking between calls of tools, which may be more than `max_tokens`."""
+        return INTERLEAVED_THINKING in self._betas
 
     @field_validator("compaction", mode="before")
     @classmethod

@@ -4,40 +4,80 @@ An entry has OpenAI's fields, Anthropic's and vLLM's, so that the clients of eac
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_server.api import auth
+from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
 from autotool_server.conversation.service import ConversationService
 
 router = APIRouter()
 
 
+class ModelEntry(BaseModel):
+    """A name of the served model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    """Unix time, in seconds."""
+    owned_by: str = "autotool-server"
+    root: str
+    """The model's own name."""
+    max_model_len: int
+    """The context, in tokens."""
+    modes: list[Mode]
+    """The modes that the model can do."""
+    type: Literal["model"] = "model"
+    display_name: str
+    created_at: str
+    lifecycle: str = "active"
+    max_input_tokens: int
+    max_tokens: int
+
+
+class ModelList(BaseModel):
+    """The names of the served model."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelEntry]
+    has_more: bool = False
+    first_id: str
+    last_id: str
+
+
 @router.get("/v1/models")
-async def list_models(request: Request) -> dict[str, Any]:
-    """Return the served model, and its aliases for each mode if the server lists them."""
+@documented(Operation(answer=ModelList))
+async def list_models(request: Request) -> ModelList:
+    """Return the served model, and all of its other names if the server lists them."""
     state = state_of(request)
-    auth.authorize(auth.any_key(request), state.settings)
+    auth.authorize(auth.every_key(request), state.settings)
     service = state.service
-    aliases = [f"{service.model}:{mode}" for mode in _modes(service)] if state.settings.list_mode_aliases else []
-    names = [service.model, *aliases]
+    names = _names(service) if state.settings.list_mode_aliases else [service.model]
     models = [_model(service, name) for name in names]
-    return {"object": "list", "data": models, "has_more": False, "first_id": names[0], "last_id": names[-1]}
+    return ModelList(data=models, first_id=names[0], last_id=names[-1])
 
 
 @router.get("/v1/models/{name:path}")
-async def get_model(request: Request, name: str) -> dict[str, Any]:
+@documented(Operation(answer=ModelEntry))
+async def get_model(request: Request, name: str) -> ModelEntry:
     """Return the model by any of its names."""
     state = state_of(request)
-    auth.authorize(auth.any_key(request), state.settings)
+    auth.authorize(auth.every_key(request), state.settings)
     mode = state.service.resolve_model(name, "model")
     if mode is not None and mode in state.service.renderer.refusals:
         raise InvalidRequestError("The model cannot do this mode.", "model", code="model_not_found", status=404)
     return _model(state.service, name)
+
+
+def _names(service: ConversationService) -> list[str]:
+    """Return all names under which the model answers, each followed by those for its modes."""
+    return [name for own in service.names for name in (own, *(f"{own}:{mode}" for mode in _modes(service)))]
 
 
 def _modes(service: ConversationService) -> list[Mode]:
@@ -45,20 +85,16 @@ def _modes(service: ConversationService) -> list[Mode]:
     return [mode for mode in Mode if mode not in service.renderer.refusals]
 
 
-def _model(service: ConversationService, name: str) -> dict[str, Any]:
+def _model(service: ConversationService, name: str) -> ModelEntry:
     context = service.engine.max_model_len
-    return {
-        "id": name,
-        "object": "model",
-        "created": service.started,
-        "owned_by": "autotool-server",
-        "root": service.model,
-        "max_model_len": context,
-        "modes": [mode.value for mode in _modes(service)],
-        "type": "model",
-        "display_name": name,
-        "created_at": datetime.fromtimestamp(service.started, UTC).isoformat().replace("+00:00", "Z"),
-        "lifecycle": "active",
-        "max_input_tokens": context,
-        "max_tokens": context,
-    }
+    return ModelEntry(
+        id=name,
+        created=service.started,
+        root=service.model,
+        max_model_len=context,
+        modes=_modes(service),
+        display_name=name,
+        created_at=datetime.fromtimestamp(service.started, UTC).isoformat().replace("+00:00", "Z"),
+        max_input_tokens=context,
+        max_tokens=context,
+    )

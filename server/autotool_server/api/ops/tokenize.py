@@ -14,7 +14,7 @@ from autotool_server.api import auth
 from autotool_server.api import body as bodies
 from autotool_server.api.chat_completions.request import conversation_request
 from autotool_server.api.chat_completions.schemas import ChatRequest, FunctionTool, Message
-from autotool_server.api.fields import MAX_INT32, Body, ServerTool
+from autotool_server.api.fields import MAX_INT32, Body, ServerTool, TemplateFields
 from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
 from autotool_server.conversation.service import ConversationService
@@ -24,7 +24,7 @@ router = APIRouter()
 BodyT = TypeVar("BodyT", bound=Body)
 
 
-class TokenizeRequest(Body):
+class TokenizeRequest(TemplateFields):
     """The body of `/tokenize`: a prompt or messages."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}]})
@@ -87,7 +87,7 @@ async def detokenize(request: Request) -> JSONResponse:
 
 async def _answer(request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Body]) -> JSONResponse:
     state = state_of(request)
-    auth.authorize(auth.any_key(request), state.settings)
+    auth.authorize(auth.every_key(request), state.settings)
     service = state.service
     raw = await bodies.read(request, state.settings.max_body_bytes)
     with state.admission.slot():
@@ -114,8 +114,8 @@ def _prompt_ids(body: TokenizeRequest, service: ConversationService) -> list[int
 
 def _chat_request(body: TokenizeRequest, model: str) -> ChatRequest:
     """Return the chat completion that has the messages of a body, of `model` unless the body names another."""
-    shared: dict[str, Any] = {"model": body.model or model, "messages": body.messages, "tools": body.tools, "mode": body.mode}
-    return ChatRequest(**shared)
+    shared: dict[str, Any] = {name: getattr(body, name) for name in ("messages", "tools", "mode", "chat_template_kwargs")}
+    return ChatRequest(model=body.model or model, **shared)
 
 
 def _detokenize(body: DetokenizeRequest, service: ConversationService) -> DetokenizeResponse:

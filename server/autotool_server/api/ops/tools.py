@@ -1,43 +1,73 @@
 """`GET /v1/tools` lists the server's tools; `POST /v1/tools/{name}/accept` lets a changed tool be called again."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 
 from autotool_server.api import auth
+from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
 from autotool_server.tools.base import Tool
 
 router = APIRouter()
 
 
+class ToolEntry(BaseModel):
+    """A server tool."""
+
+    object: Literal["tool"] = "tool"
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON schema of the arguments."""
+    read_only: bool
+    idempotent: bool
+    timeout: float
+    """Seconds for one call."""
+    max_result_bytes: int
+    disabled: str | None
+    """The reason why the tool cannot be called until the operator accepts it; null for an enabled tool."""
+    fingerprint: str
+    """A hash of the description and the parameters."""
+
+
+class ToolList(BaseModel):
+    """All server tools."""
+
+    object: Literal["list"] = "list"
+    data: list[ToolEntry]
+
+
 @router.get("/v1/tools")
-async def list_tools(request: Request) -> dict[str, Any]:
+@documented(Operation(answer=ToolList))
+async def list_tools(request: Request) -> ToolList:
     """Return every server tool with its schema."""
     state = state_of(request)
-    auth.authorize(auth.bearer_key(request), state.settings)
-    return {"object": "list", "data": [_description(tool) for tool in state.service.registry.tools.values()]}
+    auth.authorize([auth.bearer_key(request)], state.settings)
+    return ToolList(data=[_entry(tool) for tool in state.service.registry.tools.values()])
 
 
 @router.post("/v1/tools/{name}/accept")
-async def accept_tool(request: Request, name: str, fingerprint: str = "") -> dict[str, Any]:
+@documented(Operation(answer=ToolEntry))
+async def accept_tool(request: Request, name: str, fingerprint: str = "") -> ToolEntry:
     """Enable a tool that was disabled because it changed, in the form that the operator has read."""
     state = state_of(request)
     auth.authorize_operator(auth.bearer_key(request), state.settings)
-    return _description(state.service.registry.accept(name, fingerprint))
+    return _entry(state.service.registry.accept(name, fingerprint))
 
 
-def _description(tool: Tool) -> dict[str, Any]:
+def _entry(tool: Tool) -> ToolEntry:
     spec = tool.spec
-    return {
-        "object": "tool",
-        "name": spec.name,
-        "description": spec.description,
-        "parameters": spec.parameters,
-        "read_only": spec.policy.read_only,
-        "idempotent": spec.policy.idempotent,
-        "timeout": spec.policy.timeout,
-        "max_result_bytes": spec.policy.max_result_bytes,
-        "disabled": spec.disabled,
-        "fingerprint": spec.fingerprint,
-    }
+    return ToolEntry(
+        name=spec.name,
+        description=spec.description,
+        parameters=spec.parameters,
+        read_only=spec.policy.read_only,
+        idempotent=spec.policy.idempotent,
+        timeout=spec.policy.timeout,
+        max_result_bytes=spec.policy.max_result_bytes,
+        disabled=spec.disabled,
+        fingerprint=spec.fingerprint,
+    )

@@ -5,6 +5,7 @@ Reference: https://platform.openai.com/docs/api-reference/responses
 
 import asyncio
 import json
+import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -24,7 +25,8 @@ from autotool_server.api.responses.schemas import ResponsesRequest
 from autotool_server.api.responses.stored import stored_items
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.job import Job
-from autotool_server.conversation.request import ConversationRequest
+
+logger = logging.getLogger(__name__)
 
 
 class Responses(Protocol[ResponsesRequest]):
@@ -42,9 +44,6 @@ class Responses(Protocol[ResponsesRequest]):
 
     async def load(self, body: ResponsesRequest, state: ServerState) -> ResponsesRequest:
         return await loading.load(body, state.own(Resources))
-
-    def conversation_request(self, body: ResponsesRequest) -> ConversationRequest:
-        return conversation_request(body)
 
     def prepare(self, body: ResponsesRequest, ignored: Sequence[str], state: ServerState) -> Job:
         request = conversation_request(body)
@@ -69,9 +68,9 @@ class Responses(Protocol[ResponsesRequest]):
     ) -> None:
         response = cast("ResponsesBuilder | EventWriter", output).response
         if body.background:
-            await _end(response, state)
+            await _try_to_store(response, _end(response, state))
         elif response.value["store"]:
-            await _save(body, response, state)
+            await _try_to_store(response, _save(body, response, state))
 
     async def detach(self, body: ResponsesRequest, job: Job, state: ServerState) -> Detached | None:
         if not body.background:
@@ -98,6 +97,15 @@ async def _end(response: ResponseObject, state: ServerState) -> None:
     await state.own(Resources).use_store(lambda store: store.end(response.value), "store")
 
 
+async def _try_to_store(response: ResponseObject, storing: Coroutine[Any, Any, None]) -> None:
+    """Store a response. If the store fails, the answer goes on without it: it is worth more to the client than an error."""
+    try:
+        await storing
+    except Exception:
+        logger.exception("response %s could not be stored", response.value["id"])
+        response.value["store"] = False
+
+
 async def _in_background(
     body: ResponsesRequest, job: Job, state: ServerState, run: Coroutine[Any, Any, JSONResponse | None]
 ) -> None:
@@ -107,11 +115,11 @@ async def _in_background(
         failure = await run
     except asyncio.CancelledError:
         response.cancel()
-        await _end(response, state)
+        await _try_to_store(response, _end(response, state))
         raise
     if failure is not None:
         response.fail(json.loads(bytes(failure.body))["error"]["message"])
-        await _end(response, state)
+        await _try_to_store(response, _end(response, state))
 
 
 PROTOCOL = Responses()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
-from autotool_core.modes import MODE_OF_THINKING, Mode
+from autotool_server.api.fields import server_tools
 from autotool_server.api.responses import history
 from autotool_server.api.responses.items import ForeignItem
 from autotool_server.api.responses.schemas import (
@@ -26,7 +26,6 @@ from autotool_server.conversation.request import (
     ConversationRequest,
     FieldNames,
     NamedTool,
-    ServerToolName,
     ToolBudget,
     ToolChoice,
 )
@@ -51,7 +50,7 @@ def conversation_request(body: ResponsesRequest) -> ConversationRequest:
         id=f"resp_{uuid.uuid4().hex}",
         model=body.model,
         mode=body.mode,
-        mode_hints=_mode_hints(body),
+        mode_hints=body.mode_hints,
         effort=body.reasoning.effort,
         reasoning_bias=body.reasoning_bias,
         max_tokens=body.max_output_tokens,
@@ -60,7 +59,7 @@ def conversation_request(body: ResponsesRequest) -> ConversationRequest:
         stop=body.stops,
         logprobs=body.top_logprobs if body.includes_logprobs else None,
         client_tools=[*_client_tools(body)],
-        server_tools=[*_server_tools(body)],
+        server_tools=server_tools(body.tools),
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls,
         tool_budget=_tool_budget(body),
@@ -89,21 +88,10 @@ def _messages(body: ResponsesRequest) -> list[dict[str, Any]]:
     return [*instructions, *history.messages([*body.earlier, *body.items])]
 
 
-def _mode_hints(body: ResponsesRequest) -> dict[str, Mode]:
-    thinking = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs is not None else None
-    return {"chat_template_kwargs": MODE_OF_THINKING[thinking]} if thinking is not None else {}
-
-
 def _client_tools(body: ResponsesRequest) -> Iterator[ClientTool]:
     for index, tool in enumerate(body.tools):
         if isinstance(tool, FunctionTool):
             yield ClientTool(tool.model_dump(exclude={"type"}, exclude_none=True), f"tools.{index}")
-
-
-def _server_tools(body: ResponsesRequest) -> Iterator[ServerToolName]:
-    for index, tool in enumerate(body.tools):
-        if isinstance(tool, ServerTool):
-            yield ServerToolName(tool.name, f"tools.{index}.name")
 
 
 def _allowed_tools(body: ResponsesRequest, choice: AllowedTools) -> conversation.AllowedTools:

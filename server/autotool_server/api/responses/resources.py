@@ -1,6 +1,7 @@
 """What the requests of one app share: the seal, the store and the responses that run in the background."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +12,12 @@ from autotool_server.settings import Settings
 if TYPE_CHECKING:
     from autotool_server.api.responses.store import ResponseStore
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+RENEWAL_SECONDS = 15
+"""Time between two renewals of the leases of running responses, several of which fit into a lease."""
 
 NO_STORE = "This server stores no responses. Start it with a store, such as --response-store sqlite:///responses.db."
 
@@ -23,6 +29,7 @@ class Resources:
         self.seal = Seal(settings.seal_key)
         self.running: dict[str, asyncio.Task[None]] = {}
         """The tasks of background responses, by the response's id."""
+        self._renewal: asyncio.Task[None] | None = None
         self._store = _open_store(settings)
 
     @property
@@ -37,14 +44,18 @@ class Resources:
         return await asyncio.to_thread(work, self._store)
 
     def run(self, response_id: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run a response in the background."""
+        """Run a response in the background, and renew its lease in the store."""
         task = asyncio.create_task(work)
         self.running[response_id] = task
         task.add_done_callback(lambda _: self.running.pop(response_id, None))
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew())
 
     async def cancel(self, response_id: str) -> None:
         """End a response that runs in the background here, and wait for its end."""
         if task := self.running.get(response_id):
+            # A task that is cancelled before its first step would neither store its end nor free its slot.
+            await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -52,8 +63,19 @@ class Resources:
         """End what runs in the background, and close the store."""
         for response_id in list(self.running):
             await self.cancel(response_id)
+        if self._renewal is not None:
+            self._renewal.cancel()
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
+
+    async def _renew(self) -> None:
+        """Renew the leases of what runs, for as long as anything does."""
+        while self.running:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            try:
+                await self.use_store(lambda store: store.renew(list(self.running)), None)
+            except Exception:
+                logger.exception("the leases of running responses could not be renewed")
 
 
 def _open_store(settings: Settings) -> "ResponseStore | None":

@@ -5,14 +5,35 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from openai.types.responses import Response
+from pydantic import BaseModel
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.api import auth
+from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.protocol import Protocol
 from autotool_server.api.responses.resources import Resources
 from autotool_server.api.state import state_of
 
 Order = Literal["asc", "desc"]
+
+
+class DeletedResponse(BaseModel):
+    """What a deletion is answered with."""
+
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True
+
+
+class InputItemPage(BaseModel):
+    """Some items of a response's own input."""
+
+    object: Literal["list"] = "list"
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 @asynccontextmanager
@@ -26,7 +47,7 @@ def router(protocol: Protocol[Any]) -> APIRouter:
     """Return the routes, for clients that have the protocol's API key."""
 
     async def authorize(request: Request) -> None:
-        auth.authorize(protocol.api_key(request), state_of(request).settings)
+        auth.authorize(protocol.api_keys(request), state_of(request).settings)
 
     path, needs_key = protocol.path + "/{response_id}", [Depends(authorize)]
     routes = APIRouter(lifespan=_closing)
@@ -45,20 +66,23 @@ async def compact() -> None:
     )
 
 
+@documented(Operation(answer=Response))
 async def get_response(request: Request, response_id: str) -> dict[str, Any]:
     """Return a stored response."""
     return await _stored(state_of(request).own(Resources), response_id)
 
 
-async def delete_response(request: Request, response_id: str) -> dict[str, Any]:
+@documented(Operation(answer=DeletedResponse))
+async def delete_response(request: Request, response_id: str) -> DeletedResponse:
     """Delete a stored response; end it first if it runs in the background."""
     resources = state_of(request).own(Resources)
     await resources.cancel(response_id)
     if not await resources.use_store(lambda store: store.delete(response_id), "response_id", 404):
         raise _not_found()
-    return {"id": response_id, "object": "response", "deleted": True}
+    return DeletedResponse(id=response_id)
 
 
+@documented(Operation(answer=Response))
 async def cancel_response(request: Request, response_id: str) -> dict[str, Any]:
     """End a response that runs in the background. One that has ended stays as it is."""
     resources = state_of(request).own(Resources)
@@ -70,13 +94,14 @@ async def cancel_response(request: Request, response_id: str) -> dict[str, Any]:
     return await _stored(resources, response_id)
 
 
+@documented(Operation(answer=InputItemPage))
 async def list_input_items(
     request: Request,
     response_id: str,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Order = "desc",
-) -> dict[str, Any]:
+) -> InputItemPage:
     """Return the items of a response's own input, page by page: at most `limit` that come after the item `after`."""
     resources = state_of(request).own(Resources)
     await _stored(resources, response_id)
@@ -84,14 +109,8 @@ async def list_input_items(
     items = items if order == "asc" else items[::-1]
     start = _index_after(items, after) if after is not None else 0
     page = items[start : start + limit]
-    ids = [item["id"] for item in page]
-    return {
-        "object": "list",
-        "data": page,
-        "first_id": ids[0] if ids else None,
-        "last_id": ids[-1] if ids else None,
-        "has_more": start + limit < len(items),
-    }
+    ids = [item["id"] for item in page] or [None]
+    return InputItemPage(data=page, first_id=ids[0], last_id=ids[-1], has_more=start + limit < len(items))
 
 
 async def _stored(resources: Resources, response_id: str) -> dict[str, Any]:

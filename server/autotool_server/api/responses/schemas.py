@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
-from autotool_core.modes import Mode
 from autotool_server.api.fields import (
     MAX_INT32,
     Body,
     FunctionName,
+    OwnFields,
     SamplingFields,
     ServerTool,
-    TemplateArguments,
-    ToolBudget,
+    TemplateFields,
     Unsupported,
+    UnsupportedForms,
 )
 from autotool_server.api.responses.items import InputItem, InputItems, MessageItem, text_or_list
 
@@ -148,7 +148,7 @@ class StreamOptions(Body):
     include_obfuscation: bool | None = None
 
 
-class ResponsesRequest(SamplingFields):
+class ResponsesRequest(UnsupportedForms, OwnFields, TemplateFields, SamplingFields):
     """The body of `/v1/responses`."""
 
     model: str
@@ -186,26 +186,11 @@ class ResponsesRequest(SamplingFields):
     access_programs: Any = None
     background_options: Any = None
 
-    # vLLM's.
-    chat_template_kwargs: TemplateArguments | None = None
-
     # Chat completions have these; here they would be left out silently, and the text would be another.
-    response_format: Unsupported = None
-    structured_outputs: Unsupported = None
-    guided_json: Unsupported = None
-    guided_regex: Unsupported = None
-    guided_choice: Unsupported = None
-    guided_grammar: Unsupported = None
     stop_token_ids: Unsupported = None
     min_tokens: Unsupported = None
     web_search_options: Unsupported = None
     audio: Unsupported = None
-
-    # Ours.
-    mode: Mode | None = None
-    tool_budget: ToolBudget | None = None
-    reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
-    max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
 
     _earlier: tuple[InputItem, ...] = PrivateAttr(default=())
     _chain: tuple[str, ...] = PrivateAttr(default=())

@@ -1,7 +1,8 @@
 """The store of responses: a database of SQLAlchemy (https://docs.sqlalchemy.org/en/21/core/).
 
 Its calls block: run them in threads. A response is one row, every item of its input and output is another. Rows that have
-expired are deleted at writes.
+expired are deleted at writes. A response that runs has a lease, which its server renews: once the lease has ended, so has the
+server, and the response has failed.
 """
 
 import re
@@ -35,6 +36,9 @@ PREVIOUS = "previous_response_id"
 RUNNING = ("queued", "in_progress")
 CHAINED = ("completed", "incomplete")
 """States of a response that another one may follow."""
+LEASE_SECONDS = 60
+"""How long a response counts as running after its server has last said so."""
+LOST = "The server that ran this response ended before the response did."
 
 Kind = Literal["input", "output"]
 
@@ -56,6 +60,12 @@ ITEMS = Table(
     Column("position", Integer, primary_key=True),
     Column("item_id", String(128), index=True),
     Column("value", JSON, nullable=False),
+)
+LEASES = Table(
+    "autotool_response_leases",
+    METADATA,
+    Column("response_id", String(64), primary_key=True),
+    Column("ends_at", BigInteger, nullable=False),
 )
 
 # An id of another form is in no row, and some texts, such as one with a zero byte, are none that a database takes.
@@ -100,24 +110,31 @@ class ResponseStore:
             connection.execute(insert(RESPONSES).values(id=response_id, previous_id=previous_id, **row))
             if rows := [*_rows(response_id, "input", inputs), *_rows(response_id, "output", response["output"])]:
                 connection.execute(insert(ITEMS), rows)
+            if response["status"] in RUNNING:
+                connection.execute(insert(LEASES).values(response_id=response_id, ends_at=_lease_end()))
             if chain:
                 kept = update(RESPONSES).where(RESPONSES.c.id.in_(chain))
                 connection.execute(kept.values(expires_at=row["expires_at"]))
 
     def end(self, response: Mapping[str, Any]) -> None:
         """Store how a running response has ended. Nothing is stored if it was deleted or cancelled in the meantime."""
-        is_running = (RESPONSES.c.id == response["id"]) & RESPONSES.c.status.in_(RUNNING)
         with self._engine.begin() as connection:
-            changed = connection.execute(update(RESPONSES).where(is_running).values(**self._row(response))).rowcount
-            if changed and (rows := _rows(response["id"], "output", response["output"])):
-                connection.execute(insert(ITEMS), rows)
+            self._end(connection, response)
+
+    def renew(self, response_ids: Sequence[str]) -> None:
+        """Renew the leases of responses that run."""
+        with self._engine.begin() as connection:
+            connection.execute(update(LEASES).where(LEASES.c.response_id.in_(response_ids)).values(ends_at=_lease_end()))
 
     def get(self, response_id: str) -> dict[str, Any] | None:
         """Return a response; None if there is none of this id."""
         if not _ID.fullmatch(response_id):
             return None
         with self._engine.begin() as connection:
-            value = connection.scalar(select(RESPONSES.c.value).where(RESPONSES.c.id == response_id, _is_current()))
+            value = _value(connection, response_id)
+            if value is not None and value["status"] in RUNNING and not _has_lease(connection, response_id):
+                self._end(connection, {**value, **_failure(), "output": []})
+                value = _value(connection, response_id)
             return None if value is None else {**value, "output": _items(connection, response_id, "output")}
 
     def inputs(self, response_id: str) -> list[dict[str, Any]]:
@@ -163,6 +180,13 @@ class ResponseStore:
             self._delete_expired(connection)
             return _delete(connection, [response_id]) > 0
 
+    def _end(self, connection: Connection, response: Mapping[str, Any]) -> None:
+        is_running = (RESPONSES.c.id == response["id"]) & RESPONSES.c.status.in_(RUNNING)
+        changed = connection.execute(update(RESPONSES).where(is_running).values(**self._row(response))).rowcount
+        if changed and (rows := _rows(response["id"], "output", response["output"])):
+            connection.execute(insert(ITEMS), rows)
+        connection.execute(delete(LEASES).where(LEASES.c.response_id == response["id"]))
+
     def _row(self, response: Mapping[str, Any]) -> dict[str, Any]:
         value = {key: part for key, part in response.items() if key != "output"}
         return {"status": response["status"], "expires_at": int(time.time()) + self._ttl_seconds, "value": value}
@@ -198,6 +222,24 @@ def _is_current() -> Any:
     return RESPONSES.c.expires_at > int(time.time())
 
 
+def _lease_end() -> int:
+    return int(time.time()) + LEASE_SECONDS
+
+
+def _has_lease(connection: Connection, response_id: str) -> bool:
+    query = select(LEASES.c.ends_at).where(LEASES.c.response_id == response_id)
+    return (connection.scalar(query) or 0) > int(time.time())
+
+
+def _failure() -> dict[str, Any]:
+    """Return what a response has of a server that ended."""
+    return {"status": "failed", "error": {"code": "server_error", "message": LOST}}
+
+
+def _value(connection: Connection, response_id: str) -> dict[str, Any] | None:
+    return connection.scalar(select(RESPONSES.c.value).where(RESPONSES.c.id == response_id, _is_current()))
+
+
 def _check_link(status: str | None) -> None:
     if status is None:
         message = "This response, or one that it follows, is not in the store, or has been deleted or has expired."
@@ -225,5 +267,6 @@ def _items(connection: Connection, response_id: str, kind: str) -> list[dict[str
 
 
 def _delete(connection: Connection, ids: Sequence[str]) -> int:
-    connection.execute(delete(ITEMS).where(ITEMS.c.response_id.in_(ids)))
+    for table in (ITEMS, LEASES):
+        connection.execute(delete(table).where(table.c.response_id.in_(ids)))
     return connection.execute(delete(RESPONSES).where(RESPONSES.c.id.in_(ids))).rowcount

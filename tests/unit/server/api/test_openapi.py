@@ -9,6 +9,16 @@ from support.serving import running, scripted
 
 from autotool_server.api.protocol import protocols
 
+ANSWERS = {
+    ("get", "/v1/models"): "ModelList",
+    ("get", "/v1/models/{name}"): "ModelEntry",
+    ("get", "/v1/tools"): "ToolList",
+    ("post", "/v1/tools/{name}/accept"): "ToolEntry",
+    ("get", "/v1/responses/{response_id}"): "Response",
+    ("delete", "/v1/responses/{response_id}"): "DeletedResponse",
+    ("post", "/v1/responses/{response_id}/cancel"): "Response",
+    ("get", "/v1/responses/{response_id}/input_items"): "InputItemPage",
+}
 NO_KEY = {"/health", "/health/live", "/health/ready", "/ping", "/version", "/metrics"}
 
 
@@ -30,6 +40,13 @@ async def test_bodies_answers_and_errors_of_protocols_are_described() -> None:
         assert {"400", "401", "404", "413", "415", "500", busy} <= set(described["responses"])
     answer = found["paths"]["/v1/completions"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert answer["$ref"].endswith("Completion")
+
+
+async def test_answers_of_other_routes_are_described() -> None:
+    found = await document()
+    for (method, path), answer in ANSWERS.items():
+        content = found["paths"][path][method]["responses"]["200"]["content"]
+        assert content["application/json"]["schema"]["$ref"].rpartition("/")[2] == answer
 
 
 async def test_every_reference_leads_to_a_schema_and_no_route_answers_422() -> None:

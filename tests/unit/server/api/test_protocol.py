@@ -2,21 +2,19 @@
 
 import sys
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
-from support.serving import Running, running, scripted
+from support.serving import Running, failing, running, scripted
 
-from autotool_core.errors import EngineError
 from autotool_server import api
 from autotool_server.api.protocol import protocols
 
 PLAIN = """
 from pydantic import BaseModel
 from autotool_core.parsing.events import ContentDelta
-from autotool_server.api.protocol import Protocol, ResponseBuilder
+from autotool_server.api.protocol import ConversationProtocol, ResponseBuilder
 from autotool_server.conversation.request import ConversationRequest
 
 class Body(BaseModel):
@@ -28,7 +26,7 @@ class Builder(ResponseBuilder):
         self.texts += [event.text for event in getattr(output, "events", ()) if isinstance(event, ContentDelta)]
     def build(self): return {"text": "".join(self.texts)}
 
-class Plain(Protocol):
+class Plain(ConversationProtocol):
     path, body_type = "/plain", Body
     def conversation_request(self, body):
         return ConversationRequest(model="tested:short", messages=[{"role": "user", "content": body.text}])
@@ -40,7 +38,7 @@ PROTOCOL = Plain()
 """
 LINES = """
 from pydantic import BaseModel
-from autotool_server.api.protocol import Protocol, StreamWriter
+from autotool_server.api.protocol import ConversationProtocol, StreamWriter
 from autotool_server.conversation.request import ConversationRequest, FieldNames
 
 class Body(BaseModel):
@@ -52,7 +50,7 @@ class Writer(StreamWriter):
     def write(self, choice, output): return "".join(f"{event.text}|" for event in getattr(output, "events", ()))
     def end(self): return "end"
 
-class Lines(Protocol):
+class Lines(ConversationProtocol):
     path, body_type, stream_media_type = "/lines", Body, "text/plain"
     def conversation_request(self, body):
         message = {"role": "user", "content": body.input}
@@ -64,7 +62,7 @@ class Lines(Protocol):
         return True
     def builder(self, body, job, state): return None
     def writer(self, body, job, state): return Writer()
-    def api_key(self, request): return request.headers.get("x-api-key")
+    def api_keys(self, request): return [request.headers.get("x-api-key")]
     def error_response(self, error): return 418, {"wrong": getattr(error, "field", None)}, {}
     def error_event(self, error): return "broken"
 
@@ -135,13 +133,7 @@ async def test_a_protocol_that_fails_holds_no_slot() -> None:
 @pytest.mark.usefixtures("two_protocols")
 async def test_a_failure_in_a_stream_is_the_protocols_event() -> None:
     engine = scripted("It is 4.")
-    steps = count()
-
-    def gate() -> None:
-        if next(steps) == 2:
-            raise EngineError("The engine is gone.")
-
-    engine.gate = gate
+    failing(engine, after=2)
     async with running(engine) as server, client_of(server) as client:
         answer = await client.post("/lines", json={"input": "?"})
         assert (answer.status_code, answer.text.endswith("broken")) == (200, True)

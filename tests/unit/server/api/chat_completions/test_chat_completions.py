@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from openai.types.chat import ChatCompletion
-from support.serving import MODEL, Running, running, scripted
+from support.serving import MODEL, Running, held, running, scripted
 
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN
@@ -327,14 +327,7 @@ async def test_stream_says_what_the_whole_answer_says(mode: str) -> None:
 
 async def test_a_stream_begins_with_the_first_token_even_if_it_shows_no_text() -> None:
     engine = scripted("\n\nHm.\n</think>\n\nFour.")
-    tokens = 0
-
-    def gate() -> asyncio.Future[None] | None:
-        nonlocal tokens
-        tokens += 1
-        return asyncio.get_running_loop().create_future() if tokens > 1 else None
-
-    engine.gate = gate
+    held(engine)
     async with running(engine) as server:
         stream = await server.client.chat.completions.create(
             model=MODEL, messages=USER, stream=True, extra_body={"mode": "long"}

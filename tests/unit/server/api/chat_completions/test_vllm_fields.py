@@ -151,6 +151,18 @@ async def test_a_thinking_token_budget_is_a_limit_of_the_reasoning() -> None:
         await post(server, thinking_token_budget=-1, max_reasoning_tokens=6)
 
 
+async def test_a_thinking_token_budget_of_minus_one_lifts_the_servers_limit() -> None:
+    text = "x" * 50
+    async with running(scripted(f"{text}\n</think>\n\nFour."), default_max_reasoning_tokens=3) as server:
+        for fields in ({}, {"reasoning_effort": "high"}, {"max_tokens": 100}):
+            message = (await post(server, mode="long", thinking_token_budget=-1, **fields))["choices"][0]["message"]
+            assert (message["reasoning"], message["content"]) == (text, "Four.")
+    async with running(scripted(text), default_max_reasoning_tokens=3) as server:
+        assert (await post(server, mode="long"))["choices"][0]["message"]["reasoning"] == "xxx"
+        cut = (await post(server, mode="long", thinking_token_budget=-1, max_tokens=20))["choices"][0]["message"]
+        assert 3 < len(cut["reasoning"]) <= 20
+
+
 async def test_continuous_usage_counts_up_in_every_chunk() -> None:
     async with running(scripted("Four.")) as server:
         options = {"include_usage": True, "continuous_usage_stats": True}

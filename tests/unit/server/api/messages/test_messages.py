@@ -1,6 +1,5 @@
 """Anthropic's Messages over a scripted engine, through the official client and its types."""
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +13,10 @@ from anthropic import AsyncAnthropic
 from anthropic.types import Message, RawMessageStreamEvent, ThreadUnsupportedRequestError, ToolUseBlock
 from anthropic.types.shared import ErrorResponse
 from pydantic import TypeAdapter
-from support.serving import MODEL, Running, running, scripted
+from support.serving import MODEL, Running, failing, held, running, scripted
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from support.tools import ADD_1_2, adder, called, with_tools
 
-from autotool_core.errors import EngineError
 from autotool_core.profile import BUILTIN
 from autotool_server.engines.base import EngineRequest, TokenDelta
 from autotool_server.engines.scripted import ScriptedEngine
@@ -384,6 +382,16 @@ class TestErrors:
                 assert (response.status_code, error.error.type) == (status, kind)
             await server.idle()
 
+    async def test_a_budget_of_all_thinking_between_calls_may_be_more_than_max_tokens(self) -> None:
+        body = {"model": MODEL, "max_tokens": 12, "messages": USER, "thinking": {"type": "enabled", "budget_tokens": 20}}
+        betas = {"anthropic-beta": "files-api-2025-04-14, interleaved-thinking-2025-05-14"}
+        async with running(scripted("x" * 50, "Four.")) as server, httpx.AsyncClient() as http:
+            for path in ("messages", "messages/count_tokens"):
+                assert (await http.post(f"{server.url}/{path}", json=body)).status_code == 400
+                response = await http.post(f"{server.url}/{path}", json=body, headers=betas)
+                assert response.status_code == 200
+                assert response.json().get("usage", {"output_tokens": 12})["output_tokens"] <= 12
+
     async def test_keys(self) -> None:
         async with running(scripted("x"), api_key="right") as server:
             body = {"model": MODEL, "max_tokens": 9, "messages": USER}
@@ -394,7 +402,13 @@ class TestErrors:
             async with client_of(server, api_key="right") as client:
                 assert (await client.messages.create(**body)).type == "message"
             async with httpx.AsyncClient() as http:
-                for headers in ({"x-api-key": "right"}, {"authorization": "Bearer right"}):
+                right, wrong = "Bearer right", "Bearer wrong"
+                for headers in (
+                    {"x-api-key": "right"},
+                    {"authorization": right},
+                    {"x-api-key": "wrong", "authorization": right},
+                    {"x-api-key": "right", "authorization": wrong},
+                ):
                     response = await http.post(f"{server.url}/messages", json=body, headers=headers)
                     assert response.status_code == 200
 
@@ -421,23 +435,15 @@ class TestErrors:
 
     async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after(self) -> None:
         async with running(engine := scripted("xyz")) as server, client_of(server) as client:
-            tokens, limit = 0, 0
-
-            def gate() -> None:
-                nonlocal tokens
-                tokens += 1
-                if tokens > limit:
-                    raise EngineError("The engine is gone.")
-
-            engine.gate = gate
+            failing(engine)
             body: Any = {"model": MODEL, "max_tokens": 9, "messages": USER, "mode": "short"}
             for stream in (False, True):
                 response, error = await self._refused(server, body | {"stream": stream})
                 assert (response.status_code, error.error.type) == (500, "api_error")
-            tokens, limit = 0, 2
+            failing(engine, after=2)
             last = (await events(server, mode="short"))[-1]
             assert ErrorResponse.model_validate(last).error.message == "The engine is gone."
-            tokens = 0
+            failing(engine, after=2)
             with pytest.raises(anthropic.APIStatusError, match=r"The engine is gone\."):
                 async with client.messages.stream(model=MODEL, max_tokens=9, messages=USER, extra_body={"mode": "short"}) as s:
                     await s.get_final_message()
@@ -445,14 +451,7 @@ class TestErrors:
 
     async def test_a_client_that_leaves_ends_its_request(self) -> None:
         engine = scripted("xyz")
-        seen = 0
-
-        def gate() -> asyncio.Future[None] | None:
-            nonlocal seen
-            seen += 1
-            return asyncio.get_running_loop().create_future() if seen > 1 else None
-
-        engine.gate = gate
+        held(engine)
         async with running(engine) as server, client_of(server) as client:
             async with client.messages.stream(model=MODEL, max_tokens=9, messages=USER, extra_body={"mode": "short"}) as stream:
                 await anext(aiter(stream))

@@ -21,9 +21,10 @@ async def test_one_model_is_listed_with_context_and_modes() -> None:
 
 
 async def test_aliases_of_modes_are_listed_if_the_server_lists_them() -> None:
-    async with running(scripted("x"), list_mode_aliases=True) as server:
+    async with running(scripted("x"), list_mode_aliases=True, model_aliases="gpt-4o") as server:
         names = [model.id async for model in server.client.models.list()]
-        assert names == [MODEL, f"{MODEL}:auto", f"{MODEL}:long", f"{MODEL}:short"]
+        modes = ("", ":auto", ":long", ":short")
+        assert names == [f"{name}{mode}" for name in (MODEL, "gpt-4o") for mode in modes]
 
 
 @pytest.mark.parametrize("name", [MODEL, f"{MODEL}:long", *ALIASES, "gpt-4o:short"])

@@ -43,6 +43,14 @@ async def test_messages_are_those_of_a_chat_completion(mode: str) -> None:
         assert mode == "auto" or counted["count"] == len(asked) == completion.usage.prompt_tokens  # pyright: ignore[reportOptionalMemberAccess]
 
 
+@pytest.mark.parametrize(("thinks", "mode"), [(True, "long"), (False, "short")])
+async def test_the_template_arguments_choose_the_mode(thinks: bool, mode: str) -> None:
+    async with running(scripted("x")) as server:
+        body = {"messages": USER, "chat_template_kwargs": {"enable_thinking": thinks}}
+        tokens = (await post(server, "/tokenize", body)).json()["tokens"]
+        assert tokens == (await post(server, "/tokenize", {"messages": USER, "mode": mode})).json()["tokens"]
+
+
 async def test_messages_can_be_rendered_without_a_generation_prompt() -> None:
     async with running(engine := scripted("x")) as server:
         for mode in ("auto", "long", "short"):

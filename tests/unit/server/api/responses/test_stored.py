@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,11 +15,13 @@ import pytest
 from openai.types.responses import ResponseItem
 from pydantic import TypeAdapter
 from support.responses import ADD, ask, post, stream, text
-from support.serving import MODEL, Running, running, scripted
+from support.serving import MODEL, Running, failing, held, running, scripted
 from support.tools import ADD_1_2, adder, named, with_tools
 
-from autotool_core.errors import AutoToolError, EngineError
+from autotool_core.errors import AutoToolError
+from autotool_server.api.responses import resources, store
 from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.settings import Settings
 
 REASONING = "Hm.\n</think>\n\n"
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
@@ -197,19 +200,6 @@ async def test_a_store_that_cannot_be_opened_ends_the_start(store: str, word: st
             pass
 
 
-def held(engine: ScriptedEngine, after: int = 1) -> asyncio.Event:
-    """Pause the engine after some tokens, until the event is set."""
-    release, seen = asyncio.Event(), 0
-
-    def gate() -> Any:
-        nonlocal seen
-        seen += 1
-        return asyncio.ensure_future(release.wait()) if seen > after else None
-
-    engine.gate = gate
-    return release
-
-
 async def ended(server: Running, response_id: str) -> Any:
     """Return a response once it has ended."""
     for _ in range(500):
@@ -280,11 +270,7 @@ async def test_a_response_that_another_server_cancelled_stays_cancelled(tmp_path
 
 async def test_a_background_response_that_fails_says_so(tmp_path: Path) -> None:
     engine = scripted("Four.")
-
-    def gate() -> None:
-        raise EngineError("The engine is gone.")
-
-    engine.gate = gate
+    failing(engine)
     async with storing(tmp_path, engine) as server:
         response = await ended(server, (await ask(server, background=True))["id"])
         assert (response.status, response.error.message) == ("failed", "The engine is gone.")
@@ -308,3 +294,59 @@ async def test_background_needs_a_stored_answer_and_no_stream(tmp_path: Path) ->
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, "background")
         assert server.state.admission.in_flight == 0
         assert (await ask(server, model=f"{MODEL}:short"))["status"] == "completed"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_answer_is_sent_though_the_store_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, streamed: bool
+) -> None:
+    async with storing(tmp_path, scripted("Four.")) as server:
+        with sqlite3.connect(tmp_path / "responses.db") as database:
+            database.execute("DROP TABLE autotool_response_items")
+        answer = (await stream(server))[-1]["response"] if streamed else await ask(server)
+    assert (text(answer), answer["status"], answer["store"]) == ("Four.", "completed", False)
+    assert "could not be stored" in caplog.text
+
+
+async def test_a_response_of_a_server_that_is_gone_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LEASE_SECONDS", 0)
+    engine = scripted("Four.")
+    held(engine)
+    async with storing(tmp_path, engine) as server, storing(tmp_path, scripted("x")) as other:
+        answer = await ask(server, background=True)
+        response = await other.client.responses.retrieve(answer["id"])
+        assert (response.status, response.output) == ("failed", [])
+        assert response.error is not None
+        assert "ended before the response did" in response.error.message
+
+
+async def test_a_running_response_is_kept_from_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(resources, "RENEWAL_SECONDS", 0.01)
+    engine = scripted("Four.")
+    held(engine)
+    async with storing(tmp_path, engine) as server:
+        answer = await ask(server, background=True)
+        monkeypatch.setattr(store, "LEASE_SECONDS", 60)
+        for _ in range(500):
+            with sqlite3.connect(tmp_path / "responses.db") as database:
+                if database.execute("SELECT ends_at FROM autotool_response_leases").fetchone()[0] > time.time():
+                    break
+            await asyncio.sleep(0.02)
+        assert (await server.client.responses.retrieve(answer["id"])).status == "in_progress"
+
+
+async def test_a_response_that_is_cancelled_at_once_ends() -> None:
+    ended: list[bool] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Future()
+        finally:
+            ended.append(True)
+
+    running_here = resources.Resources(Settings())
+    running_here.run("resp_1", work())
+    await running_here.cancel("resp_1")
+    assert ended == [True]
+    await running_here.close()

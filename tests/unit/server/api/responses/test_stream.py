@@ -7,10 +7,8 @@ from typing import Any
 import httpx
 import pytest
 from support.responses import ADD, ask, kinds, stream
-from support.serving import MODEL, running, scripted
+from support.serving import MODEL, failing, held, running, scripted
 from support.tools import ADD_1_2, adder, called, named, with_tools
-
-from autotool_core.errors import EngineError
 
 REASONING = "Hm.\n</think>\n\n"
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'
@@ -116,15 +114,7 @@ async def test_calls_that_are_cut_are_incomplete_items() -> None:
 @pytest.mark.parametrize("after", [0, 3])
 async def test_a_failure_of_the_engine_fails_the_response(after: int) -> None:
     engine = scripted("Four.")
-    tokens = 0
-
-    def gate() -> None:
-        nonlocal tokens
-        tokens += 1
-        if tokens > after:
-            raise EngineError("The engine is gone.")
-
-    engine.gate = gate
+    failing(engine, after)
     async with running(engine) as server, httpx.AsyncClient() as client:
         body = {"model": MODEL, "input": "?", "mode": "short", "stream": True}
         answer = await client.post(f"{server.url}/responses", json=body)
@@ -143,14 +133,7 @@ async def test_a_failure_of_the_engine_fails_the_response(after: int) -> None:
 
 async def test_a_client_that_leaves_ends_the_generation() -> None:
     engine = scripted("x" * 100)
-    seen = 0
-
-    def gate() -> asyncio.Future[None] | None:
-        nonlocal seen
-        seen += 1
-        return asyncio.get_running_loop().create_future() if seen > 3 else None
-
-    engine.gate = gate
+    held(engine, after=3)
     async with running(engine) as server:
         events = await server.client.responses.create(model=f"{MODEL}:short", input="?", stream=True)
         async with asyncio.timeout(10):
