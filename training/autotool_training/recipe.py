@@ -20,7 +20,6 @@ from autotool_training.rl.run import RlSettings
 from autotool_training.scratch import ScratchSettings
 from autotool_training.sft.train import SftSettings
 
-
 PACKAGE = Path(__file__).parent
 # Inside the package where it is installed from a wheel, beside it in a checkout.
 SHIPPED = next((folder for folder in (PACKAGE / "recipes", PACKAGE.parent / "recipes") if folder.is_dir()), PACKAGE / "recipes")

@@ -74,8 +74,8 @@ def report_progress(line: str) -> None:
 def _check_adapter() -> None:
     if not all((ADAPTER / name).is_file() for name in ADAPTER_FILES):
         raise AutoToolError(
-            "The default model's adapter is not installed: run `pip install ./server/autotool_server/default_model/adapter` in a "
-            "checkout of AutoTool Server, or name another model: autotool serve --model PATH."
+            "The default model's adapter is not installed: in a checkout of AutoTool Server run `pip install "
+            "./server/autotool_server/default_model/adapter`, or name another model: autotool serve --model PATH."
         )
 
 
