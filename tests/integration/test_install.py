@@ -20,34 +20,78 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names of the files in the wheel that the checkout builds."""
-    folder = tmp_path_factory.mktemp("wheel")
+ADAPTER = ROOT / "server/autotool_server/default_model/adapter"
+ADAPTER_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
+
+
+def build(project: Path, folder: Path) -> Path:
+    """Build the wheel of a project."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    return zipfile.ZipFile(next(folder.glob("*.whl"))).namelist()
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "chat_template.jinja",
-        "mode_profile.json",
-        "requirements.txt",
-        "adapter/README.md",
-        "adapter/adapter_config.json",
-        "adapter/adapter_model.safetensors",
-    ],
-)
+@pytest.fixture(scope="module")
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the checkout builds."""
+    return build(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_file: Path) -> list[str]:
+    """Names of the files in the wheel."""
+    return zipfile.ZipFile(wheel_file).namelist()
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "mode_profile.json", "requirements.txt"])
 def test_the_wheel_has_the_default_models_files(wheel: list[str], name: str) -> None:
     assert f"autotool_server/default_model/{name}" in wheel
+
+
+def test_the_wheel_is_small_and_has_no_weights(wheel_file: Path, wheel: list[str]) -> None:
+    assert wheel_file.stat().st_size < 1_500_000
+    assert not [name for name in wheel if name.endswith(".safetensors") or "/adapter/" in name]
+
+
+def test_the_wheel_has_every_recipe(wheel: list[str]) -> None:
+    recipes = {path.name for path in (ROOT / "training/recipes").iterdir() if path.is_file()}
+    assert {name.rpartition("/")[2] for name in wheel if name.startswith("autotool_training/recipes/")} == recipes
 
 
 def test_the_wheel_has_the_five_packages_and_the_licence(wheel: list[str]) -> None:
     packages = {name.partition("/")[0] for name in wheel if name.endswith("/py.typed")}
     assert packages == {f"autotool_{part}" for part in ("core", "server", "training", "bench", "client")}
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
+
+
+FIND = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from pathlib import Path
+from autotool_server import default_model
+from autotool_training.recipe import SHIPPED
+print(default_model.ADAPTER, SHIPPED, sep="\\n")
+"""
+
+
+def test_an_installed_server_finds_adapter_and_recipes(wheel_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "built").mkdir()
+    adapter = build(ADAPTER, tmp_path / "built")
+    for file, folder in ((wheel_file, "server"), (adapter, "adapter")):
+        zipfile.ZipFile(file).extractall(tmp_path / folder)
+    server, model = tmp_path / "server", tmp_path / "adapter"
+    assert found(server, model) == [model / "autotool_default_model", server / "autotool_training/recipes"]
+    assert all(
+        (model / "autotool_default_model" / name).read_bytes() == (ADAPTER / name).read_bytes() for name in ADAPTER_FILES
+    )
+    assert not found(server)[0].exists()
+
+
+def found(*folders: Path) -> list[Path]:
+    """Return the folders of adapter and recipes as they are found in these folders of installed packages."""
+    command = [sys.executable, "-c", FIND, *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folders[0])
+    return [Path(line) for line in done.stdout.splitlines()]
 
 
 def test_the_clients_part_imports_neither_torch_nor_a_web_server() -> None:

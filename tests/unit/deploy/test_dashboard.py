@@ -1,0 +1,56 @@
+"""The Grafana dashboard: its panels ask for metrics and labels that the server exports."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotool_server.api.metrics import Metrics
+
+DASHBOARD = json.loads((Path(__file__).parents[3] / "deploy/grafana/dashboards/autotool.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+
+
+def samples() -> set[str]:
+    """Return the names of the samples that the server exports, as Prometheus stores them."""
+    suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
+    return {metric.name + suffix for metric in Metrics().registry.collect() for suffix in suffixes[metric.type]}
+
+
+def labels(metric: str) -> set[str]:
+    name = re.sub("_(total|bucket|sum|count)$", "", metric)
+    collector: Any = next(item for item in Metrics().registry._collector_to_names if item._name == name)
+    return {*collector._labelnames, "job", "instance", "le"}
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_asks_for_metrics_and_labels_that_the_server_exports(panel: dict[str, Any]) -> None:
+    for query in panel["targets"]:
+        expression = query["expr"]
+        names = re.findall(r"\bautotool_\w+", expression)
+        assert names
+        assert set(names) <= samples()
+        matched = {label for part in re.findall(r"\{([^}]*)\}", expression) for label in re.findall(r"(\w+)=~?", part)}
+        grouped = {label for part in re.findall(r"by \(([^)]*)\)", expression) for label in part.split(", ")}
+        shown = set(re.findall(r"\{\{(\w+)\}\}", query["legendFormat"]))
+        assert matched | grouped | shown <= set.union(*(labels(name) for name in names))
+        assert shown <= grouped | {"instance"}
+
+
+def test_the_panels_do_not_overlap_and_have_ids_of_their_own() -> None:
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in DASHBOARD["panels"])
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_every_metric_of_the_server_is_on_the_dashboard() -> None:
+    shown = " ".join(query["expr"] for panel in PANELS for query in panel["targets"])
+    left_out = {"autotool_tool_result_bytes", "autotool_tool_overlap_seconds"}
+    assert {metric.name for metric in Metrics().registry.collect() if metric.name not in shown} == left_out
