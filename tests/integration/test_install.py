@@ -64,34 +64,25 @@ def test_the_wheel_has_the_five_packages_and_the_licence(wheel: list[str]) -> No
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
 
 
-FIND = """
-import sys
-sys.path[:0] = sys.argv[1:]
-from pathlib import Path
-from autotool_server import default_model
-from autotool_training.recipe import SHIPPED
-print(default_model.ADAPTER, SHIPPED, sep="\\n")
-"""
+FIND = "import sys; sys.path[:0] = sys.argv[3:]; print(getattr(__import__(sys.argv[1], fromlist=['_']), sys.argv[2]))"
 
 
-def test_an_installed_server_finds_adapter_and_recipes(wheel_file: Path, tmp_path: Path) -> None:
+def found(module: str, name: str, *folders: Path) -> Path:
+    """Return a path that a module names, imported from these folders of installed packages."""
+    command = [sys.executable, "-c", FIND, module, name, *map(str, folders)]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True, cwd=folders[0]).stdout.strip())
+
+
+def test_an_installed_server_finds_recipes_and_adapter(wheel_file: Path, tmp_path: Path) -> None:
     (tmp_path / "built").mkdir()
-    adapter = build(ADAPTER, tmp_path / "built")
-    for file, folder in ((wheel_file, "server"), (adapter, "adapter")):
-        zipfile.ZipFile(file).extractall(tmp_path / folder)
-    server, model = tmp_path / "server", tmp_path / "adapter"
-    assert found(server, model) == [model / "autotool_default_model", server / "autotool_training/recipes"]
-    assert all(
-        (model / "autotool_default_model" / name).read_bytes() == (ADAPTER / name).read_bytes() for name in ADAPTER_FILES
-    )
-    assert not found(server)[0].exists()
-
-
-def found(*folders: Path) -> list[Path]:
-    """Return the folders of adapter and recipes as they are found in these folders of installed packages."""
-    command = [sys.executable, "-c", FIND, *map(str, folders)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folders[0])
-    return [Path(line) for line in done.stdout.splitlines()]
+    server, model = tmp_path / "server", tmp_path / "model"
+    for file, folder in ((wheel_file, server), (build(ADAPTER, tmp_path / "built"), model)):
+        zipfile.ZipFile(file).extractall(folder)
+    assert found("autotool_training.recipe", "SHIPPED", server) == server / "autotool_training/recipes"
+    assert not found("autotool_server.default_model", "ADAPTER", server).exists()
+    adapter = found("autotool_server.default_model", "ADAPTER", server, model)
+    assert adapter == model / "autotool_default_model"
+    assert all((adapter / name).read_bytes() == (ADAPTER / name).read_bytes() for name in ADAPTER_FILES)
 
 
 def test_the_clients_part_imports_neither_torch_nor_a_web_server() -> None:
