@@ -145,7 +145,6 @@ def side_by_side(
       autotool bench perf side-by-side --suite graded --limit 50 --out runs/graded
     """
     require(MEASUREMENT, "server", "bench")
-    require_vllm(MEASUREMENT)
     from autotool_bench.perf.side_by_side import measure  # noqa: PLC0415 needs the extras
 
     config = RunConfig(
