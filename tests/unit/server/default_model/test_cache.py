@@ -116,13 +116,10 @@ def test_a_missing_adapter_is_said_before_anything_is_fetched(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(default_model, "ADAPTER", tmp_path / "nowhere")
-    monkeypatch.delattr("autotool_server.default_model.build.build")
-    with pytest.raises(
-        AutoToolError, match=r"adapter is not installed: .* pip install \./server/.*/adapter.* serve --model PATH"
-    ):
+    plant_build(monkeypatch, write_checkpoint)
+    with pytest.raises(AutoToolError, match=r"adapter is not installed: .*pip install \./server/.*/adapter.* --model PATH"):
         default_model.ensure()
     assert not cache.exists()
-    plant_build(monkeypatch, write_checkpoint)
     assert default_model.ensure(trained=False).is_dir()
 
 
