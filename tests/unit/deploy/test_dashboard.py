@@ -21,7 +21,8 @@ def samples() -> set[str]:
 
 def labels(metric: str) -> set[str]:
     name = re.sub("_(total|bucket|sum|count)$", "", metric)
-    collector: Any = next(item for item in Metrics().registry._collector_to_names if item._name == name)
+    collectors: Any = Metrics().registry._collector_to_names
+    collector = next(item for item in collectors if item._name == name)
     return {*collector._labelnames, "job", "instance", "le"}
 
 
