@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 
 from autotool_server.api.metrics import Metrics
 
-DASHBOARD = json.loads((Path(__file__).parents[3] / "deploy/grafana/dashboards/autotool.json").read_text())
+DEPLOY = Path(__file__).parents[3] / "deploy"
+DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/autotool.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 
@@ -38,6 +41,16 @@ def test_a_panel_asks_for_metrics_and_labels_that_the_server_exports(panel: dict
         shown = set(re.findall(r"\{\{(\w+)\}\}", query["legendFormat"]))
         assert matched | grouped | shown <= set.union(*(labels(name) for name in names))
         assert shown <= grouped | {"instance"}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian's package prometheus) is not installed")
+def test_prometheus_finds_no_fault_in_its_configuration_and_the_panels_queries(tmp_path: Path) -> None:
+    queries = [query["expr"].replace("$__rate_interval", "1m") for panel in PANELS for query in panel["targets"]]
+    rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(queries)]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    for kind, file in (("config", DEPLOY / "prometheus/prometheus.yml"), ("rules", tmp_path / "rules.yml")):
+        done = subprocess.run(["promtool", "check", kind, file], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_panels_do_not_overlap_and_have_ids_of_their_own() -> None:
