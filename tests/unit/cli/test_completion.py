@@ -50,7 +50,7 @@ def test_zsh_is_answered_in_its_own_form() -> None:
 
 
 def test_a_command_whose_extra_is_missing_offers_nothing_and_says_nothing() -> None:
-    assert complete("autotool", "serve", "--p", before="sys.modules['fastapi'] = None") == []
+    assert complete("autotool", "serve", "--p", before="sys.modules['pydantic_settings'] = None") == []
 
 
 def test_the_script_of_a_shell_is_shown() -> None:
