@@ -24,8 +24,6 @@ NAME = "smollm2-135m"
 """The model's name in the API."""
 
 DATA_FILES = ("chat_template.jinja", "mode_profile.json")
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-
 
 def _find_adapter() -> Path:
     in_checkout = Path(__file__).parent / "adapter"
@@ -37,6 +35,7 @@ def _find_adapter() -> Path:
 ADAPTER = _find_adapter()
 """The folder of the trained LoRA adapter in PEFT's format, with its model card. It does not exist if only the server is
 installed."""
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 # Increase it when a change of the code changes the weights or the tokenizer.
 _BUILD_VERSION = 2
