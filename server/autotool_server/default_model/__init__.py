@@ -25,6 +25,7 @@ NAME = "smollm2-135m"
 
 DATA_FILES = ("chat_template.jinja", "mode_profile.json")
 
+
 def _find_adapter() -> Path:
     in_checkout = Path(__file__).parent / "adapter"
     installed = None if in_checkout.is_dir() else find_spec("autotool_default_model")
