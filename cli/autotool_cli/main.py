@@ -5,13 +5,16 @@ Each sub-command is imported when it is run, so that `autotool --help` answers a
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
+from importlib import import_module, metadata
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from autotool_cli import completion
+from autotool_core import extras
 from autotool_core.errors import AutoToolError
 
 
@@ -36,14 +39,30 @@ COMMANDS = MappingProxyType(
     }
 )
 
+HELP = ["-h", "--help"]
+
 app = typer.Typer(
     name="autotool",
     help="Serve tool-using language models that decide, request by request, how long to think.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": HELP},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autotool {metadata.version(extras.DISTRIBUTION)}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(  # pyright: ignore[reportUnusedFunction] the decorator keeps it
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 def import_command(name: str, command: LazyCommand) -> Any:
@@ -54,8 +73,8 @@ def import_command(name: str, command: LazyCommand) -> Any:
     except ModuleNotFoundError as error:
         if command.extra is None or (error.name or "").startswith("autotool_"):
             raise
-        fix = f"pip install 'autotool-server[{command.extra}]'"
-        raise AutoToolError(f"`autotool {name}` needs the package {error.name}: {fix}.") from error
+        install = extras.install_command(command.extra)
+        raise AutoToolError(f"`autotool {name}` needs the package {error.name}: {install}.") from error
     if not isinstance(loaded, typer.Typer):
         loaded.callback = _exit_on_interrupt(loaded.callback)
     return loaded
@@ -82,11 +101,21 @@ def _register(name: str, command: LazyCommand) -> None:
 
     @app.command(name, help=command.help, add_help_option=False, context_settings=settings)
     def run(context: typer.Context) -> None:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
-        import_command(name, command)(args=context.args, prog_name=context.command_path)
+        # All of the extra's packages, since some are imported only when the work is done.
+        if command.extra is not None and not set(HELP).intersection(context.args):
+            extras.require(f"`autotool {name}`", command.extra)
+        import_command(name, command)(args=context.args, prog_name=context.command_path, help_option_names=HELP)
 
 
 for _name, _command in COMMANDS.items():
     _register(_name, _command)
+
+
+def _prepare_completion() -> None:
+    """Have the sub-command whose words a shell asks for complete them, unless its extra is not installed."""
+    if (name := completion.subcommand(COMMANDS)) is not None:
+        with suppress(AutoToolError):
+            completion.put_in_place(app, name, import_command(name, COMMANDS[name]))
 
 
 def _user_message(error: Exception) -> str | None:
@@ -104,6 +133,7 @@ def _user_message(error: Exception) -> str | None:
 def main() -> None:
     """Run the command: an error that a user can act on is one line on stderr and exit code 1, any other a traceback."""
     try:
+        _prepare_completion()
         app()
     except Exception as error:
         message = _user_message(error)

@@ -178,8 +178,8 @@ class Settings(BaseSettings):
     """Names of the field that carries the reasoning in answers: clients use two."""
 
     response_store: str | None = None
-    """Database of answers of the Responses API, as sqlite:///responses.db or postgresql://user:password@host/name (install
-    psycopg). Default: answers are not stored, and previous_response_id is refused."""
+    """Database of answers of the Responses API, as sqlite:///responses.db or postgresql://user:password@host/name (extra
+    postgresql). Default: answers are not stored, and previous_response_id is refused."""
 
     response_ttl_seconds: int = Field(default=30 * 24 * 3600, ge=1)
     """Seconds for which a response is kept after it was stored or followed."""

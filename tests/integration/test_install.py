@@ -20,34 +20,69 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names of the files in the wheel that the checkout builds."""
-    folder = tmp_path_factory.mktemp("wheel")
+ADAPTER = ROOT / "server/autotool_server/default_model/adapter"
+ADAPTER_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
+
+
+def build(project: Path, folder: Path) -> Path:
+    """Build the wheel of a project."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    return zipfile.ZipFile(next(folder.glob("*.whl"))).namelist()
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "chat_template.jinja",
-        "mode_profile.json",
-        "requirements.txt",
-        "adapter/README.md",
-        "adapter/adapter_config.json",
-        "adapter/adapter_model.safetensors",
-    ],
-)
+@pytest.fixture(scope="module")
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the checkout builds."""
+    return build(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_file: Path) -> list[str]:
+    """Names of the files in the wheel."""
+    return zipfile.ZipFile(wheel_file).namelist()
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "mode_profile.json", "requirements.txt"])
 def test_the_wheel_has_the_default_models_files(wheel: list[str], name: str) -> None:
     assert f"autotool_server/default_model/{name}" in wheel
+
+
+def test_the_wheel_is_small_and_has_no_weights(wheel_file: Path, wheel: list[str]) -> None:
+    assert wheel_file.stat().st_size < 1_500_000
+    assert not [name for name in wheel if name.endswith(".safetensors") or "/adapter/" in name]
+
+
+def test_the_wheel_has_every_recipe(wheel: list[str]) -> None:
+    recipes = {path.name for path in (ROOT / "training/recipes").iterdir() if path.is_file()}
+    assert {name.rpartition("/")[2] for name in wheel if name.startswith("autotool_training/recipes/")} == recipes
 
 
 def test_the_wheel_has_the_five_packages_and_the_licence(wheel: list[str]) -> None:
     packages = {name.partition("/")[0] for name in wheel if name.endswith("/py.typed")}
     assert packages == {f"autotool_{part}" for part in ("core", "server", "training", "bench", "client")}
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
+
+
+FIND = "import sys; sys.path[:0] = sys.argv[3:]; print(getattr(__import__(sys.argv[1], fromlist=['_']), sys.argv[2]))"
+
+
+def found(module: str, name: str, *folders: Path) -> Path:
+    """Return a path that a module names, imported from these folders of installed packages."""
+    command = [sys.executable, "-c", FIND, module, name, *map(str, folders)]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True, cwd=folders[0]).stdout.strip())
+
+
+def test_an_installed_server_finds_recipes_and_adapter(wheel_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "built").mkdir()
+    server, model = tmp_path / "server", tmp_path / "model"
+    for file, folder in ((wheel_file, server), (build(ADAPTER, tmp_path / "built"), model)):
+        zipfile.ZipFile(file).extractall(folder)
+    assert found("autotool_training.recipe", "SHIPPED", server) == server / "autotool_training/recipes"
+    assert not found("autotool_server.default_model", "ADAPTER", server).exists()
+    adapter = found("autotool_server.default_model", "ADAPTER", server, model)
+    assert adapter == model / "autotool_default_model"
+    assert all((adapter / name).read_bytes() == (ADAPTER / name).read_bytes() for name in ADAPTER_FILES)
 
 
 def test_the_clients_part_imports_neither_torch_nor_a_web_server() -> None:
@@ -74,7 +109,8 @@ def test_the_image_runs_as_another_user_than_root_and_is_checked() -> None:
     stages = [index for index, line in enumerate(lines) if line.startswith("FROM ")]
     final = lines[stages[-1] :]
     assert len(stages) == 2
-    assert [line for line in final if line.startswith("USER ")] == ["USER autotool"]
+    assert [line for line in final if line.startswith("USER ")] == ["USER 10001"]
+    assert any("useradd --create-home --uid 10001 " in line for line in final)
     assert any(line.startswith("HEALTHCHECK") and "/health/ready" in line for line in final)
 
 

@@ -8,13 +8,14 @@ import typer
 from rich.console import Console
 
 from autotool_core.errors import AutoToolError
+from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
 
 Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped continues.")]
 Change = Annotated[list[str] | None, typer.Option("--set", help="Change a value of the recipe, as in sft.epochs=2.")]
-RecipeFile = Annotated[Path, typer.Argument(help="A recipe (training/recipes).", metavar="RECIPE")]
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe: a file, or a name such as graded-tiny.", metavar="RECIPE")]
 Records = Annotated[Path, typer.Option(help="A file of records.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the run. Default: the recipe's.")]
 Strict = Annotated[bool, typer.Option("--strict", help="End the run at an invalid record instead of skipping it.")]
@@ -234,6 +235,8 @@ def rl(
     from autotool_training.rl.run import train  # noqa: PLC0415
 
     settings = load_recipe(recipe, change or ())
+    if settings.rl.rollouts != "transformers":
+        require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     drawn = settings.seed if seed is None else seed
     start = checkpoint.load_checkpoint(base) if base else settings.base.load_base(drawn)
     train(start, list(files.read(records, strict=strict, skipped=_warn())), settings.rl, out, seed=drawn)

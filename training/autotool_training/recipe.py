@@ -1,6 +1,7 @@
 """Recipes: a TOML file for a run, with a section for each stage; `--set sft.epochs=2` changes a value.
 
-`extends = "other.toml"` starts from another recipe of the same folder, whose values the file overrides.
+`extends = "other.toml"` starts from another recipe of the same folder, whose values the file overrides. The recipes of this
+project come with the package and are found by their names.
 """
 
 import tomllib
@@ -18,6 +19,10 @@ from autotool_training.refine.probe import RefineSettings
 from autotool_training.rl.run import RlSettings
 from autotool_training.scratch import ScratchSettings
 from autotool_training.sft.train import SftSettings
+
+PACKAGE = Path(__file__).parent
+# Inside the package where it is installed from a wheel, beside it in a checkout.
+SHIPPED = next((folder for folder in (PACKAGE / "recipes", PACKAGE.parent / "recipes") if folder.is_dir()), PACKAGE / "recipes")
 
 
 class BaseSettings(BaseModel):
@@ -49,9 +54,10 @@ class Recipe(BaseModel):
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply changes, each of the form `section.key=value` with a TOML value.
 
-    Raises AutoToolError that names the file and the first invalid value.
+    `path`: a file, or the name of a shipped recipe (`graded-tiny`). Raises AutoToolError that names the file and the first
+    invalid value.
     """
-    text = _read(path)
+    text = _read(_found(path))
     for change in changes:
         _change(text, change)
     try:
@@ -59,6 +65,12 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise AutoToolError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}.") from None
+
+
+def _found(path: Path) -> Path:
+    """Return the file, or the shipped recipe of that name if there is no such file."""
+    shipped = SHIPPED / f"{path.name.removesuffix('.toml')}.toml"
+    return shipped if path.parent == Path() and not path.exists() and shipped.is_file() else path
 
 
 def _read(path: Path, extending: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Measure the speed and memory of the server and of the trainer."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +16,9 @@ from autotool_bench.options import (
     SuiteName,
     split_names,
 )
-from autotool_core.errors import AutoToolError
+from autotool_core.extras import require, require_vllm
+
+MEASUREMENT = "This measurement"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
 
@@ -27,18 +27,6 @@ JsonOut = Annotated[Path | None, typer.Option(help="JSON file to write every rou
 Streams = Annotated[int, typer.Option(min=1, help="Requests in progress at the same time.")]
 CheckpointOption = Annotated[Path | None, typer.Option(help="Folder of a checkpoint. Default: the default model.")]
 PerfOut = Annotated[Path, typer.Option(help="Folder of the runs and of their report. Runs that were stopped resume.")]
-
-
-@contextmanager
-def _imports(extra: str) -> Iterator[None]:
-    """Turn a missing package into an AutoToolError that names the extra to install."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("autotool_"):
-            raise
-        wanted = f"pip install 'autotool-server[{extra}]'"
-        raise AutoToolError(f"This measurement needs the package {error.name}: {wanted}.") from error
 
 
 @app.command()
@@ -63,8 +51,10 @@ def load(
 
       autotool bench perf load --rounds 3 --streams 8 --out load.json
     """
-    with _imports("bench"):
-        from autotool_bench.perf.load import LoadOptions, measure  # noqa: PLC0415
+    require(MEASUREMENT, "server", "bench")
+    require_vllm(MEASUREMENT)
+    from autotool_bench.perf.load import LoadOptions, measure  # noqa: PLC0415 needs the extras
+
     measure(LoadOptions(model, modes.split(","), rounds, streams, requests, input_tokens, output_tokens, out))
 
 
@@ -81,8 +71,9 @@ def overhead(
 
       autotool bench perf overhead --model training/checkpoints/graded-tiny
     """
-    with _imports("server,bench"):
-        from autotool_bench.perf.overhead import measure  # noqa: PLC0415
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf.overhead import measure  # noqa: PLC0415 needs the extras
+
     measure(str(model), streams, tokens, seconds)
 
 
@@ -103,8 +94,9 @@ def soak(
 
       autotool bench perf soak --engine transformers --requests 500 --model training/checkpoints/graded-tiny
     """
-    with _imports("bench"):
-        from autotool_bench.perf.soak import measure  # noqa: PLC0415
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf.soak import measure  # noqa: PLC0415 needs the extras
+
     measure(engine, requests, streams, serve_options or [])
 
 
@@ -123,8 +115,10 @@ def tool_loop(
 
       autotool bench perf tool-loop --rounds 5 --out tool_loop.json
     """
-    with _imports("train"):
-        from autotool_bench.perf.tool_loop import measure  # noqa: PLC0415
+    require(MEASUREMENT, "server", "train", "bench")
+    require_vllm(MEASUREMENT)
+    from autotool_bench.perf.tool_loop import measure  # noqa: PLC0415 needs the extras
+
     measure(rounds, seconds, out)
 
 
@@ -150,8 +144,9 @@ def side_by_side(
 
       autotool bench perf side-by-side --suite graded --limit 50 --out runs/graded
     """
-    with _imports("bench"):
-        from autotool_bench.perf.side_by_side import measure  # noqa: PLC0415
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf.side_by_side import measure  # noqa: PLC0415 needs the extras
+
     config = RunConfig(
         suite=suite,
         out=out,
@@ -186,8 +181,9 @@ def checkpoints(
 
       autotool bench perf checkpoints tiny/rl-0 tiny/grpo-0 --suite graded --limit 100 --max-tokens 256 --out tiny/eval
     """
-    with _imports("bench"):
-        from autotool_bench.perf.checkpoints import measure  # noqa: PLC0415
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf.checkpoints import measure  # noqa: PLC0415 needs the extras
+
     config = RunConfig(
         suite=suite,
         out=out,
@@ -217,6 +213,7 @@ def grpo_overhead(
 
       autotool bench perf grpo-overhead --model training/checkpoints/graded-tiny --rounds 11 --items 4
     """
-    with _imports("train"):
-        from autotool_bench.perf.grpo_overhead import GrpoOptions, measure  # noqa: PLC0415
+    require(MEASUREMENT, "train", "bench")
+    from autotool_bench.perf.grpo_overhead import GrpoOptions, measure  # noqa: PLC0415 needs the extras
+
     measure(GrpoOptions(str(model), rounds, group, tokens, items))

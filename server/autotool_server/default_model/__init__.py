@@ -1,7 +1,7 @@
 """The default model: SmolLM2-135M-Instruct with the markers as tokens and this project's adapter, built once and cached.
 
 `autotool serve` without a model calls `ensure()`. The base comes from a PyPI wheel, else from the hub. The adapter is in this
-package.
+folder of a checkout; installed from a wheel, it is a distribution of its own, since only this model needs its 24 MB.
 """
 
 import errno
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
@@ -23,8 +24,18 @@ NAME = "smollm2-135m"
 """The model's name in the API."""
 
 DATA_FILES = ("chat_template.jinja", "mode_profile.json")
-ADAPTER = Path(__file__).parent / "adapter"
-"""The trained LoRA adapter in PEFT's format, and its model card."""
+
+
+def _find_adapter() -> Path:
+    in_checkout = Path(__file__).parent / "adapter"
+    installed = None if in_checkout.is_dir() else find_spec("autotool_default_model")
+    locations = installed.submodule_search_locations if installed is not None else None
+    return Path(next(iter(locations))) if locations else in_checkout
+
+
+ADAPTER = _find_adapter()
+"""The folder of the trained LoRA adapter in PEFT's format, with its model card. It does not exist if only the server is
+installed."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 # Increase it when a change of the code changes the weights or the tokenizer.
@@ -37,9 +48,11 @@ def ensure(progress: bool = True, *, trained: bool = True) -> Path:
     """Return the folder of the prepared checkpoint. The first call builds it, which takes a minute; progress goes to stderr.
 
     `trained`: whether the adapter is merged into the weights. Training starts from the base without it. The cache is
-    AUTOTOOL_CACHE_DIR, else `autotool` in the user's XDG cache folder. Raises AutoToolError if there is neither a network nor
-    a cached copy, or too little space on the disk.
+    AUTOTOOL_CACHE_DIR, else `autotool` in the user's XDG cache folder. Raises AutoToolError if the adapter is not installed,
+    there is neither a network nor a cached copy, or too little space on the disk.
     """
+    if trained:
+        _check_adapter()
     cache = _cache_folder()
     checkpoint = cache / f"{NAME}{'' if trained else '-base'}-{_build_key(trained)}"
     if checkpoint.is_dir():
@@ -56,6 +69,14 @@ def report_progress(line: str) -> None:
     """Print a line of progress to stderr."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
+
+
+def _check_adapter() -> None:
+    if not all((ADAPTER / name).is_file() for name in ADAPTER_FILES):
+        raise AutoToolError(
+            "The default model's adapter is not installed: in a checkout of AutoTool Server run `pip install "
+            "./server/autotool_server/default_model/adapter`, or name another model: autotool serve --model PATH."
+        )
 
 
 def _build(checkpoint: Path, trained: bool) -> None:

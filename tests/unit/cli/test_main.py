@@ -3,6 +3,7 @@
 import runpy
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,13 +47,36 @@ def test_everything_after_the_name_goes_to_the_command(monkeypatch: pytest.Monke
     monkeypatch.setattr(main, "import_command", lambda *_: record)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     given = ["--port", "9", "file", "-x", "--engine-arg", "a=1", "--help"]
     main.app(["serve", *given], prog_name="autotool", standalone_mode=False)
-    assert calls == [{"args": given, "prog_name": "autotool serve"}]
+    assert calls == [{"args": given, "prog_name": "autotool serve", "help_option_names": ["-h", "--help"]}]
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    done = autotool("--version")
+    assert (done.returncode, done.stdout) == (0, f"autotool {metadata.version('autotool-server')}\n")
+
+
+@pytest.mark.parametrize("command", [(), ("models",), ("train",), ("train", "sft")], ids=" ".join)
+def test_h_is_help(command: tuple[str, ...]) -> None:
+    short, long = autotool(*command, "-h"), autotool(*command, "--help")
+    assert (short.returncode, short.stderr) == (0, "")
+    assert short.stdout == long.stdout
+    assert "-h, --help" in short.stdout
+
+
+def test_a_package_of_the_extra_that_only_the_end_of_the_work_needs_is_missed_at_once() -> None:
+    plant = "from autotool_core import extras; extras._is_installed = lambda name: name not in {'jinja2', 'matplotlib'}"
+    done = autotool("bench", "run", "--suite", "graded", "--out", "nowhere", before=plant)
+    assert done.returncode == 1
+    assert done.stderr == (
+        'autotool: `autotool bench` needs the packages jinja2 and matplotlib: pip install "autotool-server[bench]".\n'
+    )
+    assert "Usage" in autotool("bench", "run", "--help", before=plant).stdout
 
 
 def test_a_missing_extra_is_named() -> None:
     done = autotool("serve", "--help", before="import sys; sys.modules['fastapi'] = None")
     assert done.returncode == 1
-    assert done.stderr == "autotool: `autotool serve` needs the package fastapi: pip install 'autotool-server[server]'.\n"
+    assert done.stderr == 'autotool: `autotool serve` needs the package fastapi: pip install "autotool-server[server]".\n'
 
 
 def test_a_missing_module_of_this_project_is_a_bug() -> None:

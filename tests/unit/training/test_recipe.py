@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_training.recipe import load_recipe
+from autotool_training.recipe import SHIPPED, load_recipe
 
 TEXT = """
 seed = 3
@@ -53,3 +53,17 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes("# für\n".encode("latin-1"))
     with pytest.raises(AutoToolError, match=r"latin\.toml is no UTF-8 text \(byte 4\): save it as UTF-8"):
         load_recipe(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("name", ["graded-tiny-ci", "graded-tiny-ci.toml", "qwen2.5-7b-ci"])
+def test_a_shipped_recipe_is_found_by_its_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(Path(name)) == load_recipe(SHIPPED / f"{name.removesuffix('.toml')}.toml")
+
+
+def test_a_file_wins_over_a_shipped_recipe_and_a_path_is_only_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "graded-tiny-ci.toml").write_text("seed = 77")
+    assert load_recipe(Path("graded-tiny-ci.toml")).seed == 77
+    with pytest.raises(AutoToolError, match=r"runs/graded-tiny-ci\.toml cannot be read"):
+        load_recipe(Path("runs/graded-tiny-ci.toml"))

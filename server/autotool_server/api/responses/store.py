@@ -30,6 +30,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
+from autotool_core.extras import install_command
 
 SETTING = "Setting response_store (--response-store)"
 PREVIOUS = "previous_response_id"
@@ -89,7 +90,8 @@ class ResponseStore:
             self._engine = _engine(_url(url))
             METADATA.create_all(self._engine)
         except (ImportError, NoSuchModuleError):
-            raise AutoToolError(f"{SETTING}: the driver of this database is not installed.") from None
+            driver = f"the driver of this database is not installed. For PostgreSQL: {install_command('postgresql')}."
+            raise AutoToolError(f"{SETTING}: {driver}") from None
         except SQLAlchemyError as error:
             # The message of the driver may hold the address, and so the password.
             raise AutoToolError(f"{SETTING}: the database cannot be opened ({type(error).__name__}).") from None

@@ -112,6 +112,17 @@ def test_a_changed_adapter_builds_another_checkpoint(tmp_path: Path, monkeypatch
     assert default_model.ensure(trained=False) == base
 
 
+def test_a_missing_adapter_is_said_before_anything_is_fetched(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(default_model, "ADAPTER", tmp_path / "nowhere")
+    plant_build(monkeypatch, write_checkpoint)
+    with pytest.raises(AutoToolError, match=r"adapter is not installed: .*pip install \./server/.*/adapter.* --model PATH"):
+        default_model.ensure()
+    assert not cache.exists()
+    assert default_model.ensure(trained=False).is_dir()
+
+
 def test_too_little_disk_space_is_an_error_before_the_download(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(default_model.shutil, "disk_usage", lambda _: usage(10**12, 10**12 - 10**9, 10**9))

@@ -1,0 +1,58 @@
+"""Shell completion of what follows a sub-command.
+
+`autotool` knows only the names of its sub-commands until one is run, so the one whose words are to be completed takes the
+place of its stand-in first. The shell passes the line in variables of the environment, which Typer reads.
+"""
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import click  # comes with the extra `server`
+
+VARIABLE = "_AUTOTOOL_COMPLETE"
+# Of bash; of zsh, fish and PowerShell.
+LINES = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
+
+
+def subcommand(names: Container[str]) -> str | None:
+    """Return the sub-command whose words a shell asks for; None if it asks for another thing or for nothing."""
+    if not os.environ.get(VARIABLE, "").startswith("complete_"):
+        return None
+    line = next((os.environ[name] for name in LINES if name in os.environ), "")
+    words = re.match(r"\S+\s+(\S+)\s", line)
+    return words[1] if words is not None and words[1] in names else None
+
+
+def put_in_place(app: typer.Typer, name: str, command: Any) -> None:
+    """Replace the stand-in of a sub-command in the app by the sub-command: a Typer app or a click command."""
+    app.registered_commands = [stand_in for stand_in in app.registered_commands if stand_in.name != name]
+    if not isinstance(command, typer.Typer):
+        app.command(name)(_with_options_of(command))
+    elif len(command.registered_commands) == 1 and command.registered_commands[0].callback is not None:
+        app.command(name)(command.registered_commands[0].callback)
+    else:
+        app.add_typer(command, name=name)
+
+
+def _with_options_of(command: "click.Command") -> Callable[..., None]:
+    """Return a function whose options, as Typer reads them, are those of a click command."""
+
+    def run(**_: object) -> None:
+        pass
+
+    options = [_parameter(option) for option in command.params if option.param_type_name == "option"]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    run.__signature__ = inspect.Signature(options)  # pyright: ignore[reportFunctionMemberAccess] inspect reads it
+    return run
+
+
+def _parameter(option: Any) -> inspect.Parameter:
+    default = typer.Option(None, *option.opts, help=option.help)
+    annotation = bool if option.is_flag else str
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

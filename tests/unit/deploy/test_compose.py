@@ -1,0 +1,69 @@
+"""compose.yaml and the files that its services read, held together. `make lint` checks the file against its schema."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autotool_server.settings import OTHER_VARIABLES, PREFIX, Settings
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+
+def test_the_profiles_start_one_server_each_and_the_monitoring() -> None:
+    profiles = {name: service["profiles"] for name, service in COMPOSE["services"].items()}
+    assert profiles == {"cpu": ["cpu"], "gpu": ["gpu"], "prometheus": ["monitoring"], "grafana": ["monitoring"]}
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_a_server_is_only_reached_from_its_machine_and_scraped_by_its_alias(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["ports"] == ["${PUBLISH:-127.0.0.1:8000}:8000"]
+    prometheus = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (job,) = prometheus["scrape_configs"]
+    assert job["static_configs"][0]["targets"] == [f"{alias}:8000" for alias in service["networks"]["default"]["aliases"]]
+    assert "metrics_path" not in job, "Prometheus' default is /metrics"
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_the_engines_are_those_of_the_image(name: str) -> None:
+    build = COMPOSE["services"][name]["build"]
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert f"\n      {build['args']['ENGINE']})" in dockerfile
+    assert all(f"\nARG {argument}=" in dockerfile for argument in build["args"])
+
+
+def test_the_variables_are_settings_of_the_server() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    names = COMPOSE["x-server"]["environment"]
+    assert {name for name in names if name.startswith(PREFIX)} <= known
+    assert all(value is None for value in names.values()), "passed on where they are set, and not as an empty text"
+
+
+def mounts() -> Iterator[tuple[str, str]]:
+    for service in COMPOSE["services"].values():
+        for volume in service.get("volumes", ()):
+            source, target = volume.split(":")[:2]
+            yield source, target
+
+
+def test_what_is_mounted_exists() -> None:
+    sources = [source for source, _ in mounts()]
+    assert all((ROOT / source).exists() for source in sources if source.startswith("."))
+    assert {source for source in sources if not source.startswith(".")} == set(COMPOSE["volumes"])
+
+
+def test_grafana_finds_its_dashboard_and_the_dashboard_its_prometheus() -> None:
+    targets = {target: ROOT / source for source, target in mounts()}
+    provider = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/autotool.yaml").read_text())["providers"][0]
+    assert list(targets[provider["options"]["path"]].glob("*.json"))
+    home = COMPOSE["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (targets[str(Path(home).parent)] / Path(home).name).is_file()
+    source = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    dashboard = json.loads((ROOT / "deploy/grafana/dashboards/autotool.json").read_text())
+    used = {query["datasource"]["uid"] for panel in dashboard["panels"] for query in panel.get("targets", ())}
+    assert used == {source["uid"]}

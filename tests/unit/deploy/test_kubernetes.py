@@ -1,0 +1,77 @@
+"""The Kubernetes manifests, held together. `make lint` checks each against its schema."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autotool_server.api.app import create_app
+from autotool_server.api.metrics import Metrics
+from autotool_server.api.state import ServerState
+from autotool_server.launch import http_server
+from autotool_server.settings import PREFIX, Settings
+
+FOLDER = Path(__file__).parents[3] / "deploy/kubernetes"
+DEPLOYMENT, SERVICE, MONITOR, SCALER, KUSTOMIZATION, ADAPTER = (
+    yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    for name in ("deployment", "service", "servicemonitor", "hpa", "kustomization", "prometheus-adapter-values")
+)
+POD = DEPLOYMENT["spec"]["template"]
+(CONTAINER,) = POD["spec"]["containers"]
+
+
+def test_the_kustomization_has_every_manifest_and_the_image() -> None:
+    others = {"kustomization.yaml", "prometheus-adapter-values.yaml"}
+    assert set(KUSTOMIZATION["resources"]) == {path.name for path in FOLDER.iterdir()} - others
+    assert [image["name"] for image in KUSTOMIZATION["images"]] == [CONTAINER["image"]]
+
+
+def test_the_selectors_find_pods_and_service() -> None:
+    labels = POD["metadata"]["labels"].items()
+    assert DEPLOYMENT["spec"]["selector"]["matchLabels"].items() <= labels
+    assert SERVICE["spec"]["selector"].items() <= labels
+    assert MONITOR["spec"]["selector"]["matchLabels"].items() <= SERVICE["metadata"]["labels"].items()
+
+
+def test_the_ports_have_the_names_by_which_they_are_found() -> None:
+    ports = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
+    (port,) = SERVICE["spec"]["ports"]
+    assert port["targetPort"] in ports
+    assert [endpoint["port"] for endpoint in MONITOR["spec"]["endpoints"]] == [port["name"]]
+    assert variables()["AUTOTOOL_PORT"]["value"] == str(ports["http"])
+
+
+def variables() -> dict[str, Any]:
+    return {variable["name"]: variable for variable in CONTAINER["env"]}
+
+
+def test_the_variables_are_settings_and_kubernetes_adds_none_of_their_prefix() -> None:
+    assert POD["spec"]["enableServiceLinks"] is False
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert {name for name in variables() if name.startswith(PREFIX)} <= known
+
+
+def test_probes_and_metrics_are_routes_of_the_server() -> None:
+    probes = {kind: CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
+    assert probes == {"startup": "/health/ready", "liveness": "/health/live", "readiness": "/health/ready"}
+    paths = create_app(ServerState(Settings())).openapi()["paths"]
+    assert {*probes.values(), *(endpoint["path"] for endpoint in MONITOR["spec"]["endpoints"])} <= set(paths)
+
+
+def test_a_pod_has_time_to_end_its_requests() -> None:
+    state = ServerState(Settings())
+    requests = http_server.config(create_app(state)).timeout_graceful_shutdown or 0
+    waiting = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert POD["spec"]["terminationGracePeriodSeconds"] >= waiting + requests + 10
+
+
+def test_the_autoscaler_scales_the_deployment_by_a_metric_of_the_server() -> None:
+    target = SCALER["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == (DEPLOYMENT["kind"], DEPLOYMENT["metadata"]["name"])
+    assert "replicas" not in DEPLOYMENT["spec"]
+    (metric,) = SCALER["spec"]["metrics"]
+    name = metric["pods"]["metric"]["name"]
+    assert name in {exported.name for exported in Metrics().registry.collect() if exported.type == "gauge"}
+    (rule,) = ADAPTER["rules"]["custom"]
+    assert rule["name"]["as"] == name
+    assert rule["seriesQuery"].startswith(f"{name}{{")
