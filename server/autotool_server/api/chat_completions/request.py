@@ -67,6 +67,7 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls and not body.functions,
         tool_budget=ToolBudget(**body.tool_budget.model_dump()) if body.tool_budget is not None else None,
+        tool_approvals=body.tool_approvals,
         content_schema=form.schema if form is not None else None,
         content_format=form.format if form is not None else None,
         fields=_field_names(body, form),

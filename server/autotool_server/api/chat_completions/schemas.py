@@ -50,6 +50,8 @@ class ChatFields(SamplingFields):
     chat_template_kwargs: TemplateArguments | None = None
     mode: Mode | None = None
     tool_budget: ToolBudget | None = None
+    tool_approvals: dict[str, bool] | None = None
+    """Whether the user approves each call that waits for it at the end of the messages, by the call's id."""
     reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
     max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
 

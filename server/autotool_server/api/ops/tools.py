@@ -36,6 +36,8 @@ def _description(tool: Tool) -> dict[str, Any]:
         "parameters": spec.parameters,
         "read_only": spec.policy.read_only,
         "idempotent": spec.policy.idempotent,
+        "repeatable": spec.policy.repeatable,
+        "approval": spec.policy.approval,
         "timeout": spec.policy.timeout,
         "max_result_bytes": spec.policy.max_result_bytes,
         "disabled": spec.disabled,
