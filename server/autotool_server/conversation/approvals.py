@@ -14,7 +14,7 @@ from autotool_server.conversation.request import ConversationRequest
 from autotool_server.tools.base import Tool
 from autotool_server.tools.calls import NOT_APPROVED
 from autotool_server.tools.execute import ERROR, Outcome, Result
-from autotool_server.tools.made import MadeCalls
+from autotool_server.tools.made import ApprovedCalls, MadeCalls
 from autotool_server.tools.server_call import ServerCall
 
 
@@ -52,10 +52,10 @@ class PastCalls:
         """Return the calls that the request decides about, each with the decision."""
         return [call.to_server_call(tools[call.name], approved=self.decided[call.id]) for call in self.waiting]
 
-    def made(self) -> MadeCalls:
+    def made(self, approved: ApprovedCalls) -> MadeCalls:
         """Return the calls that a call of this request may repeat, and the tools that have run before."""
         ran = {call.name for call in self.answered if not (call.result or "").startswith((ERROR, NOT_APPROVED))}
-        made = MadeCalls(ran)
+        made = MadeCalls(approved, ran)
         for call in self.recent:
             if call.result != NOT_APPROVED and (arguments := _arguments(call)) is not None:
                 made.add(call.to_server_call(None), arguments)

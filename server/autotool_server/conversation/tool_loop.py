@@ -23,7 +23,7 @@ from autotool_server.conversation.turn import Turn
 from autotool_server.tools.base import Tool
 from autotool_server.tools.calls import TurnCalls
 from autotool_server.tools.execute import Outcome
-from autotool_server.tools.made import MadeCalls
+from autotool_server.tools.made import ApprovedCalls
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.server_call import ServerCall
 
@@ -59,6 +59,7 @@ class ServerTools:
     """Whether a short turn whose call fails is decoded again in `long`."""
     past: PastCalls
     """The calls before the request, and what it decides about those that wait for approval."""
+    approved: ApprovedCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class ToolLoop(Choice[Turn]):
         self._make_turn = make_turn
         self._server = server
         self._joiner = TextJoiner()
-        self._made = server.past.made()
+        self._made = server.past.made(server.approved)
         self._decided: list[TurnCalls] = []
         self._turn_calls: list[TurnCalls] = []
         self._transcripts: list[TurnTranscript] = []

@@ -37,9 +37,7 @@ class TurnCalls:
     `made` are the calls of the turns before it, to which its own are added.
     """
 
-    def __init__(
-        self, tools: Mapping[str, Tool], secrets: Secrets, max_calls: int, deadline: float, made: MadeCalls
-    ) -> None:
+    def __init__(self, tools: Mapping[str, Tool], secrets: Secrets, max_calls: int, deadline: float, made: MadeCalls) -> None:
         self.calls: list[ServerCall] = []
         self.made = made
         self._tools = tools
@@ -146,7 +144,7 @@ class TurnCalls:
 
     async def wait(self) -> AsyncGenerator[ServerCall]:
         """Yield every call as it ends. At the deadline those still running are cancelled."""
-        while running := [call.task for call in self.calls if call.task is not None and call.is_running]:
+        while running := {task for call in self.calls if (task := call.awaited) is not None}:
             remaining = max(self._deadline - time.perf_counter(), 0)
             await asyncio.wait(running, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
             for call in self.finished():

@@ -40,7 +40,8 @@ class Entry(BaseModel):
     @classmethod
     def _of_all_tools(cls, value: Any) -> Any:
         if not isinstance(value, str | dict):
-            raise ValueError("give 'never', 'first' or 'always', or a table of them by the tool's name or pattern")  # noqa: TRY004
+            message = "give 'never', 'first' or 'always', or a table of them by the tool's name or pattern"
+            raise ValueError(message)  # noqa: TRY004 pydantic reports this kind
         return {"*": value} if isinstance(value, str) else value
 
     def relative_to(self, folder: Path) -> Self:

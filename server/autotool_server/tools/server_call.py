@@ -32,9 +32,11 @@ class ServerCall:
         return self.task is None and self.first is None and self.result is None
 
     @property
-    def is_running(self) -> bool:
-        """Whether the call was started and has neither ended nor been cancelled."""
-        return self.task is not None and self.result is None and not self.task.cancelled()
+    def awaited(self) -> asyncio.Task[Result] | None:
+        """The task that brings the result, of this call or of the same one before it; None if there is none any more."""
+        call = self.first or self
+        is_open = self.result is None and call.result is None and call.task is not None and not call.task.cancelled()
+        return call.task if is_open else None
 
     @property
     def awaits_approval(self) -> bool:
@@ -61,8 +63,9 @@ class ServerCall:
         """Take the result of the task, or of the same call before, if that has ended."""
         if self.result is None and self.task is not None and self.task.done() and not self.task.cancelled():
             self.result = self.task.result()
-        if self.result is None and self.first is not None and self.first.result is not None:
-            self.result = repeated(self.first.result)
+        if self.result is None and self.first is not None:
+            self.first.settle()
+            self.result = repeated(self.first.result) if self.first.result is not None else None
 
     def execution(self, decoded_until: float | None) -> ToolExecution:
         """Return the call's part of the record; `decoded_until`: when the turn's decoding ended, as `time.perf_counter`."""

@@ -110,6 +110,27 @@ async def test_two_equal_calls_that_are_approved_are_run_once() -> None:
     assert executions(follow) == [[("send", "ok"), ("send", "repeated")]]
 
 
+async def test_a_request_that_is_sent_again_runs_nothing_again() -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def send_slowly(_: Any) -> str:
+        started.set()
+        await go_on.wait()
+        return "sent"
+
+    send = Scripted("send", send_slowly, approval="always")
+    async with with_tools(scripted(SEND_1_1, "Sent."), adder(), send) as server:
+        answer = await ask(server, TOOLS)
+        first = asyncio.create_task(decide(server, answer, True))
+        await started.wait()
+        second = asyncio.create_task(decide(server, answer, True))
+        go_on.set()
+        sent = [await first, await second, await decide(server, answer, True)]
+    assert len(send.calls) == 1
+    assert [executions(one)[0] for one in sent] == [[("send", "ok")], [("send", "repeated")], [("send", "repeated")]]
+    assert all(results(one)[0].endswith("sent") for one in sent)
+
+
 async def test_the_first_call_alone_needs_approval() -> None:
     send = sender("first")
     texts = (SEND_1_1, SEND_2_2, "Sent.", SEND_1_1, "Sent again.")
@@ -151,8 +172,9 @@ async def test_a_stream_goes_on_with_the_calls_that_were_approved() -> None:
         record = autotool_field(answer)
         create: Any = server.client.chat.completions.create
         extra = {"mode": "short", "tool_approvals": {record["pending_calls"][0]["id"]: True}}
-        request = create(model="tested", messages=[*QUESTION, *record["transcript"]], tools=TOOLS, stream=True, extra_body=extra)
-        chunks = [chunk async for chunk in await request]
+        history = [*QUESTION, *record["transcript"]]
+        request = await create(model="tested", messages=history, tools=TOOLS, stream=True, extra_body=extra)
+        chunks = [chunk async for chunk in request]
     events = [chunk.autotool["event"] for chunk in chunks if "event" in (chunk.model_extra or {}).get("autotool", {})]
     assert events == ["tool_started", "tool_result"]
     assert "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices) == "Sent."

@@ -52,7 +52,9 @@ AS_STRING = called("order", json.dumps(json.dumps({"sku": "A", "pieces": 3})))
 INVALID = called("order", {"sku": "A"})
 LOOK = called("look", {"sku": "A", "pieces": 3})
 BROKEN = called("broken", {"sku": "A", "pieces": 3})
-NOTES = [called("order", {"sku": "A", "pieces": 3, "note": note}) for note in ({"a": 1, "b": [1, 2]}, {"b": [1.0, 2], "a": 1.0})]
+NOTES = [
+    called("order", {"sku": "A", "pieces": 3, "note": note}) for note in ({"a": 1, "b": [1, 2]}, {"b": [1.0, 2], "a": 1.0})
+]
 
 
 async def take(arguments: Mapping[str, Any]) -> str:
@@ -117,15 +119,11 @@ LOOPS = {
     "invalid calls between": Loop([A, INVALID], turns=6),
     "always invalid": Loop([INVALID], reason="max_turns", turns=MAX_TURNS + 1),
     "always an unknown tool": Loop([called("pay", {})], reason="max_turns", turns=MAX_TURNS + 1),
-    "never the same": Loop(
-        lambda turn: called("order", {"sku": "A", "pieces": turn}), reason="max_turns", turns=MAX_TURNS + 1
-    ),
+    "never the same": Loop(lambda turn: called("order", {"sku": "A", "pieces": turn}), reason="max_turns", turns=MAX_TURNS + 1),
     "one call a turn": Loop([f"{A}\n{A}"], fields={"parallel_tool_calls": False}),
     "one call in all": Loop([A], reason="max_calls", turns=2, fields={"extra": {"tool_budget": {"max_calls": 1}}}),
     "required": Loop([A], fields={"tool_choice": "required"}),
-    "with a client's call": Loop(
-        [f"{A}\n{A}\n{called('paint', {})}"], reason="client_tools", turns=1, tools=[CLIENT_TOOL]
-    ),
+    "with a client's call": Loop([f"{A}\n{A}\n{called('paint', {})}"], reason="client_tools", turns=1, tools=[CLIENT_TOOL]),
     "escalated": Loop([f"{A}\n{BROKEN}"], settings={"escalate": True}),
     "escalated, always invalid": Loop([f"{A}\n{INVALID}"], turns=None, settings={"escalate": True}),
 }

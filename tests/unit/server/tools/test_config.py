@@ -27,12 +27,12 @@ def settings(folder: Path, text: str, builtin: str = "") -> Settings:
     return Settings(tools=str(folder / "tools.toml"), builtin_tools=builtin)
 
 
-APPROVALS = '''
+APPROVALS = """
 [python.math]
 module = "asking"
 repeatable = ["look"]
 approval = { "delete_*" = "always", "delete_all" = "first", "*" = "never" }
-'''
+"""
 ASKING = '''
 from autotool_server.tools import tool
 
