@@ -67,8 +67,15 @@ class Entry(BaseModel):
             read_only=read_only,
             idempotent=read_only or idempotent or _matches_any(self.idempotent, name),
             repeatable=repeatable or _matches_any(self.repeatable, name),
-            approval=next((value for pattern, value in self.approval.items() if fnmatchcase(name, pattern)), approval),
+            approval=self._approval(name) or approval,
         )
+
+    def _approval(self, name: str) -> Approval | None:
+        """Return what the entry says about a tool's approval; None where it says nothing."""
+        for pattern, approval in self.approval.items():
+            if fnmatchcase(name, pattern):
+                return approval
+        return None
 
     def check_tools(self, label: str, namespace: str, specs: Sequence[ToolSpec]) -> None:
         """Raise AutoToolError if two tools have the same name, or if a pattern of the entry matches no tool.

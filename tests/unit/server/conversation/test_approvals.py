@@ -158,7 +158,7 @@ async def test_a_first_call_that_was_refused_is_asked_for_again() -> None:
 async def test_a_stream_names_the_calls_that_wait() -> None:
     async with with_tools(scripted(f"I ask. {SEND_1_1}"), adder(), sender(read_only=True)) as server:
         chunks = await stream(server, TOOLS)
-    events = [chunk.autotool for chunk in chunks if "event" in (chunk.model_extra or {}).get("autotool", {})]
+    events = [autotool_field(chunk) for chunk in chunks if "event" in (chunk.model_extra or {}).get("autotool", {})]
     assert [(event["event"], event["name"], event["arguments"]) for event in events] == [
         ("approval_required", "send", '{"a": 1, "b": 1}')
     ]
