@@ -17,8 +17,9 @@ class AnswerShape:
 
     tools: Sequence[Mapping[str, Any]] = ()
     """The OpenAI function tools that the model is offered."""
-    calls: Literal["allowed", "required", "one"] = "allowed"
-    """Whether calls may or must be made; `one` is exactly one call, of a named tool."""
+    calls: Literal["allowed", "required", "one", "none"] = "allowed"
+    """Whether calls may or must be made; `one` is exactly one call, of a named tool; `none` is none, and text without the
+    markers of calls."""
     parallel: bool = True
     """Whether one turn may make several calls."""
     schema: Mapping[str, Any] | bool | None = None
@@ -59,6 +60,8 @@ def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
         "at_least_one": True,
         "stop_after_first": shape.calls == "one" or not shape.parallel,
     }
+    if shape.calls == "none":
+        return shape.content_tag or _text_without_calls(tool_format)
     if shape.calls != "allowed":
         return calls
     if (content := shape.content_tag) is not None:
@@ -66,6 +69,11 @@ def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
     if shape.callable_names is not None or any(tool["function"].get("strict", shape.strict_tools) for tool in tools):
         return {"type": "triggered_tags", "triggers": [*tool_format.triggers], "tags": tags}
     return None
+
+
+def _text_without_calls(tool_format: ToolFormat) -> Tag:
+    """Return the grammar of text in which no call can be written, whatever tokens it is made of."""
+    return {"type": "any_text", "excludes": [*dict.fromkeys((*tool_format.openers, *tool_format.markers))]}
 
 
 def _call(function: Mapping[str, Any], tool_format: ToolFormat) -> Tag:

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from autotool_core.modes import ResolvedMode
 from autotool_core.parsing.events import Event, ToolCallStart
-from autotool_core.record import TurnRecord
+from autotool_core.record import PendingCall, TurnRecord
 from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.engines.base import FinishReason
@@ -56,7 +56,8 @@ class StreamEvent:
     """Something that happened between tokens: an `autotool` event of a stream."""
 
     event: str
-    """`tool_called` (the model has begun a call of a server tool), `tool_started`, `tool_result` or `turn`."""
+    """`tool_called` (the model has begun a call of a server tool; left out where it may need approval), `tool_started`,
+    `tool_result`, `approval_required` or `turn`."""
     data: Mapping[str, Any]
 
 
@@ -92,6 +93,11 @@ class Choice(Generic[TurnT_co]):
     def transcript(self) -> list[dict[str, Any]] | None:
         """Messages to append to the request's own; None where there is no tool loop."""
         return None
+
+    @property
+    def pending_calls(self) -> list[PendingCall]:
+        """The calls of server tools that wait for the user's approval."""
+        return []
 
     @property
     def finish_reason(self) -> str:

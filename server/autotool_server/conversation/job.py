@@ -73,9 +73,10 @@ class Job:
             transcript=_transcript(first.transcript, shows_reasoning),
             effort=self.effort,
             ignored=[*self.ignored],
+            pending_calls=first.pending_calls,
         )
         loop_only = set[str]() if first.transcript is not None else {"stop_reason", "transcript"}
-        absent = {name for name in ("effort", "ignored") if not getattr(record, name)}
+        absent = {name for name in ("effort", "ignored", "pending_calls") if not getattr(record, name)}
         return record.model_dump(mode="json", exclude=loop_only | absent)
 
     async def run(self) -> AsyncGenerator[ChoiceOutput]:

@@ -75,6 +75,7 @@ class FieldNames:
     min_tokens: str = "min_tokens"
     num_choices: str = "num_choices"
     tool_budget: str = "tool_budget"
+    tool_approvals: str = "tool_approvals"
     logit_bias: str = "logit_bias"
     stop_token_ids: str = "stop_token_ids"  # noqa: S105 the name of a field
     effort: str = "effort"
@@ -140,6 +141,10 @@ class ConversationRequest:
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     tool_budget: ToolBudget | None = None
+    tool_approvals: Mapping[str, bool] | None = None
+    """Whether the user approves each call that waits for it at the end of the messages, by the call's id."""
+    can_ask_approval: bool = True
+    """Whether the protocol has a way to ask the user for it; if not, tools that need approval are refused."""
     content_schema: Mapping[str, Any] | bool | None = None
     """JSON schema of the answer's content; None leaves it free."""
     content_format: Mapping[str, Any] | None = None

@@ -10,6 +10,7 @@ from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
+from autotool_server.conversation.approvals import PastCalls, past_calls
 from autotool_server.conversation.budgets import DefaultBudgets
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
@@ -69,36 +70,36 @@ class ConversationService:
         _check_counts(request)
         budget = self._budget(request)
         tools = self._server_tools(request)
+        past = past_calls(request, tools)
         context = RequestContext(request, self._mode(request), tools, self._effort(request))
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
-        choices = [self._tool_loop(context, turns[0], budget)] if tools else [Choice(turn) for turn in turns]
+        choices = [self._tool_loop(context, turns[0], budget, past)] if tools else [Choice(turn) for turn in turns]
         answer_id = request.answer_id or request.id
         return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
 
-    def _tool_loop(self, context: RequestContext, first: Turn, budget: Budget) -> ToolLoop:
+    def _tool_loop(self, context: RequestContext, first: Turn, budget: Budget, past: PastCalls) -> ToolLoop:
         self._turn_requests.check_later_grammars(context)
 
         def make_turn(step: NextTurn) -> Turn:
             return self._turn(self._turn_requests.later(context, step))
 
-        return ToolLoop(first, make_turn, self._server_tools_config(context, budget))
+        return ToolLoop(first, make_turn, self._server_tools_config(context, budget, past))
 
-    def _server_tools_config(self, context: RequestContext, budget: Budget) -> ServerTools:
+    def _server_tools_config(self, context: RequestContext, budget: Budget, past: PastCalls) -> ServerTools:
         names = frozenset(tool.function["name"] for tool in context.request.client_tools)
         escalate = self.settings.escalate and Mode.LONG not in self.renderer.refusals
-        return ServerTools(context.server_tools, names, budget, self.registry.secrets, escalate)
+        return ServerTools(context.server_tools, names, budget, self.registry.secrets, escalate, past, self.registry.approved)
 
     def _server_tools(self, request: ConversationRequest) -> Mapping[str, Tool]:
         named = {tool.name: tool.field for tool in request.server_tools}
         fields = request.fields
-        if request.tool_budget is not None and not named:
-            raise InvalidRequestError(
-                f"{fields.tool_budget} is only allowed with server tools in {fields.tools}.", fields.tool_budget
-            )
+        for field, value in ((fields.tool_budget, request.tool_budget), (fields.tool_approvals, request.tool_approvals)):
+            if value is not None and not named:
+                raise InvalidRequestError(f"{field} is only allowed with server tools in {fields.tools}.", field)
         if not named:
             return {}
         if request.num_choices > 1:
@@ -108,6 +109,12 @@ class ConversationService:
         if not self._renders_results:
             raise InvalidRequestError("The model's chat template has no place for results of tools.", fields.tools)
         chosen = self.registry.choose(named)
+        if not request.can_ask_approval and any(tool.spec.policy.approval != "never" for tool in chosen.values()):
+            raise InvalidRequestError(
+                "A server tool needs the user's approval, for which this API has no form. Use /v1/chat/completions or "
+                "/v1/responses, or name the other tools.",
+                fields.tools,
+            )
         return {} if request.tool_choice == "none" else chosen
 
     @cached_property

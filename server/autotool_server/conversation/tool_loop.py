@@ -1,7 +1,8 @@
 """The tool loop: turns of one choice, with the calls of server tools between them, under budgets (docs/guides/tools.md).
 
-A call of a client's tool ends the loop. Calls of server tools are run, their results are appended, and the next turn starts.
-Only calls that the parser found outside of the think block are run, and each has exactly one result.
+A call of a client's tool ends the loop, and so does one that the user must approve. Other calls of server tools are run, their
+results are appended, and the next turn starts. Only calls that the parser found outside of the think block are run, each at
+most once in a request: one that is made again is answered from its first result.
 """
 
 import asyncio
@@ -13,15 +14,18 @@ from typing import Any
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.record import TurnRecord
+from autotool_core.record import PendingCall, TurnRecord
+from autotool_server.conversation.approvals import PastCalls
 from autotool_server.conversation.choice import Choice, ChoiceEnd, Output, StreamEvent
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.conversation.transcript import TextJoiner, TurnTranscript
 from autotool_server.conversation.turn import Turn
 from autotool_server.tools.base import Tool
-from autotool_server.tools.calls import ServerCall, TurnCalls
+from autotool_server.tools.calls import TurnCalls
 from autotool_server.tools.execute import Outcome
+from autotool_server.tools.made import ApprovedCalls
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.server_call import ServerCall
 
 
 class NoRoomError(AutoToolError):
@@ -53,6 +57,9 @@ class ServerTools:
     secrets: Secrets
     escalate: bool
     """Whether a short turn whose call fails is decoded again in `long`."""
+    past: PastCalls
+    """The calls before the request, and what it decides about those that wait for approval."""
+    approved: ApprovedCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ class ToolLoop(Choice[Turn]):
         self._make_turn = make_turn
         self._server = server
         self._joiner = TextJoiner()
+        self._made = server.past.made(server.approved)
+        self._decided: list[TurnCalls] = []
         self._turn_calls: list[TurnCalls] = []
         self._transcripts: list[TurnTranscript] = []
         self._decoded_until: list[float] = []
@@ -90,6 +99,11 @@ class ToolLoop(Choice[Turn]):
     def transcript(self) -> list[dict[str, Any]]:
         """Messages to append to the request's own."""
         return self._transcript
+
+    @property
+    def pending_calls(self) -> list[PendingCall]:
+        waiting = self._turn_calls[-1].awaiting_approval if self.stop_reason == "approval_required" else []
+        return [PendingCall(id=call.id, name=call.name, arguments=call.arguments) for call in waiting]
 
     @property
     def finish_reason(self) -> str:
@@ -108,26 +122,45 @@ class ToolLoop(Choice[Turn]):
         """Run turns and calls until an answer, a call of a client's tool or a budget ends the loop."""
         self._deadline = time.perf_counter() + self._server.budget.max_seconds
         try:
-            while True:
+            if self._server.past.waiting:
+                async with aclosing(self._run_decided()) as outputs:
+                    async for output in outputs:
+                        yield output
+            while self.stop_reason is None:
                 for phase in (self._decode, self._run_calls):
                     async with aclosing(phase()) as outputs:
                         async for output in outputs:
                             yield output
-                next_turn = await self._next()
-                if next_turn is None:
-                    break
-                yield StreamEvent("turn", self._record(len(self.turns) - 1).model_dump(mode="json"))
-                self.turns.append(next_turn)
+                if (next_turn := await self._next()) is not None:
+                    yield StreamEvent("turn", self._record(len(self.turns) - 1).model_dump(mode="json"))
+                    self.turns.append(next_turn)
         finally:
-            for calls in self._turn_calls:
+            for calls in (*self._decided, *self._turn_calls):
                 await calls.close(Outcome.NOT_RUN, "The request ended before this call.")
         yield ChoiceEnd(self.finish_reason, self.turns[-1].stop_string)
 
+    def _open_calls(self) -> TurnCalls:
+        left = self._server.budget.max_calls - self._num_started
+        return TurnCalls(self._server.tools, self._server.secrets, left, self._deadline, self._made.copy())
+
+    async def _run_decided(self) -> AsyncGenerator[Output]:
+        """Run the calls that the user has approved; make the first turn anew, which reads their results."""
+        calls = self._open_calls()
+        self._decided.append(calls)
+        for call in self._server.past.to_run(self._server.tools):
+            yield self._called(calls.add(call))
+        for call in calls.start():
+            yield self._started(call)
+        async with aclosing(calls.wait()) as finished:
+            async for call in finished:
+                yield self._result(call)
+        self._made = calls.made
+        if (turn := await self._make_next(_results(calls))) is not None:
+            self.turns[0] = turn
+
     async def _decode(self) -> AsyncGenerator[Output]:
         """Run the turn; start its read-only calls as soon as the model has written them."""
-        budget = self._server.budget
-        left = budget.max_calls - sum(calls.num_started for calls in self._turn_calls)
-        calls = TurnCalls(self._server.tools, self._server.secrets, left, self._deadline)
+        calls = self._open_calls()
         transcript = TurnTranscript(calls, self._server.client_names.__contains__, self._joiner)
         self._turn_calls.append(calls)
         self._transcripts.append(transcript)
@@ -136,7 +169,8 @@ class ToolLoop(Choice[Turn]):
             async for output in outputs:
                 yield TurnOutput([seen for event in output.events if (seen := transcript.read(event))], output.logprobs)
                 for call in calls.calls[num_called:]:
-                    yield StreamEvent("tool_called", {"turn": len(self.turns) - 1, "id": call.id, "name": call.name})
+                    if not call.may_need_approval:
+                        yield self._called(call)
                 num_called = len(calls.calls)
                 for call in calls.start_eager():
                     yield self._started(call)
@@ -156,8 +190,10 @@ class ToolLoop(Choice[Turn]):
         async with aclosing(calls.wait()) as finished:
             async for call in finished:
                 yield self._result(call)
-        if self._may_escalate() and calls.failed_repeatably():
-            await self._escalate("error")
+        if self._may_escalate() and calls.failed_repeatably() and await self._escalate("error"):
+            return
+        for call in calls.awaiting_approval:
+            yield self._event("approval_required", call, arguments=call.arguments)
 
     async def _escalate(self, reason: str) -> bool:
         """Plan to decode the turn again in `long`. Return False if the context has no room for that: the turn stays valid."""
@@ -172,12 +208,18 @@ class ToolLoop(Choice[Turn]):
         """Return the next turn. If there is none, return None and set `stop_reason`."""
         if len(self.turns) - 1 in self._escalated:
             return self._escalated_turn
-        calls = self._turn_calls[-1].calls
-        results = [{"role": "tool", "tool_call_id": call.id, "content": call.content} for call in calls]
-        self._transcript += [self._transcripts[-1].message(), *results]
+        self._made = self._turn_calls[-1].made
+        results = _results(self._turn_calls[-1])
+        self._transcript.append(self._transcripts[-1].message())
         if stop_reason := self._end_reason():
+            self._transcript += results
             self.stop_reason = stop_reason
             return None
+        return await self._make_next(results)
+
+    async def _make_next(self, results: list[dict[str, Any]]) -> Turn | None:
+        """Return the turn that reads these results. If it has no room, return None and set `stop_reason`."""
+        self._transcript += results
         self._limit = self._exhausted_budget()
         return await self._make(None) or await self._make_without_results(results)
 
@@ -187,22 +229,27 @@ class ToolLoop(Choice[Turn]):
             return self._limit
         if self._is_cut():
             return self.turns[-1].finish_reason
+        if self._turn_calls[-1].awaiting_approval:
+            return "approval_required"
         if self._transcripts[-1].client_calls:
             return "client_tools"
         return None if self._turn_calls[-1].calls else "answer"
 
     def _exhausted_budget(self) -> str | None:
-        """Return the budget that is used up, after which the next turn answers without tools; None if there is none."""
-        if self._turn_calls[-1].exceeded_budget or self._is_exhausted():
+        """Return why the next turn answers without tools, a budget that is used up or a repeated call; None if it may call."""
+        if self._made.is_circling:
+            return "repeated_call"
+        if (self._turn_calls or self._decided)[-1].exceeded_budget or self._is_exhausted():
             return "max_seconds" if time.perf_counter() >= self._deadline else "max_calls"
-        return "max_turns" if len(self.turns) - len(self._escalated) >= self._server.budget.max_turns else None
+        num_turns = len(self._turn_calls) - len(self._escalated)
+        return "max_turns" if num_turns >= self._server.budget.max_turns else None
 
     async def _make(self, mode: Mode | None) -> Turn | None:
         spent = sum(turn.charged_tokens for turn in self.turns)
         try:
             # Rendering and tokenising a long history would hold up every other stream.
             return await asyncio.to_thread(
-                self._make_turn, NextTurn(len(self.turns), self._transcript, spent, mode, self._limit is None)
+                self._make_turn, NextTurn(len(self._turn_calls), self._transcript, spent, mode, self._limit is None)
             )
         except NoRoomError as error:
             self.stop_reason = error.stop_reason
@@ -230,22 +277,36 @@ class ToolLoop(Choice[Turn]):
 
     def _is_exhausted(self) -> bool:
         """Whether no further call may start."""
-        started = sum(calls.num_started for calls in self._turn_calls)
-        return self._limit is not None or started >= self._server.budget.max_calls or time.perf_counter() >= self._deadline
+        is_late = time.perf_counter() >= self._deadline
+        return self._limit is not None or is_late or self._num_started >= self._server.budget.max_calls
+
+    @property
+    def _num_started(self) -> int:
+        """The calls that are charged to the budget."""
+        return sum(calls.num_started for calls in (*self._decided, *self._turn_calls))
 
     def _record(self, index: int) -> TurnRecord:
         record = self.turns[index].record()
-        if index >= len(self._turn_calls):
-            return record
         until = self._decoded_until[index] if index < len(self._decoded_until) else None
-        executions = [call.execution(until) for call in self._turn_calls[index].calls]
+        executed = [*(self._decided if index == 0 else ()), *self._turn_calls[index : index + 1]]
+        executions = [call.execution(until) for calls in executed for call in calls.calls]
         return record.model_copy(update={"executions": executions, "escalated": self._escalated.get(index)})
 
+    def _called(self, call: ServerCall) -> StreamEvent:
+        return self._event("tool_called", call, **({} if call.approved is None else {"approved": call.approved}))
+
     def _started(self, call: ServerCall) -> StreamEvent:
-        data = {"turn": len(self.turns) - 1, "id": call.id, "name": call.name, "arguments": call.arguments}
-        return StreamEvent("tool_started", data)
+        return self._event("tool_started", call, arguments=call.arguments)
 
     def _result(self, call: ServerCall) -> StreamEvent:
-        execution = call.execution(None)
-        data = {"turn": len(self.turns) - 1, **execution.model_dump(include={"id", "name", "outcome", "seconds"})}
-        return StreamEvent("tool_result", {**data, "arguments": call.arguments, "content": call.content})
+        done = call.execution(None).model_dump(include={"name", "outcome", "seconds"})
+        return self._event("tool_result", call, **done, arguments=call.arguments, content=call.content)
+
+    def _event(self, event: str, call: ServerCall, **data: Any) -> StreamEvent:
+        return StreamEvent(event, {"turn": len(self.turns) - 1, "id": call.id, "name": call.name, **data})
+
+
+def _results(calls: TurnCalls) -> list[dict[str, Any]]:
+    """Return the messages with the results of the calls; those that wait for approval have none."""
+    answered = [call for call in calls.calls if not call.awaits_approval]
+    return [{"role": "tool", "tool_call_id": call.id, "content": call.content} for call in answered]

@@ -7,7 +7,8 @@ from typing import Any
 
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_server.conversation.choice import new_call_id
-from autotool_server.tools.calls import ServerCall, TurnCalls
+from autotool_server.tools.calls import TurnCalls
+from autotool_server.tools.server_call import ServerCall
 
 TURN_SEPARATOR = "\n\n"
 """Stands between the texts of two turns in one answer."""

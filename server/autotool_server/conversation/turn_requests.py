@@ -102,7 +102,10 @@ class TurnRequests:
         choice = context.request.tool_choice
         # A tool choice demands a call of the first turn only, or the loop would never end.
         later = replace(choice, required=False) if isinstance(choice, AllowedTools) else None
-        return self._shape(context, later if may_call else "none")
+        if may_call:
+            return self._shape(context, later)
+        # A model that has called tools may go on to write calls, which nobody would run.
+        return replace(self._shape(context, "none"), calls="none")
 
     def _shape(self, context: RequestContext, choice: ToolChoice | None) -> AnswerShape:
         return answer_shape(context.request, context.server_tools, choice, self._profile.strict_tools)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from autotool_core.errors import AutoToolError
 
@@ -34,6 +34,10 @@ class OversizeError(ToolError):
         return type(self), (self.limit,)
 
 
+Approval = Literal["never", "first", "always"]
+"""When the user must approve a call: for no call, for the first one of the tool in a conversation, for every call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The limits of a tool's calls, and what may be assumed about them."""
@@ -48,6 +52,10 @@ class Policy:
     """The tool changes nothing: a call may start while the model still decodes, and its result may be discarded."""
     idempotent: bool = False
     """A second call with the same arguments changes nothing more."""
+    repeatable: bool = False
+    """A call may be made again in the same request, because the same arguments may give another result. Of any other tool a
+    second call with the same arguments is answered from the first one's result."""
+    approval: Approval = "never"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from autotool_core.record import ToolExecution
 from autotool_server.tools.base import Tool
 from autotool_server.tools.execute import (
     FAILURE_OUTCOMES,
@@ -19,69 +18,34 @@ from autotool_server.tools.execute import (
     execute,
     rejection,
 )
+from autotool_server.tools.made import MadeCalls
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.server_call import ServerCall
 
 logger = logging.getLogger(__name__)
 
 CANCEL_SECONDS = 5.0
 """How long a cancelled call is waited for."""
 CALLS_USED_UP = "The budget of tool calls is used up. Answer with what you have."
+NOT_APPROVED = "The user did not approve this call."
 TIME_USED_UP = "The budget of time for tools is used up. Answer with what you have."
 
 
-@dataclass(slots=True)
-class ServerCall:
-    """A call of a server tool, or of a tool that does not exist."""
-
-    id: str
-    name: str
-    tool: Tool | None
-    arguments: str = ""
-    complete: bool = False
-    task: asyncio.Task[Result] | None = None
-    result: Result | None = None
-    reported: bool = False
-    """Whether `finished` has returned the call."""
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the call has been neither started nor rejected."""
-        return self.task is None and self.result is None
-
-    @property
-    def content(self) -> str:
-        """The result as the model reads it."""
-        return self.result.content if self.result is not None else ""
-
-    @property
-    def is_eager(self) -> bool:
-        """Whether the call may start before its turn has ended."""
-        return self.is_new and self.complete and self.tool is not None and self.tool.spec.policy.read_only
-
-    def execution(self, decoded_until: float | None) -> ToolExecution:
-        """Return the call's part of the record; `decoded_until`: when the turn's decoding ended, as `time.perf_counter`."""
-        result = self.result or rejection(Outcome.NOT_RUN, "")
-        overlap = min(result.ended, decoded_until) - result.started if decoded_until is not None and result.started else 0.0
-        return ToolExecution(
-            id=self.id,
-            name=self.name[:64],
-            outcome=result.outcome,
-            seconds=result.ended - result.started,
-            overlap_seconds=max(overlap, 0.0),
-            attempts=result.attempts,
-            result_bytes=len(result.content.encode()),
-        )
-
-
 class TurnCalls:
-    """Runs the calls of one turn: at most `max_calls`, until `deadline` (as `time.perf_counter`)."""
+    """Runs the calls of one turn: at most `max_calls`, until `deadline` (as `time.perf_counter`).
 
-    def __init__(self, tools: Mapping[str, Tool], secrets: Secrets, max_calls: int, deadline: float) -> None:
+    `made` are the calls of the turns before it, to which its own are added.
+    """
+
+    def __init__(self, tools: Mapping[str, Tool], secrets: Secrets, max_calls: int, deadline: float, made: MadeCalls) -> None:
         self.calls: list[ServerCall] = []
+        self.made = made
         self._tools = tools
         self._secrets = secrets
         self._max_calls = max_calls
         self._deadline = deadline
+        # Fixed for the turn, so that its calls of one tool are all treated alike.
+        self._allowed = frozenset(made.allowed)
 
     @property
     def num_started(self) -> int:
@@ -93,10 +57,19 @@ class TurnCalls:
         """Whether a call was rejected or ended because a budget is used up."""
         return any(call.result is not None and call.result.outcome is Outcome.BUDGET for call in self.calls)
 
+    @property
+    def awaiting_approval(self) -> list[ServerCall]:
+        """The calls that run only if the user approves them."""
+        return [call for call in self.calls if call.awaits_approval]
+
     def open(self, call_id: str, name: str) -> ServerCall:
         """Add a call whose name the model has written."""
-        self.calls.append(ServerCall(call_id, name, self._tools.get(name)))
-        return self.calls[-1]
+        return self.add(ServerCall(call_id, name, self._tools.get(name)))
+
+    def add(self, call: ServerCall) -> ServerCall:
+        """Add a call."""
+        self.calls.append(call)
+        return call
 
     def start_eager(self) -> list[ServerCall]:
         """Start and return the complete read-only calls, except those that earlier calls may leave no budget for."""
@@ -110,13 +83,24 @@ class TurnCalls:
         arguments = self._check(call)
         if isinstance(arguments, Result):
             call.result = arguments
+        elif call.approved is False:
+            call.result = Result(Outcome.REFUSED, NOT_APPROVED)
+        elif (first := self.made.repeated_by(call, arguments)) is not None:
+            call.first = first
         elif time.perf_counter() >= self._deadline:
             call.result = rejection(Outcome.BUDGET, TIME_USED_UP)
         elif self.num_started >= self._max_calls:
             call.result = rejection(Outcome.BUDGET, CALLS_USED_UP)
+        elif self._needs_approval(call):
+            call.result = Result(Outcome.APPROVAL_REQUIRED, "")
         elif call.tool is not None:
+            self.made.add(call, arguments)
             call.task = asyncio.create_task(self._run(call.tool, arguments))
         return call.task is not None
+
+    def _needs_approval(self, call: ServerCall) -> bool:
+        is_always = call.tool is not None and call.tool.spec.policy.approval == "always"
+        return call.may_need_approval and (is_always or call.name not in self._allowed)
 
     def _check(self, call: ServerCall) -> Mapping[str, Any] | Result:
         checked = check(call.tool, call.name, call.arguments if call.complete else None)
@@ -152,16 +136,15 @@ class TurnCalls:
     def finished(self) -> list[ServerCall]:
         """Return the calls that have ended since the last time."""
         for call in self.calls:
-            if call.task is not None and call.task.done() and call.result is None:
-                call.result = call.task.result()
-        ended = [call for call in self.calls if call.result is not None and not call.reported]
+            call.settle()
+        ended = [call for call in self.calls if call.result is not None and not (call.reported or call.awaits_approval)]
         for call in ended:
             call.reported = True
         return ended
 
     async def wait(self) -> AsyncGenerator[ServerCall]:
         """Yield every call as it ends. At the deadline those still running are cancelled."""
-        while running := [call.task for call in self.calls if call.task is not None and call.result is None]:
+        while running := {task for call in self.calls if (task := call.awaited) is not None}:
             remaining = max(self._deadline - time.perf_counter(), 0)
             await asyncio.wait(running, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
             for call in self.finished():
@@ -185,7 +168,6 @@ class TurnCalls:
             if call.task is not None and not call.task.done():
                 logger.warning("tool %s still runs %g s after its call was cancelled", call.name, CANCEL_SECONDS)
         for call in self.calls:
-            if call.task is not None and call.result is None and call.task.done() and not call.task.cancelled():
-                call.result = call.task.result()
+            call.settle()
             unknown = self._check(call) if call.tool is None else None
             call.result = call.result or (unknown if isinstance(unknown, Result) else rejection(outcome, reason))

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools.base import Policy, ToolSpec
+from autotool_server.tools.base import Approval, Policy, ToolSpec
 
 DEFAULT = Policy()
 NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
@@ -31,13 +31,33 @@ class Entry(BaseModel):
     """Tools, by name without the namespace or by pattern (`get_*`), that change nothing."""
     idempotent: list[str] = []
     """Tools, by name or pattern, for which a second call with the same arguments changes nothing more."""
+    repeatable: list[str] = []
+    """Tools, by name or pattern, that are called again when the model repeats a call within a request."""
+    approval: dict[str, Approval] = {}
+    """When the user must approve a call, by name or pattern of the tool, the first that matches; one text is for all tools."""
+
+    @field_validator("approval", mode="before")
+    @classmethod
+    def _of_all_tools(cls, value: Any) -> Any:
+        if not isinstance(value, str | dict):
+            message = "give 'never', 'first' or 'always', or a table of them by the tool's name or pattern"
+            raise ValueError(message)  # noqa: TRY004 pydantic reports this kind
+        return {"*": value} if isinstance(value, str) else value
 
     def relative_to(self, folder: Path) -> Self:
         """Return the entry with its relative paths resolved against the folder of the tools file."""
         del folder
         return self
 
-    def policy(self, name: str, *, read_only: bool = False, idempotent: bool = False) -> Policy:
+    def policy(
+        self,
+        name: str,
+        *,
+        read_only: bool = False,
+        idempotent: bool = False,
+        repeatable: bool = False,
+        approval: Approval = "never",
+    ) -> Policy:
         """Return the policy of one tool, from what its source knows and from the entry. A read-only tool is idempotent."""
         read_only = read_only or _matches_any(self.read_only, name)
         return Policy(
@@ -46,7 +66,16 @@ class Entry(BaseModel):
             retries=self.retries,
             read_only=read_only,
             idempotent=read_only or idempotent or _matches_any(self.idempotent, name),
+            repeatable=repeatable or _matches_any(self.repeatable, name),
+            approval=self._approval(name) or approval,
         )
+
+    def _approval(self, name: str) -> Approval | None:
+        """Return what the entry says about a tool's approval; None where it says nothing."""
+        for pattern, approval in self.approval.items():
+            if fnmatchcase(name, pattern):
+                return approval
+        return None
 
     def check_tools(self, label: str, namespace: str, specs: Sequence[ToolSpec]) -> None:
         """Raise AutoToolError if two tools have the same name, or if a pattern of the entry matches no tool.
@@ -57,8 +86,8 @@ class Entry(BaseModel):
         for name, count in counts.items():
             if count > 1:
                 raise AutoToolError(f"{label} has two tools named {namespace}.{name}. Rename one or leave it out.")
-        for key, patterns in (("read_only", self.read_only), ("idempotent", self.idempotent)):
-            for pattern in patterns:
+        for key in ("read_only", "idempotent", "repeatable", "approval"):
+            for pattern in getattr(self, key):
                 if not any(fnmatchcase(name, pattern) for name in counts):
                     raise AutoToolError(f"{label} {key}: no tool of it is named {pattern!r}. There are: {', '.join(counts)}.")
 

@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 500
 """The longest message about invalid arguments. Such a message quotes the value, which may be long."""
+ALREADY_DONE = "Already done: this call was made before with the same arguments, and is not made again. Its result:"
+"""The first line of a repeated call's result."""
+ERROR = "Error: "
+"""The beginning of a result that tells what went wrong."""
 RETRY_SECONDS = 0.1
 """Seconds before the first retry. Each further retry waits twice as long."""
 
@@ -41,6 +45,9 @@ class Outcome(StrEnum):
     DISABLED = "disabled"
     BUDGET = "budget"
     NOT_RUN = "not_run"
+    REPEATED = "repeated"
+    REFUSED = "refused"
+    APPROVAL_REQUIRED = "approval_required"
 
 
 INVALID_OUTCOMES = {Outcome.INVALID_ARGUMENTS, Outcome.UNKNOWN_TOOL}
@@ -65,7 +72,12 @@ class Result:
 
 def rejection(outcome: Outcome, message: str) -> Result:
     """Return the result of a call that is not run."""
-    return Result(outcome, f"Error: {message}")
+    return Result(outcome, f"{ERROR}{message}")
+
+
+def repeated(first: Result) -> Result:
+    """Return the result of a call that is answered from that of the same call before it."""
+    return Result(Outcome.REPEATED, f"{ALREADY_DONE}\n{first.content}")
 
 
 def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, Any] | Result:

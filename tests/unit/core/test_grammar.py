@@ -46,6 +46,20 @@ def test_required_accepts_only_calls(tool_format: str) -> None:
     assert not accepts(tag, f.replace("1", "one"))
 
 
+@pytest.mark.parametrize("tool_format", ["hermes", "qwen3_coder"])
+def test_without_calls_no_marker_can_be_written(tool_format: str) -> None:
+    tag = structural_tag(AnswerShape(TOOLS, "none"), get(tool_format))
+    call = CALL[tool_format].replace("NAME", "f")
+    assert accepts(tag, "The function f < g, and no <tool call>.")
+    assert accepts(tag, "")
+    for text in (call, f"Well. {call}", *get(tool_format).markers, *get(tool_format).openers):
+        assert not accepts(tag, text)
+    formed = structural_tag(AnswerShape(TOOLS, "none", schema=SCHEMA), get(tool_format))
+    assert accepts(formed, '{"x": true}')
+    assert not accepts(formed, call)
+    assert not accepts(formed, "Hello")
+
+
 @pytest.mark.parametrize("shape", [AnswerShape(TOOLS[:1], "one"), AnswerShape(TOOLS, "required", parallel=False)])
 def test_one_call_only(shape: AnswerShape) -> None:
     tag = structural_tag(shape, HERMES)

@@ -66,6 +66,7 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls and not body.functions,
         tool_budget=body.tool_limits,
+        tool_approvals=body.tool_approvals,
         content_schema=form.schema if form is not None else None,
         content_format=form.format if form is not None else None,
         fields=_field_names(body, form),

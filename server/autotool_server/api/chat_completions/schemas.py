@@ -34,6 +34,8 @@ class ChatFields(OwnFields, TemplateFields, StreamFields, SamplingFields):
     """Deprecated by OpenAI: like `tool_choice`."""
     parallel_tool_calls: bool = True
     reasoning_effort: str | None = None
+    tool_approvals: dict[str, bool] | None = None
+    """Whether the user approves each call that waits for it at the end of the messages, by the call's id."""
 
 
 class ChatRequest(RefusedFields, UnusedFields, VllmFields, ChatFields):

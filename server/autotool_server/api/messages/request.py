@@ -53,6 +53,7 @@ def conversation_request(body: MessagesRequest | CountRequest, abilities: Abilit
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.tool_choice is None or not body.tool_choice.disable_parallel_tool_use,
         tool_budget=body.tool_limits,
+        can_ask_approval=False,
         content_schema=_content_schema(body),
         fields=FIELDS,
         ignored=tuple(_ignored(body)),

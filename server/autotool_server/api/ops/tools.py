@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from autotool_server.api import auth
 from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
-from autotool_server.tools.base import Tool
+from autotool_server.tools.base import Approval, Tool
 
 router = APIRouter()
 
@@ -24,6 +24,8 @@ class ToolEntry(BaseModel):
     """JSON schema of the arguments."""
     read_only: bool
     idempotent: bool
+    repeatable: bool
+    approval: Approval
     timeout: float
     """Seconds for one call."""
     max_result_bytes: int
@@ -66,6 +68,8 @@ def _entry(tool: Tool) -> ToolEntry:
         parameters=spec.parameters,
         read_only=spec.policy.read_only,
         idempotent=spec.policy.idempotent,
+        repeatable=spec.policy.repeatable,
+        approval=spec.policy.approval,
         timeout=spec.policy.timeout,
         max_result_bytes=spec.policy.max_result_bytes,
         disabled=spec.disabled,

@@ -10,8 +10,16 @@ from autotool_core.tokenizer import Tokenizer
 from autotool_server import errors
 from autotool_server.api.openai_answers import logprob_entries
 from autotool_server.api.protocol import ResponseBuilder, StreamWriter
-from autotool_server.api.responses.history import server_call_id
-from autotool_server.api.responses.output import Emit, FunctionCall, Item, MessageItem, ReasoningItem, ServerCall
+from autotool_server.api.responses.history import approval_id, server_call_id
+from autotool_server.api.responses.output import (
+    ApprovalRequest,
+    Emit,
+    FunctionCall,
+    Item,
+    MessageItem,
+    ReasoningItem,
+    ServerCall,
+)
 from autotool_server.api.responses.response import ResponseObject
 from autotool_server.api.responses.schemas import ResponsesRequest
 from autotool_server.api.responses.seal import Seal
@@ -93,17 +101,31 @@ class OutputItems:
         """Take in what happened between tokens: calls of server tools, and the end of a turn."""
         match event:
             case "tool_called":
-                self._close_text()
-                head = self._head("mcp") | {"id": server_call_id(data["id"])}
-                self._server_calls[data["id"]] = self._append(ServerCall(head, len(self._items), self._emit, name=data["name"]))
+                self._server_call(data)
             case "tool_started":
-                self._server_calls[data["id"]].start(data["arguments"])
+                self._server_call(data).start(data["arguments"])
             case "tool_result":
-                self._server_calls[data["id"]].end(data)
+                self._server_call(data).end(data)
+            case "approval_required":
+                self._close_text()
+                head = self._head("mcpr") | {"id": approval_id(data["id"])}
+                call = {"name": data["name"], "arguments": data["arguments"]}
+                self._append(ApprovalRequest(head, len(self._items), self._emit, **call))
             case "turn":
                 self._end_turn(dropped=data["escalated"] is not None)
             case _:
                 pass
+
+    def _server_call(self, data: Mapping[str, Any]) -> ServerCall:
+        """Return the item of a call; it begins with the call's first event."""
+        call_id = data["id"]
+        if call_id not in self._server_calls:
+            self._close_text()
+            head = self._head("mcp") | {"id": server_call_id(call_id)}
+            asked = approval_id(call_id) if "approved" in data else None
+            item = ServerCall(head, len(self._items), self._emit, name=data["name"], approval_request_id=asked)
+            self._server_calls[call_id] = self._append(item)
+        return self._server_calls[call_id]
 
     def _reasoning(self, text: str) -> None:
         text = self._without_separator(ReasoningItem, text)

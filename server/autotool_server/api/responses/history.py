@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from autotool_server.api.responses.items import (
+    ApprovalRequestItem,
+    ApprovalResponseItem,
     Content,
     FunctionCallItem,
     FunctionCallOutputItem,
@@ -20,6 +22,7 @@ from autotool_server.api.responses.items import (
 from autotool_server.conversation.messages import template_message
 
 SERVER_CALL_PREFIX = "mcp_"
+APPROVAL_PREFIX = "mcpr_"
 CALL_PREFIX = "call_"
 
 
@@ -28,18 +31,43 @@ def server_call_id(call_id: str) -> str:
     return SERVER_CALL_PREFIX + call_id.removeprefix(CALL_PREFIX)
 
 
+def approval_id(call_id: str) -> str:
+    """Return the id of the item that asks for the approval of a server tool's call."""
+    return APPROVAL_PREFIX + call_id.removeprefix(CALL_PREFIX)
+
+
+def approvals(items: Iterable[InputItem]) -> dict[str, bool] | None:
+    """Return the user's decisions about calls that have no result yet, by the call's id; None where there are none."""
+    decided: dict[str, bool] = {}
+    for item in items:
+        match item:
+            case ApprovalResponseItem():
+                decided[_call_id(item.approval_request_id, APPROVAL_PREFIX)] = item.approve
+            case ServerCallItem():
+                decided.pop(_call_id(item.id, SERVER_CALL_PREFIX), None)
+            case _:
+                pass
+    return decided or None
+
+
 def messages(items: Iterable[InputItem]) -> list[dict[str, Any]]:
     """Return the messages of the items."""
     return list(_messages(items))
 
 
 def _messages(items: Iterable[InputItem]) -> Iterator[dict[str, Any]]:
-    turn = _Turn()
+    turn, waiting = _Turn(), set[str]()
     for item in items:
-        if not turn.takes(item):
+        is_decided = isinstance(item, ServerCallItem) and _call_id(item.id, SERVER_CALL_PREFIX) in waiting
+        if is_decided or not turn.takes(item):
             yield from turn.messages()
             turn = _Turn()
         match item:
+            case ApprovalRequestItem():
+                waiting.add(_call_id(item.id, APPROVAL_PREFIX))
+                turn.add(item)
+            case ServerCallItem() if is_decided:
+                yield _result_message(item)
             case FunctionCallOutputItem():
                 yield template_message("tool", _text(item.output), tool_call_id=item.call_id)
             case MessageItem() if item.role != "assistant":
@@ -61,7 +89,8 @@ class _Turn:
 
     def takes(self, item: InputItem) -> bool:
         """Whether the item belongs to this turn."""
-        if isinstance(item, FunctionCallOutputItem) or (isinstance(item, MessageItem) and item.role != "assistant"):
+        is_answer = isinstance(item, FunctionCallOutputItem | ApprovalResponseItem)
+        if is_answer or (isinstance(item, MessageItem) and item.role != "assistant"):
             return False
         number = _turn_number(item)
         if number is not None and self._number is not None:
@@ -86,9 +115,10 @@ class _Turn:
             case FunctionCallItem():
                 self._call(item.call_id, item.name, item.arguments)
             case ServerCallItem():
-                call_id = CALL_PREFIX + item.id.removeprefix(SERVER_CALL_PREFIX)
-                self._call(call_id, item.name, item.arguments)
-                self._results.append(template_message("tool", _result(item), tool_call_id=call_id))
+                self._call(_call_id(item.id, SERVER_CALL_PREFIX), item.name, item.arguments)
+                self._results.append(_result_message(item))
+            case ApprovalRequestItem():
+                self._call(_call_id(item.id, APPROVAL_PREFIX), item.name, item.arguments)
             case _:
                 pass
 
@@ -114,6 +144,14 @@ def _text(content: Content) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part.text if isinstance(part, TextPart) else part.refusal for part in content)
+
+
+def _call_id(item_id: str, prefix: str) -> str:
+    return CALL_PREFIX + item_id.removeprefix(prefix)
+
+
+def _result_message(item: ServerCallItem) -> dict[str, Any]:
+    return template_message("tool", _result(item), tool_call_id=_call_id(item.id, SERVER_CALL_PREFIX))
 
 
 def _result(item: ServerCallItem) -> str:

@@ -98,6 +98,23 @@ class ServerCallItem(Part):
     error: Any = None
 
 
+class ApprovalRequestItem(Part):
+    """A call of a server tool that waits for the user's approval, as an earlier answer showed it."""
+
+    type: Literal["mcp_approval_request"]
+    id: str
+    name: str
+    arguments: str
+
+
+class ApprovalResponseItem(Part):
+    """The user's decision about such a call."""
+
+    type: Literal["mcp_approval_response"]
+    approval_request_id: str
+    approve: bool
+
+
 class ItemReference(Part):
     """An item of an earlier response that is in the store."""
 
@@ -120,8 +137,6 @@ class ForeignItem(Part):
         "image_generation_call",
         "local_shell_call",
         "local_shell_call_output",
-        "mcp_approval_request",
-        "mcp_approval_response",
         "mcp_list_tools",
         "shell_call",
         "shell_call_output",
@@ -132,7 +147,15 @@ class ForeignItem(Part):
 
 
 InputItem = Annotated[
-    MessageItem | ReasoningItem | FunctionCallItem | FunctionCallOutputItem | ServerCallItem | ItemReference | ForeignItem,
+    MessageItem
+    | ReasoningItem
+    | FunctionCallItem
+    | FunctionCallOutputItem
+    | ServerCallItem
+    | ApprovalRequestItem
+    | ApprovalResponseItem
+    | ItemReference
+    | ForeignItem,
     Field(discriminator="type"),
 ]
 

@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 from autotool_server.api.responses.request import SERVER_LABEL
 
 Status = Literal["completed", "incomplete"]
-SUCCESS = "ok"
+SUCCESSES = ("ok", "repeated")
+"""Outcomes of calls whose result is an output, not an error."""
 
 
 class Emit(Protocol):
@@ -132,9 +133,12 @@ class FunctionCall(Item):
 class ServerCall(Item):
     """A call of a server tool, in the form of a call of an MCP server's tool."""
 
-    def __init__(self, value: dict[str, Any], index: int, emit: Emit, *, name: str) -> None:
+    def __init__(
+        self, value: dict[str, Any], index: int, emit: Emit, *, name: str, approval_request_id: str | None = None
+    ) -> None:
         call = {"type": "mcp_call", "status": "in_progress", "server_label": SERVER_LABEL, "name": name, "arguments": ""}
-        super().__init__({**value, **call, "output": None, "error": None}, index, emit)
+        approval = {} if approval_request_id is None else {"approval_request_id": approval_request_id}
+        super().__init__({**value, **call, "output": None, "error": None, **approval}, index, emit)
         self._has_arguments = False
         self._event("mcp_call.in_progress")
 
@@ -149,7 +153,7 @@ class ServerCall(Item):
     def end(self, result: Mapping[str, Any]) -> None:
         """Take the result, as the data of the event `tool_result`."""
         self.start(result["arguments"])
-        if result["outcome"] == SUCCESS:
+        if result["outcome"] in SUCCESSES:
             self.value["output"] = result["content"]
         else:
             self.value["error"] = {"type": "mcp_tool_execution_error", "content": result["content"]}
@@ -159,6 +163,19 @@ class ServerCall(Item):
         is_success = self.value["output"] is not None
         self.value["status"] = "completed" if is_success else "failed"
         self._event("mcp_call.completed" if is_success else "mcp_call.failed")
+
+
+class ApprovalRequest(Item):
+    """A call of a server tool that waits for the user's approval. It is complete at once."""
+
+    def __init__(self, value: dict[str, Any], index: int, emit: Emit, *, name: str, arguments: str) -> None:
+        call = {"type": "mcp_approval_request", "server_label": SERVER_LABEL, "name": name, "arguments": arguments}
+        super().__init__({**value, **call}, index, emit)
+        self.close("completed")
+
+    def _finish(self) -> None:
+        # This kind of item has no status.
+        del self.value["status"]
 
 
 def _text_part(text: str, logprobs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ FIELDS = FieldNames(
     content_schema="text.format.schema",
     max_tokens="max_output_tokens",
     effort="reasoning.effort",
+    tool_approvals="input",
 )
 
 
@@ -63,6 +64,7 @@ def conversation_request(body: ResponsesRequest) -> ConversationRequest:
         tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls,
         tool_budget=_tool_budget(body),
+        tool_approvals=history.approvals([*body.earlier, *body.items]),
         content_schema=_content_schema(body),
         fields=FIELDS,
         ignored=tuple(_ignored(body)),

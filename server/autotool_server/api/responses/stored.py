@@ -6,7 +6,15 @@ from typing import Any
 
 from autotool_server.api.responses.items import InputItem
 
-PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs", "mcp_call": "mcp"}
+PREFIXES = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "reasoning": "rs",
+    "mcp_call": "mcp",
+    "mcp_approval_request": "mcpr",
+    "mcp_approval_response": "mcpa",
+}
 
 
 def stored_items(items: Iterable[InputItem]) -> list[dict[str, Any]]:

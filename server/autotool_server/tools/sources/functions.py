@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from autotool_core.errors import AutoToolError
-from autotool_server.tools.base import OversizeError, Policy, ToolError, ToolSpec, TransientError
+from autotool_server.tools.base import Approval, OversizeError, Policy, ToolError, ToolSpec, TransientError
 from autotool_server.tools.entry import Entry, tool_name
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources.signature import Signature, read_signature
@@ -41,12 +41,20 @@ class ToolOptions:
     name: str
     read_only: bool = False
     idempotent: bool = False
+    repeatable: bool = False
+    approval: Approval = "never"
     timeout: float | None = None
     max_result_bytes: int | None = None
 
     def policy(self, entry: Entry) -> Policy:
-        """Return the entry's policy, with the limits that the function sets itself."""
-        policy = entry.policy(self.name, read_only=self.read_only, idempotent=self.idempotent)
+        """Return the entry's policy, with what the function sets itself."""
+        policy = entry.policy(
+            self.name,
+            read_only=self.read_only,
+            idempotent=self.idempotent,
+            repeatable=self.repeatable,
+            approval=self.approval,
+        )
         return replace(
             policy,
             timeout=self.timeout or policy.timeout,
@@ -62,6 +70,8 @@ def tool(
     name: str | None = None,
     read_only: bool = False,
     idempotent: bool = False,
+    repeatable: bool = False,
+    approval: Approval = "never",
     timeout: float | None = None,
     max_result_bytes: int | None = None,
 ) -> Callable[[F], F]: ...
@@ -70,8 +80,9 @@ def tool(function: Function | None = None, /, *, name: str | None = None, **opti
 
     The JSON schema of its arguments comes from its annotations, with what `Annotated[..., Field(...)]` adds; the description
     from its docstring, and that of each argument from a Google-style `Args:` section. `read_only`: the function changes
-    nothing; `idempotent`: a second call with the same arguments changes nothing more; `timeout`: seconds;
-    `max_result_bytes`: bytes of UTF-8.
+    nothing; `idempotent`: a second call with the same arguments changes nothing more; `repeatable`: the same call is made
+    again when the model repeats it within a request; `approval`: when the user must approve a call (`never`, `first` in a
+    conversation, `always`); `timeout`: seconds; `max_result_bytes`: bytes of UTF-8.
 
     Raises AutoToolError, which names function and parameter, if the function cannot be called with JSON arguments.
     """

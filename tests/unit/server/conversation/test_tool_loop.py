@@ -213,7 +213,7 @@ async def test_the_overlap_of_an_eager_call_is_recorded() -> None:
 async def test_a_model_that_repeats_its_call_for_ever_is_ended_by_the_budget(
     budget: dict[str, int], reason: str, ran: int
 ) -> None:
-    tool = adder()
+    tool = adder(repeatable=True)
     engine = scripted(lambda request: ADD_1_2 if b"Tools" in _prompt(engine, request) else "I give up.")
     async with with_tools(engine, tool) as server:
         answer = await ask(server, named("math.add"), extra={"tool_budget": budget})
@@ -226,7 +226,7 @@ async def test_a_model_that_repeats_its_call_for_ever_is_ended_by_the_budget(
 
 async def test_calls_above_the_budget_are_closed_with_a_result() -> None:
     tool = adder()
-    engine = scripted(f"{ADD_1_2}\n{ADD_3_3}\n{ADD_1_2}", "Enough.")
+    engine = scripted(f"{ADD_1_2}\n{ADD_3_3}\n{called('math.add', {'a': 5, 'b': 5})}", "Enough.")
     async with with_tools(engine, tool) as server:
         answer = await ask(server, named("math.add"), extra={"tool_budget": {"max_calls": 2}})
     assert len(tool.calls) == 2

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.tools import Fixed, Scripted, add
@@ -24,6 +25,50 @@ def double(number: int) -> int:
 def settings(folder: Path, text: str, builtin: str = "") -> Settings:
     (folder / "tools.toml").write_text(text)
     return Settings(tools=str(folder / "tools.toml"), builtin_tools=builtin)
+
+
+APPROVALS = """
+[python.math]
+module = "asking"
+repeatable = ["look"]
+approval = { "delete_*" = "always", "delete_all" = "first", "*" = "never" }
+"""
+ASKING = '''
+from autotool_server.tools import tool
+
+@tool(approval="always")
+async def delete_all() -> str:
+    """Delete all."""
+
+@tool(approval="always", repeatable=True)
+async def look() -> str:
+    """Look."""
+
+@tool
+async def delete_one() -> str:
+    """Delete one."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (APPROVALS, {"delete_all": ("always", False), "look": ("never", True), "delete_one": ("always", False)}),
+        (
+            '[python.math]\nmodule = "asking"\napproval = "first"\n',
+            {"delete_all": ("first", False), "look": ("first", True), "delete_one": ("first", False)},
+        ),
+        (
+            '[python.math]\nmodule = "asking"\n',
+            {"delete_all": ("always", False), "look": ("always", True), "delete_one": ("never", False)},
+        ),
+    ],
+)
+async def test_what_needs_approval_and_what_may_be_repeated(tmp_path: Path, text: str, expected: dict[str, Any]) -> None:
+    (tmp_path / "asking.py").write_text(ASKING)
+    async with create_registry(settings(tmp_path, text)) as registry:
+        policies = {name.removeprefix("math."): tool.spec.policy for name, tool in registry.tools.items()}
+    assert {name: (policy.approval, policy.repeatable) for name, policy in policies.items()} == expected
 
 
 async def test_functions_next_to_the_tools_file_and_built_in_tools(tmp_path: Path) -> None:
@@ -55,6 +100,8 @@ async def test_functions_next_to_the_tools_file_and_built_in_tools(tmp_path: Pat
         ('[openapi.x]\ndocument = "a"\nsecret = 1\n', "openapi.x.secret"),
         ('[openapi.x]\ndocument = "missing.json"\n', r"\[openapi.x\]"),
         ("[mcp.x]\n", "mcp.x"),
+        ('[python.x]\nmodule = "a"\napproval = "sometimes"\n', r"python.x.approval.\*: .*'never', 'first' or 'always'"),
+        ('[python.x]\nmodule = "a"\napproval = 1\n', "python.x.approval: give 'never', 'first' or 'always', or"),
     ],
 )
 async def test_errors_in_the_tools_file_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -72,6 +119,8 @@ async def test_errors_in_the_tools_file_are_named(tmp_path: Path, text: str, mes
             "read_only: no tool of it is named 'tripel'. There are: double",
         ),
         ('[python.x]\nmodule = "doubling"\nidempotent = ["t*"]\n', "idempotent: no tool of it is named"),
+        ('[python.x]\nmodule = "doubling"\nrepeatable = ["t*"]\n', "repeatable: no tool of it is named"),
+        ('[python.x]\nmodule = "doubling"\napproval = { "t*" = "always" }\n', "approval: no tool of it is named"),
     ],
 )
 async def test_names_and_patterns_are_checked_at_the_start(tmp_path: Path, text: str, message: str) -> None:

@@ -1,0 +1,77 @@
+"""The calls that a request has made: what a repeated call is answered from, and which tools the user has let run."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autotool_core.calls import Call
+from autotool_server.tools.server_call import ServerCall
+
+MAX_REPEATS = 2
+"""Repeats of one call after which a request makes no further calls: the model goes round in circles."""
+MAX_APPROVED = 1024
+"""Approved calls that are remembered."""
+
+
+class ApprovedCalls:
+    """The last approved calls that this server has run, so that a request that is sent again does not run them again."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, str, str], ServerCall] = {}
+
+    def add(self, call: ServerCall) -> None:
+        """Note that an approved call is run."""
+        self._calls[call.id, call.name, call.arguments] = call
+        if len(self._calls) > MAX_APPROVED:
+            del self._calls[next(iter(self._calls))]
+
+    def find(self, call: ServerCall) -> ServerCall | None:
+        """Return the call as it was run for an earlier request; None if it was not."""
+        return self._calls.get((call.id, call.name, call.arguments))
+
+
+@dataclass(slots=True)
+class MadeCalls:
+    """The calls of server tools that were run, those of failed calls included."""
+
+    approved: ApprovedCalls
+    allowed: set[str]
+    """Names of tools that have run in the conversation, before this request too."""
+    _first: dict[str, ServerCall] = field(default_factory=dict[str, ServerCall])
+    _repeats: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def is_circling(self) -> bool:
+        """Whether one call was repeated so often that no result will change what the model does."""
+        return max(self._repeats.values(), default=0) >= MAX_REPEATS
+
+    def copy(self) -> "MadeCalls":
+        """Return the same calls, to which those of a turn are added that may be decoded again."""
+        return MadeCalls(self.approved, set(self.allowed), dict(self._first), Counter(self._repeats))
+
+    def add(self, call: ServerCall, arguments: Mapping[str, Any]) -> None:
+        """Note that a call is run. The first of several equal ones answers the later ones."""
+        self.allowed.add(call.name)
+        self._first.setdefault(_key(call, arguments), call)
+        if call.approved:
+            self.approved.add(call)
+
+    def repeated_by(self, call: ServerCall, arguments: Mapping[str, Any]) -> ServerCall | None:
+        """Return the call that this one repeats, and count the repeat; None for a new call, or one that may be repeated."""
+        if call.tool is None or call.tool.spec.policy.repeatable:
+            return None
+        key = _key(call, arguments)
+        if key in self._first:
+            self._repeats[key] += 1
+        elif call.approved and (earlier := self.approved.find(call)) is not None:
+            self._first[key] = earlier
+        return self._first.get(key)
+
+
+def _key(call: ServerCall, arguments: Mapping[str, Any]) -> str:
+    """Return a text that is equal for equal calls: the order of keys, blanks and 1.0 for 1 make no difference."""
+    try:
+        return Call(call.name, arguments).canonical()
+    except RecursionError:
+        return f"{call.name} {call.arguments}"
