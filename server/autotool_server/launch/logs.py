@@ -1,0 +1,42 @@
+"""What is written where: a line for each request to standard output, all messages of this server and its libraries to standard error.
+
+Libraries log and warn about much that their users can do nothing about, so by default only their errors are shown.
+"""
+
+import logging
+import os
+import sys
+import warnings
+
+from autotool_server.api import access_log
+from autotool_server.settings import Settings
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+PACKAGES = ("autotool_server", "autotool_core")
+LIBRARY_LEVELS = ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY")
+"""Variables that set the level of libraries: https://huggingface.co/docs/transformers/main_classes/logging and
+https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables."""
+
+
+def configure(settings: Settings) -> None:
+    """Set up logging for the process. Called before the libraries are imported, which read their levels then."""
+    level = settings.log_level or "error"
+    logging.basicConfig(level=level.upper(), format=FORMAT)
+    for package in PACKAGES:
+        logging.getLogger(package).setLevel((settings.log_level or "warning").upper())
+    for variable in LIBRARY_LEVELS:
+        os.environ.setdefault(variable, level)
+    # https://docs.vllm.ai/en/latest/configuration/env_vars.html
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", level.upper())
+    if level == "error" and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the engine's processes
+    _write_requests()
+
+
+def _write_requests() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    access_log.logger.addHandler(handler)
+    access_log.logger.setLevel(logging.INFO)
+    access_log.logger.propagate = False
