@@ -4,7 +4,8 @@ Each sub-command is imported when it is run, so that `autotool --help` answers a
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -49,27 +50,35 @@ app = typer.Typer(
 def import_command(name: str, command: LazyCommand) -> Any:
     """Import a sub-command. Raises AutoToolError, naming the extra to install, if a package it needs is missing."""
     module, _, attribute = command.target.partition(":")
-    try:
+    with _naming_extra(name, command):
         loaded = getattr(import_module(module), attribute)
+    if not isinstance(loaded, typer.Typer):
+        loaded.callback = _exit_on_interrupt(loaded.callback, name, command)
+    return loaded
+
+
+@contextmanager
+def _naming_extra(name: str, command: LazyCommand) -> Iterator[None]:
+    """Raise AutoToolError for a package that the command's extra would have installed."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if command.extra is None or (error.name or "").startswith("autotool_"):
             raise
         fix = f"pip install 'autotool-server[{command.extra}]'"
         raise AutoToolError(f"`autotool {name}` needs the package {error.name}: {fix}.") from error
-    if not isinstance(loaded, typer.Typer):
-        loaded.callback = _exit_on_interrupt(loaded.callback)
-    return loaded
 
 
-def _exit_on_interrupt(callback: Callable[..., object]) -> Callable[..., object]:
+def _exit_on_interrupt(callback: Callable[..., object], name: str, command: LazyCommand) -> Callable[..., object]:
     """Return the callback so that it exits with 130 on Ctrl-C, as Typer's commands do.
 
-    Click's own commands would print "Aborted!" and exit with 1.
+    Click's own commands would print "Aborted!" and exit with 1. A command may import packages as late as it needs them.
     """
 
     def run(**options: object) -> object:
         try:
-            return callback(**options)
+            with _naming_extra(name, command):
+                return callback(**options)
         except KeyboardInterrupt:
             sys.exit(130)
 

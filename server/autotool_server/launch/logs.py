@@ -8,10 +8,11 @@ import os
 import sys
 import warnings
 
-from autotool_server.api import access_log
 from autotool_server.settings import Settings
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+REQUESTS = "autotool_server.api.access_log"
+"""Name of the logger of requests, whose module would bring the web framework with it."""
 PACKAGES = ("autotool_server", "autotool_core")
 LIBRARY_LEVELS = ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY")
 """Variables that set the level of libraries: https://huggingface.co/docs/transformers/main_classes/logging and
@@ -37,6 +38,7 @@ def configure(settings: Settings) -> None:
 def _write_requests() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    access_log.logger.addHandler(handler)
-    access_log.logger.setLevel(logging.INFO)
-    access_log.logger.propagate = False
+    logger = logging.getLogger(REQUESTS)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
