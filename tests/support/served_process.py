@@ -24,9 +24,10 @@ from support.serving import scripted
 engine = scripted("It is four. " * 200)
 engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(0.05))
 lifecycle.create_engine = lambda _: engine
+sys.argv[1:1] = ["--profile", "smollm2-autotool", "--served-model-name", "scripted"]
 command(prog_name="serve")
 """
-"""A server whose answers take two minutes, a token every 0.05 seconds."""
+"""A server whose answers take half a minute, a token every 0.05 seconds."""
 
 
 @dataclass

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 from autotool_server.errors import OverloadedError
 
-POLL_SECONDS = 0.05
-
 
 class StoppingError(OverloadedError):
     """The server stops, and the request has not been answered to its end."""
@@ -48,7 +46,7 @@ class Shutdown:
     async def drained(self) -> None:
         """Wait until nothing runs, if the server lets its requests end."""
         while self._is_draining and self._running:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.wait(self._running)
 
     def cut(self) -> None:
         """End what is running, and all that is started from now on."""

@@ -7,7 +7,6 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-
 STUCK_SECONDS = 10
 """After the time for running requests to end: what has not ended then even with an error is cancelled."""
 

@@ -1,4 +1,4 @@
-"""What is written where: a line for each request to standard output, all messages of this server and its libraries to standard error.
+"""What is written where: a line for each request to standard output, messages of this server and libraries to standard error.
 
 Libraries log and warn about much that their users can do nothing about, so by default only their errors are shown.
 """

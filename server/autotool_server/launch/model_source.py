@@ -18,6 +18,13 @@ WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 STORAGE = ("s3://", "gs://", "az://")
 """Prefixes of models in object storage, which vLLM reads."""
 HUB_SECONDS = 5.0
+FAULTS = {
+    "EntryNotFound": "The model {model} on {hub} has no config.json, so that it cannot be served. Give the name of a checkpoint.",
+    "GatedRepo": "The model {model} is gated: accept its terms on {hub}/{model}, and set HF_TOKEN to your token.",
+    "RevisionNotFound": "The model {model} on {hub} has no revision {revision}. Correct --engine-arg revision.",
+    "RepoNotFound": "{no_folder} {hub} has no model {model} that you may read. Check its name; for a private model set HF_TOKEN.",
+}
+"""Sentences for the error codes of the hub: https://huggingface.co/docs/huggingface_hub/package_reference/utilities."""
 
 
 def check(model: str, engine: EngineName, arguments: Arguments) -> None:
@@ -74,7 +81,7 @@ def _colon(model: str) -> AutoToolError:
 def _check_folder(folder: Path, engine: EngineName, arguments: Arguments) -> None:
     if engine == "remote":
         if not _has(folder, TOKENIZERS):
-            raise AutoToolError(f"The folder {folder} has no tokenizer. Give --model the folder of the remote model's tokenizer.")
+            raise AutoToolError(f"The folder {folder} has no tokenizer. Give the folder of the remote model's tokenizer.")
         return
     if not _has(folder, CONFIGS) and not arguments.keys() & {"hf_config_path", "config_format"}:
         raise AutoToolError(f"The folder {folder} has no model: config.json is missing. {_instead_of(folder)}")
@@ -111,49 +118,42 @@ def _check_hub(model: str, engine: EngineName, arguments: Arguments) -> None:
         ) from None
     if any(isinstance(try_to_load_from_cache(model, file, cache, revision), str) for file in files):
         return
-    nothing = f"There is no folder {model}, and"
     if constants.HF_HUB_OFFLINE:
         raise AutoToolError(
-            f"{nothing} the model is not in the cache of the hub, which HF_HUB_OFFLINE switches off. Unset it, or give --model "
-            "the folder of a checkpoint."
+            f"{_no_folder(model)} the model is not in the cache of the hub, which HF_HUB_OFFLINE switches off. Unset it, or give "
+            "--model the folder of a checkpoint."
         )
-    _ask_hub(nothing, model, revision or "main", files)
+    _ask_hub(model, revision or "main", files)
 
 
-def _ask_hub(nothing: str, model: str, revision: str, files: tuple[str, ...]) -> None:
+def _no_folder(model: str) -> str:
+    return f"There is no folder {model}, and"
+
+
+def _ask_hub(model: str, revision: str, files: tuple[str, ...]) -> None:
+    """Raise AutoToolError if the hub has none of the files, or if it does not answer."""
     import httpx  # noqa: PLC0415
     from huggingface_hub import constants  # noqa: PLC0415
     from huggingface_hub.utils import build_hf_headers  # noqa: PLC0415
 
-    hub = constants.ENDPOINT
     for file in files:
-        url = f"{hub}/{model}/resolve/{revision}/{file}"
+        url = f"{constants.ENDPOINT}/{model}/resolve/{revision}/{file}"
         try:
             # Not by the hub's client, which tries for minutes.
             answer = httpx.head(url, headers=build_hf_headers(), timeout=HUB_SECONDS, follow_redirects=True)
         except (httpx.HTTPError, httpx.InvalidURL):
             raise AutoToolError(
-                f"{nothing} the hub {hub} cannot be reached. Connect to a network, set HF_ENDPOINT to a mirror of the hub, or "
-                "give --model the folder of a checkpoint."
+                f"{_no_folder(model)} the hub {constants.ENDPOINT} cannot be reached. Connect to a network, set HF_ENDPOINT to a "
+                "mirror of the hub, or give --model the folder of a checkpoint."
             ) from None
-        reason = answer.headers.get("x-error-code", "")
-        if reason != "EntryNotFound":
+        fault = _fault(answer.headers.get("x-error-code", ""), answer.status_code)
+        if fault is None:
+            return
+        if fault is not FAULTS["EntryNotFound"]:
             break
-    if fault := _fault(nothing, model, revision, hub, reason, answer.status_code):
-        raise AutoToolError(fault)
+    raise AutoToolError(fault.format(model=model, hub=constants.ENDPOINT, revision=revision, no_folder=_no_folder(model)))
 
 
-def _fault(nothing: str, model: str, revision: str, hub: str, reason: str, status: int) -> str | None:
-    """Return what the hub's answer means for the user; None if it may still be served.
-
-    The codes are those of https://huggingface.co/docs/huggingface_hub/package_reference/utilities#errors.
-    """
-    if reason == "EntryNotFound":
-        return f"The model {model} on {hub} has no config.json, so that it cannot be served. Give the name of a checkpoint."
-    if reason == "GatedRepo":
-        return f"The model {model} is gated: accept its terms on {hub}/{model}, and set HF_TOKEN to your token."
-    if reason == "RevisionNotFound":
-        return f"The model {model} on {hub} has no revision {revision}. Correct --engine-arg revision."
-    if reason == "RepoNotFound" or status in {401, 404}:
-        return f"{nothing} {hub} has no model {model} that you may read. Check its name; for a private model set HF_TOKEN."
-    return None
+def _fault(code: str, status: int) -> str | None:
+    """Return the sentence for the hub's answer; None for a model that may be there."""
+    return FAULTS.get(code) or (FAULTS["RepoNotFound"] if status in {401, 404} else None)

@@ -21,7 +21,8 @@ def test_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"), [("AUTOTOOL_PROT", "AUTOTOOL_PORT?"), ("AUTOTOOL_CACHE_DIRS", "AUTOTOOL_CACHE_DIR?"), ("AUTOTOOL_QQ", "--help")]
+    ("name", "mend"),
+    [("AUTOTOOL_PROT", "AUTOTOOL_PORT?"), ("AUTOTOOL_CACHE_DIRS", "AUTOTOOL_CACHE_DIR?"), ("AUTOTOOL_QQ", "--help")],
 )
 def test_an_unknown_variable_warns_with_the_near_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, mend: str

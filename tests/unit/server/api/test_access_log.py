@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from openai import APIStatusError
+from support.engines import until
 from support.serving import MODEL, Running, running, scripted
 
 from autotool_server.api import access_log
@@ -37,10 +38,7 @@ async def ask(server: Running, **body: Any) -> Any:
 async def line(server: Running, caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     """Return the only line, once it is written: after the response has been sent."""
     await server.idle()
-    for _ in range(200):
-        if logged(caplog):
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: len(logged(caplog)))
     [text] = logged(caplog)
     assert SECRET not in text
     assert ANSWER not in text
@@ -49,7 +47,7 @@ async def line(server: Running, caplog: pytest.LogCaptureFixture) -> dict[str, A
 
 
 def test_the_logger_is_the_one_that_is_set_up() -> None:
-    assert logs.REQUESTS == access_log.logger.name
+    assert access_log.logger.name == logs.REQUESTS
 
 
 async def test_a_line_for_people(lines: pytest.LogCaptureFixture) -> None:
@@ -127,8 +125,7 @@ async def test_a_full_server_is_said(lines: pytest.LogCaptureFixture) -> None:
     engine.gate = lambda: held
     async with running(engine, log_requests="json", max_concurrent_requests=1) as server:
         first = asyncio.create_task(ask(server))
-        while not engine.in_flight():
-            await asyncio.sleep(0.01)
+        await until(engine.in_flight)
         with pytest.raises(APIStatusError):
             await ask(server)
         [text] = logged(lines)
@@ -152,8 +149,7 @@ async def test_a_client_that_leaves_is_said(lines: pytest.LogCaptureFixture, str
         body = {"model": MODEL, "messages": [{"role": "user", "content": SECRET}], "mode": "short", "stream": stream}
         async with httpx.AsyncClient() as client:
             asking = asyncio.create_task(client.post(f"{server.url}/chat/completions", json=body))
-            while passed <= 3:
-                await asyncio.sleep(0.01)
+            await until(lambda: passed > 3)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
         entry = await line(server, lines)
@@ -205,10 +201,7 @@ async def test_work_in_the_background_has_a_line_of_its_own(lines: pytest.LogCap
         body = {"mode": "short"}
         response = await server.client.responses.create(model=MODEL, input=SECRET, background=True, extra_body=body)
         await server.idle()
-        for _ in range(200):
-            if len(logged(lines)) == 2:
-                break
-            await asyncio.sleep(0.01)
+        await until(lambda: len(logged(lines)) == 2)
         answered, worked = map(json.loads, logged(lines))
     assert (answered["background"], worked["background"]) == (False, True)
     assert worked["id"] == response.id

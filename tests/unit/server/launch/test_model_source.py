@@ -18,7 +18,7 @@ def hub(answers: Mapping[str, tuple[int, str]]) -> Iterator[str]:
     """The URL of a hub. `answers`: status and error code for the file at a path; any other file is not there."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:  # noqa: N802 the base class's name
+        def do_HEAD(self) -> None:
             status, code = answers.get(self.path, (404, "EntryNotFound"))
             self.send_response(status)
             self.send_header("X-Error-Code", code)

@@ -39,9 +39,7 @@ async def test_an_idle_server_ends_at_once(number: signal.Signals) -> None:
 async def test_the_second_signal_ends_streams_with_an_error_of_their_protocol() -> None:
     async with serving() as server:
         begun = {path: asyncio.Event() for path in REQUESTS}
-        streams = {
-            path: asyncio.create_task(stream(server.url, path, body(path), begun[path])) for path in REQUESTS
-        }
+        streams = {path: asyncio.create_task(stream(server.url, path, body(path), begun[path])) for path in REQUESTS}
         await asyncio.gather(*(event.wait() for event in begun.values()))
         server.signal(signal.SIGINT)
         await server.says("Waiting for 4 requests; Ctrl-C again to stop.")
@@ -92,14 +90,16 @@ async def test_requests_may_end_for_some_seconds() -> None:
 
 async def test_the_third_signal_ends_the_process() -> None:
     path = "/v1/chat/completions"
-    async with serving() as server, httpx.AsyncClient(timeout=60) as client:
-        # A client that does not read, so that the server has something to wait for.
-        async with client.stream("POST", server.url + path, json=body(path)):
-            server.signal(signal.SIGINT)
-            await server.says("Waiting")
-            server.signal(signal.SIGINT)
-            server.signal(signal.SIGINT)
-            code = await server.end()
+    async with (
+        serving() as server,
+        httpx.AsyncClient(timeout=60) as client,
+        client.stream("POST", server.url + path, json=body(path)),
+    ):
+        server.signal(signal.SIGINT)
+        await server.says("Waiting")
+        server.signal(signal.SIGINT)
+        server.signal(signal.SIGINT)
+        code = await server.end()
     assert code in {0, 130}  # signals that come together are one
     assert "Traceback" not in server.errors
 
@@ -118,5 +118,7 @@ async def test_ready_lines_are_aligned() -> None:
 
 async def _until_in_flight(url: str) -> None:
     async with httpx.AsyncClient() as client:
-        while "autotool_requests_in_flight 1.0" not in (await client.get(f"{url}/metrics")).text:
+        for _ in range(500):
+            if "autotool_requests_in_flight 1.0" in (await client.get(f"{url}/metrics")).text:
+                return
             await asyncio.sleep(0.02)
