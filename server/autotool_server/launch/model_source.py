@@ -19,10 +19,10 @@ STORAGE = ("s3://", "gs://", "az://")
 """Prefixes of models in object storage, which vLLM reads."""
 HUB_SECONDS = 5.0
 FAULTS = {
-    "EntryNotFound": "The model {model} on {hub} has no config.json, so that it cannot be served. Give the name of a checkpoint.",
+    "EntryNotFound": "The model {model} on {hub} has no config.json and cannot be served. Give the name of a checkpoint.",
     "GatedRepo": "The model {model} is gated: accept its terms on {hub}/{model}, and set HF_TOKEN to your token.",
     "RevisionNotFound": "The model {model} on {hub} has no revision {revision}. Correct --engine-arg revision.",
-    "RepoNotFound": "{no_folder} {hub} has no model {model} that you may read. Check its name; for a private model set HF_TOKEN.",
+    "RepoNotFound": "{no_folder} {hub} has no model {model} that you may read. Check its name; a private one needs HF_TOKEN.",
 }
 """Sentences for the error codes of the hub: https://huggingface.co/docs/huggingface_hub/package_reference/utilities."""
 
@@ -120,8 +120,8 @@ def _check_hub(model: str, engine: EngineName, arguments: Arguments) -> None:
         return
     if constants.HF_HUB_OFFLINE:
         raise AutoToolError(
-            f"{_no_folder(model)} the model is not in the cache of the hub, which HF_HUB_OFFLINE switches off. Unset it, or give "
-            "--model the folder of a checkpoint."
+            f"{_no_folder(model)} the model is not in the cache of the hub, which HF_HUB_OFFLINE switches off. "
+            "Unset it, or give --model the folder of a checkpoint."
         )
     _ask_hub(model, revision or "main", files)
 
@@ -143,8 +143,8 @@ def _ask_hub(model: str, revision: str, files: tuple[str, ...]) -> None:
             answer = httpx.head(url, headers=build_hf_headers(), timeout=HUB_SECONDS, follow_redirects=True)
         except (httpx.HTTPError, httpx.InvalidURL):
             raise AutoToolError(
-                f"{_no_folder(model)} the hub {constants.ENDPOINT} cannot be reached. Connect to a network, set HF_ENDPOINT to a "
-                "mirror of the hub, or give --model the folder of a checkpoint."
+                f"{_no_folder(model)} the hub {constants.ENDPOINT} cannot be reached. Connect to a network, "
+                "set HF_ENDPOINT to a mirror of the hub, or give --model the folder of a checkpoint."
             ) from None
         fault = _fault(answer.headers.get("x-error-code", ""), answer.status_code)
         if fault is None:
