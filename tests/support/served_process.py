@@ -7,7 +7,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,11 @@ class Served:
     said: list[str] = field(default_factory=list[str])
 
     def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        """Send a signal: Ctrl-C to every process of the server, as a terminal does, SIGTERM to the first."""
+        if number is signal.SIGINT:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
 
     async def says(self, text: str) -> None:
         """Wait until a line with this text is on standard error."""
@@ -69,15 +73,15 @@ async def serving(*arguments: str, program: tuple[str, ...] = ("-c", SCRIPTED)) 
     """Start a server on a free port, and kill it at the end if it has not ended. `program`: arguments of Python."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *program, *arguments, "--port", "0", stdout=PIPE, stderr=PIPE, env=environment
+        sys.executable, *program, *arguments, "--port", "0", stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
     )
     try:
         ready = await _ready_lines(process)
         yield Served(process, re.findall(r"http://\S+", ready[0])[0].removesuffix("/v1"), ready)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()
 
 
 async def _ready_lines(process: Process) -> list[str]:

@@ -1,13 +1,16 @@
 """`autotool serve` as a user runs it, with the default model and the transformers engine: what it says, and how it ends."""
 
 import asyncio
+import importlib.util
 import json
 import signal
 
 import httpx
+import pytest
 from support.served_process import Served, serving, stream
 
 PROGRAM = ("-m", "autotool_cli", "serve", "--engine", "transformers")
+VLLM = ("-m", "autotool_cli", "serve", "--engine", "vllm", "--engine-arg", "max_model_len=2048")
 PATH = "/v1/chat/completions"
 
 
@@ -54,3 +57,19 @@ async def test_open_streams_end_with_an_error() -> None:
     [*_, last] = [line for line in text.splitlines() if line]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "overloaded"
     assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
+    """A terminal sends it to vLLM's processes too, which must not end before the requests."""
+    async with serving(program=VLLM) as server:
+        assert dict(line.split(None, 1) for line in server.ready[1:])["engine"].startswith("vllm ")
+        begun = asyncio.Event()
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=300), begun))
+        await begun.wait()
+        server.signal(signal.SIGINT)
+        text = await asking
+        code = await server.end()
+    assert text.endswith("data: [DONE]\n\n")
+    assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
+    assert server.output.split()[2] == "200"
