@@ -58,7 +58,7 @@ def _is_path(model: str) -> bool:
 def _is_quantised_file(model: str) -> bool:
     """Whether this is vLLM's form of a GGUF file on the hub, such as `unsloth/Qwen3-8B-GGUF:Q4_K_M`."""
     repository, _, kind = model.partition(":")
-    return "gguf" in repository.lower() and bool(kind)
+    return repository.count("/") == 1 and "gguf" in repository.lower() and bool(kind)
 
 
 def _is_from_modelscope() -> bool:
