@@ -16,7 +16,6 @@ import httpx
 TESTS = Path(__file__).parents[1]
 SCRIPTED = """
 import asyncio, sys
-from autotool_server.engines.create import create_engine
 from autotool_server.launch import lifecycle
 from autotool_server.launch.command_line import command
 from support.serving import scripted
