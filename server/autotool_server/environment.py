@@ -37,6 +37,8 @@ def warn_about_unknown(environment: Mapping[str, str], settings: Collection[str]
     known = {*settings, *OTHER_VARIABLES}
     for name, value in environment.items():
         if name.upper().startswith(PREFIX) and name.upper() not in known and not is_of_kubernetes(name, value):
-            near = difflib.get_close_matches(name.upper(), sorted(known), n=1)
-            mend = f"Did you mean {near[0]}?" if near else "`autotool serve --help` lists the settings."
+            # Without the prefix, which would make all of them alike.
+            names = sorted(variable.removeprefix(PREFIX) for variable in known)
+            near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), names, n=1)
+            mend = f"Did you mean {PREFIX}{near[0]}?" if near else "`autotool serve --help` lists the settings."
             logger.warning("%s is not a setting and has no effect. %s", name, mend)
