@@ -70,7 +70,11 @@ async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]
         # The loaded objects stay: a collection that visits all of them would hold up every stream.
         gc.collect()
         gc.freeze()
-        await stay()
+        try:
+            await stay()
+        finally:
+            # Else the interpreter's last collection would not see them, and libraries would report leaks at the exit.
+            gc.unfreeze()
 
 
 @asynccontextmanager

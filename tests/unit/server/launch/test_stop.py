@@ -113,7 +113,7 @@ async def test_ready_lines_are_aligned() -> None:
     assert {line.index(value) for line, value in zip(server.ready[1:], rows.values(), strict=True)} == {11}
     assert (rows["model"], rows["modes"], rows["context"]) == ("mine", "auto (default), long, short", "4,096 tokens")
     assert rows["docs"] == f"{server.url}/docs"
-    assert rows["tools"] == "clock, calculator"
+    assert rows["tools"] == "calculator, clock"
 
 
 async def _until_in_flight(url: str) -> None:
