@@ -39,8 +39,8 @@ async def test_start_requests_and_stop_say_what_is_needed_and_no_more() -> None:
         server.signal(signal.SIGINT)
         code = await server.end()
     assert (code, said(server)) == (0, ["Stopping."])
-    lines = server.output.splitlines()
-    assert [line.split()[2:5] for line in lines] == [["200", "POST", PATH]] * 2
+    lines = [line.split()[2:5] for line in server.output.splitlines()]
+    assert lines == [["200", "GET", "/docs"], *[["200", "POST", PATH]] * 2]
     assert "sea" not in server.output
 
 
