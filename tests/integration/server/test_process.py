@@ -62,10 +62,10 @@ async def test_open_streams_end_with_an_error() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
     """A terminal sends it to vLLM's processes too, which must not end before the requests."""
-    async with serving(program=VLLM) as server:
+    async with serving("--drain-seconds", "200", program=VLLM) as server:
         assert dict(line.split(None, 1) for line in server.ready[1:])["engine"].startswith("vllm ")
         begun = asyncio.Event()
-        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=300), begun))
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=60), begun))
         await begun.wait()
         server.signal(signal.SIGINT)
         text = await asking
