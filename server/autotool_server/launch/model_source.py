@@ -136,6 +136,7 @@ def _ask_hub(model: str, revision: str, files: tuple[str, ...]) -> None:
     from huggingface_hub import constants  # noqa: PLC0415
     from huggingface_hub.utils import build_hf_headers  # noqa: PLC0415
 
+    fault = None
     for file in files:
         url = f"{constants.ENDPOINT}/{model}/resolve/{revision}/{file}"
         try:
@@ -147,11 +148,10 @@ def _ask_hub(model: str, revision: str, files: tuple[str, ...]) -> None:
                 "set HF_ENDPOINT to a mirror of the hub, or give --model the folder of a checkpoint."
             ) from None
         fault = _fault(answer.headers.get("x-error-code", ""), answer.status_code)
-        if fault is None:
-            return
         if fault is not FAULTS["EntryNotFound"]:
             break
-    raise AutoToolError(fault.format(model=model, hub=constants.ENDPOINT, revision=revision, no_folder=_no_folder(model)))
+    if fault is not None:
+        raise AutoToolError(fault.format(model=model, hub=constants.ENDPOINT, revision=revision, no_folder=_no_folder(model)))
 
 
 def _fault(code: str, status: int) -> str | None:
