@@ -59,6 +59,7 @@ async def test_open_streams_end_with_an_error() -> None:
     assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
     """A terminal sends it to vLLM's processes too, which must not end before the requests."""
