@@ -3,11 +3,14 @@
 Each sub-command is imported when it is run, so that `autotool --help` answers at once and needs no extra.
 """
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from multiprocessing import parent_process
 from types import MappingProxyType
 from typing import Any
 
@@ -108,6 +111,18 @@ def _user_message(error: Exception) -> str | None:
     if "openai" in sys.modules and isinstance(error, sys.modules["openai"].OpenAIError):
         return import_module("autotool_client.errors").user_message(error)
     return None
+
+
+def _quieten_process_of_an_engine() -> None:
+    """Have a process that an engine has started show no more before its logging is set up than after it.
+
+    Such a process imports this module first, and then vLLM, which warns about Triton on every machine without a GPU.
+    """
+    if parent_process() is not None and logging.lastResort is not None:
+        logging.lastResort.setLevel(os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"))
+
+
+_quieten_process_of_an_engine()
 
 
 def main() -> None:
