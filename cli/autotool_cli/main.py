@@ -3,11 +3,14 @@
 Each sub-command is imported when it is run, so that `autotool --help` answers at once and needs no extra.
 """
 
+import logging
+import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module, metadata
+from multiprocessing import parent_process
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -68,27 +71,35 @@ def _options(  # pyright: ignore[reportUnusedFunction] the decorator keeps it
 def import_command(name: str, command: LazyCommand) -> Any:
     """Import a sub-command. Raises AutoToolError, naming the extra to install, if a package it needs is missing."""
     module, _, attribute = command.target.partition(":")
-    try:
+    with _naming_extra(name, command):
         loaded = getattr(import_module(module), attribute)
+    if not isinstance(loaded, typer.Typer):
+        loaded.callback = _exit_on_interrupt(loaded.callback, name, command)
+    return loaded
+
+
+@contextmanager
+def _naming_extra(name: str, command: LazyCommand) -> Iterator[None]:
+    """Raise AutoToolError for a package that the command's extra would have installed."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if command.extra is None or (error.name or "").startswith("autotool_"):
             raise
         install = extras.install_command(command.extra)
         raise AutoToolError(f"`autotool {name}` needs the package {error.name}: {install}.") from error
-    if not isinstance(loaded, typer.Typer):
-        loaded.callback = _exit_on_interrupt(loaded.callback)
-    return loaded
 
 
-def _exit_on_interrupt(callback: Callable[..., object]) -> Callable[..., object]:
+def _exit_on_interrupt(callback: Callable[..., object], name: str, command: LazyCommand) -> Callable[..., object]:
     """Return the callback so that it exits with 130 on Ctrl-C, as Typer's commands do.
 
-    Click's own commands would print "Aborted!" and exit with 1.
+    Click's own commands would print "Aborted!" and exit with 1. A command may import packages as late as it needs them.
     """
 
     def run(**options: object) -> object:
         try:
-            return callback(**options)
+            with _naming_extra(name, command):
+                return callback(**options)
         except KeyboardInterrupt:
             sys.exit(130)
 
@@ -128,6 +139,18 @@ def _user_message(error: Exception) -> str | None:
     if "openai" in sys.modules and isinstance(error, sys.modules["openai"].OpenAIError):
         return import_module("autotool_client.errors").user_message(error)
     return None
+
+
+def _quieten_process_of_an_engine() -> None:
+    """Have a process that an engine has started show no more before its logging is set up than after it.
+
+    Such a process imports this module first, and then vLLM, which warns about Triton on every machine without a GPU.
+    """
+    if parent_process() is not None and logging.lastResort is not None:
+        logging.lastResort.setLevel(os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"))
+
+
+_quieten_process_of_an_engine()
 
 
 def main() -> None:

@@ -113,3 +113,12 @@ def load_profile(path: Path) -> Profile:
         first = error.errors(include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "the file"
         raise AutoToolError(f"{path}: {field}: {first['msg']}") from None
+
+
+def named(name: str) -> Profile:
+    """Return a built-in profile, or that of a file. Raises AutoToolError for a name that is neither."""
+    if name in BUILTIN:
+        return BUILTIN[name]
+    if not Path(name).is_file():
+        raise AutoToolError(f"Setting profile: {name} is neither a profile ({', '.join(BUILTIN)}) nor a file.")
+    return load_profile(Path(name))

@@ -8,17 +8,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
-
-PREFIX = "AUTOTOOL_"
-# Variables with the prefix that the client, the cache, the benchmark and the tests read.
-OTHER_VARIABLES = {
-    *("AUTOTOOL_BASE_URL", "AUTOTOOL_CACHE_DIR", "AUTOTOOL_BFCL_PYTHON", "AUTOTOOL_EVAL_DATA", "AUTOTOOL_TRAIN_DATA"),
-    *("AUTOTOOL_TEST_MODEL", "AUTOTOOL_QWEN3_TOKENIZER"),
-}
+from autotool_server import environment
+from autotool_server.environment import PREFIX
 
 
 def _from_json(value: object) -> object:
@@ -140,6 +142,18 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, min_length=1)
     """Key that clients must send as a bearer token. Default: no key is needed."""
 
+    log_requests: Literal["off", "short", "json"] = "short"
+    """Line that is written to standard output for every request but health probes: short is for people, json for programs.
+    It has modes, tokens, times and the status, never a prompt or an answer."""
+
+    log_level: Literal["debug", "info", "warning", "error"] | None = None
+    """Least severe messages to show on standard error. Default: warnings of this server, and errors of the libraries that
+    it uses."""
+
+    drain_seconds: float = Field(default=20, ge=0)
+    """Seconds that requests may still take after the first Ctrl-C or SIGTERM; what is left then ends with an error. Shorter
+    than the time after which the process is killed (30 seconds in Kubernetes), so that the engine can stop too."""
+
     max_concurrent_requests: int = Field(default=2048, ge=1)
     """Requests served at once; more are answered 503 with Retry-After."""
 
@@ -188,6 +202,21 @@ class Settings(BaseSettings):
     """Key that seals reasoning for clients that send it back (reasoning.encrypted_content), any text of 16 characters or more.
     Several servers behind one address need the same. Default: a new one at every start."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources: the arguments, then the environment without the variables of Kubernetes' services."""
+        if isinstance(env_settings, EnvSettingsSource):
+            given = env_settings.env_vars.items()
+            env_settings.env_vars = {name: text for name, text in given if not environment.is_of_kubernetes(name, text)}
+        return init_settings, env_settings
+
     def effort_of(self, name: str) -> Effort | None:
         """Return what an effort stands for; None if its name is unknown."""
         return self.effort.get(name, EFFORTS.get(name))
@@ -196,12 +225,9 @@ class Settings(BaseSettings):
 def load_settings(**given: object) -> Settings:
     """Return settings from the arguments, else from the environment.
 
-    Raises AutoToolError, naming the setting, for an unknown or malformed one.
+    Warns about variables that nothing reads. Raises AutoToolError, naming the setting, for a malformed one.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
-    for variable in os.environ:
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
-            raise AutoToolError(f"{variable} is not a setting. `autotool serve --help` lists them.")
+    environment.warn_about_unknown(os.environ, [PREFIX + name.upper() for name in Settings.model_fields])
     try:
         return Settings(**given)  # pyright: ignore[reportArgumentType] pydantic checks the values
     except SettingsError as error:

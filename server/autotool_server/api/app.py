@@ -14,6 +14,7 @@ def create_app(state: ServerState) -> App:
     """Return an app that serves `state.service` once it is set."""
     app = App(title="AutoTool Server", version=version("autotool-server"), redoc_url=None)
     app.allowed_origins = state.settings.allowed_origins
+    app.log_requests = state.settings.log_requests
     app.state.server = state
     for protocol in protocols():
         protocol.start(state)

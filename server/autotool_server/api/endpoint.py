@@ -16,12 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from autotool_server import errors
-from autotool_server.api import auth
+from autotool_server.api import access_log, auth
 from autotool_server.api import body as bodies
 from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import documented
 from autotool_server.api.protocol import Protocol, StreamWriter
+from autotool_server.api.shutdown import StoppingError
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
 
@@ -61,6 +62,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
         except Exception as error:
             response = errors.response(error, protocol.error_response)
             state.metrics.refused(response.status_code)
+            access_log.note_end(response.status_code, access_log.error_code(error))
             return response
         response = JobResponse(protocol, body, job, state, stack.pop_all())
         return response if detached is None else detached(response.run_detached())
@@ -88,6 +90,7 @@ class JobResponse(Response):
         self._state = state
         self._slot = slot
         self._status = 200
+        self._error: str | None = None
         self._is_started = False
         self._writer: StreamWriter | None = None
         self.background = None
@@ -111,34 +114,42 @@ class JobResponse(Response):
         async def discard(_: Message) -> None:
             pass
 
-        return await self._run({"type": "http"}, never_leaves, discard)
+        with access_log.in_background():
+            return await self._run({"type": "http"}, never_leaves, discard)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> JSONResponse | None:
         """Run, and account for the job however it ends. Return the response to an error, if one is still to be sent."""
         started = time.perf_counter()
         with self._slot:
+            is_stream = self._protocol.is_stream(self._body)
+            access_log.note_job(self._job, is_stream=is_stream)
             try:
-                is_stream = self._protocol.is_stream(self._body)
                 await while_connected(receive, self._stream(send) if is_stream else self._complete(scope, receive, send))
-            except ClientGoneError:
-                self._status = CLIENT_GONE
-            except asyncio.CancelledError:
-                self._status = CLIENT_GONE
+            except ClientGoneError as error:
+                self._failed(CLIENT_GONE, error)
+            except asyncio.CancelledError as error:
+                self._failed(CLIENT_GONE, error)
                 raise
             except Exception as error:
-                self._status = self._protocol.error_response(error)[0]
+                self._failed(self._protocol.error_response(error)[0], error)
                 if self._is_started:
                     raise
                 return errors.response(error, self._protocol.error_response)
             finally:
                 self._state.metrics.ended(self._job, started, self._status)
+                access_log.note_end(self._status, self._error)
         return None
+
+    def _failed(self, status: int, error: BaseException) -> None:
+        """Keep what the metrics and the log say of an error."""
+        self._status, self._error = status, access_log.error_code(error)
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         builder = self._protocol.builder(self._body, self._job, self._state)
-        async with aclosing(self._job.run()) as outputs:
-            async for choice, output in outputs:
-                builder.add(choice, output)
+        with self._state.shutdown.cuts():
+            async with aclosing(self._job.run()) as outputs:
+                async for choice, output in outputs:
+                    builder.add(choice, output)
         await self._protocol.finish(self._body, self._job, self._state, builder)
         await JSONResponse(builder.build(), headers=self._headers())(scope, receive, send)
 
@@ -149,18 +160,21 @@ class JobResponse(Response):
     async def _stream(self, send: Send) -> None:
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""
         async with aclosing(self._events()) as events:
-            first = await anext(events)
+            with self._state.shutdown.cuts():
+                first = await anext(events)
             headers = {"content-type": self._protocol.stream_media_type, "cache-control": "no-cache", **self._headers()}
             raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
             await send({"type": "http.response.start", "status": 200, "headers": raw_headers})
             try:
-                await send({"type": "http.response.body", "body": first, "more_body": True})
-                async for event in events:
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
+                with self._state.shutdown.cuts():
+                    await send({"type": "http.response.body", "body": first, "more_body": True})
+                    async for event in events:
+                        await send({"type": "http.response.body", "body": event, "more_body": True})
             except Exception as error:
                 # The status is sent already: the error is an event of the stream.
-                logger.exception("stream of request %s failed", errors.REQUEST_ID.get())
-                self._status = self._protocol.error_response(error)[0]
+                if not isinstance(error, StoppingError):
+                    logger.exception("stream of request %s failed", errors.REQUEST_ID.get())
+                self._failed(self._protocol.error_response(error)[0], error)
                 event = (self._writer and self._writer.fail(error)) or self._protocol.error_event(error)
                 await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autotool_server.api import openapi
+from autotool_server.api.access_log import AccessLog
 from autotool_server.api.body import IGNORED_HEADER
 from autotool_server.errors import REQUEST_ID
 
@@ -22,6 +23,7 @@ class App(FastAPI):
     """An app whose every response, those to errors that nobody has caught included, passes what is in this module."""
 
     allowed_origins: tuple[str, ...] = ()
+    log_requests: str = "off"
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, which is made once."""
@@ -34,6 +36,8 @@ class App(FastAPI):
         if self.allowed_origins:
             exposed = (REQUEST_ID_HEADER, ANTHROPIC_ID_HEADER, IGNORED_HEADER, "retry-after")
             app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)
+        if self.log_requests != "off":
+            app = AccessLog(app, self.log_requests)
         return RequestIds(app)
 
 

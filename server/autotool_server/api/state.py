@@ -8,6 +8,7 @@ from fastapi import Request
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.api.admission import Admission
 from autotool_server.api.metrics import Metrics
+from autotool_server.api.shutdown import Shutdown
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
@@ -22,6 +23,7 @@ class ServerState:
         self.settings = settings
         self.metrics = Metrics()
         self.admission = Admission(settings.max_concurrent_requests)
+        self.shutdown = Shutdown()
         self.metrics.in_flight.set_function(lambda: self.admission.in_flight)
         self._service: ConversationService | None = None
         self._owned: dict[Callable[[Settings], Any], Any] = {}

@@ -118,6 +118,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def device(self) -> str:
+        """Where tokens are decoded, and in which type, for people: `cuda:0 (NVIDIA H200), bfloat16`; valid once started."""
+        ...
+
+    @property
     def eos_token_ids(self) -> tuple[int, ...]:
         """The tokens that end a turn, from the checkpoint's generation config and tokenizer; valid once started."""
         ...

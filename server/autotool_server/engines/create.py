@@ -1,53 +1,72 @@
 """Create the engine of the settings."""
 
+import difflib
 import importlib.util
+from typing import Literal
 
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
+from autotool_server.engines import vllm
 from autotool_server.engines.base import Engine
 from autotool_server.settings import Settings
+
+EngineName = Literal["vllm", "remote", "transformers"]
+
+ARGUMENTS = {"remote": ("model", "timeout"), "transformers": ("dtype", "device", "max_model_len", "max_num_seqs")}
+"""The arguments of the engines that are this project's own. Those of vLLM are known once it is imported."""
+
+
+def engine_name(settings: Settings) -> EngineName:
+    """Return the engine that the settings stand for. Imports no engine.
+
+    Raises AutoToolError for settings that do not fit together, and for an engine that is not installed.
+    """
+    name = settings.engine
+    if name == "auto":
+        name = "vllm" if importlib.util.find_spec("vllm") else "transformers"
+    if name == "remote" and settings.remote_url is None:
+        raise AutoToolError(
+            "Setting engine: remote needs --remote-url, the base URL of a vLLM server, such as http://gpu-1:8000/v1."
+        )
+    if name != "remote" and settings.remote_url is not None:
+        raise AutoToolError("Setting remote_url is only for --engine remote.")
+    if name == "vllm":
+        vllm.check_installed()
+    else:
+        _check_arguments(name, settings)
+    return name
+
+
+def _check_arguments(name: str, settings: Settings) -> None:
+    known = ARGUMENTS[name]
+    for argument in settings.engine_arg:
+        if argument not in known:
+            near = difflib.get_close_matches(argument, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise AutoToolError(f"Setting engine_arg: the {name} engine takes {', '.join(known)}, not {argument}{hint}")
 
 
 def create_engine(settings: Settings) -> Engine:
     """Return the engine of the settings, not started yet. Prepare the default model if the settings name none.
 
-    Raises AutoToolError for conflicting settings.
+    Raises AutoToolError as `engine_name` does.
     """
-    if settings.engine == "remote":
+    name = engine_name(settings)
+    if name == "remote":
         return _remote(settings)
-    if settings.remote_url is not None:
-        raise AutoToolError("Setting remote_url is only for --engine remote.")
     model = settings.model or str(default_model.ensure())
-    if settings.engine == "vllm" or (settings.engine == "auto" and importlib.util.find_spec("vllm")):
-        from autotool_server.engines.vllm import VllmEngine  # noqa: PLC0415 each engine imports its own library
+    if name == "vllm":
+        return vllm.VllmEngine(model, engine_args=settings.engine_arg)
+    from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
 
-        return VllmEngine(model, engine_args=settings.engine_arg)
-    return _transformers(model, settings)
+    return TransformersEngine(model, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
 
 
 def _remote(settings: Settings) -> Engine:
     from autotool_server.engines.remote import RemoteEngine  # noqa: PLC0415
 
-    if settings.remote_url is None:
-        raise AutoToolError(
-            "Setting engine: remote needs --remote-url, the base URL of a vLLM server, such as http://gpu-1:8000/v1."
-        )
     key = settings.remote_api_key.get_secret_value() if settings.remote_api_key is not None else None
-    try:
-        return RemoteEngine(settings.remote_url, tokenizer=settings.model, api_key=key, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
-    except TypeError:
-        raise AutoToolError("Setting engine_arg: the remote engine takes model=NAME and timeout=SECONDS.") from None
-
-
-def _transformers(model: str, settings: Settings) -> Engine:
-    from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415
-
-    try:
-        return TransformersEngine(model, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
-    except TypeError:
-        raise AutoToolError(
-            "Setting engine_arg: the transformers engine takes dtype, device, max_model_len, max_num_seqs."
-        ) from None
+    return RemoteEngine(settings.remote_url or "", tokenizer=settings.model, api_key=key, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
 
 
 def served_name(settings: Settings, engine: Engine) -> str:

@@ -9,7 +9,6 @@ from transformers.utils.hub import cached_file
 
 from autotool_core import profile as profiles
 from autotool_core import tool_formats
-from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile, ThinkFormat
 
 
@@ -18,13 +17,8 @@ def find(name: str | None, checkpoint: str, chat_template: str) -> Profile:
 
     Raises AutoToolError for a name that is neither a built-in profile nor a file.
     """
-    if name in profiles.BUILTIN:
-        return profiles.BUILTIN[name]
     if name is not None:
-        if not Path(name).is_file():
-            known = ", ".join(profiles.BUILTIN)
-            raise AutoToolError(f"Setting profile: {name} is neither a profile ({known}) nor a file.")
-        return profiles.load_profile(Path(name))
+        return profiles.named(name)
     return carried_by(checkpoint) or fitting(chat_template)
 
 

@@ -74,6 +74,10 @@ class RemoteEngine:
         return self._opened_client
 
     @property
+    def device(self) -> str:
+        return self._display_url
+
+    @property
     def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
             raise EngineError("The remote engine is not running.")

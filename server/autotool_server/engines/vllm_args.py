@@ -5,6 +5,7 @@ This module imports vLLM, so `engines.vllm` imports it only when an engine start
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -32,7 +33,8 @@ def parse(model: str, given: Arguments) -> AsyncEngineArgs:
     parser = AsyncEngineArgs.add_cli_args(_Parser())
     _check_names(given, sorted({action.dest for action in parser._actions} - {"help", "model"}))
     defaults = cpu_defaults() if current_platform.is_cpu() else {}
-    chosen = {**DEFAULTS, **defaults, **given, "model": model}
+    progress: Arguments = {} if sys.stderr.isatty() else {"use_tqdm_on_load": False}
+    chosen = {**DEFAULTS, **progress, **defaults, **given, "model": model}
     options = parser.parse_args([_option(name, value) for name, value in chosen.items()])
     return AsyncEngineArgs.from_cli_args(options)  # pyright: ignore[reportArgumentType] the parser's annotation is wrong
 

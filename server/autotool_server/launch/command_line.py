@@ -5,15 +5,18 @@ import importlib.util
 import json
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from pydantic.fields import FieldInfo
 
 from autotool_core.errors import AutoToolError
-from autotool_server.launch import lifecycle
-from autotool_server.launch.demo import run_demo
+from autotool_server.launch import checks, logs
+from autotool_server.launch.listener import listen
 from autotool_server.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from autotool_server.launch.lifecycle import WhenReady
 
 REPEATED = "engine_arg"
 
@@ -30,9 +33,11 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     )
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that were given. The others may still come from the environment."""
+def _given(options: dict[str, Any], source: str | None) -> dict[str, Any]:
+    """Return the options that were given, `source` as --model. The others may still come from the environment."""
     given = {name: value for name, value in options.items() if value not in (None, ())}
+    if source is not None and given.setdefault("model", source) != source:
+        raise AutoToolError("MODEL and --model name two models. Give one of them.")
     if REPEATED in given:
         given[REPEATED] = dict(_name_and_value(argument) for argument in given[REPEATED])
     return given
@@ -54,11 +59,27 @@ def _scalar(value: str) -> str | float | bool:
     return parsed if isinstance(parsed, int | float) and math.isfinite(parsed) else value
 
 
-def _serve(*, demo: bool, **options: Any) -> None:
-    loaded = load_settings(**_given(options))
+def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
+    settings = load_settings(**_given(options, source))
+    checks.check(settings)
+    listener = listen(settings.host, settings.port)
+    logs.configure(settings)
+    # Imported now that nothing else can be wrong: torch and the web framework take seconds.
+    from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
+
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        if not runner.run(lifecycle.serve(loaded, run_demo if demo else lifecycle.announce)):
-            lifecycle.exit_now()
+        if not runner.run(lifecycle.serve(settings, listener, _when_ready(demo=demo))):
+            stop.exit_now()
+
+
+def _when_ready(*, demo: bool) -> "WhenReady":
+    if demo:
+        from autotool_server.launch.demo import run_demo  # noqa: PLC0415
+
+        return run_demo
+    from autotool_server.launch.ready import announce  # noqa: PLC0415
+
+    return announce
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -74,12 +95,13 @@ command = click.Command(
     "serve",
     callback=_serve,
     params=[
+        click.Argument(["source"], metavar="[MODEL]", required=False),
         click.Option(["--demo"], is_flag=True, help="When ready, answer an easy and a hard request in each mode."),
         *(_option(name, field) for name, field in Settings.model_fields.items()),
     ],
     help="""Serve a model over OpenAI's and Anthropic's APIs, with mode=auto|long|short.
 
-    Without --model it serves SmolLM2-135M-Instruct as trained by this project, prepared at the first start. Every option
-    can also be set by a variable: AUTOTOOL_PORT=9000 is --port 9000.
+    MODEL is the same as --model. Without it the server has SmolLM2-135M-Instruct as trained by this project, prepared at the
+    first start. Every option can also be set by a variable: AUTOTOOL_PORT=9000 is --port 9000.
     """,
 )

@@ -14,7 +14,9 @@ from rich.table import Table
 from autotool_core.calls import Call
 from autotool_core.graded.domains import WEEKDAYS
 from autotool_core.modes import Mode
+from autotool_server.api import access_log
 from autotool_server.api.state import ServerState
+from autotool_server.launch import ready
 
 HARD = (
     "A list of rooms: Anna blue, Ben green, Carla red. A table of hours: Anna 2, Ben 3, Carla 5. Please reserve the room that "
@@ -48,12 +50,13 @@ async def run_demo(base_url: str, state: ServerState) -> None:
         console.print(f"{difficulty}: {request}", markup=False, highlight=False)
     async with AsyncOpenAI(base_url=base_url, api_key=key.get_secret_value() if key is not None else "none") as client:
         model = state.service.model
-        with Live(table, console=console, auto_refresh=False) as live:
+        with access_log.paused(), Live(table, console=console, auto_refresh=False) as live:
             for difficulty, request in REQUESTS.items():
                 for mode in modes:
                     table.add_row(difficulty, mode.value, *await _row(client, model, request, mode))
                     live.refresh()
-    console.print(f"Ready at {base_url}. Try it:\n")
+    console.print("\n".join(ready.lines(base_url, state)), markup=False, highlight=False, soft_wrap=True)
+    console.print("\nTry it:\n")
     console.print(_curl(base_url, model), soft_wrap=True, markup=False, highlight=False)
     console.print("\nCtrl-C ends the server.")
 

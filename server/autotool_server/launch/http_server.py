@@ -1,15 +1,25 @@
 """The HTTP server: uvicorn, with streams that clients of HTTP/1.0 can read."""
 
+import math
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+STUCK_SECONDS = 10
+"""After the time for running requests to end: what has not ended then even with an error is cancelled."""
 
-def config(app: ASGIApp) -> uvicorn.Config:
-    """Return the configuration of the server of an app."""
-    return uvicorn.Config(app, http=HttpProtocol, log_level="warning", timeout_graceful_shutdown=30, access_log=False)
+
+def config(app: ASGIApp, drain_seconds: float = 20) -> uvicorn.Config:
+    """Return the configuration of the server of an app. `drain_seconds`: the time that requests have to end at the stop."""
+    return uvicorn.Config(
+        app,
+        http=HttpProtocol,
+        log_level="warning",
+        timeout_graceful_shutdown=math.ceil(drain_seconds) + STUCK_SECONDS,
+        access_log=False,
+    )
 
 
 class HttpProtocol(HttpToolsProtocol):

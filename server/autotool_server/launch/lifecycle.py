@@ -2,15 +2,9 @@
 
 import asyncio
 import gc
-import multiprocessing
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import NoReturn
-
-import uvicorn
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from autotool_core.errors import AutoToolError
 from autotool_server.api.app import create_app
@@ -20,7 +14,8 @@ from autotool_server.engines import profiles
 from autotool_server.engines.base import Engine
 from autotool_server.engines.create import create_engine, served_name
 from autotool_server.launch import http_server
-from autotool_server.launch.listener import base_url, listen
+from autotool_server.launch.listener import base_url
+from autotool_server.launch.stop import Server, Stop
 from autotool_server.settings import Settings
 from autotool_server.tools.config import create_registry
 from autotool_server.tools.registry import Registry
@@ -29,34 +24,19 @@ WhenReady = Callable[[str, ServerState], Awaitable[None]]
 """Called with the base URL once requests are answered."""
 
 
-class Server(uvicorn.Server):
-    """Uvicorn's server, except that a signal only asks it to end.
+async def serve(settings: Settings, listener: socket.socket, when_ready: WhenReady | None = None) -> bool:
+    """Serve on a listening socket until a signal ends the server. `when_ready` is called once requests are answered.
 
-    Uvicorn raises the signal again once it has ended, which would leave no time to stop the engine.
+    Health answers while the model loads. Returns False if the signal came before the server was ready: a thread may then
+    still be loading the model, and `stop.exit_now` ends it.
     """
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for number in signals:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
-
-
-async def serve(settings: Settings, when_ready: WhenReady | None = None) -> bool:
-    """Serve until a signal ends the server. `when_ready` is called with the base URL once requests are answered.
-
-    The port is taken first, so that a port in use is found before a model is loaded; health answers while it loads.
-    Returns False if the signal came before that: a thread may then still be loading the model, and `exit_now` ends it.
-    """
-    listener = listen(settings.host, settings.port)
     state = ServerState(settings)
-    server = Server(http_server.config(create_app(state)))
+    server = Server(http_server.config(create_app(state), settings.drain_seconds))
+    with Stop(server, state).on_signals():
+        return await _serve(state, server, listener, when_ready)
+
+
+async def _serve(state: ServerState, server: Server, listener: socket.socket, when_ready: WhenReady | None) -> bool:
     serving = asyncio.create_task(server.serve([listener]))
     started = asyncio.Event()
 
@@ -90,7 +70,11 @@ async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]
         # The loaded objects stay: a collection that visits all of them would hold up every stream.
         gc.collect()
         gc.freeze()
-        await stay()
+        try:
+            await stay()
+        finally:
+            # Else the interpreter's last collection would not see them, and libraries would report leaks at the exit.
+            gc.unfreeze()
 
 
 @asynccontextmanager
@@ -113,17 +97,3 @@ def make_service(engine: Engine, settings: Settings, tools: Registry | None = No
             f"Setting default_mode: {settings.default_mode} cannot be served: {reason} Set --default-mode short."
         )
     return service
-
-
-async def announce(url: str, _: ServerState) -> None:
-    """Print the address of the server."""
-    print(f"Ready at {url}", flush=True)  # noqa: T201 the command's output
-
-
-def exit_now() -> NoReturn:
-    """End the process and its children at once: a thread that loads a model cannot be stopped."""
-    for child in multiprocessing.active_children():
-        child.kill()  # vLLM's processes handle SIGTERM only when their model is loaded
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)

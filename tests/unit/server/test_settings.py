@@ -20,19 +20,63 @@ def test_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (loaded.port, loaded.default_mode) == (9001, Mode.LONG)
 
 
-def test_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOTOOL_PROT", "9000")
-    with pytest.raises(AutoToolError, match="AUTOTOOL_PROT"):
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [("AUTOTOOL_PROT", "AUTOTOOL_PORT?"), ("AUTOTOOL_CACHE_DIRS", "AUTOTOOL_CACHE_DIR?"), ("AUTOTOOL_QQ", "--help")],
+)
+def test_an_unknown_variable_warns_with_the_near_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, mend: str
+) -> None:
+    monkeypatch.setenv(name, "9000")
+    assert settings.load_settings().port == 8000
+    [warning] = caplog.records
+    assert warning.levelname == "WARNING"
+    assert f"{name} is not a setting" in warning.getMessage()
+    assert mend in warning.getMessage()
+
+
+KUBERNETES = {
+    "AUTOTOOL_SERVICE_HOST": "10.0.0.1",
+    "AUTOTOOL_SERVICE_PORT": "8000",
+    "AUTOTOOL_SERVICE_PORT_HTTP": "8000",
+    "AUTOTOOL_PORT": "tcp://10.0.0.1:8000",
+    "AUTOTOOL_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+    "AUTOTOOL_PORT_8000_TCP_PROTO": "tcp",
+    "AUTOTOOL_PORT_8000_TCP_PORT": "8000",
+    "AUTOTOOL_PORT_8000_TCP_ADDR": "10.0.0.1",
+    "AUTOTOOL_GRAFANA_SERVICE_HOST": "10.0.0.2",
+    "AUTOTOOL_GRAFANA_SERVICE_PORT": "3000",
+    "AUTOTOOL_GRAFANA_PORT": "tcp://10.0.0.2:3000",
+    "AUTOTOOL_GRAFANA_PORT_3000_TCP": "tcp://10.0.0.2:3000",
+    "AUTOTOOL_DNS_PORT": "udp://10.0.0.3:53",
+}
+"""What Kubernetes sets for services named autotool, autotool-grafana and autotool-dns."""
+
+
+def test_variables_of_kubernetes_are_no_settings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    for name, value in KUBERNETES.items():
+        monkeypatch.setenv(name, value)
+    assert settings.load_settings().port == 8000
+    assert settings.load_settings(port="9001").port == 9001
+    assert caplog.records == []
+
+
+def test_an_address_is_no_port_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AutoToolError, match="--port"):
+        settings.load_settings(port="tcp://10.0.0.1:8000")
+    monkeypatch.setenv("AUTOTOOL_PORT", "http://10.0.0.1:8000")
+    with pytest.raises(AutoToolError, match="AUTOTOOL_PORT"):
         settings.load_settings()
 
 
-def test_a_variable_of_another_part_does_not_stop_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_of_another_part_is_known(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     texts = [path.read_text() for folder in PACKAGES for path in (ROOT / folder).rglob("*.py")]
     others = {name for text in texts for name in re.findall(r'"(AUTOTOOL_[A-Z0-9_]+)"', text)}
     assert others >= {"AUTOTOOL_BASE_URL", "AUTOTOOL_BFCL_PYTHON", "AUTOTOOL_CACHE_DIR"}
     for name in others - {f"AUTOTOOL_{field.upper()}" for field in settings.Settings.model_fields}:
         monkeypatch.setenv(name, "x")
     settings.load_settings()
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(

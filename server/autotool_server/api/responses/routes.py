@@ -38,8 +38,9 @@ class InputItemPage(BaseModel):
 
 @asynccontextmanager
 async def _closing(app: FastAPI) -> AsyncIterator[None]:
-    """End what runs in the background when the app ends."""
+    """When the app ends, let responses in the background end for as long as other requests may, then end them."""
     yield
+    await app.state.server.shutdown.drained()
     await app.state.server.own(Resources).close()
 
 

@@ -85,6 +85,12 @@ class TransformersEngine:
         return self._parts.max_model_len
 
     @property
+    def device(self) -> str:
+        model = self._parts.model
+        name = f" ({torch.cuda.get_device_name(model.device)})" if model.device.type == "cuda" else ""
+        return f"{model.device}{name}, {str(model.dtype).removeprefix('torch.')}"
+
+    @property
     def eos_token_ids(self) -> tuple[int, ...]:
         return self._parts.eos_token_ids
 

@@ -7,6 +7,7 @@ it must be at the top level of an importable module. Processes that such a funct
 
 import inspect
 import pickle
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -210,6 +211,8 @@ def _check_importable(function: Function) -> None:
 
 def _run_in_worker(function: Function, arguments: dict[str, Any], limit: int) -> str | bytes:
     """Run a call in the worker process. Only JSON and text pass between the processes."""
+    # A terminal sends Ctrl-C to this process too; the server ends it when its requests have ended.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     values = _validate(read_signature(function), arguments)
     try:
         with detached_stdio():

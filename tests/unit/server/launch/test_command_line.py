@@ -3,18 +3,24 @@ from click.testing import CliRunner
 
 from autotool_core.errors import AutoToolError
 from autotool_server import settings
-from autotool_server.launch import command_line
+from autotool_server.launch import command_line, lifecycle
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> settings.Settings:
     """What `autotool serve` would start with."""
     seen: list[settings.Settings] = []
 
-    async def serve(loaded: settings.Settings, _: object) -> bool:
+    async def serve(loaded: settings.Settings, *_: object) -> bool:
         seen.append(loaded)
         return True
 
-    monkeypatch.setattr(command_line.lifecycle, "serve", serve)
+    def nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(lifecycle, "serve", serve)
+    monkeypatch.setattr(command_line, "listen", nothing)
+    monkeypatch.setattr(command_line.logs, "configure", nothing)  # logging of the tests' own process
+    monkeypatch.setattr(command_line.checks, "check", nothing)
     result = CliRunner().invoke(command_line.command, arguments)
     if result.exception is not None:
         raise result.exception
@@ -43,3 +49,16 @@ def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_argument_without_a_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AutoToolError, match="name=value"):
         given(monkeypatch, "--engine-arg", "enforce_eager")
+
+
+def test_the_model_may_be_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert given(monkeypatch, "a/b").model == "a/b"
+    assert given(monkeypatch, "a/b", "--model", "a/b").model == "a/b"
+    monkeypatch.setenv("AUTOTOOL_MODEL", "c/d")
+    assert given(monkeypatch, "a/b").model == "a/b"
+    assert given(monkeypatch).model == "c/d"
+
+
+def test_two_models_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AutoToolError, match="MODEL and --model"):
+        given(monkeypatch, "a/b", "--model", "c/d")

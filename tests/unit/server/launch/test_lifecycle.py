@@ -49,7 +49,7 @@ def test_a_signal_ends_a_server_that_still_loads_its_model(tmp_path: Path, numbe
             output = server.communicate(timeout=20)
         finally:
             server.kill()
-    assert (server.returncode, output) == (0, ("stopped\n", ""))
+    assert (server.returncode, output) == (0, ("stopped\n", "Stopping.\n"))
     with pytest.raises(ProcessLookupError):
         _wait_for_end(child)
 

@@ -1,0 +1,17 @@
+"""Checks of the settings before anything heavy is imported: torch, vLLM and the web framework take many seconds."""
+
+from autotool_core import profile
+from autotool_server.engines.create import engine_name
+from autotool_server.launch import model_source
+from autotool_server.settings import Settings
+from autotool_server.tools.config import create_registry
+
+
+def check(settings: Settings) -> None:
+    """Raise AutoToolError, which names the mend, for settings with which no server can start."""
+    engine = engine_name(settings)
+    if settings.profile is not None:
+        profile.named(settings.profile)
+    create_registry(settings)
+    if settings.model:
+        model_source.check(settings.model, engine, settings.engine_arg)

@@ -1,0 +1,76 @@
+"""`autotool serve` as a user runs it, with the default model and the transformers engine: what it says, and how it ends."""
+
+import asyncio
+import importlib.util
+import json
+import signal
+
+import httpx
+import pytest
+from support.served_process import Served, serving, stream
+
+PROGRAM = ("-m", "autotool_cli", "serve", "--engine", "transformers")
+VLLM = ("-m", "autotool_cli", "serve", "--engine", "vllm", "--engine-arg", "max_model_len=2048")
+PATH = "/v1/chat/completions"
+
+
+def body(**changes: object) -> dict[str, object]:
+    prompt = [{"role": "user", "content": "Tell me a long story about the sea."}]
+    return {"model": "smollm2-135m", "messages": prompt, "mode": "short", "max_tokens": 400, "ignore_eos": True, **changes}
+
+
+def said(server: Served) -> list[str]:
+    return server.errors.splitlines()
+
+
+async def test_start_requests_and_stop_say_what_is_needed_and_no_more() -> None:
+    async with serving(program=PROGRAM) as server, httpx.AsyncClient(timeout=240) as client:
+        rows = dict(line.split(None, 1) for line in server.ready[1:])
+        assert rows["model"] == "smollm2-135m"
+        assert rows["engine"].startswith("transformers ")
+        assert rows["device"].startswith(("cpu", "cuda"))
+        assert rows["modes"] == "auto (default), long, short"
+        assert (await client.get(rows["docs"])).status_code == 200
+        schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 8}}, "required": ["city"]}
+        form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}}
+        for changes in ({"mode": "auto"}, {"response_format": form, "ignore_eos": False}):
+            answer = await client.post(server.url + PATH, json=body(max_tokens=40, **changes))
+            assert answer.status_code == 200
+        server.signal(signal.SIGINT)
+        code = await server.end()
+    assert (code, said(server)) == (0, ["Stopping."])
+    lines = [line.split()[2:5] for line in server.output.splitlines()]
+    assert lines == [["200", "GET", "/docs"], *[["200", "POST", PATH]] * 2]
+    assert "sea" not in server.output
+
+
+async def test_open_streams_end_with_an_error() -> None:
+    async with serving(program=PROGRAM) as server:
+        begun = asyncio.Event()
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
+        await begun.wait()
+        server.signal(signal.SIGINT)
+        await server.says("Waiting for 1 request; Ctrl-C again to stop.")
+        server.signal(signal.SIGINT)
+        text = await asking
+        code = await server.end()
+    [*_, last] = [line for line in text.splitlines() if line]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "overloaded"
+    assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
+    """A terminal sends it to vLLM's processes too, which must not end before the requests."""
+    async with serving("--drain-seconds", "200", program=VLLM) as server:
+        assert dict(line.split(None, 1) for line in server.ready[1:])["engine"].startswith("vllm ")
+        begun = asyncio.Event()
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=60), begun))
+        await begun.wait()
+        server.signal(signal.SIGINT)
+        text = await asking
+        code = await server.end()
+    assert text.endswith("data: [DONE]\n\n")
+    assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
+    assert server.output.split()[2] == "200"

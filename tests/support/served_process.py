@@ -1,0 +1,105 @@
+"""`autotool serve` as a process, and what it says until it has ended."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+TESTS = Path(__file__).parents[1]
+SCRIPTED = """
+import asyncio, sys
+from autotool_server.launch import lifecycle
+from autotool_server.launch.command_line import command
+from support.serving import scripted
+
+engine = scripted("It is four. " * 200)
+engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(0.05))
+lifecycle.create_engine = lambda _: engine
+sys.argv[1:1] = ["--profile", "smollm2-autotool", "--served-model-name", "scripted"]
+command(prog_name="serve")
+"""
+"""A server whose answers take half a minute, a token every 0.05 seconds."""
+
+
+@dataclass
+class Served:
+    """A running server."""
+
+    process: Process
+    url: str
+    ready: list[str]
+    """The lines that it printed when it was ready."""
+    output: str = ""
+    """What it wrote after that, once it has ended."""
+    errors: str = ""
+    said: list[str] = field(default_factory=list[str])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal: Ctrl-C to every process of the server, as a terminal does, SIGTERM to the first."""
+        if number is signal.SIGINT:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+
+    async def says(self, text: str) -> None:
+        """Wait until a line with this text is on standard error."""
+        assert self.process.stderr is not None
+        while True:
+            line = (await self.process.stderr.readline()).decode()
+            assert line, f"it ended without saying {text!r}: {self.said}"
+            self.said.append(line)
+            if text in line:
+                return
+
+    async def end(self) -> int:
+        """Wait for the end. Return the exit code."""
+        output, errors = await self.process.communicate()
+        self.output, self.errors = output.decode(), "".join(self.said) + errors.decode()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+@asynccontextmanager
+async def serving(*arguments: str, program: tuple[str, ...] = ("-c", SCRIPTED)) -> AsyncIterator[Served]:
+    """Start a server on a free port, and kill it at the end if it has not ended. `program`: arguments of Python."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *program, *arguments, "--port", "0", stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
+    )
+    try:
+        ready = await _ready_lines(process)
+        yield Served(process, re.findall(r"http://\S+", ready[0])[0].removesuffix("/v1"), ready)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()
+
+
+async def _ready_lines(process: Process) -> list[str]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines: list[str] = []
+    while line := (await process.stdout.readline()).decode().rstrip():
+        lines.append(line)
+        if line.startswith("  docs "):
+            return lines
+    raise AssertionError((await process.stderr.read()).decode())
+
+
+async def stream(url: str, path: str, body: dict[str, object], begun: asyncio.Event) -> str:
+    """Send a request and return all of its stream. `begun` is set when the first bytes are here."""
+    text = ""
+    async with httpx.AsyncClient(timeout=60) as client, client.stream("POST", url + path, json=body) as answer:
+        assert answer.status_code == 200
+        async for part in answer.aiter_text():
+            text += part
+            begun.set()
+    return text
