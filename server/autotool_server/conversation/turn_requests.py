@@ -30,6 +30,8 @@ class RequestContext:
     server_tools: Mapping[str, Tool]
     """The server tools that the request names, by name."""
     effort: Effort | None = None
+    sampling: Sampling = Sampling()
+    """The request's, with the server's defaults for what it leaves out."""
 
     @property
     def reasoning_bias(self) -> float:
@@ -180,7 +182,7 @@ def _turn_request(
         mode=mode,
         reasoning_bias=context.reasoning_bias,
         limits=limits,
-        sampling=request.sampling,
+        sampling=context.sampling,
         stop=request.stop,
         ignore_eos=request.ignore_eos,
         skip_special_tokens=request.skip_special_tokens,

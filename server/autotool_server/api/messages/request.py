@@ -14,11 +14,11 @@ from autotool_server.conversation.request import (
     ConversationRequest,
     FieldNames,
     NamedTool,
+    RequestedSampling,
     ServerToolName,
     ToolBudget,
     ToolChoice,
 )
-from autotool_server.engines.base import Sampling
 
 FIELDS = FieldNames(
     content_format="output_config.format",
@@ -54,7 +54,7 @@ def conversation_request(body: MessagesRequest | CountRequest, abilities: Abilit
         max_tokens=body.max_tokens,
         max_tokens_is_total=True,
         max_reasoning_tokens=_max_reasoning_tokens(body),
-        sampling=Sampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
+        sampling=RequestedSampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
         stop=tuple(body.stop_sequences),
         client_tools=_client_tools(body),
         server_tools=[

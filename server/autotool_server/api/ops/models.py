@@ -12,7 +12,9 @@ from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_server.api import auth
 from autotool_server.api.state import state_of
+from autotool_server.conversation.request_defaults import SAMPLING_NAMES
 from autotool_server.conversation.service import ConversationService
+from autotool_server.engines.base import Sampling
 
 router = APIRouter()
 
@@ -45,6 +47,11 @@ def _modes(service: ConversationService) -> list[Mode]:
     return [mode for mode in Mode if mode not in service.renderer.refusals]
 
 
+def _default_sampling(sampling: Sampling) -> dict[str, float]:
+    """Return what requests get that leave their sampling out, by the fields' names."""
+    return {name: getattr(sampling, name) for name in SAMPLING_NAMES}
+
+
 def _model(service: ConversationService, name: str) -> dict[str, Any]:
     context = service.engine.max_model_len
     return {
@@ -55,6 +62,7 @@ def _model(service: ConversationService, name: str) -> dict[str, Any]:
         "root": service.model,
         "max_model_len": context,
         "modes": [mode.value for mode in _modes(service)],
+        "default_sampling": _default_sampling(service.defaults.sampling),
         "type": "model",
         "display_name": name,
         "created_at": datetime.fromtimestamp(service.started, UTC).isoformat().replace("+00:00", "Z"),
