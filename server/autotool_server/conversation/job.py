@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autotool_core.modes import Mode
@@ -43,7 +43,7 @@ class Job:
     """The reasoning effort that the request named."""
     num_prompts: int = 1
     """Number of prompts; the choices of a prompt follow each other."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     """How tokens are drawn: what the request asked for, and the server's defaults for what it left out."""
 
     @property

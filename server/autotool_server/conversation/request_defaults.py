@@ -1,6 +1,6 @@
 """What a request gets that leaves it out: the sampling and the limit of tokens of the generation config."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autotool_server.conversation.request import ConversationRequest
@@ -18,7 +18,7 @@ SAMPLING_NAMES = (
 class RequestDefaults:
     """The defaults of one server."""
 
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     max_tokens: int | None = None
     """Limit of decoded tokens where the request sets none; None leaves it to `conversation.budgets`."""
     max_tokens_limit: int | None = None

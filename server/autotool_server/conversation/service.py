@@ -35,6 +35,7 @@ class ConversationService:
         model: str,
         settings: Settings,
         registry: Registry | None = None,
+        *,
         generation_config: GenerationConfig | None = None,
     ) -> None:
         self.engine = engine
@@ -82,9 +83,7 @@ class ConversationService:
         in_loop = bool(context.server_tools)
         choices = [self._tool_loop(context, turns[0], budget)] if in_loop else [Choice(turn) for turn in turns]
         answer_id = request.answer_id or request.id
-        return Job(
-            answer_id, self.model, context.mode, choices, request.ignored, request.effort, sampling=context.sampling
-        )
+        return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort, sampling=context.sampling)
 
     def _context(self, request: ConversationRequest) -> RequestContext:
         tools = self._server_tools(request)

@@ -1,7 +1,7 @@
 """The requests of a job's turns: prompt, grammar and what the context has room for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
@@ -30,7 +30,7 @@ class RequestContext:
     server_tools: Mapping[str, Tool]
     """The server tools that the request names, by name."""
     effort: Effort | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     """The request's, with the server's defaults for what it leaves out."""
 
     @property

@@ -108,7 +108,7 @@ def make_service(engine: Engine, settings: Settings, tools: Registry | None = No
     """Return the service over a started engine. Raises AutoToolError if the default mode cannot be served."""
     profile = profiles.find(settings.profile, engine.checkpoint, str(engine.tokenizer.chat_template))
     defaults = generation_config.find(settings.generation_config, engine.checkpoint)
-    service = ConversationService(engine, profile, served_name(settings, engine), settings, tools, defaults)
+    service = ConversationService(engine, profile, served_name(settings, engine), settings, tools, generation_config=defaults)
     if reason := service.renderer.refusals.get(settings.default_mode):
         raise AutoToolError(
             f"Setting default_mode: {settings.default_mode} cannot be served: {reason} Set --default-mode short."
