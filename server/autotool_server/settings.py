@@ -3,10 +3,11 @@
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -39,6 +40,15 @@ def _names(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+
+GENERATION_CONFIG_FILE = "generation_config.json"
+
+
+def _config_source(source: str) -> str:
+    """Return a source of the generation config: auto, vllm, or a folder that holds the file."""
+    if source not in ("auto", "vllm") and not Path(source, GENERATION_CONFIG_FILE).is_file():
+        raise PydanticCustomError("config_source", "Input should be auto, vllm, or a folder that holds generation_config.json")
+    return source
 
 
 class Effort(BaseModel):
@@ -150,7 +160,7 @@ class Settings(BaseSettings):
     """Part of max_tokens, at most 1024 tokens, that reasoning leaves to the answer where the request does not limit the
     reasoning itself. 0 lets the reasoning take all of it."""
 
-    generation_config: str = Field(default="auto", min_length=1)
+    generation_config: Annotated[str, AfterValidator(_config_source)] = "auto"
     """What requests get that leave their sampling out, as in vLLM: auto takes the checkpoint's generation_config.json, vllm
     takes none (temperature 1), and a folder is one that holds such a file. The limit max_new_tokens of a folder's file is also
     the largest that a request may set."""

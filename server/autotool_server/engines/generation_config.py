@@ -10,36 +10,27 @@ from pydantic import ValidationError
 from transformers.utils.hub import cached_file
 
 from autotool_core.errors import AutoToolError
-from autotool_server.settings import GenerationConfig
-
-FILE_NAME = "generation_config.json"
-AUTO = "auto"
-"""The source that is the checkpoint."""
-NEUTRAL = "vllm"
-"""The source that is no file: every token is drawn from the model's own probabilities."""
+from autotool_server.settings import GENERATION_CONFIG_FILE, GenerationConfig
 
 
 def find(source: str, checkpoint: str) -> GenerationConfig:
     """Return the configuration of a source: `auto` for the checkpoint's own file, `vllm` for none, else a folder with one.
 
-    `checkpoint`: a local folder or hub id. Without a file it asks for nothing. Raises AutoToolError for a folder without a
-    file, and for a file that cannot be used.
+    `checkpoint`: a local folder or hub id. Without a file it asks for nothing. Raises AutoToolError for a file that cannot be
+    used.
     """
-    if source == NEUTRAL:
+    if source == "vllm":
         return GenerationConfig()
-    if source == AUTO:
-        path = cached_file(
-            checkpoint,
-            FILE_NAME,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )
-        return _read(Path(path)) if path else GenerationConfig()
-    path = Path(source) / FILE_NAME
-    if not path.is_file():
-        raise AutoToolError(f"Setting generation_config: give auto, vllm, or a folder that holds a {FILE_NAME}.")
-    return _read(path)
+    if source != "auto":
+        return _read(Path(source, GENERATION_CONFIG_FILE))
+    path = cached_file(
+        checkpoint,
+        GENERATION_CONFIG_FILE,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    return _read(Path(path)) if path else GenerationConfig()
 
 
 def _read(path: Path) -> GenerationConfig:

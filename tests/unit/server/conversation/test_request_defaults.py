@@ -1,5 +1,6 @@
 """What a request gets that leaves its sampling or its limit of tokens out."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,7 +71,6 @@ OVERRIDE = {"max_new_tokens": 100}
         (defaults({}, OVERRIDE), {"max_tokens": 30, "max_reasoning_tokens": 20}, (30, 20, False)),
         (defaults({}, OVERRIDE), {"max_reasoning_tokens": 500}, (100, 500, True)),
         (defaults({}, OVERRIDE, default_max_tokens=50), {}, (100, None, True)),
-        (defaults({"max_new_tokens": 80}, generation_config="folder"), {"max_tokens": 500}, (80, None, True)),
         # Of a file that vLLM's neutral values replace nothing is left.
         (defaults({}, generation_config="vllm"), {"max_tokens": 500}, (500, None, False)),
     ],
@@ -79,6 +79,12 @@ def test_limit_of_tokens(
     given: RequestDefaults, request_fields: dict[str, Any], expected: tuple[int | None, int | None, bool]
 ) -> None:
     assert limits(given, **request_fields) == expected
+
+
+def test_the_limit_of_the_operators_folder_bounds_every_request(tmp_path: Path) -> None:
+    (tmp_path / "generation_config.json").write_text("{}")
+    of_folder = defaults({"max_new_tokens": 80}, generation_config=str(tmp_path))
+    assert limits(of_folder, max_tokens=500) == (80, None, True)
 
 
 def test_plain_text_is_bounded_by_the_operators_limit() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_server.engines import generation_config
-from autotool_server.settings import GenerationConfig
+from autotool_server.settings import GenerationConfig, load_settings
 
 QWEN3 = {
     "bos_token_id": 151643,
@@ -47,9 +47,12 @@ def test_a_folder_stands_in_for_the_checkpoint(tmp_path: Path) -> None:
     assert generation_config.find(str(folder), str(checkpoint)) == GenerationConfig(temperature=0.2)
 
 
-def test_a_folder_must_hold_a_file(tmp_path: Path) -> None:
-    with pytest.raises(AutoToolError, match="Setting generation_config: give auto, vllm, or a folder"):
-        generation_config.find(str(tmp_path), str(write(tmp_path / "model", QWEN3)))
+@pytest.mark.parametrize("name", ["", "no-such-folder", "empty"])
+def test_a_folder_must_hold_a_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AutoToolError, match=r"--generation-config, .* auto, vllm, or a folder that holds"):
+        load_settings(generation_config=str(tmp_path / name))
+    assert load_settings(generation_config=str(write(tmp_path / "ours", {}))).generation_config
 
 
 @pytest.mark.parametrize(
