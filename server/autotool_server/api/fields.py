@@ -88,6 +88,7 @@ class SamplingFields(Body):
     """How tokens are drawn, and where the text stops: OpenAI's fields and vLLM's. The server has the defaults of sampling."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
+    """Where a field of sampling is left out, the checkpoint's generation config holds, else the model's own probabilities."""
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1, le=MAX_INT32)
     min_p: float | None = Field(default=None, ge=0, le=1)
