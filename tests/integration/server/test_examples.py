@@ -17,6 +17,8 @@ from support.examples import LOCAL_URL, Block, Example, assert_same_output, bloc
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "guides" / "client.md", ROOT / "docs" / "guides" / "tools.md"]
 EXAMPLES = [example for page in PAGES for example in examples(page)]
+# The first of them may prepare the default model, and each loads a client.
+pytestmark = pytest.mark.timeout(600)
 WRITES_A_FILE = re.compile(r"^cat > \S+ <<", re.MULTILINE)
 
 
@@ -31,7 +33,7 @@ class Served:
         """Return what a program prints. Fails with its error if it fails."""
         command = [sys.executable, "-c", program.replace(LOCAL_URL, self.url)]
         env = os.environ | {"AUTOTOOL_BASE_URL": self.url}
-        done = subprocess.run(command, check=False, cwd=self.folder, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, check=False, cwd=self.folder, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
