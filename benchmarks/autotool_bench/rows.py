@@ -28,6 +28,8 @@ class TurnStats:
     calls: tuple[str, ...]
     """Names of the called tools."""
     finish_reason: str | None
+    reasoning_truncated: bool | None = None
+    """Whether the thought was cut by a limit of tokens; None without a decision record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,7 @@ def _turn(completion: ChatCompletion, reply: Reply, decision: DecisionRecord | N
         latency=latency,
         calls=tuple(call.name for call in reply.calls),
         finish_reason=completion.choices[0].finish_reason,
+        reasoning_truncated=decision.turns[-1].reasoning_truncated if decision else None,
     )
 
 

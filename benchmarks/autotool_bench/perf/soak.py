@@ -51,7 +51,8 @@ def bodies(count: int) -> list[tuple[dict[str, Any], bool]]:
     return [
         (
             {"messages": [{"role": "user", "content": " ".join(rng.choices(words, k=rng.randint(3, 60)))}], **variant}
-            | {"stream": stream, "max_completion_tokens": 16 if "response_format" in variant or "tools" in variant else 6},
+            | {"stream": stream, "temperature": 1}
+            | {"max_completion_tokens": 16 if "response_format" in variant or "tools" in variant else 6},
             cancelled,
         )
         for variant, stream, cancelled in variants

@@ -22,11 +22,12 @@ Bools = NDArray[np.bool_]
 
 NUMBERS = (
     *("mode", "category", "id", "message", "solved"),
-    *("turns", "reported_turns", "long_turns"),
+    *("turns", "reported_turns", "long_turns", "thoughts", "cut_thoughts"),
     *("prompt", "cached", "generated", "reasoning", "content"),
     *("latency", "p_long"),
 )
-"""Names of the columns, in the order of a row's numbers. `reported_turns` are those whose resolved mode is known."""
+"""Names of the columns, in the order of a row's numbers. `reported_turns` are those whose resolved mode is known.
+`thoughts` are the turns in long of which the server says whether a limit cut the reasoning."""
 MESSAGE_LENGTH = 300
 
 
@@ -133,11 +134,13 @@ def _numbers(row: Mapping[str, Any], names: Mapping[str, Mapping[str, int]]) -> 
     turns = row["turns"]
     resolved = [turn["resolved"] for turn in turns if turn["resolved"] is not None]
     p_long = turns[0]["p_long"] if turns else None
+    # Rows of earlier versions do not have it.
+    cut = [turn["reasoning_truncated"] for turn in turns if turn["resolved"] == "long" and "reasoning_truncated" in turn]
     return (
         *(names[name][str(row[name])] for name in ("mode", "category", "id")),
         -1 if row["error"] is None else names["message"][str(row["error"])[:MESSAGE_LENGTH]],
         row["error"] is None and row["score"] >= 1.0,
-        *(len(turns), len(resolved), resolved.count("long")),
+        *(len(turns), len(resolved), resolved.count("long"), len(cut) - cut.count(None), cut.count(True)),
         *(_total(turns, f"{kind}_tokens") for kind in ("prompt", "cached", "generated", "reasoning", "content")),
         _total(turns, "latency"),
         math.nan if p_long is None else p_long,

@@ -47,6 +47,10 @@ class Figures:
     """
     token_cost_interval: Interval
     thinking_rate: float | None
+    thoughts: int
+    """Turns in long of which the server says whether their reasoning was cut."""
+    cut_thoughts: int
+    """Those of them whose reasoning a limit of tokens cut."""
     acu: float | None
     latency: Latency | None
 
@@ -98,6 +102,8 @@ def _figures(items: Items, rows: Ints, sums: Floats, parameters: float | None) -
         token_cost=float(column["generated"].sum()) / solved if solved else math.inf,
         token_cost_interval=percentile_interval(ratio(sums[:, 1], sums[:, 0])),
         thinking_rate=_share(column["long_turns"], column["reported_turns"]),
+        thoughts=int(column["thoughts"].sum()),
+        cut_thoughts=int(column["cut_thoughts"].sum()),
         acu=acu(accuracy, parameters, generated),
         latency=_latency(column["latency"][served]),
     )

@@ -42,6 +42,8 @@ class ModeReport:
     """The most frequent errors."""
     untried: int
     """Items of the run that have no row in this mode."""
+    warning: str | None
+    """A sentence on thoughts that were cut; None where none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,23 @@ def _report_mode(run: StoredRun, mode: str, regret: Regret | None) -> ModeReport
     official_figures = official.checked_figures(run, mode, categories)
     planned = run.about.get("items", len(run.items.ids))
     return ModeReport(
-        mode, figures, categories, regret, official_figures, _errors(run.items, mode), untried=planned - figures.items
+        mode,
+        figures,
+        categories,
+        regret,
+        official_figures,
+        _errors(run.items, mode),
+        untried=planned - figures.items,
+        warning=_cut_thoughts(figures, run.about.get("request") or {}),
     )
+
+
+def _cut_thoughts(figures: Figures, request: Mapping[str, Any]) -> str | None:
+    """Return the warning that limits of tokens, and not the model, ended thoughts."""
+    if not figures.cut_thoughts:
+        return None
+    option = "--max-reasoning-tokens" if request.get("max_reasoning_tokens") is not None else "--max-tokens"
+    return f"{figures.cut_thoughts} of {figures.thoughts} thoughts were cut: raise {option}."
 
 
 def _errors(items: Items, mode: str) -> tuple[ErrorCount, ...]:

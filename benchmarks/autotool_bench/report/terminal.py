@@ -20,6 +20,7 @@ def show(runs: Sequence[RunReport], console: Console) -> None:
     """Print the tables of a report."""
     series = series_of(runs)
     console.print(_accuracy(series), _costs(series), sep="\n")
+    _warnings(series, console)
     _official(series, console)
     for table in _categories(series, runs, console.width):
         console.print(table)
@@ -59,6 +60,12 @@ def _costs(series: Sequence[Series]) -> Table:
         times = (f.latency.p50, f.latency.p90, f.latency.p99) if f.latency else ()
         add(table, entry.label, *spent, *(text.seconds(time) for time in times))
     return table
+
+
+def _warnings(series: Sequence[Series], console: Console) -> None:
+    for entry in series:
+        if entry.report.warning:
+            console.print(Text(f"{entry.label}: {entry.report.warning}", style="yellow"))
 
 
 def _official(series: Sequence[Series], console: Console) -> None:

@@ -8,8 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from autotool_core.modes import MODE_OF_THINKING, Mode
 from autotool_server.conversation import request as conversation
-from autotool_server.conversation.request import ServerToolName
-from autotool_server.engines.base import Sampling
+from autotool_server.conversation.request import RequestedSampling, ServerToolName
 from autotool_server.errors import UNSUPPORTED
 
 MAX_INT32 = 2**31 - 1
@@ -164,15 +163,16 @@ class StreamFields(Body):
 
 
 class SamplingFields(Body):
-    """How tokens are drawn, and where the text stops: OpenAI's fields and vLLM's."""
+    """How tokens are drawn, and where the text stops: OpenAI's fields and vLLM's. The server has the defaults of sampling."""
 
-    temperature: float = Field(default=1.0, ge=0, le=2)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=-1, le=MAX_INT32)
-    min_p: float = Field(default=0.0, ge=0, le=1)
-    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
-    repetition_penalty: float = Field(default=1.0, gt=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Where a field of sampling is left out, the checkpoint's generation config holds, else the model's own probabilities."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1, le=MAX_INT32)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=2)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     logit_bias: (
         dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None
@@ -187,12 +187,12 @@ class SamplingFields(Body):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     @property
-    def sampling(self) -> Sampling:
-        """The sampling parameters of the engine."""
-        return Sampling(
+    def sampling(self) -> RequestedSampling:
+        """The sampling that is asked for."""
+        return RequestedSampling(
             temperature=self.temperature,
             top_p=self.top_p,
-            top_k=max(self.top_k, 0),
+            top_k=None if self.top_k is None else max(self.top_k, 0),
             min_p=self.min_p,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autotool_core.modes import Mode
 from autotool_core.record import DecisionRecord
 from autotool_server.conversation.choice import Choice, Generation, Output
+from autotool_server.engines.base import Sampling
 
 ChoiceOutput = tuple[Choice[Generation], Output]
 
@@ -42,6 +43,8 @@ class Job:
     """The reasoning effort that the request named."""
     num_prompts: int = 1
     """Number of prompts; the choices of a prompt follow each other."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How tokens are drawn: what the request asked for, and the server's defaults for what it left out."""
 
     @property
     def turns(self) -> list[Generation]:

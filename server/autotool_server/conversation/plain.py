@@ -14,6 +14,7 @@ from autotool_core.record import TurnRecord
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.ledger import Ledger
+from autotool_server.conversation.request import RequestedSampling
 from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.stops import StopFilter
 from autotool_server.conversation.token_reader import TurnOutput
@@ -37,7 +38,7 @@ class PlainRequest:
     model: str | None = None
     max_tokens: int | None = None
     """Limit of decoded tokens, 0 or more; None for 16, or fewer where the context has not so many left."""
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: RequestedSampling = field(default_factory=RequestedSampling)
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     """Tokens that end the text besides those of the checkpoint; they are no part of it."""
@@ -185,12 +186,13 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
     _check_vocabulary(request, len(service.engine.tokenizer))
     prompts = [_prompt_ids(prompt, service.engine, request) for prompt in request.prompts]
     turns = [
-        PlainTurn(service.engine, _turn_request(request, ids, number * request.num_choices + index, service.engine))
+        PlainTurn(service.engine, _turn_request(request, ids, number * request.num_choices + index, service))
         for number, ids in enumerate(prompts)
         for index in range(request.num_choices)
     ]
     choices = [Choice(turn) for turn in turns]
-    return Job(request.id, service.model, None, choices, request.ignored, num_prompts=len(prompts))
+    sampling = request.sampling.filled(service.defaults.sampling)
+    return Job(request.id, service.model, None, choices, request.ignored, num_prompts=len(prompts), sampling=sampling)
 
 
 def _check_counts(request: PlainRequest, max_choices: int) -> None:
@@ -221,9 +223,12 @@ def _prompt_ids(prompt: str | Sequence[int], engine: Engine, request: PlainReque
     return ids
 
 
-def _turn_request(request: PlainRequest, prompt_ids: Sequence[int], choice: int, engine: Engine) -> PlainTurnRequest:
-    sampling = sampling_of_choice(request.sampling, choice % request.num_choices)
-    return PlainTurnRequest(choice, prompt_ids, _max_tokens(request, len(prompt_ids), engine.max_model_len), sampling, request)
+def _turn_request(
+    request: PlainRequest, prompt_ids: Sequence[int], choice: int, service: ConversationService
+) -> PlainTurnRequest:
+    sampling = request.sampling.filled(service.defaults.sampling)
+    limit = service.defaults.bounded_text(_max_tokens(request, len(prompt_ids), service.engine.max_model_len))
+    return PlainTurnRequest(choice, prompt_ids, limit, sampling_of_choice(sampling, choice % request.num_choices), request)
 
 
 def _max_tokens(request: PlainRequest, prompt_tokens: int, context: int) -> int:

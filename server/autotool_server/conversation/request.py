@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from autotool_core.errors import InvalidRequestError
@@ -94,6 +94,26 @@ GENERIC_FIELDS = FieldNames()
 
 
 @dataclass(frozen=True, slots=True)
+class RequestedSampling:
+    """The sampling that a request asks for, by the names of `Sampling`. None is left out: the server's default holds."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+
+    def filled(self, defaults: Sampling) -> Sampling:
+        """Return the sampling of the engine: what is left out is that of the defaults."""
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return replace(defaults, **{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationRequest:
     """What a protocol asks of a conversation. `conversation.service` says what it refuses.
 
@@ -121,7 +141,7 @@ class ConversationRequest:
     """Whether `max_tokens` bounds reasoning and answer together even where `max_reasoning_tokens` is given."""
     max_reasoning_tokens: int | None = None
     """Limit of tokens in the think block; None for the effort's or the server's."""
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: RequestedSampling = field(default_factory=RequestedSampling)
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     """Tokens that end the answer, as stop strings do: in the think block they are text."""

@@ -16,11 +16,12 @@ from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.request import ConversationRequest, ToolBudget
+from autotool_server.conversation.request_defaults import RequestDefaults
 from autotool_server.conversation.tool_loop import Budget, NextTurn, ServerTools, ToolLoop
 from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
 from autotool_server.engines.base import Engine
-from autotool_server.settings import EFFORTS, Effort, Settings
+from autotool_server.settings import EFFORTS, Effort, GenerationConfig, Settings
 from autotool_server.tools.base import Tool
 from autotool_server.tools.registry import Registry
 
@@ -29,12 +30,21 @@ class ConversationService:
     """Turns requests into jobs for one served model."""
 
     def __init__(
-        self, engine: Engine, profile: Profile, model: str, settings: Settings, registry: Registry | None = None
+        self,
+        engine: Engine,
+        profile: Profile,
+        model: str,
+        settings: Settings,
+        registry: Registry | None = None,
+        *,
+        generation_config: GenerationConfig | None = None,
     ) -> None:
         self.engine = engine
         self.model = model
         self.settings = settings
         self.registry = registry or Registry()
+        self.defaults = RequestDefaults.of(settings, generation_config or GenerationConfig())
+        """What requests get that leave it out."""
         self.started = int(time.time())
         """Unix time, in seconds."""
         self._profile = _with_closing_phrase(profile, settings.closing_phrase)
@@ -47,8 +57,7 @@ class ConversationService:
 
         Without `generation_prompt`, those of the conversation alone.
         """
-        context = RequestContext(request, self._mode(request), self._server_tools(request), self._effort(request))
-        return self._turn_requests.prompt_ids(context, generation_prompt=generation_prompt)
+        return self._turn_requests.prompt_ids(self._context(request), generation_prompt=generation_prompt)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,14 +78,19 @@ class ConversationService:
         """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
         _check_counts(request)
         budget = self._budget(request)
-        tools = self._server_tools(request)
-        past = past_calls(request, tools)
-        context = RequestContext(request, self._mode(request), tools, self._effort(request))
+        context = self._context(self.defaults.bounded(request))
+        past = past_calls(request, context.server_tools)
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
-        choices = [self._tool_loop(context, turns[0], budget, past)] if tools else [Choice(turn) for turn in turns]
+        in_loop = bool(context.server_tools)
+        choices = [self._tool_loop(context, turns[0], budget, past)] if in_loop else [Choice(turn) for turn in turns]
         answer_id = request.answer_id or request.id
-        return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort)
+        return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort, sampling=context.sampling)
+
+    def _context(self, request: ConversationRequest) -> RequestContext:
+        tools = self._server_tools(request)
+        sampling = request.sampling.filled(self.defaults.sampling)
+        return RequestContext(request, self._mode(request), tools, self._effort(request), sampling)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)

@@ -1,7 +1,7 @@
 """The requests of a job's turns: prompt, grammar and what the context has room for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
@@ -30,6 +30,8 @@ class RequestContext:
     server_tools: Mapping[str, Tool]
     """The server tools that the request names, by name."""
     effort: Effort | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    """The request's, with the server's defaults for what it leaves out."""
 
     @property
     def reasoning_bias(self) -> float:
@@ -184,7 +186,7 @@ def _turn_request(
         mode=mode,
         reasoning_bias=context.reasoning_bias,
         limits=limits,
-        sampling=request.sampling,
+        sampling=context.sampling,
         stop=request.stop,
         ignore_eos=request.ignore_eos,
         skip_special_tokens=request.skip_special_tokens,

@@ -50,7 +50,10 @@ def prepare_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> 
     _set_to_means(model, {vocabulary[marker]: ids for marker, ids in pieces.items()})
     tokenizer.model_max_length = model.config.max_position_embeddings
     model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,  # it calls tools, and the likeliest call is right more often than one that is drawn
     )
 
 

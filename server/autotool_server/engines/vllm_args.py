@@ -22,6 +22,9 @@ CPU_CACHE_BYTES = 2 * 2**30
 # Structural tags are defined by xgrammar; vLLM's `auto` passes tags that xgrammar rejects to other backends.
 DEFAULTS: Arguments = {"structured_outputs_config": '{"backend": "xgrammar"}'}
 
+OWN_SETTINGS = ("generation_config", "override_generation_config")
+"""Arguments of vLLM that have no effect here, since the server fills in what requests leave out."""
+
 
 class _Parser(FlexibleArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -41,6 +44,8 @@ def parse(model: str, given: Arguments) -> AsyncEngineArgs:
 
 def _check_names(given: Arguments, known: Sequence[str]) -> None:
     for name in given:
+        if name in OWN_SETTINGS:
+            raise AutoToolError(f"{name} is a setting of this server, for every engine: give --{name.replace('_', '-')}.")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "."

@@ -10,7 +10,7 @@ from autotool_core.errors import AutoToolError
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
-from autotool_server.engines import profiles
+from autotool_server.engines import generation_config, profiles
 from autotool_server.engines.base import Engine
 from autotool_server.engines.create import create_engine, served_name
 from autotool_server.launch import http_server
@@ -91,7 +91,8 @@ async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
 def make_service(engine: Engine, settings: Settings, tools: Registry | None = None) -> ConversationService:
     """Return the service over a started engine. Raises AutoToolError if the default mode cannot be served."""
     profile = profiles.find(settings.profile, engine.checkpoint, str(engine.tokenizer.chat_template))
-    service = ConversationService(engine, profile, served_name(settings, engine), settings, tools)
+    defaults = generation_config.find(settings.generation_config, engine.checkpoint)
+    service = ConversationService(engine, profile, served_name(settings, engine), settings, tools, generation_config=defaults)
     if reason := service.renderer.refusals.get(settings.default_mode):
         raise AutoToolError(
             f"Setting default_mode: {settings.default_mode} cannot be served: {reason} Set --default-mode short."

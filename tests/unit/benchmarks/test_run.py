@@ -75,7 +75,14 @@ async def test_every_item_has_one_row_per_mode(tmp_path: Path) -> None:
     assert long["resolved"] == "long"
     assert long["reasoning_tokens"] + long["content_tokens"] == long["generated_tokens"]
     assert (short["resolved"], short["reasoning_tokens"]) == ("short", 0)
+    assert (long["reasoning_truncated"], short["reasoning_truncated"]) == (False, False)
     assert next(row for row in stored if row["mode"] == "auto")["turns"][0]["p_long"] == pytest.approx(0.5)
+
+
+async def test_a_row_tells_whether_a_limit_cut_the_thought(tmp_path: Path) -> None:
+    async with running(scripted("A thought of more than four tokens.\n</think>\n\n" + CALL)) as server:
+        stored = await attempt_all(server, tmp_path, modes=("long",), request={"max_reasoning_tokens": 4})
+    assert [row["turns"][0]["reasoning_truncated"] for row in stored] == [True] * 20
 
 
 async def test_a_killed_run_resumes_without_a_lost_or_repeated_row(tmp_path: Path) -> None:

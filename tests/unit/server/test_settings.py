@@ -7,7 +7,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import EFFORT_OF_MODE, Mode
 from autotool_server import settings
 from autotool_server.launch.listener import base_url, listen
-from autotool_server.settings import EFFORTS, Effort
+from autotool_server.settings import EFFORTS, Effort, GenerationConfig
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("cli", "core", "server", "training", "benchmarks", "clients")
@@ -116,6 +116,21 @@ def test_an_effort_of_the_settings_wins() -> None:
     assert loaded.effort_of("tiny") == Effort(mode=Mode.AUTO, bias=-4, budget=32)
     assert loaded.effort_of("high") == EFFORTS["high"]
     assert loaded.effort_of("enormous") is None
+
+
+def test_the_generation_config_is_overridden_by_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = '{"temperature": 0.5, "top_k": 20}'
+    assert settings.load_settings().override_generation_config == GenerationConfig()
+    loaded = settings.load_settings(override_generation_config=given)
+    assert loaded.override_generation_config == GenerationConfig(temperature=0.5, top_k=20)
+    monkeypatch.setenv("AUTOTOOL_OVERRIDE_GENERATION_CONFIG", given)
+    assert settings.load_settings().override_generation_config == loaded.override_generation_config
+
+
+@pytest.mark.parametrize("value", ['{"temprature": 0.5}', '{"temprature": 1}', '{"top_p": 2, "temprature": 0}'])
+def test_a_value_inside_a_setting_is_named(value: str) -> None:
+    with pytest.raises(AutoToolError, match=r"--override-generation-config, AUTOTOOL_\w+\): (temprature|top_p): "):
+        settings.load_settings(override_generation_config=value)
 
 
 @pytest.mark.parametrize("text", ["a,b", " a , b,", '["a", "b"]'])

@@ -84,6 +84,7 @@ class Endpoint:
             "model": model,
             "messages": record.messages,
             "temperature": sampling.temperature,
+            "top_p": 1.0,  # and not that of the checkpoint's generation config
             "max_completion_tokens": sampling.max_tokens,
             "seed": sampling.seed + task.index,
         }

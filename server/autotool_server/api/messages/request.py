@@ -9,8 +9,14 @@ from autotool_core.modes import Mode, split_alias
 from autotool_server.api.fields import server_tools
 from autotool_server.api.messages.history import billing_headers, template_messages
 from autotool_server.api.messages.schemas import CountRequest, CustomTool, MessagesBody, MessagesRequest, OtherTool
-from autotool_server.conversation.request import ClientTool, ConversationRequest, FieldNames, NamedTool, ToolChoice
-from autotool_server.engines.base import Sampling
+from autotool_server.conversation.request import (
+    ClientTool,
+    ConversationRequest,
+    FieldNames,
+    NamedTool,
+    RequestedSampling,
+    ToolChoice,
+)
 
 FIELDS = FieldNames(
     content_format="output_config.format",
@@ -46,7 +52,7 @@ def conversation_request(body: MessagesRequest | CountRequest, abilities: Abilit
         max_tokens=body.max_tokens,
         max_tokens_is_total=True,
         max_reasoning_tokens=_max_reasoning_tokens(body),
-        sampling=Sampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
+        sampling=RequestedSampling(temperature=body.temperature, top_p=body.top_p, top_k=body.top_k),
         stop=tuple(body.stop_sequences),
         client_tools=_client_tools(body),
         server_tools=server_tools(body.tools),

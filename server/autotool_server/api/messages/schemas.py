@@ -192,9 +192,9 @@ class MessagesBody(OwnFields):
     messages: list[Message] = Field(min_length=1)
     system: Text = ""
     stream: bool = False
-    temperature: float = Field(default=1.0, ge=0, le=1)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0, le=MAX_INT32)
+    temperature: float | None = Field(default=None, ge=0, le=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0, le=MAX_INT32)
     stop_sequences: list[Stop] = Field(default_factory=list[Stop], max_length=16)
     tools: list[Tool] = Field(default_factory=list[Tool])
     tool_choice: ToolChoice | None = None

@@ -14,7 +14,9 @@ from autotool_core.modes import Mode
 from autotool_server.api import auth
 from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.state import state_of
+from autotool_server.conversation.request_defaults import SAMPLING_NAMES
 from autotool_server.conversation.service import ConversationService
+from autotool_server.engines.base import Sampling
 
 router = APIRouter()
 
@@ -33,6 +35,8 @@ class ModelEntry(BaseModel):
     """The context, in tokens."""
     modes: list[Mode]
     """The modes that the model can do."""
+    default_sampling: dict[str, float]
+    """What requests get that leave their sampling out, by the fields' names."""
     type: Literal["model"] = "model"
     display_name: str
     created_at: str
@@ -85,6 +89,11 @@ def _modes(service: ConversationService) -> list[Mode]:
     return [mode for mode in Mode if mode not in service.renderer.refusals]
 
 
+def _default_sampling(sampling: Sampling) -> dict[str, float]:
+    """Return what requests get that leave their sampling out, by the fields' names."""
+    return {name: getattr(sampling, name) for name in SAMPLING_NAMES}
+
+
 def _model(service: ConversationService, name: str) -> ModelEntry:
     context = service.engine.max_model_len
     return ModelEntry(
@@ -93,6 +102,7 @@ def _model(service: ConversationService, name: str) -> ModelEntry:
         root=service.model,
         max_model_len=context,
         modes=_modes(service),
+        default_sampling=_default_sampling(service.defaults.sampling),
         display_name=name,
         created_at=datetime.fromtimestamp(service.started, UTC).isoformat().replace("+00:00", "Z"),
         max_input_tokens=context,

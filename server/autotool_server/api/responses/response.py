@@ -7,6 +7,7 @@ from typing import Any
 from autotool_server.api.responses.request import SERVER_LABEL
 from autotool_server.api.responses.schemas import FunctionTool, NamedToolChoice, ResponsesRequest, ServerTool
 from autotool_server.conversation.job import Job
+from autotool_server.engines.base import Sampling
 
 
 class ResponseObject:
@@ -26,7 +27,7 @@ class ResponseObject:
             "incomplete_details": None,
             "usage": None,
             "store": is_stored,
-            **_echo(body),
+            **_echo(body, job.sampling),
         }
 
     def end(self, output: Sequence[dict[str, Any]], *, is_cut: bool) -> None:
@@ -65,28 +66,28 @@ def _usage(job: Job) -> dict[str, Any]:
     }
 
 
-def _echo(body: ResponsesRequest) -> dict[str, Any]:
-    """Return the parts of the object that repeat the request."""
+def _echo(body: ResponsesRequest, sampling: Sampling) -> dict[str, Any]:
+    """Return the parts of the object that repeat the request, with the sampling that holds where it left that out."""
     return {
         "background": body.background,
-        "frequency_penalty": body.frequency_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
         "max_tool_calls": body.max_tool_calls,
         "metadata": body.metadata or {},
         "parallel_tool_calls": body.parallel_tool_calls,
-        "presence_penalty": body.presence_penalty,
+        "presence_penalty": sampling.presence_penalty,
         "previous_response_id": body.previous_response_id,
         "prompt_cache_key": body.prompt_cache_key,
         "reasoning": {"effort": body.reasoning.effort, "summary": body.reasoning.summary or body.reasoning.generate_summary},
         "safety_identifier": body.safety_identifier,
         "service_tier": "default",
-        "temperature": body.temperature,
+        "temperature": sampling.temperature,
         "text": _text(body),
         "tool_choice": _tool_choice(body),
         "tools": [tool for given in body.tools if (tool := _tool(given))],
         "top_logprobs": body.top_logprobs,
-        "top_p": body.top_p,
+        "top_p": sampling.top_p,
         "truncation": body.truncation or "disabled",
         "user": body.user,
     }

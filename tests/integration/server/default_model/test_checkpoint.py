@@ -99,6 +99,7 @@ def test_each_digit_is_one_token(tokenizer: Any) -> None:
 def test_the_checkpoint_has_stop_tokens_and_a_maximum_length(tokenizer: Any, default_model_dir: Path) -> None:
     generation = json.loads((default_model_dir / "generation_config.json").read_text())
     assert generation["eos_token_id"] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert generation["do_sample"] is False
     assert tokenizer.model_max_length == json.loads((default_model_dir / "config.json").read_text())["max_position_embeddings"]
 
 

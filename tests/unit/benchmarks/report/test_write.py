@@ -100,6 +100,30 @@ def test_nothing_on_the_page_is_fetched(tmp_path: Path) -> None:
     assert all((address or "").startswith(("#", "data:")) for address in fetched)
 
 
+@pytest.mark.parametrize(
+    ("request_fields", "option"),
+    [({"max_reasoning_tokens": 64, "max_completion_tokens": 128}, "--max-reasoning-tokens"), ({}, "--max-tokens")],
+)
+def test_thoughts_that_were_cut_are_a_warning(tmp_path: Path, request_fields: dict[str, Any], option: str) -> None:
+    rows = [row(str(index), "long", turns=[turn(reasoning_truncated=index < 18)]) for index in range(20)]
+    rows += [row(str(index), "short", turns=[turn(resolved="short", reasoning_truncated=False)]) for index in range(20)]
+    page, data, shown = report(write_run(tmp_path, rows, request=request_fields))
+    warning = f"18 of 20 thoughts were cut: raise {option}."
+    assert [mode["warning"] for mode in data["runs"][0]["modes"]] == [warning, None]
+    for text in (page.text, shown):
+        assert f"long: {warning}" in text
+        assert text.count("thoughts were cut") == 1
+
+
+@pytest.mark.parametrize("changed", [{}, {"reasoning_truncated": None}, {"reasoning_truncated": False}])
+def test_without_cut_thoughts_there_is_no_warning(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """Rows of earlier versions and of other servers do not say whether thoughts were cut."""
+    page, data, shown = report(write_run(tmp_path, [row("a", "long", turns=[turn(**changed)])]))
+    figures = data["runs"][0]["modes"][0]["figures"]
+    assert (figures["thoughts"], figures["cut_thoughts"]) == (int(changed.get("reasoning_truncated") is False), 0)
+    assert "were cut" not in page.text + shown
+
+
 def test_a_number_that_the_server_does_not_report_is_marked(tmp_path: Path) -> None:
     page, data, shown = report(write_run(tmp_path, [row("a", "long", solved=False)]))
     figures = data["runs"][0]["modes"][0]["figures"]

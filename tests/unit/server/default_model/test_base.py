@@ -229,6 +229,7 @@ def test_prepared_markers_are_text_that_decoding_keeps() -> None:
     assert tokenizer.decode(ids, skip_special_tokens=True) == "<think>\na</think>"
     assert model.generation_config is not None
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert model.generation_config.do_sample is False
     assert tokenizer.model_max_length == 64
 
 
