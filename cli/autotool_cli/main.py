@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module, metadata
-from multiprocessing import parent_process
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -146,7 +145,8 @@ def _quieten_process_of_an_engine() -> None:
 
     Such a process imports this module first, and then vLLM, which warns about Triton on every machine without a GPU.
     """
-    if parent_process() is not None and logging.lastResort is not None:
+    # The name under which multiprocessing runs the command's script there.
+    if "__mp_main__" in sys.modules and logging.lastResort is not None:
         logging.lastResort.setLevel(os.environ.get("VLLM_LOGGING_LEVEL", "WARNING"))
 
 

@@ -4,13 +4,16 @@ import asyncio
 import importlib.util
 import json
 import signal
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
 from support.served_process import Served, serving, stream
 
-PROGRAM = ("-m", "autotool_cli", "serve", "--engine", "transformers")
-VLLM = ("-m", "autotool_cli", "serve", "--engine", "vllm", "--engine-arg", "max_model_len=2048")
+AUTOTOOL = str(Path(sys.executable).with_name("autotool"))
+PROGRAM = (AUTOTOOL, "serve", "--engine", "transformers")
+VLLM = (AUTOTOOL, "serve", "--engine", "vllm", "--engine-arg", "max_model_len=2048")
 PATH = "/v1/chat/completions"
 
 
