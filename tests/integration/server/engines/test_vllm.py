@@ -80,6 +80,15 @@ def test_arguments_override_the_defaults_on_a_cpu(monkeypatch: pytest.MonkeyPatc
 
 
 @needs_vllm
+@pytest.mark.parametrize("name", ["generation_config", "override_generation_config"])
+def test_an_argument_that_is_a_setting_of_this_server_is_refused(name: str) -> None:
+    from autotool_server.engines import vllm_args
+
+    with pytest.raises(AutoToolError, match=f"give --{name.replace('_', '-')}"):
+        vllm_args.parse("some/model", {name: "vllm"})
+
+
+@needs_vllm
 async def test_a_seed_gives_the_same_output_however_the_prompt_is_split(base_model_dir: Path) -> None:
     """vLLM's own worker for CPUs, and with it the engine, is ended by the first of these requests."""
     arguments = {"max_model_len": 512, "max_num_seqs": 4, "max_num_batched_tokens": 64}
