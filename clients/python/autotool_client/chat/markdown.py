@@ -1,0 +1,57 @@
+"""Markdown of answers: cut into blocks while it is streamed, and rendered so that no character of the model's is lost."""
+
+import re
+from itertools import pairwise
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from rich import markdown
+from rich.console import RenderableType
+from rich.text import Text
+
+# What these rules read as markup would vanish from the screen: HTML, entities, backslashes, targets of links, images.
+PARSER = (
+    MarkdownIt("commonmark", {"html": False})
+    .enable(["table", "strikethrough"])
+    .disable(["html_block", "html_inline", "entity", "escape", "reference", "image", "autolink"])
+)
+
+
+class AnswerMarkdown(markdown.Markdown):
+    """Markdown that keeps the answer's line breaks and shows the targets of links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, hyperlinks=False)
+        self.parsed = PARSER.parse(text)
+        for token in self.parsed:
+            _keep_line_breaks(token)
+
+
+def _keep_line_breaks(token: Token) -> None:
+    for child in token.children or ():
+        if child.type == "softbreak":
+            child.type = "hardbreak"
+
+
+def closed_blocks(text: str) -> tuple[list[str], str]:
+    """Return the blocks of a text that no further text can change, and the rest.
+
+    A block (a paragraph, list, table, fence and so on) is closed where a complete line begins another one.
+    """
+    end = text.rfind("\n") + 1
+    *closed, last = all_blocks(text[:end]) or [""]
+    return closed, last + text[end:]
+
+
+def all_blocks(text: str) -> list[str]:
+    """Return the blocks of a complete text, which are the whole of it."""
+    starts = [token.map[0] for token in PARSER.parse(text) if token.level == 0 and token.nesting >= 0 and token.map]
+    lines = [0, *(line.end() for line in re.finditer("\n", text))]
+    cuts = [0, *(lines[start] for start in starts[1:]), len(text)]
+    return [text[start:end] for start, end in pairwise(cuts)] if text else []
+
+
+def closed_lines(text: str) -> tuple[list[str], str]:
+    """Return the lines of a plain text that are complete, and the rest, from its last line with characters on."""
+    end = text.rstrip().rfind("\n")
+    return (text[:end].split("\n"), text[end + 1 :]) if end >= 0 else ([], text)
