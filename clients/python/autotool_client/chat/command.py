@@ -29,6 +29,7 @@ command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_except
 
 @command.command()
 def chat(
+    *,
     url: Url = DEFAULT_BASE_URL,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Model to chat with. Default: the server's first.")] = None,
     mode: Annotated[

@@ -108,9 +108,8 @@ class Commands:
 
     def _tool(self, tool: ServerTool) -> str:
         if tool.disabled:
-            state = f"disabled: {tool.disabled}"
-        else:
-            state = "on" if tool.name in self.conversation.tools else "off"
+            return f"disabled: {tool.disabled}"
+        state = "on" if tool.name in self.conversation.tools else "off"
         approval = {"always": ", asks you", "first": ", asks you once"}.get(tool.approval, "")
         return f"{state}{approval} · {tool.summary}"
 

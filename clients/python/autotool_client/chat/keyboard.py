@@ -14,8 +14,6 @@ from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import CompleteStyle
 
-from autotool_client.chat.reader import well_formed
-
 if sys.platform != "win32":
     import termios
 
@@ -73,7 +71,7 @@ class Keyboard:
                 self._clear_line()
             else:
                 self._interrupted = False
-                return well_formed(text)
+                return _well_formed(text)
 
     def _clear_line(self) -> None:
         if self._interrupted and not self._messages.default_buffer.text:
@@ -101,6 +99,7 @@ class Keyboard:
         quiet[3] &= ~(termios.ECHO | termios.ICANON)
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
         sys.stdout.write(PASTE_ON)
+        sys.stdout.flush()
         try:
             yield
         finally:
@@ -115,7 +114,7 @@ class MessageHistory(FileHistory):
     def store_string(self, string: str) -> None:
         # The chat goes on without a history if the disk is full.
         with contextlib.suppress(OSError):
-            super().store_string(well_formed(string))
+            super().store_string(_well_formed(string))
 
 
 def history_file() -> Path:
@@ -134,3 +133,8 @@ def _history(path: Path) -> History:
             return MessageHistory(path)
     except OSError:
         return InMemoryHistory()
+
+
+def _well_formed(text: str) -> str:
+    """Return the text without halves of surrogate pairs, which stand for typed bytes that are not UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -6,8 +6,6 @@ from itertools import pairwise
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich import markdown
-from rich.console import RenderableType
-from rich.text import Text
 
 # What these rules read as markup would vanish from the screen: HTML, entities, backslashes, targets of links, images.
 PARSER = (

@@ -1,5 +1,6 @@
 """Where messages come from: an interface, and lines of a pipe or a file."""
 
+import io
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
@@ -24,20 +25,19 @@ class Reader(Protocol):
 class LineReader:
     """Reads every line of standard input as a message."""
 
+    def __init__(self) -> None:
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")
+
     def read(self, prompt: str) -> str:
         del prompt
         line = sys.stdin.readline()
         if not line:
             raise EOFError
-        return well_formed(line)
+        return line
 
     def confirm(self) -> None:
         return None
 
     def answering(self) -> AbstractContextManager[None]:
         return nullcontext()
-
-
-def well_formed(text: str) -> str:
-    """Return the text without halves of surrogate pairs, which stand for bytes that are not UTF-8."""
-    return text.encode("utf-8", "replace").decode("utf-8")

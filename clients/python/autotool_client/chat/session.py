@@ -49,6 +49,7 @@ class Session:
                 self._report_failure(error)
 
     def _handle(self, line: str) -> None:
+        self._called = []
         if command := commands.split(line):
             self.commands.run(*command)
         elif line:
@@ -64,7 +65,6 @@ class Session:
 
     def _answer(self, text: str) -> None:
         """Show an answer; question and answer are added to the history together, once the answer is complete."""
-        self._called = []
         messages: list[ChatCompletionMessageParam] = [*self.conversation.messages, {"role": "user", "content": text}]
         answers = [self._stream(messages, None)]
         messages += answers[-1].messages()
@@ -102,7 +102,6 @@ class Session:
         self, answer: StreamedAnswer, messages: Sequence[ChatCompletionMessageParam], approvals: dict[str, bool] | None
     ) -> None:
         request = self.conversation.request(messages, approvals)
-        async with self.screen.answering():
-            async with await self.client.chat.completions.create(**request, stream=True) as stream:
-                async for chunk in stream:
-                    answer.read(chunk, self.screen)
+        async with self.screen.answering(), await self.client.chat.completions.create(**request, stream=True) as stream:
+            async for chunk in stream:
+                answer.read(chunk, self.screen)

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from autotool_core.errors import InvalidRequestError
-from autotool_core.modes import Mode, split_alias
+from autotool_core.modes import Mode
 from autotool_server.api import auth
 from autotool_server.api.state import state_of
 from autotool_server.conversation.service import ConversationService
@@ -55,7 +55,7 @@ def _model(service: ConversationService, name: str) -> dict[str, Any]:
         "root": service.model,
         "max_model_len": context,
         "modes": [mode.value for mode in _modes(service)],
-        "default_mode": split_alias(name)[1] or service.settings.default_mode.value,
+        "default_mode": (service.resolve_model(name, "model") or service.settings.default_mode).value,
         "type": "model",
         "display_name": name,
         "created_at": datetime.fromtimestamp(service.started, UTC).isoformat().replace("+00:00", "Z"),
