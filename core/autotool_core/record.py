@@ -17,7 +17,8 @@ class ToolExecution(BaseModel):
     name: str
     outcome: str
     """`ok`; a failure: `error`, `timeout`, `oversize`, `invalid_arguments`, `unknown_tool`, `disabled`; or the reason why
-    the tool was not run to its end: `budget`, `not_run`."""
+    the tool was not run to its end: `budget`, `not_run`, `repeated` (answered from the same call before it), `refused` (by
+    the user), `approval_required`."""
     seconds: float
     """Wall time, retries included."""
     overlap_seconds: float
@@ -61,9 +62,21 @@ class TurnRecord(BaseModel):
     cached_tokens: int = 0
     """Tokens of the prompt that came from the engine's prefix cache."""
     executions: list[ToolExecution] = []
-    """Calls of server tools, in the order of the calls."""
+    """Calls of server tools, in the order of the calls; in the first turn after those that the request has decided about."""
     escalated: str | None = None
     """The reason why the turn was discarded and decoded again in `long`, `invalid_arguments` or `error`; None otherwise."""
+
+
+class PendingCall(BaseModel):
+    """A call of a server tool that waits for the user's approval."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    """The call's id, as in the transcript, by which the next request decides about it."""
+    name: str
+    arguments: str
+    """A JSON object as text."""
 
 
 class DecisionRecord(BaseModel):
@@ -75,11 +88,14 @@ class DecisionRecord(BaseModel):
     """None for plain text."""
     turns: list[TurnRecord]
     stop_reason: str | None = None
-    """The reason why a request with server tools ended: `answer`, `client_tools`, `length`, `stop`, or the budget that was
-    used up (`max_turns`, `max_calls`, `max_seconds`, `context`); None without server tools."""
+    """The reason why a request with server tools ended: `answer`, `client_tools`, `length`, `stop`, `approval_required`,
+    `repeated_call` (the model made one call again and again), or the budget that was used up (`max_turns`, `max_calls`,
+    `max_seconds`, `context`); None without server tools."""
     transcript: list[dict[str, Any]] | None = None
     """The messages that a follow-up request appends to its own; None without server tools."""
     effort: str | None = None
     """The reasoning effort that the request named; the turns show the bias and the limit that it stands for."""
+    pending_calls: list[PendingCall] = []
+    """The calls that wait for the user's approval where `stop_reason` is `approval_required`."""
     ignored: list[str] = []
     """Paths of the request's fields that the server does not have and left out."""

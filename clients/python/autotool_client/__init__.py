@@ -1,8 +1,8 @@
 """A thin layer over the official `openai` client: `mode=` and the decision record (docs/guides/client.md)."""
 
-from autotool_client.approvals import PendingCall, pending_calls
+from autotool_client.approvals import pending_calls
 from autotool_client.client import AsyncAutoTool, AutoTool, ToolBudget
-from autotool_client.record import DecisionRecord, TurnRecord, reasoning, record
+from autotool_client.record import DecisionRecord, PendingCall, TurnRecord, reasoning, record
 
 __all__ = [
     "AsyncAutoTool",

@@ -16,7 +16,8 @@ from openai.types.chat.completion_create_params import (
 )
 from typing_extensions import TypedDict  # openai uses this one; the standard library's cannot inherit from it
 
-from autotool_client.approvals import PendingCall, pending_calls, resumed, with_whole_transcript
+from autotool_client.approvals import calls_to_ask_about, keep_whole_transcript, resumed
+from autotool_client.record import PendingCall
 
 if TYPE_CHECKING:
     cached_property = property  # as openai does: type checkers do not accept a cached property as a property
@@ -96,14 +97,15 @@ class AutoToolCompletions(Completions):
     def create_with_approval(self, approve: Callable[[PendingCall], bool], **params: Unpack[NonStreaming]) -> ChatCompletion:
         """Create a completion; each call of a server tool that needs approval runs if `approve` returns True for it.
 
-        The transcript in the answer's record is that of all requests together: what to append to the given messages.
+        The transcript in the answer's record is that of all requests together: what to append to the given messages. An
+        answer that calls functions of the client too is returned as it is.
         """
         request: Any = params
         answer = self.create(**request)
-        while calls := pending_calls(answer):
+        while calls := calls_to_ask_about(answer):
             request = resumed(request, answer, {call.id: approve(call) for call in calls})
             answer = self.create(**request)
-        with_whole_transcript(answer, request, params)
+        keep_whole_transcript(answer, request, params)
         return answer
 
 
@@ -129,10 +131,10 @@ class AsyncAutoToolCompletions(AsyncCompletions):
         """Create a completion as `AutoToolCompletions.create_with_approval` does; `approve` may be a coroutine function."""
         request: Any = params
         answer = await self.create(**request)
-        while calls := pending_calls(answer):
+        while calls := calls_to_ask_about(answer):
             request = resumed(request, answer, {call.id: await _decided(approve(call)) for call in calls})
             answer = await self.create(**request)
-        with_whole_transcript(answer, request, params)
+        keep_whole_transcript(answer, request, params)
         return answer
 
 

@@ -7,9 +7,8 @@ from typing import Any, cast
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionAssistantMessageParam, ChatCompletionChunk, ChatCompletionMessageParam
 
-from autotool_client.approvals import PendingCall, pending_calls
 from autotool_client.chat.screen import CallEnd, CallStart, Screen
-from autotool_client.record import DecisionRecord, TurnRecord, reasoning, record
+from autotool_client.record import DecisionRecord, PendingCall, TurnRecord, reasoning, record
 
 
 class AssistantMessage(ChatCompletionAssistantMessageParam, total=False):
@@ -27,8 +26,6 @@ class StreamedAnswer:
     finish_reason: str | None = None
     usage: CompletionUsage | None = None
     record: DecisionRecord | None = None
-    pending: list[PendingCall] = field(default_factory=list[PendingCall])
-    """Calls that wait for the user's approval."""
     called: list[str] = field(default_factory=list[str])
     """Names of the server tools that have been called."""
     started: float = field(default_factory=time.monotonic)
@@ -38,8 +35,7 @@ class StreamedAnswer:
         """Read a chunk of the stream and show what is in it."""
         self.seconds = time.monotonic() - self.started
         self.usage = chunk.usage or self.usage
-        if decided := record(chunk):
-            self.record, self.pending = decided, pending_calls(chunk)
+        self.record = record(chunk) or self.record
         for choice in chunk.choices:
             self.finish_reason = choice.finish_reason or self.finish_reason
             self._read_texts(reasoning(choice.delta) or "", choice.delta.content or "", screen)
@@ -64,6 +60,11 @@ class StreamedAnswer:
                 screen.turn_ended()
             case _:
                 pass  # of a newer server
+
+    @property
+    def pending(self) -> list[PendingCall]:
+        """The calls that wait for the user's approval."""
+        return self.record.pending_calls if self.record else []
 
     def messages(self) -> list[ChatCompletionMessageParam]:
         """Return the answer as messages of the next request's history."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
-from autotool_client.approvals import PendingCall
 from autotool_client.chat import commands
 from autotool_client.chat.answer import StreamedAnswer, summary
 from autotool_client.chat.commands import Commands
@@ -16,6 +15,7 @@ from autotool_client.chat.reader import Reader
 from autotool_client.chat.screen import Screen, call_text
 from autotool_client.client import AsyncAutoTool
 from autotool_client.errors import user_message
+from autotool_client.record import PendingCall
 
 
 @dataclass(slots=True)

@@ -92,7 +92,7 @@ class TerminalScreen:
         """Draw again and again, so that nothing that has come waits for what comes next."""
         while True:
             started = time.perf_counter()
-            self._draw()
+            self.draw()
             await asyncio.sleep(max(DRAW_SECONDS, DRAW_SHARE * (time.perf_counter() - started)))
 
     def _write(self, kind: Literal["reasoning", "content"], text: str) -> None:
@@ -105,7 +105,8 @@ class TerminalScreen:
         if not self._text.strip("\n"):
             self._text = ""
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Draw what has come since the last drawing."""
         closed, self._text = (closed_lines if self._kind == "reasoning" else closed_blocks)(self._text)
         above = self._print_blocks(closed)
         self._region.draw(above, self._pending())
