@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pyte.modes
 import pytest
@@ -48,7 +49,7 @@ def blocks_in_pieces(pieces: Sequence[str]) -> list[str]:
 def test_blocks_do_not_depend_on_the_pieces(parts: list[str], data: st.DataObject) -> None:
     text = "\n\n".join(parts)
     cuts = sorted({0, len(text), *data.draw(st.lists(st.integers(0, len(text)), max_size=10))})
-    pieces = [text[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    pieces = [text[start:end] for start, end in pairwise(cuts)]
     blocks = blocks_in_pieces(pieces)
     assert "".join(blocks) == text
     assert blocks == all_blocks(text)
@@ -146,19 +147,6 @@ async def test_reasoning_calls_and_answer_are_apart() -> None:
         canvas.screen.content("It is 2.")
     canvas.update()
     assert canvas.emulator.text() == "Hm.\n\nYes.\n\nLet me add.\n\nadd(a=1) → 2 · 0.1 s\n\nIt is 2."
-
-
-async def test_a_terminal_that_becomes_narrower_keeps_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    canvas = Canvas(columns=40)
-    console = canvas.screen._console  # pyright: ignore[reportPrivateUsage]
-    async with canvas.screen.answering():
-        canvas.screen.content("one two three four five six seven eight")
-        canvas.screen.draw()
-        canvas.update()
-        console.width = 20
-        canvas.screen.content(" nine")
-    canvas.update()
-    assert canvas.emulator.text().split()[-9:] == "one two three four five six seven eight nine".split()
 
 
 def test_a_call_in_one_line() -> None:
