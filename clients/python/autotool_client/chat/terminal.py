@@ -39,7 +39,8 @@ class TerminalScreen:
         self._text = ""  # of the block that is being written
         self._running: dict[str, CallStart] = {}
         self._ended: list[CallEnd] = []
-        self._printed: Kind | None = None
+        self._printed: Kind | None = None  # what is above what is drawn again
+        self._changed = True
 
     @asynccontextmanager
     async def answering(self) -> AsyncGenerator[None]:
@@ -63,10 +64,12 @@ class TerminalScreen:
 
     def call_started(self, call: CallStart) -> None:
         self._running[call.id] = call
+        self._changed = True
 
     def call_ended(self, result: CallEnd) -> None:
         self._running.pop(result.call.id, None)
         self._ended.append(result)
+        self._changed = True
 
     def turn_ended(self) -> None:
         """Print what the turn has written, then its calls: a call may end while its turn is still written."""
@@ -104,9 +107,13 @@ class TerminalScreen:
         self._text += text.translate(VISIBLE)
         if not self._text.strip("\n"):
             self._text = ""
+        self._changed = True
 
     def draw(self) -> None:
         """Draw what has come since the last drawing."""
+        if not self._changed:
+            return
+        self._changed = False
         closed, self._text = (closed_lines if self._kind == "reasoning" else closed_blocks)(self._text)
         above = self._print_blocks(closed)
         self._region.draw(above, self._pending())
@@ -129,8 +136,10 @@ class TerminalScreen:
         """Return the lines that may still change."""
         lines = self._lines(self._kind, self._rendered(self._text)) if self._text.strip() else []
         calls = [*self._results(), *(self._one_line(f"{call_text(c.name, c.arguments)} …") for c in self._running.values())]
+        if lines and calls:
+            return [*lines, "", *calls]
         if calls:
-            return [*lines, *self._lines("call", calls)]
+            return self._lines("call", calls)
         return lines or self._lines("call", self._dim("…"))
 
     def _results(self) -> list[str]:
