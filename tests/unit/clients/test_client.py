@@ -21,7 +21,8 @@ from autotool_client.errors import user_message
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 2+2?"}]
 ORDER: list[ChatCompletionMessageParam] = [{"role": "user", "content": "order"}]
 GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "client.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+EXAMPLES = [block for block in BLOCKS if re.search(r"^(from|import) ", block, re.MULTILINE)]  # the others are parts of programs
 OURS: dict[str, Any] = {"mode": "long", "reasoning_bias": 0.5, "max_reasoning_tokens": 64, "tool_budget": {"max_turns": 2}}
 
 
