@@ -1,6 +1,7 @@
 """`autotool chat` at a terminal: keys, history, approval, and what stops an answer."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,9 @@ def test_an_answer_tells_the_mode_of_a_server_that_does_not(server: FakeAPI, tmp
     with typing_at(server.url, tmp_path) as typist:
         typist.ask("What is 2+2?", DEFAULT)
         typist.wait_for_prompt("auto> ")
+        assert b"\x1b[2m2+2\x1b[0m" in typist.written, "reasoning is dimmed"
+        summary = r"\n2\+2\n\nIt is 4\.\nlong · decided by model · p_long 0\.75 · 7 reasoning \+ 2 content tokens · \d+\.\d s\n"
+        assert re.search(summary, typist.screen.text())
 
 
 def test_ctrl_c_stops_the_answer_and_keeps_the_session(server: FakeAPI, tmp_path: Path) -> None:
