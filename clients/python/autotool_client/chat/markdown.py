@@ -14,6 +14,8 @@ PARSER = (
     .disable(["html_block", "html_inline", "entity", "escape", "reference", "image", "autolink"])
 )
 
+LANGUAGE = re.compile(r"[\w.+#-]*")
+
 
 class AnswerMarkdown(markdown.Markdown):
     """Markdown that keeps the answer's line breaks and shows the targets of links."""
@@ -22,10 +24,13 @@ class AnswerMarkdown(markdown.Markdown):
         super().__init__(text, hyperlinks=False)
         self.parsed = PARSER.parse(text)
         for token in self.parsed:
-            _keep_line_breaks(token)
+            _keep_text(token)
 
 
-def _keep_line_breaks(token: Token) -> None:
+def _keep_text(token: Token) -> None:
+    """Keep line breaks, and what stands behind the marks of a fence if it is not just a language."""
+    if token.type == "fence" and not LANGUAGE.fullmatch(token.info.strip()):
+        token.content, token.info = f"{token.info.strip()}\n{token.content}", ""
     for child in token.children or ():
         if child.type == "softbreak":
             child.type = "hardbreak"

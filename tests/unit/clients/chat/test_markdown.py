@@ -13,7 +13,8 @@ from pyte import Stream
 from rich.console import Console
 from support.typed import Emulator
 
-from autotool_client.chat.markdown import all_blocks, closed_blocks, closed_lines
+from autotool_client.chat.markdown import AnswerMarkdown, all_blocks, closed_blocks, closed_lines
+from autotool_client.chat.region import rendered_lines
 from autotool_client.chat.screen import CallEnd, CallStart, call_line, call_text
 from autotool_client.chat.terminal import TerminalScreen
 
@@ -126,6 +127,26 @@ async def test_the_screen_does_not_depend_on_the_pieces(size: int) -> None:
 async def test_what_markdown_would_hide_is_shown() -> None:
     text = "\\( x \\) &lt; <b>! ![alt](u.png) [docs](http://d) <http://auto>"
     assert await Canvas(columns=100).write([text]) == "\\( x \\) &lt; <b>! !alt (u.png) docs (http://d) <http://auto>"
+
+
+async def test_code_behind_the_marks_of_a_fence_is_shown() -> None:
+    assert (await Canvas().write(["```x = 1\ny = 2\n```"])).split() == ["x", "=", "1", "y", "=", "2"]
+    assert (await Canvas().write(["```c++\ny = 2\n```"])).split() == ["y", "=", "2"]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["é", "a ", "*", "_", "`", "```\n", "\n\n", "- ", "1. ", "# ", "> ", "|", "|---|\n", "[", "](", ")", "<b>"]
+        )
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_no_letter_is_lost(parts: list[str]) -> None:
+    text = "".join(parts)
+    console = Console(file=io.StringIO(), width=30)
+    shown = "".join(rendered_lines(console, AnswerMarkdown(text)))
+    assert shown.count("é") == text.count("é")
 
 
 async def test_control_characters_are_shown_as_pictures() -> None:
