@@ -7,14 +7,21 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich import markdown
 
+
+class Parser(MarkdownIt):
+    """CommonMark with tables, whose targets of links stay as they were written."""
+
+    def normalizeLink(self, url: str) -> str:  # noqa: N802 the library's name
+        return url
+
+
 # What these rules read as markup would vanish from the screen: HTML, entities, backslashes, targets of links, images.
 PARSER = (
-    MarkdownIt("commonmark", {"html": False})
+    Parser("commonmark", {"html": False})
     .enable(["table", "strikethrough"])
     .disable(["html_block", "html_inline", "entity", "escape", "reference", "image", "autolink"])
 )
-
-LANGUAGE = re.compile(r"[\w.+#-]*")
+LANGUAGE = re.compile(r"[\w.+#-]*", re.ASCII)
 
 
 class AnswerMarkdown(markdown.Markdown):
