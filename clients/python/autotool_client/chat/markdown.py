@@ -1,6 +1,7 @@
 """Markdown of answers: cut into blocks while it is streamed, and rendered so that no character of the model's is lost."""
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
@@ -16,11 +17,9 @@ class Parser(MarkdownIt):
 
 
 # What these rules read as markup would vanish from the screen: HTML, entities, backslashes, targets of links, images.
-PARSER = (
-    Parser("commonmark", {"html": False})
-    .enable(["table", "strikethrough"])
-    .disable(["html_block", "html_inline", "entity", "escape", "reference", "image", "autolink"])
-)
+VANISHING = ["html_block", "html_inline", "entity", "escape", "reference", "image", "autolink"]
+PARSER = Parser("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable(VANISHING)
+WITHOUT_TABLES = Parser("commonmark", {"html": False}).enable("strikethrough").disable(VANISHING)
 LANGUAGE = re.compile(r"[\w.+#-]*", re.ASCII)
 
 
@@ -30,8 +29,23 @@ class AnswerMarkdown(markdown.Markdown):
     def __init__(self, text: str) -> None:
         super().__init__(text, hyperlinks=False)
         self.parsed = PARSER.parse(text)
+        if _drops_cells(self.parsed, text):
+            self.parsed = WITHOUT_TABLES.parse(text)
         for token in self.parsed:
             _keep_text(token)
+
+
+def _drops_cells(tokens: Sequence[Token], text: str) -> bool:
+    """Whether a row of a table has more cells than its header, which by the rules of tables are left out (of tables in lists that is accepted)."""
+    lines = text.split("\n")
+    places = [token.map for token in tokens if token.type == "tr_open" and token.level == 2 and token.map]
+    rows = [line for start, end in places for line in lines[start:end]]
+    cells = [token.content for token in tokens if token.type == "inline" and token.level == 4]
+    return sum(map(_letters, rows)) > sum(map(_letters, cells))
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
 
 
 def _keep_text(token: Token) -> None:

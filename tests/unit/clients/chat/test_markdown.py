@@ -129,6 +129,10 @@ async def test_what_markdown_would_hide_is_shown() -> None:
     assert await Canvas(columns=100).write([text]) == "\\( x \\) &lt; <b>! !alt (u.png) docs (http://d) <http://auto>"
 
 
+async def test_cells_that_a_header_lacks_are_shown() -> None:
+    assert "3" in await Canvas().write(["| a | b |\n|---|---|\n| 1 | 2 | 3 |"])
+
+
 async def test_code_behind_the_marks_of_a_fence_is_shown() -> None:
     assert (await Canvas().write(["```x = 1\ny = 2\n```"])).split() == ["x", "=", "1", "y", "=", "2"]
     assert (await Canvas().write(["```c++\ny = 2\n```"])).split() == ["y", "=", "2"]
