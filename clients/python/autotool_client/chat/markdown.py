@@ -36,7 +36,7 @@ class AnswerMarkdown(markdown.Markdown):
 
 
 def _drops_cells(tokens: Sequence[Token], text: str) -> bool:
-    """Whether a row of a table has more cells than its header, which by the rules of tables are left out (of tables in lists that is accepted)."""
+    """Whether a table, other than one in a list, has rows with more cells than its header: the parser leaves them out."""
     lines = text.split("\n")
     places = [token.map for token in tokens if token.type == "tr_open" and token.level == 2 and token.map]
     rows = [line for start, end in places for line in lines[start:end]]
