@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -23,6 +24,8 @@ runpy.run_module("autotool_cli", run_name="__main__")
 """
 PASTE = "\x1b[200~{}\x1b[201~"
 """What a terminal sends for a pasted text, if it has been asked to mark it."""
+
+PROMPT = re.compile(r"^(?:default|auto|long|short|y/n)>(?: |$)", re.MULTILINE)
 
 
 class Emulator(pyte.HistoryScreen):
@@ -55,6 +58,7 @@ class Typist:
         self._stream = pyte.ByteStream(self.screen)
         self.written = b""
         """Everything that the chat has written."""
+        self._seen_prompts = 0
 
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
@@ -68,7 +72,15 @@ class Typist:
         self.type(f"{line}\r")
 
     def wait_for_prompt(self, prompt: str = "auto> ") -> None:
-        self.wait(lambda: self.line() == prompt.rstrip() and self.screen.cursor.x == len(prompt), f"the prompt {prompt}")
+        """Wait for another prompt than the last one that was waited for."""
+        self.wait(lambda: self._num_prompts() > self._seen_prompts and self._is_at(prompt), f"the prompt {prompt}")
+        self._seen_prompts = self._num_prompts()
+
+    def _num_prompts(self) -> int:
+        return len(PROMPT.findall(self.screen.text()))
+
+    def _is_at(self, prompt: str) -> bool:
+        return self.line() == prompt.rstrip() and self.screen.cursor.x == len(prompt)
 
     def line(self) -> str:
         """Return the line that the cursor is on."""
