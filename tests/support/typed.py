@@ -39,13 +39,13 @@ class Emulator(pyte.HistoryScreen):
         """Send what a terminal answers, such as where its cursor is."""
         self._reply(data)
 
-    def lines(self) -> list[str]:
+    def printed(self) -> list[str]:
         """Return every line that was printed, without its trailing spaces."""
         gone = ["".join(line[column].data for column in range(self.columns)) for line in self.history.top]
         return [line.rstrip() for line in (*gone, *self.display)]
 
     def text(self) -> str:
-        return "\n".join(self.lines()).rstrip()
+        return "\n".join(self.printed()).rstrip()
 
 
 class Typist:

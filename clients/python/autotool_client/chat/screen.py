@@ -89,7 +89,7 @@ def call_text(name: str, arguments: str) -> str:
 def call_line(result: CallEnd, width: int) -> str:
     """Return a call and its result in one line of at most `width` characters."""
     done = "→" if result.outcome == "ok" else f"✗ {result.outcome}:"
-    call = shortened(call_text(result.call.name, result.call.arguments), max(width * 3 // 5, 8))
+    call = shortened(call_text(result.call.name, result.call.arguments), max(width // 2, 8))
     end = f" · {result.seconds:.1f} s"
     left = max(width - len(call) - len(done) - len(end) - 2, 8)
     return f"{call} {done} {shortened(' '.join(result.content.translate(VISIBLE).split()), left)}{end}"
