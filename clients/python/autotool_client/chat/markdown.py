@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -23,8 +24,16 @@ WITHOUT_TABLES = Parser("commonmark", {"html": False}).enable("strikethrough").d
 LANGUAGE = re.compile(r"[\w.+#-]*", re.ASCII)
 
 
+class LeftHeading(markdown.Heading):
+    """A heading that begins where the text does."""
+
+    LEVEL_ALIGN: ClassVar = dict.fromkeys(markdown.Heading.LEVEL_ALIGN, "left")
+
+
 class AnswerMarkdown(markdown.Markdown):
     """Markdown that keeps the answer's line breaks and shows the targets of links."""
+
+    elements: ClassVar = {**markdown.Markdown.elements, "heading_open": LeftHeading}
 
     def __init__(self, text: str) -> None:
         super().__init__(text, hyperlinks=False)

@@ -101,6 +101,8 @@ class TerminalScreen:
     def _write(self, kind: Literal["reasoning", "content"], text: str) -> None:
         if not text:
             return
+        if self._ended and not self._text:  # calls of an earlier turn, or that the user has approved
+            self.turn_ended()
         if kind != self._kind:
             self._region.draw(self._end_text(), self._pending())
             self._kind = kind
@@ -153,10 +155,16 @@ class TerminalScreen:
     def _rendered(self, text: str) -> list[str]:
         if self._kind == "reasoning":
             return self._dim(text.rstrip())
-        return rendered_lines(self._console, AnswerMarkdown(text))
+        return _without_margin(rendered_lines(self._console, AnswerMarkdown(text)))
 
     def _dim(self, text: str) -> list[str]:
         return rendered_lines(self._console, Text(text, style="dim"))
 
     def _one_line(self, text: str) -> str:
         return rendered_lines(self._console, Text(text, style="cyan", no_wrap=True, overflow="ellipsis"))[0]
+
+
+def _without_margin(lines: list[str]) -> list[str]:
+    """Return the lines of a block without the empty ones around it, which rich puts around some kinds of blocks."""
+    filled = [index for index, line in enumerate(lines) if line]
+    return lines[filled[0] : filled[-1] + 1] if filled else []
