@@ -24,6 +24,8 @@ runpy.run_module("autotool_cli", run_name="__main__")
 """
 PASTE = "\x1b[200~{}\x1b[201~"
 """What a terminal sends for a pasted text, if it has been asked to mark it."""
+MARKS_PASTES = 2004 << 5
+"""The mode in which it marks them, as pyte numbers private modes."""
 
 PROMPT = re.compile(r"^(?:default|auto|long|short|y/n)>(?: |$)", re.MULTILINE)
 
@@ -64,7 +66,9 @@ class Typist:
         os.write(self._descriptor, keys.encode())
 
     def paste(self, text: str) -> None:
-        self.type(PASTE.format(text.replace("\n", "\r")))
+        """Paste a text as terminals do: marked if the chat has asked for that."""
+        keys = text.replace("\n", "\r")
+        self.type(PASTE.format(keys) if MARKS_PASTES in self.screen.mode else keys)
 
     def ask(self, line: str, prompt: str = "auto> ") -> None:
         """Type a line at the prompt."""
