@@ -36,7 +36,7 @@ COMMANDS = MappingProxyType(
         "serve": LazyCommand("autotool_server.launch.command_line:command", "Serve a model over OpenAI's API.", extra="server"),
         "train": LazyCommand("autotool_training.cli:app", "Train a checkpoint that chooses how long to think.", extra="train"),
         "bench": LazyCommand("autotool_bench.cli:app", "Measure what a solved task costs in tokens.", extra="bench"),
-        "chat": LazyCommand("autotool_client.terminal:command", "Chat with a model in the terminal."),
+        "chat": LazyCommand("autotool_client.chat.command:command", "Chat with a model in the terminal."),
         "models": LazyCommand("autotool_client.models:command", "List the models that a server has."),
     }
 )

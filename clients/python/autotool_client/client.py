@@ -1,8 +1,9 @@
 """`AutoTool` and `AsyncAutoTool`: the official clients, whose `chat.completions.create` takes this server's fields too."""
 
 import functools
+import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Required, Unpack, overload
 
 from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream, Timeout
@@ -15,13 +16,16 @@ from openai.types.chat.completion_create_params import (
 )
 from typing_extensions import TypedDict  # openai uses this one; the standard library's cannot inherit from it
 
+from autotool_client.approvals import calls_to_ask_about, keep_whole_transcript, resumed
+from autotool_client.record import PendingCall
+
 if TYPE_CHECKING:
     cached_property = property  # as openai does: type checkers do not accept a cached property as a property
 else:
     from functools import cached_property
 
 DEFAULT_BASE_URL = "http://localhost:8000/v1"
-FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget")
+FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget", "tool_approvals")
 
 
 class ToolBudget(TypedDict, total=False):
@@ -45,6 +49,8 @@ class Fields(TypedDict, total=False):
     """The number of tokens at which the think block is closed; the answer keeps its own budget."""
     tool_budget: ToolBudget | None
     """Limits on the server's own tools; None is the server's own limits."""
+    tool_approvals: Mapping[str, bool] | None
+    """Whether each of the calls runs that the conversation ends with and that need approval, by the calls' ids."""
     extra_headers: Mapping[str, str] | None
     extra_query: Mapping[str, object] | None
     extra_body: Mapping[str, object] | None
@@ -88,6 +94,20 @@ class AutoToolCompletions(Completions):
         """Create a completion as `openai.OpenAI` does; the fields of `Fields` are accepted too."""
         return super().create(**_to_wire(params))
 
+    def create_with_approval(self, approve: Callable[[PendingCall], bool], **params: Unpack[NonStreaming]) -> ChatCompletion:
+        """Create a completion; each call of a server tool that needs approval runs if `approve` returns True for it.
+
+        The transcript in the answer's record is that of all requests together: what to append to the given messages. An
+        answer that calls functions of the client too is returned as it is.
+        """
+        request: Any = params
+        answer = self.create(**request)
+        while calls := calls_to_ask_about(answer):
+            request = resumed(request, answer, {call.id: approve(call) for call in calls})
+            answer = self.create(**request)
+        keep_whole_transcript(answer, request, params)
+        return answer
+
 
 class AsyncAutoToolCompletions(AsyncCompletions):
     """`client.chat.completions`."""
@@ -104,6 +124,22 @@ class AsyncAutoToolCompletions(AsyncCompletions):
     ) -> ChatCompletion | AsyncStream[ChatCompletionChunk]:
         """Create a completion as `openai.AsyncOpenAI` does; the fields of `Fields` are accepted too."""
         return await super().create(**_to_wire(params))
+
+    async def create_with_approval(
+        self, approve: Callable[[PendingCall], bool | Awaitable[bool]], **params: Unpack[NonStreaming]
+    ) -> ChatCompletion:
+        """Create a completion as `AutoToolCompletions.create_with_approval` does; `approve` may be a coroutine function."""
+        request: Any = params
+        answer = await self.create(**request)
+        while calls := calls_to_ask_about(answer):
+            request = resumed(request, answer, {call.id: await _decided(approve(call)) for call in calls})
+            answer = await self.create(**request)
+        keep_whole_transcript(answer, request, params)
+        return answer
+
+
+async def _decided(decision: bool | Awaitable[bool]) -> bool:
+    return await decision if inspect.isawaitable(decision) else decision
 
 
 class AutoToolChat(Chat):
@@ -124,6 +160,20 @@ class AsyncAutoToolChat(AsyncChat):
         return AsyncAutoToolCompletions(self._client)
 
 
+def complete_url(url: str) -> str:
+    """Return the base URL of a server: `http://` and `/v1` are added to a URL that has no scheme or no path.
+
+    >>> complete_url("localhost:8000")
+    'http://localhost:8000/v1'
+    >>> complete_url("https://example.com/proxy/v1")
+    'https://example.com/proxy/v1'
+    """
+    url = url.strip()
+    scheme, separator, rest = url.rpartition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme or 'http'}{separator or '://'}{host}/{path.strip('/') or 'v1'}"
+
+
 P = ParamSpec("P")
 
 
@@ -132,8 +182,8 @@ def _with_defaults(init: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(init)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        if kwargs.get("base_url") is None:
-            kwargs["base_url"] = os.environ.get("AUTOTOOL_BASE_URL") or DEFAULT_BASE_URL
+        base_url = kwargs.get("base_url") or os.environ.get("AUTOTOOL_BASE_URL") or DEFAULT_BASE_URL
+        kwargs["base_url"] = complete_url(base_url) if isinstance(base_url, str) else base_url
         if kwargs.get("api_key") is None:
             kwargs["api_key"] = os.environ.get("AUTOTOOL_API_KEY") or "none"
         init(*args, **kwargs)
@@ -144,7 +194,8 @@ def _with_defaults(init: Callable[P, None]) -> Callable[P, None]:
 class AutoTool(OpenAI):
     """`openai.OpenAI` for this server.
 
-    The base URL is `AUTOTOOL_BASE_URL`, else http://localhost:8000/v1; the key is `AUTOTOOL_API_KEY`, else `none`.
+    The base URL is `AUTOTOOL_BASE_URL`, else http://localhost:8000/v1; `/v1` may be left out of a URL without a path. The key
+    is `AUTOTOOL_API_KEY`, else `none`.
     """
 
     __init__ = _with_defaults(OpenAI.__init__)

@@ -4,7 +4,7 @@ import asyncio
 from time import perf_counter
 
 import openai
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI
 
 from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY
 from autotool_core.errors import AutoToolError
@@ -42,14 +42,6 @@ async def find_model(
         return own[0]
     listed = ", ".join(names) or "none"
     raise AutoToolError(f"{model_option}: name one of the models that {client.base_url} has: {listed}.")
-
-
-def first_model(client: OpenAI) -> str:
-    """Return the first model that the server lists. Raises AutoToolError if it lists none."""
-    models = client.models.list().data
-    if not models:
-        raise AutoToolError(f"The server at {client.base_url} lists no model; name one with --model.")
-    return models[0].id
 
 
 async def _list_models(client: AsyncOpenAI) -> list[str]:

@@ -8,7 +8,9 @@ from rich.table import Table
 
 from autotool_client.client import DEFAULT_BASE_URL, AutoTool
 
-Url = Annotated[str, typer.Option(envvar="AUTOTOOL_BASE_URL", metavar="URL", help="Base URL of the server, which ends in /v1.")]
+Url = Annotated[
+    str, typer.Option(envvar="AUTOTOOL_BASE_URL", metavar="URL", help="Base URL of the server; /v1 may be left out.")
+]
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

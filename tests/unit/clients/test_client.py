@@ -13,13 +13,16 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageParam
 from pydantic import BaseModel, ValidationError
 from support.fake_api import FakeAPI, fake_api
+from support.fake_tools import ASKING
 
-from autotool_client import AsyncAutoTool, AutoTool, DecisionRecord, reasoning, record
+from autotool_client import AsyncAutoTool, AutoTool, DecisionRecord, PendingCall, pending_calls, reasoning, record
 from autotool_client.errors import user_message
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 2+2?"}]
+ORDER: list[ChatCompletionMessageParam] = [{"role": "user", "content": "order"}]
 GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "client.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+EXAMPLES = [block for block in BLOCKS if re.search(r"^(from|import) ", block, re.MULTILINE)]  # the others are parts of programs
 OURS: dict[str, Any] = {"mode": "long", "reasoning_bias": 0.5, "max_reasoning_tokens": 64, "tool_budget": {"max_turns": 2}}
 
 
@@ -135,6 +138,64 @@ def test_completions_can_be_patched(client: AutoTool) -> None:
     assert client.chat.completions is client.chat.completions
 
 
+def tools_of_the_server() -> Any:
+    return [{"type": "server", "name": "shop.order"}]
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_approving_goes_on(server: FakeAPI, client: AutoTool, approved: bool) -> None:
+    asked: list[PendingCall] = []
+    answer = client.chat.completions.create_with_approval(
+        lambda call: asked.append(call) or approved, model="tiny", messages=ORDER, tools=tools_of_the_server()
+    )
+    assert [(call.name, call.arguments) for call in asked] == [("shop.order", '{"sku": "A100", "quantity": 3}')]
+    check_approved(server, answer, approved)
+
+
+async def test_approving_goes_on_async(server: FakeAPI) -> None:
+    async def approve(_: PendingCall) -> bool:
+        return True
+
+    async with AsyncAutoTool(base_url=server.url) as client:
+        for decide in (approve, lambda _: True):
+            answer = await client.chat.completions.create_with_approval(
+                decide, model="tiny", messages=ORDER, tools=tools_of_the_server()
+            )
+            check_approved(server, answer, approved=True)
+
+
+def check_approved(server: FakeAPI, answer: ChatCompletion, approved: bool) -> None:
+    first, second = server.bodies[-2:]
+    assert (first["messages"], "tool_approvals" in first) == (ORDER, False)
+    assert second == first | {"messages": [*ORDER, *ASKING], "tool_approvals": {"call_1": approved}}
+    assert answer.choices[0].message.content == ("It is ordered." if approved else "Then not.")
+    decision = record(answer)
+    assert decision is not None
+    assert [message["role"] for message in decision.transcript or ()] == ["assistant", "tool", "assistant"]
+
+
+def test_pending_calls_of_a_stream_and_of_an_answer_without_any(client: AutoTool) -> None:
+    with client.chat.completions.create(model="tiny", messages=ORDER, stream=True) as stream:
+        pending = [call for chunk in stream for call in pending_calls(chunk)]
+    assert [call.id for call in pending] == ["call_1"]
+    assert pending_calls(client.chat.completions.create(model="tiny", messages=HELLO)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "complete"),
+    [
+        ("http://here:8000", "http://here:8000/v1/"),
+        ("http://here:8000/", "http://here:8000/v1/"),
+        ("http://here/v1/", "http://here/v1/"),
+        ("https://here/behind/v1", "https://here/behind/v1/"),
+        ("here:8000", "http://here:8000/v1/"),
+        ("here/v1", "http://here/v1/"),
+    ],
+)
+def test_a_base_url_is_completed(given: str, complete: str) -> None:
+    assert str(AutoTool(base_url=given).base_url) == complete
+
+
 @pytest.mark.parametrize("kind", [AutoTool, AsyncAutoTool])
 def test_defaults(kind: type[AutoTool | AsyncAutoTool], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "not for this server")
@@ -181,8 +242,8 @@ def test_errors_become_one_sentence(server: FakeAPI, client: AutoTool) -> None:
         client.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "refuse"}])
     assert user_message(refused.value) == "Send less."
     with pytest.raises(openai.NotFoundError) as lost:
-        AutoTool(base_url=server.url.removesuffix("/v1")).models.list()
-    assert user_message(lost.value) == f"{server.url.removesuffix('/v1')}/models answered 404; a base URL ends in /v1."
+        AutoTool(base_url=f"{server.url}/v2").models.list()
+    assert user_message(lost.value) == f"{server.url}/v2/models answered 404; a base URL ends in /v1."
     with pytest.raises(openai.APIConnectionError) as gone:
         AutoTool(base_url="http://127.0.0.1:9/v1", max_retries=0).models.list()
     assert "Cannot reach http://127.0.0.1:9/v1/models" in user_message(gone.value)

@@ -35,6 +35,8 @@ class ModelEntry(BaseModel):
     """The context, in tokens."""
     modes: list[Mode]
     """The modes that the model can do."""
+    default_mode: Mode
+    """The mode of requests that name none."""
     default_sampling: dict[str, float]
     """What requests get that leave their sampling out, by the fields' names."""
     type: Literal["model"] = "model"
@@ -102,6 +104,7 @@ def _model(service: ConversationService, name: str) -> ModelEntry:
         root=service.model,
         max_model_len=context,
         modes=_modes(service),
+        default_mode=service.resolve_model(name, "model") or service.settings.default_mode,
         default_sampling=_default_sampling(service.defaults.sampling),
         display_name=name,
         created_at=datetime.fromtimestamp(service.started, UTC).isoformat().replace("+00:00", "Z"),

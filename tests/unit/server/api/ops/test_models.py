@@ -15,6 +15,7 @@ async def test_one_model_is_listed_with_context_and_modes() -> None:
         assert [model.id for model in models] == [MODEL]
         extra = models[0].model_extra or {}
         assert (extra["max_model_len"], extra["modes"]) == (4096, ["auto", "long", "short"])
+        assert extra["default_mode"] == "auto"
         async with httpx.AsyncClient() as client:
             listed = (await client.get(f"{server.url}/models")).json()
         assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, MODEL, MODEL)
@@ -25,6 +26,7 @@ async def test_aliases_of_modes_are_listed_if_the_server_lists_them() -> None:
         names = [model.id async for model in server.client.models.list()]
         modes = ("", ":auto", ":long", ":short")
         assert names == [f"{name}{mode}" for name in (MODEL, "gpt-4o") for mode in modes]
+        assert (await server.client.models.retrieve(f"{MODEL}:long")).model_extra["default_mode"] == "long"
 
 
 @pytest.mark.parametrize("name", [MODEL, f"{MODEL}:long", *ALIASES, "gpt-4o:short"])

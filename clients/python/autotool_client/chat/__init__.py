@@ -1,0 +1,1 @@
+"""`autotool chat`: a chat in the terminal (docs/guides/client.md)."""
