@@ -11,14 +11,15 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from rich.progress import Progress
+from rich.console import Console
 from support import harness_cost
 from support.fake_api import fake_api
 from support.serving import Running, running, scripted
 from typer.testing import CliRunner
 
 from autotool_bench import cli, rows
-from autotool_bench.run import Manifest, SuiteRun, Tally, locked, open_run, sample_items
+from autotool_bench.progress import Tally, progress_bars
+from autotool_bench.run import Manifest, SuiteRun, locked, open_run, sample_items
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Reply, score_gold
 from autotool_bench.target import Target, UnansweredError, mode_fields
@@ -55,7 +56,7 @@ async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dic
     settings = manifest(**changes)
     open_run(folder, settings)
     target = Target(server.client, settings.model, ModeSwitch(settings.switch), settings.request)
-    with Progress(disable=True) as progress:
+    with progress_bars(Console(quiet=True)) as progress:
         await SuiteRun(load_suite("graded", settings.categories), target, settings, folder, progress).attempt_all()
     return [*rows.read(folder)]
 
