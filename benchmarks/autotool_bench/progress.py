@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
 
 BAR_WIDTH = 18
 
@@ -35,7 +34,7 @@ class Tally:
 def progress_bars(console: Console | None = None) -> Progress:
     """Return bars with a mode's name, its items done, the time left and its totals; on standard error by default."""
     columns = (
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False),
         BarColumn(BAR_WIDTH),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),

@@ -1,5 +1,6 @@
 """The dial: accuracy and tokens as the reasoning bias changes, from a run whose modes are `auto@BIAS`, short and long."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -146,8 +147,8 @@ def describe(positions: Sequence[Position]) -> str:
 
 def spend(choice: Choice) -> str:
     """Name the cost of a choice: "45.0 to 80.2"."""
-    last = "more" if choice.until == float("inf") else text.tokens(choice.until)
-    return f"{text.tokens(choice.position.tokens)} to {last}"
+    until = "and more" if math.isinf(choice.until) else f"to {text.tokens(choice.until)}"
+    return f"{text.tokens(choice.position.tokens)} {until}"
 
 
 def advice(positions: Sequence[Position]) -> str:
