@@ -89,7 +89,8 @@ CUT = """() => [...document.querySelectorAll('main *')].filter(node => node.getC
     && node.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
     .map(node => node.outerHTML.slice(0, 200))"""
 SMALL = """() => [...document.querySelectorAll('svg text')].filter(node => node.getClientRects().length)
-    .map(node => parseFloat(getComputedStyle(node).fontSize) * node.getScreenCTM().a)"""
+    .map(node => [node.getScreenCTM(), parseFloat(getComputedStyle(node).fontSize)])
+    .map(([scale, size]) => size * Math.hypot(scale.a, scale.b))"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
