@@ -79,8 +79,8 @@ def compare(
 
 def _described(run: StoredRun) -> str:
     """Say what a run measured."""
-    started = str(run.about.get("started") or "unknown date")[:10]
-    suite, model = run.about.get("suite"), run.about.get("model")
+    started = str(run.about.get("started") or "")[:10] or "unknown date"
+    suite, model = run.about.get("suite"), text.short(str(run.about.get("model")))
     return f"{run.label}: {suite}, {text.counted(len(run.items.ids), 'item')}, model {model}, started {started}"
 
 

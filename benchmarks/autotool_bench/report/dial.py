@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from autotool_bench.report.plots import (
     draw_legend,
     draw_pareto,
     draw_point,
+    is_narrow,
     series_of,
 )
 from autotool_bench.report.summary import METHOD, RunReport, finite, report_run
@@ -35,8 +36,8 @@ from autotool_bench.report.write import write_json, write_text
 from autotool_core.errors import AutoToolError
 
 Point = tuple[float, float]
-CLOSE = 0.045
-"""Share of an axis within which the names of two points would overlap."""
+CLOSE, CLOSE_NARROW = (0.045, 0.045), (0.12, 0.07)
+"""Shares of the two axes within which the names of two points would overlap, on a wide and on a narrow screen."""
 SIZE = (WIDE, 4.8)
 TITLE = "Accuracy against generated tokens as the reasoning bias changes"
 CAPTION = (
@@ -45,7 +46,8 @@ CAPTION = (
     "chance. The dotted steps are the Pareto frontier."
 )
 NO_LINE = "The run has not both short and long, so the coin toss between them is not known: `autotool bench dial` runs them."
-FORCED = ("short", "long")
+FORCED = {"short": "D", "long": "s"}
+"""The forced modes and their markers."""
 
 
 def write_dial(folder: Path, console: Console | None = None) -> None:
@@ -88,7 +90,7 @@ def dial_json(report: RunReport, positions: Sequence[Position]) -> dict[str, Any
 
 def forced_modes(report: RunReport) -> list[Series]:
     """Return the forced modes that the run has, long and short, for comparison."""
-    return [entry for entry in series_of([report]) if entry.report.mode in FORCED]
+    return [replace(entry, marker=FORCED[entry.report.mode]) for entry in series_of([report]) if entry.report.mode in FORCED]
 
 
 def draw_dial(figure: Figure, positions: Sequence[Position], forced: Sequence[Series]) -> None:
@@ -102,7 +104,8 @@ def draw_dial(figure: Figure, positions: Sequence[Position], forced: Sequence[Se
     for entry in forced:
         draw_point(axes, entry.report.figures, entry.marker, entry.colour)
     accuracy_axes(axes)
-    for name, point in names_of([signed(step.bias or 0.0) for step in steps], points, _span(axes)):
+    close = _distance(axes, CLOSE_NARROW if is_narrow(figure) else CLOSE)
+    for name, point in names_of([signed(step.bias or 0.0) for step in steps], points, close):
         axes.annotate(name, point, xytext=(7, 7), textcoords="offset points", color=svg.AUTO, fontweight="bold")
     draw_legend(figure, forced, [DIAL_LINE, FRONTIER, *([COIN_TOSS] if tossed else [])])
 
@@ -110,16 +113,16 @@ def draw_dial(figure: Figure, positions: Sequence[Position], forced: Sequence[Se
 DIAL_LINE = Line2D([], [], color=svg.AUTO, marker="o", label="auto, by reasoning bias")
 
 
-def _span(axes: Axes) -> Point:
+def _distance(axes: Axes, shares: Point) -> Point:
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    return right - left, high - low
+    return shares[0] * (right - left), shares[1] * (high - low)
 
 
-def names_of(names: Sequence[str], points: Sequence[Point], span: Point) -> list[tuple[str, Point]]:
+def names_of(names: Sequence[str], points: Sequence[Point], close: Point) -> list[tuple[str, Point]]:
     """Return the names to write next to points; the names of points that are too close are joined at the last of them."""
     joined: list[tuple[str, Point]] = []
     for name, (x, y) in zip(names, points, strict=True):
-        if joined and abs(x - joined[-1][1][0]) < CLOSE * span[0] and abs(y - joined[-1][1][1]) < CLOSE * span[1]:
+        if joined and abs(x - joined[-1][1][0]) < close[0] and abs(y - joined[-1][1][1]) < close[1]:
             joined.append((f"{joined.pop()[0]}, {name}", (x, y)))
         else:
             joined.append((name, (x, y)))
@@ -160,9 +163,10 @@ def advice(positions: Sequence[Position]) -> str:
     value = text.points(best.gain.value)
     if best.gain.value <= 0:
         return f"No bias is above a coin toss between short and long; {named(best)} is nearest, at {value} points ({interval})."
+    doubt = " So few items do not tell this gain from none." if best.gain.interval.low <= 0 else ""
     return (
         f"The {named(best)} gains most over a coin toss between short and long: {value} points "
-        f"(95 % interval {interval}) at {text.tokens(best.figures.generated_tokens)} generated tokens per item."
+        f"(95 % interval {interval}) at {text.tokens(best.figures.generated_tokens)} generated tokens per item.{doubt}"
     )
 
 
@@ -220,7 +224,11 @@ def _choice_table(positions: Sequence[Position]) -> tables.Table:
 
 def _position_cells(position: Position) -> tuple[tables.Cell, ...]:
     f, toss = position.figures, position.gain
-    above = tables.Cell(text.points(toss.value), (text.points_range(toss.interval),)) if toss else tables.Cell("")
+    above = (
+        tables.Cell(text.points(toss.value), (text.points_range(toss.interval),))
+        if toss
+        else tables.Cell("n/a", kind="missing")
+    )
     return tables.Cell(text.percent(f.accuracy), (text.percent_range(f.accuracy_interval),)), above
 
 

@@ -53,7 +53,7 @@ def model_of(run: RunReport) -> str:
 
 def date_of(run: RunReport) -> str:
     """Return the day on which the run was started, in UTC."""
-    return str(run.about.get("started") or "unknown date")[:10]
+    return str(run.about.get("started") or "")[:10] or "unknown date"
 
 
 def measured(run: RunReport) -> Mapping[str, str]:

@@ -34,6 +34,8 @@ class Section:
     """What the page shows of the runs of the same items."""
 
     title: str
+    runs: Sequence[str]
+    """The labels of the runs."""
     headlines: Sequence[str]
     tables: Mapping[str, tables.Table]
     plots: Mapping[str, Plot]
@@ -89,6 +91,7 @@ def _section(group: Group, index: int) -> Section:
     }
     return Section(
         title=group.title,
+        runs=[run.label for run in group.runs],
         headlines=[sentence for run in group.runs if (sentence := headline(run)) is not None],
         tables=shown,
         plots=_plots(group, series, f"g{index}"),

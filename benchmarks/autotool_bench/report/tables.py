@@ -9,6 +9,10 @@ from autotool_bench.report.metrics import Figures
 from autotool_bench.report.plots import Series
 
 
+MAX_UNWRAPPED = 36
+"""Characters of a text that is not wrapped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A cell: a figure, and below it notes such as its interval."""
@@ -16,7 +20,7 @@ class Cell:
     text: str
     notes: tuple[str, ...] = ()
     kind: str = ""
-    """Class of the style: `strong`, `bad`, `missing` or `words`."""
+    """Class of the style: `strong`, `bad`, `missing`, `left` (a short text) or `words` (one that may be wrapped)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,12 @@ def measured_table(groups: Sequence[Group]) -> Table:
     runs = [run for group in groups for run in group.runs]
     names = list({name: None for run in runs for name in measured(run)})
     facts = [(run.label, measured(run)) for run in runs]
-    rows = [Row(label, None, tuple(Cell(fact.get(name, "no limit"), kind="words") for name in names)) for label, fact in facts]
+    rows = [Row(label, None, tuple(_fact(fact.get(name, "not set")) for name in names)) for label, fact in facts]
     return Table("What was measured", ("run", *names), tuple(rows))
+
+
+def _fact(shown: str) -> Cell:
+    return Cell(shown, kind="left" if len(shown) <= MAX_UNWRAPPED else "words")
 
 
 def modes_table(series: Sequence[Series]) -> Table:

@@ -160,4 +160,6 @@ def _blocks(series: Sequence[Series], width: int) -> Iterator[Sequence[Series]]:
 def _errors(series: Sequence[Series], console: Console) -> None:
     for entry in series:
         for error in entry.report.errors:
-            console.print(Text(f"{entry.label}: {error.items} items: {text.short(error.message, 160)}", style="red"))
+            console.print(
+                Text(f"{entry.label}: {text.counted(error.items, 'item')}: {text.short(error.message, 160)}", style="red")
+            )

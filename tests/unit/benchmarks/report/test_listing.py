@@ -73,8 +73,8 @@ def test_an_item_is_shown_with_its_question_and_every_answer(tmp_path: Path) -> 
 
 def test_a_mode_shows_its_own_answer_and_the_verdicts_of_the_others(tmp_path: Path) -> None:
     output = shown(four(tmp_path), Selection(mode="auto", wrong=True), limit=1)
-    assert "auto       wrong: no call (long, 10 tokens)" in output
-    assert "others     long solved" in output
+    assert "auto      wrong: no call (long, 10 tokens)" in output
+    assert "others    long solved" in output
     assert "1 of 2 such items; --limit 0 shows all" in output
 
 
