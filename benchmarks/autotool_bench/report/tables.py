@@ -8,7 +8,6 @@ from autotool_bench.report.groups import Group, measured
 from autotool_bench.report.metrics import Figures
 from autotool_bench.report.plots import Series
 
-
 MAX_UNWRAPPED = 36
 """Characters of a text that is not wrapped."""
 
