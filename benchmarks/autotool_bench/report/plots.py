@@ -193,7 +193,7 @@ def composition(figure: Figure, series: Sequence[Series]) -> None:
         for width, colour, hatch in _parts(entry.report.figures):
             axes.barh(index, width, left=left, height=0.62, color=colour, hatch=hatch, edgecolor=svg.PAPER, lw=0.8)
             left += width
-    _rows_axis(axes, series)
+    _rows_axis(figure, axes, series)
     token_axis(axes)
     kinds = zip(KINDS, (svg.LONG, svg.SHORT, svg.GRID), ("", "", "///"), strict=True)
     handles = [axes.barh(0, 0, color=colour, hatch=hatch, edgecolor=svg.PAPER, label=name) for name, colour, hatch in kinds]
@@ -216,13 +216,15 @@ def latency(figure: Figure, series: Sequence[Series]) -> None:
             axes.plot([times.p50, times.p90], [index, index], color=entry.colour, lw=5, solid_capstyle="butt")
             axes.plot([times.p50], [index], entry.marker, color=entry.colour, ms=9, mec=svg.PAPER)
             axes.plot([times.p99], [index], "|", color=entry.colour, ms=10, mew=1.6)
-    _rows_axis(axes, series)
+    _rows_axis(figure, axes, series)
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds per item")
 
 
-def _rows_axis(axes: Axes, series: Sequence[Series]) -> None:
-    axes.set_yticks(range(len(series)), [entry.label.replace(" · ", "\n") for entry in series])
+def _rows_axis(figure: Figure, axes: Axes, series: Sequence[Series]) -> None:
+    length = 16 if is_narrow(figure) else 28
+    labels = ["\n".join(short(part, length) for part in entry.label.split(" · ")) for entry in series]
+    axes.set_yticks(range(len(series)), labels)
     axes.set_ylim(len(series) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
