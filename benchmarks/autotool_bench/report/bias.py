@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autotool_bench.report.columns import Floats, Items
+from autotool_bench.report.columns import Floats, Ints, Items
 from autotool_bench.report.intervals import Interval, difference_interval, percentile_interval, resampled_sums
 from autotool_bench.report.metrics import Figures, pareto
 
@@ -91,7 +91,7 @@ def _interval(gains: Floats, count: int) -> Interval:
     return percentile_interval(gains)
 
 
-def _counted(items: Items, rows: Floats) -> Floats:
+def _counted(items: Items, rows: Ints) -> Floats:
     """Return solved, generated tokens and served of rows, (rows, 3)."""
     columns = items.columns
     return np.stack([columns["solved"][rows], columns["generated"][rows], columns["turns"][rows] > 0], axis=1)
