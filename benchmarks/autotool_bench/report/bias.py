@@ -94,7 +94,7 @@ def _interval(gains: Floats, count: int) -> Interval:
 def _counted(items: Items, rows: Ints) -> Floats:
     """Return solved, generated tokens and served of rows, (rows, 3)."""
     columns = items.columns
-    return np.stack([columns["solved"][rows], columns["generated"][rows], columns["turns"][rows] > 0], axis=1)
+    return np.stack([columns["solved"][rows], columns["generated"][rows], (columns["turns"][rows] > 0).astype(float)], axis=1)
 
 
 def _above_line(sums: Floats, count: int) -> Floats:

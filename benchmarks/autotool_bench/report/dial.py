@@ -106,8 +106,16 @@ def draw_dial(figure: Figure, positions: Sequence[Position], forced: Sequence[Se
     accuracy_axes(axes)
     close = _distance(axes, CLOSE_NARROW if is_narrow(figure) else CLOSE)
     for name, point in names_of([signed(step.bias or 0.0) for step in steps], points, close):
-        axes.annotate(name, point, xytext=(7, 7), textcoords="offset points", color=svg.AUTO, fontweight="bold")
+        _annotate(axes, name, point)
     draw_legend(figure, forced, [DIAL_LINE, FRONTIER, *([COIN_TOSS] if tossed else [])])
+
+
+def _annotate(axes: Axes, name: str, point: Point) -> None:
+    """Write a name next to a point, on the side on which the axes have room for it."""
+    is_right = point[0] > sum(axes.get_xlim()) / 2
+    offset, side = ((-7, 7), "right") if is_right else ((7, 7), "left")
+    style = {"color": svg.AUTO, "fontweight": "bold", "zorder": 5}
+    axes.annotate(name, point, xytext=offset, textcoords="offset points", ha=side, **style)
 
 
 DIAL_LINE = Line2D([], [], color=svg.AUTO, marker="o", label="auto, by reasoning bias")
