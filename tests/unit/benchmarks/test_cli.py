@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from autotool_bench import cli
 from autotool_bench.config import LOCAL_URL, RunConfig
-from autotool_bench.perf import checkpoints, side_by_side, soak
+from autotool_bench.own_server import own_server
+from autotool_bench.perf import checkpoints, servers, side_by_side, soak
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ModeSwitch
 
@@ -85,6 +86,23 @@ def test_wrong_options_are_found_before_a_server_starts(
     with pytest.raises(AutoToolError, match=r"level-9|mode fast"):
         invoke("run", "--suite", "graded", "--out", "x", "--model", "checkpoint", *wrong)
     assert own_servers == executed == []
+
+
+@pytest.mark.parametrize(("model", "named"), [("default", []), ("folder", ["--model", "folder"])])
+def test_the_default_model_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, named: list[str]) -> None:
+    commands: list[list[str]] = []
+
+    @contextmanager
+    def started(server: servers.Server, log: Path, seconds: float) -> Iterator[None]:
+        commands.append([*server.command][server.command.index("--port") + 2 :])
+        log.touch()
+        yield
+
+    monkeypatch.setattr(servers, "started", started)
+    with own_server(model, ["--engine", "vllm"], tmp_path):
+        assert (tmp_path / "server.log").exists()
+    assert commands == [[*named, "--engine", "vllm"]]
+    assert not (tmp_path / "server.log").exists()
 
 
 def test_a_server_that_does_not_start_leaves_its_log(tmp_path: Path) -> None:
