@@ -3,8 +3,10 @@
 import asyncio
 import json
 import math
+import shlex
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +27,7 @@ from autotool_bench.options import (
     split_names,
 )
 from autotool_bench.perf.cli import app as perf
-from autotool_bench.run import execute
+from autotool_bench.run import check_config, execute
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Suite, score_gold
 from autotool_core.errors import AutoToolError
@@ -35,8 +37,20 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=Fa
 app.add_typer(perf, name="perf")
 
 Seed = Annotated[int, typer.Option(help="Seed of the choice of items that --limit makes.")]
-Url = Annotated[str, typer.Option(help="The server's OpenAI base URL.")]
-Model = Annotated[str | None, typer.Option(help="Name of the model. Default: the server's only model.")]
+Url = Annotated[
+    str | None, typer.Option(help=f"OpenAI base URL of a running server. Default: {LOCAL_URL}, or the own server of --model.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Checkpoint (a folder or a hub id, or default for the default model) for which a server is started and ended "
+        "with the run. With --url: the name of the model there. Default: the server's only model."
+    ),
+]
+ServeOptions = Annotated[
+    str | None,
+    typer.Option(help="Options of autotool serve for the server that --model starts, such as '--engine transformers'."),
+]
 ApiKey = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key of the server.")]
 
 
@@ -44,8 +58,9 @@ ApiKey = Annotated[str, typer.Option(envvar="OPENAI_API_KEY", help="API key of t
 def run_suite(
     suite: SuiteName,
     out: Out,
-    url: Url = LOCAL_URL,
+    url: Url = None,
     model: Model = None,
+    serve_options: ServeOptions = None,
     modes: Annotated[
         str, typer.Option(help="Modes, separated by commas: auto, long, short, default (no mode is requested).")
     ] = "auto,long,short",
@@ -70,8 +85,23 @@ def run_suite(
 
     A run that was stopped, by Ctrl-C or otherwise, resumes when it is started again with the same options.
     """
-    execute(_config(**locals()))
+    _execute(**locals())
     report([out])
+
+
+def _execute(url: str | None, model: str | None, serve_options: str | None, **options: Any) -> None:
+    """Execute a run on the server at a URL, or on one that is started for the model."""
+    if url is not None or model is None:
+        if serve_options is not None:
+            raise AutoToolError("--serve-options: they are for the server that --model starts where no --url is given.")
+        execute(_config(**options, url=url or LOCAL_URL, model=model))
+        return
+    config = _config(**options)
+    check_config(config)
+    from autotool_bench.own_server import own_server  # noqa: PLC0415 most runs need none
+
+    with own_server(model, shlex.split(serve_options or ""), config.out) as started:
+        execute(replace(config, url=started))
 
 
 def _config(modes: str, categories: str | None, **options: Any) -> RunConfig:
@@ -97,8 +127,9 @@ def dial(
     suite: SuiteName,
     out: Out,
     biases: Annotated[str, typer.Option(help="Reasoning biases in log-odds, as FIRST:LAST:STEP.")] = "-6:6:2",
-    url: Url = LOCAL_URL,
+    url: Url = None,
     model: Model = None,
+    serve_options: ServeOptions = None,
     categories: Categories = None,
     directory: Directory = None,
     limit: Limit = None,
@@ -108,10 +139,13 @@ def dial(
     max_reasoning_tokens: MaxReasoning = None,
     api_key: ApiKey = "none",
 ) -> None:
-    """Plot accuracy against tokens as the reasoning bias changes: a run in `auto` per bias, one plot."""
+    """Find the reasoning bias to take for a cost: accuracy and tokens of `auto` at each bias, of short and of long.
+
+    The plot has the straight line from short to long, which is what a coin toss between the two reaches.
+    """
     options = locals()
-    modes = ",".join(f"auto@{bias:g}" for bias in _parse_biases(options.pop("biases")))
-    execute(_config(modes=modes, **options))
+    modes = ["short", *(f"auto@{bias:g}" for bias in _parse_biases(options.pop("biases"))), "long"]
+    _execute(modes=",".join(modes), **options)
     report([out])
     from autotool_bench.report import write_dial  # noqa: PLC0415 matplotlib takes a second
 
@@ -141,6 +175,34 @@ def compare(
     from autotool_bench.report import compare as compare_runs  # noqa: PLC0415 numpy
 
     compare_runs(a, b, mode_a, mode_b, ids=ids, out=out)
+
+
+@app.command("items")
+def show_items(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")],
+    mode: Annotated[str | None, typer.Option(help="The mode whose attempts are shown. Default: all modes.")] = None,
+    wrong: Annotated[
+        bool | None, typer.Option("--wrong/--solved", help="Only items that the mode (or any mode) did not solve, or did.")
+    ] = None,
+    categories: Categories = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--id", help="Only the item of this id; may be given several times.")
+    ] = None,
+    search: Annotated[str | None, typer.Option(help="Only items that have this text in question, answers or verdict.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Number of items to show; 0: all.")] = 10,
+    full: Annotated[bool, typer.Option("--full", help="Show long texts whole.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per item, with whole texts.")] = False,
+) -> None:
+    """Show a run's items: question, expected answer, and each mode's answer with its verdict.
+
+    An item is shown if one attempt has all the properties asked for; the attempts are those of the mode, or of all.
+
+      autotool bench items runs/graded --wrong --mode auto
+    """
+    from autotool_bench.report import listing  # noqa: PLC0415 numpy
+
+    selection = listing.Selection(mode, wrong, split_names(categories), tuple(item or ()), search)
+    listing.show_items(run, selection, limit=limit or None, full=full, as_json=as_json)
 
 
 def selftest(suite: SuiteName, categories: Categories = None, directory: Directory = None) -> None:

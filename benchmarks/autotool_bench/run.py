@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ from filelock import FileLock, Timeout
 from openai import AsyncOpenAI
 from rich.progress import Progress
 
-from autotool_bench import rows
+from autotool_bench import items, rows
 from autotool_bench.config import RunConfig
+from autotool_bench.progress import ModeBars, Tally, progress_bars
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Item, Suite
 from autotool_bench.target import Target, UnansweredError, mode_fields
 from autotool_client.discovery import find_model
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
-from autotool_core.progress import progress_bar
 
 MANIFEST = "run.json"
 OFFICIAL = "official.json"
@@ -77,6 +77,12 @@ def execute(config: RunConfig) -> None:
         _write_official(suite, config.out, config.modes)
 
 
+def check_config(config: RunConfig) -> None:
+    """Raise AutoToolError for modes or a suite that cannot be run, before a server is started for the run."""
+    _check_modes(config)
+    load_suite(config.suite, config.categories, config.directory).close()
+
+
 def _check_modes(config: RunConfig) -> None:
     if len(set(config.modes)) < len(config.modes):
         raise AutoToolError("--modes: name each mode once.")
@@ -96,7 +102,7 @@ async def _look_up_model(config: RunConfig) -> str:
 async def _attempt_all(suite: Suite, config: RunConfig, manifest: Manifest) -> None:
     async with _client(config) as client:
         target = Target(client, manifest.model, config.switch, manifest.request)
-        with progress_bar() as progress:
+        with progress_bars() as progress:
             await SuiteRun(suite, target, manifest, config.out, progress).attempt_all()
 
 
@@ -167,26 +173,6 @@ def sample_items(items: Iterable[Item], count: int, limit: int | None, seed: int
 
 
 @dataclass(slots=True)
-class Tally:
-    """The running totals of a mode: items, solved items, errors and generated tokens."""
-
-    items: int = 0
-    solved: float = 0
-    errors: int = 0
-    tokens: int = 0
-
-    def add(self, solved: bool, error: bool, tokens: int) -> None:
-        self.items += 1
-        self.solved += solved
-        self.errors += error
-        self.tokens += tokens
-
-    def __str__(self) -> str:
-        shown = f"{self.solved / self.items:.1%}, {self.tokens / self.items:.0f} tokens"
-        return shown + (f", {self.errors} errors" if self.errors else "")
-
-
-@dataclass(slots=True)
 class SuiteRun:
     """A run in progress: its suite, the server under test and the folder of its rows."""
 
@@ -195,27 +181,27 @@ class SuiteRun:
     manifest: Manifest
     folder: Path
     progress: Progress
-    tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
 
     async def attempt_all(self) -> None:
         """Attempt each item and mode without a row. Raises AutoToolError if the server is gone, OSError if the disk is full."""
-        done = self._read_done()
         counts = {category: sum(1 for _ in self.suite.items(category)) for category in self.manifest.categories}
         limit = self.manifest.limit
-        sizes = [size if limit is None else min(size, limit) for size in counts.values()]
+        size = sum(count if limit is None else min(count, limit) for count in counts.values())
         # The report of a run that was stopped then states how many items are missing.
-        _replace(self.folder / MANIFEST, json.loads((self.folder / MANIFEST).read_text()) | {"items": sum(sizes)})
+        _replace(self.folder / MANIFEST, json.loads((self.folder / MANIFEST).read_text()) | {"items": size})
+        items.write(self.folder, self.suite, self._items(counts))
         modes = self.manifest.modes
-        bar = self.progress.add_task(self._description(), total=sum(sizes) * len(modes), completed=len(done))
+        done, tallies = self._read_done()
+        bars = ModeBars(self.progress, size, modes, tallies)
         pending = ((item, mode) for item in self._items(counts) for mode in modes if (item.id, mode) not in done)
-        await self._attempt_pending(pending, bar)
+        await self._attempt_pending(pending, bars)
 
-    async def _attempt_pending(self, pending: Iterator[tuple[Item, str]], bar: Any) -> None:
+    async def _attempt_pending(self, pending: Iterator[tuple[Item, str]], bars: ModeBars) -> None:
         writer = rows.RowWriter(self.folder)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.manifest.concurrency):
-                    group.create_task(self._work(pending, writer, bar))
+                    group.create_task(self._work(pending, writer, bars))
         except ExceptionGroup as failed:
             # Not `except*`: before Python 3.11.4 what is raised there comes out in a group again.
             known = failed.subgroup((AutoToolError, OSError))
@@ -223,26 +209,26 @@ class SuiteRun:
         finally:
             writer.close()
 
-    def _read_done(self) -> set[tuple[str, str]]:
-        done = set[tuple[str, str]]()
+    def _read_done(self) -> tuple[set[tuple[str, str]], dict[str, Tally]]:
+        """Return the ids and modes of the rows that an earlier start wrote, and their totals by mode."""
+        done, tallies = set[tuple[str, str]](), dict[str, Tally]()
         for row in rows.read(self.folder):
             done.add((row["id"], row["mode"]))
             tokens = sum(turn["generated_tokens"] for turn in row["turns"])
-            self._tally(row["mode"]).add(row["score"] == 1, row["error"] is not None, tokens)
-        return done
+            tallies.setdefault(row["mode"], Tally()).add(row["score"] == 1, row["error"] is not None, tokens)
+        return done, tallies
 
     def _items(self, counts: dict[str, int]) -> Iterator[Item]:
         for category, count in counts.items():
             yield from sample_items(self.suite.items(category), count, self.manifest.limit, self.manifest.seed)
 
-    async def _work(self, pending: Iterator[tuple[Item, str]], writer: rows.RowWriter, bar: Any) -> None:
+    async def _work(self, pending: Iterator[tuple[Item, str]], writer: rows.RowWriter, bars: ModeBars) -> None:
         # The workers share one iterator, so each holds only the item that it is attempting.
         for item, mode in pending:
             row = await self._attempt(item, mode)
             writer.write(row)
             tokens = sum(turn.generated_tokens for turn in row.turns)
-            self._tally(mode).add(row.score == 1, row.error is not None, tokens)
-            self.progress.update(bar, advance=1, description=self._description())
+            bars.add(mode, row.score == 1, row.error is not None, tokens)
 
     async def _attempt(self, item: Item, mode: str) -> rows.Row:
         attempt = self.target.attempt(mode)
@@ -264,12 +250,6 @@ class SuiteRun:
             answers=tuple(attempt.answers),
             result=result,
         )
-
-    def _tally(self, mode: str) -> Tally:
-        return self.tallies.setdefault(mode, Tally())
-
-    def _description(self) -> str:
-        return " | ".join(f"{mode} {tally}" for mode, tally in self.tallies.items() if tally.items) or "starting"
 
 
 def _write_official(suite: Suite, folder: Path, modes: tuple[str, ...]) -> None:

@@ -4,8 +4,12 @@ import json
 import math
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from autotool_bench import items as stored_items
+from autotool_bench.suites import load_suite
 
 CATEGORIES = (
     "simple",
@@ -47,6 +51,27 @@ def write_run(folder: Path, rows: Iterator[dict[str, Any]] | Sequence[dict[str, 
     (folder / "run.json").write_text(json.dumps(defaults | about))
     with (folder / "rows.jsonl").open("w") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+    return folder
+
+
+def graded_run(folder: Path, count: int = 4, modes: Sequence[str] = ("auto", "long", "short"), **about: Any) -> Path:
+    """Write a run of `graded` with its questions and answers: the first items of each level, with synthetic figures."""
+    suite = load_suite("graded")
+    items = [item for category in suite.categories for item in islice(suite.items(category), count)]
+    rows = [*synthetic_rows(len(items), modes, suite.categories)]
+    for index, line in enumerate(rows):
+        item = items[index // len(modes)]
+        line |= {
+            "id": item.id,
+            "category": item.category,
+            "reason": None if line["score"] else "other calls than the gold ones",
+        }
+        answers = [reply.message() for reply in suite.gold(item, corrupted=not line["score"])]
+        thought = {"reasoning": f"Thinking of {item.id}."} if line["turns"] and line["turns"][0]["resolved"] == "long" else {}
+        line["answers"] = [answer | thought for answer in answers] if line["turns"] else []
+    defaults = {"modes": [*modes], "items": len(items), "started": "2026-11-28T10:00:00Z"}
+    write_run(folder, rows, **(defaults | about))
+    stored_items.write(folder, suite, items)
     return folder
 
 

@@ -8,8 +8,9 @@ from time import process_time
 
 import psutil
 from openai import AsyncOpenAI
-from rich.progress import Progress
+from rich.console import Console
 
+from autotool_bench.progress import progress_bars
 from autotool_bench.run import Manifest, SuiteRun, open_run
 from autotool_bench.suites import load_suite
 from autotool_bench.target import Target
@@ -41,7 +42,7 @@ async def measure(url: str, folder: Path) -> dict[str, float]:
 
     async def attempt_items(limit: int, run: Path) -> None:
         open_run(run, manifest(limit))
-        with Progress(disable=True) as progress:
+        with progress_bars(Console(quiet=True)) as progress:
             await SuiteRun(load_suite("graded"), target, manifest(limit), run, progress).attempt_all()
 
     await attempt_items(50, folder / "first")

@@ -69,19 +69,23 @@ def is_cpu() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment variables of a server, with those that vLLM needs on a CPU."""
-    return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", **os.environ}
+    """Return the environment variables of a server, with those that vLLM needs on a CPU.
+
+    The key that a user's own servers ask for is left out: this one listens on loopback, and its clients send no key.
+    """
+    own = {name: value for name, value in os.environ.items() if name != "AUTOTOOL_API_KEY"}
+    return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", **own}
 
 
 @contextmanager
-def started(server: Server, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server and its child processes until the block ends. Raises AutoToolError if it does not start."""
+def started(server: Server, log: Path, seconds: float = START_SECONDS) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server and its child processes until the block ends. Raises AutoToolError if it does not start in `seconds`."""
     # Without this handler a terminated measurement would leave its server running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with log.open("wb") as out:
         process = subprocess.Popen(server.command, stdout=out, stderr=out, env=environment(), start_new_session=True)  # noqa: S603
     try:
-        _await_ready(server, process, log)
+        _await_ready(server, process, log, seconds)
         yield process
     finally:
         _stop(process)
@@ -114,15 +118,21 @@ def _free_port() -> int:
     return port
 
 
-def _await_ready(server: Server, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + START_SECONDS
+def _await_ready(server: Server, process: "subprocess.Popen[bytes]", log: Path, seconds: float) -> None:
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise AutoToolError(f"{server.name} did not start: see its log, {log}.")
+            raise AutoToolError(f"{server.name} did not start: {_last_line(log)}\nIts log: {log}")
         try:
             if httpx.get(f"{server.url}/models").status_code == 200:
                 return
         except httpx.TransportError:
             pass
         time.sleep(1)
-    raise AutoToolError(f"{server.name} did not start in {START_SECONDS} seconds: see its log, {log}.")
+    raise AutoToolError(f"{server.name} did not start in {seconds:.0f} seconds: see its log, {log}.")
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line that a server wrote: an error of `autotool serve` is one sentence."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else "it wrote nothing."

@@ -68,10 +68,20 @@ def compare(
     console: Console | None = None,
 ) -> None:
     """Print the comparison, and write it as JSON to the file `out`. Raises AutoToolError if the runs cannot be compared."""
-    comparisons = compare_runs(read_run(a), read_run(b), mode_a, mode_b)
+    console, runs = console or Console(), (read_run(a), read_run(b))
+    comparisons = compare_runs(*runs, mode_a, mode_b)
     if out is not None:
         write_json(out, comparison_json(a, b, comparisons))
-    show(comparisons, console or Console(), ids=ids)
+    for name, run in zip("AB", runs, strict=True):
+        console.print(Text(f"{name}: {_described(run)}", style="dim"))
+    show(comparisons, console, ids=ids)
+
+
+def _described(run: StoredRun) -> str:
+    """Say what a run measured."""
+    started = str(run.about.get("started") or "")[:10] or "unknown date"
+    suite, model = run.about.get("suite"), text.short(str(run.about.get("model")))
+    return f"{run.label}: {suite}, {text.counted(len(run.items.ids), 'item')}, model {model}, started {started}"
 
 
 def comparison_json(a: Path, b: Path, comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -157,7 +167,7 @@ def _who_solved(ids: Sequence[str], a: Bools, b: Bools) -> Solved:
 
 def show(comparisons: Sequence[Comparison], console: Console, *, ids: bool) -> None:
     """Print comparisons; `ids` lists the items that only one run solves, and all items that one run lacks."""
-    console.print(_differences(comparisons), _solved(comparisons), sep="\n")
+    console.print(_accuracy(comparisons), _tokens(comparisons), _solved(comparisons), sep="\n")
     for comparison in comparisons:
         _list_ids(console, "only in A, left out", comparison.missing_in_b, None if ids else MAX_LISTED)
         _list_ids(console, "only in B, left out", comparison.missing_in_a, None if ids else MAX_LISTED)
@@ -170,25 +180,27 @@ def _modes(comparison: Comparison) -> str:
     return comparison.mode_a if comparison.mode_a == comparison.mode_b else f"{comparison.mode_a} → {comparison.mode_b}"
 
 
-def _differences(comparisons: Sequence[Comparison]) -> Table:
-    columns = ("A → B", "items", "A", "B", "B - A", "95 %", "p", "tokens B/A", "95 %")
-    table = table_of("Accuracy and generated tokens", columns)
+def _accuracy(comparisons: Sequence[Comparison]) -> Table:
+    table = table_of("Accuracy, of the items that both have", ("A → B", "items", "A", "B", "B - A", "95 %", "p"))
     for comparison in comparisons:
-        accuracy = (
-            text.percent(comparison.accuracy_a),
-            text.percent(comparison.accuracy_b),
-            text.points(comparison.difference),
-        )
-        tokens = (text.factor(comparison.token_ratio), text.factor_range(comparison.token_ratio_interval))
         add(
             table,
             _modes(comparison),
             str(comparison.items),
-            *accuracy,
+            text.percent(comparison.accuracy_a),
+            text.percent(comparison.accuracy_b),
+            text.points(comparison.difference),
             text.points_range(comparison.difference_interval),
             text.p_value(comparison.p_value),
-            *tokens,
         )
+    return table
+
+
+def _tokens(comparisons: Sequence[Comparison]) -> Table:
+    table = table_of("\nGenerated tokens per item", ("A → B", "A", "B", "B / A", "95 %"))
+    for comparison in comparisons:
+        means = (text.tokens(comparison.tokens_a), text.tokens(comparison.tokens_b), text.factor(comparison.token_ratio))
+        add(table, _modes(comparison), *means, text.factor_range(comparison.token_ratio_interval))
     return table
 
 

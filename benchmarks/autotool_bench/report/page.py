@@ -1,41 +1,49 @@
-"""The report's page: one HTML file with inline plots, without scripts and without external resources."""
+"""The report's page: one HTML file with inline plots that loads nothing; its one script, inline, filters the items."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from autotool_bench.report import official, plots, svg, text
+from autotool_bench.report import item_list, listing, plots, svg, tables, text
+from autotool_bench.report.groups import Group, group_runs, page_title
 from autotool_bench.report.oracle import Reliability
-from autotool_bench.report.plots import Series, series_of
+from autotool_bench.report.plots import HALF, NARROW, WIDE, Series, series_of
 from autotool_bench.report.summary import METHOD, RunReport
-
-WIDE, HALF = 8.6, 5.0
-"""Widths of plots in inches."""
-FILTERS = {
-    "percent": text.percent,
-    "percent_range": text.percent_range,
-    "points": text.points,
-    "tokens": text.tokens,
-    "cost": text.cost,
-    "range": text.range_of,
-    "factor": text.factor,
-    "acu": text.acu,
-    "seconds": text.seconds,
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing with its title and caption."""
+    """A drawing, for a wide and for a narrow screen, with its title and caption."""
 
-    name: str
     title: str
-    svg: Markup
+    wide: Markup
+    narrow: Markup
     caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What the page shows of the runs of the same items."""
+
+    title: str
+    runs: Sequence[str]
+    """The labels of the runs."""
+    headlines: Sequence[str]
+    warnings: Sequence[str]
+    """What makes figures of a mode misleading, with the mode's label."""
+    tables: Mapping[str, tables.Table]
+    plots: Mapping[str, Plot]
+    calibrations: Sequence[tuple[str, Plot | None]]
+    """The label of each run, and the calibration of its p_long if it can be drawn."""
+    items: item_list.ItemList
 
 
 @cache
@@ -48,33 +56,51 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= FILTERS
+    templates.globals["script"] = Markup(script())  # noqa: S704 a file of this package
+    digest = hashlib.sha256(script().encode()).digest()
+    templates.globals["script_hash"] = base64.b64encode(digest).decode()
+    templates.filters["summary"] = listing.summary
     return templates
+
+
+@cache
+def script() -> str:
+    """Return the script that filters the items. The page's policy allows this text and no other script."""
+    return (Path(__file__).parent / "templates" / "items.js").read_text(encoding="utf-8")
 
 
 def report_page(runs: Sequence[RunReport]) -> str:
     """Return the content of report.html."""
-    series = series_of(runs)
-    return (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            runs=runs,
-            title=_title(runs),
-            method=METHOD,
-            series=series,
-            headlines=[sentence for run in runs if (sentence := headline(run)) is not None],
-            categories=_categories(runs),
-            plots={plot.name: plot for plot in _plots(runs, series)},
-            official_names=official.FIGURES,
-            settings=settings,
-        )
+    groups = group_runs(runs)
+    return page_of(
+        "report.html.j2",
+        title=page_title(groups),
+        measured=tables.measured_table(groups),
+        sections=[_section(group, index) for index, group in enumerate(groups)],
+        runs=runs,
     )
 
 
-def _title(runs: Sequence[RunReport]) -> str:
-    suites = {str(run.about["suite"]): None for run in runs if run.about.get("suite")}
-    return " and ".join(suites) or "benchmark"
+def _section(group: Group, index: int) -> Section:
+    series = series_of(group.runs)
+    shown = {
+        "modes": tables.modes_table(series),
+        "official": tables.official_table(series),
+        "categories": tables.category_table(series, _categories(group.runs)),
+        "tokens": tables.tokens_table(series),
+        "regret": tables.regret_table(series),
+        "errors": tables.errors_table(series),
+    }
+    return Section(
+        title=group.title,
+        runs=[run.label for run in group.runs],
+        headlines=[sentence for run in group.runs if (sentence := headline(run)) is not None],
+        warnings=[f"{entry.label}: {entry.report.warning}" for entry in series if entry.report.warning],
+        tables=shown,
+        plots=_plots(group, series, f"g{index}"),
+        calibrations=[(run.label, _calibration(run.reliability, f"g{index}-{n}")) for n, run in enumerate(group.runs)],
+        items=item_list.of_group(group, series),
+    )
 
 
 def headline(run: RunReport) -> str | None:
@@ -101,53 +127,75 @@ def _categories(runs: Sequence[RunReport]) -> list[str]:
     return list({name: None for run in runs for name in run.categories})
 
 
-def _plots(runs: Sequence[RunReport], series: Sequence[Series]) -> list[Plot]:
-    rows = 1.2 + 0.36 * len(series)
-    return [
-        _plot(
-            "frontier",
+def _plots(group: Group, series: Sequence[Series], name: str) -> dict[str, Plot]:
+    labels, names = [entry.label for entry in series], _categories(group.runs)
+    rows = 1.2 + (0.36 if len(group.runs) == 1 else 0.45) * len(series)
+    lines = [*labels, *(str(line.get_label()) for line in (plots.FRONTIER, plots.COIN_TOSS))]
+    by_category = 0.8 + len(names) * max(0.3, 0.13 * len(series))
+    return {
+        "frontier": draw_plot(
+            f"frontier-{name}",
             "Accuracy against generated tokens",
-            "Up and to the left is better. Bars are 95 % intervals; the dotted steps are the Pareto frontier.",
-            draw=partial(plots.frontier, series=series),
-            size=(WIDE, 4.4),
+            "Up and to the left is better. Bars are 95 % intervals. The dotted steps are the Pareto frontier; the dashed "
+            "line is what a coin toss between short and long gives. Both join only modes that attempted all of the "
+            f"{text.counted(group.items, 'item')}.",
+            draw=partial(plots.frontier, series=series, items=group.items),
+            sizes=with_legend(lines, 4.0, 3.4),
             description=plots.describe(series),
         ),
-        _by_category(runs, series),
-        _plot(
-            "composition",
+        "categories": draw_plot(
+            f"categories-{name}",
+            "By category",
+            "Dots are accuracy, with 95 % intervals, and thinking rate, if the server reports it.",
+            draw=partial(plots.categories, series=series, names=names),
+            sizes=with_legend(labels, by_category, 2 * by_category),
+        ),
+        "composition": draw_plot(
+            f"composition-{name}",
             "Generated tokens by type",
             "Mean generated tokens of a served item.",
             draw=partial(plots.composition, series=series),
-            size=(HALF, rows),
+            sizes=((HALF, rows), (NARROW, rows + 0.3)),
         ),
-        _plot(
-            "latency",
+        "latency": draw_plot(
+            f"latency-{name}",
             "Latency",
             "From request to complete answer, all turns of an item: the marker is p50, the bar ends at p90, the line at p99.",
             draw=partial(plots.latency, series=series),
-            size=(HALF, rows),
+            sizes=((HALF, rows), (NARROW, rows)),
         ),
-        *(_reliability(run, run.reliability, index) for index, run in enumerate(runs) if run.reliability is not None),
-    ]
+    }
 
 
-def _plot(name: str, title: str, caption: str, *, draw: svg.Draw, size: tuple[float, float], description: str = "") -> Plot:
-    return Plot(name, title, Markup(svg.inline(draw, name, title, description or caption, size)), caption)  # noqa: S704 drawn by us
-
-
-def _by_category(runs: Sequence[RunReport], series: Sequence[Series]) -> Plot:
-    names = _categories(runs)
-    height = 1.2 + len(names) * max(0.3, 0.13 * len(series))
-    caption = "Dots are accuracy (left, with 95 % intervals) and thinking rate (right), if the server reports it."
-    return _plot(
-        "categories", "By category", caption, draw=partial(plots.categories, series=series, names=names), size=(WIDE, height)
-    )
-
-
-def _reliability(run: RunReport, curve: Reliability, index: int) -> Plot:
+def _calibration(curve: Reliability | None, name: str) -> Plot | None:
+    if curve is None:
+        return None
     caption = (
         f"{curve.items} items that exactly one of the forced modes solves; expected calibration error "
         f"{curve.calibration_error:.3f}. On the diagonal, p_long is the probability that long is the mode that solves the item."
     )
-    title = f"Calibration of p_long: {run.label}"
-    return _plot(f"reliability-{index}", title, caption, draw=partial(plots.reliability, curve=curve), size=(HALF, 4.2))
+    draw = partial(plots.reliability, curve=curve)
+    return draw_plot(f"reliability-{name}", "Calibration of p_long", caption, draw=draw, sizes=((HALF, 4.2), (NARROW, 3.8)))
+
+
+Size = tuple[float, float]
+"""Width and height in inches."""
+
+
+def with_legend(labels: Sequence[str], wide: float, narrow: float) -> tuple[Size, Size]:
+    """Return the sizes of a plot whose axes have these heights, with a legend of the labels below."""
+    return (WIDE, wide + plots.legend_height(labels, WIDE)), (NARROW, narrow + plots.legend_height(labels, NARROW))
+
+
+def draw_plot(name: str, title: str, caption: str, *, draw: svg.Draw, sizes: tuple[Size, Size], description: str = "") -> Plot:
+    """Draw a plot in two sizes, for a wide and for a narrow screen; the page shows one of them."""
+    wide, narrow = (
+        Markup(svg.inline(draw, f"{name}-{screen}", title, description or caption, size))  # noqa: S704 drawn by us
+        for screen, size in zip(("wide", "narrow"), sizes, strict=True)
+    )
+    return Plot(title, wide, narrow, caption)
+
+
+def page_of(template: str, **values: Any) -> str:
+    """Return the page of a template."""
+    return environment().get_template(template).render(method=METHOD, settings=settings, **values)

@@ -1,5 +1,6 @@
 """The report's plots: each function fills a matplotlib figure from a report's data."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,11 @@ from autotool_bench.report.text import percent, short
 COLOURS = {"auto": svg.AUTO, "long": svg.LONG, "short": svg.SHORT}
 MARKERS = "osD^vPX*<>hd"
 FRONTIER = Line2D([], [], color=svg.MUTED, ls=":", label="Pareto frontier")
+COIN_TOSS = Line2D([], [], color=svg.INK, ls="--", lw=1.1, label="coin toss between short and long")
+WIDE, HALF, NARROW = 8.6, 5.0, 3.9
+"""Widths of plots in inches: a page's whole column, half of it, and a phone, on which a point is 1.3 pixels."""
+KINDS = ("reasoning", "content", "decision or unknown")
+"""Kinds of generated tokens."""
 PERCENT = FuncFormatter(lambda value, _: f"{value:g} %")
 
 
@@ -26,6 +32,8 @@ PERCENT = FuncFormatter(lambda value, _: f"{value:g} %")
 class Series:
     """A mode of a run with its colour, which depends on the mode, and its marker, which is unique."""
 
+    run: str
+    """Label of the run."""
     label: str
     report: ModeReport
     colour: str
@@ -36,26 +44,61 @@ def series_of(runs: Sequence[RunReport]) -> list[Series]:
     """Return every mode of every run."""
     pairs = [(run, mode) for run in runs for mode in run.modes]
     return [
-        Series(_name(run, mode, runs), mode, COLOURS.get(mode.mode.partition("@")[0], svg.OTHER), MARKERS[index % len(MARKERS)])
+        Series(
+            run=run.label,
+            label=_name(run, mode, runs),
+            report=mode,
+            colour=COLOURS.get(mode.mode.partition("@")[0], svg.OTHER),
+            marker=MARKERS[index % len(MARKERS)],
+        )
         for index, (run, mode) in enumerate(pairs)
     ]
 
 
 def _name(run: RunReport, mode: ModeReport, runs: Sequence[RunReport]) -> str:
-    return short(mode.mode if len(runs) == 1 else f"{run.label} · {mode.mode}")
+    return short(mode.mode) if len(runs) == 1 else f"{short(run.label, 28)} · {short(mode.mode, 12)}"
 
 
-def frontier(figure: Figure, series: Sequence[Series]) -> None:
-    """Draw accuracy against mean generated tokens, with intervals and the Pareto frontier."""
+def is_narrow(figure: Figure) -> bool:
+    """Return whether a figure is drawn for a phone."""
+    return figure.get_figwidth() <= NARROW
+
+
+def frontier(figure: Figure, series: Sequence[Series], items: int) -> None:
+    """Draw accuracy against mean generated tokens, with intervals, the Pareto frontier and the coin toss of each run.
+
+    Both lines join only modes that attempted all of the items: a mode that attempted fewer was not asked the same.
+    """
     axes = figure.add_subplot()
     drawn = [entry for entry in series if entry.report.figures.generated_tokens is not None]
-    draw_pareto(axes, [coordinates(entry.report.figures) for entry in drawn])
+    whole = [entry for entry in drawn if entry.report.figures.items == items]
+    draw_pareto(axes, [coordinates(entry.report.figures) for entry in whole])
+    tossed = [draw_coin_toss(axes, _forced(whole, run)) for run in dict.fromkeys(entry.run for entry in whole)]
     for entry in drawn:
         draw_point(axes, entry.report.figures, entry.marker, entry.colour)
+    accuracy_axes(axes)
+    draw_legend(figure, drawn, [FRONTIER, *([COIN_TOSS] if any(tossed) else [])])
+
+
+def _forced(series: Sequence[Series], run: str) -> list[Figures]:
+    """Return the figures of a run's forced modes, as far as it has them."""
+    return [entry.report.figures for entry in series if entry.run == run and entry.report.mode in ("short", "long")]
+
+
+def draw_coin_toss(axes: Axes, forced: Sequence[Figures]) -> bool:
+    """Draw the straight line between the forced modes; return False if they are not both there."""
+    if len(forced) != 2:
+        return False
+    xs, ys = zip(*(coordinates(figures) for figures in forced), strict=True)
+    axes.plot(xs, ys, color=svg.INK, ls="--", lw=1.1, zorder=2)
+    return True
+
+
+def accuracy_axes(axes: Axes) -> None:
+    """Set up the axes of accuracy in per cent against mean generated tokens."""
     token_axis(axes)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_ylabel("accuracy")
-    draw_legend(figure, drawn, [FRONTIER])
 
 
 def draw_point(axes: Axes, figures: Figures, marker: str, colour: str) -> tuple[float, float]:
@@ -97,18 +140,32 @@ def draw_pareto(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
 def draw_legend(figure: Figure, series: Sequence[Series], more: Sequence[Line2D] = ()) -> None:
     """Draw a legend of every series and of further lines, below the plot."""
     handles = [Line2D([], [], color=entry.colour, marker=entry.marker, ls="", ms=7, label=entry.label) for entry in series]
-    figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=3 if len(handles) > 4 else len(handles) + 1)
+    handles += more
+    columns = legend_columns([str(handle.get_label()) for handle in handles], figure.get_figwidth())
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Return the number of columns of a legend that fit into a width in inches."""
+    widest = 0.55 + 0.078 * max(map(len, labels), default=0)
+    return max(1, min(len(labels), int(width / widest)))
+
+
+def legend_height(labels: Sequence[str], width: float) -> float:
+    """Return the height of a legend in inches."""
+    return 0.2 + 0.21 * math.ceil(len(labels) / legend_columns(labels, width))
 
 
 def categories(figure: Figure, series: Sequence[Series], names: Sequence[str]) -> None:
-    """Draw accuracy with its interval and thinking rate, by category."""
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    """Draw accuracy with its interval and thinking rate, by category: side by side, or one below the other on a phone."""
+    narrow = is_narrow(figure)
+    first, second = figure.subplots(2, 1) if narrow else figure.subplots(1, 2, width_ratios=(3, 2))
     for index, entry in enumerate(series):
         offset = 0.6 * ((index + 0.5) / len(series) - 0.5)
-        _category_dots(left, right, entry, names, offset)
-    left.set_yticks(range(len(names)), [short(name, 28) for name in names])
-    left.set_ylim(len(names) - 0.5, -0.5)
-    for axes, label in ((left, "accuracy"), (right, "thinking rate")):
+        _category_dots(first, second, entry, names, offset)
+    for axes, label, length in ((first, "accuracy", 18 if narrow else 28), (second, "thinking rate", 18 if narrow else 0)):
+        axes.set_yticks(range(len(names)), [short(name, length) if length else "" for name in names])
+        axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(-3, 103)
         axes.set_xlabel(label)
         axes.xaxis.set_major_formatter(PERCENT)
@@ -136,11 +193,11 @@ def composition(figure: Figure, series: Sequence[Series]) -> None:
         for width, colour, hatch in _parts(entry.report.figures):
             axes.barh(index, width, left=left, height=0.62, color=colour, hatch=hatch, edgecolor=svg.PAPER, lw=0.8)
             left += width
-    _rows_axis(axes, series)
+    _rows_axis(figure, axes, series)
     token_axis(axes)
-    kinds = (("reasoning", svg.LONG, ""), ("content", svg.SHORT, ""), ("decision or unknown", svg.GRID, "///"))
+    kinds = zip(KINDS, (svg.LONG, svg.SHORT, svg.GRID), ("", "", "///"), strict=True)
     handles = [axes.barh(0, 0, color=colour, hatch=hatch, edgecolor=svg.PAPER, label=name) for name, colour, hatch in kinds]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(KINDS, figure.get_figwidth()))
 
 
 def _parts(figures: Figures) -> list[tuple[float, str, str]]:
@@ -159,13 +216,15 @@ def latency(figure: Figure, series: Sequence[Series]) -> None:
             axes.plot([times.p50, times.p90], [index, index], color=entry.colour, lw=5, solid_capstyle="butt")
             axes.plot([times.p50], [index], entry.marker, color=entry.colour, ms=9, mec=svg.PAPER)
             axes.plot([times.p99], [index], "|", color=entry.colour, ms=10, mew=1.6)
-    _rows_axis(axes, series)
+    _rows_axis(figure, axes, series)
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds per item")
 
 
-def _rows_axis(axes: Axes, series: Sequence[Series]) -> None:
-    axes.set_yticks(range(len(series)), [entry.label for entry in series])
+def _rows_axis(figure: Figure, axes: Axes, series: Sequence[Series]) -> None:
+    length = 16 if is_narrow(figure) else 28
+    labels = ["\n".join(short(part, length) for part in entry.label.split(" · ")) for entry in series]
+    axes.set_yticks(range(len(series)), labels)
     axes.set_ylim(len(series) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)

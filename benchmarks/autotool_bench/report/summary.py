@@ -1,5 +1,7 @@
 """A report as data, which the terminal, report.json and report.html show."""
 
+import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -50,9 +52,13 @@ class ModeReport:
 class RunReport:
     """The report of a run."""
 
+    folder: str
     label: str
     about: Mapping[str, Any]
     """The content of `run.json`."""
+    items: int
+    item_set: str
+    """Digest of the items' ids, which two runs have in common only if they are of the same items."""
     modes: tuple[ModeReport, ...]
     categories: tuple[str, ...]
     reliability: Reliability | None
@@ -81,7 +87,17 @@ def report_run(run: StoredRun, label: str) -> RunReport:
     """Return all figures of a run. Raises AutoToolError if its official figures differ from those of its rows."""
     by_mode = regrets(run.items)
     modes = tuple(_report_mode(run, mode, by_mode.get(mode)) for mode in run.items.modes)
-    return RunReport(label, run.about, modes, run.items.categories, reliability(run.items))
+    ids = run.items.ids
+    return RunReport(
+        folder=str(run.folder),
+        label=label,
+        about=run.about,
+        items=len(ids),
+        item_set=hashlib.sha256(json.dumps(sorted(ids)).encode()).hexdigest()[:16],
+        modes=modes,
+        categories=run.items.categories,
+        reliability=reliability(run.items),
+    )
 
 
 def _report_mode(run: StoredRun, mode: str, regret: Regret | None) -> ModeReport:

@@ -73,7 +73,19 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
 
 
+def counted(number: int, noun: str) -> str:
+    """Format a number of things: 1 item, 1,200 items."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def short(label: str, length: int = 40) -> str:
     """Shorten a label and replace its unprintable characters, so that a drawing can hold it."""
     printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in label)
     return printable if len(printable) <= length else printable[: length - 1] + "…"
+
+
+def cut(part: str, length: int | None) -> str:
+    """Cut a text to a length, None for any, and say how much is left out."""
+    if length is None or len(part) <= length:
+        return part
+    return f"{part[:length]}… ({len(part) - length:,} more characters)"

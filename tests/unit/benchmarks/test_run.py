@@ -1,6 +1,7 @@
 """Runs of the benchmark against the real server over a scripted engine."""
 
 import asyncio
+import io
 import json
 import signal
 import sys
@@ -11,14 +12,15 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from rich.progress import Progress
+from rich.console import Console
 from support import harness_cost
 from support.fake_api import fake_api
 from support.serving import Running, running, scripted
 from typer.testing import CliRunner
 
-from autotool_bench import cli, rows
-from autotool_bench.run import Manifest, SuiteRun, Tally, locked, open_run, sample_items
+from autotool_bench import cli, items, rows
+from autotool_bench.progress import ModeBars, Tally, progress_bars
+from autotool_bench.run import Manifest, SuiteRun, locked, open_run, sample_items
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Reply, score_gold
 from autotool_bench.target import Target, UnansweredError, mode_fields
@@ -55,7 +57,7 @@ async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dic
     settings = manifest(**changes)
     open_run(folder, settings)
     target = Target(server.client, settings.model, ModeSwitch(settings.switch), settings.request)
-    with Progress(disable=True) as progress:
+    with progress_bars(Console(quiet=True)) as progress:
         await SuiteRun(load_suite("graded", settings.categories), target, settings, folder, progress).attempt_all()
     return [*rows.read(folder)]
 
@@ -83,6 +85,42 @@ async def test_a_row_tells_whether_a_limit_cut_the_thought(tmp_path: Path) -> No
     async with running(scripted("A thought of more than four tokens.\n</think>\n\n" + CALL)) as server:
         stored = await attempt_all(server, tmp_path, modes=("long",), request={"max_reasoning_tokens": 4})
     assert [row["turns"][0]["reasoning_truncated"] for row in stored] == [True] * 20
+
+
+async def test_the_questions_of_a_run_are_stored_once(tmp_path: Path) -> None:
+    async with running(scripted(CALL)) as server:
+        await attempt_all(server, tmp_path)
+        stored = [*items.read(tmp_path)]
+        await attempt_all(server, tmp_path)
+    assert [*items.read(tmp_path)] == stored
+    assert {item["id"] for item in stored} == {row["id"] for row in rows.read(tmp_path)}
+    first = load_suite("graded", ["level-1"])
+    asked = {item.id: item for item in first.items("level-1")}
+    for item in stored[:10]:
+        assert item["messages"] == asked[item["id"]].messages
+        assert item["gold"] == [reply.message() for reply in first.gold(asked[item["id"]])]
+        assert item["tools"] == [tool["function"]["name"] for tool in asked[item["id"]].tools]
+
+
+def test_without_a_terminal_a_line_is_printed_at_each_tenth() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    with progress_bars(console) as progress:
+        bars = ModeBars(progress, 30, ["auto", "long"], {"auto": Tally(items=10, solved=5, tokens=100)})
+        for _ in range(20):
+            bars.add("auto", solved=True, error=False, tokens=10)
+    lines = console.export_text().splitlines()
+    assert [line for line in lines if "attempts" in line] == [f"{done} of 60 attempts" for done in (12, 18, 24, 30)]
+    assert lines[-1] == "  auto: 83.3%, 10 tokens"
+
+
+def test_the_bars_of_a_terminal_fit_80_columns() -> None:
+    console = Console(width=80, force_terminal=True, color_system=None, file=io.StringIO(), record=True)
+    with progress_bars(console) as progress:
+        bars = ModeBars(progress, 4441, ["auto@-2.5", "long"], {"auto@-2.5": Tally(4000, 3900, 120, 9_999_999)})
+        bars.add("long", solved=False, error=True, tokens=0)
+    shown = console.export_text().splitlines()
+    assert any("auto@-2.5" in line and "97.5%, 2500 tokens, 120 errors" in line for line in shown)
+    assert any("long" in line and "1 errors" in line for line in shown)
 
 
 async def test_a_killed_run_resumes_without_a_lost_or_repeated_row(tmp_path: Path) -> None:
@@ -287,10 +325,10 @@ def test_a_mode_that_the_switch_cannot_set_is_rejected(label: str, switch: ModeS
 
 
 def test_a_sample_keeps_order_and_depends_on_the_seed_alone() -> None:
-    items: Any = range(100)
-    some: list[Any] = [*sample_items(items, 100, 10, 3)]
-    assert some == sorted(some) == [*sample_items(items, 100, 10, 3)] != [*sample_items(items, 100, 10, 4)]
-    assert [*sample_items(items, 100, 200, 3)] == [*sample_items(items, 100, None, 3)] == [*items]
+    numbers: Any = range(100)
+    some: list[Any] = [*sample_items(numbers, 100, 10, 3)]
+    assert some == sorted(some) == [*sample_items(numbers, 100, 10, 3)] != [*sample_items(numbers, 100, 10, 4)]
+    assert [*sample_items(numbers, 100, 200, 3)] == [*sample_items(numbers, 100, None, 3)] == [*numbers]
 
 
 async def test_gold_scores_of_every_graded_item() -> None:

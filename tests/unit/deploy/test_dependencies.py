@@ -23,7 +23,12 @@ FOLDERS = {
     "autotool_training": "training",
     "autotool_bench": "benchmarks",
 }
-ASKED_FOR = ("autotool_bench.perf.", "autotool_server.engines.vllm", "autotool_bench.suites.bfcl.worker")
+ASKED_FOR = (
+    "autotool_bench.perf.",
+    "autotool_server.engines.vllm",
+    "autotool_bench.suites.bfcl.worker",
+    "autotool_client.chat.keyboard",
+)
 PERF_CLI = "autotool_bench.perf.cli"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PROVIDERS = metadata.packages_distributions()

@@ -21,6 +21,7 @@ from autotool_client.chat.session import Session
 from autotool_client.chat.terminal import TerminalScreen
 from autotool_client.client import DEFAULT_BASE_URL, AsyncAutoTool
 from autotool_client.models import Url
+from autotool_core import extras
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 
@@ -73,7 +74,7 @@ def _keyboard(info: ServerInfo, screen: Screen) -> Reader:
     try:
         from autotool_client.chat.keyboard import CommandCompleter, Keyboard  # noqa: PLC0415 pipes do without it
     except ModuleNotFoundError as error:
-        fix = "pip install 'autotool-server[chat]'"
+        fix = extras.install_command("chat")
         raise AutoToolError(f"`autotool chat` in a terminal needs the package {error.name}: {fix}.") from error
     return Keyboard(CommandCompleter(commands.NAMES, [tool.name for tool in info.tools]), screen.note)
 

@@ -97,6 +97,20 @@ def test_ids_are_listed_on_request_and_counted_always(tmp_path: Path) -> None:
     assert "1 only A (auto) solves: [red]p" in output
 
 
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_tables_fit_a_terminal_and_say_what_is_compared(tmp_path: Path, width: int) -> None:
+    rows = [row(str(index), f"auto@{bias}", solved=index % 3 > 0) for index in range(9000) for bias in (-2, 2)]
+    a, b = (write_run(tmp_path / name, rows, started="2026-11-28T10:00:00Z") for name in "ab")
+    console = Console(width=width, record=True, file=(tmp_path / "shown").open("w"))
+    compare(a, b, "auto@-2", "auto@2", console=console)
+    output = console.export_text()
+    assert max(map(len, output.splitlines())) <= width
+    assert "A: a: graded, 9,000 items, model tiny, started 2026-11-28" in output
+    assert "auto@-2 → auto@2   9000" in output
+    assert " 66.7 %" in output
+    assert " 1.000" in output
+
+
 def test_the_json_holds_every_figure_and_no_infinity(tmp_path: Path) -> None:
     a, b = run(tmp_path / "a", {"p": True}, tokens=0), run(tmp_path / "b", {"p": True})
     shown(a, b, ids=False, out=tmp_path / "compare.json")

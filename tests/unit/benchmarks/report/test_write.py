@@ -1,17 +1,20 @@
 import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from support.bench_runs import official_of, row, synthetic_rows, turn, write_run
+from support.bench_runs import graded_run, official_of, row, synthetic_rows, turn, write_run
 
 from autotool_bench.report import write_report
 from autotool_bench.report.summary import report_runs
 from autotool_core.errors import AutoToolError
 
+COIN_TOSS = "coin toss between short and long</text>"  # in the legend of a plot that has the line
 HOSTILE = '<script>alert(1)</script>"><b onload=x>$\\frac{1}{2}$\x00&amp;\ud800'
 
 
@@ -34,9 +37,9 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def report(*folders: Path, out: Path | None = None) -> tuple[Page, dict[str, Any], str]:
+def report(*folders: Path, out: Path | None = None, width: int = 120) -> tuple[Page, dict[str, Any], str]:
     into = out or folders[0]
-    console = Console(width=120, record=True, file=(folders[0] / "shown").open("w", errors="replace"))
+    console = Console(width=width, record=True, file=(folders[0] / "shown").open("w", errors="replace"))
     write_report(list(folders), out, console)
     return Page((into / "report.html").read_text()), json.loads((into / "report.json").read_text()), console.export_text()
 
@@ -44,7 +47,8 @@ def report(*folders: Path, out: Path | None = None) -> tuple[Page, dict[str, Any
 def test_a_report_holds_every_plot_and_its_ids_are_unique(tmp_path: Path) -> None:
     one, two = (write_run(tmp_path / name, synthetic_rows(60, seed=index)) for index, name in enumerate(("one", "two")))
     page, _, _ = report(one, two)
-    assert len(page.attributes("svg")) == 6  # frontier, categories, composition, latency, a reliability curve each
+    # Frontier, categories, composition, latency and a reliability curve each, for a wide and for a narrow screen.
+    assert len(page.attributes("svg")) == 2 * 6
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     referred = [attributes["xlink:href"] for attributes in page.attributes("use")]
@@ -71,7 +75,7 @@ def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     rows = [row(f"a{index}", mode, category=HOSTILE, error=HOSTILE if index else None) for mode in modes for index in range(2)]
     folder = write_run(tmp_path, rows, label=HOSTILE, model=HOSTILE, suite=HOSTILE, request={HOSTILE: HOSTILE})
     page, _, shown = report(folder)
-    assert not page.attributes("script")
+    assert len(page.attributes("script")) == 1  # the page's own, which its policy names
     assert not page.attributes("b")
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert "<script>alert(1)</script>" in page.text
@@ -214,3 +218,97 @@ def test_the_same_rows_give_the_same_page(tmp_path: Path) -> None:
     first = (folder / "report.html").read_text()
     report(folder)
     assert (folder / "report.html").read_text() == first
+
+
+def test_the_title_says_what_was_measured(tmp_path: Path) -> None:
+    folder = graded_run(tmp_path, model="/models/tiny", limit=4, request={"max_completion_tokens": 256})
+    page, _, shown = report(folder)
+    (title,) = re.findall("<h1>(.*?)</h1>", (folder / "report.html").read_text())
+    assert title == "graded: 24 items of 6 categories, tiny"
+    for fact in ("auto, long, short", "2026-11-28", "at most 4 per category", "at most 256"):
+        assert fact in page.text
+    assert "graded: 24 items of 6 categories" in shown
+    assert "model tiny, modes auto, long, short, started 2026-11-28" in shown
+
+
+def test_runs_of_other_items_are_not_compared(tmp_path: Path) -> None:
+    few, many, again = (graded_run(tmp_path / name, count) for name, count in (("few", 2), ("many", 4), ("again", 4)))
+    page, data, shown = report(few, many, again)
+    assert [run["item_set"] == data["runs"][1]["item_set"] for run in data["runs"]] == [False, True, True]
+    for text in (page.text, shown):
+        assert "graded: 12 items" in text
+        assert "graded: 24 items" in text
+        assert "These runs are not all of the same items" in text
+    frontiers = [svg for svg in page.attributes("svg") if "frontier" in (svg["aria-labelledby"] or "")]
+    assert len(frontiers) == 2 * 2
+    _, _, alone = report(many, again)
+    assert "not all of the same items" not in alone
+
+
+def test_a_mode_of_fewer_items_is_on_no_line(tmp_path: Path) -> None:
+    rows = [row(name, mode, turns=[turn(tokens)]) for name in "ab" for mode, tokens in (("auto", 10), ("long", 30))]
+    whole, part = (
+        write_run(tmp_path / name, [*rows, *more])
+        for name, more in (("whole", [row("a", "short"), row("b", "short")]), ("part", [row("a", "short")]))
+    )
+    report(whole)
+    report(part)
+    named = [COIN_TOSS in (folder / "report.html").read_text() for folder in (whole, part)]
+    assert named == [True, False]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_figure_is_cut_in_a_narrow_terminal(tmp_path: Path, width: int) -> None:
+    modes = ("auto", "long", "short", "auto@-2.5")
+    labels = ["a checkpoint of a long name", "another checkpoint"]
+    folders = [write_run(tmp_path / label, synthetic_rows(170, modes), label=label, parameters=135e6) for label in labels]
+    _, data, shown = report(*folders, width=width)
+    assert max(map(len, shown.splitlines()[:-2])) <= width
+    words = shown.split()
+    for mode in (mode for run in data["runs"] for mode in run["modes"]):
+        assert f"{100 * mode['figures']['accuracy']:.1f}" in words
+        assert f"{mode['figures']['latency']['p99']:.2f}" in words or f"{mode['figures']['latency']['p99']:.1f}" in words
+
+
+def test_the_items_of_a_page_show_question_answers_and_verdicts(tmp_path: Path) -> None:
+    folder = graded_run(tmp_path)
+    page, _, _ = report(folder)
+    shown = [attributes for attributes in page.attributes("details") if attributes.get("class") == "item"]
+    assert len(shown) == 24
+    stored = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    for item in stored:
+        assert f"user: {item['messages'][0]['content']}" in page.text
+        assert item["gold"][0]["tool_calls"][0]["function"]["arguments"] in page.text
+    attempts = [attributes for attributes in page.attributes("div") if attributes.get("class") == "attempt"]
+    assert len(attempts) == 24 * 3
+    solved = sum(json.loads(line)["score"] == 1 for line in (folder / "rows.jsonl").read_text().splitlines())
+    assert sum(attributes["data-verdict"] == "solved" for attributes in attempts) == solved
+    assert "Thinking of" in page.text
+
+
+def test_the_policy_of_the_page_names_its_script(tmp_path: Path) -> None:
+    folder = graded_run(tmp_path, 1)
+    report(folder)
+    page = (folder / "report.html").read_text()
+    (script,) = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    assert f"script-src 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" in page
+
+
+def test_the_page_of_a_large_run_stays_small_and_shows_where_modes_differ(tmp_path: Path) -> None:
+    rows = [
+        row(
+            f"item-{index}",
+            mode,
+            solved=index == 3000 and mode == "auto",
+            answers=[{"role": "assistant", "content": "x" * 9000}],
+        )
+        for index in range(3001)
+        for mode in ("auto", "long")
+    ]
+    page, _, _ = report(write_run(tmp_path, rows))
+    shown = [attributes for attributes in page.attributes("details") if attributes.get("class") == "item"]
+    assert 0 < len(shown) < 3001
+    assert f"{len(shown)} of the 3001 items" in page.text
+    assert page.text.index("item-3000") < page.text.index("item-0 ")
+    assert "7,500 more characters" in page.text
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
