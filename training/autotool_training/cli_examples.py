@@ -5,7 +5,9 @@ BASE = "training/checkpoints/graded-tiny-base"
 
 EXAMPLES = {
     "data": "autotool train data --source graded=20 --distractors 1 --out runs/data.jsonl",
-    "label": f"autotool train label --records runs/data.jsonl --short {BASE} \\\n    --long {BASE} --k 2 --out runs/labelled.jsonl",
+    "label": (
+        f"autotool train label --records runs/data.jsonl --out runs/labelled.jsonl \\\n    --short {BASE} --long {BASE} --k 2"
+    ),
     "scratch": "autotool train scratch training/recipes/graded-tiny-base.toml --out runs/base",
     "sft": f"autotool train sft {RECIPE} \\\n    --records runs/labelled.jsonl --out runs/sft --set sft.epochs=2",
     "refine": (

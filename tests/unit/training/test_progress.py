@@ -57,9 +57,7 @@ def test_in_a_terminal_it_is_a_bar_that_ends() -> None:
     assert written.getvalue().rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
 
 
-def test_curves_are_in_the_folder_of_the_run_and_go_on_after_a_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_curves_are_in_the_folder_of_the_run_and_go_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
     for steps in ((1, 2, 3), (3, 4)):
         curves = Curves(tmp_path)
@@ -78,7 +76,7 @@ def counts() -> Counts:
 
 
 def test_a_stage_says_where_its_result_is_and_what_is_next(capsys: pytest.CaptureFixture[str]) -> None:
-    recipe, changes = Path("my recipes/a.toml"), ["rl.steps=3"]
+    recipe, changes = Path("my own/a.toml"), ["rl.steps=3"]
     report.after_data(counts(), Path("runs/data.jsonl"))
     report.after_label(counts(), Path("runs/labelled.jsonl"))
     report.after_scratch(recipe, Path("runs/base"), 1_400_000)
@@ -88,7 +86,7 @@ def test_a_stage_says_where_its_result_is_and_what_is_next(capsys: pytest.Captur
     lines = capsys.readouterr().out.splitlines()
     assert "5 of 7 records are saved to runs/data.jsonl." in lines
     assert (
-        "Next: autotool train rl 'my recipes/a.toml' --set rl.steps=3 --records runs/refined.jsonl --base runs/sft --out runs/rl"
+        "Next: autotool train rl 'my own/a.toml' --set rl.steps=3 --records runs/refined.jsonl --base runs/sft --out runs/rl"
     ) in lines
     following = [shlex.split(line.removeprefix("Next: ")) for line in lines if line.startswith("Next: autotool train ")]
     assert len(following) == 6

@@ -183,7 +183,7 @@ class Connection:
         return True
 
     async def _update_tools(self, client: Client, *, starting: bool = False) -> None:
-        """List the tools. A list that cannot be used changes nothing, unless it is the first one, whose ListingError is raised."""
+        """List the tools. If the list cannot be used, they stay as they are; at the start ListingError is raised."""
         try:
             self._on_tools(await _list_tools(client, self._label))
         except ListingError as error:
@@ -223,7 +223,9 @@ async def _list_tools(client: Client, label: str) -> list[types.Tool]:
         try:
             page = await client.list_tools(cursor=cursors[-1] if cursors else None)
         except ValidationError as error:
-            raise ListingError(f"{label}: its MCP server's answer to tools/list cannot be read ({_first_fault(error)}).") from None
+            raise ListingError(
+                f"{label}: its MCP server's answer to tools/list cannot be read ({_first_fault(error)})."
+            ) from None
         tools += page.tools
         if not page.next_cursor:
             return tools

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class OpenApiSource(RouteSource[OpenApiEntry]):
 
         If the document is a file, that includes an operation that cannot be a tool.
         """
+        tool_name(self._label, self._namespace, "")  # a namespace that spoils every name is the operator's fault
         headers = fill_headers(self._label, self._entry.headers, self._secrets)
         document = Document(await self._read(headers), self._label)
         base = self._base(document)
@@ -77,37 +78,43 @@ class OpenApiSource(RouteSource[OpenApiEntry]):
     def _make_all(self, chosen: Sequence[Operation]) -> list[tuple[ToolSpec, Route]]:
         """Return the tools of operations, disabled ones last. Raises AutoToolError for a file with unusable operations."""
         made: dict[str, tuple[ToolSpec, Route]] = {}
-        faults: list[tuple[Operation, AutoToolError]] = []
+        faults: list[tuple[Operation, str]] = []
         for operation in chosen:
             try:
-                spec, route = self._make(operation)
-                if spec.name in made:
-                    raise AutoToolError(
-                        f"{operation.label} and another one would be two tools named {spec.name}. Leave one out with exclude."
-                    )
+                spec, route = self._make(operation, made)
                 made[spec.name] = spec, route
             except AutoToolError as error:
-                faults.append((operation, error))
+                faults.append((operation, str(error)))
         if faults and not _is_url(self._entry.document):
-            raise _file_error([operation.id for operation, _ in faults], faults[0][1])
-        for operation, error in faults:
-            logger.warning("%s Its tool is disabled.", error)
+            raise _file_error(faults)
+        for operation, fault in faults:
+            logger.warning("%s Its tool is disabled.", fault)
             name = listed_name(self._namespace, operation.tool, made)
-            spec = ToolSpec(name, operation.description, {"type": "object", "properties": {}}, disabled=str(error))
+            spec = ToolSpec(name, operation.description, {"type": "object", "properties": {}}, disabled=fault)
             made[name] = spec, Route(operation.method, operation.path, {})
         return list(made.values())
 
-    def _make(self, operation: Operation) -> tuple[ToolSpec, Route]:
+    def _make(self, operation: Operation, taken: Container[str]) -> tuple[ToolSpec, Route]:
+        """Return the tool of an operation. Raises AutoToolError if it cannot be one, or if its name is taken."""
         if operation.has_servers and self._entry.base_url is None:
             raise AutoToolError(f"{operation.label} names another server. Set base_url, or leave it out with exclude.")
         parameters, route = operation.build({name.lower() for name in self._entry.headers})
-        if (path := schema_check.error_path(parameters)) is not None:
+        try:
+            path = schema_check.error_path(parameters)
+        except RecursionError:
+            path = "a schema that is nested too deeply"
+        if path is not None:
             raise AutoToolError(f"{operation.label} has no valid JSON schema (at {path}).")
         method = operation.method
         # Names are cut to fit: FastAPI composes them of the function, the path and the method.
         short = operation.tool[: max(1, 63 - len(self._namespace))]
         policy = self._entry.policy(short, read_only=method in SAFE_METHODS, idempotent=method in IDEMPOTENT_METHODS)
-        return ToolSpec(tool_name(operation.label, self._namespace, short), operation.description, parameters, policy), route
+        name = tool_name(operation.label, self._namespace, short)
+        if name in taken:
+            raise AutoToolError(
+                f"{operation.label} and another one would be two tools named {name}. Leave one out with exclude."
+            )
+        return ToolSpec(name, operation.description, parameters, policy), route
 
     def _base(self, document: Document) -> httpx.URL:
         """Return the operator's base URL, else the document's first server, which must be on the document's host."""
@@ -156,11 +163,11 @@ _JsonLoader.yaml_implicit_resolvers = {
 _JsonLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
-def _file_error(ids: Sequence[str], first: AutoToolError) -> AutoToolError:
+def _file_error(faults: Sequence[tuple[Operation, str]]) -> AutoToolError:
     """Return the error of a file with operations that cannot be tools: the first one's, with the names of the others."""
-    if len(ids) == 1:
-        return first
-    return AutoToolError(f"{first} Neither can these be tools: {', '.join(ids[1:])}.")
+    (_, first), *others = faults
+    names = ", ".join(operation.id for operation, _ in others)
+    return AutoToolError(f"{first} Neither can these be tools: {names}." if others else first)
 
 
 def _first_server(document: Document) -> str:

@@ -89,7 +89,10 @@ async def test_a_changed_tool_is_refused_until_the_operator_accepts_it(way: str,
 
 async def test_a_bad_tool_is_listed_with_its_reason_and_cannot_be_accepted(tmp_path: Path) -> None:
     spoil(tmp_path, more=[{"name": "no schema/", "description": "Reads."}])
-    async with with_mcp("http", tmp_path, scripted(called("t.add", {"a": 1, "b": 2}), "3."), admin_key="operator") as (_, server):
+    async with with_mcp("http", tmp_path, scripted(called("t.add", {"a": 1, "b": 2}), "3."), admin_key="operator") as (
+        _,
+        server,
+    ):
         create: Any = server.client.chat.completions.create
         async with httpx.AsyncClient(base_url=server.url, headers={"Authorization": "Bearer operator"}) as client:
             (bad,) = [tool for tool in (await client.get("/tools")).json()["data"] if tool["disabled"]]

@@ -262,7 +262,7 @@ async def test_a_url_with_operations_that_cannot_be_tools_has_them_disabled(
         source = OpenApiSource("shop", OpenApiEntry(document=url), Secrets({}))
         async with Registry([source]) as registry:
             disabled = {name: tool.spec.disabled for name, tool in registry.tools.items()}
-            with pytest.raises(InvalidRequestError, match="cannot be enabled: .*not JSON"):
+            with pytest.raises(InvalidRequestError, match=r"cannot be enabled: .*not JSON"):
                 registry.accept("shop.upload", registry.tools["shop.upload"].spec.fingerprint)
             assert list(registry.choose({"shop.*": "tools"})) == ["shop.fine", "shop.fi_ne"]
         server.shutdown()
@@ -280,7 +280,7 @@ async def test_a_url_with_operations_that_cannot_be_tools_has_them_disabled(
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 its name in the standard library
         """Write nothing."""
 
 
