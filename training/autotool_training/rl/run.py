@@ -181,6 +181,7 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
         **vllm,

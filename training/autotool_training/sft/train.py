@@ -169,6 +169,7 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         use_cpu=not torch.cuda.is_available(),
