@@ -26,6 +26,7 @@ MAX_PATH_CHARACTERS = 80
 REQUIRED = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 """What newer protocols require of an answer, and what does not matter here: nothing is cached."""
 USED_FIELDS = ("name", "description", "inputSchema")
+NESTED = "its inputSchema is nested too deeply."
 EMPTY_SCHEMA = {"type": "object", "properties": {}}
 
 
@@ -81,6 +82,8 @@ def _find_fault(tool: Mapping[str, Any], version: str) -> str | None:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         path = ".".join(map(str, first["loc"][2:]))[:MAX_PATH_CHARACTERS]
         return f"its MCP server describes it in no valid way ({path}: {first['msg']})."
+    except ValueError:
+        return NESTED
     return _schema_fault(tool["inputSchema"])
 
 
@@ -91,5 +94,5 @@ def _schema_fault(schema: Any) -> str | None:
         if find_invalid_x_mcp_header(schema) is not None:
             return "its inputSchema has an x-mcp-header that is not valid."
     except RecursionError:
-        return "its inputSchema is nested too deeply."
+        return NESTED
     return None

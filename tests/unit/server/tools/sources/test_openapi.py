@@ -264,7 +264,7 @@ async def test_a_url_with_operations_that_cannot_be_tools_has_them_disabled(
             disabled = {name: tool.spec.disabled for name, tool in registry.tools.items()}
             with pytest.raises(InvalidRequestError, match=r"cannot be enabled: .*not JSON"):
                 registry.accept("shop.upload", registry.tools["shop.upload"].spec.fingerprint)
-            assert list(registry.choose({"shop.*": "tools"})) == ["shop.fine", "shop.fi_ne"]
+            assert registry.choose({"shop.*": "tools"}).keys() == {"shop.fine", "shop.fi_ne"}
         server.shutdown()
         thread.join()
     reasons = {
