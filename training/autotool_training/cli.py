@@ -10,8 +10,16 @@ from rich.console import Console
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ModeSwitch
 from autotool_training.cli_examples import example
+from autotool_training.common.quiet import quiet
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
+
+
+@app.callback()
+def prepare() -> None:
+    """Leave out warnings that a user can do nothing about. The help is that of the app."""
+    quiet()
+
 
 Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped continues.")]
 Change = Annotated[list[str] | None, typer.Option("--set", help="Change a value of the recipe, as in sft.epochs=2.")]

@@ -1,7 +1,9 @@
 """What a run shows while it trains, what a stage says at its end, and the examples in the help."""
 
 import io
+import logging
 import shlex
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from autotool_training import report
 from autotool_training.cli import app
 from autotool_training.cli_examples import EXAMPLES
 from autotool_training.common.progress import CURVES, Curves, StepProgress
+from autotool_training.common.quiet import LOG_MESSAGES, quiet
 from autotool_training.data.counts import Counts
 
 COMMANDS: Any = typer.main.get_command(app)
@@ -25,7 +28,7 @@ def state(step: int, steps: int = 40, *, first: bool = True) -> TrainerState:
     return TrainerState(global_step=step, max_steps=steps, is_world_process_zero=first)
 
 
-def log(callback: Any, at: TrainerState, **logs: float) -> None:
+def log(callback: Any, at: TrainerState, **logs: float | None) -> None:
     callback.on_log(arguments(), at, TrainerControl(), logs=logs)
 
 
@@ -63,10 +66,23 @@ def test_curves_are_in_the_folder_of_the_run_and_go_on_after_a_stop(tmp_path: Pa
         curves = Curves(tmp_path)
         curves.on_train_begin(arguments(), state(steps[0] - 1), TrainerControl())
         for step in steps:
-            log(curves, state(step), loss=float(step))
+            log(curves, state(step), loss=float(step), clip=None)
         curves.on_train_end(arguments(), state(steps[-1]), TrainerControl())
     read = EventAccumulator(str(tmp_path / CURVES)).Reload()
     assert [event.step for event in read.Scalars("train/loss")] == [1, 2, 3, 4]
+
+
+def test_only_the_named_warnings_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        quiet()
+        warnings.warn("TRL currently supports vLLM versions from 1 to 2.", stacklevel=1)
+        warnings.warn("TRL is on fire.", stacklevel=1)
+    assert [str(one.message) for one in seen] == ["TRL is on fire."]
+    for name, message in LOG_MESSAGES.items():
+        logging.getLogger(name).warning("%s. And so on.", message)
+        logging.getLogger(name).warning("Another thing of %s", name)
+    assert [record.getMessage() for record in caplog.records] == [f"Another thing of {name}" for name in LOG_MESSAGES]
 
 
 def counts() -> Counts:

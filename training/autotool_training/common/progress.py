@@ -47,6 +47,13 @@ class Curves(TensorBoardCallback):
             self.tb_writer = SummaryWriter(self.logging_dir, purge_step=state.global_step + 1)
         super().on_train_begin(args, state, control, **event)
 
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **event: Any
+    ) -> None:
+        """Write the values that there are: TRL logs None for some, for which the callback would warn at every step."""
+        there = {name: value for name, value in (logs or {}).items() if value is not None}
+        super().on_log(args, state, control, logs=there, **event)
+
 
 class StepProgress(TrainerCallback):
     """Shows the step and the latest metrics of a run on standard error. The trainer's own output has every metric of a step."""
