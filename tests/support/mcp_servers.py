@@ -132,7 +132,7 @@ class Calls:
         return types.CallToolResult(content=[], structured_content={"city": "Köln"})
 
     async def blank(self, _: Any) -> types.CallToolResult:
-        texts = [types.TextContent(text=text) for text in ("", " \n")]
+        texts: list[types.ContentBlock] = [types.TextContent(text=text) for text in ("", " \n")]
         return types.CallToolResult(content=texts, structured_content={"city": "Köln"})
 
     async def big(self, _: Any, size: int) -> str:
