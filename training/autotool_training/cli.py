@@ -10,8 +10,17 @@ from rich.console import Console
 from autotool_core.errors import AutoToolError
 from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
+from autotool_training.cli_examples import example
+from autotool_training.common.quiet import quiet
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
+
+
+@app.callback()
+def prepare() -> None:
+    """Leave out warnings that a user can do nothing about. The help is that of the app."""
+    quiet()
+
 
 Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped continues.")]
 Change = Annotated[list[str] | None, typer.Option("--set", help="Change a value of the recipe, as in sft.epochs=2.")]
@@ -28,7 +37,7 @@ SwitchOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog=example("data"))
 def data(
     source: Annotated[
         list[str], typer.Option(help="NAME=FILE, graded=TASKS_PER_LEVEL, or a NAME that is on the hub. Repeatable.")
@@ -61,7 +70,8 @@ def data(
     strict: Strict = False,
 ) -> None:
     """Read data sets; drop invalid and duplicate records and those of evaluations; write one file of records."""
-    from autotool_training.data.build import DataSettings, build  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.data.build import DataSettings, build  # noqa: PLC0415
     from autotool_training.data.catalog import SourceSpec  # noqa: PLC0415
 
     settings = DataSettings(
@@ -77,7 +87,9 @@ def data(
         write_reasoning=write_reasoning,
         strict=strict,
     )
-    Console().print(build([SourceSpec.parse(text) for text in source], out, settings, _warn()).table())
+    counts = build([SourceSpec.parse(text) for text in source], out, settings, _warn())
+    Console().print(counts.table())
+    report.after_data(counts, out)
 
 
 def _limits(given: list[str]) -> dict[str, int]:
@@ -95,7 +107,7 @@ def _warn() -> Callable[[str], None]:
     return lambda sentence: console.print(f"skipped: {sentence}", style="yellow", markup=False, highlight=False)
 
 
-@app.command()
+@app.command(epilog=example("label"))
 def label(
     records: Records,
     out: Annotated[Path, typer.Option(help="The file of labelled records to write, with attempts and counts next to it.")],
@@ -117,7 +129,8 @@ def label(
     strict: Strict = False,
 ) -> None:
     """Label each record with the mode it is trained in: short if the no-thinking model is right, else long."""
-    from autotool_training.label.label import LabelSettings, ModelChoice  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.label.label import LabelSettings, ModelChoice  # noqa: PLC0415
     from autotool_training.label.label import label as label_records  # noqa: PLC0415
 
     settings = LabelSettings(
@@ -133,9 +146,10 @@ def label(
     models = ModelChoice(short, short_model, short_switch), ModelChoice(long, long_model, long_switch)
     counts = label_records(records, out, *models, settings, skipped=_warn())
     Console().print(counts.table())
+    report.after_label(counts, out)
 
 
-@app.command()
+@app.command(epilog=example("scratch"))
 def scratch(recipe: RecipeFile, out: Out, change: Change = None, seed: Seed = None) -> None:
     """Make a tiny base: pretrain a random model, of the sizes in base.scratch, until it answers graded tasks in both modes.
 
@@ -143,21 +157,24 @@ def scratch(recipe: RecipeFile, out: Out, change: Change = None, seed: Seed = No
     with reasoning and without. With a base.source other than scratch, the training continues from that checkpoint. Recipes
     name the folder as base.source.
     """
-    from autotool_training.recipe import load_recipe  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.recipe import load_recipe  # noqa: PLC0415
     from autotool_training.scratch.pretrain import pretrain  # noqa: PLC0415
 
     settings = load_recipe(recipe, change or ())
     drawn = settings.seed if seed is None else seed
+    report.before_training(out)
     trained = pretrain(settings.base.load_base(drawn), settings.base.scratch.pretrain, out, seed=drawn)
-    Console().print(f"{out}: {trained.model.num_parameters():,} parameters", markup=False, highlight=False)
+    report.after_scratch(recipe, out, trained.model.num_parameters())
 
 
-@app.command()
+@app.command(epilog=example("sft"))
 def sft(
     recipe: RecipeFile, records: Records, out: Out, change: Change = None, seed: Seed = None, strict: Strict = False
 ) -> None:
     """Train the recipe's base on labelled records by SFT, the warm-up of RL."""
-    from autotool_training.common import records as files  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common import records as files  # noqa: PLC0415
     from autotool_training.common.examples import ExampleWriter  # noqa: PLC0415
     from autotool_training.recipe import load_recipe  # noqa: PLC0415
     from autotool_training.sft import train as stage  # noqa: PLC0415
@@ -168,11 +185,13 @@ def sft(
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
     examples, left_out = stage.make_examples(files.read(records, strict=strict, skipped=_warn()), writer, settings.sft)
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
-    Console().print(f"{len(examples)} sequences; left out: {reasons}.", highlight=False)
+    report.say(f"{len(examples)} sequences; left out: {reasons}.")
+    report.before_training(out)
     stage.train(base, examples, settings.sft, out, seed=drawn)
+    report.after_sft(recipe, change or (), records, out)
 
 
-@app.command()
+@app.command(epilog=example("refine"))
 def refine(
     recipe: RecipeFile,
     records: Records,
@@ -190,14 +209,12 @@ def refine(
     rl.objective. A record is too easy if it has the best reward in all rounds, and too hard if no answer is right; others are
     kept if their rewards rise over the rounds as the mean of all does (refine.min_alignment).
 
-    Let SFT keep its checkpoints (sft.save_steps, sft.keep) and name the folder that holds them:
-
-      autotool train refine recipe.toml --records labelled.jsonl --checkpoint runs/sft/steps --out refined.jsonl
-
-    A checkpoint that is named several times is probed with as many seeds. A run that is started again continues from
-    <out>.probes.jsonl, which holds all rewards, so that another refine.min_alignment or refine.rate needs no new rollouts.
+    Let SFT keep its checkpoints (sft.save_steps, sft.keep) and name the folder that holds them. A checkpoint that is named
+    several times is probed with as many seeds. A run that is started again continues from <out>.probes.jsonl, which holds all
+    rewards, so that another refine.min_alignment or refine.rate needs no new rollouts.
     """
-    from autotool_training.common import checkpoint as checkpoints  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common import checkpoint as checkpoints  # noqa: PLC0415
     from autotool_training.common import records as files  # noqa: PLC0415
     from autotool_training.recipe import load_recipe  # noqa: PLC0415
     from autotool_training.refine.probe import ProbeJob, refine_records  # noqa: PLC0415
@@ -213,10 +230,12 @@ def refine(
         seed=drawn,
         out=out,
     )
-    Console().print(refine_records(job).table())
+    counts = refine_records(job)
+    Console().print(counts.table())
+    report.after_refine(counts, recipe, change or (), checkpoint[-1], out)
 
 
-@app.command()
+@app.command(epilog=example("rl"))
 def rl(
     recipe: RecipeFile,
     records: Records,
@@ -229,7 +248,8 @@ def rl(
     strict: Strict = False,
 ) -> None:
     """Train by GRPO with decoupled adaptive entropy constraints, or by a variant of it (rl.objective.variant)."""
-    from autotool_training.common import checkpoint  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common import checkpoint  # noqa: PLC0415
     from autotool_training.common import records as files  # noqa: PLC0415
     from autotool_training.recipe import load_recipe  # noqa: PLC0415
     from autotool_training.rl.run import train  # noqa: PLC0415
@@ -239,10 +259,12 @@ def rl(
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     drawn = settings.seed if seed is None else seed
     start = checkpoint.load_checkpoint(base) if base else settings.base.load_base(drawn)
+    report.before_training(out)
     train(start, list(files.read(records, strict=strict, skipped=_warn())), settings.rl, out, seed=drawn)
+    report.after_rl(out)
 
 
-@app.command()
+@app.command(epilog=example("join"))
 def join(
     adapters: Annotated[list[Path], typer.Argument(help="`adapter` folders of runs with LoRA, in order.", metavar="DIR...")],
     out: Annotated[Path, typer.Option(help="Folder of the adapter to write.")],
@@ -254,17 +276,17 @@ def join(
 ) -> None:
     """Merge the adapters of several stages, each trained on the result of the one before it, into one in bfloat16.
 
-      autotool train join runs/sft/adapter runs/rl/adapter --out adapter
-
     On the base of the first stage it gives the model of the last stage, or with --share one between the last two.
     Trained rows of the embeddings are those of the last stage.
     """
-    from autotool_training.common.merge_adapters import merge_adapters  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common.merge_adapters import merge_adapters  # noqa: PLC0415
 
     merge_adapters(adapters, out, rank, share)
+    report.say(f"The adapter is saved to {out}.")
 
 
-@app.command()
+@app.command(epilog=example("check"))
 def check(recipe: RecipeFile, change: Change = None) -> None:
     """Try a recipe: build all its settings, and make one step of each stage on a tiny random model.
 
@@ -278,13 +300,15 @@ def check(recipe: RecipeFile, change: Change = None) -> None:
     Console().print(f"{recipe}: sft, refine and rl each made a step.", markup=False, highlight=False)
 
 
-@app.command()
+@app.command(epilog=example("plot"))
 def plot(
     folders: Annotated[list[Path], typer.Argument(help="Folders of RL runs.", metavar="DIR...")],
     out: Annotated[Path, typer.Option(help="The file to write: .svg, .png or .pdf.")],
     window: Annotated[int, typer.Option(min=1, help="Steps over which each point is averaged.")] = 10,
 ) -> None:
     """Plot accuracy, thinking rate, length, entropy, reward and β over the steps, several runs together."""
-    from autotool_training.plot import draw  # noqa: PLC0415 `--help` answers at once
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.plot import draw  # noqa: PLC0415
 
     draw(folders, out, window)
+    report.say(f"The plot is saved to {out}.")

@@ -24,6 +24,7 @@ STYLES = ("-", "--")
 # Distinct for all types of colour vision (Okabe and Ito, 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 METRICS = "metrics.jsonl"
+MIN_STEPS = 2
 SUFFIXES = (".svg", ".png", ".pdf")
 
 
@@ -36,18 +37,28 @@ class PlotRun:
 
     @classmethod
     def read(cls, folder: Path) -> "PlotRun":
-        """Read a run's folder. Raises AutoToolError if it has no metrics of RL."""
+        """Read a run's folder. Raises AutoToolError if it has no metrics of RL, or too few for a curve."""
         lines = list(jsonl.read(folder / METRICS))
         drawn = {metric for _, _, metrics in PANELS.values() for metric in metrics}
-        if not any(drawn & line.keys() for line in lines):
-            raise AutoToolError(f"{folder} holds no {METRICS} of RL: name the folder of a run of `autotool train rl`.")
+        steps = {line["step"] for line in lines if drawn & line.keys()}
+        if not steps:
+            raise AutoToolError(
+                f"{folder} holds no {METRICS} of RL: name the folder of a run of `autotool train rl` that has made a step."
+            )
+        if len(steps) < MIN_STEPS:
+            raise AutoToolError(
+                f"{folder} has the metrics of one step, and a curve needs {MIN_STEPS}: the values are in {folder / METRICS}."
+            )
         return cls(str(folder), lines)
 
     def series(self, metric: str, window: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the steps and the metric's running mean over a window of steps; empty if the run does not log the metric."""
+        """Return the steps and the metric's running mean over a window of steps; empty if the run does not log the metric.
+
+        The window of a short run is smaller, so that several points are left.
+        """
         points = [(line["step"], line[metric]) for line in self.lines if metric in line]
         steps, values = (np.array([point[axis] for point in points]) for axis in (0, 1))
-        width = max(1, min(window, len(values)))
+        width = max(1, min(window, 2 * len(values) // 3))
         return steps[width - 1 :], np.convolve(values, np.ones(width) / width, "valid") if len(values) else values
 
 

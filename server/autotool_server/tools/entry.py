@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from fnmatch import fnmatchcase
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,9 @@ from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import Approval, Policy, ToolSpec
 
 DEFAULT = Policy()
-NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+MAX_NAME_CHARACTERS = 64
+MAX_LISTED_CHARACTERS = 1000
+NAME = re.compile(rf"[a-zA-Z0-9_.-]{{1,{MAX_NAME_CHARACTERS}}}")
 
 
 class Entry(BaseModel):
@@ -83,13 +86,49 @@ class Entry(BaseModel):
         `label` names the entry in the error, such as `[http.weather]`.
         """
         counts = Counter(spec.name.removeprefix(f"{namespace}.") for spec in specs)
-        for name, count in counts.items():
-            if count > 1:
+        for name, times in counts.items():
+            if times > 1:
                 raise AutoToolError(f"{label} has two tools named {namespace}.{name}. Rename one or leave it out.")
+        self.check_patterns(label, list(counts))
+
+    def check_patterns(self, label: str, names: Sequence[str]) -> None:
+        """Raise AutoToolError if a pattern of the entry matches none of the tools' names."""
         for key in ("read_only", "idempotent", "repeatable", "approval"):
-            for pattern in getattr(self, key):
-                if not any(fnmatchcase(name, pattern) for name in counts):
-                    raise AutoToolError(f"{label} {key}: no tool of it is named {pattern!r}. There are: {', '.join(counts)}.")
+            check_patterns(f"{label} {key}: no tool of it", list(getattr(self, key)), names)
+
+
+class SelectiveEntry(Entry):
+    """An entry that chooses among the tools that something else offers."""
+
+    include: list[str] = Field(default=["*"], min_length=1)
+    """The tools to take, by the name that they have where they come from, or by pattern."""
+    exclude: list[str] = []
+    """The tools to leave out of these, by name or pattern."""
+
+    def selects(self, name: str) -> bool:
+        """Return whether the tool of this name is taken."""
+        return _matches_any(self.include, name) and not _matches_any(self.exclude, name)
+
+    def check_selection(self, label: str, noun: str, names: Sequence[str]) -> None:
+        """Raise AutoToolError if a pattern of `include` or `exclude` matches nothing. `noun`: what has the names."""
+        for key in ("include", "exclude"):
+            patterns = [pattern for pattern in getattr(self, key) if pattern != "*"]
+            check_patterns(f"{label} {key}: no {noun}", patterns, names)
+
+
+def check_patterns(complaint: str, patterns: Sequence[str], names: Sequence[str]) -> None:
+    """Raise AutoToolError, which begins with the complaint, for the first pattern that matches none of the names."""
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            listed = ", ".join(names)[:MAX_LISTED_CHARACTERS]
+            raise AutoToolError(f"{complaint} is named {pattern!r}. There are: {listed}.")
+
+
+def listed_name(namespace: str, name: str, taken: Container[str]) -> str:
+    """Return the name under which a tool is listed that cannot have its own: like it, valid, and not one of `taken`."""
+    plain = re.sub(r"[^a-zA-Z0-9_.-]", "_", f"{namespace}.{name or '_'}")[:MAX_NAME_CHARACTERS]
+    candidates = (f"{plain[: MAX_NAME_CHARACTERS - len(str(number)) - 1]}-{number}" for number in count(2))
+    return plain if plain not in taken else next(candidate for candidate in candidates if candidate not in taken)
 
 
 def tool_name(label: str, namespace: str, name: str) -> str:

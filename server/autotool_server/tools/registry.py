@@ -33,7 +33,8 @@ class Registry:
                 await source.start()
             self._check_names()
             for tool in self.tools.values():
-                _check_schema(tool)
+                if tool.spec.disabled is None:
+                    _check_schema(tool)
         except BaseException:
             await self._running.aclose()
             raise
@@ -70,7 +71,8 @@ class Registry:
     def accept(self, name: str, fingerprint: str) -> Tool:
         """Enable a disabled tool if it still has this fingerprint.
 
-        Raises InvalidRequestError if there is no such tool, or if it has changed since the operator read it.
+        Raises InvalidRequestError if there is no such tool, if it has changed since the operator read it, or if it cannot be
+        used as it is.
         """
         for source in self._sources:
             for tool in source.tools:
@@ -82,7 +84,10 @@ class Registry:
                     except AutoToolError as error:
                         raise InvalidRequestError(str(error), "name", status=409) from None
                     source.accept(name)
-                    return self.tools[name]
+                    accepted = self.tools[name]
+                    if (reason := accepted.spec.disabled) is not None:
+                        raise InvalidRequestError(f"This server tool cannot be enabled: {reason}", "name", status=409)
+                    return accepted
         raise InvalidRequestError(
             "There is no server tool of this name. GET /v1/tools lists those there are.", "name", status=404
         )

@@ -54,9 +54,9 @@ def test_graded_tiny_from_data_to_a_benchmark(tmp_path: Path, capsys: pytest.Cap
     assert len(kept) == sum(counts["kept"].values()) == 24 - sum(counts["dropped"].values())
     rounds = {json.loads(line)["checkpoint"] for line in (tmp_path / "refined.probes.jsonl").read_text().splitlines()[1:]}
     assert len(rounds) == 2
-    train("rl", recipe, "--records", refined, "--base", tmp_path / "sft", "--out", tmp_path / "rl", "--set", "rl.steps=1")
+    train("rl", recipe, "--records", refined, "--base", tmp_path / "sft", "--out", tmp_path / "rl")
     steps = [json.loads(line)["step"] for line in (tmp_path / "rl/metrics.jsonl").read_text().splitlines()]
-    assert max(steps) == 1
+    assert max(steps) == 2
     train("plot", tmp_path / "rl", "--out", tmp_path / "dynamics.svg", "--window", 1)
     assert (tmp_path / "dynamics.svg").stat().st_size > 1000
     serve_and_bench(tmp_path / "rl", tmp_path / "bench")

@@ -13,6 +13,7 @@ from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training.common.checkpoint import Checkpoint, numbered_checkpoints
 from autotool_training.common.fingerprint import comparable, fingerprint
+from autotool_training.common.progress import shown_steps
 from autotool_training.common.records import Record
 
 RUN_FILE = "run.json"
@@ -65,16 +66,17 @@ def train(trainer: Trainer, folder: Path) -> None:
     A run that made all its steps, and was stopped before its result was written, makes no further step.
     """
     checkpoint = last_complete(folder)
-    if checkpoint is None:
-        trainer.train()
-        return
-    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-    steps = trainer.args.max_steps if trainer.args.max_steps > 0 else state.max_steps
-    if state.global_step < steps:
-        trainer.train(resume_from_checkpoint=str(checkpoint))
-    else:
+    if checkpoint is not None and _made_all_steps(trainer, checkpoint):
         # A private name of transformers 5.19: the public way to load a checkpoint also trains.
         trainer._load_from_checkpoint(str(checkpoint))
+        return
+    with shown_steps(trainer):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+
+
+def _made_all_steps(trainer: Trainer, checkpoint: Path) -> bool:
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    return state.global_step >= (trainer.args.max_steps if trainer.args.max_steps > 0 else state.max_steps)
 
 
 def last_complete(folder: Path) -> Path | None:

@@ -19,6 +19,7 @@ from autotool_training.common.checkpoint import Checkpoint, load_finished
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.export import reject_sharded_adapter, write_trained
 from autotool_training.common.lora import LoraSettings, lora_config
+from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir, records_digest
 from autotool_training.patches.trl_head import patch_fused_head
@@ -80,7 +81,8 @@ class RlSettings(BaseModel):
 def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out: Path, *, seed: int) -> Checkpoint:
     """Train and write the checkpoint into `out`, resuming a stopped run there, β_l and targets included.
 
-    A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and to TensorBoard.
+    A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and, for TensorBoard, to
+    `out/tensorboard`.
     Raises AutoToolError if there are too few records for a step, the folder holds another run, the loss is not a number or
     the disk is full.
     """
@@ -133,7 +135,7 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         train_dataset=_dataset(job.writer(), job.records),
         processing_class=job.base.tokenizer,
         peft_config=job.settings.lora and lora_config(job.base, job.settings.lora),
-        callbacks=[FiniteLoss(), MetricsWriter(job.out / "metrics.jsonl")],
+        callbacks=[FiniteLoss(), MetricsWriter(job.out / "metrics.jsonl"), Curves(job.out)],
     )
     reject_sharded_adapter(trainer)
     patch_fused_head(trainer.model)
@@ -178,7 +180,8 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         save_total_limit=1,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to=["tensorboard"],
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
         **vllm,

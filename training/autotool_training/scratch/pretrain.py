@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pad_sequence
 from torch.optim import AdamW, Optimizer
+from torch.utils.tensorboard.writer import SummaryWriter
 from transformers import PreTrainedModel
 
 from autotool_core import jsonl
@@ -24,6 +25,7 @@ from autotool_core.progress import progress_bar
 from autotool_training.common.callbacks import explain_full_disk
 from autotool_training.common.checkpoint import Checkpoint, load_finished
 from autotool_training.common.examples import IGNORE_INDEX
+from autotool_training.common.progress import CURVES
 from autotool_training.common.resume import base_identity, claim_run_dir
 from autotool_training.patches.muon import muon
 from autotool_training.scratch.curriculum import CurriculumSettings, CurriculumStage, TokenSequence, curriculum
@@ -46,7 +48,7 @@ def pretrain(base: Checkpoint, settings: PretrainSettings, out: Path, *, seed: i
     """Train the model of `base` and write it to `out`, resuming a stopped run there.
 
     The weights are float32; on a GPU it computes in bfloat16, which CPUs may only emulate. The mean loss (nats a
-    token) of every `save_steps` steps goes to `out/metrics.jsonl`.
+    token) of every `save_steps` steps goes to `out/metrics.jsonl` and, for TensorBoard, to `out/tensorboard`.
     Raises AutoToolError if the folder holds another run, the loss is not a number or the disk is full.
     """
     start = {**base_identity(base), "parameters": base.model.num_parameters()}
@@ -88,9 +90,11 @@ class _Pretraining:
         self._optimizers = _optimizers(base.model, settings)
         self._rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._optimizers]
         self._position = _Position()
+        self._resume()
+        # Without the steps that a killed run had logged but not saved.
+        self._curves = SummaryWriter(str(out / CURVES), purge_step=self._position.total + 1)
 
     def run(self) -> None:
-        self._resume()
         self._base.model.train()
         with progress_bar() as progress:
             for number, stage in enumerate(self._stages):
@@ -98,6 +102,7 @@ class _Pretraining:
                     task = progress.add_task(f"stage {number + 1}", total=stage.steps, completed=self._position.step)
                     self._train(stage, lambda loss, task=task: progress.update(task, advance=1, description=f"loss {loss:.3f}"))
                     self._position = _Position(number + 1, 0, self._position.total)
+        self._curves.close()
 
     def _train(self, stage: CurriculumStage, report: Callable[[float], None]) -> None:
         """Make the rest of a stage's steps. Raises AutoToolError if its goal is not reached."""
@@ -157,6 +162,7 @@ class _Pretraining:
             torch.save({"place": position, "parts": parts}, part)
             with (self._out / METRICS).open("a", encoding="utf-8") as metrics:
                 metrics.write(json.dumps({**position, "loss": round(loss, 4)}) + "\n")
+        self._curves.add_scalar("train/loss", loss, self._position.total)
 
 
 def _loss(model: PreTrainedModel, batch: Sequence[TokenSequence]) -> Tensor:

@@ -21,6 +21,7 @@ from autotool_training.common.checkpoint import Checkpoint, load_finished
 from autotool_training.common.examples import IGNORE_INDEX, Example, ExampleWriter
 from autotool_training.common.export import reject_sharded_adapter, write_trained
 from autotool_training.common.lora import LoraSettings, lora_config
+from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir
 from autotool_training.patches.trl_head import patch_fused_head
@@ -100,7 +101,7 @@ def train(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out:
     """Train and write the checkpoint into `out`, resuming a stopped run there; a run that ended is left as it is.
 
     With LoRA the adapter is written to `out/adapter`, and the merged weights to `out`. Metrics go to `out/metrics.jsonl`
-    and to TensorBoard.
+    and, for TensorBoard, to `out/tensorboard`.
     Raises AutoToolError if there are no sequences, the folder holds another run, the loss is not a number or the disk is
     full.
     """
@@ -135,7 +136,12 @@ def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, o
         data_collator=prefix_sharing.collate if settings.share else None,
         processing_class=base.tokenizer,
         peft_config=settings.lora and lora_config(base, settings.lora),
-        callbacks=[FiniteLoss(), MetricsWriter(out.parent / "metrics.jsonl"), ProfileWriter(base.profile)],
+        callbacks=[
+            FiniteLoss(),
+            MetricsWriter(out.parent / "metrics.jsonl"),
+            Curves(out.parent),
+            ProfileWriter(base.profile),
+        ],
     )
     reject_sharded_adapter(trainer)
     patch_fused_head(trainer.model)
@@ -162,7 +168,8 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
         save_total_limit=settings.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to=["tensorboard"],
+        report_to="none",
+        dataloader_pin_memory=torch.cuda.is_available(),
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         use_cpu=not torch.cuda.is_available(),

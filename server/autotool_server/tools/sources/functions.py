@@ -188,6 +188,8 @@ def _marked_functions(namespace: str, entry: FunctionsEntry) -> list[Function]:
         sys.path.append(folder)
     try:
         module = import_module(entry.module)
+    except AutoToolError as error:
+        raise AutoToolError(f"[python.{namespace}] module: {entry.module}: {error}") from error
     except Exception as error:
         raise AutoToolError(
             f"[python.{namespace}] module: importing {entry.module} failed ({type(error).__name__}: {error}). It is looked for "

@@ -4,6 +4,9 @@ The tools that a server offers at the start count as reviewed by the operator. A
 description or schema changes, is disabled until an operator accepts it: otherwise a server, or whoever has taken it over,
 could write into every prompt. The server's hints (annotations, instructions) are not trusted either: the tools file lists
 what is read-only. The environment of a stdio server has PATH, HOME and the like, and the variables of the tools file.
+
+A tool that cannot be used (`mcp_listing`, an invalid name, one of two with one name) is listed as disabled with the reason,
+at the start and later: what a server offers is not the operator's doing, and its other tools are sound.
 """
 
 import json
@@ -12,7 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,24 +29,30 @@ from pydantic import Field, model_validator
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, ToolError, ToolSpec
-from autotool_server.tools.entry import Entry, tool_name
+from autotool_server.tools.entry import MAX_NAME_CHARACTERS, NAME, SelectiveEntry, listed_name, tool_name
 from autotool_server.tools.network import tls_context
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources import mcp_relay
 from autotool_server.tools.sources.http import fill_headers
 from autotool_server.tools.sources.mcp_connection import START_SECONDS, Connection, root_cause
+from autotool_server.tools.sources.mcp_listing import fault_of
 
 logger = logging.getLogger(__name__)
 
 CHANGED = "its MCP server has changed its description or schema since this server started; an operator must accept it."
 NEW = "its MCP server has added it since this server started; an operator must accept it."
 GONE = "its MCP server no longer offers it."
+TWICE = "its MCP server lists several tools of this name, which differ."
+BAD_NAME = (
+    "the name that its MCP server gives it is none for a tool: letters, digits, '_', '.' and '-' are allowed, and with the "
+    f"namespace at most {MAX_NAME_CHARACTERS} characters."
+)
 MAX_REASON_CHARACTERS = 300
 MAX_MESSAGE_BYTES = 4 * 2**20
 """The largest message of a stdio server. A larger one ends the server."""
 
 
-class McpEntry(Entry):
+class McpEntry(SelectiveEntry):
     """A table `[mcp.NAME]` of the tools file, with either `command` or `url`."""
 
     command: list[str] = Field(default=[])
@@ -79,6 +88,8 @@ class McpTool:
     offered: ToolSpec
     fingerprint: str
     """The fingerprint of `offered`, computed once because every request needs it."""
+    fault: str | None = None
+    """The reason why the tool cannot be used as its server describes it, whoever accepts it."""
 
     @property
     def spec(self) -> ToolSpec:
@@ -127,6 +138,7 @@ class McpSource:
     async def start(self) -> None:
         """Connect and list the tools. Raises AutoToolError if that does not succeed within START_SECONDS."""
         entry = self._entry
+        tool_name(self._label, self._namespace, "")  # a namespace that spoils every name is the operator's fault
         if entry.command and not entry.cwd.is_dir():
             raise AutoToolError(f"{self._label} cwd: {entry.cwd} is no folder.")
         self._env = {name: self._secrets.fill(text, f"{self._label} env.{name}") for name, text in entry.env.items()}
@@ -141,8 +153,8 @@ class McpSource:
         await self.connection.stop()
 
     def accept(self, name: str) -> None:
-        """Enable a tool as the server describes it now."""
-        if self._accepted is not None:
+        """Enable a tool as the server describes it now. One with a fault stays disabled."""
+        if self._accepted is not None and self._tools[name].fault is None:
             logger.info("%s: tool %s is accepted as it is now", self._label, name)
             self._accepted[name] = self._tools[name].fingerprint
 
@@ -152,6 +164,8 @@ class McpSource:
         now = self._tools.get(name)
         if now is None:
             return GONE
+        if now.fault is not None:
+            return now.fault
         if name not in accepted:
             return NEW
         return None if tool.fingerprint == now.fingerprint == accepted[name] else CHANGED
@@ -177,35 +191,49 @@ class McpSource:
                 self._stderr = os.pread(errors.fileno(), 2 * mcp_relay.MAX_STDERR_BYTES, 0).decode(errors="replace")
 
     def _update_tools(self, offered: Sequence[types.Tool]) -> None:
-        starting = self._accepted is None
-        tools = [tool for item in offered if (tool := self._make(item, strict=starting)) is not None]
-        if starting:
-            self._entry.check_tools(self._label, self._namespace, [tool.offered for tool in tools])
-            self._accepted = {tool.offered.name: tool.fingerprint for tool in tools}
+        """Take a list of tools as the current one. Raises AutoToolError if a pattern of the entry fits nothing in the first."""
+        chosen = [tool for tool in offered if self._entry.selects(tool.name)]
+        tools = self._make_all(chosen)
+        if self._accepted is None:
+            self._entry.check_selection(self._label, "tool of its MCP server", [tool.name for tool in offered])
+            self._entry.check_patterns(self._label, [tool.name for tool in chosen])
+            # Once mended, a tool with a fault is one that the operator has not seen.
+            self._accepted = {name: tool.fingerprint if tool.fault is None else "" for name, tool in tools.items()}
         before = self._disabled()
-        self._tools = {tool.offered.name: tool for tool in tools}
+        self._tools = tools
         for name, reason in self._disabled().items():
-            if name not in before:
+            if before.get(name) != reason:
                 logger.warning("%s: tool %s is disabled: %s", self._label, name, reason)
 
     def _disabled(self) -> dict[str, str]:
         return {name: reason for name, tool in self._tools.items() if (reason := self.disabled_reason(tool)) is not None}
 
-    def _make(self, tool: types.Tool, *, strict: bool) -> McpTool | None:
-        """Return the tool; None for an invalid name, for which AutoToolError is raised if `strict`."""
-        try:
-            name = tool_name(self._label, self._namespace, tool.name)
-        except AutoToolError:
-            if strict:
-                raise
-            logger.debug("%s: a tool's name cannot be used", self._label)
-            return None
-        spec = ToolSpec(name, tool.description or "", tool.input_schema, self._entry.policy(tool.name))
-        return McpTool(self, tool.name, spec, spec.fingerprint)
+    def _make_all(self, offered: Sequence[types.Tool]) -> dict[str, McpTool]:
+        """Return the tools by the name under which they are listed. Those with a name of their own come first."""
+        same_name: dict[str, list[types.Tool]] = {}
+        for item in offered:
+            same_name.setdefault(item.name, []).append(item)
+        tools: dict[str, McpTool] = {}
+        for items in sorted(same_name.values(), key=lambda items: not self._is_name(items[0].name)):
+            tool = self._make(items, tools)
+            tools[tool.offered.name] = tool
+        return tools
+
+    def _make(self, items: Sequence[types.Tool], taken: Container[str]) -> McpTool:
+        """Return the tool that the server describes by one or several items of one name."""
+        first = items[0]
+        is_name = self._is_name(first.name)
+        fault = fault_of(first) or (None if is_name else BAD_NAME) or (TWICE if any(item != first for item in items) else None)
+        name = f"{self._namespace}.{first.name}" if is_name else listed_name(self._namespace, first.name, taken)
+        spec = ToolSpec(name, first.description or "", first.input_schema, self._entry.policy(first.name))
+        return McpTool(self, first.name, spec, spec.fingerprint, fault and self._secrets.redact(fault))
+
+    def _is_name(self, name: str) -> bool:
+        return name != "" and NAME.fullmatch(f"{self._namespace}.{name}") is not None
 
     def _start_error(self, cause: BaseException) -> AutoToolError:
         if isinstance(cause, AutoToolError):
-            return cause
+            return AutoToolError(self._secrets.redact(str(cause)))
         if isinstance(cause, TimeoutError):
             stderr = f" {self._stderr_report()}" if self._entry.command else ""
             return AutoToolError(f"{self._label}: no MCP server has answered within {START_SECONDS:g} seconds.{stderr}")
@@ -230,13 +258,16 @@ def _relay_command(command: Sequence[str], folder: Path) -> list[str]:
 def _result_text(result: types.CallToolResult) -> str:
     """Return a result as text. Content that is no text is named by type and size.
 
-    Structured content is used only without texts, since servers repeat it as text.
+    Structured content is used only if no text says anything, since servers repeat it as text.
     """
-    parts = [_block_text(block) for block in result.content]
-    has_text = any(isinstance(block, types.TextContent) for block in result.content)
-    if not has_text and result.structured_content is not None:
-        parts.append(json.dumps(result.structured_content, ensure_ascii=False))
-    return "\n".join(parts)
+    if result.structured_content is None or any(map(_has_text, result.content)):
+        return "\n".join(map(_block_text, result.content))
+    others = [_block_text(block) for block in result.content if not isinstance(block, types.TextContent)]
+    return "\n".join([*others, json.dumps(result.structured_content, ensure_ascii=False)])
+
+
+def _has_text(block: types.ContentBlock) -> bool:
+    return isinstance(block, types.TextContent) and bool(block.text.strip())
 
 
 def _block_text(block: types.ContentBlock) -> str:

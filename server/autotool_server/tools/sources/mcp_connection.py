@@ -6,15 +6,18 @@ The SDK's cancel scopes must be left by the task that entered them, so one task 
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import anyio
 from mcp import Client, MCPError, types
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from pydantic import ValidationError
 
+from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import ToolError, TransientError
+from autotool_server.tools.sources.mcp_messages import Messages
 
 logger = logging.getLogger(__name__)
 for _name in ("mcp", "client"):
@@ -30,6 +33,9 @@ HEARTBEAT_SECONDS = 30.0
 """How often the tools are listed in any case, to detect a lost server and changes without a notification."""
 MIN_RECONNECT_SECONDS, MAX_RECONNECT_SECONDS = 0.2, 30.0
 """The pause between attempts to reconnect: doubled after each attempt, reset after a connection that lasted."""
+MAX_PAGES = 1000
+"""The limit of pages of a list of tools."""
+MAX_CURSOR_CHARACTERS = 64
 LISTEN_RETRY_SECONDS = 5.0
 """The pause before a broken stream of change notifications is requested again."""
 PERMANENT_ERRORS = {types.INVALID_PARAMS, types.METHOD_NOT_FOUND}
@@ -40,6 +46,10 @@ Transport = Callable[[], AbstractAsyncContextManager[Any]]
 """Opens the streams to a server."""
 OnTools = Callable[[Sequence[types.Tool]], None]
 """Receives the tools of a server: after each connect, and whenever they may have changed."""
+
+
+class ListingError(AutoToolError):
+    """A server's list of tools that cannot be read or has no end. Its connection and its other answers may be sound."""
 
 
 class Connection:
@@ -54,6 +64,7 @@ class Connection:
         self._refresh_requested = asyncio.Event()
         self._stopping = asyncio.Event()
         self._calls = 0
+        self._listing_error = ""
         self._scope = anyio.CancelScope()
         self._task: asyncio.Task[None] | None = None
 
@@ -124,12 +135,13 @@ class Connection:
         """Open one connection and serve it until it is lost or stopped."""
         with anyio.fail_after(START_SECONDS) as limit:
             async with AsyncExitStack() as stack:
-                transport = _notify_on_close(self._transport(), self._request_refresh)
+                messages = Messages(version=lambda: client.protocol_version, closed=self._request_refresh)
+                transport = messages.over(self._transport())
                 # No cache: a listing is requested when the tools may have changed.
                 client = Client(transport, message_handler=self._on_message, cache=None, read_timeout_seconds=LIST_SECONDS)
                 await stack.enter_async_context(client)
                 self._refresh_requested.clear()
-                self._on_tools(await _list_tools(client))
+                await self._update_tools(client, starting=not started.done())
                 limit.deadline = math.inf
                 self._client = client
                 if not started.done():
@@ -159,7 +171,7 @@ class Connection:
         """List the tools. Return False if the server does not answer because it works on a call; raise if it is lost."""
         try:
             with anyio.fail_after(LIST_SECONDS):
-                self._on_tools(await _list_tools(client))
+                await self._update_tools(client)
         except TimeoutError:
             if not self._calls:
                 raise
@@ -169,6 +181,19 @@ class Connection:
                 raise
             return False
         return True
+
+    async def _update_tools(self, client: Client, *, starting: bool = False) -> None:
+        """List the tools. If the list cannot be used, they stay as they are; at the start ListingError is raised."""
+        try:
+            self._on_tools(await _list_tools(client, self._label))
+        except ListingError as error:
+            if starting:
+                raise
+            if str(error) != self._listing_error:
+                logger.warning("%s Its tools stay as they were.", error)
+            self._listing_error = str(error)
+        else:
+            self._listing_error = ""
 
     async def _listen(self, client: Client) -> None:
         """Subscribe to change notifications. Servers of an older protocol send them unasked (`_on_message`)."""
@@ -190,32 +215,36 @@ class Connection:
             self._request_refresh()
 
 
-async def _list_tools(client: Client) -> list[types.Tool]:
-    """Return the tools of all pages."""
-    page = await client.list_tools()
-    tools = [*page.tools]
-    while page.next_cursor is not None:
-        page = await client.list_tools(cursor=page.next_cursor)
+async def _list_tools(client: Client, label: str) -> list[types.Tool]:
+    """Return the tools of all pages. Raises ListingError, which begins with `label`, if they cannot be read or have no end."""
+    tools: list[types.Tool] = []
+    cursors: list[str] = []
+    while len(cursors) < MAX_PAGES:
+        try:
+            page = await client.list_tools(cursor=cursors[-1] if cursors else None)
+        except ValidationError as error:
+            raise ListingError(
+                f"{label}: its MCP server's answer to tools/list cannot be read ({_first_fault(error)})."
+            ) from None
         tools += page.tools
-    return tools
+        if not page.next_cursor:
+            return tools
+        if page.next_cursor in cursors:
+            raise ListingError(
+                f"{label}: its MCP server's list of tools has no end: page {len(cursors) + 1} repeats the nextCursor "
+                f"{page.next_cursor[:MAX_CURSOR_CHARACTERS]!r}."
+            )
+        cursors.append(page.next_cursor)
+    raise ListingError(
+        f"{label}: its MCP server's list of tools has more than {MAX_PAGES} pages. The last nextCursor is "
+        f"{cursors[-1][:MAX_CURSOR_CHARACTERS]!r}."
+    )
 
 
-@asynccontextmanager
-async def _notify_on_close(transport: AbstractAsyncContextManager[Any], closed: Callable[[], None]) -> AsyncIterator[Any]:
-    """Open the transport and call `closed` when the server closes its side. The SDK reports that to pending requests only."""
-    send, receive = anyio.create_memory_object_stream[Any]()
-    async with transport as (incoming, outgoing), receive, anyio.create_task_group() as group:
-
-        async def forward() -> None:
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                async with send:
-                    async for message in incoming:
-                        await send.send(message)
-            closed()
-
-        group.start_soon(forward)
-        yield receive, outgoing
-        group.cancel_scope.cancel()
+def _first_fault(error: ValidationError) -> str:
+    """Return the place and the reason of the first fault, without the value."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _tool_error(error: MCPError) -> ToolError:

@@ -1,10 +1,14 @@
-"""The operations of an OpenAPI document (3.0, 3.1) as tools, with the host, the headers and the selection of the entry."""
+"""The operations of an OpenAPI document (3.0, 3.1) as tools, with the host, the headers and the selection of the entry.
+
+A document in a file is the operator's: an operation that cannot be a tool stops the start. One from a URL may change at any
+time, so there the operation is listed as disabled, and the others are used.
+"""
 
 import asyncio
 import json
+import logging
 import re
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ import yaml
 from pydantic import Field
 
 from autotool_core.errors import AutoToolError
+from autotool_server.tools import schema_check
 from autotool_server.tools.base import ToolError, ToolSpec
-from autotool_server.tools.entry import Entry, tool_name
+from autotool_server.tools.entry import SelectiveEntry, listed_name, tool_name
 from autotool_server.tools.network import charset, read_body
 from autotool_server.tools.sources.http import (
     IDEMPOTENT_METHODS,
@@ -28,11 +33,13 @@ from autotool_server.tools.sources.http import (
 from autotool_server.tools.sources.openapi_operation import Operation, operations
 from autotool_server.tools.sources.openapi_schema import Document
 
+logger = logging.getLogger(__name__)
+
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 DOCUMENT_SECONDS = 30.0
 
 
-class OpenApiEntry(Entry):
+class OpenApiEntry(SelectiveEntry):
     """A table `[openapi.NAME]` of the tools file."""
 
     document: str
@@ -41,8 +48,6 @@ class OpenApiEntry(Entry):
     """The URL of the service. The default is the document's first server, which must be on the host of the document's URL."""
     headers: dict[str, str] = Field(default={})
     """Headers of every call, and of the document's download from the same host; `${NAME}` is read from the environment."""
-    include: list[str] = Field(default=["*"], min_length=1)
-    """The operations that become tools, by operationId or pattern."""
 
     def relative_to(self, folder: Path) -> "OpenApiEntry":
         """Return the entry with the document's path resolved against the folder of the tools file."""
@@ -56,32 +61,60 @@ class OpenApiSource(RouteSource[OpenApiEntry]):
     entry_class = OpenApiEntry
 
     async def start(self) -> None:
-        """Read the document. Raises AutoToolError, which names entry and operation, if an operation cannot be a tool."""
+        """Read the document. Raises AutoToolError, which names the entry, if it cannot be used.
+
+        If the document is a file, that includes an operation that cannot be a tool.
+        """
+        tool_name(self._label, self._namespace, "")  # a namespace that spoils every name is the operator's fault
         headers = fill_headers(self._label, self._entry.headers, self._secrets)
         document = Document(await self._read(headers), self._label)
         base = self._base(document)
         available = list(operations(document))
-        self._check_include([operation.id for operation in available])
-        chosen = [operation for operation in available if self._includes(operation)]
-        self._open(base, headers, [self._make(operation) for operation in chosen])
+        if not available:
+            raise AutoToolError(f"{self._label}: the document has no operations.")
+        self._entry.check_selection(self._label, "operation of the document", [operation.id for operation in available])
+        self._open(base, headers, self._make_all([one for one in available if self._entry.selects(one.id)]))
 
-    def _includes(self, operation: Operation) -> bool:
-        return any(fnmatchcase(operation.id, pattern) for pattern in self._entry.include)
+    def _make_all(self, chosen: Sequence[Operation]) -> list[tuple[ToolSpec, Route]]:
+        """Return the tools of operations, disabled ones last. Raises AutoToolError for a file with unusable operations."""
+        made: dict[str, tuple[ToolSpec, Route]] = {}
+        faults: list[tuple[Operation, str]] = []
+        for operation in chosen:
+            try:
+                spec, route = self._make(operation, made)
+                made[spec.name] = spec, route
+            except AutoToolError as error:
+                faults.append((operation, str(error)))
+        if faults and not _is_url(self._entry.document):
+            raise _file_error(faults)
+        for operation, fault in faults:
+            logger.warning("%s Its tool is disabled.", fault)
+            name = listed_name(self._namespace, operation.tool, made)
+            spec = ToolSpec(name, operation.description, {"type": "object", "properties": {}}, disabled=fault)
+            made[name] = spec, Route(operation.method, operation.path, {})
+        return list(made.values())
 
-    def _make(self, operation: Operation) -> tuple[ToolSpec, Route]:
+    def _make(self, operation: Operation, taken: Container[str]) -> tuple[ToolSpec, Route]:
+        """Return the tool of an operation. Raises AutoToolError if it cannot be one, or if its name is taken."""
         if operation.has_servers and self._entry.base_url is None:
-            raise AutoToolError(f"{operation.label} names another server. Set base_url, or choose others with include.")
+            raise AutoToolError(f"{operation.label} names another server. Set base_url, or leave it out with exclude.")
         parameters, route = operation.build({name.lower() for name in self._entry.headers})
+        try:
+            path = schema_check.error_path(parameters)
+        except RecursionError:
+            path = "a schema that is nested too deeply"
+        if path is not None:
+            raise AutoToolError(f"{operation.label} has no valid JSON schema (at {path}).")
         method = operation.method
         # Names are cut to fit: FastAPI composes them of the function, the path and the method.
         short = operation.tool[: max(1, 63 - len(self._namespace))]
         policy = self._entry.policy(short, read_only=method in SAFE_METHODS, idempotent=method in IDEMPOTENT_METHODS)
-        return ToolSpec(tool_name(operation.label, self._namespace, short), operation.description, parameters, policy), route
-
-    def _check_include(self, ids: Sequence[str]) -> None:
-        for pattern in self._entry.include:
-            if not any(fnmatchcase(operation_id, pattern) for operation_id in ids):
-                raise AutoToolError(f"{self._label} include: no operation of the document is named {pattern!r}.")
+        name = tool_name(operation.label, self._namespace, short)
+        if name in taken:
+            raise AutoToolError(
+                f"{operation.label} and another one would be two tools named {name}. Leave one out with exclude."
+            )
+        return ToolSpec(name, operation.description, parameters, policy), route
 
     def _base(self, document: Document) -> httpx.URL:
         """Return the operator's base URL, else the document's first server, which must be on the document's host."""
@@ -128,6 +161,13 @@ _JsonLoader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _JsonLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def _file_error(faults: Sequence[tuple[Operation, str]]) -> AutoToolError:
+    """Return the error of a file with operations that cannot be tools: the first one's, with the names of the others."""
+    (_, first), *others = faults
+    names = ", ".join(operation.id for operation, _ in others)
+    return AutoToolError(f"{first} Neither can these be tools: {names}." if others else first)
 
 
 def _first_server(document: Document) -> str:

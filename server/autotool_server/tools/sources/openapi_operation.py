@@ -39,6 +39,8 @@ class Operation:
     """The path item of the document."""
     content: Mapping[str, Any]
     """The operation object of the document."""
+    fault: str | None = None
+    """The error of a path item that cannot be read; it stands for all its operations."""
 
     @property
     def id(self) -> str:
@@ -71,13 +73,15 @@ class Operation:
 
         Headers that the operator sets (`set_headers`, in lower case) are no arguments.
         """
+        if self.fault is not None:
+            raise AutoToolError(self.fault)
         try:
             arguments = _Arguments(self, Schemas(self.document))
             for parameter in self._parameters():
                 if not _is_ignored(parameter, set_headers):
                     arguments.add_parameter(parameter)
             needs_body = arguments.add_body(self.document.follow(self.content.get("requestBody")))
-        except (AttributeError, LookupError, TypeError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError) as error:
             raise AutoToolError(f"{self.label} is not valid OpenAPI.") from error
         for name in PATH_PARAMETER.findall(self.path):
             if name not in arguments.in_path:
@@ -91,11 +95,16 @@ class Operation:
 
 
 def operations(document: Document) -> Iterator[Operation]:
-    """Yield all operations except OPTIONS and TRACE."""
+    """Yield all operations except OPTIONS and TRACE, and one with a `fault` for a path that cannot be read."""
     for path, item in document.content.get("paths", {}).items():
-        path_item = document.follow(item)
+        try:
+            path_item = document.follow(item)
+        except AutoToolError as error:
+            yield Operation(document, path, "GET", {}, {}, str(error))
+            continue
         if not isinstance(path_item, Mapping):
-            raise AutoToolError(f"{document.label}: the path {path} is not valid OpenAPI.")
+            yield Operation(document, path, "GET", {}, {}, f"{document.label}: the path {path} is not valid OpenAPI.")
+            continue
         for method in _METHODS:
             if isinstance(path_item.get(method), Mapping):
                 yield Operation(document, path, method.upper(), path_item, path_item[method])
@@ -126,7 +135,7 @@ class _Arguments:
         if part == "cookie" or not self._has_default_style(parameter):
             raise AutoToolError(
                 f"{self._label}: its parameter {name!r} is not supported (a cookie, an object, a style other than the default, "
-                "or content). Leave the operation out with include."
+                "or content). Leave the operation out with exclude."
             )
         schema = self._schemas.convert(parameter["schema"])
         if "description" in parameter and isinstance(schema, dict):
@@ -156,7 +165,7 @@ class _Arguments:
             if re.fullmatch(r"application/([\w.-]+\+)?json|\*/\*|application/\*", media.partition(";")[0].strip().lower()):
                 return content.get("schema", {})
         if required:
-            raise AutoToolError(f"{self._label} needs a body that is not JSON. Leave the operation out with include.")
+            raise AutoToolError(f"{self._label} needs a body that is not JSON. Leave the operation out with exclude.")
         return None
 
     def _can_merge(self, schema: Any, *, required: bool) -> bool:
@@ -177,7 +186,7 @@ class _Arguments:
         if name in self._properties:
             raise AutoToolError(
                 f"{self._label} has two arguments named {name!r}, one of them in its {location.part}. Leave the operation "
-                "out with include."
+                "out with exclude."
             )
         self._properties[name] = schema
         self.locations[name] = location

@@ -10,6 +10,7 @@ import openai
 import pytest
 from support.engines import until
 from support.mcp_served import SECRETS, Served, serve
+from support.mcp_servers import spoil
 from support.serving import MODEL, Running, running, scripted
 from support.tools import called, named
 
@@ -84,6 +85,23 @@ async def test_a_changed_tool_is_refused_until_the_operator_accepts_it(way: str,
         assert accepted.json()["disabled"] is None
         answer = await create(model=MODEL, messages=QUESTION, tools=named("t.add"), extra_body={"mode": "short"})
     assert answer.choices[0].message.content == "It is 3."
+
+
+async def test_a_bad_tool_is_listed_with_its_reason_and_cannot_be_accepted(tmp_path: Path) -> None:
+    spoil(tmp_path, more=[{"name": "no schema/", "description": "Reads."}])
+    async with with_mcp("http", tmp_path, scripted(called("t.add", {"a": 1, "b": 2}), "3."), admin_key="operator") as (
+        _,
+        server,
+    ):
+        create: Any = server.client.chat.completions.create
+        async with httpx.AsyncClient(base_url=server.url, headers={"Authorization": "Bearer operator"}) as client:
+            (bad,) = [tool for tool in (await client.get("/tools")).json()["data"] if tool["disabled"]]
+            assert (bad["name"], bad["description"]) == ("t.no_schema_", "Reads.")
+            assert "inputSchema: Field required" in bad["disabled"]
+            refused = await client.post(f"/tools/{bad['name']}/accept", params={"fingerprint": bad["fingerprint"]})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (409, "name")
+        answer = await create(model=MODEL, messages=QUESTION, tools=named("t.*"), extra_body={"mode": "short"})
+    assert answer.choices[0].message.content == "3."
 
 
 async def test_without_an_operators_key_nothing_can_be_accepted() -> None:

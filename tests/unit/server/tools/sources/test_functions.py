@@ -327,9 +327,11 @@ async def test_a_hanging_function_is_ended_with_its_process(module: dict[str, Fu
 async def test_a_module_that_cannot_be_used(folder: Path) -> None:
     (folder / "module_broken.py").write_text("raise RuntimeError('at import')")
     (folder / "module_empty.py").write_text("x = 1")
+    (folder / "module_untyped.py").write_text("from autotool_server.tools import tool\n@tool\ndef f(a):\n    'F.'\n")
     for name, message in [
         ("module_missing", r"\[python.m\] module: importing module_missing failed \(ModuleNotFoundError"),
         ("module_broken", r"\[python.m\] module: importing module_broken failed \(RuntimeError: at import"),
+        ("module_untyped", r"\[python.m\] module: module_untyped: f cannot be a tool: its parameter a has no annotation"),
         ("module_empty", r"\[python.m\] module: module_empty has no function marked with @tool"),
     ]:
         with pytest.raises(AutoToolError, match=message):

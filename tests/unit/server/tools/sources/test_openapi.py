@@ -1,15 +1,19 @@
 """Operations of an OpenAPI document as tools: names, arguments, references and requests."""
 
 import json
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
 import jsonschema
 import pytest
 
-from autotool_core.errors import AutoToolError
+from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_server.tools.base import ToolError
+from autotool_server.tools.registry import Registry
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources.http import HttpTool
 from autotool_server.tools.sources.openapi import OpenApiEntry, OpenApiSource
@@ -190,6 +194,9 @@ async def test_names_fit_and_include_chooses(file: Path) -> None:
     assert list(await Shop(file, document({}, paths=paths), include=["list*"]).tools()) == ["shop.list_things_all"]
     with pytest.raises(AutoToolError, match=r"include: no operation of the document is named 'no\*'"):
         await Shop(file, document({}, paths=paths), include=["list*", "no*"]).tools()
+    assert list(await Shop(file, document({}, paths=paths), exclude=["x*", "list things/all"]).tools()) == ["shop.get_b"]
+    with pytest.raises(AutoToolError, match=r"exclude: no operation of the document is named 'no\*'"):
+        await Shop(file, document({}, paths=paths), exclude=["no*"]).tools()
 
 
 async def test_policies_of_the_entry(file: Path) -> None:
@@ -220,6 +227,61 @@ async def test_operations_that_cannot_be_tools(file: Path, operation: dict[str, 
     with pytest.raises(AutoToolError, match=message) as error:
         await Shop(file, document({"operationId": "op"} | operation, method="post")).tools()
     assert "[openapi.shop] operation 'op'" in str(error.value)
+
+
+MIXED: dict[str, Any] = {
+    "/a": {
+        "get": {"operationId": "fine"},
+        "post": {"operationId": "upload", "requestBody": body({}, media="multipart/form-data")},
+        "put": {"operationId": "odd", "requestBody": body({"type": "objekt"})},
+        "patch": {"operationId": "fi ne"},
+        "delete": {"operationId": "fi_ne"},
+    },
+    "/b": 7,
+    "/c": {"$ref": "#/paths/~1c"},
+}
+
+
+async def test_a_file_with_several_operations_that_cannot_be_tools_names_them_all(file: Path) -> None:
+    with pytest.raises(AutoToolError, match=r"'upload' needs a body that is not JSON") as error:
+        await Shop(file, document({}, paths=MIXED)).tools()
+    assert str(error.value).endswith("Neither can these be tools: odd, fi_ne, get_b, get_c.")
+    shop = Shop(file, document({}, paths=MIXED), exclude=["upload", "odd", "fi_ne", "get_*"])
+    assert list(await shop.tools()) == ["shop.fine", "shop.fi_ne"]
+
+
+async def test_a_url_with_operations_that_cannot_be_tools_has_them_disabled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "shop.json").write_text(json.dumps(document({}, paths=MIXED, servers=[{"url": "/v1"}])))
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/shop.json"
+        source = OpenApiSource("shop", OpenApiEntry(document=url), Secrets({}))
+        async with Registry([source]) as registry:
+            disabled = {name: tool.spec.disabled for name, tool in registry.tools.items()}
+            with pytest.raises(InvalidRequestError, match=r"cannot be enabled: .*not JSON"):
+                registry.accept("shop.upload", registry.tools["shop.upload"].spec.fingerprint)
+            assert registry.choose({"shop.*": "tools"}).keys() == {"shop.fine", "shop.fi_ne"}
+        server.shutdown()
+        thread.join()
+    reasons = {
+        "shop.upload": "not JSON",
+        "shop.odd": "no valid JSON schema",
+        "shop.fi_ne-2": "two tools named shop.fi_ne",
+        "shop.get_b": "the path /b is not valid OpenAPI",
+        "shop.get_c": "leads back to itself",
+    }
+    assert disabled.keys() == {"shop.fine", "shop.fi_ne", *reasons}
+    assert all(reason in (disabled[name] or "") for name, reason in reasons.items())
+    assert caplog.text.count("Its tool is disabled.") == len(reasons)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 its name in the standard library
+        """Write nothing."""
 
 
 async def test_a_path_without_its_parameter(file: Path) -> None:

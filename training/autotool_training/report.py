@@ -1,0 +1,91 @@
+"""What `autotool train` says when a stage begins and ends: where its result is, and the commands that usually follow."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from autotool_core.profile import FILE_NAME
+from autotool_training.data.counts import Counts
+
+
+def say(sentence: str, *following: str) -> None:
+    """Print a sentence and the commands that follow, each in a line of its own, so that it can be copied.
+
+    Of a run on several devices only the first process prints.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    console = Console()
+    for line in (sentence, *(f"Next: {command}" for command in following)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def before_training(out: Path) -> None:
+    """Say where to watch a run, or that its result is already there."""
+    if (out / FILE_NAME).exists():
+        say(f"{out} already holds the result of this run.")
+    else:
+        say(f"Training into {out}. To watch the curves: {shlex.join(['tensorboard', '--logdir', str(out)])}")
+
+
+def after_data(counts: Counts, out: Path) -> None:
+    """Say that the records are written."""
+    models = ("--short", "MODEL", "--long", "MODEL")
+    say(_saved(counts, out), _train("label", "--records", out, *models, "--out", out.with_name("labelled.jsonl")))
+
+
+def after_label(counts: Counts, out: Path) -> None:
+    """Say that the labelled records are written."""
+    say(_saved(counts, out), _train("sft", "RECIPE", "--records", out, "--out", out.with_name("sft")))
+
+
+def after_scratch(recipe: Path, out: Path, parameters: int) -> None:
+    """Say that the tiny base is written."""
+    named = f"base.source={out}"
+    say(
+        f"A base of {parameters:,} parameters is saved to {out}.",
+        _train("sft", recipe, "--set", named, "--records", "LABELLED", "--out", out.with_name("sft")),
+    )
+
+
+def after_sft(recipe: Path, changes: Sequence[str], records: Path, out: Path) -> None:
+    """Say that the warm-up is done, and how to go on: with refined records, or at once."""
+    refined, changed = records.with_name("refined.jsonl"), _set(changes)
+    say(
+        f"The checkpoint is saved to {out}, and those of its steps to {out / 'steps'}.",
+        _train("refine", recipe, *changed, "--records", records, "--checkpoint", out / "steps", "--out", refined),
+    )
+
+
+def after_refine(counts: Counts, recipe: Path, changes: Sequence[str], probed: Path, out: Path) -> None:
+    """Say that the records for RL are written. `probed`: the last checkpoint that was probed."""
+    base = probed.parent if probed.name == "steps" else probed
+    options = ("--records", out, "--base", base, "--out", base.with_name("rl"))
+    say(_saved(counts, out), _train("rl", recipe, *_set(changes), *options))
+
+
+def after_rl(out: Path) -> None:
+    """Say that the checkpoint is written."""
+    plot = _train("plot", out, "--out", out.with_name("dynamics.svg"))
+    say(f"The checkpoint is saved to {out}.", plot, _command("serve", "--model", out))
+
+
+def _saved(counts: Counts, out: Path) -> str:
+    total = counts.as_dict()["total"]
+    return f"{sum(total['kept'].values())} of {total['records']} records are saved to {out}."
+
+
+def _set(changes: Sequence[str]) -> list[str]:
+    return [word for change in changes for word in ("--set", change)]
+
+
+def _train(*words: str | Path) -> str:
+    return _command("train", *words)
+
+
+def _command(*words: str | Path) -> str:
+    """Return a command as a shell takes it."""
+    return shlex.join(["autotool", *map(str, words)])
