@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autotool_server.settings import OTHER_VARIABLES, PREFIX, Settings
+from autotool_server.environment import OTHER_VARIABLES
+from autotool_server.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
