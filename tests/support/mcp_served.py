@@ -1,6 +1,8 @@
 """MCP servers as processes, and the sources of their tools."""
 
 import asyncio
+import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -18,6 +20,10 @@ from support.engines import until
 SCRIPT = mcp_servers.__file__
 TOKEN = "token-of-the-server"
 SECRETS = Secrets({"TOKEN": TOKEN})
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = itertools.count(20_000 + 500 * WORKER)
+"""Ports of this test process alone."""
 
 
 @dataclass
@@ -48,10 +54,11 @@ def alive(pid: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a free port of the loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a free port of the loopback address.
+
+    It is none of those that the system gives out: a server of another test process could get it before ours listens.
+    """
+    return next(port for port in PORTS if not listens(port))
 
 
 def listens(port: int) -> bool:

@@ -24,6 +24,7 @@ engine = scripted("It is four. " * 200)
 engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(0.05))
 lifecycle.create_engine = lambda _: engine
 sys.argv[1:1] = ["--profile", "smollm2-autotool", "--served-model-name", "scripted"]
+sys.argv[1:1] = ["--generation-config", "vllm"]
 command(prog_name="serve")
 """
 """A server whose answers take half a minute, a token every 0.05 seconds."""

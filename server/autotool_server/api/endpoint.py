@@ -121,9 +121,9 @@ class JobResponse(Response):
         """Run, and account for the job however it ends. Return the response to an error, if one is still to be sent."""
         started = time.perf_counter()
         with self._slot:
-            is_stream = self._protocol.is_stream(self._body)
-            access_log.note_job(self._job, is_stream=is_stream)
             try:
+                is_stream = self._protocol.is_stream(self._body)
+                access_log.note_job(self._job, is_stream=is_stream)
                 await while_connected(receive, self._stream(send) if is_stream else self._complete(scope, receive, send))
             except ClientGoneError as error:
                 self._failed(CLIENT_GONE, error)

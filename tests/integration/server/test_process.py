@@ -69,7 +69,7 @@ async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
     async with serving("--drain-seconds", "200", program=VLLM) as server:
         assert dict(line.split(None, 1) for line in server.ready[1:])["engine"].startswith("vllm ")
         begun = asyncio.Event()
-        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=60), begun))
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=150, ignore_eos=True), begun))
         await begun.wait()
         server.signal(signal.SIGINT)
         text = await asking

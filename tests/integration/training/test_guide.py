@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 GUIDE = ROOT / "docs" / "guides" / "train.md"
 FOREIGN = re.compile(r"warn|traceback|deprecat|future", re.IGNORECASE)
@@ -17,6 +19,7 @@ def pipeline() -> str:
     return next(block for block in blocks if "autotool train rl" in block)
 
 
+@pytest.mark.timeout(1200)
 def test_the_pipeline_of_the_guide_runs_as_pasted(tmp_path: Path) -> None:
     (tmp_path / "training").symlink_to(ROOT / "training")
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -26,7 +29,7 @@ def test_the_pipeline_of_the_guide_runs_as_pasted(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1100,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -1,11 +1,6 @@
 """The client over real HTTP: what it sends, what comes back, sync and async, streamed and not."""
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, assert_type
 
 import openai
@@ -20,9 +15,6 @@ from autotool_client.errors import user_message
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is 2+2?"}]
 ORDER: list[ChatCompletionMessageParam] = [{"role": "user", "content": "order"}]
-GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "client.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-EXAMPLES = [block for block in BLOCKS if re.search(r"^(from|import) ", block, re.MULTILINE)]  # the others are parts of programs
 OURS: dict[str, Any] = {"mode": "long", "reasoning_bias": 0.5, "max_reasoning_tokens": 64, "tool_budget": {"max_turns": 2}}
 
 
@@ -95,13 +87,6 @@ def test_type_checkers_know_the_type_of_the_result(client: AutoTool) -> None:
     stream.close()
     with pytest.raises(TypeError, match="temprature"):
         client.chat.completions.create(model="tiny", messages=HELLO, temprature=0)  # pyright: ignore[reportCallIssue]
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.splitlines()[0])
-def test_examples_of_the_docs_run(server: FakeAPI, example: str) -> None:
-    example = example.replace("http://localhost:8000/v1", server.url)
-    environment = os.environ | {"AUTOTOOL_BASE_URL": server.url}
-    subprocess.run([sys.executable, "-c", example], env=environment, check=True, timeout=60)
 
 
 def test_fields_not_given_are_not_sent(server: FakeAPI, client: AutoTool) -> None:

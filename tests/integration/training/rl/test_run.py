@@ -49,7 +49,7 @@ def test_a_run_writes_targets_metrics_of_every_step_and_a_checkpoint(whole: Path
     assert targets["short"] > 0
     assert targets["long"] > 0
     assert [line["step"] for line in metrics(whole) if "beta_long" in line] == [1, 2]
-    assert list((whole / "steps").rglob("events.out.tfevents*"))
+    assert list((whole / "tensorboard").glob("events.out.tfevents*"))
     assert checkpoint.load_checkpoint(str(whole)).profile.name == "smollm2-autotool"
 
 

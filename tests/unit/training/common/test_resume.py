@@ -48,6 +48,10 @@ class FakeTrainer:
     def train(self, resume_from_checkpoint: str | None = None) -> None:
         self.done.append(("train", resume_from_checkpoint))
 
+    def remove_callback(self, callback: object) -> None: ...
+
+    def add_callback(self, callback: object) -> None: ...
+
     def _load_from_checkpoint(self, folder: str) -> None:
         self.done.append(("load", folder))
 
