@@ -125,7 +125,7 @@ def history_file() -> Path:
 
 
 def _history(path: Path) -> History:
-    """Return the history of the file, which only the user can read; one of this session if the file cannot be written."""
+    """Return the history of the file, which only the user can read; one in memory if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)

@@ -76,7 +76,7 @@ async def test_the_operators_limit_bounds_every_answer(ask: Ask) -> None:
 
 
 async def test_the_decision_is_drawn_at_the_servers_temperature() -> None:
-    """At temperature 0 the likelier mode is taken, however often it is asked; at 1 both come."""
+    """The likelier mode is taken every time at temperature 0; both come at 1."""
     resolved: dict[float, set[str]] = {}
     for temperature in (0.0, 1.0):
         engine = scripted("Hm.\n</think>\n\nHi.", log_odds=0.2)
