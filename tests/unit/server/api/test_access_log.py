@@ -52,7 +52,7 @@ def test_the_logger_is_the_one_that_is_set_up() -> None:
 
 async def test_a_line_for_people(lines: pytest.LogCaptureFixture) -> None:
     async with running(scripted(ANSWER, log_odds=-2)) as server:
-        completion = await ask(server, mode="auto")
+        completion = await ask(server, mode="auto", temperature=0)
         await server.idle()
         [text] = logged(lines)
     usage = completion.usage
@@ -66,7 +66,7 @@ async def test_a_line_for_people(lines: pytest.LogCaptureFixture) -> None:
 
 async def test_a_line_for_programs(lines: pytest.LogCaptureFixture) -> None:
     async with running(scripted("Two\n</think>\n\nFour", log_odds=2), log_requests="json") as server:
-        completion = await ask(server, mode="auto")
+        completion = await ask(server, mode="auto", temperature=0)
         entry = await line(server, lines)
     assert entry | {"status": 200, "mode": "auto", "resolved": "long", "error": None, "stream": False} == entry
     usage = completion.usage

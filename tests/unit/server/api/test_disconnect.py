@@ -25,7 +25,7 @@ async def leave_when(server: Running, body: dict[str, Any], held: asyncio.Event)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(("mode", "at"), [("auto", 0), ("long", 0), ("long", 2), ("long", 7), ("short", 0), ("short", 9)])
 async def test_leaving_aborts(mode: str, at: int, stream: bool) -> None:
-    engine = scripted(TEXT, log_odds=9.0)
+    engine = scripted(TEXT, log_odds=50.0)
     held, tokens = asyncio.Event(), 0
 
     def gate() -> asyncio.Future[None] | None:

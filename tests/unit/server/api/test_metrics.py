@@ -11,7 +11,7 @@ async def page(server: Running) -> dict[str, float]:
 
 
 async def test_a_request_is_accounted_for() -> None:
-    async with running(scripted("Hm.</think>\n\nFour.", log_odds=9.0)) as server, httpx.AsyncClient() as client:
+    async with running(scripted("Hm.</think>\n\nFour.", log_odds=50.0)) as server, httpx.AsyncClient() as client:
         await client.post(f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "mode": "auto"})
         await client.post(f"{server.url}/chat/completions", json={"model": "tested", "messages": USER, "mode": "nope"})
         values = await page(server)

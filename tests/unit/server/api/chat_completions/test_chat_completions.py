@@ -140,7 +140,7 @@ async def test_a_turn_that_ends_inside_the_block_still_gets_an_answer() -> None:
 
 
 async def test_max_tokens_bounds_the_whole_turn() -> None:
-    async with running(scripted(REASONING + "Four.", log_odds=9.0), answer_reserve=0) as server:
+    async with running(scripted(REASONING + "Four.", log_odds=50.0), answer_reserve=0) as server:
         completion = await ask(server, "auto", max_completion_tokens=5)
         assert completion.usage is not None
         assert completion.usage.completion_tokens == 5
@@ -171,7 +171,7 @@ async def test_a_limit_beyond_the_context_is_the_context(limits: dict[str, int])
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 8])
 async def test_a_small_limit_has_an_answer_in_auto_too(limit: int) -> None:
-    async with running(scripted("x" * 100, "y" * 100, log_odds=9.0)) as server:
+    async with running(scripted("x" * 100, "y" * 100, log_odds=50.0)) as server:
         completion = await ask(server, "auto", max_completion_tokens=limit)
         assert completion.choices[0].message.content
         assert completion.usage is not None
@@ -291,7 +291,7 @@ async def test_logprobs_are_those_of_content_tokens() -> None:
 @pytest.mark.parametrize("mode", ["long", "short", "auto"])
 async def test_stream_says_what_the_whole_answer_says(mode: str) -> None:
     text = f"{REASONING}Ünïcödé 🙂.\n{CALL}" if mode != "short" else f"Ünïcödé 🙂.\n{CALL}"
-    async with running(scripted(text, log_odds=9.0)) as server:
+    async with running(scripted(text, log_odds=50.0)) as server:
         whole = await ask(server, mode, tools=[ADD])
         stream = await server.client.chat.completions.create(
             model=MODEL,

@@ -189,7 +189,7 @@ async def test_a_request_id_is_the_answers_id_and_may_be_used_twice() -> None:
         assert len({request.request_id for request in engine.requests}) == 2
 
 
-@pytest.mark.parametrize(("mode", "log_odds"), [("short", 0.0), ("long", 0.0), ("auto", 9.0)])
+@pytest.mark.parametrize(("mode", "log_odds"), [("short", 0.0), ("long", 0.0), ("auto", 50.0)])
 async def test_token_ids_are_what_the_model_has_seen(mode: str, log_odds: float) -> None:
     engine = scripted(f"{THOUGHT}Four." if mode != "short" else "Four.", log_odds=log_odds)
     async with running(engine) as server:

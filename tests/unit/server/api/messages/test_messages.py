@@ -97,7 +97,7 @@ async def test_an_answer_is_of_the_official_types() -> None:
 @pytest.mark.parametrize("mode", ["long", "short", "auto"])
 async def test_stream_says_what_the_whole_answer_says(mode: str) -> None:
     text = f"{THOUGHT if mode != 'short' else ''}Ünïcödé 🙂.\n{CALL}"
-    async with running(scripted(text, log_odds=9.0)) as server, client_of(server) as client:
+    async with running(scripted(text, log_odds=50.0)) as server, client_of(server) as client:
         whole = await ask(server, mode, tools=[ADD])
         fields: Any = {"model": MODEL, "max_tokens": 200, "messages": USER, "tools": [ADD], "extra_body": {"mode": mode}}
         async with client.messages.stream(**fields) as stream:
@@ -173,7 +173,7 @@ async def test_thinking_that_is_not_shown_comes_back_in_its_signature() -> None:
 
 async def test_thinking_is_shown_to_claude_code_which_asks_for_updates() -> None:
     thinking: Any = {"type": "adaptive", "display": "updates"}
-    async with running(scripted(f"{THOUGHT}Four.", log_odds=9)) as server:
+    async with running(scripted(f"{THOUGHT}Four.", log_odds=50.0)) as server:
         assert shown(await ask(server, thinking=thinking))[0] == ("thinking", "Two and two.")
 
 

@@ -55,7 +55,7 @@ async def test_an_answer_of_nothing_is_an_empty_message() -> None:
 
 
 async def test_effort_is_ours() -> None:
-    async with running(scripted("Four.", log_odds=-9)) as server:
+    async with running(scripted("Four.", log_odds=-50.0)) as server:
         assert (await ask(server, mode=None, reasoning={"effort": "none"}))["autotool"]["mode"] == "short"
         response = await ask(server, mode=None, reasoning={"effort": "low", "summary": "auto"})
         assert response["autotool"]["mode"] == "auto"
@@ -124,7 +124,7 @@ async def test_what_codex_sends_is_taken() -> None:
         "text": {"verbosity": "low"},
         "mode": None,
     }
-    async with running(scripted("a.txt", log_odds=-9)) as server:
+    async with running(scripted("a.txt", log_odds=-50.0)) as server:
         events = await stream(server, **{key: value for key, value in body.items() if key != "stream"})
         record = events[-1]["response"]["autotool"]
         answer = await post(server, **body | {"stream": False})
