@@ -1,6 +1,12 @@
-"""The examples of the documentation: fenced blocks, run as they are pasted and compared with the output that is shown."""
+"""The examples of the documentation: fenced blocks, run as they are pasted and compared with the output that is shown.
+
+    python -m support.examples run PAGE               run the page's Python programs and compare their outputs
+    python -m support.examples commands PAGE TEXT     print the first block of commands of the page that has the text
+"""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,3 +61,29 @@ def assert_same_output(actual: str, shown: str) -> None:
     assert DECIMAL.sub("DECIMAL", actual) == DECIMAL.sub("DECIMAL", shown)
     decimals = [[float(number) for number in DECIMAL.findall(text)] for text in (actual, shown)]
     assert decimals[0] == pytest.approx(decimals[1], abs=0.02)
+
+
+def commands(page: Path, text: str) -> str:
+    """Return the first block of commands that has the text. Of a block that shows a terminal, only the typed lines."""
+    found = next(block for block in blocks(page) if block.language in ("bash", "console") and text in block.text)
+    if found.language == "bash":
+        return found.text
+    return "\n".join(line.removeprefix("$ ") for line in found.text.splitlines() if line.startswith("$ "))
+
+
+def _run(page: Path) -> None:
+    for example in examples(page):
+        done = subprocess.run([sys.executable, "-c", example.program.text], check=True, stdout=subprocess.PIPE, text=True)
+        print(f"{page.name}:{example.program.line}\n{done.stdout}", flush=True)
+        assert example.output is not None
+        assert_same_output(done.stdout, example.output)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["run", page]:
+            _run(Path(page))
+        case ["commands", page, text]:
+            print(commands(Path(page), text))
+        case _:
+            sys.exit(__doc__)
