@@ -97,12 +97,7 @@ class JobResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the job. An error before the response has started is answered when the job is accounted for."""
-
-        async def noting_send(message: Message) -> None:
-            self._is_started = True
-            await send(message)
-
-        if response := await self._run(scope, receive, noting_send):
+        if response := await self._run(scope, receive, send):
             await response(scope, receive, send)
 
     async def run_detached(self) -> JSONResponse | None:
@@ -151,7 +146,9 @@ class JobResponse(Response):
                 async for choice, output in outputs:
                     builder.add(choice, output)
         await self._protocol.finish(self._body, self._job, self._state, builder)
-        await JSONResponse(builder.build(), headers=self._headers())(scope, receive, send)
+        response = JSONResponse(builder.build(), headers=self._headers())
+        self._is_started = True
+        await response(scope, receive, send)
 
     def _headers(self) -> dict[str, str]:
         """Return the protocol's headers, and the one that names the fields which were left out."""
@@ -164,6 +161,7 @@ class JobResponse(Response):
                 first = await anext(events)
             headers = {"content-type": self._protocol.stream_media_type, "cache-control": "no-cache", **self._headers()}
             raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+            self._is_started = True
             await send({"type": "http.response.start", "status": 200, "headers": raw_headers})
             try:
                 with self._state.shutdown.cuts():

@@ -113,8 +113,15 @@ class Choice(Generic[TurnT_co]):
         """Yield the turn's outputs, then the end. Closing the generator ends everything that was started for it."""
         async with aclosing(self.turns[0].run()) as outputs:
             async for output in outputs:
-                yield TurnOutput([_with_id(event) for event in output.events], output.logprobs)
+                yield _with_ids(output)
         yield ChoiceEnd(self.finish_reason, self.turns[0].stop_string)
+
+
+def _with_ids(output: TurnOutput) -> TurnOutput:
+    """Give the calls of an output ids. Hardly any output has one, and there is one for every token."""
+    if not any(isinstance(event, ToolCallStart) for event in output.events):
+        return output
+    return replace(output, events=[_with_id(event) for event in output.events])
 
 
 def _with_id(event: Event) -> Event:

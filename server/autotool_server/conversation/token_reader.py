@@ -52,6 +52,7 @@ class TokenReader:
         self._ledger = ledger
         self._eos = eos_token_ids
         self._limits = limits
+        self._has_stops = bool(stop)
         self._stops = StopFilter(stop)
         self._stop_token_ids = stop_token_ids
         self._may_stop = may_stop
@@ -77,7 +78,7 @@ class TokenReader:
     @property
     def is_over(self) -> bool:
         """Whether no further token is part of the answer, whatever the engine decodes."""
-        return self.ended or self.stop_token_id is not None
+        return self.ended or (self.end_id is not None and self.stop_token_id is not None)
 
     def read(self, delta: TokenDelta, *, keep: Callable[[int], None], reasoning_only: bool = False) -> TurnOutput:
         """Charge, detokenise and parse the tokens of a delta.
@@ -130,6 +131,11 @@ class TokenReader:
             content_tokens=ledger.content_tokens,
         )
 
+    def _before_stop(self, event: ContentDelta) -> ContentDelta:
+        text = self._stops.push(event.text)
+        self.ended = self._stops.matched is not None
+        return ContentDelta(text)
+
     def _stops_at(self, section: Section) -> bool:
         return section is not Section.REASONING and self._may_stop()
 
@@ -140,10 +146,9 @@ class TokenReader:
             if self.ended:
                 break
             if isinstance(event, ContentDelta):
-                text = self._stops.push(event.text) if self._may_stop() else event.text
-                self.ended = self._stops.matched is not None
-                if text:
-                    accepted.append(ContentDelta(text))
+                shown = self._before_stop(event) if self._has_stops and self._may_stop() else event
+                if shown.text:
+                    accepted.append(shown)
                 continue
             if held := self._stops.finish():
                 accepted.append(ContentDelta(held))

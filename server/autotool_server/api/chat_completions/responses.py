@@ -152,7 +152,7 @@ class ChunkWriter(StreamWriter):
         ids = self._options.token_ids and not self._started
         extra = {"prompt_token_ids": prompt_token_ids(self._job)} if ids else None
         self._started.add(index)
-        return self._chunk(index, {"role": "assistant", "content": "", "refusal": None}, extra=extra)
+        return self._chunk(index, '{"role": "assistant", "content": "", "refusal": null}', extra=extra)
 
     def _turn_output(self, choice: Choice, output: TurnOutput) -> str:
         """Return the chunks of an output; what its tokens have besides text goes with the first, or alone if there is none."""
@@ -167,7 +167,7 @@ class ChunkWriter(StreamWriter):
                 chunks.append(self._chunk(choice.index, delta, besides=besides))
                 besides = {}
         if besides:
-            chunks.append(self._chunk(choice.index, {"content": ""}, besides=besides))
+            chunks.append(self._chunk(choice.index, '{"content": ""}', besides=besides))
         return "".join(chunks)
 
     def _new_ids(self, choice: Choice) -> dict[str, Any]:
@@ -185,40 +185,41 @@ class ChunkWriter(StreamWriter):
         self._running -= 1
         extra = {"autotool": self._options.record(self._job)} if self._running == 0 else None
         besides = stop_reason(choice) | (self._new_ids(choice) if self._options.token_ids else {})
-        return self._chunk(choice.index, {}, finish=self._options.finish_reason(finish_reason), besides=besides, extra=extra)
+        return self._chunk(choice.index, "{}", finish=self._options.finish_reason(finish_reason), besides=besides, extra=extra)
 
-    def _delta(self, event: Event) -> dict[str, Any]:
+    def _delta(self, event: Event) -> str:
+        """Return the JSON of an event's delta; empty if it has none. There is one for every token."""
         match event:
             case ContentDelta(text):
-                return {"content": text}
+                return f'{{"content": {json.dumps(text)}}}'
             case ReasoningDelta(text):
-                return dict.fromkeys(self._options.reasoning_names, text)
+                return json.dumps(dict.fromkeys(self._options.reasoning_names, text))
             case ToolCallStart(index, name, call_id):
                 function = {"name": name, "arguments": ""}
                 return self._call_delta(function, {"index": index, "id": call_id, "type": "function"})
             case ToolCallArguments(index, text):
                 return self._call_delta({"arguments": text}, {"index": index})
             case ToolCallEnd():
-                return {}
+                return ""
 
-    def _call_delta(self, function: dict[str, str], call: dict[str, Any]) -> dict[str, Any]:
+    def _call_delta(self, function: dict[str, str], call: dict[str, Any]) -> str:
         is_old = self._options.function_call
-        return {"function_call": function} if is_old else {"tool_calls": [{**call, "function": function}]}
+        return json.dumps({"function_call": function} if is_old else {"tool_calls": [{**call, "function": function}]})
 
     def _chunk(
         self,
         choice: int,
-        delta: dict[str, Any],
+        delta: str,
         *,
         finish: str | None = None,
         besides: dict[str, Any] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> str:
-        """Return a chunk. `besides`: further fields of the choice; `extra`: of the chunk."""
+        """Return a chunk. `delta`: its JSON; `besides`: further fields of the choice; `extra`: of the chunk."""
         is_plain = finish is None and not besides
         rest = PLAIN if is_plain else json.dumps({"logprobs": None, "finish_reason": finish, **(besides or {})})[1:]
         tail = f", {json.dumps(extra)[1:-1]}{self._ending()}" if extra else self._ending()
-        return f'{self._head}"choices": [{{"index": {choice}, "delta": {json.dumps(delta)}, {rest}]{tail}'
+        return f'{self._head}"choices": [{{"index": {choice}, "delta": {delta}, {rest}]{tail}'
 
     def _ending(self) -> str:
         return f', "usage": {self._usage()}}}\n\n' if self._options.continuous_usage else self._tail
