@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from autotool_training.patches import malloc
 
@@ -44,6 +45,10 @@ def _memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: 
     """Training would keep it for good, and other tests of this process measure how much there is."""
     monkeypatch.setattr(malloc, "keep_freed_memory", lambda: None)
 
+
+# A busy machine may take longer than httpx's 5 seconds to accept a connection; what hangs meets pytest's own limit.
+for phase in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
 
 # Every HTTP client reads all certificates of the machine, which takes longer than most requests of the tests.
 ssl.create_default_context = functools.lru_cache(ssl.create_default_context)

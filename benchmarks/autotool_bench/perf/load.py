@@ -76,8 +76,10 @@ def pair(model: str, *, cpu: bool) -> list[Server]:
     """Return both servers, with the same engine flags."""
     flags = ENGINE_FLAGS | (servers.CPU_FLAGS if cpu else {})
     shared = ["--model", model, "--served-model-name", NAME]
+    # Stock vLLM leaves no part of a limit to the answer; where reasoning is closed, the turn takes another engine step.
+    ours = ["--engine", "vllm", "--answer-reserve", "0"]
     return [
-        servers.autotool("--engine", "vllm", *shared, *servers.engine_options(flags, ours=True)),
+        servers.autotool(*ours, *shared, *servers.engine_options(flags, ours=True)),
         servers.stock_vllm(*shared, *servers.engine_options(flags, ours=False)),
     ]
 

@@ -1,6 +1,7 @@
 """The cost of the server itself: tokens per second of one server process on one core, with an engine that costs nothing.
 
-The command is `autotool bench perf overhead`. The server runs in a child process pinned to one core, its clients on the others.
+The command is `autotool bench perf overhead`. The server runs in a child process pinned to one core, its clients on the others,
+with the event loop of `autotool serve` and, as there, without collections of what was loaded at the start.
 The figure to watch is CPU time per token: it stays the same on a noisy machine, where the wall time of a run does not.
 """
 
@@ -19,7 +20,8 @@ from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.scripted import ScriptedEngine
-from autotool_server.launch import http_server
+from autotool_server.launch import http_server, lifecycle
+from autotool_server.launch.command_line import loop_factory
 from autotool_server.launch.listener import listen
 from autotool_server.settings import Settings
 
@@ -50,10 +52,12 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     state = ServerState(settings)
     engine = ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
     state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], SERVED, settings)
+    server = uvicorn.Server(http_server.config(create_app(state)))
+    lifecycle.freeze_loaded_objects()
     listener = listen("127.0.0.1", 0)
     port.put(listener.getsockname()[1])
-    server = uvicorn.Server(http_server.config(create_app(state)))
-    asyncio.run(server.serve([listener]))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(server.serve([listener]))
 
 
 async def _stream(client: httpx.AsyncClient, mode: str, tokens: int, until: float) -> int:

@@ -67,7 +67,7 @@ def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
     # Imported now that nothing else can be wrong: torch and the web framework take seconds.
     from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         if not runner.run(lifecycle.serve(settings, listener, _when_ready(demo=demo))):
             stop.exit_now()
 
@@ -82,7 +82,7 @@ def _when_ready(*, demo: bool) -> "WhenReady":
     return announce
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return uvloop's event loop if it is installed; it does not exist for every system."""
     if importlib.util.find_spec("uvloop") is None:
         return None

@@ -67,14 +67,18 @@ async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]
     # Tools come first, so that a fault in them is reported before a model is loaded.
     async with create_registry(state.settings) as tools, started_engine(state.settings) as engine:
         state.service = make_service(engine, state.settings, tools)
-        # The loaded objects stay: a collection that visits all of them would hold up every stream.
-        gc.collect()
-        gc.freeze()
+        freeze_loaded_objects()
         try:
             await stay()
         finally:
             # Else the interpreter's last collection would not see them, and libraries would report leaks at the exit.
             gc.unfreeze()
+
+
+def freeze_loaded_objects() -> None:
+    """Leave all objects that are alive out of garbage collections: one that visits them would hold up every stream."""
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager
