@@ -108,7 +108,11 @@ def rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
     attributes = {_key(name, field): name for name, field in model.model_fields.items()}
     for name, field in schema["properties"].items():
         default = "required" if name in required else default_text(field)
-        yield f"`{name}`", type_text(field, schema.get("$defs", {})), default, meanings.get(attributes[name], "")
+        kind = type_text(field, schema.get("$defs", {}))
+        if name in required and {"type": "null"} in field.get("anyOf", ()):
+            # A field that is always there is null where it has no value.
+            kind += " or null"
+        yield f"`{name}`", kind, default, meanings.get(attributes[name], "")
 
 
 def table(model: type[BaseModel]) -> str:
