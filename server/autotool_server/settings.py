@@ -131,7 +131,8 @@ class Settings(BaseSettings):
 
     engine_arg: dict[str, str | bool | int | float] = Field(default_factory=dict)
     """An argument passed through to the engine, as name=value; may be given more than once. For vllm any field of its
-    AsyncEngineArgs, such as tensor_parallel_size=4."""
+    AsyncEngineArgs, such as tensor_parallel_size=4. The variable takes all of them as a JSON object:
+    AUTOTOOL_ENGINE_ARG='{"max_model_len": 8192, "dtype": "bfloat16"}'."""
 
     remote_url: str | None = None
     """Base URL of the remote engine, such as http://gpu-1:8000/v1."""

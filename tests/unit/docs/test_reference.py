@@ -26,6 +26,10 @@ def test_the_settings_page_is_up_to_date() -> None:
     assert GENERATOR["settings_page"]() == (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8"), REMEDY
 
 
+def test_the_recipes_page_is_up_to_date() -> None:
+    assert GENERATOR["recipes_page"]() == (ROOT / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8"), REMEDY
+
+
 def test_the_tables_of_the_api_page_are_up_to_date() -> None:
     page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
     assert GENERATOR["api_page"](page) == page, REMEDY
