@@ -6,7 +6,7 @@ from time import perf_counter
 import openai
 from openai import AsyncOpenAI
 
-from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY
+from autotool_client.errors import BUSY_STATUSES, expecting_openai
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import split_alias
 
@@ -27,12 +27,11 @@ async def find_model(
     reached, does not have the wanted model, or has several.
     """
     try:
-        names = await _list_models(client)
+        with expecting_openai(client.base_url):
+            names = await _list_models(client)
     except openai.APIStatusError as error:
         hint = _hint(error.status_code, key_option)
         raise AutoToolError(f"{client.base_url}models answers {error.status_code}: {error.message[:300]}{hint}") from error
-    except MALFORMED_BODY as error:
-        raise AutoToolError(f"{client.base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
     except openai.OpenAIError as error:
         raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
     if wanted is not None and (wanted in names or split_alias(wanted)[0] in names):
