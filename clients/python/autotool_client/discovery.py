@@ -5,6 +5,8 @@ from time import perf_counter
 
 import openai
 from openai import AsyncOpenAI
+from openai.pagination import AsyncPage, SyncPage
+from openai.types import Model
 
 from autotool_client.errors import BUSY_STATUSES, expecting_openai
 from autotool_core.errors import AutoToolError
@@ -48,11 +50,19 @@ async def _list_models(client: AsyncOpenAI) -> list[str]:
     until = perf_counter() + LOADING_SECONDS
     while True:
         try:
-            return [model.id for model in (await client.models.list(timeout=LOOK_UP_SECONDS)).data]
+            return list(models_by_name(await client.models.list(timeout=LOOK_UP_SECONDS)))
         except openai.APIStatusError as error:
             if error.status_code not in BUSY_STATUSES or perf_counter() > until:
                 raise
         await asyncio.sleep(RETRY_SECONDS)
+
+
+def models_by_name(page: AsyncPage[Model] | SyncPage[Model]) -> dict[str, Model]:
+    """Return the models of a server's list. Raises one of MALFORMED_BODY if it is no such list."""
+    models = {model.id: model for model in page.data}
+    if not all(isinstance(name, str) for name in models):
+        raise TypeError("A model has no id.")
+    return models
 
 
 def _hint(status: int, key_option: str) -> str:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autotool_client.client import DEFAULT_BASE_URL, AutoTool
+from autotool_client.discovery import models_by_name
 from autotool_client.errors import expecting_openai
 
 Url = Annotated[
@@ -25,6 +26,6 @@ def models(url: Url = DEFAULT_BASE_URL) -> None:
     table = Table("Model", "Owner", box=None, pad_edge=False)
     client = AutoTool(base_url=url, max_retries=0)
     with expecting_openai(client.base_url):
-        for model in client.models.list().data:
-            table.add_row(model.id, model.owned_by)
+        for name, model in models_by_name(client.models.list()).items():
+            table.add_row(name, model.owned_by)
     Console(highlight=False, markup=False, emoji=False).print(table)

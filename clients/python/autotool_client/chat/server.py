@@ -8,6 +8,7 @@ import openai
 from pydantic import BaseModel, ConfigDict
 
 from autotool_client.client import AsyncAutoTool
+from autotool_client.discovery import models_by_name
 from autotool_client.errors import MALFORMED_BODY, expecting_openai
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, split_alias
@@ -50,7 +51,7 @@ async def look_up(client: AsyncAutoTool, wanted: str | None) -> ServerInfo:
     model and none is wanted.
     """
     with expecting_openai(client.base_url):
-        models = {model.id: model for model in (await client.models.list()).data}
+        models = models_by_name(await client.models.list())
     if wanted is None and not models:
         raise AutoToolError(f"The server at {client.base_url} lists no model; name one with --model.")
     name, mode = _split(wanted or next(iter(models)), models)
