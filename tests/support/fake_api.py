@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 
 from support import fake_tools
 
@@ -36,6 +36,8 @@ class FakeAPI:
     """Set when a client leaves a slow stream."""
     document: str = ""
     default_mode: str | None = None
+    page: str | None = None
+    """A web page in the place of the list of models."""
 
 
 @contextmanager
@@ -61,8 +63,10 @@ def _app(api: FakeAPI, *, with_record: bool, with_tools: bool) -> FastAPI:
     def tools() -> JSONResponse | dict[str, Any]:
         return {"object": "list", "data": fake_tools.TOOLS} if with_tools else JSONResponse({"detail": "Not Found"}, 404)
 
-    @app.get("/v1/models")
-    def models() -> dict[str, Any]:
+    @app.get("/v1/models", response_model=None)
+    def models() -> HTMLResponse | dict[str, Any]:
+        if api.page is not None:
+            return HTMLResponse(api.page)
         owned = {"object": "model", "created": 1, "owned_by": "nobody"}
         owned |= {"default_mode": api.default_mode} if api.default_mode else {}
         return {"object": "list", "data": [{"id": "tiny", **owned}, {"id": "tiny:long", **owned}]}

@@ -21,6 +21,8 @@ from autotool_training.scratch import ScratchSettings
 from autotool_training.sft.train import SftSettings
 
 PACKAGE = Path(__file__).parent
+CHECKOUT = PACKAGE.parents[1]
+SHIPPED_CHECKPOINTS = "training/checkpoints/"
 # Inside the package where it is installed from a wheel, beside it in a checkout.
 SHIPPED = next((folder for folder in (PACKAGE / "recipes", PACKAGE.parent / "recipes") if folder.is_dir()), PACKAGE / "recipes")
 
@@ -36,7 +38,9 @@ class BaseSettings(BaseModel):
 
     def load_base(self, seed: int) -> Checkpoint:
         """Return the base, ready for training. Raises AutoToolError if it cannot be loaded."""
-        return scratch.make(self.scratch, seed=seed) if self.source == "scratch" else checkpoint.load_checkpoint(self.source)
+        if self.source == "scratch":
+            return scratch.make(self.scratch, seed=seed)
+        return checkpoint.load_checkpoint(resolve_source(self.source))
 
 
 class Recipe(BaseModel):
@@ -49,6 +53,22 @@ class Recipe(BaseModel):
     sft: SftSettings = SftSettings()
     refine: RefineSettings = RefineSettings()
     rl: RlSettings = RlSettings()
+
+
+def resolve_source(source: str) -> str:
+    """Return the folder of a checkpoint that the repository ships, wherever the command runs; other sources as they are.
+
+    Raises AutoToolError if this is no checkout: the package does not have those checkpoints.
+    """
+    folder = CHECKOUT / source
+    if not source.startswith(SHIPPED_CHECKPOINTS) or Path(source).is_dir():
+        return source
+    if not folder.is_dir():
+        raise AutoToolError(
+            f"base.source: {source} is a folder of the repository, which the package does not have: install from a checkout "
+            "with `pip install -e`, or name another base by `--set base.source=FOLDER`."
+        )
+    return str(folder)
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Recipe:

@@ -5,8 +5,10 @@ from time import perf_counter
 
 import openai
 from openai import AsyncOpenAI
+from openai.pagination import AsyncPage, SyncPage
+from openai.types import Model
 
-from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY
+from autotool_client.errors import BUSY_STATUSES, expecting_openai
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import split_alias
 
@@ -27,12 +29,11 @@ async def find_model(
     reached, does not have the wanted model, or has several.
     """
     try:
-        names = await _list_models(client)
+        with expecting_openai(client.base_url):
+            names = await _list_models(client)
     except openai.APIStatusError as error:
         hint = _hint(error.status_code, key_option)
         raise AutoToolError(f"{client.base_url}models answers {error.status_code}: {error.message[:300]}{hint}") from error
-    except MALFORMED_BODY as error:
-        raise AutoToolError(f"{client.base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
     except openai.OpenAIError as error:
         raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
     if wanted is not None and (wanted in names or split_alias(wanted)[0] in names):
@@ -49,11 +50,19 @@ async def _list_models(client: AsyncOpenAI) -> list[str]:
     until = perf_counter() + LOADING_SECONDS
     while True:
         try:
-            return [model.id for model in (await client.models.list(timeout=LOOK_UP_SECONDS)).data]
+            return list(models_by_name(await client.models.list(timeout=LOOK_UP_SECONDS)))
         except openai.APIStatusError as error:
             if error.status_code not in BUSY_STATUSES or perf_counter() > until:
                 raise
         await asyncio.sleep(RETRY_SECONDS)
+
+
+def models_by_name(page: AsyncPage[Model] | SyncPage[Model]) -> dict[str, Model]:
+    """Return the models of a server's list. Raises one of MALFORMED_BODY if it is no such list."""
+    models = {model.id: model for model in page.data}
+    if not all(isinstance(name, str) for name in models):
+        raise TypeError("A model has no id.")
+    return models
 
 
 def _hint(status: int, key_option: str) -> str:

@@ -1,9 +1,12 @@
 """Texts of failed calls for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import openai
+
+from autotool_core.errors import AutoToolError
 
 BUSY_STATUSES = (429, 502, 503)
 """Statuses that say nothing about the request: the server has no room, or is not there behind its proxy."""
@@ -11,6 +14,15 @@ MALFORMED_BODY = (AttributeError, LookupError, TypeError, ValueError)
 """Errors raised by reading a body of another shape than OpenAI's, which the official client does not check."""
 PERMANENT_ERRORS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 """Errors that every further request would meet too."""
+
+
+@contextmanager
+def expecting_openai(base_url: object) -> Iterator[None]:
+    """Raise AutoToolError if a body that is read meanwhile has another shape than OpenAI's, such as that of a web page."""
+    try:
+        yield
+    except MALFORMED_BODY as error:
+        raise AutoToolError(f"{base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
 
 
 def user_message(error: openai.OpenAIError) -> str:

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from autotool_client.client import DEFAULT_BASE_URL, AutoTool
+from autotool_client.discovery import models_by_name
+from autotool_client.errors import expecting_openai
 
 Url = Annotated[
     str, typer.Option(envvar="AUTOTOOL_BASE_URL", metavar="URL", help="Base URL of the server; /v1 may be left out.")
@@ -22,6 +24,8 @@ def models(url: Url = DEFAULT_BASE_URL) -> None:
     If the server needs a key, it is read from AUTOTOOL_API_KEY.
     """
     table = Table("Model", "Owner", box=None, pad_edge=False)
-    for model in AutoTool(base_url=url, max_retries=0).models.list():
-        table.add_row(model.id, model.owned_by)
+    client = AutoTool(base_url=url, max_retries=0)
+    with expecting_openai(client.base_url):
+        for name, model in models_by_name(client.models.list()).items():
+            table.add_row(name, model.owned_by)
     Console(highlight=False, markup=False, emoji=False).print(table)

@@ -272,12 +272,14 @@ def answered_by(answer: Callable[[httpx.Request], httpx.Response]) -> openai.Asy
     return openai.AsyncOpenAI(base_url="http://x/v1", api_key="none", http_client=http, max_retries=0)
 
 
-@pytest.mark.parametrize("body", ["<html>", "{}", '{"choices": [{"message": null}]}', '{"choices": [], "usage": {}}'])
+@pytest.mark.parametrize(
+    "body", ["<html>", "{}", '{"data": [{}]}', '{"choices": [{"message": null}]}', '{"choices": [], "usage": {}}']
+)
 async def test_a_response_that_is_not_a_completion_is_the_items_error(body: str) -> None:
     client = answered_by(lambda _: httpx.Response(200, text=body))
     with pytest.raises(UnansweredError, match="the response"):
         await Target(client, "tiny", ModeSwitch.MODE, {}).attempt("auto")([{"role": "user", "content": "Hi"}], [])
-    with pytest.raises(AutoToolError, match=r"does not speak OpenAI's API|name one of"):
+    with pytest.raises(AutoToolError, match="does not speak OpenAI's API"):
         await find_model(client, None)
 
 

@@ -130,6 +130,21 @@ def test_models_are_listed() -> None:
     ]
 
 
+def test_models_of_a_web_page_is_one_line_of_error() -> None:
+    with fake_api() as api:
+        api.page = "<html>"
+        done = autotool("models", "--url", api.url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"autotool: {api.url}/ does not speak OpenAI's API: name the URL that ends in /v1.\n"
+
+
+@pytest.mark.parametrize("command", ["models", "chat"])
+def test_a_malformed_url_is_one_line_of_error(command: str) -> None:
+    done = autotool(command, "--url", "http://localhost:port")
+    mend = "The URL cannot be read (Invalid port: 'port'): write it as http://HOST:PORT/v1."
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"autotool: {mend}\n")
+
+
 def test_models_without_a_server_is_one_line_of_error() -> None:
     done = autotool("models", "--url", "http://127.0.0.1:9/v1")
     assert done.returncode == 1

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from autotool_server.environment import OTHER_VARIABLES
 from autotool_server.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -37,11 +37,11 @@ def test_the_engines_are_those_of_the_image(name: str) -> None:
     assert all(f"\nARG {argument}=" in dockerfile for argument in build["args"])
 
 
-def test_the_variables_are_settings_of_the_server() -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
-    names = COMPOSE["x-server"]["environment"]
-    assert {name for name in names if name.startswith(PREFIX)} <= known
-    assert all(value is None for value in names.values()), "passed on where they are set, and not as an empty text"
+def test_every_setting_is_passed_on_but_for_the_images_address_and_port() -> None:
+    settings = {PREFIX + name.upper() for name in Settings.model_fields.keys() - {"host", "port"}}
+    variables = COMPOSE["x-server"]["environment"]
+    assert variables.keys() == settings | {"HF_TOKEN"}
+    assert all(value is None for value in variables.values()), "passed on where they are set, and not as an empty text"
 
 
 def mounts() -> Iterator[tuple[str, str]]:
@@ -57,6 +57,14 @@ def test_what_is_mounted_exists() -> None:
     assert {source for source in sources if not source.startswith(".")} == set(COMPOSE["volumes"])
 
 
+def data_sources(part: Any) -> Iterator[dict[str, str]]:
+    """Return every data source that is named anywhere in a dashboard."""
+    if isinstance(part, dict):
+        yield from (value for key, value in part.items() if key == "datasource")
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from data_sources(inner)
+
+
 def test_grafana_finds_its_dashboard_and_the_dashboard_its_prometheus() -> None:
     targets = {target: ROOT / source for source, target in mounts()}
     provider = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/autotool.yaml").read_text())["providers"][0]
@@ -66,5 +74,7 @@ def test_grafana_finds_its_dashboard_and_the_dashboard_its_prometheus() -> None:
     source = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"][0]
     assert source["url"] == "http://prometheus:9090"
     dashboard = json.loads((ROOT / "deploy/grafana/dashboards/autotool.json").read_text())
-    used = {query["datasource"]["uid"] for panel in dashboard["panels"] for query in panel.get("targets", ())}
-    assert used == {source["uid"]}
+    (variable,) = (variable for variable in dashboard["templating"]["list"] if variable["type"] == "datasource")
+    assert variable["query"] == source["type"], "the variable lists the sources of this type, and takes the default one"
+    assert source["isDefault"]
+    assert {used["uid"] for used in data_sources(dashboard)} == {f"${{{variable['name']}}}"}

@@ -65,3 +65,16 @@ def test_address_and_port_are_variables_of_the_image() -> None:
     assert "AUTOTOOL_HOST=0.0.0.0" in DOCKERFILE
     assert "AUTOTOOL_PORT=8000" in DOCKERFILE
     assert 'ENTRYPOINT ["autotool", "serve"]' in DOCKERFILE
+
+
+def test_what_is_downloaded_or_compiled_stays_in_the_volume() -> None:
+    folders = dict(re.findall(r"(AUTOTOOL_CACHE_DIR|HF_HOME|VLLM_CACHE_ROOT)=(\S+)", DOCKERFILE))
+    assert len(folders) == 3
+    assert "\nVOLUME /models\n" in DOCKERFILE
+    assert all(folder.startswith("/models/") for folder in folders.values())
+
+
+def test_the_image_has_what_several_pods_need_to_store_responses() -> None:
+    found = re.search(r'pip install "\.\[([\w$,-]+)\]"', DOCKERFILE)
+    assert found is not None
+    assert {"server", "postgresql", "$ENGINE"} == set(found[1].split(","))

@@ -8,7 +8,6 @@ import yaml
 from autotool_server.api.app import create_app
 from autotool_server.api.metrics import Metrics
 from autotool_server.api.state import ServerState
-from autotool_server.launch import http_server
 from autotool_server.settings import PREFIX, Settings
 
 FOLDER = Path(__file__).parents[3] / "deploy/kubernetes"
@@ -56,13 +55,6 @@ def test_probes_and_metrics_are_routes_of_the_server() -> None:
     assert probes == {"startup": "/health/ready", "liveness": "/health/live", "readiness": "/health/ready"}
     paths = create_app(ServerState(Settings())).openapi()["paths"]
     assert {*probes.values(), *(endpoint["path"] for endpoint in MONITOR["spec"]["endpoints"])} <= set(paths)
-
-
-def test_a_pod_has_time_to_end_its_requests() -> None:
-    state = ServerState(Settings())
-    requests = http_server.config(create_app(state)).timeout_graceful_shutdown or 0
-    waiting = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert POD["spec"]["terminationGracePeriodSeconds"] >= waiting + requests + 10
 
 
 def test_the_autoscaler_scales_the_deployment_by_a_metric_of_the_server() -> None:

@@ -20,7 +20,3 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
     unit.write_text(text.replace(COMMAND, sys.executable))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_stop_waits_for_requests() -> None:
-    assert "\nTimeoutStopSec=60\n" in UNIT.read_text(), "30 seconds for requests, and as much for the engine"

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_training.recipe import SHIPPED, load_recipe
+from autotool_training import recipe as recipes
+from autotool_training.recipe import SHIPPED, load_recipe, resolve_source
 
 TEXT = """
 seed = 3
@@ -67,3 +68,16 @@ def test_a_file_wins_over_a_shipped_recipe_and_a_path_is_only_a_path(tmp_path: P
     assert load_recipe(Path("graded-tiny-ci.toml")).seed == 77
     with pytest.raises(AutoToolError, match=r"runs/graded-tiny-ci\.toml cannot be read"):
         load_recipe(Path("runs/graded-tiny-ci.toml"))
+
+
+def test_a_base_of_the_repository_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = load_recipe(Path("graded-tiny")).base.source
+    assert (Path(resolve_source(source)) / "model.safetensors").is_file()
+    monkeypatch.setattr(recipes, "CHECKOUT", tmp_path)
+    with pytest.raises(AutoToolError, match=rf"^base\.source: {source} is a folder of the repository"):
+        resolve_source(source)
+    for other in ("default-base", "someone/model", "training/mine"):
+        assert resolve_source(other) == other
+    Path(source).mkdir(parents=True)
+    assert resolve_source(source) == source

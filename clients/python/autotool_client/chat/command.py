@@ -55,13 +55,20 @@ def chat(
     with asyncio.Runner() as runner:
         client = AsyncAutoTool(base_url=url, max_retries=0)
         info = runner.run(look_up(client, model))
-        conversation = Conversation(info.model, info.default_mode, mode, bias, budget, system)
+        conversation = Conversation(info.model, info.default_mode, _one_mode(mode, info.mode), bias, budget, system)
         conversation.tools = chosen_tools(info.tools, tools.replace(",", " ").split())
         reader = _keyboard(info, screen) if interactive else LineReader()
         if interactive:
             screen.note(_greeting(conversation, client))
         Session(client, conversation, Commands(conversation, info.tools, screen), screen, reader, runner, interactive).run()
         runner.run(client.close())
+
+
+def _one_mode(option: Mode | None, alias: Mode | None) -> Mode | None:
+    """Return the mode of the first messages. Raises AutoToolError if --mode and the model's name ask for different ones."""
+    if option and alias and option is not alias:
+        raise AutoToolError(f"--mode asks for {option}, and the name of --model for {alias}: give only one of them.")
+    return option or alias
 
 
 def _screen(console: Console) -> Screen:

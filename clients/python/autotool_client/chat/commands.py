@@ -56,16 +56,12 @@ class Commands:
     screen: Screen
 
     def run(self, name: str, argument: str) -> None:
-        """Run a command and show what it did, or what is wrong with it."""
+        """Run a command and show what it did. Raises AutoToolError if it cannot be run."""
         if name not in NAMES:
-            self.screen.note(f"Unknown command {name}; /help lists the commands.")
-        elif argument and name in HELP:
-            self.screen.note(f"{name} takes no argument.")
-        else:
-            try:
-                self._handlers()[name](argument)
-            except AutoToolError as error:
-                self.screen.failure(str(error))
+            raise AutoToolError(f"Unknown command {name}; /help lists the commands.")
+        if argument and name in HELP:
+            raise AutoToolError(f"{name} takes no argument.")
+        self._handlers()[name](argument)
 
     def _handlers(self) -> Mapping[str, Callable[[str], None]]:
         return {

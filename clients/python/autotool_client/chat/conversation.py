@@ -6,7 +6,7 @@ from typing import Any
 
 from openai.types.chat import ChatCompletionMessageParam
 
-from autotool_core.modes import Mode, split_alias
+from autotool_core.modes import Mode
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Conversation:
     @property
     def mode_that_holds(self) -> Mode | None:
         """The mode of the next answer; None if the server does not tell its default."""
-        return self.mode or split_alias(self.model)[1] or self.default_mode
+        return self.mode or self.default_mode
 
     def request(self, messages: Sequence[ChatCompletionMessageParam], approvals: dict[str, bool] | None) -> dict[str, Any]:
         """Return the arguments of the request for an answer to the messages."""

@@ -80,12 +80,18 @@ class Keyboard:
         self._hint("Ctrl-C again leaves.")
 
     def confirm(self) -> bool:
-        """Return whether the user says yes. What was typed before the question counts for nothing."""
+        """Return whether the user says yes. What was typed before the question counts for nothing.
+
+        Raises KeyboardInterrupt at Ctrl-C, and at Ctrl-D, which leaves the question and not the chat.
+        """
         clear_typeahead(self._approvals.input)
         if sys.platform != "win32":
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
-        while (answer := self._approvals.prompt("y/n> ").strip().lower()) not in YES | NO:
-            pass
+        try:
+            while (answer := self._approvals.prompt("y/n> ").strip().lower()) not in YES | NO:
+                pass
+        except EOFError:
+            raise KeyboardInterrupt from None
         return answer in YES
 
     @contextlib.contextmanager

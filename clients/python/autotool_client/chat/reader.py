@@ -14,7 +14,7 @@ class Reader(Protocol):
         ...
 
     def confirm(self) -> bool | None:
-        """Return whether the user says yes; None if there is nobody to ask."""
+        """Return whether the user says yes; None if there is nobody to ask. Raises KeyboardInterrupt if they stop instead."""
         ...
 
     def answering(self) -> AbstractContextManager[None]:

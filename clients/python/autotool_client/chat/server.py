@@ -1,15 +1,17 @@
 """What the chat asks the server before the first message: its model and its tools."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import openai
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from autotool_client.client import AsyncAutoTool
+from autotool_client.discovery import models_by_name
+from autotool_client.errors import MALFORMED_BODY, expecting_openai
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import Mode
+from autotool_core.modes import Mode, split_alias
 
 
 class ServerTool(BaseModel):
@@ -35,6 +37,8 @@ class ServerInfo:
     """A server as the chat finds it."""
 
     model: str
+    mode: Mode | None
+    """The mode that the wanted model's name ends in, as `name:long` does; None if it names none."""
     default_mode: Mode | None
     """None if the server does not tell it."""
     tools: tuple[ServerTool, ...]
@@ -43,14 +47,25 @@ class ServerInfo:
 async def look_up(client: AsyncAutoTool, wanted: str | None) -> ServerInfo:
     """Return the wanted model, or the first one of the server, and the server's tools.
 
-    Raises openai.OpenAIError if the server cannot be reached, AutoToolError if it lists no model and none is wanted.
+    Raises openai.OpenAIError if the server cannot be reached, AutoToolError if it does not speak OpenAI's API, or lists no
+    model and none is wanted.
     """
-    models = {model.id: model for model in (await client.models.list()).data}
+    with expecting_openai(client.base_url):
+        models = models_by_name(await client.models.list())
     if wanted is None and not models:
         raise AutoToolError(f"The server at {client.base_url} lists no model; name one with --model.")
-    name = wanted or next(iter(models))
+    name, mode = _split(wanted or next(iter(models)), models)
     known = models.get(name) or next(iter(models.values()), None)
-    return ServerInfo(name, _default_mode((known and known.model_extra) or {}), await _tools(client))
+    return ServerInfo(name, mode, _default_mode((known and known.model_extra) or {}), await _tools(client))
+
+
+def _split(wanted: str, listed: Collection[str]) -> tuple[str, Mode | None]:
+    """Split an alias such as `name:long`, unless the server has a model of just that name, and none of the shorter one.
+
+    The server refuses a request whose alias names another mode than its field `mode`, which the user can change.
+    """
+    name, mode = split_alias(wanted)
+    return (wanted, None) if wanted in listed and name not in listed else (name, mode)
 
 
 def _default_mode(extra: Mapping[str, Any]) -> Mode | None:
@@ -64,5 +79,5 @@ async def _tools(client: AsyncAutoTool) -> tuple[ServerTool, ...]:
         listed = await client.get("/tools", cast_to=object)
         data = cast("Any", listed)["data"] if isinstance(listed, Mapping) else ()
         return tuple(ServerTool.model_validate(tool) for tool in data)
-    except (openai.APIStatusError, LookupError, TypeError, ValidationError):
+    except (openai.APIStatusError, *MALFORMED_BODY):
         return ()

@@ -16,6 +16,7 @@ from autotool_client.chat.screen import Screen, call_text
 from autotool_client.client import AsyncAutoTool
 from autotool_client.errors import user_message
 from autotool_client.record import PendingCall
+from autotool_core.errors import AutoToolError
 
 
 @dataclass(slots=True)
@@ -34,7 +35,10 @@ class Session:
     """Server tools that were called for the message that is being answered."""
 
     def run(self) -> None:
-        """Answer messages until they end or a line is /quit. Raises openai.OpenAIError if the chat is not interactive."""
+        """Answer messages until they end or a line is /quit.
+
+        Raises openai.OpenAIError for a failed answer and AutoToolError for a failed command if the chat is not interactive.
+        """
         while True:
             try:
                 line = self.reader.read(f"{self.conversation.mode_that_holds or 'default'}> ").strip()
@@ -43,7 +47,7 @@ class Session:
                 self._handle(line)
             except EOFError:
                 return
-            except (KeyboardInterrupt, openai.OpenAIError) as error:
+            except (KeyboardInterrupt, openai.OpenAIError, AutoToolError) as error:
                 if not self.interactive:
                     raise
                 self._report_failure(error)
@@ -55,11 +59,14 @@ class Session:
         elif line:
             self._answer(line)
 
-    def _report_failure(self, error: KeyboardInterrupt | openai.OpenAIError) -> None:
-        if isinstance(error, openai.OpenAIError):
-            self.screen.failure(user_message(error))
-        else:
-            self.screen.note("Stopped; this message and its answer are forgotten.")
+    def _report_failure(self, error: KeyboardInterrupt | openai.OpenAIError | AutoToolError) -> None:
+        match error:
+            case openai.OpenAIError():
+                self.screen.failure(user_message(error))
+            case AutoToolError():
+                self.screen.failure(str(error))
+            case _:
+                self.screen.note("Stopped; this message and its answer are forgotten.")
         if self._called:
             self.screen.note(f"Calls that were made stay made: {', '.join(dict.fromkeys(self._called))}.")
 

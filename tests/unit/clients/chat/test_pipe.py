@@ -47,13 +47,27 @@ def test_the_lines_of_a_pipe_are_answered_in_one_conversation(server: FakeAPI) -
 
 
 def test_commands(server: FakeAPI) -> None:
-    lines = "a\n/long\nb\n/short\nc\n/auto\nd\n/reset\ne\n/etc/hosts?\n/help\n/nope\n/long x\n/quit\nf\n"
-    done = chat_in_pipe(server.url, lines)
+    done = chat_in_pipe(server.url, "a\n/long\nb\n/short\nc\n/auto\nd\n/reset\ne\n/etc/hosts?\n/help\n/quit\nf\n")
+    assert (done.returncode, done.stderr) == (0, "")
     assert [body.get("mode") for body in server.bodies] == [None, "long", "short", "auto", "auto", "auto"]
     assert [len(body["messages"]) for body in server.bodies] == [1, 3, 5, 7, 1, 3]
     assert all(name in done.stdout for name in ("/long  ", "/short", "/auto", "/reset", "/help", "/quit"))
-    assert "Unknown command /nope; /help lists the commands." in done.stdout
-    assert "/long takes no argument." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("/nope", "Unknown command /nope; /help lists the commands."),
+        ("/long x", "/long takes no argument."),
+        ("/bias x", "/bias takes a number, such as 1.5, or off."),
+        ("/budget -1", "/budget takes a number of tokens, such as 256, or off."),
+        ("/tools nope", "The server has no tool 'nope'. There are: none."),
+    ],
+)
+def test_a_failed_command_in_a_pipe_ends_it_in_one_line(server: FakeAPI, line: str, message: str) -> None:
+    done = chat_in_pipe(server.url, f"{line}\nnever asked\n")
+    assert (done.returncode, done.stderr) == (1, f"autotool: {message}\n")
+    assert not server.bodies
 
 
 def test_control_characters_of_an_answer_are_shown_as_pictures(server: FakeAPI) -> None:
@@ -76,15 +90,14 @@ def test_a_failure_in_a_pipe_ends_it_in_one_line(server: FakeAPI, line: str, mes
 
 
 def test_settings(server: FakeAPI) -> None:
-    lines = "/bias 1.5\n/budget 64\n/system Be brief.\na\n/bias off\n/budget off\n/system off\nb\n/bias\n/bias x\n/budget -1\n"
+    lines = "/bias 1.5\n/budget 64\n/system Be brief.\na\n/bias off\n/budget off\n/system off\nb\n/bias\n"
     done = chat_in_pipe(server.url, lines)
     first, second = server.bodies
     assert (first["reasoning_bias"], first["max_reasoning_tokens"]) == (1.5, 64)
     assert first["messages"][0] == {"role": "system", "content": "Be brief."}
     assert not {"reasoning_bias", "max_reasoning_tokens"} & second.keys()
     assert [message["role"] for message in second["messages"]] == ["user", "assistant", "user"]
-    for said in ("Bias: 1.5.", "Bias: not set.", "/bias takes a number", "/budget takes a number of tokens"):
-        assert said in done.stdout
+    assert all(said in done.stdout for said in ("Bias: 1.5.", "Bias: not set."))
 
 
 def test_settings_are_options_too(server: FakeAPI) -> None:
@@ -99,12 +112,12 @@ def test_a_url_may_lack_its_scheme_and_version(server: FakeAPI, shorten: Callabl
 
 def test_save(server: FakeAPI, tmp_path: Path) -> None:
     text, data = tmp_path / "chat.md", tmp_path / "chat.json"
-    done = chat_in_pipe(server.url, f"What is 2+2?\n/save {text}\n/save {data}\n/save {text}\n/save {tmp_path}/no/x\n")
+    done = chat_in_pipe(server.url, f"What is 2+2?\n/save {text}\n/save {data}\n/save {text}\n")
     assert text.read_text() == "# Chat with tiny\n\n## User\n\nWhat is 2+2?\n\n## Assistant\n\n> 2+2\n\nIt is 4.\n"
     assert json.loads(data.read_text()) == {"model": "tiny", "messages": [ASKED, ANSWERED]}
     assert f"Saved to {text}." in done.stdout
-    assert f"{text} exists; give another name." in done.stdout
-    assert f"{tmp_path}/no/x cannot be written" in done.stdout
+    assert (done.returncode, done.stderr) == (1, f"autotool: {text} exists; give another name.\n")
+    assert f"{tmp_path}/no/x cannot be written" in chat_in_pipe(server.url, f"/save {tmp_path}/no/x\n").stderr
 
 
 def test_bytes_that_are_not_utf_8_are_replaced(server: FakeAPI) -> None:
@@ -116,11 +129,12 @@ def test_bytes_that_are_not_utf_8_are_replaced(server: FakeAPI) -> None:
 def test_server_tools_are_offered_and_a_call_is_a_line() -> None:
     with fake_api(with_tools=True) as api:
         done = chat_in_pipe(api.url, "weather\nSure?\n/tools off\na\n/tools weath*\nb\n/tools nope\n")
+    no_tool = "The server has no tool 'nope'. There are: shop.order, weather."
+    assert (done.returncode, done.stderr) == (1, f"autotool: {no_tool}\n")
     called = 'weather(city="Oslo") → {"sky": "rain", "degrees": 4} · 0.0 s'
     assert f"2+2\n{called}\n\nIt is 4.\n" in done.stdout
     offered = [[tool["name"] for tool in body.get("tools", ())] for body in api.bodies]
     assert offered == [["shop.order", "weather"], ["shop.order", "weather"], [], ["weather"]]
-    assert "The server has no tool 'nope'. There are: shop.order, weather." in done.stdout
     assert "shop.order  off, asks you · Orders something.\n" in done.stdout
     assert "files.read  disabled: The server changed it.\n" in done.stdout
 
@@ -140,6 +154,24 @@ def test_no_server() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("autotool: Cannot reach http://127.0.0.1:9/v1")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_web_page_is_no_server(server: FakeAPI) -> None:
+    server.page = "<html>"
+    done = chat_in_pipe(server.url, "hello\n")
+    message = f"{server.url}/ does not speak OpenAI's API: name the URL that ends in /v1."
+    assert (done.returncode, done.stderr) == (1, f"autotool: {message}\n")
+
+
+def test_the_mode_of_a_models_name_is_that_of_the_first_messages(server: FakeAPI) -> None:
+    chat_in_pipe(server.url, "a\n/short\nb\n", "--model", "tiny:long")
+    assert [(body["model"], body["mode"]) for body in server.bodies] == [("tiny", "long"), ("tiny", "short")]
+
+
+def test_two_modes_that_disagree_are_refused(server: FakeAPI) -> None:
+    done = chat_in_pipe(server.url, "a\n", "--model", "tiny:long", "--mode", "short")
+    message = "--mode asks for short, and the name of --model for long: give only one of them."
+    assert (done.returncode, done.stderr) == (1, f"autotool: {message}\n")
 
 
 def test_chat_works_with_a_stock_server() -> None:

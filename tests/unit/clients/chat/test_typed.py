@@ -206,11 +206,12 @@ def test_what_was_typed_before_the_question_approves_nothing(server: FakeAPI, tm
         typist.wait_for("Then not.")
 
 
-def test_ctrl_c_at_the_question_runs_nothing(server: FakeAPI, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_ctrl_c_and_ctrl_d_at_the_question_run_nothing_and_keep_the_session(server: FakeAPI, tmp_path: Path, key: str) -> None:
     with typing_at(server.url, tmp_path) as typist:
         typist.ask("order", DEFAULT)
         typist.wait_for_prompt("y/n> ")
-        typist.type("\x03")
+        typist.type(key)
         typist.wait_for("Stopped;")
         typist.wait_for_prompt(DEFAULT)
         assert len(server.bodies) == 1
@@ -225,6 +226,8 @@ def test_a_failed_answer_keeps_the_session(server: FakeAPI, tmp_path: Path) -> N
         ):
             typist.ask(line, DEFAULT)
             typist.wait_for(message)
+        typist.ask("/nope", DEFAULT)
+        typist.wait_for("Unknown command /nope; /help lists the commands.")
         typist.ask("What is 2+2?", DEFAULT)
         typist.wait_for_prompt()
         assert sent(server) == [ASKED]
