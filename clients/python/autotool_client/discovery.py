@@ -6,7 +6,7 @@ from time import perf_counter
 import openai
 from openai import AsyncOpenAI
 
-from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY
+from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY, UnreachableError
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import split_alias
 
@@ -34,7 +34,7 @@ async def find_model(
     except MALFORMED_BODY as error:
         raise AutoToolError(f"{client.base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
     except openai.OpenAIError as error:
-        raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
+        raise UnreachableError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
     if wanted is not None and (wanted in names or split_alias(wanted)[0] in names):
         return wanted
     own = [name for name in names if name.rpartition(":")[0] not in names]

@@ -5,12 +5,18 @@ from typing import Any, cast
 
 import openai
 
+from autotool_core.errors import AutoToolError
+
 BUSY_STATUSES = (429, 502, 503)
 """Statuses that say nothing about the request: the server has no room, or is not there behind its proxy."""
 MALFORMED_BODY = (AttributeError, LookupError, TypeError, ValueError)
 """Errors raised by reading a body of another shape than OpenAI's, which the official client does not check."""
 PERMANENT_ERRORS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 """Errors that every further request would meet too."""
+
+
+class UnreachableError(AutoToolError):
+    """The server does not answer, or answers again and again that it is busy: its log may say why."""
 
 
 def user_message(error: openai.OpenAIError) -> str:

@@ -19,8 +19,9 @@ from support.serving import Running, running, scripted
 from typer.testing import CliRunner
 
 from autotool_bench import cli, items, rows
+from autotool_bench.manifest import Manifest, locked, open_run
 from autotool_bench.progress import ModeBars, Tally, progress_bars
-from autotool_bench.run import Manifest, SuiteRun, locked, open_run, sample_items
+from autotool_bench.run import SuiteRun, sample_items
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Reply, score_gold
 from autotool_bench.target import Target, UnansweredError, mode_fields
