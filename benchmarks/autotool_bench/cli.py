@@ -182,6 +182,9 @@ def show_items(
     wrong: Annotated[
         bool | None, typer.Option("--wrong/--solved", help="Only items that the mode (or any mode) did not solve, or did.")
     ] = None,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="Only items with a thought or an answer that a limit of tokens cut.")
+    ] = False,
     categories: Categories = None,
     item: Annotated[
         list[str] | None, typer.Option("--id", help="Only the item of this id; may be given several times.")
@@ -199,7 +202,7 @@ def show_items(
     """
     from autotool_bench.report import listing  # noqa: PLC0415 numpy
 
-    selection = listing.Selection(mode, wrong, split_names(categories), tuple(item or ()), search)
+    selection = listing.Selection(mode, wrong, cut, split_names(categories), tuple(item or ()), search)
     listing.show_items(run, selection, limit=limit or None, full=full, as_json=as_json)
 
 

@@ -152,6 +152,7 @@ def _turn(completion: ChatCompletion, reply: Reply, decision: DecisionRecord | N
         calls=tuple(call.name for call in reply.calls),
         finish_reason=completion.choices[0].finish_reason,
         reasoning_truncated=decision.turns[-1].reasoning_truncated if decision else None,
+        max_reasoning_tokens=decision.turns[-1].max_reasoning_tokens if decision else None,
     )
 
 

@@ -1,12 +1,15 @@
 """Format numbers for the terminal and the page."""
 
 import math
+from collections.abc import Sequence
 
 from autotool_bench.report.intervals import Interval
 
 NOT_REPORTED = "not reported"
 NONE_SOLVED = "no task solved"
 TO = "\N{EN DASH}"
+RUN_LENGTH = 28
+"""Characters of a run's label where there are several runs."""
 
 
 def percent(share: float | None) -> str:
@@ -82,6 +85,23 @@ def short(label: str, length: int = 40) -> str:
     """Shorten a label and replace its unprintable characters, so that a drawing can hold it."""
     printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in label)
     return printable if len(printable) <= length else printable[: length - 1] + "…"
+
+
+def short_names(labels: Sequence[str], length: int) -> list[str]:
+    """Shorten labels in their middle, where names rarely differ, and number those that become equal."""
+    names: list[str] = []
+    for label in labels:
+        name = _middle(short(label, len(label)), length)
+        numbered = (f"{_middle(name, length - 3)} #{number}" for number in range(2, len(labels) + 1))
+        names.append(name if name not in names else next(other for other in numbered if other not in names))
+    return names
+
+
+def _middle(label: str, length: int) -> str:
+    if len(label) <= length:
+        return label
+    head = length // 2
+    return f"{label[:head]}…{label[head + 1 - length :]}"
 
 
 def cut(part: str, length: int | None) -> str:

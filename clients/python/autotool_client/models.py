@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from autotool_client.client import DEFAULT_BASE_URL, AutoTool
+from autotool_core.console import plain_console
 
 Url = Annotated[
     str, typer.Option(envvar="AUTOTOOL_BASE_URL", metavar="URL", help="Base URL of the server; /v1 may be left out.")
@@ -24,4 +24,4 @@ def models(url: Url = DEFAULT_BASE_URL) -> None:
     table = Table("Model", "Owner", box=None, pad_edge=False)
     for model in AutoTool(base_url=url, max_retries=0).models.list():
         table.add_row(model.id, model.owned_by)
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    plain_console().print(table)

@@ -14,6 +14,7 @@ import openai
 import pytest
 from rich.console import Console
 from support import harness_cost
+from support.bench_runs import row as bench_row
 from support.fake_api import fake_api
 from support.serving import Running, running, scripted
 from typer.testing import CliRunner
@@ -85,7 +86,8 @@ async def test_every_item_has_one_row_per_mode(tmp_path: Path) -> None:
 async def test_a_row_tells_whether_a_limit_cut_the_thought(tmp_path: Path) -> None:
     async with running(scripted("A thought of more than four tokens.\n</think>\n\n" + CALL)) as server:
         stored = await attempt_all(server, tmp_path, modes=("long",), request={"max_reasoning_tokens": 4})
-    assert [row["turns"][0]["reasoning_truncated"] for row in stored] == [True] * 20
+    turns = [row["turns"][0] for row in stored]
+    assert [(turn["reasoning_truncated"], turn["max_reasoning_tokens"]) for turn in turns] == [(True, 4)] * 20
 
 
 async def test_the_questions_of_a_run_are_stored_once(tmp_path: Path) -> None:
@@ -373,7 +375,7 @@ def test_the_texts_of_a_suite_are_its_user_messages(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_invalid_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / rows.FILE).write_text('{"id": 1}\nnonsense\n')
+    (tmp_path / rows.FILE).write_text(json.dumps(bench_row("a", "auto")) + "\nnonsense\n")
     with pytest.raises(AutoToolError, match="line 2"):
         list(rows.read(tmp_path))
 
