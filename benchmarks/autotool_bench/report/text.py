@@ -105,7 +105,11 @@ def _middle(label: str, length: int) -> str:
 
 
 def cut(part: str, length: int | None) -> str:
-    """Cut a text to a length, None for any, and say how much is left out."""
+    """Cut a text to a length, None for any, and say how much is left out.
+
+    Half of a surrogate pair, which no terminal takes, becomes a question mark.
+    """
+    part = part.encode(errors="replace").decode()
     if length is None or len(part) <= length:
         return part
     return f"{part[:length]}… ({len(part) - length:,} more characters)"

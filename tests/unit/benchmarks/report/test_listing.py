@@ -101,9 +101,7 @@ def test_json_holds_the_text_of_the_answers(tmp_path: Path) -> None:
     text = "[bold]:100: at :cat: \ud83d"
     folder = write_run(tmp_path, [row("a", "auto", answers=[{"role": "assistant", "content": text}])])
     assert as_json(folder, Selection())[0]["attempts"][0]["answers"] == [text]
-    assert ":100: at :cat:" in shown(
-        write_run(tmp_path, [row("a:100:", "auto", answers=[{"content": text[:-1]}])]), Selection()
-    )
+    assert ":100: at :cat: ?" in shown(write_run(tmp_path, [row("a:100:", "auto", answers=[{"content": text}])]), Selection())
 
 
 def test_json_has_the_attempts_of_the_mode_that_is_asked_for(tmp_path: Path) -> None:
