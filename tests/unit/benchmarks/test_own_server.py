@@ -210,7 +210,7 @@ def test_a_command_ends_with_its_killed_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         command = psutil.Process(int(parent.stdout.readline()))
-        while command.cmdline()[1] != "-c":  # until then the signal may not have been asked for
+        while command.cmdline()[1:2] != ["-c"]:  # until then the signal may not have been asked for
             pass
         parent.kill()
         assert psutil.wait_procs([command], timeout=30)[1] == []

@@ -58,7 +58,7 @@ def manifest(**changes: Any) -> Manifest:
 async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dict[str, Any]]:
     settings = manifest(**changes)
     open_run(folder, settings)
-    target = Target(server.client, settings.model, ModeSwitch(settings.switch), settings.request)
+    target = Target(server.client, settings.model or "", ModeSwitch(settings.switch), settings.request)
     with progress_bars(Console(quiet=True)) as progress:
         await SuiteRun(load_suite("graded", settings.categories), target, settings, folder, progress).attempt_all()
     return [*rows.read(folder)]
