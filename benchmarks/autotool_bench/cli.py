@@ -3,10 +3,9 @@
 import asyncio
 import json
 import math
-import shlex
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +26,7 @@ from autotool_bench.options import (
     split_names,
 )
 from autotool_bench.perf.cli import app as perf
-from autotool_bench.run import check_config, execute
+from autotool_bench.run import OwnServer, execute
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Suite, score_gold
 from autotool_core.errors import AutoToolError
@@ -96,12 +95,11 @@ def _execute(url: str | None, model: str | None, serve_options: str | None, **op
             raise AutoToolError("--serve-options: they are for the server that --model starts where no --url is given.")
         execute(_config(**options, url=url or LOCAL_URL, model=model))
         return
-    config = _config(**options)
-    check_config(config)
-    from autotool_bench.own_server import own_server  # noqa: PLC0415 most runs need none
+    from autotool_bench import own_server  # noqa: PLC0415 most runs need none
 
-    with own_server(model, shlex.split(serve_options or ""), config.out) as started:
-        execute(replace(config, url=started))
+    config, words = _config(**options), own_server.read_options(serve_options)
+    start = partial(own_server.own_server, model, words, config.out)
+    execute(config, OwnServer(own_server.model_name(model, words), start))
 
 
 def _config(modes: str, categories: str | None, **options: Any) -> RunConfig:
@@ -184,6 +182,9 @@ def show_items(
     wrong: Annotated[
         bool | None, typer.Option("--wrong/--solved", help="Only items that the mode (or any mode) did not solve, or did.")
     ] = None,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="Only items with a thought or an answer that a limit of tokens cut.")
+    ] = False,
     categories: Categories = None,
     item: Annotated[
         list[str] | None, typer.Option("--id", help="Only the item of this id; may be given several times.")
@@ -201,7 +202,7 @@ def show_items(
     """
     from autotool_bench.report import listing  # noqa: PLC0415 numpy
 
-    selection = listing.Selection(mode, wrong, split_names(categories), tuple(item or ()), search)
+    selection = listing.Selection(mode, wrong, cut, split_names(categories), tuple(item or ()), search)
     listing.show_items(run, selection, limit=limit or None, full=full, as_json=as_json)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from autotool_core.console import plain_console
+
 BAR_WIDTH = 18
 
 
@@ -40,7 +42,7 @@ def progress_bars(console: Console | None = None) -> Progress:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[tally]}", markup=False),
     )
-    console = console or Console(stderr=True)
+    console = console or plain_console(stderr=True)
     # Without a terminal rich would print the bars once, at the end: lines are printed on the way instead.
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
@@ -71,4 +73,4 @@ class ModeBars:
         if done * 10 // self._total == (done - 1) * 10 // self._total:
             return
         totals = "".join(f"\n  {mode}: {tally}" for mode, tally in self._tallies.items() if tally.items)
-        self._progress.console.print(f"{done} of {self._total} attempts{totals}", markup=False, highlight=False)
+        self._progress.console.print(f"{done} of {self._total} attempts{totals}")

@@ -1,11 +1,12 @@
 """The rows of a run: one JSON line per attempt, appended as it ends, so that a killed run loses and repeats none."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from autotool_core import jsonl
+from autotool_core.errors import AutoToolError
 
 FILE = "rows.jsonl"
 
@@ -30,6 +31,8 @@ class TurnStats:
     finish_reason: str | None
     reasoning_truncated: bool | None = None
     """Whether the thought was cut by a limit of tokens; None without a decision record."""
+    max_reasoning_tokens: int | None = None
+    """The limit of the thought that applied, whoever set it; None without one or without a decision record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,13 @@ class Row:
     """The item's entry in the official scorer's result file, for suites that have one."""
 
 
+def _required(kind: type[Row | TurnStats]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind) if field.default is MISSING)
+
+
+ROW_FIELDS, TURN_FIELDS = _required(Row), _required(TurnStats)
+
+
 class RowWriter:
     """Appends rows to a run's file. A half-written line that a killed run left is cut off first."""
 
@@ -67,8 +77,19 @@ class RowWriter:
 
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
-    """Read a run's rows one at a time. Raises AutoToolError with the file and line of a row that cannot be read."""
-    return jsonl.read(folder / FILE)
+    """Read a run's rows one at a time. Raises AutoToolError with the file and line of what is no row."""
+    path = folder / FILE
+    for number, row in enumerate(jsonl.read(path), 1):
+        if not _is_row(row):
+            raise AutoToolError(f"{path}, line {number} is not a row of a run. Remove the line to run its item again.")
+        yield row
+
+
+def _is_row(row: Any) -> bool:
+    """Return whether a row and its turns have all that every version wrote."""
+    if not isinstance(row, dict) or not row.keys() >= ROW_FIELDS or not isinstance(row["turns"], list):
+        return False
+    return all(isinstance(turn, dict) and turn.keys() >= TURN_FIELDS for turn in row["turns"])
 
 
 def drop_errors(folder: Path) -> None:

@@ -3,84 +3,60 @@
 import asyncio
 import json
 import random
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
 from openai import AsyncOpenAI
 from rich.progress import Progress
 
 from autotool_bench import items, rows
 from autotool_bench.config import RunConfig
+from autotool_bench.manifest import Manifest, check_folder, locked, open_run, read_manifest, update
 from autotool_bench.progress import ModeBars, Tally, progress_bars
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Item, Suite
 from autotool_bench.target import Target, UnansweredError, mode_fields
 from autotool_client.discovery import find_model
-from autotool_core import jsonl
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 
-MANIFEST = "run.json"
 OFFICIAL = "official.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
-    """The settings of a run as `run.json` keeps them, next to the rows."""
+class OwnServer:
+    """A server that is started for a run and ended with it."""
 
-    suite: str
-    url: str
-    model: str
-    modes: tuple[str, ...]
-    categories: tuple[str, ...]
-    limit: int | None
-    """Items per category."""
-    seed: int
-    """Selects the items of a limited run."""
-    request: dict[str, Any]
-    """Fields that every request had."""
-    switch: str
-    label: str | None
-    parameters: float | None
-    """Number of parameters of the model, for ACU."""
-    directory: str | None
-    """Directory of the suite's data."""
-    concurrency: int
-    """Attempts in progress at the same time: latencies are those of this load."""
-    timeout: float
-    """Seconds that an answer could take."""
+    model: str | None
+    """The name that its model will have; None if that is not known before it runs."""
+    start: Callable[[], AbstractContextManager[str]]
+    """Runs the server while the block lasts, and yields its base URL."""
 
 
-MUTABLE_FIELDS = frozenset({"url", "concurrency", "timeout", "label", "parameters"})
-"""Fields that may change when a run is resumed, and then take the new value: the same model may be served elsewhere."""
-
-
-def execute(config: RunConfig) -> None:
+def execute(config: RunConfig, own: OwnServer | None = None) -> None:
     """Attempt the suite's items in every mode; write the rows and the official figures.
 
-    A run that was stopped resumes if it is executed again with the same settings. Raises AutoToolError for settings that
-    cannot be run, for a folder that holds another run, and if the server cannot be reached.
+    A run that was stopped resumes if it is executed again with the same settings. An `own` server is started when nothing
+    else can be wrong, and not at all if every attempt has its row. Raises AutoToolError for settings that cannot be run, for
+    a folder that holds another run or is in use, and if the server cannot be reached.
     """
     _check_modes(config)
     # The model first: making the suite may build an environment, which takes minutes.
-    model = asyncio.run(_look_up_model(config))
+    model = None if own else asyncio.run(_look_up_model(config))
     with locked(config.out), closing(load_suite(config.suite, config.categories, config.directory)) as suite:
         manifest = _manifest(config, model, suite.categories)
-        open_run(config.out, manifest)
-        if config.retry_errors:
-            rows.drop_errors(config.out)
-        asyncio.run(_attempt_all(suite, config, manifest))
+        check_folder(config.out, manifest)
+        if own is None:
+            _run(suite, config, manifest)
+        elif _is_complete(suite, config, manifest, own.model):
+            _keep(config.out, manifest, own.model)
+        else:
+            with own.start() as url:
+                served = replace(config, url=url)
+                _run(suite, served, _manifest(served, asyncio.run(_look_up_model(served)), suite.categories))
         _write_official(suite, config.out, config.modes)
-
-
-def check_config(config: RunConfig) -> None:
-    """Raise AutoToolError for modes or a suite that cannot be run, before a server is started for the run."""
-    _check_modes(config)
-    load_suite(config.suite, config.categories, config.directory).close()
 
 
 def _check_modes(config: RunConfig) -> None:
@@ -88,6 +64,31 @@ def _check_modes(config: RunConfig) -> None:
         raise AutoToolError("--modes: name each mode once.")
     for mode in config.modes:
         mode_fields(mode, config.switch)
+
+
+def _run(suite: Suite, config: RunConfig, manifest: Manifest) -> None:
+    open_run(config.out, manifest)
+    if config.retry_errors:
+        rows.drop_errors(config.out)
+    asyncio.run(_attempt_all(suite, config, manifest))
+
+
+def _is_complete(suite: Suite, config: RunConfig, manifest: Manifest, model: str | None) -> bool:
+    """Return whether the folder has a row of this model for every attempt, so that no server is needed."""
+    stored = read_manifest(config.out)
+    if stored is None or model is None or stored.get("model") != model:
+        return False
+    kept = (row for row in rows.read(config.out) if row["error"] is None or not config.retry_errors)
+    done = {(row["id"], row["mode"]) for row in kept}
+    planned = planned_items(suite, manifest, count_items(suite, manifest))
+    return all((item.id, mode) in done for item in planned for mode in manifest.modes)
+
+
+def _keep(folder: Path, manifest: Manifest, model: str | None) -> None:
+    """Leave the rows of a complete run, and take the new values of what may change, such as its label."""
+    stored = read_manifest(folder) or {}
+    open_run(folder, replace(manifest, model=model, url=stored["url"]))
+    plain_console(stderr=True).print(f"{folder} already has a row for every attempt: no server is started.", soft_wrap=True)
 
 
 def _client(config: RunConfig) -> AsyncOpenAI:
@@ -101,12 +102,12 @@ async def _look_up_model(config: RunConfig) -> str:
 
 async def _attempt_all(suite: Suite, config: RunConfig, manifest: Manifest) -> None:
     async with _client(config) as client:
-        target = Target(client, manifest.model, config.switch, manifest.request)
+        target = Target(client, manifest.model or "", config.switch, manifest.request)
         with progress_bars() as progress:
             await SuiteRun(suite, target, manifest, config.out, progress).attempt_all()
 
 
-def _manifest(config: RunConfig, model: str, categories: tuple[str, ...]) -> Manifest:
+def _manifest(config: RunConfig, model: str | None, categories: tuple[str, ...]) -> Manifest:
     return Manifest(
         suite=config.suite,
         url=config.url,
@@ -125,43 +126,15 @@ def _manifest(config: RunConfig, model: str, categories: tuple[str, ...]) -> Man
     )
 
 
-def open_run(folder: Path, manifest: Manifest) -> None:
-    """Make the folder of a run, or resume the run in it. Raises AutoToolError if the folder holds another run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / MANIFEST
-    wanted = json.loads(json.dumps(asdict(manifest)))
-    if not path.exists():
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        _replace(path, {**wanted, "started": started})
-        return
-    try:
-        stored = json.loads(path.read_text())
-    except ValueError as error:
-        raise AutoToolError(
-            f"{path} is not valid JSON: remove that file and run again with the same options; the rows stay."
-        ) from error
-    differing = {name: value for name, value in wanted.items() if name not in MUTABLE_FIELDS and stored.get(name) != value}
-    if differing:
-        listed = "; ".join(f"{name} {stored.get(name)}, not {value}" for name, value in differing.items())
-        raise AutoToolError(f"{folder} holds a run with other settings ({listed[:500]}): give another --out.")
-    _replace(path, {**stored, **{name: wanted[name] for name in MUTABLE_FIELDS}})
+def count_items(suite: Suite, manifest: Manifest) -> dict[str, int]:
+    """Return the number of items of each category of a run, before its limit."""
+    return {category: sum(1 for _ in suite.items(category)) for category in manifest.categories}
 
 
-def _replace(path: Path, value: dict[str, Any]) -> None:
-    """Replace a file atomically."""
-    with jsonl.atomic_write(path) as part:
-        part.write_text(json.dumps(value, indent=1))
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a run's folder against other processes. Raises AutoToolError if another process holds the lock."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise AutoToolError(f"Another process is running into {folder}: wait for it, or give another --out.") from None
+def planned_items(suite: Suite, manifest: Manifest, counts: Mapping[str, int]) -> Iterator[Item]:
+    """Yield the items of a run: those of its sample, category by category."""
+    for category, count in counts.items():
+        yield from sample_items(suite.items(category), count, manifest.limit, manifest.seed)
 
 
 def sample_items(items: Iterable[Item], count: int, limit: int | None, seed: int) -> Iterator[Item]:
@@ -184,16 +157,17 @@ class SuiteRun:
 
     async def attempt_all(self) -> None:
         """Attempt each item and mode without a row. Raises AutoToolError if the server is gone, OSError if the disk is full."""
-        counts = {category: sum(1 for _ in self.suite.items(category)) for category in self.manifest.categories}
+        counts = count_items(self.suite, self.manifest)
         limit = self.manifest.limit
         size = sum(count if limit is None else min(count, limit) for count in counts.values())
         # The report of a run that was stopped then states how many items are missing.
-        _replace(self.folder / MANIFEST, json.loads((self.folder / MANIFEST).read_text()) | {"items": size})
-        items.write(self.folder, self.suite, self._items(counts))
+        update(self.folder, items=size)
+        items.write(self.folder, self.suite, planned_items(self.suite, self.manifest, counts))
         modes = self.manifest.modes
         done, tallies = self._read_done()
         bars = ModeBars(self.progress, size, modes, tallies)
-        pending = ((item, mode) for item in self._items(counts) for mode in modes if (item.id, mode) not in done)
+        planned = planned_items(self.suite, self.manifest, counts)
+        pending = ((item, mode) for item in planned for mode in modes if (item.id, mode) not in done)
         await self._attempt_pending(pending, bars)
 
     async def _attempt_pending(self, pending: Iterator[tuple[Item, str]], bars: ModeBars) -> None:
@@ -217,10 +191,6 @@ class SuiteRun:
             tokens = sum(turn["generated_tokens"] for turn in row["turns"])
             tallies.setdefault(row["mode"], Tally()).add(row["score"] == 1, row["error"] is not None, tokens)
         return done, tallies
-
-    def _items(self, counts: dict[str, int]) -> Iterator[Item]:
-        for category, count in counts.items():
-            yield from sample_items(self.suite.items(category), count, self.manifest.limit, self.manifest.seed)
 
     async def _work(self, pending: Iterator[tuple[Item, str]], writer: rows.RowWriter, bars: ModeBars) -> None:
         # The workers share one iterator, so each holds only the item that it is attempting.

@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletion
 from autotool_bench.rows import TurnStats
 from autotool_bench.suites.base import Message, Reply, Tool, ToolCall
 from autotool_client import reasoning, record
-from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY, PERMANENT_ERRORS
+from autotool_client.errors import BUSY_STATUSES, MALFORMED_BODY, PERMANENT_ERRORS, UnreachableError
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ModeSwitch
 from autotool_core.record import DecisionRecord
@@ -103,7 +103,7 @@ class ItemAttempt:
                 if error.status_code not in BUSY_STATUSES:
                     raise UnansweredError(f"{error.status_code}: {error.message[:300]}") from error
                 if pause is None:
-                    raise AutoToolError(f"The server keeps answering {error.status_code}; run again to resume.") from error
+                    raise UnreachableError(f"The server keeps answering {error.status_code}; run again to resume.") from error
                 await asyncio.sleep(pause)
         raise AssertionError("the last pause is None")
 
@@ -117,7 +117,7 @@ class ItemAttempt:
         except openai.APITimeoutError as error:
             raise UnansweredError("time-out") from error
         except openai.APIConnectionError as error:
-            raise AutoToolError(f"The server at {self.target.client.base_url} is gone; run again to resume.") from error
+            raise UnreachableError(f"The server at {self.target.client.base_url} is gone; run again to resume.") from error
         except (openai.APIResponseValidationError, *MALFORMED_BODY) as error:
             raise UnansweredError("the response is not a chat completion") from error
 
@@ -152,6 +152,7 @@ def _turn(completion: ChatCompletion, reply: Reply, decision: DecisionRecord | N
         calls=tuple(call.name for call in reply.calls),
         finish_reason=completion.choices[0].finish_reason,
         reasoning_truncated=decision.turns[-1].reasoning_truncated if decision else None,
+        max_reasoning_tokens=decision.turns[-1].max_reasoning_tokens if decision else None,
     )
 
 

@@ -10,8 +10,9 @@ import psutil
 from openai import AsyncOpenAI
 from rich.console import Console
 
+from autotool_bench.manifest import Manifest, open_run
 from autotool_bench.progress import progress_bars
-from autotool_bench.run import Manifest, SuiteRun, open_run
+from autotool_bench.run import SuiteRun
 from autotool_bench.suites import load_suite
 from autotool_bench.target import Target
 from autotool_core.modes import ModeSwitch

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
@@ -88,8 +88,8 @@ def data(
         strict=strict,
     )
     counts = build([SourceSpec.parse(text) for text in source], out, settings, _warn())
-    Console().print(counts.table())
-    report.after_data(counts, out)
+    plain_console().print(counts.table())
+    report.after_data(counts, report.carried(seed=seed or None, strict=strict), out)
 
 
 def _limits(given: list[str]) -> dict[str, int]:
@@ -103,8 +103,8 @@ def _limits(given: list[str]) -> dict[str, int]:
 
 
 def _warn() -> Callable[[str], None]:
-    console = Console(stderr=True)
-    return lambda sentence: console.print(f"skipped: {sentence}", style="yellow", markup=False, highlight=False)
+    console = plain_console(stderr=True)
+    return lambda sentence: console.print(f"skipped: {sentence}", style="yellow")
 
 
 @app.command(epilog=example("label"))
@@ -145,8 +145,8 @@ def label(
     )
     models = ModelChoice(short, short_model, short_switch), ModelChoice(long, long_model, long_switch)
     counts = label_records(records, out, *models, settings, skipped=_warn())
-    Console().print(counts.table())
-    report.after_label(counts, out)
+    plain_console().print(counts.table())
+    report.after_label(counts, report.carried(seed=seed or None, strict=strict), out)
 
 
 @app.command(epilog=example("scratch"))
@@ -163,9 +163,9 @@ def scratch(recipe: RecipeFile, out: Out, change: Change = None, seed: Seed = No
 
     settings = load_recipe(recipe, change or ())
     drawn = settings.seed if seed is None else seed
-    report.before_training(out)
-    trained = pretrain(settings.base.load_base(drawn), settings.base.scratch.pretrain, out, seed=drawn)
-    report.after_scratch(recipe, out, trained.model.num_parameters())
+    base, steps = settings.base.load_base(drawn), settings.base.scratch.pretrain
+    trained = pretrain(base, steps, out, seed=drawn, begin=report.before_training)
+    report.after_scratch(recipe, report.carried(change or (), seed), out, trained.model.num_parameters())
 
 
 @app.command(epilog=example("sft"))
@@ -186,9 +186,8 @@ def sft(
     examples, left_out = stage.make_examples(files.read(records, strict=strict, skipped=_warn()), writer, settings.sft)
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
     report.say(f"{len(examples)} sequences; left out: {reasons}.")
-    report.before_training(out)
-    stage.train(base, examples, settings.sft, out, seed=drawn)
-    report.after_sft(recipe, change or (), records, out)
+    stage.train(base, examples, settings.sft, out, seed=drawn, begin=report.before_training)
+    report.after_sft(recipe, report.carried(change or (), seed, strict=strict), records, out)
 
 
 @app.command(epilog=example("refine"))
@@ -231,8 +230,8 @@ def refine(
         out=out,
     )
     counts = refine_records(job)
-    Console().print(counts.table())
-    report.after_refine(counts, recipe, change or (), checkpoint[-1], out)
+    plain_console().print(counts.table())
+    report.after_refine(counts, recipe, report.carried(change or (), seed, strict=strict), checkpoint[-1], out)
 
 
 @app.command(epilog=example("rl"))
@@ -259,8 +258,8 @@ def rl(
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     drawn = settings.seed if seed is None else seed
     start = checkpoint.load_checkpoint(base) if base else settings.base.load_base(drawn)
-    report.before_training(out)
-    train(start, list(files.read(records, strict=strict, skipped=_warn())), settings.rl, out, seed=drawn)
+    kept = list(files.read(records, strict=strict, skipped=_warn()))
+    train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training)
     report.after_rl(out)
 
 
@@ -297,7 +296,7 @@ def check(recipe: RecipeFile, change: Change = None) -> None:
     from autotool_training.recipe import load_recipe  # noqa: PLC0415
 
     dry_run(load_recipe(recipe, change or ()))
-    Console().print(f"{recipe}: sft, refine and rl each made a step.", markup=False, highlight=False)
+    plain_console().print(f"{recipe}: sft, refine and rl each made a step.")
 
 
 @app.command(epilog=example("plot"))

@@ -5,8 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from autotool_core.console import plain_console
 from autotool_core.profile import FILE_NAME
 from autotool_training.data.counts import Counts
 
@@ -18,9 +17,9 @@ def say(sentence: str, *following: str) -> None:
     """
     if os.environ.get("RANK", "0") != "0":
         return
-    console = Console()
+    console = plain_console()
     for line in (sentence, *(f"Next: {command}" for command in following)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def before_training(out: Path) -> None:
@@ -31,40 +30,46 @@ def before_training(out: Path) -> None:
         say(f"Training into {out}. To watch the curves: {shlex.join(['tensorboard', '--logdir', str(out)])}")
 
 
-def after_data(counts: Counts, out: Path) -> None:
-    """Say that the records are written."""
+def carried(changes: Sequence[str] = (), seed: int | None = None, *, strict: bool = False) -> list[str]:
+    """Return the options of a command that the next one needs too."""
+    words = [word for change in changes for word in ("--set", change)]
+    return [*words, *(() if seed is None else ("--seed", str(seed))), *(("--strict",) if strict else ())]
+
+
+def after_data(counts: Counts, options: Sequence[str], out: Path) -> None:
+    """Say that the records are written. `options`, here and below: the words of `carried`."""
     models = ("--short", "MODEL", "--long", "MODEL")
-    say(_saved(counts, out), _train("label", "--records", out, *models, "--out", out.with_name("labelled.jsonl")))
+    say(_saved(counts, out), _train("label", "--records", out, *models, *options, "--out", out.with_name("labelled.jsonl")))
 
 
-def after_label(counts: Counts, out: Path) -> None:
+def after_label(counts: Counts, options: Sequence[str], out: Path) -> None:
     """Say that the labelled records are written."""
-    say(_saved(counts, out), _train("sft", "RECIPE", "--records", out, "--out", out.with_name("sft")))
+    say(_saved(counts, out), _train("sft", "RECIPE", *options, "--records", out, "--out", out.with_name("sft")))
 
 
-def after_scratch(recipe: Path, out: Path, parameters: int) -> None:
+def after_scratch(recipe: Path, options: Sequence[str], out: Path, parameters: int) -> None:
     """Say that the tiny base is written."""
     named = f"base.source={out}"
     say(
         f"A base of {parameters:,} parameters is saved to {out}.",
-        _train("sft", recipe, "--set", named, "--records", "LABELLED", "--out", out.with_name("sft")),
+        _train("sft", recipe, *options, "--set", named, "--records", "LABELLED", "--out", out.with_name("sft")),
     )
 
 
-def after_sft(recipe: Path, changes: Sequence[str], records: Path, out: Path) -> None:
+def after_sft(recipe: Path, options: Sequence[str], records: Path, out: Path) -> None:
     """Say that the warm-up is done, and how to go on: with refined records, or at once."""
-    refined, changed = records.with_name("refined.jsonl"), _set(changes)
+    refined = records.with_name("refined.jsonl")
     say(
         f"The checkpoint is saved to {out}, and those of its steps to {out / 'steps'}.",
-        _train("refine", recipe, *changed, "--records", records, "--checkpoint", out / "steps", "--out", refined),
+        _train("refine", recipe, *options, "--records", records, "--checkpoint", out / "steps", "--out", refined),
     )
 
 
-def after_refine(counts: Counts, recipe: Path, changes: Sequence[str], probed: Path, out: Path) -> None:
+def after_refine(counts: Counts, recipe: Path, options: Sequence[str], probed: Path, out: Path) -> None:
     """Say that the records for RL are written. `probed`: the last checkpoint that was probed."""
     base = probed.parent if probed.name == "steps" else probed
-    options = ("--records", out, "--base", base, "--out", base.with_name("rl"))
-    say(_saved(counts, out), _train("rl", recipe, *_set(changes), *options))
+    named = ("--records", out, "--base", base, "--out", base.with_name("rl"))
+    say(_saved(counts, out), _train("rl", recipe, *options, *named))
 
 
 def after_rl(out: Path) -> None:
@@ -76,10 +81,6 @@ def after_rl(out: Path) -> None:
 def _saved(counts: Counts, out: Path) -> str:
     total = counts.as_dict()["total"]
     return f"{sum(total['kept'].values())} of {total['records']} records are saved to {out}."
-
-
-def _set(changes: Sequence[str]) -> list[str]:
-    return [word for change in changes for word in ("--set", change)]
 
 
 def _train(*words: str | Path) -> str:

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from autotool_bench.perf import servers
 from autotool_bench.perf.servers import Server
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 from autotool_server.engines.checkpoint import configured_eos, eos_token_ids, load_tokenizer
@@ -162,4 +162,4 @@ def _print(ratios: dict[str, dict[str, list[float]]], rounds: Sequence[Measured]
             ours = statistics.median(measured[mode]["ours"][metric] for measured in rounds)
             spread = f"{min(values):.2f} to {max(values):.2f}"
             table.add_row(mode, metric, f"{statistics.median(values):.3f}", spread, f"{ours:.1f}")
-    Console().print(table)
+    plain_console().print(table)

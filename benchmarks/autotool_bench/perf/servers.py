@@ -12,10 +12,19 @@ from pathlib import Path
 
 import httpx
 
+from autotool_bench.perf import end_with_parent
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 from autotool_core.extras import require_vllm
+from autotool_server.environment import PREFIX
 from autotool_server.launch.listener import listen
+from autotool_server.settings import Settings
 
+HOST = "127.0.0.1"
+FIXED = ("--host", "--port", "--api-key")
+"""Options of `autotool serve` that a measurement sets itself."""
+SERVER_VARIABLES = frozenset({"VLLM_API_KEY", *(PREFIX + name.upper() for name in Settings.model_fields)})
+"""Variables that set up a user's own servers."""
 START_SECONDS = 300
 STOP_SECONDS = 60
 PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
@@ -35,20 +44,31 @@ class Server:
     @property
     def url(self) -> str:
         """The server's OpenAI base URL."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://{HOST}:{self.port}/v1"
 
 
 def autotool(*options: str, name: str = "ours") -> Server:
-    """Return `autotool serve` with these options, on a free port."""
+    """Return `autotool serve` with these options, on a free port. Raises AutoToolError as `reject_fixed` does."""
+    reject_fixed(options)
     port = _free_port()
-    return Server(name, [sys.executable, "-m", "autotool_cli", "serve", "--port", str(port), *options], port)
+    fixed = ["--host", HOST, "--port", str(port)]
+    return Server(name, [sys.executable, "-m", "autotool_cli", "serve", *fixed, *options], port)
+
+
+def reject_fixed(options: Sequence[str]) -> None:
+    """Raise AutoToolError for an option by which the measurement would not find its server, or not be let in."""
+    for option in options:
+        if (name := option.partition("=")[0]) in FIXED:
+            raise AutoToolError(
+                f"{name}: a measurement starts its server on a free port of {HOST} and without a key. Leave {name} out."
+            )
 
 
 def stock_vllm(*options: str, name: str = "stock") -> Server:
     """Return vLLM's own server with these options, on a free port."""
     port = _free_port()
     # Started by its module: the `vllm` command of the CPU wheel does not start.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", HOST, "--port", str(port)]
     return Server(name, [*command, *options], port)
 
 
@@ -71,19 +91,24 @@ def is_cpu() -> bool:
 def environment() -> dict[str, str]:
     """Return the environment variables of a server, with those that vLLM needs on a CPU.
 
-    The key that a user's own servers ask for is left out: this one listens on loopback, and its clients send no key.
+    The settings of a user's own servers are left out: they could make it another model's, or lock its clients out. A
+    measurement's server takes options alone.
     """
-    own = {name: value for name, value in os.environ.items() if name != "AUTOTOOL_API_KEY"}
+    own = {name: value for name, value in os.environ.items() if name.upper() not in SERVER_VARIABLES}
     return {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", **own}
 
 
 @contextmanager
 def started(server: Server, log: Path, seconds: float = START_SECONDS) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server and its child processes until the block ends. Raises AutoToolError if it does not start in `seconds`."""
+    """Run a server and its child processes until the block or, on Linux, this process ends.
+
+    Raises AutoToolError if it does not start in `seconds`.
+    """
     # Without this handler a terminated measurement would leave its server running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    command = [sys.executable, "-IS", end_with_parent.__file__, str(os.getpid()), *server.command]
     with log.open("wb") as out:
-        process = subprocess.Popen(server.command, stdout=out, stderr=out, env=environment(), start_new_session=True)  # noqa: S603
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment(), start_new_session=True)  # noqa: S603
     try:
         _await_ready(server, process, log, seconds)
         yield process
@@ -112,24 +137,35 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _free_port() -> int:
-    listener = listen("127.0.0.1", 0)
+    listener = listen(HOST, 0)
     port: int = listener.getsockname()[1]
     listener.close()
     return port
 
 
 def _await_ready(server: Server, process: "subprocess.Popen[bytes]", log: Path, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    start, minutes = time.monotonic(), 1
+    while (waited := time.monotonic() - start) < seconds:
         if process.poll() is not None:
             raise AutoToolError(f"{server.name} did not start: {_last_line(log)}\nIts log: {log}")
-        try:
-            if httpx.get(f"{server.url}/models").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
+        if _is_ready(server, log):
+            return
+        if waited >= 60 * minutes:
+            minutes += 1
+            plain_console(stderr=True).print(f"{server.name} is still loading; its log: {log}", soft_wrap=True)
         time.sleep(1)
     raise AutoToolError(f"{server.name} did not start in {seconds:.0f} seconds: see its log, {log}.")
+
+
+def _is_ready(server: Server, log: Path) -> bool:
+    """Return whether a server answers. Raises AutoToolError if it wants a key, for which no waiting helps."""
+    try:
+        status = httpx.get(f"{server.url}/models").status_code
+    except httpx.TransportError:
+        return False
+    if status in (401, 403):
+        raise AutoToolError(f"{server.name} answers {status}: start it without a key. Its log: {log}")
+    return status == 200
 
 
 def _last_line(log: Path) -> str:

@@ -5,13 +5,15 @@ sets the mode by `enable_thinking` and parses the answers by its own parsers. It
 tokens alone ends it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from autotool_bench.config import RunConfig
 from autotool_bench.perf import servers
 from autotool_bench.report import write_report
-from autotool_bench.run import execute
+from autotool_bench.run import OwnServer, execute
 from autotool_bench.suites import load_suite
 from autotool_core.modes import ModeSwitch
 from autotool_server import default_model
@@ -40,6 +42,11 @@ def measure(config: RunConfig, model: Path | None) -> None:
 
 def execute_on(server: servers.Server, config: RunConfig) -> None:
     """Execute a run on a server that is started for it, and report it, in the folder of the server's name in `config.out`."""
-    with servers.started(server, config.out / f"{server.name}.log"):
-        execute(replace(config, out=config.out / server.name, url=server.url))
-        write_report([config.out / server.name])
+
+    @contextmanager
+    def start() -> Iterator[str]:
+        with servers.started(server, config.out / f"{server.name}.log"):
+            yield server.url
+
+    execute(replace(config, out=config.out / server.name), OwnServer(None, start))
+    write_report([config.out / server.name])

@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 from openai import AsyncOpenAI
-from rich.console import Console
 from rich.progress import track
 
 from autotool_bench.perf import servers
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
@@ -181,7 +181,9 @@ def measure(rounds: int, seconds: float, out: Path | None) -> None:
         ]
         ratios = asyncio.run(measure_rounds(both[0], both[1], rounds, seconds))
     for order, values in ratios.items():
-        Console().print(f"wall time relative to a client that makes its calls {order}: median {statistics.median(values):.2f}")
+        plain_console().print(
+            f"wall time relative to a client that makes its calls {order}: median {statistics.median(values):.2f}"
+        )
     if out is not None:
         out.write_text(json.dumps(ratios))
 

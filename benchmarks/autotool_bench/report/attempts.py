@@ -17,6 +17,8 @@ Labels = Mapping[str, str]
 class Attempt:
     """An attempt at an item in a mode."""
 
+    series: int
+    """Index of the run's mode among all modes of all runs: labels need not differ."""
     label: str
     """The mode, with its run where there are several."""
     mode: str
@@ -29,6 +31,8 @@ class Attempt:
     """Generated tokens of all turns."""
     cut: bool
     """Whether an answer was cut at the maximum of tokens."""
+    thought_cut: bool
+    """Whether a limit of tokens ended a thought."""
     reasoning: tuple[str, ...]
     answers: tuple[str, ...]
 
@@ -40,8 +44,11 @@ class ItemAttempts:
     id: str
     category: str
     question: tuple[str, ...]
+    turns: int
+    """The user's turns; the question is the first of them."""
     tools: tuple[str, ...]
     gold: tuple[str, ...]
+    """The gold answers, or in words which answers solve the item."""
     attempts: tuple[Attempt, ...]
 
 
@@ -57,14 +64,16 @@ def read_items(runs: Sequence[tuple[Path, Labels]], ids: Collection[str]) -> Ite
     categories: dict[str, str] = {}
     attempts: dict[str, list[Attempt]] = {name: [] for name in ids}
     stored = {item["id"]: item for folder, _ in runs for item in items.read(folder) if item["id"] in attempts}
+    first = 0
     for folder, labels in runs:
+        series = {mode: first + index for index, mode in enumerate(labels)}
+        first += len(labels)
         for row in rows.read(folder):
             if row["id"] in attempts and row["mode"] in labels:
                 categories[row["id"]] = row["category"]
-                attempts[row["id"]].append(_attempt(row, labels[row["mode"]]))
-    order = [label for _, labels in runs for label in labels.values()]
+                attempts[row["id"]].append(_attempt(row, series[row["mode"]], labels[row["mode"]]))
     for name in ids:
-        found = sorted(attempts[name], key=lambda attempt: order.index(attempt.label))
+        found = sorted(attempts[name], key=lambda attempt: attempt.series)
         yield _item(name, categories.get(name, ""), stored.get(name, {}), found)
 
 
@@ -73,26 +82,44 @@ def _item(name: str, category: str, stored: Mapping[str, Any], attempts: Sequenc
         id=name,
         category=category,
         question=tuple(f"{message['role']}: {message_text(message)}" for message in stored.get("messages", ())),
+        turns=stored.get("turns", 1),
         tools=tuple(stored.get("tools", ())),
-        gold=tuple(message_text(message) for message in stored.get("gold", ())),
+        gold=(rule,) if (rule := stored.get("rule")) else tuple(message_text(message) for message in stored.get("gold", ())),
         attempts=tuple(attempts),
     )
 
 
-def _attempt(row: Mapping[str, Any], label: str) -> Attempt:
+def _attempt(row: Mapping[str, Any], series: int, label: str) -> Attempt:
     turns, answers = row["turns"], row["answers"]
     resolved = {turn["resolved"]: None for turn in turns if turn["resolved"]}
     return Attempt(
+        series=series,
         label=label,
         mode=row["mode"],
         verdict=verdict_of(row),
         reason=row["error"] or row["reason"],
         resolved=" and ".join(resolved),
         tokens=sum(turn["generated_tokens"] for turn in turns),
-        cut=any(turn.get("finish_reason") == "length" for turn in turns),
+        cut=is_answer_cut(row),
+        thought_cut=is_thought_cut(row),
         reasoning=tuple(reasoning for message in answers if (reasoning := (message.get("reasoning") or "").strip())),
         answers=tuple(message_text(message) for message in answers),
     )
+
+
+def is_answer_cut(row: Mapping[str, Any]) -> bool:
+    """Return whether an answer of the row ended at its maximum of tokens."""
+    return any(turn["finish_reason"] == "length" for turn in row["turns"])
+
+
+def is_thought_cut(row: Mapping[str, Any]) -> bool:
+    """Return whether a limit of tokens ended a thought of the row. Rows of other servers do not say so."""
+    return any(turn.get("reasoning_truncated") for turn in row["turns"])
+
+
+def asked(item: ItemAttempts) -> str:
+    """Name the question of an item: "question", or which of its turns it is."""
+    return "question" if item.turns == 1 else f"first of {item.turns} turns"
 
 
 def message_text(message: Mapping[str, Any]) -> str:

@@ -24,10 +24,11 @@ NUMBERS = (
     *("mode", "category", "id", "message", "solved"),
     *("turns", "reported_turns", "long_turns", "thoughts", "cut_thoughts"),
     *("prompt", "cached", "generated", "reasoning", "content"),
-    *("latency", "p_long"),
+    *("latency", "p_long", "cut_limit"),
 )
 """Names of the columns, in the order of a row's numbers. `reported_turns` are those whose resolved mode is known.
-`thoughts` are the turns in long of which the server says whether a limit cut the reasoning."""
+`thoughts` are the turns in long of which the server says whether a limit cut the reasoning, `cut_limit` is the largest such
+limit (NaN: none is known)."""
 MESSAGE_LENGTH = 300
 
 
@@ -136,6 +137,8 @@ def _numbers(row: Mapping[str, Any], names: Mapping[str, Mapping[str, int]]) -> 
     p_long = turns[0]["p_long"] if turns else None
     # Rows of earlier versions do not have it.
     cut = [turn["reasoning_truncated"] for turn in turns if turn["resolved"] == "long" and "reasoning_truncated" in turn]
+    limits = [turn.get("max_reasoning_tokens") for turn in turns if turn.get("reasoning_truncated")]
+    limits = [limit for limit in limits if limit is not None]
     return (
         *(names[name][str(row[name])] for name in ("mode", "category", "id")),
         -1 if row["error"] is None else names["message"][str(row["error"])[:MESSAGE_LENGTH]],
@@ -144,6 +147,7 @@ def _numbers(row: Mapping[str, Any], names: Mapping[str, Mapping[str, int]]) -> 
         *(_total(turns, f"{kind}_tokens") for kind in ("prompt", "cached", "generated", "reasoning", "content")),
         _total(turns, "latency"),
         math.nan if p_long is None else p_long,
+        max(limits, default=math.nan),
     )
 
 

@@ -16,6 +16,7 @@ from autotool_bench.report.intervals import Interval, difference_interval, mcnem
 from autotool_bench.report.summary import METHOD, finite
 from autotool_bench.report.terminal import add, table_of
 from autotool_bench.report.write import write_json
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 
 MAX_LISTED = 5
@@ -68,7 +69,7 @@ def compare(
     console: Console | None = None,
 ) -> None:
     """Print the comparison, and write it as JSON to the file `out`. Raises AutoToolError if the runs cannot be compared."""
-    console, runs = console or Console(), (read_run(a), read_run(b))
+    console, runs = console or plain_console(), (read_run(a), read_run(b))
     comparisons = compare_runs(*runs, mode_a, mode_b)
     if out is not None:
         write_json(out, comparison_json(a, b, comparisons))

@@ -30,9 +30,11 @@ from autotool_bench.report.plots import (
     draw_point,
     is_narrow,
     series_of,
+    warnings_of,
 )
 from autotool_bench.report.summary import METHOD, RunReport, finite, report_run
 from autotool_bench.report.write import write_json, write_text
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 
 Point = tuple[float, float]
@@ -52,7 +54,7 @@ FORCED = {"short": "D", "long": "s"}
 
 def write_dial(folder: Path, console: Console | None = None) -> None:
     """Print the dial's tables; write dial.html, dial.svg and dial.json. Raises AutoToolError for a run without two biases."""
-    console = console or Console()
+    console = console or plain_console()
     run = read_run(folder)
     report = report_run(run, run.label)
     positions = dial_positions(run, report)
@@ -61,7 +63,7 @@ def write_dial(folder: Path, console: Console | None = None) -> None:
     draw = partial(draw_dial, positions=positions, forced=forced_modes(report))
     write_text(folder / "dial.svg", svg.standalone(draw, TITLE, describe(positions), SIZE))
     write_text(folder / "dial.html", dial_page(report, positions))
-    console.print(f"\n{folder / 'dial.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(Text(f"\n{folder / 'dial.html'}"), soft_wrap=True)
 
 
 def dial_positions(run: StoredRun, report: RunReport) -> list[Position]:
@@ -179,7 +181,7 @@ def advice(positions: Sequence[Position]) -> str:
 
 
 def show(report: RunReport, positions: Sequence[Position], console: Console) -> None:
-    """Print the dial's two tables and the advice."""
+    """Print the dial's two tables, the advice, and what makes figures misleading."""
     console.print(terminal.heading([report]))
     dial = terminal.table_of("\nDial", ("position", "accuracy", "95 %", "tokens", "tokens/solved", "thinking", "over toss"))
     for position in positions:
@@ -193,6 +195,7 @@ def show(report: RunReport, positions: Sequence[Position], console: Console) -> 
         toss = text.points(p.gain.value) if p.gain else ""
         terminal.add(take, spend(choice), named(p), text.percent(p.figures.accuracy), toss)
     console.print(dial, take, Text(f"\n{advice(positions)}"), sep="\n")
+    terminal.show_warnings(series_of([report]), console)
 
 
 def dial_page(report: RunReport, positions: Sequence[Position]) -> str:
@@ -217,6 +220,7 @@ def dial_page(report: RunReport, positions: Sequence[Position]) -> str:
         choices=_choice_table(positions),
         plot=plot,
         positions=_position_table(positions),
+        warnings=warnings_of(series_of([report])),
         run=report,
     )
 

@@ -1,5 +1,6 @@
 """The items of a report's page: as many as keep the page small, those first on which the attempts differ."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from autotool_bench.report import text
 from autotool_bench.report.attempts import Attempt, ItemAttempts, order_of_interest, read_items, read_verdicts
 from autotool_bench.report.groups import Group
 from autotool_bench.report.plots import Series
+from autotool_bench.report.summary import RunReport
 
 MAX_ITEMS = 300
 MAX_CHARACTERS = 400_000
@@ -25,7 +27,8 @@ class ItemList:
     """Number of items of the runs, shown or not."""
     categories: Sequence[str]
     labels: Sequence[str]
-    folders: Sequence[str]
+    commands: Sequence[str]
+    """The command for each run that shows its unsolved items in a terminal."""
 
 
 def of_group(group: Group, series: Sequence[Series]) -> ItemList:
@@ -38,8 +41,14 @@ def of_group(group: Group, series: Sequence[Series]) -> ItemList:
         total=len(order),
         categories=list(dict.fromkeys(item.category for item in items)),
         labels=[entry.label for entry in series],
-        folders=[run.folder for run in group.runs],
+        commands=[_command(run) for run in group.runs],
     )
+
+
+def _command(run: RunReport) -> str:
+    modes = [report.mode for report in run.modes]
+    mode = "auto" if "auto" in modes else modes[0]
+    return shlex.join(["autotool", "bench", "items", run.folder, "--wrong", *(["--mode", mode] if len(modes) > 1 else [])])
 
 
 def _labels(series: Sequence[Series], run: str) -> Mapping[str, str]:

@@ -1,8 +1,8 @@
 """The items of a run in a terminal: `autotool bench items RUN`."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,24 @@ from rich.text import Text
 
 from autotool_bench import items, rows
 from autotool_bench.report import text
-from autotool_bench.report.attempts import Attempt, ItemAttempts, message_text, read_items, verdict_of
+from autotool_bench.report.attempts import (
+    Attempt,
+    ItemAttempts,
+    asked,
+    is_answer_cut,
+    is_thought_cut,
+    message_text,
+    read_items,
+    verdict_of,
+)
 from autotool_bench.report.columns import read_json
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 
 SHOWN = 600
 """Characters of a text that are shown unless whole texts are asked for."""
+SHOWN_NAMES = 20
+"""Names that an error lists."""
 STYLES = {"solved": "green", "wrong": "red", "error": "yellow"}
 
 
@@ -27,6 +39,7 @@ class Selection:
 
     mode: str | None = None
     wrong: bool | None = None
+    cut: bool = False
     categories: tuple[str, ...] | None = None
     ids: tuple[str, ...] = ()
     search: str | None = None
@@ -36,6 +49,7 @@ class Selection:
         return (
             self.mode in (None, row["mode"])
             and self.wrong in (None, verdict_of(row) != "solved")
+            and (not self.cut or is_answer_cut(row) or is_thought_cut(row))
             and (self.categories is None or row["category"] in self.categories)
             and (not self.ids or row["id"] in self.ids)
             and (self.search is None or self.search.casefold() in _searched(row, question).casefold())
@@ -57,14 +71,18 @@ def show_items(
     as_json: bool = False,
     console: Console | None = None,
 ) -> None:
-    """Print the items of a run that the selection takes. Raises AutoToolError if it is no run or lacks the mode."""
-    console = console or Console()
-    modes = _modes(folder, selection.mode)
+    """Print the items of a run that the selection takes.
+
+    Raises AutoToolError if the folder holds no run, or no row of the mode, of a category or of an id.
+    """
+    console = console or plain_console()
+    modes = _check(folder, selection)
     found = _select(folder, selection)
     shown = found[:limit]
     for item in read_items([(folder, {mode: mode for mode in modes})], shown):
         if as_json:
-            console.print(json.dumps(asdict(item), ensure_ascii=False), markup=False, highlight=False, soft_wrap=True)
+            # Not through rich, which replaces codes of emojis such as ":100:".
+            console.file.write(f"{as_json_line(item, selection.mode)}\n")
         else:
             _show(item, selection.mode, console, None if full else SHOWN)
     if not as_json:
@@ -72,13 +90,31 @@ def show_items(
         console.print(Text(f"{len(shown)} of {text.counted(len(found), 'such item')}{more}", style="dim"))
 
 
-def _modes(folder: Path, wanted: str | None) -> list[str]:
+def as_json_line(item: ItemAttempts, mode: str | None) -> str:
+    """Return an item with its attempts in a mode, or in all of them, as one line."""
+    attempts = tuple(attempt for attempt in item.attempts if mode in (None, attempt.mode))
+    # Half of a surrogate pair, which a model may have written, stays the escape that JSON has for it.
+    line = json.dumps(asdict(replace(item, attempts=attempts)), ensure_ascii=False)
+    return line.encode(errors="backslashreplace").decode()
+
+
+def _check(folder: Path, selection: Selection) -> list[str]:
+    """Return the modes of a run. Raises AutoToolError for an option whose value no row has."""
     if read_json(folder / "run.json") is None:
         raise AutoToolError(f"{folder} holds no run.json: name a folder that `autotool bench run --out` wrote.")
-    modes = list({row["mode"]: None for row in rows.read(folder)})
-    if wanted is not None and wanted not in modes:
-        raise AutoToolError(f"--mode: {folder} has no mode {wanted!r}, only {', '.join(modes)}.")
-    return modes
+    modes, categories, ids = (dict[str, None]() for _ in range(3))
+    for row in rows.read(folder):
+        modes[row["mode"]] = categories[row["category"]] = ids[row["id"]] = None
+    _check_known(folder, "mode", [selection.mode] if selection.mode else (), modes)
+    _check_known(folder, "categories", selection.categories or (), categories)
+    _check_known(folder, "id", selection.ids, ids)
+    return list(modes)
+
+
+def _check_known(folder: Path, option: str, wanted: Sequence[str], known: Collection[str]) -> None:
+    if unknown := [name for name in wanted if name not in known]:
+        listed = ", ".join([*known][:SHOWN_NAMES]) + (" and others" if len(known) > SHOWN_NAMES else "")
+        raise AutoToolError(f"--{option}: {folder} has no row of {unknown[0]!r}, only of {listed or 'none'}.")
 
 
 def _select(folder: Path, selection: Selection) -> list[str]:
@@ -93,7 +129,7 @@ def _show(item: ItemAttempts, mode: str | None, console: Console, length: int | 
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
-    _add(grid, "question", item.question or ("not stored by this run",), length)
+    _add(grid, asked(item), item.question or ("not stored by this run",), length)
     _add(grid, "tools", (", ".join(item.tools),), length)
     _add(grid, "expected", item.gold, length)
     for attempt in item.attempts:
@@ -115,5 +151,7 @@ def summary(attempt: Attempt) -> str:
     """Return verdict and figures of an attempt: "wrong: no call (long, 132 tokens)"."""
     reason = f": {attempt.reason}" if attempt.reason else ""
     facts = [attempt.resolved] if attempt.resolved else []
-    facts += [text.counted(attempt.tokens, "token"), *(["cut at the maximum of tokens"] if attempt.cut else [])]
+    facts.append(text.counted(attempt.tokens, "token"))
+    facts += ["thought cut by a limit"] if attempt.thought_cut else []
+    facts += ["cut at the maximum of tokens"] if attempt.cut else []
     return f"{attempt.verdict}{reason} ({', '.join(facts)})"

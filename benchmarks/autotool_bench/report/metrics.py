@@ -51,6 +51,8 @@ class Figures:
     """Turns in long of which the server says whether their reasoning was cut."""
     cut_thoughts: int
     """Those of them whose reasoning a limit of tokens cut."""
+    cut_limit: int | None
+    """The largest limit that cut one; None if none did, or if the rows do not have it."""
     acu: float | None
     latency: Latency | None
 
@@ -104,6 +106,7 @@ def _figures(items: Items, rows: Ints, sums: Floats, parameters: float | None) -
         thinking_rate=_share(column["long_turns"], column["reported_turns"]),
         thoughts=int(column["thoughts"].sum()),
         cut_thoughts=int(column["cut_thoughts"].sum()),
+        cut_limit=_largest(column["cut_limit"]),
         acu=acu(accuracy, parameters, generated),
         latency=_latency(column["latency"][served]),
     )
@@ -113,6 +116,11 @@ def _mean(values: Floats) -> float | None:
     """Return the mean of the values that the server reports; None if it reports none."""
     reported = values[~np.isnan(values)]
     return float(reported.mean()) if len(reported) else None
+
+
+def _largest(values: Floats) -> int | None:
+    known = values[~np.isnan(values)]
+    return int(known.max()) if len(known) else None
 
 
 def _mean_interval(sums: Floats) -> Interval:

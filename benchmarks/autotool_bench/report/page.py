@@ -13,9 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from autotool_bench.report import item_list, listing, plots, svg, tables, text
+from autotool_bench.report.attempts import asked
 from autotool_bench.report.groups import Group, group_runs, page_title
 from autotool_bench.report.oracle import Reliability
-from autotool_bench.report.plots import HALF, NARROW, WIDE, Series, series_of
+from autotool_bench.report.plots import HALF, NARROW, WIDE, Series, series_of, warnings_of
 from autotool_bench.report.summary import METHOD, RunReport
 
 
@@ -59,7 +60,7 @@ def environment() -> Environment:
     templates.globals["script"] = Markup(script())  # noqa: S704 a file of this package
     digest = hashlib.sha256(script().encode()).digest()
     templates.globals["script_hash"] = base64.b64encode(digest).decode()
-    templates.filters["summary"] = listing.summary
+    templates.filters |= {"summary": listing.summary, "asked": asked}
     return templates
 
 
@@ -95,7 +96,7 @@ def _section(group: Group, index: int) -> Section:
         title=group.title,
         runs=[run.label for run in group.runs],
         headlines=[sentence for run in group.runs if (sentence := headline(run)) is not None],
-        warnings=[f"{entry.label}: {entry.report.warning}" for entry in series if entry.report.warning],
+        warnings=warnings_of(series),
         tables=shown,
         plots=_plots(group, series, f"g{index}"),
         calibrations=[(run.label, _calibration(run.reliability, f"g{index}-{n}")) for n, run in enumerate(group.runs)],

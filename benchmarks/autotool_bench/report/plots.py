@@ -1,7 +1,7 @@
 """The report's plots: each function fills a matplotlib figure from a report's data."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from autotool_bench.report.intervals import Interval
 from autotool_bench.report.metrics import Figures, pareto
 from autotool_bench.report.oracle import Bin, Reliability
 from autotool_bench.report.summary import ModeReport, RunReport
-from autotool_bench.report.text import percent, short
+from autotool_bench.report.text import RUN_LENGTH, percent, short_names
 
 COLOURS = {"auto": svg.AUTO, "long": svg.LONG, "short": svg.SHORT}
 MARKERS = "osD^vPX*<>hd"
@@ -42,21 +42,31 @@ class Series:
 
 def series_of(runs: Sequence[RunReport]) -> list[Series]:
     """Return every mode of every run."""
-    pairs = [(run, mode) for run in runs for mode in run.modes]
     return [
         Series(
             run=run.label,
-            label=_name(run, mode, runs),
+            label=label,
             report=mode,
             colour=COLOURS.get(mode.mode.partition("@")[0], svg.OTHER),
             marker=MARKERS[index % len(MARKERS)],
         )
-        for index, (run, mode) in enumerate(pairs)
+        for index, (run, mode, label) in enumerate(_labelled(runs))
     ]
 
 
-def _name(run: RunReport, mode: ModeReport, runs: Sequence[RunReport]) -> str:
-    return short(mode.mode) if len(runs) == 1 else f"{short(run.label, 28)} · {short(mode.mode, 12)}"
+def _labelled(runs: Sequence[RunReport]) -> Iterator[tuple[RunReport, ModeReport, str]]:
+    """Yield every mode of every run with a label that no other has."""
+    several = len(runs) > 1
+    names = short_names([run.label for run in runs], RUN_LENGTH)
+    for run, name in zip(runs, names, strict=True):
+        modes = short_names([mode.mode for mode in run.modes], 12 if several else 40)
+        for mode, shown in zip(run.modes, modes, strict=True):
+            yield run, mode, f"{name} · {shown}" if several else shown
+
+
+def warnings_of(series: Sequence[Series]) -> list[str]:
+    """Return what makes figures of a mode misleading, with the mode's label."""
+    return [f"{entry.label}: {entry.report.warning}" for entry in series if entry.report.warning]
 
 
 def is_narrow(figure: Figure) -> bool:
@@ -164,7 +174,7 @@ def categories(figure: Figure, series: Sequence[Series], names: Sequence[str]) -
         offset = 0.6 * ((index + 0.5) / len(series) - 0.5)
         _category_dots(first, second, entry, names, offset)
     for axes, label, length in ((first, "accuracy", 18 if narrow else 28), (second, "thinking rate", 18 if narrow else 0)):
-        axes.set_yticks(range(len(names)), [short(name, length) if length else "" for name in names])
+        axes.set_yticks(range(len(names)), short_names(names, length) if length else [""] * len(names))
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(-3, 103)
         axes.set_xlabel(label)
@@ -223,7 +233,9 @@ def latency(figure: Figure, series: Sequence[Series]) -> None:
 
 def _rows_axis(figure: Figure, axes: Axes, series: Sequence[Series]) -> None:
     length = 16 if is_narrow(figure) else 28
-    labels = ["\n".join(short(part, length) for part in entry.label.split(" · ")) for entry in series]
+    parts = list(dict.fromkeys(part for entry in series for part in entry.label.split(" · ")))
+    names = dict(zip(parts, short_names(parts, length), strict=True))
+    labels = ["\n".join(names[part] for part in entry.label.split(" · ")) for entry in series]
     axes.set_yticks(range(len(series)), labels)
     axes.set_ylim(len(series) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")

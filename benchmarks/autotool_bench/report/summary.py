@@ -14,6 +14,8 @@ from autotool_bench.report.columns import Items, StoredRun, read_run
 from autotool_bench.report.intervals import RESAMPLES, SEED
 from autotool_bench.report.metrics import Figures, figures_of
 from autotool_bench.report.oracle import Regret, Reliability, regrets, reliability
+from autotool_server.conversation.budgets import MAX_RESERVE
+from autotool_server.settings import Settings
 
 SHOWN_ERRORS = 5
 METHOD = (
@@ -120,8 +122,18 @@ def _cut_thoughts(figures: Figures, request: Mapping[str, Any]) -> str | None:
     """Return the warning that limits of tokens, and not the model, ended thoughts."""
     if not figures.cut_thoughts:
         return None
-    option = "--max-reasoning-tokens" if request.get("max_reasoning_tokens") is not None else "--max-tokens"
+    option = "--max-reasoning-tokens" if _has_own_limit(figures.cut_limit, request) else "--max-tokens"
     return f"{figures.cut_thoughts} of {figures.thoughts} thoughts were cut: raise {option}."
+
+
+def _has_own_limit(limit: int | None, request: Mapping[str, Any]) -> bool:
+    """Return whether thoughts had a limit of their own: the run's, or one of the server below what --max-tokens leaves them."""
+    whole = request.get("max_completion_tokens")
+    if request.get("max_reasoning_tokens") is not None or limit is None or whole is None:
+        return request.get("max_reasoning_tokens") is not None
+    whole -= 1  # the decision token
+    share = Settings.model_fields["answer_reserve"].default
+    return limit < whole - min(math.ceil(whole * share), MAX_RESERVE)
 
 
 def _errors(items: Items, mode: str) -> tuple[ErrorCount, ...]:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from autotool_bench.report import official, text
 from autotool_bench.report.groups import Group, date_of, group_runs, model_of
-from autotool_bench.report.plots import Series, series_of
+from autotool_bench.report.plots import Series, series_of, warnings_of
 from autotool_bench.report.summary import RunReport
 
 GAP = 2
@@ -35,9 +35,9 @@ def show(runs: Sequence[RunReport], console: Console) -> None:
 def heading(runs: Sequence[RunReport]) -> Text:
     """Return what was measured: the suite and its items, then a line for each run."""
     lines = [Text(Group(tuple(runs)).title, style="bold")]
-    for run in runs:
+    for run, name in zip(runs, text.short_names([run.label for run in runs], text.RUN_LENGTH), strict=True):
         facts = [f"model {model_of(run)}", f"modes {', '.join(mode.mode for mode in run.modes)}", f"started {date_of(run)}"]
-        lines.append(Text(f"{text.short(run.label, 28)}: {', '.join(facts)}", style="dim"))
+        lines.append(Text(f"{name}: {', '.join(facts)}", style="dim"))
     return Text("\n").join(lines)
 
 
@@ -45,7 +45,7 @@ def _show_group(group: Group, console: Console) -> None:
     series = series_of(group.runs)
     console.print("", _accuracy(series), _tokens(series), _latency(series), sep="\n")
     _untried(series, console)
-    _warnings(series, console)
+    show_warnings(series, console)
     _official(series, console)
     for table in _categories(series, group.runs, console.width):
         console.print(table)
@@ -106,10 +106,10 @@ def _untried(series: Sequence[Series], console: Console) -> None:
             console.print(Text(f"{entry.label}: {text.counted(entry.report.untried, 'item')} not attempted", style="red"))
 
 
-def _warnings(series: Sequence[Series], console: Console) -> None:
-    for entry in series:
-        if entry.report.warning:
-            console.print(Text(f"{entry.label}: {entry.report.warning}", style="yellow"))
+def show_warnings(series: Sequence[Series], console: Console) -> None:
+    """Print what makes figures of a mode misleading."""
+    for warning in warnings_of(series):
+        console.print(Text(warning, style="yellow"))
 
 
 def _official(series: Sequence[Series], console: Console) -> None:
@@ -133,7 +133,8 @@ def _official(series: Sequence[Series], console: Console) -> None:
 
 def _categories(series: Sequence[Series], runs: Sequence[RunReport], width: int) -> Iterator[Table]:
     """Yield one table, or several if the terminal is too narrow for one."""
-    names = {name: text.short(name, MAX_CATEGORY_WIDTH) for run in runs for name in run.categories}
+    found = list(dict.fromkeys(name for run in runs for name in run.categories))
+    names = dict(zip(found, text.short_names(found, MAX_CATEGORY_WIDTH), strict=True))
     for block in _blocks(series, width - max(map(len, ("category", *names.values())))):
         table = table_of("\nAccuracy by category", ("category", "items", *(_head(entry) for entry in block)))
         for name, shown in names.items():

@@ -1,12 +1,15 @@
 """Format numbers for the terminal and the page."""
 
 import math
+from collections.abc import Sequence
 
 from autotool_bench.report.intervals import Interval
 
 NOT_REPORTED = "not reported"
 NONE_SOLVED = "no task solved"
 TO = "\N{EN DASH}"
+RUN_LENGTH = 28
+"""Characters of a run's label where there are several runs."""
 
 
 def percent(share: float | None) -> str:
@@ -84,8 +87,29 @@ def short(label: str, length: int = 40) -> str:
     return printable if len(printable) <= length else printable[: length - 1] + "…"
 
 
+def short_names(labels: Sequence[str], length: int) -> list[str]:
+    """Shorten labels in their middle, where names rarely differ, and number those that become equal."""
+    names: list[str] = []
+    for label in labels:
+        name = _middle(short(label, len(label)), length)
+        numbered = (f"{_middle(name, length - 3)} #{number}" for number in range(2, len(labels) + 1))
+        names.append(name if name not in names else next(other for other in numbered if other not in names))
+    return names
+
+
+def _middle(label: str, length: int) -> str:
+    if len(label) <= length:
+        return label
+    head = length // 2
+    return f"{label[:head]}…{label[head + 1 - length :]}"
+
+
 def cut(part: str, length: int | None) -> str:
-    """Cut a text to a length, None for any, and say how much is left out."""
+    """Cut a text to a length, None for any, and say how much is left out.
+
+    Half of a surrogate pair, which no terminal takes, becomes a question mark.
+    """
+    part = part.encode(errors="replace").decode()
     if length is None or len(part) <= length:
         return part
     return f"{part[:length]}… ({len(part) - length:,} more characters)"

@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from autotool_bench.report import page, terminal
 from autotool_bench.report.summary import report_json, report_runs
+from autotool_core.console import plain_console
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None, console: Console | None = None) -> None:
     """Report runs side by side, into `out` or the first run's folder. Raises AutoToolError for a folder without a run."""
-    console = console or Console()
+    console = console or plain_console()
     runs = report_runs(folders)
     into = out or folders[0]
     into.mkdir(parents=True, exist_ok=True)
     terminal.show(runs, console)
     write_json(into / "report.json", report_json(runs))
     write_text(into / "report.html", page.report_page(runs))
-    console.print(f"\n{into / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(Text(f"\n{into / 'report.html'}"), soft_wrap=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -67,6 +67,16 @@ class Verdict:
     """The item's entry in the official scorer's result file (JSON), for suites that have such files."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader of an item needs besides its messages and its gold answers."""
+
+    turns: int = 1
+    """The user's turns; the item's messages are those of the first."""
+    rule: str | None = None
+    """The answers that solve the item, in words, where its gold answer is only one of them."""
+
+
 ChatModel = Callable[[Sequence[Message], Sequence[Tool]], Awaitable[Reply]]
 """Requests one turn from a model, given messages and tools. Raises AutoToolError or an error of `openai` without an answer."""
 
@@ -90,6 +100,10 @@ class Suite(Protocol):
 
     def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         """Return the gold answers of the item's turns; if `corrupted`, similar answers that do not solve it."""
+        ...
+
+    def reading(self, item: Item) -> Reading:
+        """Return what a reader of the item needs besides its messages and its gold answers."""
         ...
 
     def finish(self, folder: Path, rows: Callable[[str], Iterator[Mapping[str, Any]]], modes: Sequence[str]) -> dict[str, Any]:
@@ -116,6 +130,9 @@ class SingleTurn(Suite, Protocol):
 
     async def attempt(self, item: Item, model: ChatModel) -> Verdict:
         return self.score(item, await model(item.messages, item.tools))
+
+    def reading(self, item: Item) -> Reading:
+        return Reading()
 
     def finish(self, folder: Path, rows: Callable[[str], Iterator[Mapping[str, Any]]], modes: Sequence[str]) -> dict[str, Any]:
         return {}

@@ -8,7 +8,7 @@ from openai import AsyncOpenAI
 from openai.pagination import AsyncPage, SyncPage
 from openai.types import Model
 
-from autotool_client.errors import BUSY_STATUSES, expecting_openai
+from autotool_client.errors import BUSY_STATUSES, UnreachableError, expecting_openai
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import split_alias
 
@@ -35,7 +35,7 @@ async def find_model(
         hint = _hint(error.status_code, key_option)
         raise AutoToolError(f"{client.base_url}models answers {error.status_code}: {error.message[:300]}{hint}") from error
     except openai.OpenAIError as error:
-        raise AutoToolError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
+        raise UnreachableError(f"No answer from {client.base_url}models: {type(error).__name__}. Is the server up?") from error
     if wanted is not None and (wanted in names or split_alias(wanted)[0] in names):
         return wanted
     own = [name for name in names if name.rpartition(":")[0] not in names]

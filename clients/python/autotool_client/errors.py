@@ -25,6 +25,10 @@ def expecting_openai(base_url: object) -> Iterator[None]:
         raise AutoToolError(f"{base_url} does not speak OpenAI's API: name the URL that ends in /v1.") from error
 
 
+class UnreachableError(AutoToolError):
+    """The server does not answer, or answers again and again that it is busy: its log may say why."""
+
+
 def user_message(error: openai.OpenAIError) -> str:
     """Return one sentence about an error of the official client: what failed and, if that is known, how to fix it."""
     match error:

@@ -3,12 +3,12 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from autotool_client.client import DEFAULT_BASE_URL, AutoTool
 from autotool_client.discovery import models_by_name
 from autotool_client.errors import expecting_openai
+from autotool_core.console import plain_console
 
 Url = Annotated[
     str, typer.Option(envvar="AUTOTOOL_BASE_URL", metavar="URL", help="Base URL of the server; /v1 may be left out.")
@@ -28,4 +28,4 @@ def models(url: Url = DEFAULT_BASE_URL) -> None:
     with expecting_openai(client.base_url):
         for name, model in models_by_name(client.models.list()).items():
             table.add_row(name, model.owned_by)
-    Console(highlight=False, markup=False, emoji=False).print(table)
+    plain_console().print(table)

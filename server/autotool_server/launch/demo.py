@@ -1,17 +1,16 @@
 """`autotool serve --demo` answers two requests in three modes and prints a command to try."""
 
 import json
-import sys
 import time
 from typing import Any
 
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessage
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from autotool_core.calls import Call
+from autotool_core.console import plain_console
 from autotool_core.graded.domains import WEEKDAYS
 from autotool_core.modes import Mode
 from autotool_server.api import access_log
@@ -42,12 +41,12 @@ TOOLS = [
 
 async def run_demo(base_url: str, state: ServerState) -> None:
     """Send the requests; print answers, tokens and seconds, then a command that sends another request."""
-    console = Console(file=sys.stdout)
+    console = plain_console()  # an answer of the model may look like markup
     table = Table("request", "mode", "resolved", "p_long", "tokens", "seconds", "answer", title="Two requests in three modes")
     key = state.settings.api_key
     modes = [mode for mode in Mode if mode not in state.service.renderer.refusals]
     for difficulty, request in REQUESTS.items():
-        console.print(f"{difficulty}: {request}", markup=False, highlight=False)
+        console.print(f"{difficulty}: {request}")
     async with AsyncOpenAI(base_url=base_url, api_key=key.get_secret_value() if key is not None else "none") as client:
         model = state.service.model
         with access_log.paused(), Live(table, console=console, auto_refresh=False) as live:
@@ -55,9 +54,9 @@ async def run_demo(base_url: str, state: ServerState) -> None:
                 for mode in modes:
                     table.add_row(difficulty, mode.value, *await _row(client, model, request, mode))
                     live.refresh()
-    console.print("\n".join(ready.lines(base_url, state)), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(ready.lines(base_url, state)), soft_wrap=True)
     console.print("\nTry it:\n")
-    console.print(_curl(base_url, model), soft_wrap=True, markup=False, highlight=False)
+    console.print(_curl(base_url, model), soft_wrap=True)
     console.print("\nCtrl-C ends the server.")
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,9 @@ OPTIONS = ["--serve-options", "--engine transformers", "--limit", "1", "--catego
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *RUN, "--out", str(folder), *OPTIONS, *options]
-    # A key of the user's own servers must not lock the run out of its server.
-    environment = {**os.environ, "AUTOTOOL_API_KEY": "secret", "COLUMNS": "80"}
+    # The settings of the user's own servers must not lock the run out of its server, nor change it.
+    own = {"AUTOTOOL_API_KEY": "secret", "AUTOTOOL_MODEL": "another", "AUTOTOOL_HOST": "127.0.0.9", "AUTOTOOL_PORT": "1"}
+    environment = {**os.environ, **own, "COLUMNS": "80"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
 
 
@@ -40,12 +42,23 @@ def test_a_run_starts_its_server_and_ends_it(tmp_path: Path) -> None:
     assert "graded: 2 items of 2 categories, graded-tiny" in page
 
 
-def test_a_failed_run_ends_its_server_and_keeps_the_log(tmp_path: Path) -> None:
+def test_a_folder_of_another_run_is_refused_without_a_server(tmp_path: Path) -> None:
     before = servers()
     assert run(tmp_path, "--modes", "short").returncode == 0
-    failed = run(tmp_path, "--modes", "long")  # the folder holds another run, which is found when the server is up
+    failed = run(tmp_path, "--modes", "long")
     assert failed.returncode != 0
     assert "holds a run with other settings" in failed.stderr
-    assert str(tmp_path / "server.log") in "".join(failed.stderr.split("\n"))
-    assert (tmp_path / "server.log").exists()
+    assert "Starting a server" not in failed.stderr
     assert servers() == before
+
+
+def test_a_killed_run_leaves_no_server(tmp_path: Path) -> None:
+    before = servers()
+    command = [sys.executable, *RUN, "--out", str(tmp_path), *OPTIONS, "--modes", "long"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+        while not (tmp_path / "run.json").exists():  # its server is up and was asked for its model
+            assert bench.poll() is None
+            time.sleep(0.05)
+        bench.kill()
+    started = [psutil.Process(pid) for pid in servers() if pid not in before and pid != bench.pid]
+    assert psutil.wait_procs(started, timeout=60)[1] == []

@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from autotool_bench import cli
-from autotool_bench.config import LOCAL_URL, RunConfig
-from autotool_bench.own_server import own_server
-from autotool_bench.perf import checkpoints, servers, side_by_side, soak
+from autotool_bench.config import RunConfig
+from autotool_bench.perf import checkpoints, side_by_side, soak
 from autotool_core import extras
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ModeSwitch
@@ -44,72 +41,6 @@ def test_dial_runs_a_mode_per_bias(executed: list[RunConfig], monkeypatch: pytes
     assert executed == [RunConfig(suite="graded", out=Path("x"), modes=("short", "auto@-2", "auto@0", "auto@2", "long"))]
     with pytest.raises(AutoToolError, match="at least two biases"):
         invoke("dial", "--suite", "graded", "--out", "x", "--biases", "2:2:2")
-
-
-@pytest.fixture
-def own_servers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The model, options and folder of each server that a run starts."""
-    started: list[Any] = []
-
-    @contextmanager
-    def own_server(*arguments: Any) -> Iterator[str]:
-        started.append(arguments)
-        yield "http://127.0.0.1:1/v1"
-
-    monkeypatch.setattr("autotool_bench.own_server.own_server", own_server)
-    return started
-
-
-@pytest.mark.parametrize("command", ["run", "dial"])
-def test_a_model_without_a_url_is_served_for_the_run(executed: list[RunConfig], own_servers: list[Any], command: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autotool_bench.report.write_dial", lambda _: None)
-        options = ("--model", "checkpoint", "--serve-options", "--engine transformers --engine-arg 'a=b c'")
-        invoke(command, "--suite", "graded", "--out", "x", *options)
-    assert own_servers == [("checkpoint", ["--engine", "transformers", "--engine-arg", "a=b c"], Path("x"))]
-    # The server's only model is taken: its name is not the checkpoint's folder if an option names it.
-    assert [(config.url, config.model) for config in executed] == [("http://127.0.0.1:1/v1", None)]
-
-
-def test_a_url_names_a_running_server_and_model_its_model(executed: list[RunConfig], own_servers: list[Any]) -> None:
-    invoke("run", "--suite", "graded", "--out", "x", "--url", "http://gpu-1/v1", "--model", "tiny")
-    invoke("run", "--suite", "graded", "--out", "x")
-    assert [(config.url, config.model) for config in executed] == [("http://gpu-1/v1", "tiny"), (LOCAL_URL, None)]
-    with pytest.raises(AutoToolError, match=r"--serve-options: .* where no --url"):
-        invoke("run", "--suite", "graded", "--out", "x", "--url", "http://gpu-1/v1", "--serve-options", "--engine vllm")
-    assert own_servers == []
-
-
-@pytest.mark.parametrize("wrong", [("--categories", "level-9"), ("--modes", "fast")])
-def test_wrong_options_are_found_before_a_server_starts(
-    executed: list[RunConfig], own_servers: list[Any], wrong: tuple[str, str]
-) -> None:
-    with pytest.raises(AutoToolError, match=r"level-9|mode fast"):
-        invoke("run", "--suite", "graded", "--out", "x", "--model", "checkpoint", *wrong)
-    assert own_servers == executed == []
-
-
-@pytest.mark.parametrize(("model", "named"), [("default", []), ("folder", ["--model", "folder"])])
-def test_the_default_model_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, named: list[str]) -> None:
-    commands: list[list[str]] = []
-
-    @contextmanager
-    def started(server: servers.Server, log: Path, seconds: float) -> Iterator[None]:
-        commands.append([*server.command][server.command.index("--port") + 2 :])
-        log.touch()
-        yield
-
-    monkeypatch.setattr(servers, "started", started)
-    with own_server(model, ["--engine", "vllm"], tmp_path):
-        assert (tmp_path / "server.log").exists()
-    assert commands == [[*named, "--engine", "vllm"]]
-    assert not (tmp_path / "server.log").exists()
-
-
-def test_a_server_that_does_not_start_leaves_its_log(tmp_path: Path) -> None:
-    with pytest.raises(AutoToolError, match=r"autotool serve did not start: (?s:.+)\nIts log: .*server\.log"):
-        invoke("run", "--suite", "graded", "--out", str(tmp_path), "--model", "x", "--serve-options", "--no-such-option 1")
-    assert "no-such-option" in (tmp_path / "server.log").read_text()
 
 
 @pytest.mark.parametrize("name", ["selftest", "prove"])

@@ -14,13 +14,15 @@ import openai
 import pytest
 from rich.console import Console
 from support import harness_cost
+from support.bench_runs import row as bench_row
 from support.fake_api import fake_api
 from support.serving import Running, running, scripted
 from typer.testing import CliRunner
 
 from autotool_bench import cli, items, rows
+from autotool_bench.manifest import Manifest, locked, open_run
 from autotool_bench.progress import ModeBars, Tally, progress_bars
-from autotool_bench.run import Manifest, SuiteRun, locked, open_run, sample_items
+from autotool_bench.run import SuiteRun, sample_items
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Reply, score_gold
 from autotool_bench.target import Target, UnansweredError, mode_fields
@@ -56,7 +58,7 @@ def manifest(**changes: Any) -> Manifest:
 async def attempt_all(server: Running, folder: Path, **changes: Any) -> list[dict[str, Any]]:
     settings = manifest(**changes)
     open_run(folder, settings)
-    target = Target(server.client, settings.model, ModeSwitch(settings.switch), settings.request)
+    target = Target(server.client, settings.model or "", ModeSwitch(settings.switch), settings.request)
     with progress_bars(Console(quiet=True)) as progress:
         await SuiteRun(load_suite("graded", settings.categories), target, settings, folder, progress).attempt_all()
     return [*rows.read(folder)]
@@ -84,7 +86,8 @@ async def test_every_item_has_one_row_per_mode(tmp_path: Path) -> None:
 async def test_a_row_tells_whether_a_limit_cut_the_thought(tmp_path: Path) -> None:
     async with running(scripted("A thought of more than four tokens.\n</think>\n\n" + CALL)) as server:
         stored = await attempt_all(server, tmp_path, modes=("long",), request={"max_reasoning_tokens": 4})
-    assert [row["turns"][0]["reasoning_truncated"] for row in stored] == [True] * 20
+    turns = [row["turns"][0] for row in stored]
+    assert [(turn["reasoning_truncated"], turn["max_reasoning_tokens"]) for turn in turns] == [(True, 4)] * 20
 
 
 async def test_the_questions_of_a_run_are_stored_once(tmp_path: Path) -> None:
@@ -374,7 +377,7 @@ def test_the_texts_of_a_suite_are_its_user_messages(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_invalid_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / rows.FILE).write_text('{"id": 1}\nnonsense\n')
+    (tmp_path / rows.FILE).write_text(json.dumps(bench_row("a", "auto")) + "\nnonsense\n")
     with pytest.raises(AutoToolError, match="line 2"):
         list(rows.read(tmp_path))
 

@@ -56,12 +56,23 @@ def test_in_a_terminal_it_is_a_bar_that_ends() -> None:
     log(progress, state(3), reward=0.25, thinking_rate=0.5)
     progress.stop()
     assert "3/40" in written.getvalue()
-    assert "reward 0.25, 50% thought long" in written.getvalue()
+    assert "reward 0.25, 50% long" in written.getvalue()
     assert written.getvalue().rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
 
 
+def test_the_bar_fits_80_columns() -> None:
+    console = Console(force_terminal=True, color_system=None, width=80, file=io.StringIO(), record=True)
+    progress = StepProgress(console)
+    progress.on_train_begin(arguments(), state(0, 10_000), TrainerControl())
+    log(progress, state(9_999, 10_000), loss=-0.1234, reward=-0.25, accuracy=1.0, thinking_rate=1.0)
+    progress.stop()
+    last = console.export_text().splitlines()[-1]
+    assert " 9999/10000 " in last
+    assert last.rstrip().endswith("loss -0.123, reward -0.25, 100% right, 100% long")
+
+
 def test_curves_are_in_the_folder_of_the_run_and_go_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "elsewhere"))
     for steps in ((1, 2, 3), (3, 4)):
         curves = Curves(tmp_path)
         curves.on_train_begin(arguments(), state(steps[0] - 1), TrainerControl())
@@ -70,6 +81,7 @@ def test_curves_are_in_the_folder_of_the_run_and_go_on_after_a_stop(tmp_path: Pa
         curves.on_train_end(arguments(), state(steps[-1]), TrainerControl())
     read = EventAccumulator(str(tmp_path / CURVES)).Reload()
     assert [event.step for event in read.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def passes(name: str, message: str) -> bool:
@@ -97,20 +109,26 @@ def counts() -> Counts:
 
 
 def test_a_stage_says_where_its_result_is_and_what_is_next(capsys: pytest.CaptureFixture[str]) -> None:
-    recipe, changes = Path("my own/a.toml"), ["rl.steps=3"]
-    report.after_data(counts(), Path("runs/data.jsonl"))
-    report.after_label(counts(), Path("runs/labelled.jsonl"))
-    report.after_scratch(recipe, Path("runs/base"), 1_400_000)
-    report.after_sft(recipe, changes, Path("runs/labelled.jsonl"), Path("runs/sft"))
-    report.after_refine(counts(), recipe, changes, Path("runs/sft/steps"), Path("runs/refined.jsonl"))
+    recipe, options = Path("my own/a.toml"), report.carried(["rl.steps=3"], 7, strict=True)
+    report.after_data(counts(), report.carried(seed=7, strict=True), Path("runs/data.jsonl"))
+    report.after_label(counts(), report.carried(seed=7, strict=True), Path("runs/labelled.jsonl"))
+    report.after_scratch(recipe, report.carried(["rl.steps=3"], 7), Path("runs/base"), 1_400_000)
+    report.after_sft(recipe, options, Path("runs/labelled.jsonl"), Path("runs/sft"))
+    report.after_refine(counts(), recipe, options, Path("runs/sft/steps"), Path("runs/refined.jsonl"))
     report.after_rl(Path("runs/rl"))
     lines = capsys.readouterr().out.splitlines()
     assert "5 of 7 records are saved to runs/data.jsonl." in lines
     assert (
-        "Next: autotool train rl 'my own/a.toml' --set rl.steps=3 --records runs/refined.jsonl --base runs/sft --out runs/rl"
+        "Next: autotool train rl 'my own/a.toml' --set rl.steps=3 --seed 7 --strict --records runs/refined.jsonl "
+        "--base runs/sft --out runs/rl"
+    ) in lines
+    assert (
+        "Next: autotool train sft 'my own/a.toml' --set rl.steps=3 --seed 7 --set base.source=runs/base --records LABELLED "
+        "--out runs/sft"
     ) in lines
     following = [shlex.split(line.removeprefix("Next: ")) for line in lines if line.startswith("Next: autotool train ")]
     assert len(following) == 6
+    assert all("7" in words for words in following if words[2] != "plot")
     for _, _, name, *options in following:
         COMMANDS.commands[name].make_context(name, options)
 

@@ -19,6 +19,7 @@ from transformers import (
 )
 from transformers.integrations.integration_utils import TensorBoardCallback
 
+from autotool_core.console import plain_console
 from autotool_core.progress import progress_bar
 
 CURVES = "tensorboard"
@@ -29,17 +30,18 @@ METRICS: Mapping[str, str] = {
     "loss": "loss {:.3f}",
     "reward": "reward {:.2f}",
     "accuracy": "{:.0%} right",
-    "thinking_rate": "{:.0%} thought long",
+    "thinking_rate": "{:.0%} long",
 }
 """The metrics that are shown, if a run logs them, and their form."""
 
 
 class Curves(TensorBoardCallback):
-    """Writes the metrics for TensorBoard into a folder of the run; the variable TENSORBOARD_LOGGING_DIR names another one."""
+    """Writes the metrics for TensorBoard into a folder of the run."""
 
     def __init__(self, run: Path) -> None:
         super().__init__()
-        self.logging_dir = self.logging_dir or str(run / CURVES)
+        # Whatever TENSORBOARD_LOGGING_DIR says: in one folder for all runs the curves of one would hide another's.
+        self.logging_dir = str(run / CURVES)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **event: Any) -> None:
         """Open the folder, without the steps that a killed run had logged but not saved."""
@@ -59,7 +61,7 @@ class StepProgress(TrainerCallback):
     """Shows the step and the latest metrics of a run on standard error. The trainer's own output has every metric of a step."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or plain_console(stderr=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
@@ -81,7 +83,7 @@ class StepProgress(TrainerCallback):
             self._bar.update(self._task, completed=state.global_step, description=metrics)
         elif _is_tenth(state.global_step, state.max_steps):
             sentence = f"Step {state.global_step} of {state.max_steps}: {metrics}."
-            self._console.print(sentence, markup=False, highlight=False)
+            self._console.print(sentence)
 
     def stop(self) -> None:
         """End the bar, which hides the terminal's cursor."""

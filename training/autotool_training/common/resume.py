@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from autotool_training.common.records import Record
 RUN_FILE = "run.json"
 
 
-def claim_run_dir(out: Path, run: Mapping[str, Any]) -> None:
+def claim_run_dir(out: Path, run: Mapping[str, Any], begin: Callable[[Path], None] | None = None) -> None:
     """Make a folder that of a run, or check that it already is; `run` has JSON values of all that the run depends on.
 
-    Raises AutoToolError if the folder holds another run, naming the values that differ. The fingerprints are not compared
-    if the folder holds a run of older code, which stored none.
+    `begin` is called with the folder once it is known to be the run's. Raises AutoToolError if the folder holds another run,
+    naming the values that differ. The fingerprints are not compared if the folder holds a run of older code, which stored
+    none.
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / RUN_FILE
@@ -31,10 +32,11 @@ def claim_run_dir(out: Path, run: Mapping[str, Any]) -> None:
         # Every process of a run writes the same values, so that it does not matter which one is last.
         with jsonl.atomic_write(file, per_process=True) as part:
             part.write_text(json.dumps(run, indent=2) + "\n")
-        return
     held = json.loads(file.read_text())
     if differing := sorted(_differing(held, comparable(json.loads(json.dumps(run)), held))):
         raise AutoToolError(f"{out} holds a run with other settings ({', '.join(differing)}): give another --out.")
+    if begin is not None:
+        begin(out)
 
 
 def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any], section: str = "") -> Iterable[str]:

@@ -1,7 +1,7 @@
 """RL on records: entropy targets measured on the base, rollouts, GRPO with the objective, and the checkpoint."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -78,18 +78,26 @@ class RlSettings(BaseModel):
         return self
 
 
-def train(base: Checkpoint, records: Sequence[Record], settings: RlSettings, out: Path, *, seed: int) -> Checkpoint:
+def train(
+    base: Checkpoint,
+    records: Sequence[Record],
+    settings: RlSettings,
+    out: Path,
+    *,
+    seed: int,
+    begin: Callable[[Path], None] | None = None,
+) -> Checkpoint:
     """Train and write the checkpoint into `out`, resuming a stopped run there, β_l and targets included.
 
     A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and, for TensorBoard, to
-    `out/tensorboard`.
+    `out/tensorboard`. `begin` is called with `out` once it is known to be this run's.
     Raises AutoToolError if there are too few records for a step, the folder holds another run, the loss is not a number or
     the disk is full.
     """
     args = grpo_config(settings, out / "steps", seed)
     _reject_too_few(records, settings, args)
     run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": records_digest(records)}
-    claim_run_dir(out, {**run, **base_identity(base)})
+    claim_run_dir(out, {**run, **base_identity(base)}, begin)
     if done := load_finished(out):
         return done
     with explain_full_disk(out):

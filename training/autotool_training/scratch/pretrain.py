@@ -6,6 +6,7 @@ It does not learn which mode a task needs: the later stages teach that.
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +45,18 @@ class PretrainSettings(CurriculumSettings):
     save_steps: int = Field(default=50, ge=1)
 
 
-def pretrain(base: Checkpoint, settings: PretrainSettings, out: Path, *, seed: int) -> Checkpoint:
+def pretrain(
+    base: Checkpoint, settings: PretrainSettings, out: Path, *, seed: int, begin: Callable[[Path], None] | None = None
+) -> Checkpoint:
     """Train the model of `base` and write it to `out`, resuming a stopped run there.
 
     The weights are float32; on a GPU it computes in bfloat16, which CPUs may only emulate. The mean loss (nats a
-    token) of every `save_steps` steps goes to `out/metrics.jsonl` and, for TensorBoard, to `out/tensorboard`.
+    token) of every `save_steps` steps goes to `out/metrics.jsonl` and, for TensorBoard, to `out/tensorboard`. `begin` is called
+    with `out` once it is known to be this run's.
     Raises AutoToolError if the folder holds another run, the loss is not a number or the disk is full.
     """
     start = {**base_identity(base), "parameters": base.model.num_parameters()}
-    claim_run_dir(out, {"stage": "scratch", "seed": seed, "settings": settings.model_dump(by_alias=True), **start})
+    claim_run_dir(out, {"stage": "scratch", "seed": seed, "settings": settings.model_dump(by_alias=True), **start}, begin)
     if done := load_finished(out):
         return done
     with explain_full_disk(out):
@@ -96,13 +100,12 @@ class _Pretraining:
 
     def run(self) -> None:
         self._base.model.train()
-        with progress_bar() as progress:
+        with closing(self._curves), progress_bar() as progress:
             for number, stage in enumerate(self._stages):
                 if number >= self._position.stage:
                     task = progress.add_task(f"stage {number + 1}", total=stage.steps, completed=self._position.step)
                     self._train(stage, lambda loss, task=task: progress.update(task, advance=1, description=f"loss {loss:.3f}"))
                     self._position = _Position(number + 1, 0, self._position.total)
-        self._curves.close()
 
     def _train(self, stage: CurriculumStage, report: Callable[[float], None]) -> None:
         """Make the rest of a stage's steps. Raises AutoToolError if its goal is not reached."""
@@ -163,6 +166,7 @@ class _Pretraining:
             with (self._out / METRICS).open("a", encoding="utf-8") as metrics:
                 metrics.write(json.dumps({**position, "loss": round(loss, 4)}) + "\n")
         self._curves.add_scalar("train/loss", loss, self._position.total)
+        self._curves.flush()  # a killed run keeps the points up to its last save
 
 
 def _loss(model: PreTrainedModel, batch: Sequence[TokenSequence]) -> Tensor:

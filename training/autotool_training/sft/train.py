@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -97,16 +97,24 @@ def _modes(record: Record, modes: str) -> Sequence[ResolvedMode]:
     return (ResolvedMode(record.label if modes == "labelled" else modes),)
 
 
-def train(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, *, seed: int) -> Checkpoint:
+def train(
+    base: Checkpoint,
+    data: Sequence[Example],
+    settings: SftSettings,
+    out: Path,
+    *,
+    seed: int,
+    begin: Callable[[Path], None] | None = None,
+) -> Checkpoint:
     """Train and write the checkpoint into `out`, resuming a stopped run there; a run that ended is left as it is.
 
     With LoRA the adapter is written to `out/adapter`, and the merged weights to `out`. Metrics go to `out/metrics.jsonl`
-    and, for TensorBoard, to `out/tensorboard`.
+    and, for TensorBoard, to `out/tensorboard`. `begin` is called with `out` once it is known to be this run's.
     Raises AutoToolError if there are no sequences, the folder holds another run, the loss is not a number or the disk is
     full.
     """
     run = {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data)}
-    claim_run_dir(out, {**run, **base_identity(base)})
+    claim_run_dir(out, {**run, **base_identity(base)}, begin)
     if done := load_finished(out):
         return done
     if not data:

@@ -20,7 +20,7 @@ from typing import Any
 
 from autotool_bench.suites.acebench import normal, special
 from autotool_bench.suites.acebench.prompt import dialogue, system
-from autotool_bench.suites.base import ChatModel, Item, Reply, SingleTurn, Verdict, select_categories
+from autotool_bench.suites.base import ChatModel, Item, Reading, Reply, SingleTurn, Verdict, select_categories
 from autotool_bench.suites.data import convert_rows, find_file, json_lines
 from autotool_bench.suites.functions import to_tools
 from autotool_core.errors import AutoToolError
@@ -75,6 +75,9 @@ class AceBench(SingleTurn):
 
     def gold(self, item: Item, *, corrupted: bool = False) -> list[Reply]:
         return [step.gold.wrong() if corrupted else step.gold.right() for step in _steps(item)]
+
+    def reading(self, item: Item) -> Reading:
+        return Reading(turns=len(_steps(item)))
 
 
 def _steps(item: Item) -> tuple[Item, ...]:

@@ -59,6 +59,13 @@ def is_relevance(category: str) -> bool:
     return category == "live_relevance"
 
 
+def rule(category: str) -> str | None:
+    """Return in words what solves an item of a category whose items have no gold answer; None for the other categories."""
+    if is_relevance(category):
+        return "any call"
+    return "no call" if is_irrelevance(category) else None
+
+
 def _choice(name: str) -> tuple[str, ...]:
     if reason := _REFUSED.get(name):
         raise AutoToolError(f"The BFCL category {name} is not run here: {reason}. Choose among {_known()}.")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock
-from rich.console import Console
 
+from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 
 VERSION = "2026.3.23"
@@ -102,7 +102,7 @@ def _make(folder: Path, python: Path) -> None:
     """Create the environment in its final place, because an environment cannot be moved; the caller marks it as complete."""
     log = folder.with_name(f"{folder.name}.log")
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     console.print(f"Creating the environment of bfcl-eval {VERSION}, once; it takes minutes and at least 2 GB (log: {log}).")
     with log.open("wb") as out, console.status("") as status:
         _run([_base_python(), "-m", "venv", folder], out, log, "venv")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotool_bench.suites.base import ChatModel, Item, Reply, Verdict
+from autotool_bench.suites.base import ChatModel, Item, Reading, Reply, Verdict
 from autotool_bench.suites.bfcl import categories, environment, gold, official
 from autotool_bench.suites.bfcl.episode import Episode, result_of
 from autotool_bench.suites.bfcl.process import SECONDS, RefusedError, ScorerProcess
@@ -59,6 +59,9 @@ class Bfcl:
             return gold.multi_turn(data["answers"], tools, corrupted=corrupted)
         language = category.removeprefix("simple_")
         return gold.single_turn(data["answers"], data["functions"], language, corrupted=corrupted)
+
+    def reading(self, item: Item) -> Reading:
+        return Reading(len(item.gold["turns"]), categories.rule(item.category))
 
     def finish(self, folder: Path, rows: Callable[[str], Iterator[Mapping[str, Any]]], modes: Sequence[str]) -> dict[str, Any]:
         model = self._scorer.hello()["model"]

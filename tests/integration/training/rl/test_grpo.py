@@ -1,87 +1,26 @@
-"""The adapter on a tiny random Llama: every variant, its equations inside TRL's loss, and resumed runs."""
+"""The adapter on a tiny random Llama: every variant, its batches and entropies, and resumed runs."""
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
-from datasets import Dataset
+from support.grpo import GROUP, STEPS, TARGETS, ending_soon, make_data, make_trainer
 from support.tiny import make_llama, make_tokenizer
-from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import Mode
-from autotool_core.profile import BUILTIN
-from autotool_core.prompt import PromptRenderer
 from autotool_training.common import prefix_sharing
 from autotool_training.rl.entropy import measure, token_entropy
 from autotool_training.rl.grpo import BETA_FILE, AutoToolGRPOTrainer
-from autotool_training.rl.objective import GRPO
-from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings, RewardTable, Variant
-
-PROFILE = BUILTIN["smollm2-autotool"]
-TOOLS = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]
-# No call is wanted: that much a random model gets right at times.
-GOLD = "[]"
-# A random model's entropy is about log(263) = 5.6.
-TARGETS = EntropyTargets(short=9.0, long=9.0, shared=9.0)
-STEPS = 3
-GROUP = 4
+from autotool_training.rl.settings import ObjectiveSettings, RewardTable, Variant
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def make_data(tokenizer: Any, items: int = 6) -> Dataset:
-    renderer = PromptRenderer(tokenizer, PROFILE)
-    prompts = [renderer.render([{"role": "user", "content": f"{at}?"}], TOOLS, Mode.AUTO) for at in range(items)]
-    return Dataset.from_dict({"prompt": prompts, "gold": [GOLD] * items, "tools": [json.dumps(TOOLS)] * items})
-
-
-def make_trainer(folder: Path, variant: Variant = "autotool", **changes: Any) -> AutoToolGRPOTrainer:
-    tokenizer = make_tokenizer()
-    arguments: dict[str, Any] = {
-        **GRPO,
-        "output_dir": str(folder),
-        "max_steps": STEPS,
-        "per_device_train_batch_size": GROUP,
-        "gradient_accumulation_steps": 2,
-        "num_generations": GROUP,
-        "max_completion_length": 6,
-        "learning_rate": 1e-3,
-        "logging_steps": 1,
-        "save_steps": 1,
-        "report_to": "none",
-        "use_cpu": True,
-        "bf16": False,
-        "disable_tqdm": True,
-        "seed": 3,
-    }
-    model = changes.pop("model", None) or make_llama(tokenizer)
-    data = changes.pop("train_dataset", None) or make_data(tokenizer)
-    settings = changes.pop("settings", None) or ObjectiveSettings(variant=variant, targets=TARGETS)
-    kept = {name: changes.pop(name) for name in ("callbacks", "eval_dataset", "peft_config", "share") if name in changes}
-    return AutoToolGRPOTrainer(
-        model,
-        settings=settings,
-        profile=PROFILE,
-        args=GRPOConfig(**{**arguments, **changes}),
-        train_dataset=data,
-        processing_class=tokenizer,
-        **kept,
-    )
-
-
-def ending_soon() -> dict[str, Any]:
-    """Rollouts that end, and at times close the block: a random model would hardly ever do so by itself."""
-    likely = make_tokenizer().convert_tokens_to_ids(["<|im_end|>", "</think>"])
-    return {"max_completion_length": 8, "generation_kwargs": {"sequence_bias": [[[token], 4.0] for token in likely]}}
 
 
 def rows(trainer: AutoToolGRPOTrainer, groups: int = 1) -> list[dict[str, Any]]:
@@ -270,134 +209,6 @@ def test_trl_and_measurement_share_one_entropy(tmp_path: Path) -> None:
     ended = [at for at, response in enumerate(whole) if response]
     means = [entropies[at, : len(whole[at])].mean().item() for at in ended]
     assert measure(trainer.model, [(prompt, whole[at]) for at in ended]).tolist() == pytest.approx(means, abs=1e-5)
-
-
-class Hand:
-    """A batch small enough to compute: five rollouts of at most three tokens, over a vocabulary of three."""
-
-    ADVANTAGES = (0.5, -0.5, 0.75, 0.0, 0.0)
-    LIVE = (True, True, True, True, False)
-    LENGTHS = (3, 2, 1, 3, 2)
-    # Ratios of new to old probability: below, within and above the clip range for both signs of the advantage.
-    RATIOS = ((1.5, 1.0, 0.5), (0.5, 1.5, 1.0), (1.1, 1.0, 1.0), (1.0, 2.0, 0.1), (1.0, 0.9, 1.0))
-
-    def __init__(self, trainer: AutoToolGRPOTrainer) -> None:
-        generator = torch.Generator().manual_seed(5)
-        self.logits = torch.randn(5, 3, 3, dtype=torch.float64, generator=generator)
-        self.chosen = torch.randint(3, (5, 3, 1), generator=generator)
-        self.mask = (torch.arange(3) < torch.tensor(self.LENGTHS).unsqueeze(1)).int()
-        self.ratios = torch.tensor(self.RATIOS, dtype=torch.float64)
-        self.old = self.scores(self.logits)[0] - self.ratios.log()
-        short, long = trainer._reader.decision.short, trainer._reader.decision.long
-        self.inputs = {
-            "prompt_ids": torch.zeros(5, 2, dtype=torch.long),
-            "prompt_mask": torch.ones(5, 2, dtype=torch.long),
-            "completion_ids": torch.tensor([[short, 7, 7], [long, 7, 7], [long, 7, 7], [short, 7, 7], [long, 7, 7]]),
-            "completion_mask": self.mask,
-            "advantages": torch.tensor(self.ADVANTAGES, dtype=torch.float64),
-            "num_items_in_batch": self.mask.sum(),
-            "old_per_token_logps": self.old,
-            "live": torch.tensor(self.LIVE),
-        }
-
-    def scores(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.log_softmax(logits, -1).gather(-1, self.chosen).squeeze(-1), token_entropy(logits)
-
-    def loss(self, trainer: AutoToolGRPOTrainer, logits: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
-        forward = "trl.trainer.grpo_trainer.GRPOTrainer._get_per_token_logps_and_entropies"
-        monkeypatch.setattr(forward, lambda *_, **__: (*self.scores(logits), None))
-        return trainer._compute_loss(trainer.model, self.inputs)
-
-    def entropies(self) -> list[float]:
-        each = self.scores(self.logits)[1] * self.mask
-        return [total / length for total, length in zip(each.sum(1).tolist(), self.LENGTHS, strict=True)]
-
-    def policy(self) -> float:
-        tokens: list[float] = []
-        for advantage, length, ratios in zip(self.ADVANTAGES, self.LENGTHS, self.RATIOS, strict=True):
-            tokens += [min(ratio * advantage, min(max(ratio, 0.8), 1.28) * advantage) for ratio in ratios[:length]]
-        return -sum(tokens) / len(tokens)
-
-
-def hand_trainer(folder: Path, hs: float, hl: float) -> AutoToolGRPOTrainer:
-    targets = EntropyTargets(short=hs, long=hl, shared=0)
-    settings = ObjectiveSettings(targets=targets, short_beta=0.3, long_beta=0.2, beta_cap=0.4, beta_lr=0.01)
-    trainer = make_trainer(folder, settings=settings, gradient_accumulation_steps=1)
-    trainer.model.train()
-    trainer.current_gradient_accumulation_steps = 1
-    return trainer
-
-
-def middle(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def test_the_loss_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entropies = Hand(hand_trainer(tmp_path, 9, 9)).entropies()
-    # Both short ones are below their target, of the two live long ones the lower.
-    trainer = hand_trainer(tmp_path, max(entropies), middle(entropies[1:3]))
-    hand = Hand(trainer)
-    term = (0.3 * (entropies[0] + entropies[3]) + 0.2 * min(entropies[1:3])) / 5
-    loss = hand.loss(trainer, hand.logits.clone().requires_grad_(), monkeypatch)
-    assert loss.item() == pytest.approx(hand.policy() - term, abs=1e-12)
-    # β_l stays where the live long ones are at their target on average, and a second pass moves it where they are not.
-    assert trainer._constraint.controller.value == pytest.approx(0.2, abs=1e-12)
-    hand.loss(trainer, (3 * hand.logits).requires_grad_(), monkeypatch)
-    sharper = middle((hand.scores(3 * hand.logits)[1] * hand.mask).sum(1)[1:3].div(torch.tensor([2, 1])).tolist())
-    assert trainer._constraint.controller.value == pytest.approx(0.2 - 0.01 * (sharper - middle(entropies[1:3])), abs=1e-12)
-
-
-@pytest.mark.parametrize("target", [0.0, 9.0])
-def test_the_gradient_against_finite_differences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: float) -> None:
-    # Without the entropy term the policy term is seen alone.
-    trainer = hand_trainer(tmp_path, target, target)
-    hand = Hand(trainer)
-    controller = trainer._constraint.controller
-    logits = hand.logits.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(hand.loss(trainer, logits, monkeypatch), logits)
-    numeric = torch.zeros_like(gradient)
-    for at in range(logits.numel()):
-        step = torch.zeros(logits.numel(), dtype=torch.float64)
-        step[at] = 1e-6
-        ends: list[float] = []
-        for side in (step, -step):
-            controller.value = 0.2
-            moved = (hand.logits + side.view_as(logits)).requires_grad_()
-            ends.append(hand.loss(trainer, moved, monkeypatch).item())
-        numeric.view(-1)[at] = (ends[0] - ends[1]) / 2e-6
-    torch.testing.assert_close(gradient, numeric, atol=1e-8, rtol=1e-6)
-    assert not gradient[4].any()
-    assert not gradient[hand.mask == 0].any()
-
-
-def test_micro_batches_update_beta_once(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, **ending_soon())
-    steps: list[tuple[float, float]] = []
-    step = trainer._constraint.controller.step
-
-    def recorded(gap_sum: float, count: float) -> None:
-        steps.append((gap_sum, count))
-        step(gap_sum, count)
-
-    trainer._constraint.controller.step = recorded
-    trainer.train()
-    assert len(steps) == STEPS
-    assert max(count for _, count in steps) > GROUP / 2
-
-
-def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = make_trainer(tmp_path, **ending_soon())
-    forward = "trl.trainer.grpo_trainer.GRPOTrainer._get_per_token_logps_and_entropies"
-
-    def broken(self: Any, model: Any, ids: torch.Tensor, mask: torch.Tensor, width: int, **_: Any) -> Any:
-        nothing = torch.full((ids.size(0), width), torch.nan, requires_grad=True)
-        return nothing * 1, nothing * 1, None
-
-    monkeypatch.setattr(forward, broken)
-    with pytest.raises(AutoToolError, match="not a number"):
-        trainer.train()
-    assert trainer.state.global_step == 0
-    assert trainer._constraint.controller.value == 0.005
 
 
 def test_prompts_that_do_not_end_with_the_auto_prefix_are_refused(tmp_path: Path) -> None:

@@ -35,6 +35,14 @@ def test_a_dial_run_gives_a_table_a_plot_and_a_page(tmp_path: Path) -> None:
     assert "coin toss between short and long</text>" in page
 
 
+def test_a_dial_says_that_limits_cut_thoughts(tmp_path: Path) -> None:
+    rows = [row(name, mode, turns=[turn(reasoning_truncated=mode == "auto@2")]) for name in "ab" for mode in MODES]
+    console = Console(width=100, record=True, file=(tmp_path / "shown").open("w"))
+    write_dial(write_run(tmp_path, rows), console)
+    warning = "auto@2: 2 of 2 thoughts were cut: raise --max-tokens."
+    assert console.export_text().count(warning) == (tmp_path / "dial.html").read_text().count(warning) == 1
+
+
 def rows_of(mode: str, solved: int, tokens: int) -> list[dict[str, Any]]:
     return [row(str(index), mode, solved=index < solved, turns=[turn(tokens)]) for index in range(10)]
 

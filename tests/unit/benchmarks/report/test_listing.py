@@ -16,8 +16,14 @@ def shown(folder: Path, selection: Selection, **options: Any) -> str:
     return console.export_text()
 
 
+def as_json(folder: Path, selection: Selection) -> list[dict[str, Any]]:
+    with (folder / "shown").open("w") as file:
+        show_items(folder, selection, console=Console(file=file), as_json=True)
+    return [json.loads(line) for line in (folder / "shown").read_text().splitlines()]
+
+
 def ids(folder: Path, selection: Selection) -> list[str]:
-    return [json.loads(line)["id"] for line in shown(folder, selection, as_json=True).splitlines()]
+    return [item["id"] for item in as_json(folder, selection)]
 
 
 def four(folder: Path) -> Path:
@@ -51,6 +57,7 @@ def four(folder: Path) -> Path:
         (Selection(categories=("easy",)), ["only-auto"]),
         (Selection(ids=("none", "both")), ["both", "none"]),
         (Selection(search="TIME-out"), ["none"]),
+        (Selection(mode="auto", ids=("none", "none", "both"), wrong=False), ["both"]),
     ],
 )
 def test_what_is_selected(tmp_path: Path, selection: Selection, expected: list[str]) -> None:
@@ -87,11 +94,62 @@ def test_long_texts_are_cut_unless_whole_ones_are_asked_for(tmp_path: Path) -> N
     assert "[red]a" in output
     assert "cut at the maximum of tokens" in output
     assert "more characters" not in shown(folder, Selection(), full=True)
-    assert json.loads(shown(folder, Selection(), as_json=True))["attempts"][0]["reasoning"] == ["b" * 900]
+    assert as_json(folder, Selection())[0]["attempts"][0]["reasoning"] == ["b" * 900]
+
+
+def test_json_holds_the_text_of_the_answers(tmp_path: Path) -> None:
+    text = "[bold]:100: at :cat: \ud83d"
+    folder = write_run(tmp_path, [row("a", "auto", answers=[{"role": "assistant", "content": text}])])
+    assert as_json(folder, Selection())[0]["attempts"][0]["answers"] == [text]
+    assert ":100: at :cat: ?" in shown(write_run(tmp_path, [row("a:100:", "auto", answers=[{"content": text}])]), Selection())
+
+
+def test_json_has_the_attempts_of_the_mode_that_is_asked_for(tmp_path: Path) -> None:
+    (item, *_) = as_json(four(tmp_path), Selection(mode="long"))
+    assert [attempt["mode"] for attempt in item["attempts"]] == ["long"]
+
+
+def test_an_attempt_says_whether_a_limit_cut_its_thought(tmp_path: Path) -> None:
+    cut = row("thought", "auto", turns=[turn(reasoning_truncated=True)])
+    folder = write_run(tmp_path, [row("whole", "auto"), cut, row("answer", "auto", turns=[turn(finish_reason="length")])])
+    assert ids(folder, Selection(cut=True)) == ["thought", "answer"]
+    assert "(long, 10 tokens, thought cut by a limit)" in shown(folder, Selection(ids=("thought",)))
+    attempts = [attempt for item in as_json(folder, Selection()) for attempt in item["attempts"]]
+    assert [attempt["thought_cut"] for attempt in attempts] == [False, True, False]
+
+
+def test_an_item_without_a_gold_answer_of_its_own_says_what_solves_it(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [row("a", "auto")])
+    item = {"id": "a", "messages": [{"role": "user", "content": "Hi"}], "gold": [], "rule": "no call", "turns": 3}
+    (folder / "items.jsonl").write_text(json.dumps(item) + "\n")
+    text = " ".join(shown(folder, Selection()).split())
+    assert "first of 3 turns user: Hi" in text
+    assert "expected no call" in text
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (Selection(ids=("both", "neither")), r"--id: .* has no row of 'neither', only of only-auto, "),
+        (Selection(categories=("hard",)), r"--categories: .* has no row of 'hard', only of easy, level-1"),
+    ],
+)
+def test_an_option_that_no_row_has_is_named(tmp_path: Path, selection: Selection, message: str) -> None:
+    with pytest.raises(AutoToolError, match=message):
+        show_items(four(tmp_path), selection)
+
+
+@pytest.mark.parametrize(
+    "broken", [{"id": "a"}, [], row("a", "auto", turns=[{"resolved": "long"}]), row("a", "auto", turns=[])]
+)
+def test_a_line_that_is_no_row_is_named(tmp_path: Path, broken: Any) -> None:
+    broken = {**broken, "turns": None} if isinstance(broken, dict) and broken.get("turns") == [] else broken
+    with pytest.raises(AutoToolError, match=r"rows\.jsonl, line 2 is not a row of a run"):
+        show_items(write_run(tmp_path, [row("b", "auto"), broken]), Selection())
 
 
 def test_an_unknown_mode_or_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AutoToolError, match=r"--mode: .* has no mode 'short', only auto, long"):
+    with pytest.raises(AutoToolError, match=r"--mode: .* has no row of 'short', only of auto, long"):
         show_items(four(tmp_path), Selection(mode="short"))
     with pytest.raises(AutoToolError, match=r"holds no run\.json"):
         show_items(tmp_path / "nowhere", Selection())

@@ -12,6 +12,7 @@ from support.bench_runs import graded_run, official_of, row, synthetic_rows, tur
 
 from autotool_bench.report import write_report
 from autotool_bench.report.summary import report_runs
+from autotool_bench.report.text import short_names
 from autotool_core.errors import AutoToolError
 
 COIN_TOSS = "coin toss between short and long</text>"  # in the legend of a plot that has the line
@@ -105,11 +106,21 @@ def test_nothing_on_the_page_is_fetched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_fields", "option"),
-    [({"max_reasoning_tokens": 64, "max_completion_tokens": 128}, "--max-reasoning-tokens"), ({}, "--max-tokens")],
+    ("request_fields", "limit", "option"),
+    [
+        ({"max_reasoning_tokens": 64, "max_completion_tokens": 128}, 64, "--max-reasoning-tokens"),
+        ({"max_completion_tokens": 128}, 96, "--max-tokens"),  # what the server leaves to the thought
+        ({"max_completion_tokens": 128}, 95, "--max-tokens"),  # and in auto
+        ({"max_completion_tokens": 128}, 40, "--max-reasoning-tokens"),  # a limit of the server's own
+        ({"max_completion_tokens": 128}, None, "--max-tokens"),
+        ({}, 40, "--max-tokens"),
+    ],
 )
-def test_thoughts_that_were_cut_are_a_warning(tmp_path: Path, request_fields: dict[str, Any], option: str) -> None:
-    rows = [row(str(index), "long", turns=[turn(reasoning_truncated=index < 18)]) for index in range(20)]
+def test_thoughts_that_were_cut_are_a_warning(
+    tmp_path: Path, request_fields: dict[str, Any], limit: int | None, option: str
+) -> None:
+    cut = [turn(reasoning_truncated=index < 18, max_reasoning_tokens=limit) for index in range(20)]
+    rows = [row(str(index), "long", turns=[cut[index]]) for index in range(20)]
     rows += [row(str(index), "short", turns=[turn(resolved="short", reasoning_truncated=False)]) for index in range(20)]
     page, data, shown = report(write_run(tmp_path, rows, request=request_fields))
     warning = f"18 of 20 thoughts were cut: raise {option}."
@@ -159,6 +170,32 @@ def test_items_that_were_not_attempted_in_a_mode_are_reported(tmp_path: Path) ->
     page, data, _ = report(write_run(tmp_path, [row("a", "auto"), row("b", "auto"), row("a", "long")]))
     assert [mode["untried"] for mode in data["runs"][0]["modes"]] == [0, 1]
     assert "1 not attempted" in page.text
+
+
+def test_labels_that_differ_in_their_middle_stay_distinct(tmp_path: Path) -> None:
+    labels = [f"a-checkpoint-of-a-long-name-{middle}-step-1000" for middle in ("one", "two")]
+    runs = [write_run(tmp_path / label, [row("a", "auto"), row("a", "long")], label=label) for label in labels]
+    page, _, _ = report(*runs)
+    attempts = [attributes for attributes in page.attributes("div") if attributes.get("class") == "attempt"]
+    assert [attributes["data-series"] for attributes in attempts] == ["0", "1", "2", "3"]
+    options = re.findall("<option value=.wrong ([0-9]).>(.*?): not solved", (runs[0] / "report.html").read_text())
+    assert len(dict(options)) == len({name for _, name in options}) == 4
+
+
+def test_short_names_keep_both_ends_and_differ() -> None:
+    assert short_names(["abcdefghij", "abc", "abcdefghij"], 7) == ["abc…hij", "abc", "ab…j #2"]
+    assert short_names(["a" * 9 + "1", "a" * 9 + "2"], 8) == ["aaaa…aa1", "aaaa…aa2"]
+
+
+def test_the_page_names_a_command_for_each_run(tmp_path: Path) -> None:
+    one, two = (
+        write_run(tmp_path / name, [row("a", mode) for mode in modes])
+        for name, modes in (("a run", ("long", "short")), ("two", ("short",)))
+    )
+    page, _, _ = report(one, two)
+    assert f"autotool bench items '{one}' --wrong --mode long" in page.text
+    assert f"autotool bench items {two} --wrong" in page.text
+    assert "--mode auto" not in page.text
 
 
 def test_runs_with_the_same_label_are_numbered(tmp_path: Path) -> None:
@@ -284,6 +321,11 @@ def test_the_items_of_a_page_show_question_answers_and_verdicts(tmp_path: Path) 
     solved = sum(json.loads(line)["score"] == 1 for line in (folder / "rows.jsonl").read_text().splitlines())
     assert sum(attributes["data-verdict"] == "solved" for attributes in attempts) == solved
     assert "Thinking of" in page.text
+
+
+def test_the_items_of_a_page_say_which_thoughts_a_limit_cut(tmp_path: Path) -> None:
+    page, _, _ = report(write_run(tmp_path, [row("a", "auto", turns=[turn(reasoning_truncated=True)])]))
+    assert "solved (long, 10 tokens, thought cut by a limit)" in page.text
 
 
 def test_the_policy_of_the_page_names_its_script(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from autotool_bench.suites.base import Reply, ToolCall
-from autotool_bench.suites.bfcl import categories, environment, gold, official, process
+from autotool_bench import items
+from autotool_bench.suites.base import Item, Reply, ToolCall
+from autotool_bench.suites.bfcl import Bfcl, categories, environment, gold, official, process
 from autotool_bench.suites.bfcl.episode import result_of
 from autotool_bench.suites.bfcl.process import RefusedError, ScorerProcess
 from autotool_core.errors import AutoToolError
@@ -198,3 +199,24 @@ def test_an_interpreter_without_the_package_is_rejected(monkeypatch: pytest.Monk
     monkeypatch.setenv(environment.INTERPRETER, python)
     with pytest.raises(AutoToolError, match=message):
         environment.ensure()
+
+
+FIRST = [{"role": "user", "content": "Go."}]
+STEP = {"type": "function", "function": {"name": "step", "parameters": {"properties": {"number": {"type": "integer"}}}}}
+
+
+@pytest.mark.parametrize(("category", "rule"), [("live_relevance", "any call"), ("irrelevance", "no call")])
+def test_an_item_that_many_answers_solve_is_stored_with_its_rule(tmp_path: Path, category: str, rule: str) -> None:
+    item = Item("a", category, FIRST, [STEP], {"turns": [{"messages": FIRST, "tools": [STEP]}]})
+    items.write(tmp_path, Bfcl.__new__(Bfcl), [item])
+    (stored,) = items.read(tmp_path)
+    assert (stored["rule"], stored["gold"], stored["turns"]) == (rule, [], 1)
+
+
+def test_of_a_multi_turn_item_the_calls_are_stored_and_the_number_of_turns(tmp_path: Path) -> None:
+    turn = {"messages": FIRST, "tools": [STEP]}
+    item = Item("m", "multi_turn_base", FIRST, [STEP], {"turns": [turn, turn], "answers": [["step(1)"], ["step(number=2)"]]})
+    items.write(tmp_path, Bfcl.__new__(Bfcl), [item])
+    (stored,) = items.read(tmp_path)
+    calls = [call["function"]["arguments"] for message in stored["gold"] for call in message["tool_calls"]]
+    assert (calls, stored["rule"], stored["turns"]) == (['{"number": 1}', '{"number": 2}'], None, 2)

@@ -89,10 +89,19 @@ def test_a_run_of_another_base_is_refused_and_one_of_older_code_resumes(tmp_path
         resume.claim_run_dir(tmp_path / "new", resume.base_identity(base))
 
 
+def test_a_run_begins_once_the_folder_is_its_own(tmp_path: Path) -> None:
+    begun: list[Path] = []
+    resume.claim_run_dir(tmp_path, {"seed": 1}, begun.append)
+    with pytest.raises(AutoToolError, match="seed"):
+        resume.claim_run_dir(tmp_path, {"seed": 2}, begun.append)
+    resume.claim_run_dir(tmp_path, {"seed": 1}, begun.append)
+    assert begun == [tmp_path] * 2
+
+
 def test_every_stage_stores_the_identity_of_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed: list[dict[str, Any]] = []
 
-    def stop(_: Path, run: dict[str, Any]) -> None:
+    def stop(_: Path, run: dict[str, Any], begin: object) -> None:
         claimed.append(run)
         raise KeyboardInterrupt
 

@@ -1,7 +1,6 @@
 """Tests of synthetic requests: they contain their values, their calls are valid, and a seed always gives the same ones."""
 
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -9,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from support.synthetic_apis import BREAD, LAWS, ROWS, SHOP, user_text
 from support.training_data import lines, load_records
 
 from autotool_core.errors import AutoToolError
@@ -20,48 +20,11 @@ from autotool_training.data.sources.rows import RowError
 from autotool_training.data.sources.tools import parameters
 from autotool_training.data.synthetic.api import Api
 from autotool_training.data.synthetic.extras import draw_extra_params
-from autotool_training.data.synthetic.kinds import name_in_words, plural
+from autotool_training.data.synthetic.kinds import name_in_words
 from autotool_training.data.synthetic.paraphrases import (
-    DATE_FORMATS,
     RATE_NAMES,
-    _format_date,
-    _ordinal,
-    _parse_amount,
-    _parse_rate,
-    draw_paraphrase,
 )
-from autotool_training.data.synthetic.phrases import _flag, phrase
 from autotool_training.data.synthetic.requests import Request
-from autotool_training.data.synthetic.values import _examples
-
-
-def api(name: str, schema: str, required: list[str], **properties: tuple[str, str]) -> dict[str, Any]:
-    described = {key: {"type": type_, "description": text} for key, (type_, text) in properties.items()}
-    return {"api_name": name, "api_description": schema, "field": "Food/Baking", "parameters": described, "required": required}
-
-
-BREAD = api(
-    "getBread",
-    "Retrieve the baking time of a specific bread",
-    ["bread_type", "weight"],
-    bread_type=("str", "The bread (e.g., rye bread, 'spelt loaf', or baguette)"),
-    weight=("float", "The weight in kilograms (e.g., 0.5, 1.25)"),
-    include_crust=("bool", "Whether to include the crust (true/false)"),
-)
-OVEN = api(
-    "bookOven",
-    "Book an oven of a bakery",
-    ["oven_id", "date"],
-    oven_id=("str", "The ID of the oven"),
-    date=("str", "The day (e.g., YYYY-MM-DD)"),
-    city=("str", "The city (e.g., city name)"),
-    hours=("int", "The hours (e.g., 2, 3, 8)"),
-)
-LAWS = api("getBreadLaws", "Retrieve the laws about bread", [])
-POEM = api("printPoem", "Print a poem", ["verses"], verses=("str", "What the poem says"))
-STALL = api("rentStall", "Rent a stall", ["budget"], budget=("int", "The budget"), town=("str", "The town"))
-SHOP = api("findShop", "Find a shop", ["shop_name"], shop_name=("str", "The shop (e.g., Crumbs, 'Golden Loaf')"))
-ROWS = (BREAD, OVEN, LAWS, POEM)
 
 
 @pytest.fixture
@@ -74,10 +37,6 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """Records of many seeds, which contain every kind of request."""
     path = lines(tmp_path_factory.mktemp("many") / "seal_tools_apis.jsonl", *ROWS, SHOP)
     return [one for seed in range(30) for one in load_records("seal_apis", path, seed=seed)]
-
-
-def user_text(record: Record) -> str:
-    return " ".join(message["content"] for message in record.messages if message["role"] == "user")
 
 
 def test_the_request_contains_every_value(many: list[Record]) -> None:
@@ -216,122 +175,10 @@ def test_extra_parameters_do_not_clash_with_the_tools_own() -> None:
     assert not any(schema["type"] == "integer" for schema in near_a_period)
 
 
-@pytest.mark.parametrize(
-    ("phrasing", "expected"),
-    [
-        ("with a {w} of {v}", "with 3 people"),
-        ("given a {w} of {v}", "for 3 people"),
-        ("a {w} of {v}", "3 people"),
-        ("{w}: {v}", "number of people: 3"),
-        ("The {w} is {v}", "The number of people is 3"),
-    ],
-)
-def test_a_count_is_phrased_with_the_counted_noun(phrasing: str, expected: str) -> None:
-    tool = Api(api("bookTable", "Book a table", [], number_of_people=("int", "How many come")))
-    assert phrase(tool, phrasing, "number_of_people", 3) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "pattern"),
-    [
-        ("include_crust", True, "crust"),
-        ("return_crust", False, r"(without|leaving out|no|excluding) (the )?crust"),
-        ("round_result", True, "and (also |please )?round result( too)?"),
-        ("round_result", False, "(do not|don't) round result"),
-        ("vegan", True, "vegan(: yes| set to true| = True)"),
-    ],
-)
-def test_flags_in_words(name: str, value: bool, pattern: str) -> None:
-    assert all(re.search(pattern, _flag(name, value, Random(seed))) for seed in range(20))  # noqa: S311 not a secret
-
-
 def in_percent(record: Record, value: float) -> bool:
     """Whether the request gives the value, a fraction or a percentage, in percent."""
     percentages = [float(figure) for figure in re.findall(r"([\d.]+)(?:%| percent)", user_text(record))]
     return round(value * 100, 4) in percentages or value in percentages
-
-
-@pytest.mark.parametrize(
-    ("canonical_value", "surface_form", "value"),
-    [
-        (partial(_format_date, form=DATE_FORMATS["YYYY-MM-DD"]), "March 11th, 2022", "2022-03-11"),
-        (partial(_format_date, form=DATE_FORMATS["MM/DD/YYYY"]), "2 December 2019", "12/02/2019"),
-        (partial(_format_date, form=DATE_FORMATS["DD-MM-YYYY"]), "Sep 5, 2020", "05-09-2020"),
-        (_parse_amount, "2.5 million", 2_500_000),
-        (_parse_amount, "40k", 40_000),
-        (partial(_parse_rate, is_fraction=True), "12.5 percent", 0.125),
-        (partial(_parse_rate, is_fraction=True), "7%", 0.07),
-        (partial(_parse_rate, is_fraction=False), "7%", 7),
-        (partial(_parse_rate, is_fraction=True), "0.07", 0.07),
-        (partial(_parse_rate, is_fraction=False), "7", 7),
-        (_parse_amount, "850", 850),
-        (_parse_amount, "450,500", 450_500),
-    ],
-)
-def test_the_canonical_value_of_a_surface_form(canonical_value: Callable[[str], Any], surface_form: str, value: Any) -> None:
-    assert canonical_value(surface_form) == value
-
-
-@pytest.mark.parametrize(
-    ("day", "expected"),
-    [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (13, "13th"), (22, "22nd"), (28, "28th")],
-)
-def test_ordinals(day: int, expected: str) -> None:
-    assert _ordinal(day) == expected
-
-
-def test_the_call_needs_a_city_with_its_state_or_country_as_described() -> None:
-    for seed in range(40):
-        place = draw_paraphrase({"city": {"type": "string", "description": "The city (e.g., Rome)"}}, Random(seed))  # noqa: S311
-        assert place is not None
-        city = place.surface_form(Random(seed))  # noqa: S311
-        assert place.canonical_value(city).startswith(f"{city}, ")
-        assert "Rome)" not in place.schema["description"].replace("Rome, Italy", "")
-        assert re.search(r"\w+, \w+", place.schema["description"])
-
-
-def test_the_call_needs_large_amounts_in_figures(tmp_path: Path) -> None:
-    path = lines(tmp_path / "seal_tools_apis.jsonl", STALL)
-    paraphrased = [
-        one for seed in range(20) for one in load_records("seal_apis", path, seed=seed) if one.id.endswith("-retold")
-    ]
-    large = [one for one in paraphrased if re.search(r"\dk|thousand|million", user_text(one))]
-    assert len(large) > 5
-    amounts = [(user_text(one), call.arguments["budget"]) for one in large for call in one.calls]
-    assert all(f"{budget}" in text.replace(",", "") or (budget >= 1000 and budget % 100 == 0) for text, budget in amounts)
-    plain = [one for one in paraphrased if one not in large]
-    assert plain
-    assert all(f"{one.calls[0].arguments['budget']}" in user_text(one).replace(",", "") for one in plain)
-
-
-@pytest.mark.parametrize(
-    ("properties", "made"),
-    [
-        ({"tyre_location": "The tyre (e.g., front left)"}, False),
-        ({"location": "The location (e.g., Cairo)"}, True),
-        ({"country_of_origin": "The country it is from"}, False),
-        ({"city": "The city", "country": "Its country"}, False),
-        ({"city": "The city", "mayor": "Its mayor"}, True),
-        ({"date": "The day"}, True),
-        ({"start_date": "The first day", "end_date": "The last day"}, False),
-    ],
-)
-def test_which_parameters_are_paraphrased(properties: dict[str, str], made: bool) -> None:
-    schemas = {name: {"type": "string", "description": schema} for name, schema in properties.items()}
-    assert (draw_paraphrase(schemas, Random(0)) is not None) == made  # noqa: S311
-
-
-def test_a_tool_with_a_rate_gets_no_second_rate() -> None:
-    assert draw_paraphrase({"tax_rate": {"type": "number"}, "amount": {"type": "number"}}, Random(0)) is None  # noqa: S311
-
-
-def test_the_format_in_a_description_is_replaced() -> None:
-    schema = {"type": "string", "description": "The date of the air sample of PM2.5 in MM/YY format, of any year"}
-    for seed in range(9):
-        found = draw_paraphrase({"date": schema}, Random(seed))  # noqa: S311
-        assert found is not None
-        assert found.schema["description"].startswith("The date of the air sample of PM2.5")
-        assert "MM/YY " not in found.schema["description"]
 
 
 def test_values_come_from_the_examples_or_the_name(records: list[Record]) -> None:
@@ -354,19 +201,6 @@ def test_a_row_that_is_no_tool_is_reported_and_the_others_are_kept(records: list
     assert len(found) == len(records) + 2
 
 
-@pytest.mark.parametrize(
-    ("noun", "several"),
-    [
-        ("dish", "dishes"), ("delivery address", "delivery addresses"), ("branch", "branches"), ("epoch", "epochs"),
-        ("index", "indexes"), ("analysis", "analyses"), ("status", "statuses"), ("city", "cities"), ("day", "days"),
-        ("robot ID", "robot IDs"), ("species", "species"), ("symptoms", "symptoms"), ("audit data", "audit data"),
-        ("hours worked", "hours worked"), ("wind speed", "wind speeds"), ("skin type", "skin types"),
-    ],
-)  # fmt: skip
-def test_plurals(noun: str, several: str) -> None:
-    assert plural(noun) == several
-
-
 def test_a_request_that_lacks_a_value_or_repeats_a_call_is_inconsistent() -> None:
     laws, bread = Api(LAWS), Api(BREAD)
     rye = {"bread_type": "rye bread", "weight": 0.5}
@@ -379,18 +213,6 @@ def test_a_request_that_lacks_a_value_or_repeats_a_call_is_inconsistent() -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match="absent"):
         list(SOURCES["seal_apis"].load_records(str(tmp_path / "absent.jsonl"), 0))
-
-
-@pytest.mark.parametrize(
-    ("description", "examples"),
-    [
-        ("The day (e.g., January 1, 2022)", {"January 1, 2022"}),
-        ("The years (e.g., Room 1, Room 2, or 2022)", {"Room 1", "Room 2", "2022"}),
-        ("The spot (e.g., [1, 2])", set()),
-    ],
-)
-def test_a_comma_within_an_example_does_not_split_it(description: str, examples: set[str]) -> None:
-    assert {text for text in _examples({"description": description}) if text} == examples
 
 
 @pytest.mark.parametrize("odd", [{}, {"field": 3}, {"parameters": ["x"]}, {"api_name": 7}, {"api_name": ""}])

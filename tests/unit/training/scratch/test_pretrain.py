@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.training import SIZES
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from autotool_core.errors import AutoToolError
@@ -18,6 +19,7 @@ from autotool_training import recipe, scratch
 from autotool_training.cli import app
 from autotool_training.common import checkpoint
 from autotool_training.common.examples import IGNORE_INDEX, ExampleWriter
+from autotool_training.common.progress import CURVES
 from autotool_training.patches.muon import muon
 from autotool_training.scratch import pretrain
 from autotool_training.scratch import synthetic_texts as texts
@@ -202,8 +204,11 @@ def test_pretraining_lowers_the_loss_and_an_interrupted_run_has_the_same_result(
         step = iter(range(10))
         loss = pretrain._loss
         patch.setattr(pretrain, "_loss", lambda model, rows: loss(model, rows) if next(step, None) is not None else stop())
+        patch.setattr(pretrain.SummaryWriter, "close", lambda _: None)  # as a killed run leaves it
         with pytest.raises(StopError):
             run(tmp_path / "cut")
+    points = EventAccumulator(str(tmp_path / "cut" / CURVES)).Reload().Scalars("train/loss")
+    assert [point.value for point in points] == pytest.approx(losses(tmp_path / "cut"), abs=1e-4)
     resumed = run(tmp_path / "cut")
     assert losses(tmp_path / "cut") == seen
     for one, other in zip(straight.model.parameters(), resumed.model.parameters(), strict=True):
