@@ -38,6 +38,7 @@ class VllmEngine:
     """
 
     name = "vllm"
+    in_process = True
 
     def __init__(self, model: str, *, engine_args: Mapping[str, str | int | float | bool] | None = None) -> None:
         self._model = model

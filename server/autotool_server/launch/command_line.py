@@ -98,14 +98,14 @@ def _scalar(value: str) -> str | float | bool:
 
 def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
     settings = load_settings(**_given(options, source))
-    checks.check(settings)
+    registry = checks.check(settings)
     listener = listen(settings.host, settings.port)
     logs.configure(settings)
     # Imported now that nothing else can be wrong: torch and the web framework take seconds.
     from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        if not runner.run(lifecycle.serve(settings, listener, _when_ready(demo=demo))):
+        if not runner.run(lifecycle.serve(settings, registry, listener, _when_ready(demo=demo))):
             stop.exit_now()
 
 

@@ -15,6 +15,25 @@ AUTOTOOL = str(Path(sys.executable).with_name("autotool"))
 PROGRAM = (AUTOTOOL, "serve", "--engine", "transformers")
 VLLM = (AUTOTOOL, "serve", "--engine", "vllm", "--engine-arg", "max_model_len=2048")
 PATH = "/v1/chat/completions"
+DYING = """
+import itertools, sys
+from autotool_cli.main import main
+from autotool_server.engines.transformers import batcher
+
+calls, call = itertools.count(), batcher.PerRequestProcessor.__call__
+
+
+def fail(*arguments):
+    if next(calls) > 20:
+        raise RuntimeError("out of order")
+    return call(*arguments)
+
+
+batcher.PerRequestProcessor.__call__ = fail
+sys.argv[:1] = ["autotool", "serve", "--engine", "transformers"]
+main()
+"""
+"""A server whose engine's thread fails after 20 tokens."""
 
 
 def body(**changes: object) -> dict[str, object]:
@@ -60,6 +79,16 @@ async def test_open_streams_end_with_an_error() -> None:
     [*_, last] = [line for line in text.splitlines() if line]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "overloaded"
     assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
+
+
+async def test_the_death_of_the_engine_ends_the_process() -> None:
+    async with serving(program=("-c", DYING)) as server:
+        text = await stream(server.url, PATH, body(stream=True), asyncio.Event())
+        code = await server.end()
+    [*_, last] = [line for line in text.splitlines() if line]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_error"
+    assert "out of order" in server.errors
+    assert (code, said(server)[-1].startswith("autotool: The engine has died, and the server with it: ")) == (1, True)
 
 
 @pytest.mark.timeout(900)
