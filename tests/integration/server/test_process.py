@@ -3,17 +3,22 @@
 import asyncio
 import importlib.util
 import json
+import os
+import shutil
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from support.served_process import Served, serving, stream
 
 AUTOTOOL = str(Path(sys.executable).with_name("autotool"))
 PROGRAM = (AUTOTOOL, "serve", "--engine", "transformers")
 VLLM = (AUTOTOOL, "serve", "--engine", "vllm", "--engine-arg", "max_model_len=2048")
+needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 PATH = "/v1/chat/completions"
 DYING = """
 import itertools, sys
@@ -92,7 +97,7 @@ async def test_the_death_of_the_engine_ends_the_process() -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+@needs_vllm
 async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
     """A terminal sends it to vLLM's processes too, which must not end before the requests."""
     async with serving("--drain-seconds", "200", program=VLLM) as server:
@@ -106,3 +111,37 @@ async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
     assert text.endswith("data: [DONE]\n\n")
     assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
     assert server.output.split()[2] == "200"
+
+
+@pytest.mark.timeout(900)
+@needs_vllm
+async def test_the_death_of_vllms_core_ends_the_process() -> None:
+    async with serving(program=VLLM) as server:
+        begun = asyncio.Event()
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
+        await begun.wait()
+        [core] = [child for child in psutil.Process(server.process.pid).children() if "EngineCore" in "".join(child.cmdline())]
+        core.kill()
+        text = await asking
+        code = await server.end()
+    [*_, last] = [line for line in text.splitlines() if line]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_error"
+    assert (code, said(server)[-1].startswith("autotool: The engine has died, and the server with it: vLLM failed")) == (
+        1,
+        True,
+    )
+
+
+@pytest.mark.timeout(900)
+@needs_vllm
+async def test_a_start_of_vllm_that_fails_is_one_line_with_the_cause(base_model_dir: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(base_model_dir, broken)
+    os.truncate(broken / "model.safetensors", 1000)
+    process = await asyncio.create_subprocess_exec(*VLLM, "--port", "0", "--model", broken, stdout=PIPE, stderr=PIPE)
+    output, errors = await process.communicate()
+    assert (process.returncode, output) == (1, b"")
+    [line] = errors.decode().splitlines()
+    assert line.startswith("autotool: vLLM did not start: ")
+    assert "Safetensor" in line
+    assert line.endswith("`--log-level info` shows the whole log.")
