@@ -26,7 +26,7 @@ REPEATED = "engine_arg"
 
 def _option(name: str, field: FieldInfo) -> click.Option:
     repeated = name == REPEATED
-    is_shown = field.default_factory is None and field.default not in (None, ())
+    is_shown = field.default_factory is None and field.default not in (None, (), "")
     default = f"  [default: {_shown(field.default)}]" if is_shown else ""
     return click.Option(
         [f"--{name.replace('_', '-')}", name],

@@ -78,15 +78,14 @@ async def _until_end(serving: asyncio.Task[None], engine: Engine, stop: Stop) ->
 
 
 async def _death(engine: Engine) -> EngineError:
-    """Wait until an engine has failed for good, and return its error."""
+    """Wait until an engine has failed for good, and return its error. One that is elsewhere may be back at any time."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
-            await engine.health()
-        except EngineError as error:
-            # A server elsewhere may be back at any time.
             if engine.in_process:
-                return error
+                await engine.health()
+        except EngineError as error:
+            return error
 
 
 @asynccontextmanager
