@@ -58,7 +58,7 @@ def _parameter(option: Any) -> inspect.Parameter:
     return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_annotation(option))
 
 
-def _annotation(option: Any) -> type:
+def _annotation(option: Any) -> Any:
     """Return the type in which Typer finds the values of an option of click."""
     if option.type.name == "choice":
         return StrEnum(option.name, {choice: choice for choice in option.type.choices})

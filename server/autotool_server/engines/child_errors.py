@@ -39,14 +39,14 @@ class ChildErrors:
     @contextmanager
     def inherited(self) -> Iterator[None]:
         """Let the processes that start inside write here; this process itself still writes to its standard error."""
-        start = BaseProcess.start
+        start, write, shown = BaseProcess.start, self._write, self._shown
 
-        def start_redirected(process: BaseProcess) -> None:
-            os.dup2(self._write, STDERR)
+        def start_redirected(self: BaseProcess) -> None:
+            os.dup2(write, STDERR)
             try:
-                start(process)
+                start(self)
             finally:
-                os.dup2(self._shown, STDERR)
+                os.dup2(shown, STDERR)
 
         # A process takes its standard error from this one, and multiprocessing has no argument for another.
         BaseProcess.start = start_redirected
@@ -54,7 +54,7 @@ class ChildErrors:
             yield
         finally:
             BaseProcess.start = start
-            os.close(self._write)
+            os.close(write)
 
     def started(self) -> None:
         """Show what was held back."""

@@ -20,7 +20,7 @@ def request_error(message: str, field: str | None) -> InvalidRequestError:
 def start_error(cause: str | None, error: Exception) -> EngineError:
     """Return the error of an engine that did not start. `cause`: what its processes said; None if they said nothing."""
     if cause is None:
-        cause = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        cause = error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else str(error)
     return EngineError(f"vLLM did not start: {shorten(cause.strip().rstrip('.'))}. `--log-level info` shows the whole log.")
 
 

@@ -28,11 +28,12 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     repeated = name == REPEATED
     is_shown = field.default_factory is None and field.default not in (None, (), "")
     default = f"  [default: {_shown(field.default)}]" if is_shown else ""
+    values: dict[str, Any] = {"metavar": "NAME=VALUE"} if repeated else _values(field.annotation)
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         help=" ".join((field.description or "").split()) + default,
         multiple=repeated,
-        **({"metavar": "NAME=VALUE"} if repeated else _values(field.annotation)),
+        **values,
     )
 
 

@@ -57,7 +57,7 @@ async def test_every_request_is_answered_in_every_mode(
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("settings", [{}, {"api_key": "secret"}], ids=["open", "with a key"])
-async def test_the_command_to_try_is_answered(settings: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_command_to_try_is_answered(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     async with running(scripted("Hello to you."), **settings) as server:
         await demo.run_demo(server.url, server.state)
         [command] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("curl ")]
