@@ -8,6 +8,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Container
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -54,5 +55,11 @@ def _with_options_of(command: "click.Command") -> Callable[..., None]:
 
 def _parameter(option: Any) -> inspect.Parameter:
     default = typer.Option(None, *option.opts, help=option.help)
-    annotation = bool if option.is_flag else str
-    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_annotation(option))
+
+
+def _annotation(option: Any) -> Any:
+    """Return the type in which Typer finds the values of an option of click."""
+    if option.type.name == "choice":
+        return StrEnum(option.name, {choice: choice for choice in option.type.choices})
+    return bool if option.type.name == "boolean" else str

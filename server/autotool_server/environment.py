@@ -16,6 +16,9 @@ OTHER_VARIABLES = frozenset(
     }
 )
 
+KEYS = frozenset({"AUTOTOOL_API_KEY", "AUTOTOOL_ADMIN_KEY", "AUTOTOOL_SEAL_KEY"})
+"""Variables that must not be empty: whoever sets one wants it to protect something."""
+
 # In a namespace with a service named autotool or autotool-NAME, Kubernetes sets these in every container:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _OF_A_SERVICE = re.compile(
@@ -30,6 +33,11 @@ def is_of_kubernetes(name: str, value: str | None) -> bool:
     if not name.startswith(PREFIX):
         return False
     return bool(_OF_A_SERVICE.fullmatch(name)) or (name.endswith("_PORT") and bool(_ADDRESS.match(value or "")))
+
+
+def is_given(name: str, value: str | None) -> bool:
+    """Whether a variable sets something: it is not empty and not of Kubernetes. A key counts even if it is empty."""
+    return (bool(value) or name.upper() in KEYS) and not is_of_kubernetes(name, value)
 
 
 def warn_about_unknown(environment: Mapping[str, str], settings: Collection[str]) -> None:

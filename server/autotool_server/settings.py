@@ -42,6 +42,18 @@ def _names(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _not_empty(value: object) -> object:
+    """Return a key of this server that is not empty. Taken for no key at all, an empty one would open the server."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and not text.strip():
+        raise PydanticCustomError("empty", "It is empty: unset it or give a key")
+    return value
+
+
+Key = Annotated[SecretStr, BeforeValidator(_not_empty)]
 
 GENERATION_CONFIG_FILE = "generation_config.json"
 
@@ -110,11 +122,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    model: str | None = None
+    model: Text | None = None
     """Checkpoint to serve: a local folder or a hub id. Default: SmolLM2-135M-Instruct as trained by this project, prepared
     at the first start. With the remote engine: the source of the tokenizer. Default there: what the remote server names."""
 
-    served_model_name: str | None = None
+    served_model_name: Text | None = None
     """Name of the model in the API. Default: the value of --model, as in vLLM."""
 
     model_aliases: Names = ()
@@ -134,13 +146,13 @@ class Settings(BaseSettings):
     AsyncEngineArgs, such as tensor_parallel_size=4. The variable takes all of them as a JSON object:
     AUTOTOOL_ENGINE_ARG='{"max_model_len": 8192, "dtype": "bfloat16"}'."""
 
-    remote_url: str | None = None
+    remote_url: Text | None = None
     """Base URL of the remote engine, such as http://gpu-1:8000/v1."""
 
     remote_api_key: SecretStr | None = None
     """API key of the remote engine."""
 
-    profile: str | None = None
+    profile: Text | None = None
     """The checkpoint's response prefixes, markers and tool-call format: qwen3, qwen3-coder, smollm2-autotool, plain, or
     the path of a profile file. Default: the checkpoint's mode_profile.json, else recognised from its chat template."""
 
@@ -179,7 +191,7 @@ class Settings(BaseSettings):
     closing_phrase: str | None = None
     """Text with which reasoning that reached its limit ends before the answer. Default: the profile's, else none."""
 
-    host: str = "127.0.0.1"
+    host: Text = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every interface."""
 
     port: int = Field(default=8000, ge=0, le=65535)
@@ -189,7 +201,7 @@ class Settings(BaseSettings):
     """Origins whose web pages may call the server from a browser, separated by commas or as a JSON list, such as
     https://app.example; * is every origin. Default: none."""
 
-    api_key: SecretStr | None = Field(default=None, min_length=1)
+    api_key: Key | None = None
     """Key that clients must send as a bearer token. Default: no key is needed."""
 
     log_requests: Literal["off", "short", "json"] = "short"
@@ -217,7 +229,7 @@ class Settings(BaseSettings):
     max_choices: int = Field(default=16, ge=1)
     """Largest n of a request."""
 
-    tools: str | None = None
+    tools: Text | None = None
     """File of server tools, in TOML (docs/guides/tools.md)."""
 
     builtin_tools: str = ""
@@ -235,20 +247,20 @@ class Settings(BaseSettings):
     escalate: bool = False
     """Whether a short turn whose call of a server tool has bad arguments or fails is decoded again in long, once."""
 
-    admin_key: SecretStr | None = Field(default=None, min_length=1)
+    admin_key: Key | None = None
     """Key of the operator, who may enable tools that an MCP server has changed. Default: they stay disabled."""
 
     reasoning_fields: Literal["both", "reasoning", "reasoning_content"] = "both"
     """Names of the field that carries the reasoning in answers: clients use two."""
 
-    response_store: str | None = None
+    response_store: Text | None = None
     """Database of answers of the Responses API, as sqlite:///responses.db or postgresql://user:password@host/name (extra
     postgresql). Default: answers are not stored, and previous_response_id is refused."""
 
     response_ttl_seconds: int = Field(default=30 * 24 * 3600, ge=1)
     """Seconds for which a response is kept after it was stored or followed."""
 
-    seal_key: SecretStr | None = Field(default=None, min_length=16)
+    seal_key: Key | None = Field(default=None, min_length=16)
     """Key that seals reasoning for clients that send it back (reasoning.encrypted_content), any text of 16 characters or more.
     Several servers behind one address need the same. Default: a new one at every start."""
 
@@ -261,10 +273,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources: the arguments, then the environment without the variables of Kubernetes' services."""
+        """Return the sources: the arguments, then those variables of the environment that set something."""
         if isinstance(env_settings, EnvSettingsSource):
             given = env_settings.env_vars.items()
-            env_settings.env_vars = {name: text for name, text in given if not environment.is_of_kubernetes(name, text)}
+            env_settings.env_vars = {name: text for name, text in given if environment.is_given(name, text)}
         return init_settings, env_settings
 
     def effort_of(self, name: str) -> Effort | None:

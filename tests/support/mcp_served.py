@@ -20,6 +20,10 @@ from support.engines import until
 SCRIPT = mcp_servers.__file__
 TOKEN = "token-of-the-server"
 SECRETS = Secrets({"TOKEN": TOKEN})
+SUM = {"a": 1, "b": 2}
+"""Arguments of the tool `add`."""
+WAYS = [(way, era) for way in ("stdio", "http") for era in ("2025", "2026")]
+"""Every transport in every version of the protocol."""
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = itertools.count(20_000 + 500 * WORKER)

@@ -97,6 +97,9 @@ class Engine(Protocol):
     name: str
     """The engine's name in settings and metrics: `vllm`, `remote`, `transformers`."""
 
+    in_process: bool
+    """Whether this process holds the engine: one that has failed then stays so, and only a new process can serve."""
+
     @property
     def checkpoint(self) -> str:
         """The local folder or hub id of the tokenizer; valid once started."""

@@ -54,7 +54,7 @@ def create_engine(settings: Settings) -> Engine:
     name = engine_name(settings)
     if name == "remote":
         return _remote(settings)
-    model = settings.model or str(default_model.ensure())
+    model = settings.model if settings.model is not None else str(default_model.ensure())
     if name == "vllm":
         return vllm.VllmEngine(model, engine_args=settings.engine_arg)
     from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library

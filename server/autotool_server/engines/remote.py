@@ -42,6 +42,7 @@ class RemoteEngine:
     """
 
     name = "remote"
+    in_process = False
 
     def __init__(
         self,

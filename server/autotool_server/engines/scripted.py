@@ -19,6 +19,7 @@ class ScriptedEngine:
     """
 
     name = "scripted"
+    in_process = True
     checkpoint = "scripted"
     model_name = "scripted"
     max_model_len = 4096

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, cast
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, TokenLogprob, check_length
-from autotool_server.engines.vllm_errors import request_error
+from autotool_server.engines.child_errors import ChildErrors
+from autotool_server.engines.vllm_errors import request_error, start_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,6 +39,7 @@ class VllmEngine:
     """
 
     name = "vllm"
+    in_process = True
 
     def __init__(self, model: str, *, engine_args: Mapping[str, str | int | float | bool] | None = None) -> None:
         self._model = model
@@ -171,12 +173,16 @@ def _load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> As
     from autotool_server.engines import vllm_args  # noqa: PLC0415
 
     arguments = vllm_args.parse(model, engine_args)
+    # At this level nobody has asked for vLLM's log.
+    errors = ChildErrors(holds=os.environ["VLLM_LOGGING_LEVEL"] in {"ERROR", "CRITICAL"})
     try:
-        with _uninterrupted_children():
+        with _uninterrupted_children(), errors.inherited():
             # The context selects the defaults of `vllm serve`, such as the tokens of a batch, which favour a fast first token.
-            return AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER)
+            llm = AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER)
     except Exception as error:
-        raise EngineError(f"vLLM did not start: {error}") from error
+        raise start_error(errors.failed(), error) from error
+    errors.started()
+    return llm
 
 
 @contextmanager

@@ -5,13 +5,18 @@ from autotool_server.engines.create import engine_name
 from autotool_server.launch import model_source
 from autotool_server.settings import Settings
 from autotool_server.tools.config import create_registry
+from autotool_server.tools.registry import Registry
 
 
-def check(settings: Settings) -> None:
-    """Raise AutoToolError, which names the mend, for settings with which no server can start."""
+def check(settings: Settings) -> Registry:
+    """Return the registry of the settings' tools, not started yet.
+
+    Raises AutoToolError, which names the mend, for settings with which no server can start.
+    """
     engine = engine_name(settings)
     if settings.profile is not None:
         profile.named(settings.profile)
-    create_registry(settings)
-    if settings.model:
+    registry = create_registry(settings)
+    if settings.model is not None:
         model_source.check(settings.model, engine, settings.engine_arg)
+    return registry

@@ -2,10 +2,13 @@
 
 import asyncio
 import importlib.util
+import itertools
 import json
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
@@ -23,14 +26,49 @@ REPEATED = "engine_arg"
 
 def _option(name: str, field: FieldInfo) -> click.Option:
     repeated = name == REPEATED
-    is_shown = field.default_factory is None and field.default not in (None, ())
-    default = f"  [default: {getattr(field.default, 'value', field.default)}]" if is_shown else ""
+    is_shown = field.default_factory is None and field.default not in (None, (), "")
+    default = f"  [default: {_shown(field.default)}]" if is_shown else ""
+    values: dict[str, Any] = {"metavar": "NAME=VALUE"} if repeated else _values(field.annotation)
     return click.Option(
         [f"--{name.replace('_', '-')}", name],
         help=" ".join((field.description or "").split()) + default,
         multiple=repeated,
-        metavar="NAME=VALUE" if repeated else "TEXT",
+        **values,
     )
+
+
+def _shown(value: object) -> object:
+    """Return a default as it is written on the command line."""
+    return str(value).lower() if isinstance(value, bool) else getattr(value, "value", value)
+
+
+def _values(annotation: object) -> dict[str, Any]:
+    """Return what click is told of an option's values: choices, or how they are named in the help. Settings check them."""
+    parts = _parts(annotation)
+    if parts == [bool]:
+        # Alone it is true; a value may follow.
+        return {"type": click.BOOL, "metavar": "[true|false]", "is_flag": False, "flag_value": "true"}
+    choices = [_choices(part) for part in parts]
+    if all(choices):
+        return {"type": click.Choice(list(itertools.chain(*choices)))}
+    return {"metavar": "|".join(itertools.chain(*(found or [_name(part)] for part, found in zip(parts, choices, strict=True))))}
+
+
+def _parts(annotation: object) -> list[object]:
+    """Return the types of a union, or the type itself, without None and without constraints."""
+    union = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return [get_args(part)[0] if get_origin(part) is Annotated else part for part in union if part is not NoneType]
+
+
+def _choices(part: object) -> list[str]:
+    """Return the values of a Literal or an Enum; of another type, none."""
+    if isinstance(part, type) and issubclass(part, Enum):
+        return [member.value for member in part]
+    return [*get_args(part)] if get_origin(part) is Literal else []
+
+
+def _name(part: object) -> str:
+    return {int: "INTEGER", float: "NUMBER"}.get(part, "TEXT") if isinstance(part, type) else "TEXT"
 
 
 def _given(options: dict[str, Any], source: str | None) -> dict[str, Any]:
@@ -61,14 +99,14 @@ def _scalar(value: str) -> str | float | bool:
 
 def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
     settings = load_settings(**_given(options, source))
-    checks.check(settings)
+    registry = checks.check(settings)
     listener = listen(settings.host, settings.port)
     logs.configure(settings)
     # Imported now that nothing else can be wrong: torch and the web framework take seconds.
     from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        if not runner.run(lifecycle.serve(settings, listener, _when_ready(demo=demo))):
+        if not runner.run(lifecycle.serve(settings, registry, listener, _when_ready(demo=demo))):
             stop.exit_now()
 
 

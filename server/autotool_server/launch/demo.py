@@ -56,7 +56,7 @@ async def run_demo(base_url: str, state: ServerState) -> None:
                     live.refresh()
     console.print("\n".join(ready.lines(base_url, state)), soft_wrap=True)
     console.print("\nTry it:\n")
-    console.print(_curl(base_url, model), soft_wrap=True)
+    console.print(_curl(base_url, model, needs_key=key is not None), soft_wrap=True)
     console.print("\nCtrl-C ends the server.")
 
 
@@ -93,8 +93,10 @@ def _python_call(name: str, arguments: str) -> str:
     return f"{name}({', '.join(values)})"
 
 
-def _curl(base_url: str, model: str) -> str:
+def _curl(base_url: str, model: str, *, needs_key: bool) -> str:
+    # The key itself is not shown: a terminal's lines are kept and copied.
+    key = '-H "Authorization: Bearer $AUTOTOOL_API_KEY" ' if needs_key else ""
     return (
-        f"curl {base_url}/chat/completions -H 'Content-Type: application/json' -d "
+        f"curl {base_url}/chat/completions {key}-H 'Content-Type: application/json' -d "
         f'\'{{"model": "{model}", "mode": "auto", "messages": [{{"role": "user", "content": "Hello!"}}]}}\''
     )

@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from autotool_core.errors import AutoToolError
+from autotool_core.errors import AutoToolError, EngineError
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
@@ -17,59 +17,86 @@ from autotool_server.launch import http_server
 from autotool_server.launch.listener import base_url
 from autotool_server.launch.stop import Server, Stop
 from autotool_server.settings import Settings
-from autotool_server.tools.config import create_registry
 from autotool_server.tools.registry import Registry
 
 WhenReady = Callable[[str, ServerState], Awaitable[None]]
 """Called with the base URL once requests are answered."""
 
+WATCH_SECONDS = 1.0
+"""Time between two looks at whether the engine still lives."""
 
-async def serve(settings: Settings, listener: socket.socket, when_ready: WhenReady | None = None) -> bool:
+
+async def serve(settings: Settings, registry: Registry, listener: socket.socket, when_ready: WhenReady | None = None) -> bool:
     """Serve on a listening socket until a signal ends the server. `when_ready` is called once requests are answered.
 
-    Health answers while the model loads. Returns False if the signal came before the server was ready: a thread may then
-    still be loading the model, and `stop.exit_now` ends it.
+    `registry`: the settings' tools, not started yet. Health answers while the model loads. Returns False if the signal came
+    before the server was ready: a thread may then still be loading the model, and `stop.exit_now` ends it. Raises EngineError
+    if the engine dies, which only a new process can mend.
     """
     state = ServerState(settings)
     server = Server(http_server.config(create_app(state), settings.drain_seconds))
-    with Stop(server, state).on_signals():
-        return await _serve(state, server, listener, when_ready)
-
-
-async def _serve(state: ServerState, server: Server, listener: socket.socket, when_ready: WhenReady | None) -> bool:
-    serving = asyncio.create_task(server.serve([listener]))
+    stop = Stop(server, state)
     started = asyncio.Event()
 
-    async def stay() -> None:
-        if when_ready is not None:
-            await when_ready(base_url(listener), state)
-        started.set()
-        await serving
+    async def work() -> None:
+        async with _started(state, registry):
+            if when_ready is not None:
+                await when_ready(base_url(listener), state)
+            started.set()
+            await _until_end(serving, state.service.engine, stop)
 
-    working = asyncio.create_task(_start_and_stop(state, stay))
-    try:
-        await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)
-        cut = server.should_exit and not started.is_set()
-    finally:
-        server.should_exit = True
-        await serving
-    if cut:
-        working.cancel()
-        # Its outcome does not matter any more: Ctrl-C reaches the engine's own processes too, so that their load fails.
-        await asyncio.gather(working, return_exceptions=True)
-    else:
-        await working
+    with stop.on_signals():
+        serving = asyncio.create_task(server.serve([listener]))
+        working = asyncio.create_task(work())
+        try:
+            await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)
+            cut = server.should_exit and not started.is_set()
+        finally:
+            server.should_exit = True
+            await serving
+        if cut:
+            working.cancel()
+            # Its outcome does not matter any more: Ctrl-C reaches the engine's own processes too, so that their load fails.
+            await asyncio.gather(working, return_exceptions=True)
+        else:
+            await working
     return not cut
 
 
-async def _start_and_stop(state: ServerState, stay: Callable[[], Awaitable[None]]) -> None:
-    """Start tools and engine, and stop them after `stay`."""
+async def _until_end(serving: asyncio.Task[None], engine: Engine, stop: Stop) -> None:
+    """Wait until the server has ended. If its engine dies first, end it with its requests, and raise EngineError."""
+    dying = asyncio.create_task(_death(engine))
+    await asyncio.wait((serving, dying), return_when=asyncio.FIRST_COMPLETED)
+    # The signal that stops this process may have reached the engine's processes too.
+    has_died = dying.done() and not stop.has_begun
+    dying.cancel()
+    if has_died:
+        stop.at_once()
+    await serving
+    if has_died:
+        raise EngineError(f"The engine has died, and the server with it: {dying.result()}")
+
+
+async def _death(engine: Engine) -> EngineError:
+    """Wait until an engine has failed for good, and return its error. One that is elsewhere may be back at any time."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            if engine.in_process:
+                await engine.health()
+        except EngineError as error:
+            return error
+
+
+@asynccontextmanager
+async def _started(state: ServerState, registry: Registry) -> AsyncIterator[None]:
+    """Start tools and engine, and stop them at the end."""
     # Tools come first, so that a fault in them is reported before a model is loaded.
-    async with create_registry(state.settings) as tools, started_engine(state.settings) as engine:
+    async with registry as tools, started_engine(state.settings) as engine:
         state.service = make_service(engine, state.settings, tools)
         freeze_loaded_objects()
         try:
-            await stay()
+            yield
         finally:
             # Else the interpreter's last collection would not see them, and libraries would report leaks at the exit.
             gc.unfreeze()

@@ -29,6 +29,8 @@ def configure(settings: Settings) -> None:
         os.environ.setdefault(variable, level)
     # https://docs.vllm.ai/en/latest/configuration/env_vars.html
     os.environ.setdefault("VLLM_LOGGING_LEVEL", level.upper())
+    # Standard output is for requests; vLLM would log there too.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     # https://docs.pytorch.org/docs/stable/torch_environment_variables.html; it has no debug level.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "INFO" if level == "debug" else level.upper())
     if not sys.stderr.isatty():

@@ -51,6 +51,16 @@ class Stop:
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a signal has come."""
+        return self._num_signals > 0
+
+    def at_once(self) -> None:
+        """End the server without a signal, and running requests with an error."""
+        self._server.should_exit = True
+        self._cut()
+
     def _next(self) -> None:
         self._num_signals += 1
         if self._num_signals == 1:

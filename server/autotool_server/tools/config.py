@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ _ERROR_TEXTS = {
 Tables = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 
 
-def create_registry(settings: Settings) -> AbstractAsyncContextManager[Registry]:
+def create_registry(settings: Settings) -> Registry:
     """Return the registry of the settings' tools, not started yet. Raises AutoToolError for invalid settings."""
     secrets = Secrets()
     sources: list[ToolSource] = [BuiltinSource(_builtin_tools(settings.builtin_tools))]

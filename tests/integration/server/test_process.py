@@ -3,18 +3,42 @@
 import asyncio
 import importlib.util
 import json
+import os
+import shutil
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from support.served_process import Served, serving, stream
 
 AUTOTOOL = str(Path(sys.executable).with_name("autotool"))
 PROGRAM = (AUTOTOOL, "serve", "--engine", "transformers")
 VLLM = (AUTOTOOL, "serve", "--engine", "vllm", "--engine-arg", "max_model_len=2048")
+needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 PATH = "/v1/chat/completions"
+DYING = """
+import itertools, sys
+from autotool_cli.main import main
+from autotool_server.engines.transformers import batcher
+
+calls, call = itertools.count(), batcher.PerRequestProcessor.__call__
+
+
+def fail(*arguments):
+    if next(calls) > 20:
+        raise RuntimeError("out of order")
+    return call(*arguments)
+
+
+batcher.PerRequestProcessor.__call__ = fail
+sys.argv[:1] = ["autotool", "serve", "--engine", "transformers"]
+main()
+"""
+"""A server whose engine's thread fails after 20 tokens."""
 
 
 def body(**changes: object) -> dict[str, object]:
@@ -62,8 +86,18 @@ async def test_open_streams_end_with_an_error() -> None:
     assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
 
 
+async def test_the_death_of_the_engine_ends_the_process() -> None:
+    async with serving(program=("-c", DYING)) as server:
+        text = await stream(server.url, PATH, body(stream=True), asyncio.Event())
+        code = await server.end()
+    [*_, last] = [line for line in text.splitlines() if line]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_error"
+    assert "out of order" in server.errors
+    assert (code, said(server)[-1].startswith("autotool: The engine has died, and the server with it: ")) == (1, True)
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+@needs_vllm
 async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
     """A terminal sends it to vLLM's processes too, which must not end before the requests."""
     async with serving("--drain-seconds", "200", program=VLLM) as server:
@@ -77,3 +111,38 @@ async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
     assert text.endswith("data: [DONE]\n\n")
     assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
     assert server.output.split()[2] == "200"
+
+
+@pytest.mark.timeout(900)
+@needs_vllm
+async def test_the_death_of_vllms_core_ends_the_process() -> None:
+    async with serving(program=VLLM) as server:
+        begun = asyncio.Event()
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
+        await begun.wait()
+        [core] = [child for child in psutil.Process(server.process.pid).children() if "EngineCore" in "".join(child.cmdline())]
+        core.kill()
+        text = await asking
+        code = await server.end()
+    [*_, last] = [line for line in text.splitlines() if line]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_error"
+    assert (code, said(server)[-1].startswith("autotool: The engine has died, and the server with it: vLLM failed")) == (
+        1,
+        True,
+    )
+
+
+@pytest.mark.timeout(900)
+@needs_vllm
+async def test_a_start_of_vllm_that_fails_is_one_line_with_the_cause(base_model_dir: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(base_model_dir, broken)
+    weights = broken / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)  # its head is whole, so that only vLLM's own process finds out
+    process = await asyncio.create_subprocess_exec(*VLLM, "--port", "0", "--model", broken, stdout=PIPE, stderr=PIPE)
+    output, errors = await process.communicate()
+    assert (process.returncode, output) == (1, b"")
+    [line] = errors.decode().splitlines()
+    assert line.startswith("autotool: vLLM did not start: ")
+    assert "Safetensor" in line
+    assert line.endswith("`--log-level info` shows the whole log.")

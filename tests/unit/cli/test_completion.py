@@ -36,6 +36,8 @@ def test_the_commands_are_offered_without_importing_them() -> None:
         (("models", "--u"), ["--url"]),  # an app of one command
         (("chat", "--mode", "l"), ["long"]),
         (("serve", "--remote"), ["--remote-url", "--remote-api-key"]),  # a command of click
+        (("serve", "--default-mode", ""), ["auto", "long", "short"]),
+        (("serve", "--escalate", "--dem"), ["--demo"]),
     ],
     ids=" ".join,
 )

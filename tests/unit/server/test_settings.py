@@ -88,6 +88,35 @@ def test_malformed_value_is_named_and_not_echoed(name: str, value: str) -> None:
         settings.load_settings(**{name: value})
 
 
+KEYS = ("api_key", "admin_key", "seal_key")
+
+
+@pytest.mark.parametrize("name", [name for name in settings.Settings.model_fields if name not in KEYS])
+def test_an_empty_variable_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"AUTOTOOL_{name.upper()}", "")
+    assert settings.load_settings() == settings.Settings.model_construct()
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize("name", KEYS)
+def test_an_empty_key_is_refused(name: str, empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable = f"AUTOTOOL_{name.upper()}"
+    message = f"Setting {name} (--{name.replace('_', '-')}, {variable}): It is empty: unset it or give a key."
+    with pytest.raises(AutoToolError) as error:
+        settings.load_settings(**{name: empty})
+    assert str(error.value) == message
+    monkeypatch.setenv(variable, empty)
+    with pytest.raises(AutoToolError) as error:
+        settings.load_settings()
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", ["model", "served_model_name", "profile", "remote_url", "tools", "host", "response_store"])
+def test_an_empty_option_is_refused(name: str) -> None:
+    with pytest.raises(AutoToolError, match=f"Setting {name} "):
+        settings.load_settings(**{name: ""})
+
+
 def test_every_field_has_a_docstring() -> None:
     assert [name for name, field in settings.Settings.model_fields.items() if not field.description] == []
 

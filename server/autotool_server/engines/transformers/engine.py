@@ -40,6 +40,7 @@ class TransformersEngine:
     """
 
     name = "transformers"
+    in_process = True
 
     def __init__(
         self,

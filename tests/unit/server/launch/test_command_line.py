@@ -46,6 +46,41 @@ def test_options_are_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (loaded.port, loaded.default_mode, loaded.served_model_name) == (9001, "short", "m")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [((), False), (("--escalate",), True), (("--escalate", "true"), True), (("--escalate=false",), False)],
+)
+def test_a_switch_needs_no_value(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], value: object) -> None:
+    assert given(monkeypatch, *arguments, "--port", "9001").escalate is value
+    assert given(monkeypatch, "--port", "9001", *arguments).escalate is value
+
+
+def test_a_switch_takes_no_other_word_for_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit):
+        given(monkeypatch, "--escalate", "a/b")
+    assert given(monkeypatch, "a/b", "--escalate").model == "a/b"
+
+
+def test_the_help_names_the_values_of_an_option() -> None:
+    shown = " ".join(CliRunner().invoke(command_line.command, ["--help"], terminal_width=400).output.split())
+    assert "--engine [auto|vllm|remote|transformers]" in shown
+    assert "--default-mode [auto|long|short]" in shown
+    assert "--log-level [debug|info|warning|error]" in shown
+    assert "--escalate [true|false]" in shown
+    assert "--port INTEGER" in shown
+    assert "--drain-seconds NUMBER" in shown
+    assert "--default-max-tokens INTEGER|context" in shown
+    assert "--engine-arg NAME=VALUE" in shown
+    assert "--api-key TEXT" in shown
+
+
+def test_a_value_that_is_no_choice_is_refused_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit):
+        given(monkeypatch, "--default-mode", "fast")
+    output = CliRunner().invoke(command_line.command, ["--default-mode", "fast"]).output
+    assert all(mode in output for mode in ("--default-mode", "auto", "long", "short"))
+
+
 def test_an_argument_without_a_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AutoToolError, match="name=value"):
         given(monkeypatch, "--engine-arg", "enforce_eager")

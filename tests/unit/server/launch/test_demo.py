@@ -1,6 +1,10 @@
 """`autotool serve --demo` over a scripted engine: what it asks, and how it shows answers."""
 
+import asyncio
 import json
+import os
+import shutil
+from asyncio.subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -48,4 +52,16 @@ async def test_every_request_is_answered_in_every_mode(
     assert [row[:2] for row in rows] == [[difficulty, mode] for difficulty in demo.REQUESTS for mode in Mode]
     assert {row[-1] for row in rows} == {'get_weather(city="Paris")'}
     assert {row[3] for row in rows if row[1] == Mode.AUTO} == {"0.12"}
-    assert f"curl {server.url}/chat/completions" in output
+    assert "secret" not in output
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("settings", [{}, {"api_key": "secret"}], ids=["open", "with a key"])
+async def test_the_command_to_try_is_answered(settings: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    async with running(scripted("Hello to you."), **settings) as server:
+        await demo.run_demo(server.url, server.state)
+        [command] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("curl ")]
+        environment = {**os.environ, "AUTOTOOL_API_KEY": settings.get("api_key", ""), "NO_PROXY": "127.0.0.1"}
+        done = await asyncio.create_subprocess_shell(command, stdout=PIPE, stderr=PIPE, env=environment)
+        answer, _ = await done.communicate()
+    assert json.loads(answer)["choices"][0]["message"]["content"] == "Hello to you."

@@ -1,5 +1,7 @@
-"""The server's process: what a signal does to it."""
+"""The server's process: what a signal does to it, and what the death of its engine does."""
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +11,11 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from support.served_process import serving, stream
+from support.serving import scripted
+
+from autotool_core.errors import EngineError
+from autotool_server.launch import lifecycle
 
 LOADING = """
 import asyncio, multiprocessing, os, signal, time
@@ -36,6 +43,38 @@ if __name__ == "__main__":
     command_line.command(["--port", "0"], prog_name="serve")
 """
 
+DYING = """
+import asyncio, sys
+from autotool_cli.main import main
+from autotool_core.errors import EngineError
+from autotool_server.launch import lifecycle
+from support.serving import scripted
+
+engine = scripted("It is four. " * 20)
+left = 20
+
+
+async def fail():
+    raise EngineError("The engine is gone.")
+
+
+def gate():
+    global left
+    left -= 1
+    if left == 0:
+        engine.health = fail
+    return asyncio.ensure_future(asyncio.sleep(0.05))
+
+
+engine.gate = gate
+lifecycle.create_engine = lambda _: engine
+sys.argv[:1] = ["autotool", "serve", "--profile", "smollm2-autotool", "--served-model-name", "scripted"]
+sys.argv += ["--generation-config", "vllm"]
+main()
+"""
+"""A server whose engine is dead after 20 tokens, one every 0.05 seconds. Its streams would go on to their end."""
+ASKED = {"model": "scripted", "messages": [{"role": "user", "content": "?"}], "mode": "short", "stream": True}
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_ends_a_server_that_still_loads_its_model(tmp_path: Path, number: signal.Signals) -> None:
@@ -59,3 +98,42 @@ def _wait_for_end(pid: int) -> None:
     for _ in range(500):
         os.kill(pid, 0)
         time.sleep(0.02)
+
+
+async def test_the_death_of_the_engine_ends_requests_and_then_the_process_with_an_error() -> None:
+    async with serving(program=("-c", DYING)) as server:
+        text = await stream(server.url, "/v1/chat/completions", ASKED, asyncio.Event())
+        code = await server.end()
+    [*_, last] = [line for line in text.splitlines() if line]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "overloaded"
+    message = "autotool: The engine has died, and the server with it: The engine is gone.\n"
+    assert (code, server.errors) == (1, message)
+
+
+async def test_the_death_of_the_engine_after_a_signal_is_no_fault() -> None:
+    """A service manager may send SIGTERM to the engine's own processes too."""
+    async with serving(program=("-c", DYING)) as server:
+        begun = asyncio.Event()
+        asking = asyncio.create_task(stream(server.url, "/v1/chat/completions", ASKED, begun))
+        await begun.wait()
+        server.signal(signal.SIGTERM)
+        text = await asking
+        code = await server.end()
+    assert text.endswith("data: [DONE]\n\n")
+    assert (code, server.errors) == (0, "Waiting for 1 request; Ctrl-C again to stop.\n")
+
+
+async def test_an_engine_elsewhere_that_fails_may_be_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise EngineError("The engine is gone.")
+
+    monkeypatch.setattr(lifecycle, "WATCH_SECONDS", 0)
+    engine = scripted("x")
+    monkeypatch.setattr(engine, "health", fail)
+    monkeypatch.setattr(engine, "in_process", False)
+    dying = asyncio.create_task(lifecycle._death(engine))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not dying.done()
+    engine.in_process = True
+    assert str(await dying) == "The engine is gone."

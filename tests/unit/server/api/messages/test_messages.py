@@ -1,70 +1,22 @@
 """Anthropic's Messages over a scripted engine, through the official client and its types."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import anthropic
 import httpx
 import pytest
-from anthropic import AsyncAnthropic
-from anthropic.types import Message, RawMessageStreamEvent, ThreadUnsupportedRequestError, ToolUseBlock
-from anthropic.types.shared import ErrorResponse
+from anthropic.types import Message, RawMessageStreamEvent, ToolUseBlock
 from pydantic import TypeAdapter
-from support.serving import MODEL, Running, failing, held, running, scripted
+from support.messages import ADD, CALL, THOUGHT, USER, ask, client_of, events, record, shown
+from support.serving import MODEL, running, scripted
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from support.tools import ADD_1_2, adder, called, with_tools
 
 from autotool_core.profile import BUILTIN
-from autotool_server.engines.base import EngineRequest, TokenDelta
-from autotool_server.engines.scripted import ScriptedEngine
 
-THOUGHT = "Two and two.\n</think>\n\n"
-CALL = called("add", {"a": 2})
-ADD: Any = {"name": "add", "input_schema": {"type": "object"}}
-USER: Any = [{"role": "user", "content": "2+2?"}]
 LONG: Any = {"type": "enabled", "budget_tokens": 50}
 EVENT = TypeAdapter[RawMessageStreamEvent](RawMessageStreamEvent)
-
-
-@asynccontextmanager
-async def client_of(server: Running, **options: Any) -> AsyncIterator[AsyncAnthropic]:
-    options = {"api_key": "none", "max_retries": 0} | options
-    async with AsyncAnthropic(base_url=server.url.removesuffix("/v1"), **options) as client:
-        yield client
-
-
-async def ask(server: Running, mode: str | None = None, **fields: Any) -> Message:
-    fields = {"model": MODEL, "max_tokens": 200, "messages": USER} | fields
-    extra = {**({"mode": mode} if mode else {}), **fields.pop("extra", {})}
-    async with client_of(server) as client:
-        return await client.messages.create(extra_body=extra, **fields)
-
-
-async def events(server: Running, **fields: Any) -> list[dict[str, Any]]:
-    """Return the events as they are on the wire."""
-    body = {"model": MODEL, "max_tokens": 200, "messages": USER, "stream": True} | fields
-    async with httpx.AsyncClient() as http:
-        response = await http.post(f"{server.url}/messages?beta=true", json=body)
-    found: list[dict[str, Any]] = []
-    for part in response.text.strip().split("\n\n"):
-        kind, data = part.split("\n")
-        found.append(json.loads(data.removeprefix("data: ")))
-        assert kind == f"event: {found[-1]['type']}"
-    return found
-
-
-def record(message: Message) -> dict[str, Any]:
-    assert message.model_extra is not None
-    return message.model_extra["autotool"]
-
-
-def shown(message: Message) -> list[tuple[Any, ...]]:
-    """Return the kinds of blocks and what is in them."""
-    keys = {"text": "text", "thinking": "thinking", "tool_use": "input"}
-    return [(block.type, getattr(block, keys[block.type])) for block in message.content]
 
 
 async def test_an_answer_has_blocks_in_order() -> None:
@@ -177,66 +129,6 @@ async def test_thinking_is_shown_to_claude_code_which_asks_for_updates() -> None
         assert shown(await ask(server, thinking=thinking))[0] == ("thinking", "Two and two.")
 
 
-async def test_cached_tokens_are_read_from_the_cache_and_not_charged_as_input() -> None:
-    class Cached(ScriptedEngine):
-        async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
-            async for delta in super().generate(request):
-                yield replace(delta, cached_tokens=10)
-
-    tokenizer = make_tokenizer()
-    ids = [*tokenizer.encode("Four.", add_special_tokens=False), tokenizer.eos_token_id]
-    async with running(Cached(tokenizer, (tokenizer.eos_token_id,), lambda _: ids)) as server:
-        usage = (await ask(server, "short")).usage
-        raw = await events(server, mode="short")
-        async with client_of(server) as client:
-            counted = await client.messages.count_tokens(model=MODEL, messages=USER, extra_body={"mode": "short"})
-    assert (usage.cache_read_input_tokens, usage.cache_creation_input_tokens, usage.output_tokens) == (10, 0, 6)
-    assert usage.input_tokens + 10 == counted.input_tokens
-    assert raw[-2]["usage"]["cache_read_input_tokens"] == 10
-
-
-class TestTokens:
-    async def test_max_tokens_counts_thinking(self) -> None:
-        async with running(scripted("x" * 20, "y" * 100)) as server:
-            message = await ask(server, thinking={"type": "enabled", "budget_tokens": 8}, max_tokens=12)
-        assert shown(message) == [("thinking", "x" * 8), ("text", "y" * 4)]
-        assert (message.stop_reason, message.usage.output_tokens) == ("max_tokens", 12)
-
-    async def test_what_thinking_leaves_is_for_the_answer(self) -> None:
-        async with running(scripted("xx</think>" + "y" * 100)) as server:
-            message = await ask(server, thinking={"type": "enabled", "budget_tokens": 11}, max_tokens=12)
-        assert shown(message) == [("thinking", "xx"), ("text", "y" * 9)]
-
-    @pytest.mark.parametrize("thinking", [{"type": "disabled"}, {"type": "enabled", "budget_tokens": 19_999}])
-    async def test_more_than_the_context_has_is_cut_to_it(self, thinking: Any) -> None:
-        engine = scripted("x" * 10_000)
-        async with running(engine) as server:
-            message = await ask(server, thinking=thinking, max_tokens=20_000)
-        assert message.stop_reason == "model_context_window_exceeded"
-        assert message.usage.input_tokens + message.usage.output_tokens <= engine.max_model_len
-
-    async def test_a_prompt_without_room_is_refused_in_words_that_clients_look_for(self) -> None:
-        long: Any = [{"role": "user", "content": "x" * 5000}]
-        async with running(scripted("x")) as server, client_of(server) as client:
-            with pytest.raises(anthropic.BadRequestError, match=r"Prompt is too long: .*4096 tokens"):
-                await ask(server, "short", messages=long)
-            counted = await client.messages.count_tokens(model=MODEL, messages=long)
-        assert counted.input_tokens > 5000
-
-    async def test_stop_sequences(self) -> None:
-        async with running(scripted("One STOP two")) as server:
-            message = await ask(server, "short", stop_sequences=["never", "STOP"])
-            ended = await ask(server, "short", stop_sequences=["never"])
-        assert (message.stop_reason, message.stop_sequence, shown(message)) == ("stop_sequence", "STOP", [("text", "One ")])
-        assert (ended.stop_reason, ended.stop_sequence) == ("end_turn", None)
-
-    async def test_a_call_that_is_cut_has_an_empty_input(self) -> None:
-        async with running(scripted(CALL)) as server:
-            message = await ask(server, "short", tools=[ADD], max_tokens=34)
-        assert shown(message) == [("tool_use", {})]
-        assert message.stop_reason == "max_tokens"
-
-
 class TestModes:
     @pytest.mark.parametrize(
         ("thinking", "asked"),
@@ -321,142 +213,6 @@ async def test_a_template_that_refuses_late_system_messages_reads_them_as_the_us
         async with running(engine) as server:
             await ask(server, "short", messages=[*USER, late])
         assert f"{role}<|im_end|>" in engine.tokenizer.decode(engine.requests[0].prompt_ids)
-
-
-class TestCount:
-    async def test_it_is_the_number_of_input_tokens_of_the_same_body(self) -> None:
-        engine = scripted("Four.")
-        body: Any = {"model": MODEL, "messages": USER, "system": "Be brief.", "tools": [ADD], "thinking": {"type": "disabled"}}
-        async with running(engine) as server, client_of(server) as client:
-            counted = await client.messages.count_tokens(**body)
-            beta = await client.beta.messages.count_tokens(**body, betas=["token-counting-2024-11-01"])
-            assert engine.requests == []
-            message = await client.messages.create(**body, max_tokens=20)
-        assert counted.input_tokens == beta.input_tokens == message.usage.input_tokens
-
-    async def test_it_takes_no_slot(self) -> None:
-        async with running(scripted("x"), max_concurrent_requests=1) as server, client_of(server) as client:
-            with server.state.admission.slot():
-                assert (await client.messages.count_tokens(model=MODEL, messages=USER)).input_tokens > 0
-
-    async def test_its_errors_are_anthropics(self) -> None:
-        async with running(scripted("x"), api_key="secret-key") as server, client_of(server, api_key="secret-key") as client:
-            with pytest.raises(anthropic.NotFoundError):
-                await client.messages.count_tokens(model="claude-haiku-4-5", messages=USER)
-            tools: Any = [{"name": "add", "input_schema": {"type": "nothing"}}]
-            with pytest.raises(anthropic.BadRequestError, match=r"tools\.0\.input_schema"):
-                await client.messages.count_tokens(model=MODEL, messages=USER, tools=tools)
-            with pytest.raises(anthropic.AuthenticationError):
-                await client.with_options(api_key="wrong").messages.count_tokens(model=MODEL, messages=USER)
-
-
-class TestErrors:
-    async def test_a_thread_is_refused_so_that_clients_go_on_without(self) -> None:
-        async with running(scripted("x")) as server, client_of(server) as client:
-            with pytest.raises(ThreadUnsupportedRequestError, match="leave thread out") as refused:
-                await client.beta.messages.create(model=MODEL, max_tokens=9, messages=USER, thread={"type": "create"})
-            assert refused.value.details.error_code == "thread_unsupported_request"
-
-    async def _refused(self, server: Running, body: Any, **headers: str) -> tuple[httpx.Response, Any]:
-        async with httpx.AsyncClient() as http:
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            response = await http.post(f"{server.url}/messages", content=content, headers=headers)
-        error = ErrorResponse.model_validate(response.json(), strict=True)
-        assert response.headers["request-id"] == error.request_id
-        return response, error
-
-    @pytest.mark.parametrize(
-        ("change", "status", "kind"),
-        [
-            ({"max_tokens": None}, 400, "invalid_request_error"),
-            ({"messages": [*USER, {"role": "assistant", "content": "It is"}]}, 400, "invalid_request_error"),
-            ({"mod": "long"}, 400, "invalid_request_error"),
-            ({"model": "claude-haiku-4-5"}, 404, "not_found_error"),
-        ],
-    )
-    async def test_bad_requests(self, change: Any, status: int, kind: str) -> None:
-        async with running(scripted("x")) as server:
-            body = {"model": MODEL, "max_tokens": 9, "messages": USER} | change
-            for stream in (False, True):
-                response, error = await self._refused(server, body | {"stream": stream})
-                assert (response.status_code, error.error.type) == (status, kind)
-            await server.idle()
-
-    async def test_a_budget_of_all_thinking_between_calls_may_be_more_than_max_tokens(self) -> None:
-        body = {"model": MODEL, "max_tokens": 12, "messages": USER, "thinking": {"type": "enabled", "budget_tokens": 20}}
-        betas = {"anthropic-beta": "files-api-2025-04-14, interleaved-thinking-2025-05-14"}
-        async with running(scripted("x" * 50, "Four.")) as server, httpx.AsyncClient() as http:
-            for path in ("messages", "messages/count_tokens"):
-                assert (await http.post(f"{server.url}/{path}", json=body)).status_code == 400
-                response = await http.post(f"{server.url}/{path}", json=body, headers=betas)
-                assert response.status_code == 200
-                assert response.json().get("usage", {"output_tokens": 12})["output_tokens"] <= 12
-
-    async def test_keys(self) -> None:
-        async with running(scripted("x"), api_key="right") as server:
-            body = {"model": MODEL, "max_tokens": 9, "messages": USER}
-            for headers in ({}, {"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}):
-                response, error = await self._refused(server, body, **headers)
-                assert (response.status_code, error.error.type) == (401, "authentication_error")
-                assert "x-api-key" in error.error.message
-            async with client_of(server, api_key="right") as client:
-                assert (await client.messages.create(**body)).type == "message"
-            async with httpx.AsyncClient() as http:
-                right, wrong = "Bearer right", "Bearer wrong"
-                for headers in (
-                    {"x-api-key": "right"},
-                    {"authorization": right},
-                    {"x-api-key": "wrong", "authorization": right},
-                    {"x-api-key": "right", "authorization": wrong},
-                ):
-                    response = await http.post(f"{server.url}/messages", json=body, headers=headers)
-                    assert response.status_code == 200
-
-    async def test_a_body_that_is_too_large(self) -> None:
-        async with running(scripted("x"), max_body_bytes=1024) as server:
-            response, body = await self._raw(server, b"x" * 2000)
-            assert (response, body["error"]["type"]) == (413, "request_too_large")
-
-    async def _raw(self, server: Running, content: bytes) -> tuple[int, Any]:
-        async with httpx.AsyncClient() as http:
-            response = await http.post(f"{server.url}/messages", content=content)
-        return response.status_code, response.json()
-
-    async def test_overload_is_529_and_says_when_to_come_back(self) -> None:
-        body = {"model": MODEL, "max_tokens": 9, "messages": USER}
-        async with running(scripted("x"), max_concurrent_requests=1) as server:
-            with server.state.admission.slot():
-                response, error = await self._refused(server, body)
-            assert (response.status_code, error.error.type) == (529, "overloaded_error")
-            assert response.headers["retry-after"]
-            server.state._service = None
-            response, error = await self._refused(server, body)
-            assert (response.status_code, error.error.type) == (529, "overloaded_error")
-
-    async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after(self) -> None:
-        async with running(engine := scripted("xyz")) as server, client_of(server) as client:
-            failing(engine)
-            body: Any = {"model": MODEL, "max_tokens": 9, "messages": USER, "mode": "short"}
-            for stream in (False, True):
-                response, error = await self._refused(server, body | {"stream": stream})
-                assert (response.status_code, error.error.type) == (500, "api_error")
-            failing(engine, after=2)
-            last = (await events(server, mode="short"))[-1]
-            assert ErrorResponse.model_validate(last).error.message == "The engine is gone."
-            failing(engine, after=2)
-            with pytest.raises(anthropic.APIStatusError, match=r"The engine is gone\."):
-                async with client.messages.stream(model=MODEL, max_tokens=9, messages=USER, extra_body={"mode": "short"}) as s:
-                    await s.get_final_message()
-            await server.idle()
-
-    async def test_a_client_that_leaves_ends_its_request(self) -> None:
-        engine = scripted("xyz")
-        held(engine)
-        async with running(engine) as server, client_of(server) as client:
-            async with client.messages.stream(model=MODEL, max_tokens=9, messages=USER, extra_body={"mode": "short"}) as stream:
-                await anext(aiter(stream))
-            await server.idle()
-            assert len(engine.aborted) == 1
 
 
 @pytest.mark.parametrize("value", ["NaN", "1e999", '"\\ud800"'])

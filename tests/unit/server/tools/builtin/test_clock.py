@@ -5,6 +5,7 @@ import pytest
 
 from autotool_server.tools.base import ToolError
 from autotool_server.tools.builtin.clock import CONTINENTS, ClockTool
+from autotool_server.tools.builtin.countries import countries
 
 
 def one_moment(zone: tzinfo) -> datetime:
@@ -39,6 +40,15 @@ async def test_time_in_a_zone(arguments: dict[str, str], answer: str) -> None:
         ("Port-au-Prince", "America/Port-au-Prince"),
         ("europe/rome", "Europe/Rome"),
         ("America/New York", "America/New_York"),
+        ("Munich, Germany", "Europe/Berlin"),
+        ("Germany", "Europe/Berlin"),
+        ("Mumbai, India", "Asia/Kolkata"),
+        ("Busan, South Korea", "Asia/Seoul"),
+        ("Manchester, England, UK", "Europe/London"),
+        ("Los Angeles, CA", "America/Los_Angeles"),
+        ("Los Angeles, California, USA", "America/Los_Angeles"),
+        ("Tbilisi, Georgia", "Asia/Tbilisi"),
+        ("Calcutta, India", "Asia/Kolkata"),
     ],
 )
 async def test_time_in_a_city(city: str, zone: str) -> None:
@@ -63,9 +73,39 @@ async def test_an_unknown_zone(zone: str) -> None:
     with pytest.raises(ToolError) as error:
         await ClockTool().call({"timezone": zone})
     assert str(error.value) == (
-        "The time zone of this place is not known. Give a larger city of the same time zone, such as Rome, New York or Tokyo, "
-        "or an IANA name, such as Europe/Berlin or UTC."
+        "The time zone of this place is not known. Give its country too, as in Munich, Germany, or a larger city of the same "
+        "time zone, such as Rome, New York or Tokyo, or an IANA name, such as Europe/Berlin or UTC."
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "zones"),
+    [
+        ("Beijing, China", "China: Asia/Shanghai, Asia/Urumqi."),
+        ("Barcelona, Spain", "Spain: Europe/Madrid, Atlantic/Canary."),
+        (
+            "Seattle, USA",
+            "United States: America/New_York, America/Chicago, America/Denver, America/Phoenix, America/Los_Angeles, "
+            "America/Anchorage, America/Adak, Pacific/Honolulu.",
+        ),
+        ("Paris, United States", "United States: America/New_York, "),
+    ],
+)
+async def test_a_country_of_several_zones_names_them(place: str, zones: str) -> None:
+    with pytest.raises(ToolError, match=f"one of those of {zones}"):
+        await ClockTool(one_moment).call({"timezone": place})
+
+
+@pytest.mark.parametrize("place", ["Atlanta, Georgia", "Georgia", "San Francisco, CA", "Portland, ME"])
+async def test_a_state_is_not_taken_for_a_country(place: str) -> None:
+    with pytest.raises(ToolError, match="Give its country too"):
+        await ClockTool(one_moment).call({"timezone": place})
+
+
+def test_every_country_of_the_table_has_a_zone_that_is_known() -> None:
+    assert len(countries()) > 230
+    for country in countries().values():
+        assert set(country.different_zones(2026)) <= set(country.zones) <= available_timezones()
 
 
 async def test_the_names_that_a_misspelt_city_is_near_to() -> None:
