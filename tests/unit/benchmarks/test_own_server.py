@@ -1,10 +1,12 @@
 """The server that a run starts for a checkpoint: its command and environment, and when it is started at all."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -200,6 +202,21 @@ def test_a_server_that_wants_a_key_is_not_waited_for(monkeypatch: pytest.MonkeyP
     refused = pytest.raises(AutoToolError, match=f"slow answers {status}: start it without a key")
     with refused, servers.started(server, tmp_path / "log"):
         pass
+
+
+def test_a_server_that_loads_for_minutes_is_said_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: str) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    clock = SimpleNamespace(monotonic=itertools.count(0, 30).__next__, sleep=lambda _: None)
+    monkeypatch.setattr(servers, "time", clock)
+    monkeypatch.setattr(httpx, "get", refuse)
+    server = servers.Server("slow", [sys.executable, "-c", "import time; time.sleep(60)"], 1)
+    with pytest.raises(AutoToolError, match="did not start in 200 seconds"), servers.started(server, tmp_path / "log", 200):
+        pass
+    assert capsys.readouterr().err.count("slow is still loading; its log: ") == 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the signal of a parent's end is Linux's")
