@@ -1,7 +1,7 @@
 """The examples of the documentation: fenced blocks, run as they are pasted and compared with the output that is shown.
 
-    python -m support.examples run PAGE               run the page's Python programs and compare their outputs
-    python -m support.examples commands PAGE TEXT     print the first block of commands of the page that has the text
+python -m support.examples run PAGE               run the page's Python programs and compare their outputs
+python -m support.examples commands PAGE TEXT     print the first block of commands of the page that has the text
 """
 
 import re
@@ -74,7 +74,7 @@ def commands(page: Path, text: str) -> str:
 def _run(page: Path) -> None:
     for example in examples(page):
         done = subprocess.run([sys.executable, "-c", example.program.text], check=True, stdout=subprocess.PIPE, text=True)
-        print(f"{page.name}:{example.program.line}\n{done.stdout}", flush=True)
+        sys.stdout.write(f"{page.name}:{example.program.line}\n{done.stdout}\n")
         assert example.output is not None
         assert_same_output(done.stdout, example.output)
 
@@ -84,6 +84,6 @@ if __name__ == "__main__":
         case ["run", page]:
             _run(Path(page))
         case ["commands", page, text]:
-            print(commands(Path(page), text))
+            sys.stdout.write(commands(Path(page), text) + "\n")
         case _:
             sys.exit(__doc__)
