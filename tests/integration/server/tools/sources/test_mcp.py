@@ -20,7 +20,8 @@ from support.mcp_served import SCRIPT, SECRETS, TOKEN, Served, alive, free_port,
 
 from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, ToolError, TransientError
-from autotool_server.tools.execute import Outcome, Result, check, execute
+from autotool_server.tools.execute import check, execute
+from autotool_server.tools.results import Outcome, Result
 from autotool_server.tools.sources import mcp_connection
 from autotool_server.tools.sources.mcp import BAD_NAME, CHANGED, GONE, NEW, TWICE, McpEntry, McpSource, McpTool
 
