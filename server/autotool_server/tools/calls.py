@@ -94,7 +94,7 @@ class TurnCalls:
             call.result = Result(Outcome.APPROVAL_REQUIRED, "")
         elif call.tool is not None:
             self.made.add(call)
-            call.task = asyncio.create_task(self._run(call.tool, arguments))
+            call.task = asyncio.create_task(self._run(call, call.tool, arguments))
         return call.task is not None
 
     def _reject(self, call: ServerCall, result: Result) -> None:
@@ -112,14 +112,14 @@ class TurnCalls:
         # The message quotes the schema and the arguments. It is redacted before it is cut: half a secret would not be found.
         return replace(checked, content=self._secrets.redact(checked.content)[:MAX_MESSAGE_CHARACTERS])
 
-    async def _run(self, tool: Tool, arguments: Mapping[str, Any]) -> Result:
+    async def _run(self, call: ServerCall, tool: Tool, arguments: Mapping[str, Any]) -> Result:
         """Run a call until the deadline, which may pass while the model still decodes."""
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._deadline - started):
                 return await execute(tool, arguments, self._secrets)
         except TimeoutError:
-            result = _cut(tool, Outcome.BUDGET, TIME_USED_UP)
+            result = _cut(call, Outcome.BUDGET, TIME_USED_UP)
             return replace(result, started=started, ended=time.perf_counter(), attempts=1)
 
     def reject_invalid(self) -> bool:
@@ -168,15 +168,15 @@ class TurnCalls:
         unknown = self._check(call) if call.tool is None else None
         if isinstance(unknown, Result):
             return unknown
-        return _cut(call.tool, outcome, reason) if call.tool and call.first else rejection(outcome, reason)
+        return rejection(outcome, reason) if call.first is None else _cut(call, outcome, reason)
 
     async def _cancel(self, outcome: Outcome, reason: str) -> None:
         """Cancel running calls, and wait for their end. Those that do not end have the result of a cancelled call too."""
         running = {call.task: call for call in self.calls if call.result is None and call.task and not call.task.done()}
         for task, call in running.items():
+            call.if_cancelled = _cut(call, outcome, reason)
             # A second cancellation would interrupt the tool's clean-up.
-            if task.cancelling() == 0 and call.tool is not None:
-                call.if_cancelled = _cut(call.tool, outcome, reason)
+            if task.cancelling() == 0:
                 task.cancel()
         if running:
             _, hanging = await asyncio.wait(running, timeout=CANCEL_SECONDS)
@@ -185,6 +185,7 @@ class TurnCalls:
                 call.result = call.if_cancelled
 
 
-def _cut(tool: Tool, outcome: Outcome, reason: str) -> Result:
+def _cut(call: ServerCall, outcome: Outcome, reason: str) -> Result:
     """Return the result of a call that was cancelled while it ran. A tool that changes nothing might as well not have run."""
-    return rejection(outcome, reason) if tool.spec.policy.read_only else interruption(outcome, reason)
+    is_harmless = call.tool is not None and call.tool.spec.policy.read_only
+    return rejection(outcome, reason) if is_harmless else interruption(outcome, reason)
