@@ -20,20 +20,21 @@ class Shutdown:
     def __init__(self) -> None:
         self._running = set[asyncio.Task[object]]()
         self._is_draining = False
-        self._is_cut = False
+        self.is_cut = False
+        """Whether what was running has been ended."""
 
     @contextmanager
     def cuts(self) -> Iterator[None]:
         """Let `cut` end what runs inside, where it then raises StoppingError."""
         task = asyncio.current_task()
-        if task is None or self._is_cut:
+        if task is None or self.is_cut:
             raise StoppingError
         self._running.add(task)
         try:
             yield
         except asyncio.CancelledError:
             # The client may have left at the same moment: then this task is to be cancelled after all.
-            if not self._is_cut or task.uncancel() > 0:
+            if not self.is_cut or task.uncancel() > 0:
                 raise
             raise StoppingError from None
         finally:
@@ -50,6 +51,6 @@ class Shutdown:
 
     def cut(self) -> None:
         """End what is running, and all that is started from now on."""
-        self._is_cut = True
+        self.is_cut = True
         for task in self._running:
             task.cancel()

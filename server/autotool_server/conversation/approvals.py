@@ -8,13 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autotool_core.calls import Call
 from autotool_core.errors import InvalidRequestError
 from autotool_server.conversation.request import ConversationRequest
 from autotool_server.tools.base import Tool
-from autotool_server.tools.calls import NOT_APPROVED
-from autotool_server.tools.execute import ERROR, Outcome, Result
 from autotool_server.tools.made import ApprovedCalls, MadeCalls
+from autotool_server.tools.results import ALREADY_DONE, Outcome, Result, has_run, has_succeeded
 from autotool_server.tools.server_call import ServerCall
 
 
@@ -27,7 +25,7 @@ class PastCall:
     arguments: str
     """The JSON text that the model wrote."""
     result: str | None = None
-    """None for a call without a result."""
+    """None for a call without a result; that of the first one for a call that was answered from an earlier one."""
 
     def to_server_call(self, tool: Tool | None, *, approved: bool | None = None) -> ServerCall:
         """Return the call as one of the server, with its result if it has one."""
@@ -54,11 +52,10 @@ class PastCalls:
 
     def made(self, approved: ApprovedCalls) -> MadeCalls:
         """Return the calls that a call of this request may repeat, and the tools that have run before."""
-        ran = {call.name for call in self.answered if not (call.result or "").startswith((ERROR, NOT_APPROVED))}
-        made = MadeCalls(approved, ran)
+        made = MadeCalls(approved, {call.name for call in self.answered if has_succeeded(call.result or "")})
         for call in self.recent:
-            if call.result != NOT_APPROVED and (arguments := _arguments(call)) is not None:
-                made.add(call.to_server_call(None), arguments)
+            if has_run(call.result or ""):
+                made.add_earlier(call.to_server_call(None))
         return made
 
 
@@ -80,10 +77,14 @@ def _check_decisions(request: ConversationRequest, waiting: Sequence[PastCall]) 
     field, messages = request.fields.tool_approvals, request.fields.messages
     decided, ids = (request.tool_approvals or {}).keys(), {call.id for call in waiting}
     if decided - ids:
-        raise InvalidRequestError(f"{field} decides about a call that does not wait for it at the end of {messages}.", field)
+        raise InvalidRequestError(
+            f"{request.fields.decision} decides about a call that does not wait for it at the end of {messages}. Send a "
+            "decision right after its call, and a new message of the user in a later request.",
+            field,
+        )
     if ids - decided:
-        message = f"At the end of {messages} a call of a server tool waits for the user's approval. Decide about it in {field}."
-        raise InvalidRequestError(message, field)
+        waits = f"At the end of {messages} a call of a server tool waits for the user's approval."
+        raise InvalidRequestError(f"{waits} {request.fields.decide}", field)
 
 
 def _waiting(messages: Sequence[Mapping[str, Any]], tools: Mapping[str, Tool]) -> list[PastCall]:
@@ -103,15 +104,9 @@ def _since_last_user(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[
 
 def _calls(messages: Sequence[Mapping[str, Any]]) -> Iterator[PastCall]:
     """Yield every call of the messages, in their order, with its result."""
-    results = {message.get("tool_call_id"): message["content"] for message in messages if message["role"] == "tool"}
+    answers = [message for message in messages if message["role"] == "tool"]
+    results = {answer.get("tool_call_id"): answer["content"].removeprefix(ALREADY_DONE) for answer in answers}
     for message in messages:
         for call in message.get("tool_calls") or ():
             function = call["function"]
             yield PastCall(call["id"], function["name"], function["arguments"], results.get(call["id"]))
-
-
-def _arguments(call: PastCall) -> Mapping[str, Any] | None:
-    try:
-        return Call.parse(call.name, call.arguments).arguments
-    except (ValueError, RecursionError):
-        return None

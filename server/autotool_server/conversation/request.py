@@ -76,6 +76,10 @@ class FieldNames:
     num_choices: str = "num_choices"
     tool_budget: str = "tool_budget"
     tool_approvals: str = "tool_approvals"
+    decision: str = "tool_approvals"
+    """What decides about a call that waits for the user's approval, as the subject of a sentence."""
+    decide: str = "Decide about it in tool_approvals."
+    """The sentence that says how to decide about such a call."""
     logit_bias: str = "logit_bias"
     stop_token_ids: str = "stop_token_ids"  # noqa: S105 the name of a field
     effort: str = "effort"

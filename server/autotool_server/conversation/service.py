@@ -14,10 +14,11 @@ from autotool_server.conversation.approvals import PastCalls, past_calls
 from autotool_server.conversation.budgets import DefaultBudgets
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
+from autotool_server.conversation.loop_types import Budget, NextTurn, ServerTools
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.request import ConversationRequest, ToolBudget
 from autotool_server.conversation.request_defaults import RequestDefaults
-from autotool_server.conversation.tool_loop import Budget, NextTurn, ServerTools, ToolLoop
+from autotool_server.conversation.tool_loop import ToolLoop
 from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
 from autotool_server.engines.base import Engine
@@ -82,7 +83,7 @@ class ConversationService:
         past = past_calls(request, context.server_tools)
         first = self._turn_requests.first(context)
         turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
-        in_loop = bool(context.server_tools)
+        in_loop = bool(context.server_tools) and (request.tool_choice != "none" or bool(past.waiting))
         choices = [self._tool_loop(context, turns[0], budget, past)] if in_loop else [Choice(turn) for turn in turns]
         answer_id = request.answer_id or request.id
         return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort, sampling=context.sampling)
@@ -111,9 +112,12 @@ class ConversationService:
     def _server_tools(self, request: ConversationRequest) -> Mapping[str, Tool]:
         named = {tool.name: tool.field for tool in request.server_tools}
         fields = request.fields
-        for field, value in ((fields.tool_budget, request.tool_budget), (fields.tool_approvals, request.tool_approvals)):
+        for field, subject, value in (
+            (fields.tool_budget, fields.tool_budget, request.tool_budget),
+            (fields.tool_approvals, fields.decision, request.tool_approvals),
+        ):
             if value is not None and not named:
-                raise InvalidRequestError(f"{field} is only allowed with server tools in {fields.tools}.", field)
+                raise InvalidRequestError(f"{subject} is only allowed with server tools in {fields.tools}.", field)
         if not named:
             return {}
         if request.num_choices > 1:
@@ -129,7 +133,7 @@ class ConversationService:
                 "/v1/responses, or name the other tools.",
                 fields.tools,
             )
-        return {} if request.tool_choice == "none" else chosen
+        return chosen
 
     @cached_property
     def _renders_results(self) -> bool:

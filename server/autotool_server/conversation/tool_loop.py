@@ -7,73 +7,20 @@ most once in a request: one that is made again is answered from its first result
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
-from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.record import PendingCall, TurnRecord
-from autotool_server.conversation.approvals import PastCalls
 from autotool_server.conversation.choice import Choice, ChoiceEnd, Output, StreamEvent
+from autotool_server.conversation.loop_types import NextTurn, NoRoomError, ServerTools
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.conversation.transcript import TextJoiner, TurnTranscript
 from autotool_server.conversation.turn import Turn
-from autotool_server.tools.base import Tool
 from autotool_server.tools.calls import TurnCalls
-from autotool_server.tools.execute import Outcome
-from autotool_server.tools.made import ApprovedCalls
-from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.results import ERROR, Outcome
 from autotool_server.tools.server_call import ServerCall
-
-
-class NoRoomError(AutoToolError):
-    """The conversation has outgrown the model's context (`context`) or the request's limit of tokens (`length`)."""
-
-    def __init__(self, stop_reason: str) -> None:
-        super().__init__(stop_reason)
-        self.stop_reason = stop_reason
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Limits of server tools in one request."""
-
-    max_turns: int
-    """Turns that may call tools."""
-    max_calls: int
-    max_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ServerTools:
-    """The tools that a request names, and how the loop may use them."""
-
-    tools: Mapping[str, Tool]
-    client_names: frozenset[str]
-    """Functions that the client executes."""
-    budget: Budget
-    secrets: Secrets
-    escalate: bool
-    """Whether a short turn whose call fails is decoded again in `long`."""
-    past: PastCalls
-    """The calls before the request, and what it decides about those that wait for approval."""
-    approved: ApprovedCalls
-
-
-@dataclass(frozen=True, slots=True)
-class NextTurn:
-    """The inputs of a turn after the first, in addition to the request."""
-
-    number: int
-    messages: Sequence[Mapping[str, Any]]
-    """The transcript since the request."""
-    spent: int
-    """Tokens that earlier turns charged to the request's limit."""
-    mode: Mode | None
-    """None for the request's mode."""
-    may_call: bool
 
 
 class ToolLoop(Choice[Turn]):
@@ -136,7 +83,7 @@ class ToolLoop(Choice[Turn]):
                     self.turns.append(next_turn)
         finally:
             for calls in (*self._decided, *self._turn_calls):
-                await calls.close(Outcome.NOT_RUN, "The request ended before this call.")
+                await calls.close(Outcome.NOT_RUN, "The request ended.")
         yield ChoiceEnd(self.finish_reason, self.turns[-1].stop_string)
 
     def _open_calls(self) -> TurnCalls:
@@ -182,7 +129,7 @@ class ToolLoop(Choice[Turn]):
         """Run the turn's calls, unless it was cut or is to be decoded again."""
         calls = self._turn_calls[-1]
         if self._is_cut():
-            await calls.close(Outcome.NOT_RUN, "The answer was cut before this call could run.")
+            await calls.close(Outcome.NOT_RUN, "The answer was cut.")
         elif self._may_escalate() and calls.reject_invalid() and await self._escalate("invalid_arguments"):
             await calls.close(Outcome.NOT_RUN, "The turn is decoded again.")
         for call in calls.start():
@@ -260,7 +207,7 @@ class ToolLoop(Choice[Turn]):
         if self.stop_reason != "context":
             return None
         for result in results:
-            result["content"] = "Error: The result does not fit into the model's context. Ask for less."
+            result["content"] = f"{ERROR}The result does not fit into the model's context. Ask for less."
         turn = await self._make(None)
         self.stop_reason = None if turn is not None else self.stop_reason
         return turn

@@ -11,10 +11,10 @@ from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_server.conversation.budgets import DefaultBudgets, RequestedBudgets, turn_limits
 from autotool_server.conversation.constraints import answer_shape, grammar
+from autotool_server.conversation.loop_types import NextTurn, NoRoomError
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.request import AllowedTools, ConversationRequest, ToolChoice
-from autotool_server.conversation.tool_loop import NextTurn, NoRoomError
 from autotool_server.conversation.turn import TurnRequest
 from autotool_server.engines.base import Engine, Sampling
 from autotool_server.settings import Effort
@@ -28,7 +28,7 @@ class RequestContext:
     request: ConversationRequest
     mode: Mode
     server_tools: Mapping[str, Tool]
-    """The server tools that the request names, by name."""
+    """The server tools that the request names, by name, whatever its `tool_choice`."""
     effort: Effort | None = None
     sampling: Sampling = field(default_factory=Sampling)
     """The request's, with the server's defaults for what it leaves out."""
@@ -104,7 +104,7 @@ class TurnRequests:
         choice = context.request.tool_choice
         # A tool choice demands a call of the first turn only, or the loop would never end.
         later = replace(choice, required=False) if isinstance(choice, AllowedTools) else None
-        if may_call:
+        if may_call and context.request.tool_choice != "none":
             return self._shape(context, later)
         # A model that has called tools may go on to write calls, which nobody would run.
         return replace(self._shape(context, "none"), calls="none")

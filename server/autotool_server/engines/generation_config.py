@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 from pydantic import ValidationError
-from transformers.utils.hub import cached_file
 
 from autotool_core.errors import AutoToolError
 from autotool_server.settings import GENERATION_CONFIG_FILE, GenerationConfig
@@ -23,6 +22,8 @@ def find(source: str, checkpoint: str) -> GenerationConfig:
         return GenerationConfig()
     if source != "auto":
         return _read(Path(source, GENERATION_CONFIG_FILE))
+    from transformers.utils.hub import cached_file  # noqa: PLC0415 not needed for a folder, and takes seconds
+
     path = cached_file(
         checkpoint,
         GENERATION_CONFIG_FILE,
@@ -31,6 +32,13 @@ def find(source: str, checkpoint: str) -> GenerationConfig:
         _raise_exceptions_for_gated_repo=False,
     )
     return _read(Path(path)) if path else GenerationConfig()
+
+
+def check(source: str, model: str | None) -> None:
+    """Raise AutoToolError for a file on this machine that `find` could not use. `model`: a local folder, or what a hub has."""
+    folder = model if source == "auto" else source
+    if source != "vllm" and folder and Path(folder, GENERATION_CONFIG_FILE).is_file():
+        _read(Path(folder, GENERATION_CONFIG_FILE))
 
 
 def _read(path: Path) -> GenerationConfig:

@@ -8,17 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from autotool_server.tools.base import Tool
-from autotool_server.tools.execute import (
+from autotool_server.tools.execute import MAX_MESSAGE_CHARACTERS, check, execute
+from autotool_server.tools.made import MadeCalls
+from autotool_server.tools.results import (
     FAILURE_OUTCOMES,
     INVALID_OUTCOMES,
-    MAX_MESSAGE_CHARACTERS,
+    NOT_APPROVED,
     Outcome,
     Result,
-    check,
-    execute,
+    interruption,
     rejection,
 )
-from autotool_server.tools.made import MadeCalls
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.server_call import ServerCall
 
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 CANCEL_SECONDS = 5.0
 """How long a cancelled call is waited for."""
 CALLS_USED_UP = "The budget of tool calls is used up. Answer with what you have."
-NOT_APPROVED = "The user did not approve this call."
 TIME_USED_UP = "The budget of time for tools is used up. Answer with what you have."
 
 
@@ -82,10 +81,10 @@ class TurnCalls:
     def _start(self, call: ServerCall) -> bool:
         arguments = self._check(call)
         if isinstance(arguments, Result):
-            call.result = arguments
+            self._reject(call, arguments)
         elif call.approved is False:
             call.result = Result(Outcome.REFUSED, NOT_APPROVED)
-        elif (first := self.made.repeated_by(call, arguments)) is not None:
+        elif (first := self.made.repeated_by(call)) is not None:
             call.first = first
         elif time.perf_counter() >= self._deadline:
             call.result = rejection(Outcome.BUDGET, TIME_USED_UP)
@@ -94,9 +93,13 @@ class TurnCalls:
         elif self._needs_approval(call):
             call.result = Result(Outcome.APPROVAL_REQUIRED, "")
         elif call.tool is not None:
-            self.made.add(call, arguments)
-            call.task = asyncio.create_task(self._run(call.tool, arguments))
+            self.made.add(call)
+            call.task = asyncio.create_task(self._run(call, call.tool, arguments))
         return call.task is not None
+
+    def _reject(self, call: ServerCall, result: Result) -> None:
+        call.result = result
+        self.made.add_rejected(call)
 
     def _needs_approval(self, call: ServerCall) -> bool:
         is_always = call.tool is not None and call.tool.spec.policy.approval == "always"
@@ -109,22 +112,21 @@ class TurnCalls:
         # The message quotes the schema and the arguments. It is redacted before it is cut: half a secret would not be found.
         return replace(checked, content=self._secrets.redact(checked.content)[:MAX_MESSAGE_CHARACTERS])
 
-    async def _run(self, tool: Tool, arguments: Mapping[str, Any]) -> Result:
+    async def _run(self, call: ServerCall, tool: Tool, arguments: Mapping[str, Any]) -> Result:
         """Run a call until the deadline, which may pass while the model still decodes."""
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._deadline - started):
                 return await execute(tool, arguments, self._secrets)
         except TimeoutError:
-            return Result(
-                Outcome.BUDGET, f"Error: {TIME_USED_UP}", started, time.perf_counter(), attempts=1, may_have_taken_effect=True
-            )
+            result = _cut(call, Outcome.BUDGET, TIME_USED_UP)
+            return replace(result, started=started, ended=time.perf_counter(), attempts=1)
 
     def reject_invalid(self) -> bool:
         """Reject new calls of unknown tools and with invalid arguments. Return whether any call of the turn is invalid."""
         for call in self.calls:
-            checked = self._check(call) if call.is_new else None
-            call.result = checked if isinstance(checked, Result) else call.result
+            if call.is_new and isinstance(checked := self._check(call), Result):
+                self._reject(call, checked)
         return any(call.result is not None and call.result.outcome in INVALID_OUTCOMES for call in self.calls)
 
     def failed_repeatably(self) -> bool:
@@ -156,18 +158,34 @@ class TurnCalls:
 
     async def close(self, outcome: Outcome, reason: str) -> None:
         """Cancel running calls. Every call without a result gets this outcome, or UNKNOWN_TOOL if there is no such tool."""
-        running = [call for call in self.calls if call.task is not None and call.result is None and not call.task.done()]
-        tasks = [call.task for call in running if call.task is not None]
-        for task in tasks:
+        await self._cancel(outcome, reason)
+        for call in self.calls:
+            call.settle()
+            call.result = call.result or self._left_open(call, outcome, reason)
+
+    def _left_open(self, call: ServerCall, outcome: Outcome, reason: str) -> Result:
+        """Return the result of a call that has not been started, or that waited for the same call of another request."""
+        unknown = self._check(call) if call.tool is None else None
+        if isinstance(unknown, Result):
+            return unknown
+        return rejection(outcome, reason) if call.first is None else _cut(call, outcome, reason)
+
+    async def _cancel(self, outcome: Outcome, reason: str) -> None:
+        """Cancel running calls, and wait for their end. Those that do not end have the result of a cancelled call too."""
+        running = {call.task: call for call in self.calls if call.result is None and call.task and not call.task.done()}
+        for task, call in running.items():
+            call.if_cancelled = _cut(call, outcome, reason)
             # A second cancellation would interrupt the tool's clean-up.
             if task.cancelling() == 0:
                 task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
-        for call in running:
-            if call.task is not None and not call.task.done():
+        if running:
+            _, hanging = await asyncio.wait(running, timeout=CANCEL_SECONDS)
+            for call in (running[task] for task in hanging):
                 logger.warning("tool %s still runs %g s after its call was cancelled", call.name, CANCEL_SECONDS)
-        for call in self.calls:
-            call.settle()
-            unknown = self._check(call) if call.tool is None else None
-            call.result = call.result or (unknown if isinstance(unknown, Result) else rejection(outcome, reason))
+                call.result = call.if_cancelled
+
+
+def _cut(call: ServerCall, outcome: Outcome, reason: str) -> Result:
+    """Return the result of a call that was cancelled while it ran. A tool that changes nothing might as well not have run."""
+    is_harmless = call.tool is not None and call.tool.spec.policy.read_only
+    return rejection(outcome, reason) if is_harmless else interruption(outcome, reason)

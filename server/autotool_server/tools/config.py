@@ -1,7 +1,7 @@
 """Create the tool registry from the settings: from the tools file and the built-in tools."""
 
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from autotool_core.errors import AutoToolError
 from autotool_server.settings import Settings
-from autotool_server.tools.base import Tool, ToolSource
-from autotool_server.tools.builtin import BUILTIN_TOOLS
+from autotool_server.tools.base import ToolSource
+from autotool_server.tools.entry import Entry
 from autotool_server.tools.registry import Registry
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources import SOURCES, source_class
+from autotool_server.tools.sources.builtin import BuiltinSource
 
 _ERROR_TEXTS = {
     "dict_type": "This must be a table; an entry has a name of its own, as in [python.NAME]",
@@ -30,10 +31,11 @@ Tables = TypeAdapter(dict[str, dict[str, dict[str, Any]]])
 def create_registry(settings: Settings) -> Registry:
     """Return the registry of the settings' tools, not started yet. Raises AutoToolError for invalid settings."""
     secrets = Secrets()
-    sources: list[ToolSource] = [BuiltinSource(_builtin_tools(settings.builtin_tools))]
-    if settings.tools is not None:
-        sources += read_tools_file(Path(settings.tools), secrets)
-    return Registry(sources, secrets)
+    sources = read_tools_file(Path(settings.tools), secrets) if settings.tools is not None else []
+    of_tables = {source.name for source in sources if isinstance(source, BuiltinSource)}
+    names = filter(None, map(str.strip, settings.builtin_tools.split(",")))
+    builtin = [BuiltinSource(name, Entry(), secrets) for name in names if name not in of_tables]
+    return Registry([*builtin, *sources], secrets)
 
 
 def read_tools_file(path: Path, secrets: Secrets) -> list[ToolSource]:
@@ -78,26 +80,3 @@ def _config_error(path: Path, prefix: str, keys: Iterable[str], error: Validatio
         text += f". Those there are: {', '.join(keys)}"
     key = f"{prefix}{'.'.join(map(str, first['loc']))}".rstrip(".")
     return AutoToolError(f"The tools file {path}: {key}: {text}.")
-
-
-def _builtin_tools(names: str) -> Iterator[Tool]:
-    for name in filter(None, map(str.strip, names.split(","))):
-        if name not in BUILTIN_TOOLS:
-            raise AutoToolError(f"There is no built-in tool {name}. Those there are: {', '.join(BUILTIN_TOOLS)}.")
-        yield BUILTIN_TOOLS[name]()
-
-
-class BuiltinSource:
-    """The source of the built-in tools."""
-
-    def __init__(self, tools: Iterator[Tool]) -> None:
-        self.tools: Sequence[Tool] = tuple(tools)
-
-    async def start(self) -> None:
-        """Do nothing: built-in tools need no start."""
-
-    async def stop(self) -> None:
-        """Do nothing: built-in tools hold no resources."""
-
-    def accept(self, name: str) -> None:
-        """Do nothing: built-in tools are never disabled."""

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
@@ -94,7 +94,7 @@ class Entry(BaseModel):
     def check_patterns(self, label: str, names: Sequence[str]) -> None:
         """Raise AutoToolError if a pattern of the entry matches none of the tools' names."""
         for key in ("read_only", "idempotent", "repeatable", "approval"):
-            check_patterns(f"{label} {key}: no tool of it", list(getattr(self, key)), names)
+            check_patterns(f"{label} {key}: no tool of it", getattr(self, key), names)
 
 
 class SelectiveEntry(Entry):
@@ -112,14 +112,16 @@ class SelectiveEntry(Entry):
     def check_selection(self, label: str, noun: str, names: Sequence[str]) -> None:
         """Raise AutoToolError if a pattern of `include` or `exclude` matches nothing. `noun`: what has the names."""
         for key in ("include", "exclude"):
-            patterns = [pattern for pattern in getattr(self, key) if pattern != "*"]
-            check_patterns(f"{label} {key}: no {noun}", patterns, names)
+            check_patterns(f"{label} {key}: no {noun}", getattr(self, key), names)
 
 
-def check_patterns(complaint: str, patterns: Sequence[str], names: Sequence[str]) -> None:
-    """Raise AutoToolError, which begins with the complaint, for the first pattern that matches none of the names."""
+def check_patterns(complaint: str, patterns: Iterable[str], names: Sequence[str]) -> None:
+    """Raise AutoToolError, which begins with the complaint, for the first pattern that matches none of the names.
+
+    `*` means all tools, even where there are none yet.
+    """
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
             listed = ", ".join(names)[:MAX_LISTED_CHARACTERS]
             raise AutoToolError(f"{complaint} is named {pattern!r}. There are: {listed}.")
 

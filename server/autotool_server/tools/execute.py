@@ -7,8 +7,6 @@ import re
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import jsonschema
@@ -19,65 +17,15 @@ from referencing.exceptions import Unresolvable
 
 from autotool_core.calls import Call
 from autotool_server.tools.base import OversizeError, Tool, ToolError, TransientError
+from autotool_server.tools.results import ERROR, Outcome, Result, rejection
 from autotool_server.tools.secrets import Secrets
 
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_CHARACTERS = 500
 """The longest message about invalid arguments. Such a message quotes the value, which may be long."""
-ALREADY_DONE = "Already done: this call was made before with the same arguments, and is not made again. Its result:"
-"""The first line of a repeated call's result."""
-ERROR = "Error: "
-"""The beginning of a result that tells what went wrong."""
 RETRY_SECONDS = 0.1
 """Seconds before the first retry. Each further retry waits twice as long."""
-
-
-class Outcome(StrEnum):
-    """How a call ended."""
-
-    OK = "ok"
-    ERROR = "error"
-    TIMEOUT = "timeout"
-    OVERSIZE = "oversize"
-    INVALID_ARGUMENTS = "invalid_arguments"
-    UNKNOWN_TOOL = "unknown_tool"
-    DISABLED = "disabled"
-    BUDGET = "budget"
-    NOT_RUN = "not_run"
-    REPEATED = "repeated"
-    REFUSED = "refused"
-    APPROVAL_REQUIRED = "approval_required"
-
-
-INVALID_OUTCOMES = {Outcome.INVALID_ARGUMENTS, Outcome.UNKNOWN_TOOL}
-"""Outcomes of calls that the model wrote wrongly, known before a tool runs."""
-FAILURE_OUTCOMES = {Outcome.ERROR, Outcome.TIMEOUT, Outcome.OVERSIZE}
-"""Outcomes of calls that failed while the tool ran."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What the model reads of a call, and how the call went."""
-
-    outcome: Outcome
-    content: str
-    started: float = 0.0
-    """Seconds of `time.perf_counter`; 0 for a call that was not run."""
-    ended: float = 0.0
-    attempts: int = 0
-    may_have_taken_effect: bool = False
-    """Whether the tool may have done its work although the call failed. A second call could then do it twice."""
-
-
-def rejection(outcome: Outcome, message: str) -> Result:
-    """Return the result of a call that is not run."""
-    return Result(outcome, f"{ERROR}{message}")
-
-
-def repeated(first: Result) -> Result:
-    """Return the result of a call that is answered from that of the same call before it."""
-    return Result(Outcome.REPEATED, f"{ALREADY_DONE}\n{first.content}")
 
 
 def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, Any] | Result:
@@ -151,20 +99,21 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
         async with timeout:
             outcome, content = Outcome.OK, await _call_with_retries(tool, arguments, attempts, secrets)
     except OversizeError as error:
-        outcome, content = Outcome.OVERSIZE, f"Error: {error}"
+        outcome, content = Outcome.OVERSIZE, str(error)
     except ToolError as error:
         # A tool that reports an error has had no effect. One that lost its service, or raised anything else, may have had one.
         may_have_taken_effect = isinstance(error, TransientError)
         # Redacted before it is cut: half a secret would not be found.
-        outcome, content = Outcome.ERROR, f"Error: {_truncate(secrets.redact(str(error)), tool.spec.policy.max_result_bytes)}"
+        outcome, content = Outcome.ERROR, _truncate(secrets.redact(str(error)), tool.spec.policy.max_result_bytes)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
         trace = "".join(traceback.format_exception(error))
         logger.warning("tool %s failed: %s", tool.spec.name, secrets.redact(trace))
-        outcome, content = Outcome.ERROR, "Error: The tool failed."
+        outcome, content = Outcome.ERROR, "The tool failed."
     if timeout.expired() and outcome is not Outcome.OK:
-        outcome, content = Outcome.TIMEOUT, f"Error: The tool did not answer within {tool.spec.policy.timeout:g} seconds."
+        outcome, content = Outcome.TIMEOUT, f"The tool did not answer within {tool.spec.policy.timeout:g} seconds."
+    content = content if outcome is Outcome.OK else f"{ERROR}{content}"
     return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0], may_have_taken_effect)
 
 

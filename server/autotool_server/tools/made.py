@@ -1,11 +1,10 @@
 """The calls that a request has made: what a repeated call is answered from, and which tools the user has let run."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from autotool_core.calls import Call
+from autotool_server.tools.results import has_run
 from autotool_server.tools.server_call import ServerCall
 
 MAX_REPEATS = 2
@@ -27,8 +26,9 @@ class ApprovedCalls:
             del self._calls[next(iter(self._calls))]
 
     def find(self, call: ServerCall) -> ServerCall | None:
-        """Return the call as it was run for an earlier request; None if it was not."""
-        return self._calls.get((call.id, call.name, call.arguments))
+        """Return the call as it was run for an earlier request; None if it was not, or was cancelled without effect."""
+        earlier = self._calls.get((call.id, call.name, call.arguments))
+        return earlier if earlier is not None and has_run(earlier.content) else None
 
 
 @dataclass(slots=True)
@@ -39,6 +39,7 @@ class MadeCalls:
     allowed: set[str]
     """Names of tools that have run in the conversation, before this request too."""
     _first: dict[str, ServerCall] = field(default_factory=dict[str, ServerCall])
+    _rejected: set[str] = field(default_factory=set[str])
     _repeats: Counter[str] = field(default_factory=Counter[str])
 
     @property
@@ -48,30 +49,40 @@ class MadeCalls:
 
     def copy(self) -> "MadeCalls":
         """Return the same calls, to which those of a turn are added that may be decoded again."""
-        return MadeCalls(self.approved, set(self.allowed), dict(self._first), Counter(self._repeats))
+        return MadeCalls(self.approved, set(self.allowed), dict(self._first), set(self._rejected), Counter(self._repeats))
 
-    def add(self, call: ServerCall, arguments: Mapping[str, Any]) -> None:
-        """Note that a call is run. The first of several equal ones answers the later ones."""
+    def add(self, call: ServerCall) -> None:
+        """Note that a call is run, so that its tool is allowed from now on."""
         self.allowed.add(call.name)
-        self._first.setdefault(_key(call, arguments), call)
+        self.add_earlier(call)
         if call.approved:
             self.approved.add(call)
 
-    def repeated_by(self, call: ServerCall, arguments: Mapping[str, Any]) -> ServerCall | None:
+    def add_earlier(self, call: ServerCall) -> None:
+        """Note a call that was run. The first of several equal ones answers the later ones."""
+        self._first.setdefault(_key(call), call)
+
+    def add_rejected(self, call: ServerCall) -> None:
+        """Note a call that cannot be run, and count it as a repeat if an equal one was rejected before."""
+        key = _key(call)
+        self._repeats[key] += key in self._rejected
+        self._rejected.add(key)
+
+    def repeated_by(self, call: ServerCall) -> ServerCall | None:
         """Return the call that this one repeats, and count the repeat; None for a new call, or one that may be repeated."""
+        if call.approved and (earlier := self.approved.find(call)) is not None:
+            self.add_earlier(earlier)
+            return earlier
         if call.tool is None or call.tool.spec.policy.repeatable:
             return None
-        key = _key(call, arguments)
-        if key in self._first:
-            self._repeats[key] += 1
-        elif call.approved and (earlier := self.approved.find(call)) is not None:
-            self._first[key] = earlier
+        key = _key(call)
+        self._repeats[key] += key in self._first
         return self._first.get(key)
 
 
-def _key(call: ServerCall, arguments: Mapping[str, Any]) -> str:
+def _key(call: ServerCall) -> str:
     """Return a text that is equal for equal calls: the order of keys, blanks and 1.0 for 1 make no difference."""
     try:
-        return Call(call.name, arguments).canonical()
-    except RecursionError:
+        return Call.parse(call.name, call.arguments).canonical()
+    except (ValueError, RecursionError):
         return f"{call.name} {call.arguments}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from autotool_core.record import ToolExecution, TurnRecord
-from autotool_server.tools.execute import Outcome
+from autotool_server.tools.results import Outcome
 
 SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 BYTES = tuple(4**power for power in range(2, 12))

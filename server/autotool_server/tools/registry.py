@@ -48,6 +48,11 @@ class Registry:
         """All current tools by name. If two tools share a name since the start, it is that of the first."""
         return {tool.spec.name: tool for source in reversed(self._sources) for tool in reversed(source.tools)}
 
+    def named(self, name: str) -> dict[str, Tool]:
+        """Return the current tools of a group, or the one tool of this name, by name; none where there is no such tool."""
+        tools = self.tools
+        return {match: tools[match] for match in _matches(name, tools)}
+
     def choose(self, names: Mapping[str, str]) -> dict[str, Tool]:
         """Return the tools that a request names. `names`: the field of the request for each name of a tool or group.
 

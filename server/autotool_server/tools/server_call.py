@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from autotool_core.record import ToolExecution
 from autotool_server.tools.base import Policy, Tool
-from autotool_server.tools.execute import Outcome, Result, rejection, repeated
+from autotool_server.tools.results import Outcome, Result, interruption, rejection, repeated
+
+INTERRUPTED = interruption(Outcome.NOT_RUN, "The request ended.")
 
 
 @dataclass(slots=True)
@@ -23,6 +25,8 @@ class ServerCall:
     first: "ServerCall | None" = None
     """The same call before this one, whose result answers this one too."""
     result: Result | None = None
+    if_cancelled: Result = INTERRUPTED
+    """What the result is where the task is cancelled."""
     reported: bool = False
     """Whether `TurnCalls.finished` has returned the call."""
 
@@ -61,8 +65,8 @@ class ServerCall:
 
     def settle(self) -> None:
         """Take the result of the task, or of the same call before, if that has ended."""
-        if self.result is None and self.task is not None and self.task.done() and not self.task.cancelled():
-            self.result = self.task.result()
+        if self.result is None and self.task is not None and self.task.done():
+            self.result = self.if_cancelled if self.task.cancelled() else self.task.result()
         if self.result is None and self.first is not None:
             self.first.settle()
             self.result = repeated(self.first.result) if self.first.result is not None else None

@@ -21,13 +21,12 @@ from autotool_server.api.messages.schemas import (
 )
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.transcript import TURN_SEPARATOR
+from autotool_server.tools.results import ERROR
 
 BILLING_HEADER = "x-anthropic-billing-header:"
 """Begins a system block in which Claude Code names its version for Anthropic's bills; it changes from request to request."""
 PART_SEPARATOR = "\n"
 """Stands between the text blocks of one message, as between the text parts of chat completions."""
-ERROR = "Error: "
-"""Begins a result that is an error, as it does for server tools."""
 
 
 def template_messages(body: MessagesBody, *, late_system: str = "system") -> list[dict[str, Any]]:

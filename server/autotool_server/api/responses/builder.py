@@ -125,6 +125,9 @@ class OutputItems:
             asked = approval_id(call_id) if "approved" in data else None
             item = ServerCall(head, len(self._items), self._emit, name=data["name"], approval_request_id=asked)
             self._server_calls[call_id] = self._append(item)
+            if asked is not None:
+                # The calls that the request decides about stand before its first turn, and stay if that is decoded again.
+                self._turn_starts_at = len(self._items)
         return self._server_calls[call_id]
 
     def _reasoning(self, text: str) -> None:

@@ -85,7 +85,8 @@ class Responses(Protocol[ResponsesRequest]):
 
 
 def _response(body: ResponsesRequest, job: Job, state: ServerState) -> ResponseObject:
-    return ResponseObject(job, body, is_stored=state.own(Resources).has_store and body.store is not False)
+    is_stored = state.own(Resources).has_store and body.store is not False
+    return ResponseObject(job, body, state.service.registry, is_stored=is_stored)
 
 
 async def _save(body: ResponsesRequest, response: ResponseObject, state: ServerState) -> None:
@@ -109,7 +110,7 @@ async def _try_to_store(response: ResponseObject, storing: Coroutine[Any, Any, N
 async def _in_background(
     body: ResponsesRequest, job: Job, state: ServerState, run: Coroutine[Any, Any, JSONResponse | None]
 ) -> None:
-    """Run a job to its end. If it fails or is cancelled, the stored response says so."""
+    """Run a job to its end. If it fails or is cancelled, also by the server's stop, the stored response says so."""
     response = _response(body, job, state)
     try:
         failure = await run
@@ -118,7 +119,10 @@ async def _in_background(
         await _try_to_store(response, _end(response, state))
         raise
     if failure is not None:
-        response.fail(json.loads(bytes(failure.body))["error"]["message"])
+        if state.shutdown.is_cut:
+            response.cancel()
+        else:
+            response.fail(json.loads(bytes(failure.body))["error"]["message"])
         await _try_to_store(response, _end(response, state))
 
 

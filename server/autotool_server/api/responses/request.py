@@ -40,6 +40,8 @@ FIELDS = FieldNames(
     max_tokens="max_output_tokens",
     effort="reasoning.effort",
     tool_approvals="input",
+    decision="An mcp_approval_response in input",
+    decide="Answer its mcp_approval_request with an mcp_approval_response.",
 )
 
 

@@ -1,19 +1,21 @@
 """The response object of a job: what was asked, how far it has come, and what it used."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotool_server.api.responses.request import SERVER_LABEL
 from autotool_server.api.responses.schemas import FunctionTool, NamedToolChoice, ResponsesRequest, ServerTool
 from autotool_server.conversation.job import Job
 from autotool_server.engines.base import Sampling
+from autotool_server.tools.base import Tool
+from autotool_server.tools.registry import Registry
 
 
 class ResponseObject:
     """The response object as JSON values. It is kept up to date while the job runs."""
 
-    def __init__(self, job: Job, body: ResponsesRequest, *, is_stored: bool) -> None:
+    def __init__(self, job: Job, body: ResponsesRequest, registry: Registry, *, is_stored: bool) -> None:
         self.job = job
         self.value: dict[str, Any] = {
             "id": job.id,
@@ -28,6 +30,7 @@ class ResponseObject:
             "usage": None,
             "store": is_stored,
             **_echo(body, job.sampling),
+            "tools": [tool for given in body.tools if (tool := _tool(given, registry))],
         }
 
     def end(self, output: Sequence[dict[str, Any]], *, is_cut: bool) -> None:
@@ -85,7 +88,6 @@ def _echo(body: ResponsesRequest, sampling: Sampling) -> dict[str, Any]:
         "temperature": sampling.temperature,
         "text": _text(body),
         "tool_choice": _tool_choice(body),
-        "tools": [tool for given in body.tools if (tool := _tool(given))],
         "top_logprobs": body.top_logprobs,
         "top_p": sampling.top_p,
         "truncation": body.truncation or "disabled",
@@ -108,10 +110,19 @@ def _tool_choice(body: ResponsesRequest) -> Any:
     return choice.model_dump()
 
 
-def _tool(tool: Any) -> dict[str, Any] | None:
+def _tool(tool: Any, registry: Registry) -> dict[str, Any] | None:
     """Return a tool as the object shows it: a server tool is one of an MCP server; other kinds are left out."""
     if isinstance(tool, FunctionTool):
         return {"type": "function", "description": None, "parameters": None, "strict": None} | tool.model_dump()
     if isinstance(tool, ServerTool):
-        return {"type": "mcp", "server_label": SERVER_LABEL, "allowed_tools": [tool.name], "require_approval": "never"}
+        mcp = {"type": "mcp", "server_label": SERVER_LABEL, "allowed_tools": [tool.name]}
+        return {**mcp, "require_approval": _require_approval(registry.named(tool.name))}
     return None
+
+
+def _require_approval(tools: Mapping[str, Tool]) -> Any:
+    """Return which of the tools need the user's approval: `never`, `always` (also if for the first call alone), or by name."""
+    asking = [name for name, tool in tools.items() if tool.spec.policy.approval != "never"]
+    if len(asking) in {0, len(tools)}:
+        return "always" if asking else "never"
+    return {"always": {"tool_names": asking}, "never": {"tool_names": [name for name in tools if name not in asking]}}

@@ -9,6 +9,7 @@ from typing import Any
 
 from autotool_server.tools.base import Policy, ToolError, ToolSpec
 
+POLICY = Policy(read_only=True, idempotent=True)
 MAX_LENGTH = 1000
 """The length limit of an expression, in characters."""
 MAX_BITS = 10_000
@@ -87,8 +88,8 @@ PARAMETERS = {
 class CalculatorTool:
     """Computes an arithmetic expression."""
 
-    def __init__(self) -> None:
-        self.spec = ToolSpec("calculator", DESCRIPTION, PARAMETERS, Policy(read_only=True, idempotent=True))
+    def __init__(self, policy: Policy = POLICY) -> None:
+        self.spec = ToolSpec("calculator", DESCRIPTION, PARAMETERS, policy)
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
         """Return the value as text. Raises ToolError, which names the fault in the expression."""

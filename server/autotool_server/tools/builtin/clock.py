@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from autotool_server.tools.base import Policy, ToolError, ToolSpec
 from autotool_server.tools.builtin.countries import Country, countries
 
+POLICY = Policy(read_only=True, idempotent=True, repeatable=True)
 DESCRIPTION = "The date and time now in a city, in ISO 8601 with the offset from UTC, and the day of the week."
 PARAMETERS = {
     "type": "object",
@@ -33,8 +34,8 @@ CONTINENTS = (*("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic",
 class ClockTool:
     """Returns the current date and time."""
 
-    def __init__(self, now: Callable[[tzinfo], datetime] = datetime.now) -> None:
-        self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, Policy(read_only=True, idempotent=True))
+    def __init__(self, now: Callable[[tzinfo], datetime] = datetime.now, policy: Policy = POLICY) -> None:
+        self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, policy)
         self._now = now
 
     async def call(self, arguments: Mapping[str, Any]) -> str:

@@ -87,14 +87,14 @@ def _exit_message(status: int, sandbox: Sandbox) -> str:
     return f"The program ended with status {status}."
 
 
-def python_tool() -> PythonTool:
+def python_tool(policy: Policy = POLICY) -> PythonTool:
     """Return the tool with the first isolation method that works. Raises AutoToolError with the reasons if none does."""
     failures: dict[str, str] = {}
     for method in METHODS:
         sandbox = Sandbox(method)
         failure = probe(sandbox)
         if failure is None:
-            return PythonTool(sandbox)
+            return PythonTool(sandbox, policy)
         failures[method] = failure
     reasons = "; ".join(f"{method}: {failure}" for method, failure in failures.items())
     raise AutoToolError(

@@ -13,6 +13,7 @@ from autotool_server.tools.entry import Entry
 from autotool_server.tools.secrets import Secrets
 
 SOURCES = {
+    "builtin": "builtin.BuiltinSource",
     "python": "functions.FunctionsSource",
     "http": "http.HttpSource",
     "openapi": "openapi.OpenApiSource",

@@ -5,6 +5,7 @@ from typing import Any
 
 import openai
 import pytest
+from support.grammars import accepts
 from support.serving import Running, scripted
 from support.tools import (
     ADD_1_2,
@@ -25,7 +26,7 @@ from support.tools import (
     with_tools,
 )
 
-from autotool_server.tools.calls import NOT_APPROVED
+from autotool_server.tools.results import ALREADY_DONE, BROKEN_OFF, ERROR, NOT_APPROVED, NOT_RUN
 
 SEND_1_1 = called("send", {"a": 1, "b": 1})
 SEND_2_2 = called("send", {"a": 2, "b": 2})
@@ -110,7 +111,8 @@ async def test_two_equal_calls_that_are_approved_are_run_once() -> None:
     assert executions(follow) == [[("send", "ok"), ("send", "repeated")]]
 
 
-async def test_a_request_that_is_sent_again_runs_nothing_again() -> None:
+@pytest.mark.parametrize("repeatable", [False, True])
+async def test_a_request_that_is_sent_again_runs_nothing_again(repeatable: bool) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def send_slowly(_: Any) -> str:
@@ -118,7 +120,7 @@ async def test_a_request_that_is_sent_again_runs_nothing_again() -> None:
         await go_on.wait()
         return "sent"
 
-    send = Scripted("send", send_slowly, approval="always")
+    send = Scripted("send", send_slowly, approval="always", repeatable=repeatable)
     async with with_tools(scripted(SEND_1_1, "Sent."), adder(), send) as server:
         answer = await ask(server, TOOLS)
         first = asyncio.create_task(decide(server, answer, True))
@@ -129,6 +131,62 @@ async def test_a_request_that_is_sent_again_runs_nothing_again() -> None:
     assert len(send.calls) == 1
     assert [executions(one)[0] for one in sent] == [[("send", "ok")], [("send", "repeated")], [("send", "repeated")]]
     assert all(results(one)[0].endswith("sent") for one in sent)
+
+
+@pytest.mark.parametrize(("read_only", "runs"), [(False, 1), (True, 2)])
+async def test_an_approved_call_that_was_broken_off_is_run_again_only_if_it_changes_nothing(read_only: bool, runs: int) -> None:
+    started = asyncio.Event()
+
+    async def send_for_ever_at_first(_: Any) -> str:
+        if not started.is_set():
+            started.set()
+            await asyncio.Event().wait()
+        return "sent"
+
+    send = Scripted("send", send_for_ever_at_first, approval="always", read_only=read_only)
+    async with with_tools(scripted(SEND_1_1, "Hm."), adder(), send) as server:
+        answer = await ask(server, TOOLS)
+        first = asyncio.create_task(decide(server, answer, True))
+        await started.wait()
+        second = asyncio.create_task(decide(server, answer, True))
+        # Either may come first: that the second request waits for the call, or that the call is cancelled.
+        await asyncio.sleep(0.1)
+        first.cancel()
+        early = results(await second)[0]
+        late = results(await decide(server, answer, True))[0]
+    assert len(send.calls) == runs
+    assert early.startswith((NOT_RUN, "sent") if read_only else BROKEN_OFF)
+    assert late.endswith("sent") if read_only else late == early
+
+
+@pytest.mark.parametrize(
+    ("result", "asks"),
+    [
+        ("4", False),
+        (f"{ALREADY_DONE}4", False),
+        (f"{NOT_RUN}a: This is missing.", True),
+        (f"{ERROR}The tool failed.", True),
+        (f"{ALREADY_DONE}{ERROR}The tool failed.", True),
+        (NOT_APPROVED, True),
+    ],
+)
+async def test_a_call_before_the_request_stands_for_approval_only_if_it_succeeded(result: str, asks: bool) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "send", "arguments": '{"a": 2, "b": 2}'}}
+    said = {"role": "assistant", "content": "", "tool_calls": [call]}
+    send = sender("first")
+    async with with_tools(scripted(SEND_1_1, "Sent."), adder(), send) as server:
+        answer = await ask(server, TOOLS, [*QUESTION, said, {"role": "tool", "tool_call_id": "call_1", "content": result}])
+    assert (bool(pending(answer)), len(send.calls)) == (asks, not asks)
+
+
+async def test_a_decision_holds_where_no_further_call_may_be_made() -> None:
+    send, engine = sender(), scripted(SEND_1_1, "Sent.")
+    async with with_tools(engine, adder(), send) as server:
+        answer = await ask(server, TOOLS)
+        follow = await decide(server, answer, True, tool_choice="none")
+    assert (follow.choices[0].message.content, len(send.calls)) == ("Sent.", 1)
+    assert autotool_field(follow)["stop_reason"] == "answer"
+    assert not accepts(engine.requests[-1].structural_tag, SEND_2_2)
 
 
 async def test_the_first_call_alone_needs_approval() -> None:
@@ -259,7 +317,6 @@ class TestDecisionsThatDoNotFit:
             assert "does not wait" in await self.refused(server, [*history, *QUESTION], {waiting: True})
             assert "does not wait" in await self.refused(server, QUESTION, {waiting: True})
             assert "only allowed with server tools" in await self.refused(server, history, {waiting: True}, [CLIENT_TOOL])
-            assert "does not wait" in await self.refused(server, history, {waiting: True}, tool_choice="none")
             await server.idle()
         assert (send.calls, len(engine.requests)) == ([], 1)
 

@@ -68,9 +68,21 @@ def test_a_folder_must_hold_a_file(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path, content: Any, fault: str) -> None:
-    with pytest.raises(AutoToolError) as raised:
-        generation_config.find("auto", str(write(tmp_path, content)))
-    assert str(tmp_path / "generation_config.json") in str(raised.value)
-    assert fault in str(raised.value)
-    assert "--generation-config vllm" in str(raised.value)
-    assert "hot" not in str(raised.value)
+    folder = str(write(tmp_path, content))
+    for read, source, checkpoint in (
+        (generation_config.find, "auto", folder),
+        (generation_config.check, "auto", folder),
+        (generation_config.check, folder, "owner/name"),
+    ):
+        with pytest.raises(AutoToolError) as raised:
+            read(source, checkpoint)
+        assert str(tmp_path / "generation_config.json") in str(raised.value)
+        assert fault in str(raised.value)
+        assert "--generation-config vllm" in str(raised.value)
+        assert "hot" not in str(raised.value)
+
+
+def test_the_check_before_the_start_asks_no_hub_and_reads_no_file_that_is_not_used(tmp_path: Path) -> None:
+    generation_config.check("vllm", str(write(tmp_path, "{")))
+    for model in (None, "owner/name"):
+        generation_config.check("auto", model)

@@ -36,6 +36,8 @@ def serve(*arguments: str, **environment: str) -> tuple[str, set[str]]:
 def test_nothing_heavy_is_imported_before_the_options_are_right(tmp_path: Path) -> None:
     tools = tmp_path / "tools.toml"
     tools.write_text('[python.mine]\nmodul = "x"\n')
+    (tmp_path / "sampling").mkdir()
+    (tmp_path / "sampling" / "generation_config.json").write_text("{")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = str(taken.getsockname()[1])
@@ -44,6 +46,7 @@ def test_nothing_heavy_is_imported_before_the_options_are_right(tmp_path: Path) 
             ("--engine", "remote"): "--remote-url",
             ("--engine", "transformers", "--engine-arg", "max_len=1"): "max_model_len",
             ("--profile", "qwen9"): "qwen3-coder",
+            ("--generation-config", str(tmp_path / "sampling")): "cannot be read as JSON",
             ("--tools", str(tools)): "modul",
             ("--tools", str(tmp_path / "none.toml")): "none.toml",
             ("--builtin-tools", "clok"): "clock",

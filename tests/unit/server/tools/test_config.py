@@ -9,7 +9,9 @@ from support.tools import Fixed, Scripted, add
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_server.settings import Settings
+from autotool_server.tools.builtin.fetch import POLICY as FETCH_POLICY
 from autotool_server.tools.config import create_registry
+from autotool_server.tools.entry import Entry
 from autotool_server.tools.registry import Registry
 
 MODULE = '''
@@ -83,6 +85,8 @@ async def test_functions_next_to_the_tools_file_and_built_in_tools(tmp_path: Pat
     [
         ("[python", "not valid TOML"),
         ("[robots.x]\n", r"there is no kind \[robots.x\]"),
+        ("[builtin.clok]\n", "There is no built-in tool clok. Those there are: .*clock"),
+        ('[builtin.clock]\nrepeatable = ["look"]\n', r"\[builtin.clock\] repeatable: no tool of it is named 'look'"),
         ("tools = 1\n", "tools: "),
         ("[python.x]\n", "python.x.module: This is missing"),
         ('[python.x]\nmodul = "a"\n', "python.x.modul: There is no such key. Those there are: .*module"),
@@ -160,6 +164,22 @@ async def test_a_missing_tools_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=r"nowhere\.toml cannot be read"):
         async with create_registry(Settings(tools=str(tmp_path / "nowhere.toml"))):
             pass
+
+
+async def test_a_table_sets_the_limits_of_a_built_in_tool(tmp_path: Path) -> None:
+    text = '[builtin.fetch]\napproval = "first"\nmax_result_bytes = 512\n[builtin.calculator]\nrepeatable = ["*"]\n'
+    async with create_registry(settings(tmp_path, text, "calculator, clock")) as registry:
+        policies = {name: tool.spec.policy for name, tool in registry.tools.items()}
+    assert policies["fetch"] == replace(FETCH_POLICY, approval="first", max_result_bytes=512)
+    assert policies["calculator"].repeatable
+    assert (policies["clock"].repeatable, policies["clock"].read_only) == (True, True)
+    assert len(policies) == 3
+
+
+def test_a_pattern_for_all_tools_holds_where_there_are_none_yet() -> None:
+    Entry(approval={"*": "always"}, read_only=["*"]).check_patterns("[mcp.late]", [])
+    with pytest.raises(AutoToolError, match="read_only: no tool of it is named 'get_\\*'"):
+        Entry(read_only=["get_*"]).check_patterns("[mcp.late]", [])
 
 
 async def test_an_unknown_built_in_tool_is_named() -> None:

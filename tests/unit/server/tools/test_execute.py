@@ -8,7 +8,8 @@ from support.tools import Scripted, add
 
 from autotool_server.tools import execute
 from autotool_server.tools.base import OversizeError, Policy, ToolError, TransientError
-from autotool_server.tools.execute import Outcome, Result, check
+from autotool_server.tools.execute import check
+from autotool_server.tools.results import Outcome, Result
 from autotool_server.tools.secrets import Secrets
 
 NOTHING: dict[str, Any] = {"type": "object"}

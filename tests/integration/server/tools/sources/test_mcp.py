@@ -11,7 +11,8 @@ from support.engines import until
 from support.mcp_served import SECRETS, SUM, Served, alive, started, stdio
 
 from autotool_server.tools.base import OversizeError, ToolError, TransientError
-from autotool_server.tools.execute import Outcome, Result, check, execute
+from autotool_server.tools.execute import check, execute
+from autotool_server.tools.results import Outcome, Result
 from autotool_server.tools.sources.mcp import CHANGED, GONE, NEW, McpEntry, McpTool
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.responses import ask, kinds, post, stream, text
+from support.responses import ADD, ask, kinds, post, stream, text
 from support.serving import scripted
 from support.tools import ADD_1_2, QUESTION, Scripted, add, adder, autotool_field, called, named, with_tools
 from support.tools import ask as chat
 
-from autotool_server.tools.calls import NOT_APPROVED
+from autotool_server.tools.results import NOT_APPROVED
 
 SEND = called("send", {"a": 1, "b": 1})
 TOOLS = named("math.add", "send")
@@ -95,7 +95,36 @@ async def test_a_decision_that_does_not_fit_is_refused_by_name() -> None:
         first = await ask(server, tools=TOOLS)
         unknown = {**decision(first, approve=True), "approval_request_id": "mcpr_unknown"}
         user = {"role": "user", "content": "1+2?"}
-        for items in ([user, *first["output"]], [user, *first["output"], unknown], [user, decision(first, approve=True)]):
+        asked = [user, *first["output"]]
+        for items in (
+            asked,
+            [*asked, unknown],
+            [user, decision(first, approve=True)],
+            [*asked, decision(first, approve=True), user],
+        ):
             answer = await post(server, tools=TOOLS, input=items)
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input")
+            assert "mcp_approval_response" in answer.json()["error"]["message"]
+        answer = await post(server, tools=[ADD], input=[*asked, decision(first, approve=True)])
+        assert "An mcp_approval_response in input is only allowed with" in answer.json()["error"]["message"]
     assert send.calls == []
+
+
+async def test_a_decided_call_stays_where_the_turn_after_it_is_decoded_again() -> None:
+    texts = (SEND, f"Short. {called('math.add', {'a': 1})}", "Hm.\n</think>\n\nSent.", "Yes.")
+    async with with_tools(scripted(*texts), adder(), sender(), escalate=True) as server:
+        user = {"role": "user", "content": "Send it."}
+        first = await ask(server, tools=TOOLS, input=[user])
+        items = [user, *first["output"], decision(first, approve=True)]
+        second = await ask(server, tools=TOOLS, input=items)
+        assert (kinds(second), text(second)) == (["mcp_call", "reasoning", "message"], "Sent.")
+        third = await ask(server, tools=TOOLS, input=[*items, *second["output"], user])
+    assert text(third) == "Yes."
+
+
+async def test_the_response_says_which_tools_need_approval() -> None:
+    buy, look = Scripted("shop.buy", add, approval="first"), Scripted("shop.look", add)
+    async with with_tools(scripted("Hi."), adder(), sender(), buy, look) as server:
+        response = await ask(server, tools=named("math.add", "send", "shop.*"))
+    by_name = {"always": {"tool_names": ["shop.buy"]}, "never": {"tool_names": ["shop.look"]}}
+    assert [tool["require_approval"] for tool in response["tools"]] == ["never", "always", by_name]

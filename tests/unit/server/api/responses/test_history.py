@@ -128,6 +128,21 @@ def test_a_call_of_a_foreign_mcp_server_is_a_call() -> None:
     assert messages([failed])[1]["content"] == "Gone."
 
 
+def test_the_result_of_a_call_that_was_approved_follows_the_turn_that_made_it() -> None:
+    made = {"name": "send", "arguments": ARGUMENTS, "turn": 0}
+    items = [
+        message("user", "Send it."),
+        {"type": "mcp_approval_request", "id": "mcpr_1", **made},
+        {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True},
+        {"type": "mcp_call", "id": "mcp_1", **made, "output": "sent"},
+        {**message("assistant", "Sent."), "turn": 0},
+    ]
+    read = [(item["role"], item["content"], [call["id"] for call in item.get("tool_calls", ())]) for item in messages(items)]
+    assert read == [("user", "Send it.", []), ("assistant", "", ["call_1"]), ("tool", "sent", []), ("assistant", "Sent.", [])]
+    # A stored history may be without the response.
+    assert messages([*items[:2], *items[3:]]) == messages(items)
+
+
 async def test_the_prompt_of_a_conversation_with_server_tools_is_the_same_as_over_chat_completions() -> None:
     texts = [f"First. {ADD_1_2}\n{ADD_3_3}", ADD_3_3, "It is 6.", "Yes."]
     question: list[Any] = [{"role": "user", "content": "1+2+3?"}]

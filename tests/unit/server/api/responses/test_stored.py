@@ -287,6 +287,15 @@ async def test_a_server_that_ends_cancels_what_runs(tmp_path: Path) -> None:
         assert (await server.client.responses.retrieve(answer["id"])).status == "cancelled"
 
 
+async def test_a_server_that_cuts_what_runs_cancels_it(tmp_path: Path) -> None:
+    engine = scripted("Four.")
+    held(engine)
+    async with storing(tmp_path, engine) as server:
+        answer = await ask(server, background=True)
+        server.state.shutdown.cut()
+        assert (await ended(server, answer["id"])).status == "cancelled"
+
+
 async def test_background_needs_a_stored_answer_and_no_stream(tmp_path: Path) -> None:
     async with storing(tmp_path, scripted("Four.")) as server:
         for fields in ({"store": False}, {"stream": True}):
