@@ -29,6 +29,10 @@ class Detokenizer:
         self._dropped = frozenset(tokenizer.all_special_ids) - frozenset(keep)
         self._restart(context[-_CONTEXT_TOKENS:])
 
+    def makes_text(self, token_id: int) -> bool:
+        """Return whether a token is part of the text."""
+        return token_id not in self._dropped
+
     def push(self, token_ids: Sequence[int]) -> str:
         """Return the text that these tokens complete."""
         return "".join([self._step(token_id) for token_id in token_ids if token_id not in self._dropped])

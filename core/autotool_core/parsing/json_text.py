@@ -55,17 +55,6 @@ def decode_string(literal: str) -> str | None:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def object_text(literal: str) -> str | None:
-    """Return the JSON object inside a JSON string literal as text, or None if there is none; blank text is `{}`."""
-    text = decode_string(literal)
-    if text is None or not text.strip():
-        return None if text is None else "{}"
-    try:
-        return text if isinstance(json.loads(text), dict) else None
-    except (ValueError, RecursionError):
-        return None
-
-
 _STRING = frozenset({"string"})
 # Qwen3-Coder's chat template renders scalars by Python's str(), so the model writes them that way too.
 _PYTHON_SCALARS = {"True": "true", "False": "false", "None": "null"}

@@ -76,6 +76,11 @@ class MarkerNext:
         """The whitespace that was skipped."""
         return "".join(self._space)
 
+    @property
+    def held(self) -> int:
+        """Number of characters that are held back."""
+        return len(self.space) + len(self._held)
+
     def flush(self) -> str:
         """Return the whitespace and the beginning of a marker that are held back: no more text will come."""
         held = self.space + self._held
@@ -121,6 +126,11 @@ class Passage:
         settled = "".join((*self._space, body))
         self._space = [text[len(body) :]] if len(body) < len(text) else []
         return settled
+
+    @property
+    def held(self) -> int:
+        """Number of characters that are held back."""
+        return sum(map(len, self._space)) + len(self._search.held)
 
     def flush(self) -> str:
         """Return the text that is held back: no marker will come."""

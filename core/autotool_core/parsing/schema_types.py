@@ -1,9 +1,31 @@
 """The JSON types that a tool's schema allows for a parameter."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, cast
+from urllib.parse import unquote
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import SchemaError
 
 ALL_TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
+_STRING_KEYWORDS = ("pattern", "minLength", "maxLength", "format", "contentEncoding", "contentMediaType")
+_NUMBER_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_OBJECT_KEYWORDS = (
+    *("properties", "required", "additionalProperties", "patternProperties", "propertyNames"),
+    *("minProperties", "maxProperties"),
+)
+_ARRAY_KEYWORDS = ("items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems")
+_IMPLIED = {
+    **dict.fromkeys(_STRING_KEYWORDS, frozenset({"string"})),
+    **dict.fromkeys(_NUMBER_KEYWORDS, frozenset({"integer", "number"})),
+    **dict.fromkeys(_OBJECT_KEYWORDS, frozenset({"object"})),
+    **dict.fromkeys(_ARRAY_KEYWORDS, frozenset({"array"})),
+}
+_NUMBER_FORMATS = {
+    **dict.fromkeys(("int32", "int64"), frozenset({"integer"})),
+    **dict.fromkeys(("float", "double"), frozenset({"integer", "number"})),
+}
+"""OpenAPI's formats of numbers: https://spec.openapis.org/registry/format/"""
 
 
 def type_name(value: object) -> str:
@@ -15,18 +37,45 @@ def type_name(value: object) -> str:
 class ParameterTypes:
     """Reads the types out of a tool's `parameters`, a valid JSON schema of an object.
 
-    `$ref` is followed inside the schema. If nothing restricts a parameter, every type is allowed.
+    References are followed inside the schema. A schema without `type` has the types that its other keywords speak of, so
+    `{"pattern": "^[0-9]+$"}` is a string. If nothing restricts a parameter, every type is allowed.
     """
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self._root = parameters
         # Each reference is read once because a client's schema may refer to itself in several places.
         self._references: dict[str, frozenset[str]] = {}
+        self._described: dict[tuple[str, str], frozenset[str] | None] = {}
+        self._anchors: dict[str, Any] | None = None
 
     def allowed(self, name: str) -> frozenset[str]:
         """Return the types that are allowed for a parameter: all if the schema does not know it."""
-        properties = cast("Mapping[str, Any]", self._root.get("properties", {}))
-        return self._types(properties.get(name))
+        types = self._property(self._root, name)
+        return ALL_TYPES if types is None else types
+
+    def knows(self, name: str) -> bool:
+        """Return whether the schema describes a parameter of this name, or none at all."""
+        return not any(map(self._root.get, _DESCRIBING)) or self._property(self._root, name) is not None
+
+    def _property(self, schema: Any, name: str) -> frozenset[str] | None:
+        """Return the types of an object's property, or None if the object's schema does not describe it."""
+        if not isinstance(schema, Mapping):
+            return None
+        schema = cast("Mapping[str, Any]", schema)
+        found = [self._types(inner) for inner in _property_schemas(schema, name)]
+        found += filter(None, (self._property(part, name) for part in schema.get("allOf", ())))
+        found += filter(None, (self._referenced_property(reference, name) for reference in _references_of(schema)))
+        for branches in _alternatives(schema):
+            # A branch that does not describe the parameter says nothing about how to write it.
+            if described := [types for branch in branches if (types := self._property(branch, name)) is not None]:
+                found.append(frozenset[str]().union(*described))
+        return ALL_TYPES.intersection(*found) if found else None
+
+    def _referenced_property(self, reference: str, name: str) -> frozenset[str] | None:
+        if (reference, name) not in self._described:
+            self._described[reference, name] = None
+            self._described[reference, name] = self._property(self._resolve(reference), name)
+        return self._described[reference, name]
 
     def _types(self, schema: Any) -> frozenset[str]:
         if not isinstance(schema, Mapping):
@@ -42,7 +91,9 @@ class ParameterTypes:
                 types &= frozenset[str]().union(*map(self._types, schema[keyword]))
         for part in schema.get("allOf", ()):
             types &= self._types(part)
-        return types & self._referenced_types(schema["$ref"]) if "$ref" in schema else types
+        for reference in _references_of(schema):
+            types &= self._referenced_types(reference)
+        return _implied_types(schema) if types == ALL_TYPES else types
 
     def _referenced_types(self, reference: str) -> frozenset[str]:
         if reference not in self._references:
@@ -51,12 +102,84 @@ class ParameterTypes:
         return self._references[reference]
 
     def _resolve(self, reference: str) -> Any:
+        """Return what a reference names inside the schema, by JSON pointer (RFC 6901), anchor or id; None for nothing."""
+        if reference != "#" and not reference.startswith("#/"):
+            return self._named(reference)
         target: Any = self._root
-        for key in reference.removeprefix("#/").split("/"):
-            if not isinstance(target, Mapping):
-                return None
-            target = cast("Mapping[str, Any]", target).get(key)
+        for key in unquote(reference[2:]).split("/") if reference != "#" else ():
+            target = _child(target, key.replace("~1", "/").replace("~0", "~"))
         return target
+
+    def _named(self, reference: str) -> Any:
+        if self._anchors is None:
+            self._anchors = {}
+            for schema in _mappings(self._root):
+                names = (schema.get("$id"), *(f"#{schema[word]}" for word in ("$anchor", "$dynamicAnchor") if word in schema))
+                self._anchors.update({name: schema for name in names if isinstance(name, str) and name not in self._anchors})
+        return self._anchors.get(unquote(reference))
+
+
+_DESCRIBING = (
+    *("properties", "patternProperties", "$ref", "$dynamicRef"),
+    *("allOf", "anyOf", "oneOf", "then", "else", "dependentSchemas"),
+)
+"""The keywords by which a schema describes an object's properties, besides `additionalProperties`, which describes any."""
+
+
+def _references_of(schema: Mapping[str, Any]) -> list[str]:
+    return [schema[keyword] for keyword in ("$ref", "$dynamicRef") if isinstance(schema.get(keyword), str)]
+
+
+def _alternatives(schema: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Yield the groups of schemas of which some hold, depending on the value."""
+    yield from (schema.get(keyword, []) for keyword in ("anyOf", "oneOf"))
+    yield [schema[keyword] for keyword in ("then", "else") if keyword in schema]
+    yield [*schema.get("dependentSchemas", {}).values()]
+
+
+def _property_schemas(schema: Mapping[str, Any], name: str) -> list[Any]:
+    """Return the schemas that an object's own keywords have for a property."""
+    properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    found = [properties[name]] if name in properties else []
+    found += [inner for pattern, inner in patterns.items() if _matches(pattern, name)]
+    # `true` and `{}` allow the property, but say nothing about it.
+    rest = schema.get("additionalProperties")
+    return found or ([rest] if rest and isinstance(rest, Mapping) else [])
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Return whether a pattern is found in a name; one that Rust's regular expressions do not have is found nowhere."""
+    # Pydantic searches in linear time; `re` may take exponential time for a client's pattern.
+    try:
+        TypeAdapter(Annotated[str, Field(pattern=pattern)]).validate_python(name)
+    except (ValidationError, SchemaError):
+        return False
+    return True
+
+
+def _child(target: Any, key: str) -> Any:
+    if isinstance(target, list) and key.isdecimal():
+        items = cast("list[Any]", target)
+        return items[int(key)] if len(key) < 10 and int(key) < len(items) else None
+    return cast("Mapping[str, Any]", target).get(key) if isinstance(target, Mapping) else None
+
+
+def _mappings(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every mapping in a schema, the outer ones first."""
+    waiting: list[Any] = [schema]
+    for value in waiting:
+        if isinstance(value, Mapping):
+            yield cast("Mapping[str, Any]", value)
+            waiting += cast("Mapping[str, Any]", value).values()
+        elif isinstance(value, list):
+            waiting += cast("list[Any]", value)
+
+
+def _implied_types(schema: Mapping[str, Any]) -> frozenset[str]:
+    """Return the types that the keywords of a schema without types speak of; all if none does."""
+    implied = [_NUMBER_FORMATS.get(schema["format"])] if isinstance(schema.get("format"), str) else []
+    found = [*filter(None, implied)] or [types for keyword, types in _IMPLIED.items() if keyword in schema]
+    return frozenset[str]().union(*found) or ALL_TYPES
 
 
 def _type_names(names: str | list[str]) -> frozenset[str]:

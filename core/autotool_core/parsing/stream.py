@@ -59,6 +59,10 @@ class TurnParser:
         self._strays = tuple(marker for marker in strays if marker not in self._openers)
         self._events: list[Event] = []
         self._calls = 0
+        self.left_out: list[tuple[int, int]] = []
+        """Beginning and end of each stray marker that the last `feed` left out, as positions in the text read."""
+        self.position = 0
+        """Number of characters read, those of the prefix included."""
         self._begin()
         self.feed(prefix)
         self._discard_held_text()
@@ -68,13 +72,29 @@ class TurnParser:
         """The section of the next character; a call extends from the end of its opener to the end of its close marker."""
         return self._section
 
+    @property
+    def held(self) -> int:
+        """Number of the last characters that are not settled and may become content, as those of an open call may.
+
+        Characters in `left_out` are not counted.
+        """
+        if self._read == self._read_start:
+            return self._start.held
+        if self._section is Section.REASONING:
+            return 0
+        call = self._call_length if self._section is Section.TOOL_CALL else 0
+        return self._passage.held + call
+
     def feed(self, text: str) -> list[Event]:
         """Read on; return the events that are settled now."""
+        self.left_out = []
         if self._in_passage and self._passage.passes(text):
+            self.position += len(text)
             return [self._delta(text)]
         self._events = []
         for start in range(0, len(text), _PIECE):
             rest = text[start : start + _PIECE]
+            self.position += len(rest)
             while rest:
                 rest = self._read(rest)
         return self._events
@@ -119,6 +139,7 @@ class TurnParser:
 
     def _enter_call(self, opener: str) -> None:
         self._raw = [] if self._profile.drops_stray_markers else [opener]
+        self._call_length = sum(map(len, self._raw))
         self._body: CallBody = self._profile.tool_format.call_body(self._calls, self._parameters, opener)
         self._enter(Section.TOOL_CALL, self._read_call)
 
@@ -136,6 +157,9 @@ class TurnParser:
     def _read_passage(self, text: str) -> str:
         settled, marker, rest = self._passage.feed(text)
         self._emit(settled)
+        if marker and self._section is Section.CONTENT and self._profile.drops_stray_markers:
+            end = self.position - len(rest)
+            self.left_out.append((end - len(marker), end))
         if marker and self._section is Section.REASONING:
             self._enter_content(lead="\n")
         elif marker in self._strays:
@@ -145,6 +169,7 @@ class TurnParser:
         return rest
 
     def _read_call(self, text: str) -> str:
+        self._call_length += len(text)
         if not self._body.started:
             self._raw.append(text)
         events, rest = self._body.feed(text)
@@ -162,6 +187,7 @@ class TurnParser:
         return rest
 
     def _read_close(self, text: str) -> str:
+        self._call_length += len(text)
         lookahead = self._close.feed(text)
         if lookahead is None:
             return ""

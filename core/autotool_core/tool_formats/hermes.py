@@ -2,13 +2,14 @@
 
 The body is one JSON object, scanned rather than parsed, so that the arguments' text streams as the model writes it:
 
-- `arguments` (or `parameters`) is an object, whose text is passed on as written, or a string that holds one, which
-  is decoded and passed on whole. It may stand before or after `name`; missing, it is `{}`. Other keys are skipped.
-- ToolCallStart is sent once the name is known and the arguments have begun or the body is closed.
+- `arguments` (or `parameters`) is an object, which is passed on as valid JSON (`json_object`), or a string that holds
+  one, which is decoded and passed on whole. It may stand before or after `name`; missing, it is `{}`. Other keys are
+  skipped. A comma may stand before the closing brace.
+- ToolCallStart is sent once the name is known and the first argument has begun or the body is closed.
 - ToolCallEnd is sent with the closing brace. Where the arguments are complete but `<`, the beginning of the close
   marker, stands in place of that brace (small models forget it), the call is complete too.
-- No object, no name or an empty one, a name that is no string, arguments that are neither object nor string:
-  no call. Text that cannot follow, or a string that holds no object, after ToolCallStart: the call stays without its end.
+- No object, no name or an empty one, a name that is no string, arguments that are neither an object nor a string that
+  holds one: no call. Text that cannot follow after ToolCallStart: the call stays without its end.
 """
 
 import json
@@ -17,7 +18,8 @@ from enum import Enum, auto
 from typing import Any
 
 from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, ToolCallStart
-from autotool_core.parsing.json_text import ValueScanner, decode_string, object_text
+from autotool_core.parsing.json_object import ObjectReader, object_text
+from autotool_core.parsing.json_text import ValueScanner, decode_string
 from autotool_core.parsing.markers import WHITESPACE
 from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 
@@ -56,62 +58,76 @@ class HermesBody:
         self._expect = _Expect.OBJECT
         self._role = ""
         self._scanner: ValueScanner | None = None
+        self._object: ObjectReader | None = None
         self._value: list[str] = []
-        self._streaming = False
         self._name: str | None = None
         self._arguments: str | None = None
+        """The arguments as far as they are settled and not yet sent; None before them."""
 
     def feed(self, text: str) -> tuple[list[Event], str | None]:
         self._events = []
-        position = 0
-        while position < len(text) and not self._over:
-            position = self._punctuation(text, position) if self._scanner is None else self._scan(self._scanner, text, position)
-        return self._events, text[position:] if self._over else None
+        while text and not self._over:
+            text = self._read(text)
+        return self._events, text if self._over else None
 
-    def _punctuation(self, text: str, position: int) -> int:
-        """Read whitespace and one character between values; return the position behind them."""
-        while text[position] in WHITESPACE:
-            position += 1
-            if position == len(text):
-                return position
-        char = text[position]
+    def _read(self, text: str) -> str:
+        if self._object is not None:
+            return self._read_object(self._object, text)
+        return self._read_value(self._scanner, text) if self._scanner is not None else self._read_mark(text)
+
+    def _read_mark(self, text: str) -> str:
+        """Read whitespace and one character between values; return the text behind them."""
+        text = text.lstrip(WHITESPACE)
+        if not text:
+            return ""
+        char = text[0]
         if self._expect is _Expect.VALUE or (char == '"' and self._expect in {_Expect.FIRST_KEY, _Expect.KEY}):
             self._begin_value(char)
-            return position
-        if char == "}" and self._expect in {_Expect.FIRST_KEY, _Expect.NEXT}:
+            return text
+        if char == "}" and (self._expect in {_Expect.FIRST_KEY, _Expect.NEXT} or self._ends_with_comma):
             self._close()
-            return position + 1
+            return text[1:]
         if char == "<" and self._expect is _Expect.NEXT and self.started:
             self._close()
-            return position
+            return text
         self._over = (self._expect, char) not in _PUNCTUATION
         self._expect = _PUNCTUATION.get((self._expect, char), self._expect)
-        return position if self._over else position + 1
+        return text if self._over else text[1:]
+
+    @property
+    def _ends_with_comma(self) -> bool:
+        return self._expect is _Expect.KEY and self._name is not None
 
     def _begin_value(self, char: str) -> None:
         if self._expect is not _Expect.VALUE:
             self._role = "key"
-        elif (self._role == "name" and char != '"') or (self._role == "arguments" and char not in '"{'):
+        if self._role == "arguments" and char == "{":
+            self._object, self._arguments = ObjectReader(), ""
+        elif self._role in {"name", "arguments"} and char != '"':
             self._over = True
-            return
-        self._scanner = ValueScanner(char)
-        if self._role == "arguments" and self._name is not None:
-            self._start()
-            self._streaming = char == "{"
-
-    def _scan(self, scanner: ValueScanner, text: str, position: int) -> int:
-        end = scanner.scan(text, position)
-        piece = text[position:end]
-        if self._streaming:
-            self._events.append(ToolCallArguments(self._index, piece))
         else:
-            self._value.append(piece)
+            self._scanner = ValueScanner(char)
+
+    def _read_object(self, reader: ObjectReader, text: str) -> str:
+        written, rest = reader.feed(text)
+        self._arguments = (self._arguments or "") + written
+        if reader.begun:
+            self._send()
+        self._over = reader.broken
+        if rest is None:
+            return ""
+        self._object, self._expect = None, _Expect.NEXT
+        return rest
+
+    def _read_value(self, scanner: ValueScanner, text: str) -> str:
+        end = scanner.scan(text, 0)
+        self._value.append(text[:end])
         if end is None:
-            return len(text)
+            return ""
         self._scanner = None
         self._end_value("".join(self._value))
         self._value = []
-        return end
+        return text[end:]
 
     def _end_value(self, value: str) -> None:
         is_key = self._role == "key"
@@ -119,9 +135,13 @@ class HermesBody:
         if is_key:
             self._role = self._role_of(decode_string(value))
         elif self._role == "name":
-            self._end_name(value)
+            self._name = decode_string(value)
+            self._over = not self._name
         elif self._role == "arguments":
-            self._end_arguments(value)
+            self._arguments = object_text(value)
+            self._over = self._arguments is None
+        if not self._over:
+            self._send()
 
     def _role_of(self, key: str | None) -> str:
         """Return what the value of this key is; only the first name and the first arguments count."""
@@ -129,34 +149,22 @@ class HermesBody:
         taken = (role == "name" and self._name is not None) or (role == "arguments" and self._arguments is not None)
         return "other" if taken else role
 
-    def _end_name(self, value: str) -> None:
-        self._name = decode_string(value)
-        self._over = not self._name
-        if self._name and self._arguments is not None:
-            self._start()
-            self._events.append(ToolCallArguments(self._index, self._arguments))
-
-    def _end_arguments(self, value: str) -> None:
-        if self._streaming:
-            self._streaming = False
-            self._arguments = ""
+    def _send(self) -> None:
+        """Send the settled arguments if the name is known."""
+        if self._name is None or not self._arguments:
             return
-        self._arguments = object_text(value) if value.startswith('"') else value
-        self._over = self._arguments is None
-        if self.started and self._arguments is not None:
-            self._events.append(ToolCallArguments(self._index, self._arguments))
-
-    def _start(self) -> None:
-        self.started = True
-        self._events.append(ToolCallStart(self._index, self._name or ""))
+        if not self.started:
+            self.started = True
+            self._events.append(ToolCallStart(self._index, self._name))
+        self._events.append(ToolCallArguments(self._index, self._arguments))
+        self._arguments = ""
 
     def _close(self) -> None:
         self._over = True
         if self._name is None:
             return
-        if not self.started:
-            self._start()
-            self._events.append(ToolCallArguments(self._index, "{}"))
+        self._arguments = "{}" if self._arguments is None else self._arguments
+        self._send()
         self.complete = True
         self._events.append(ToolCallEnd(self._index))
 

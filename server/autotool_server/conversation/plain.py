@@ -12,6 +12,7 @@ from autotool_core.parsing.events import ContentDelta
 from autotool_core.parsing.stream import Section
 from autotool_core.record import TurnRecord
 from autotool_server.conversation.choice import Choice
+from autotool_server.conversation.content_logprobs import ContentLogprobs
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.request import RequestedSampling
@@ -20,7 +21,7 @@ from autotool_server.conversation.stops import StopFilter
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.conversation.turn import DETOKENIZER_CONTEXT
 from autotool_server.conversation.turn_requests import sampling_of_choice
-from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta, TokenLogprob
+from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's."""
@@ -85,6 +86,7 @@ class PlainTurn:
         eos = () if request.request.ignore_eos else engine.eos_token_ids
         self._stop_token_ids = (*eos, *request.request.stop_token_ids)
         kept: Collection[int] = () if request.request.skip_special_tokens else engine.tokenizer.all_special_ids
+        self._logprobs = ContentLogprobs()
         self._detokenizer = Detokenizer(engine.tokenizer, request.prompt_ids[-DETOKENIZER_CONTEXT:], kept)
 
     @property
@@ -120,7 +122,7 @@ class PlainTurn:
                         yield output
                     if self._stops.matched is not None:
                         break
-        yield _output(self._finish())
+        yield self._output(self._finish())
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
@@ -160,22 +162,32 @@ class PlainTurn:
         # A token that ends the text is the last one, and no part of it.
         is_ended = delta.token_ids[-1] in self._stop_token_ids
         ids = delta.token_ids[:-1] if is_ended else delta.token_ids
-        text = self._detokenizer.push(ids)
+        text = "".join(self._text(token_id, delta, index) for index, token_id in enumerate(ids))
         if self.ledger.content_tokens > self.request.request.min_tokens:
             text = self._stops.push(text)
-        return _output(text, (delta.logprobs or ())[: len(ids)])
+        return self._output(text)
+
+    def _text(self, token_id: int, delta: TokenDelta, index: int) -> str:
+        """Return the text that the token number `index` of a delta completes."""
+        text = self._detokenizer.push((token_id,))
+        if delta.logprobs is not None and self._detokenizer.makes_text(token_id):
+            self._logprobs.read(delta.logprobs[index], text)
+            self._logprobs.settle([text], 0, in_content=True)
+        return text
 
     def _finish(self) -> str:
         """End the text; return what was held back of it."""
-        held = "" if self.stop_string is not None else self._stops.push(self._detokenizer.finish())
+        rest = "" if self.stop_string is not None else self._detokenizer.finish()
+        self._logprobs.complete(rest)
+        self._logprobs.settle([rest], 0, in_content=True)
+        held = self._stops.push(rest)
         if self.stop_string is not None:
             self.finish_reason = "stop"
             return held
         return held + self._stops.finish()
 
-
-def _output(text: str, logprobs: Sequence[TokenLogprob] = ()) -> TurnOutput:
-    return TurnOutput([ContentDelta(text)] if text else [], logprobs)
+    def _output(self, text: str) -> TurnOutput:
+        return TurnOutput([ContentDelta(text)] if text else [], self._logprobs.show(len(text)))
 
 
 def prepare(service: ConversationService, request: PlainRequest) -> Job:

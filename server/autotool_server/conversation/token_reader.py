@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.parsing.events import ContentDelta, Event, ReasoningDelta, ToolCallEnd, ToolCallStart
 from autotool_core.parsing.stream import Section, TurnParser
+from autotool_server.conversation.content_logprobs import ContentLogprobs
 from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.stops import StopFilter
@@ -18,7 +19,7 @@ class TurnOutput:
 
     events: Sequence[Event]
     logprobs: Sequence[TokenLogprob] = ()
-    """The log-probabilities of content tokens."""
+    """The log-probabilities of the tokens that the content among `events` is made of."""
 
 
 class TokenReader:
@@ -57,6 +58,8 @@ class TokenReader:
         self._stop_token_ids = stop_token_ids
         self._may_stop = may_stop
         self._parallel = parallel_tool_calls
+        self._logprobs = ContentLogprobs()
+        self._has_logprobs = False
 
     @property
     def in_reasoning(self) -> bool:
@@ -87,7 +90,6 @@ class TokenReader:
         where the limit of a section is reached; with `reasoning_only`, also with the think block.
         """
         events: list[Event] = []
-        logprobs: list[TokenLogprob] = []
         self.limit_reached = False
         self.end_id = None
         for position, token_id in enumerate(delta.token_ids):
@@ -97,31 +99,54 @@ class TokenReader:
                 self.end_id = token_id
                 break
             keep(token_id)
-            if delta.logprobs is not None and section is Section.CONTENT:
-                logprobs.append(delta.logprobs[position])
-            events += self._parser.feed(self._detokenizer.push((token_id,)))
+            text = self._detokenizer.push((token_id,))
+            read = self._parser.feed(text)
+            if delta.logprobs is not None and self._detokenizer.makes_text(token_id):
+                self._has_logprobs = True
+                self._logprobs.read(delta.logprobs[position], text)
+                self._settle_logprobs(read, section)
+            events += read
             self.limit_reached = self._is_limit_reached()
             if self.limit_reached or (reasoning_only and not self.in_reasoning):
                 break
-        accepted = self._accept(events)
-        self._ledger.note_time(content=any(not isinstance(event, ReasoningDelta) for event in accepted))
-        return TurnOutput(accepted, logprobs)
+        output = self._output(self._accept(events))
+        self._ledger.note_time(content=any(not isinstance(event, ReasoningDelta) for event in output.events))
+        return output
 
     def feed(self, text: str) -> list[Event]:
         """Read text that was injected and not decoded."""
         return self._accept(self._parser.feed(text))
 
-    def flush(self) -> list[Event]:
+    def flush(self) -> TurnOutput:
         """Read the text of a character whose last bytes never came: the next step begins with whole characters."""
-        return self.feed(self._detokenizer.finish())
+        text = self._detokenizer.finish()
+        section = self._parser.section
+        events = self._parser.feed(text)
+        self._logprobs.complete(text)
+        self._settle_logprobs(events, section)
+        return self._output(self._accept(events))
 
-    def finish(self) -> list[Event]:
-        """End the turn; return the events that were held back."""
+    def finish(self) -> TurnOutput:
+        """End the turn; return what was held back."""
         if self.ended:
-            return []
-        events = self._accept(self._parser.finish())
+            return TurnOutput(())
+        events = self._parser.finish()
+        self._logprobs.settle(_contents(events), 0, in_content=True)
+        accepted = self._accept(events)
         held = "" if self.ended else self._stops.finish()
-        return [*events, ContentDelta(held)] if held else events
+        return self._output([*accepted, ContentDelta(held)] if held else accepted)
+
+    def _settle_logprobs(self, events: Sequence[Event], section: Section) -> None:
+        """Settle the log-probabilities after `events`, whose text was read from `section` on."""
+        parser = self._parser
+        for start, end in parser.left_out:
+            self._logprobs.leave_out(parser.position - start, parser.position - end)
+        self._logprobs.settle(_contents(events), parser.held, in_content=section is Section.CONTENT)
+
+    def _output(self, events: Sequence[Event]) -> TurnOutput:
+        if not self._has_logprobs:
+            return TurnOutput(events)
+        return TurnOutput(events, self._logprobs.show(sum(map(len, _contents(events)))))
 
     def _is_limit_reached(self) -> bool:
         ledger = self._ledger
@@ -157,3 +182,7 @@ class TokenReader:
             accepted.append(event)
             self.ended = isinstance(event, ToolCallEnd) and not self._parallel
         return accepted
+
+
+def _contents(events: Sequence[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, ContentDelta)]

@@ -87,9 +87,9 @@ class Turn:
             async with aclosing(self._decode(transition.step, reader)) as outputs:
                 async for output in outputs:
                     yield output
-            yield TurnOutput(reader.flush())
+            yield reader.flush()
             transition = plan.following(transition.step, self._state(reader))
-        yield TurnOutput(self._finish(reader))
+        yield self._finish(reader)
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
@@ -243,13 +243,13 @@ class Turn:
             # Tokens cached before this request, which some engines report in their last delta only.
             self.ledger.cached_tokens = max(self.ledger.cached_tokens, delta.cached_tokens)
 
-    def _finish(self, reader: TokenReader) -> list[Event]:
-        events = reader.finish()
+    def _finish(self, reader: TokenReader) -> TurnOutput:
+        output = reader.finish()
         self.stop_string, self.stop_token_id = reader.stop_string, reader.stop_token_id
         self._ids = [*self._ids, *([] if reader.end_id is None else [reader.end_id])]
         if reader.is_over:
             self.finish_reason = "stop"
-        return events
+        return output
 
     def _inject(self, ids: Sequence[int]) -> None:
         self._ids = [*self._ids, *ids]

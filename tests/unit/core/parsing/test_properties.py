@@ -10,6 +10,7 @@ from support.parsing_turns import Turn, as_turn, chunked, function_tool, joined,
 
 from autotool_core import tool_formats
 from autotool_core.modes import Mode
+from autotool_core.parsing.stream import TurnParser
 from autotool_core.profile import BUILTIN, Profile
 
 TOOLS = [function_tool("f", {"a": {"type": "string"}, "b": {"type": "integer"}})]
@@ -27,6 +28,21 @@ FRAGMENTS = (
     ),
     *('<tool_call>\n{"name": "f"', "<function=f>\n<parameter=a>\n1\n</parameter>\n", '{"name":"f"}\n</tool_call>'),
 )
+BROKEN = (
+    *(
+        "</param>",
+        "</parameter",
+        "</a>",
+        "</func>",
+        "</function",
+        "</f>\n",
+        "</tool_call",
+        "<parameter=a>\n",
+        "\n<parameter=b>",
+    ),
+    *("NaN", "True", ",}", ",]", "\x01", "\\d", "\\", "'", '{"a": [1, 2, ]}', '{"name": "f", "arguments": {"a": "'),
+)
+FRAGMENTS = (*FRAGMENTS, *BROKEN)
 built = st.lists(st.sampled_from(FRAGMENTS), max_size=15).map("".join)
 texts = st.one_of(st.text(), built, st.tuples(built, st.text(max_size=5), built).map("".join))
 STRICT = BUILTIN["qwen3"].model_copy(update={"drops_stray_markers": True})
@@ -77,6 +93,42 @@ def test_an_injected_and_a_decoded_open_marker_give_the_same_turn(chunks: list[s
     injected, _ = run(profile, chunks, "<think>\n", tools)
     decoded, _ = run(profile, ["<think>\n", *chunks], "", tools)
     assert injected == decoded
+
+
+def read_strictly(text: str) -> Any:
+    """Parse JSON; what JSON does not have fails the test."""
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+@untimed
+@given(chunked(texts), profiles)
+def test_the_arguments_of_a_complete_call_are_a_json_object(chunks: list[str], profile: Profile) -> None:
+    for call in as_turn(run(profile, chunks, "", TOOLS)[0]).calls:
+        if call.complete:
+            assert isinstance(read_strictly(call.arguments), dict)
+
+
+@untimed
+@given(built, profiles, toolsets, st.data())
+def test_a_cut_turn_is_the_beginning_of_the_whole_one(
+    text: str, profile: Profile, tools: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    parser = TurnParser(profile, "", tools)
+    before = parser.feed(text[: data.draw(st.integers(0, len(text)))])
+    cut, whole = as_turn(before), as_turn(run(profile, [text], "", tools)[0])
+    assert whole.reasoning.startswith(cut.reasoning)
+    assert whole.content.startswith(cut.content)
+    for call, full in zip(cut.calls, whole.calls, strict=False):
+        assert (call.name, full.arguments[: len(call.arguments)]) == (full.name, call.arguments)
+        assert full == call or not call.complete
+
+
+@untimed
+@given(built, profiles)
+def test_no_text_is_shown_twice_or_made_up(text: str, profile: Profile) -> None:
+    turn = as_turn(run(profile, [text], "", TOOLS)[0])
+    rest = iter(text)
+    assert all(character in rest for character in turn.reasoning + turn.content)
 
 
 pieces = st.one_of(st.text(max_size=8), st.sampled_from(["<", "</", "<tool", "\n", "\n\n", " ", "{}", "1", "null"]))
@@ -141,3 +193,57 @@ def test_a_turn_rendered_as_xml_is_parsed_back(
     assert (turn.reasoning, turn.content) == (reasoning, content)
     assert [(call.name, json.loads(call.arguments)) for call in turn.calls] == calls
     assert all(call.complete for call in turn.calls)
+
+
+LINE_ENDS = (*(f"\n</{name}" for name in ("parameter>", "param>", "parameter", "parameters>", "parameter=x>", "{key}>")), "")
+lines = st.text(st.characters(exclude_characters="<>\n", exclude_categories=["Cs"]), min_size=1, max_size=8)
+parameters = st.tuples(
+    st.sampled_from("abcd"), st.lists(lines, min_size=1, max_size=3).map("\n".join), st.sampled_from(LINE_ENDS)
+)
+function_ends = st.sampled_from(["\n</function>\n</tool_call>", "\n</tool_call>\n<tool_call>\n<function=g>\n</function>"])
+LETTERS = [function_tool("f", {name: {"type": "string"} for name in "abcd"})]
+
+
+@untimed
+@given(st.lists(parameters, min_size=1, max_size=5), function_ends, st.data())
+def test_wrong_and_missing_end_tags_change_no_argument(
+    written: list[tuple[str, str, str]], end: str, data: st.DataObject
+) -> None:
+    tags = [f"<parameter={key}>\n{value}{tag.format(key=key)}" for key, value, tag in written]
+    text = "\n".join(["<tool_call>\n<function=f>", *tags]) + end
+    turn = as_turn(run(BUILTIN["qwen3-coder"], data.draw(chunked(st.just(text))), "", LETTERS)[0])
+    first, expected = turn.calls[0], dict[str, str]()
+    for key, value, _ in written:
+        expected.setdefault(key, value)
+    pairs = json.loads(first.arguments, object_pairs_hook=list)
+    assert (pairs, first.complete) == ([*expected.items()], True)
+    assert (turn.content, len(turn.calls)) == ("", 2 if "=g>" in end else 1)
+
+
+@st.composite
+def miswritten(draw: st.DrawFn, value: Any) -> str:
+    """Write a value as JSON with the mistakes that models make."""
+    comma = draw(st.sampled_from(["", ",", " , "]))
+    if isinstance(value, dict):
+        members = [f"{draw(miswritten(key))}: {draw(miswritten(inner))}" for key, inner in value.items()]
+        return f"{{{', '.join(members)}{comma if members else ''}}}"
+    if isinstance(value, list):
+        return f"[{', '.join([draw(miswritten(inner)) for inner in value])}{comma if value else ''}]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return draw(st.sampled_from([json.dumps(value), repr(value)]))
+
+
+python_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@untimed
+@given(st.dictionaries(st.text(), python_values, max_size=3), st.data())
+def test_miswritten_json_is_read_as_it_is_meant(arguments: dict[str, Any], data: st.DataObject) -> None:
+    text = f'<tool_call>{{"name": "f", "arguments": {data.draw(miswritten(arguments))}}}</tool_call>'
+    turn = as_turn(run(BUILTIN["qwen3"], data.draw(chunked(st.just(text))), "", TOOLS)[0])
+    assert [(json.loads(call.arguments), call.complete) for call in turn.calls] == [(arguments, True)]

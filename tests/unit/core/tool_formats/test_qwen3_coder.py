@@ -153,3 +153,73 @@ def test_the_section_lasts_to_the_close_marker() -> None:
     assert parser.section is Section.TOOL_CALL
     parser.feed(CALL[-1])
     assert parser.section is Section.CONTENT
+
+
+VALUES = [
+    "<parameter=i>\n1\n<parameter=s>\nx\n</parameter>\n</function>",
+    "<parameter=i>1<parameter=s>x</parameter></function>",
+    "<parameter=i>\n1\n  <parameter=s>\nx\n</function>\n</tool_call>",
+    "<parameter=i>1<parameter=s>x</function></tool_call>",
+    "<parameter=i>\n1\n</param>\n<parameter=s>\nx\n</parameters>\n</function>",
+    "<parameter=i>\n1\n</i>\n<parameter=s>\nx\n</s>\n</function>",
+    "<parameter=i>\n1\n</parameter=i>\n<parameter=s>\nx\n</parameter\n</function>",
+    "<parameter=i>\n1\n</parameter\n<parameter=s>\nx\n</parameter\n</function>",
+    "<parameter=i>1</param><parameter=s>x</Parameter></function>",
+    "<parameter=i>\n1\n</parameter>\n</parameter>\n<parameter=s>\nx\n</parameter>\n</function>",
+    "<parameter=i>\n1\n</parameter>\n</parameter\n<parameter=s>\nx\n</parameter>\n</function>",
+    "<parameter=i>\n1\n</parameter>\n<parameter=s>\nx\n</parameter>\n</func>",
+    "<parameter=i>\n1\n</parameter>\n<parameter=s>\nx\n</parameter>\n</f>",
+    "<parameter=i>\n1\n</parameter>\n<parameter=s>\nx\n</parameter>\n</function\n</tool_call>",
+    "<parameter=i>\n1\n</parameter>\n<parameter=s>\nx\n</parameter>\n</tool_call>",
+    "<parameter=i>\n1\n</parameter>\n<parameter=s>\nx\n</parameter>\n</tool_call\n",
+    "<parameter=i>\n1\n</parameter>\n<parameter=s>\nx\n</param>\n</tool_call>",
+    "<parameter=i>\n1\n</parameter>\n<parameter=i>\n2\n</parameter>\n<parameter=s>\nx\n</parameter>\n</function>",
+    "<parameter=i>\n1\n<parameter=i>\n2\n<parameter=s>\nx\n</parameter>\n<parameter=s>\ny\n</parameter>\n</function>",
+]
+
+
+@pytest.mark.parametrize("text", VALUES)
+def test_a_wrong_or_missing_end_tag_ends_its_own_value_only(text: str) -> None:
+    assert parse(CODER, f"<function=f>\n{text}", "", TOOLS) == Turn(calls=(F,))
+    assert parse(CODER, f"<tool_call>\n<function=f>\n{text}\n{CALL}\nDone.", "", TOOLS) == Turn("", "Done.", (F, F))
+
+
+@pytest.mark.parametrize("end", ["\n</function>\n", "\n</tool_call>\n", "\n</parameter>\n", "\n</parameter>\n</function>\n"])
+def test_a_lost_end_does_not_swallow_the_next_call(end: str) -> None:
+    text = f"<tool_call>\n<function=f>\n<parameter=i>\n1\n</parameter>\n<parameter=s>\nx{end}"
+    assert parse(CODER, f"{text}{CALL}", "", TOOLS) == Turn(calls=(F, F))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a <parameter=i> b",
+        "a\n<parameter=unknown>\nb",
+        "<i>\n1\n</i>",
+        "a </param> b",
+        "if a </i> b",
+        "<function>\n</function>\n<a>\n</function>",
+        "</>\n</div>\n</tool_call>\n</function>",
+        "<tool_call>\n<function=f>\n</function>\n</tool_call>\n<tool_call>\n<function=f>\n</function>\n</tool_call>",
+        "<function=f>\n<parameter=i>\n",
+        "<parameter=",
+        "<parameter=i\n>",
+        "<parameter=<parameter=i",
+    ],
+)
+def test_text_that_looks_like_tags_stays_in_its_value(value: str) -> None:
+    turn = parse(CODER, f"<function=f>\n<parameter=s>\n{value}\n</parameter>\n</function>", "", TOOLS)
+    assert [(json.loads(call.arguments), call.complete) for call in turn.calls] == [({"s": value}, True)]
+
+
+def test_a_tool_without_described_parameters_may_have_any() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    turn = parse(CODER, "<function=f>\n<parameter=a>\n1\n<parameter=b>\nx\n</parameter>\n</function>", "", tools)
+    assert turn == Turn(calls=(Call("f", '{"a": 1, "b": "x"}'),))
+
+
+def test_an_end_tag_of_something_else_breaks_a_call() -> None:
+    text = "<function=f><parameter=i>1</parameter>\n</div>\n</function>"
+    assert parse(CODER, text, "", TOOLS) == Turn("", "</div>\n</function>", (Call("f", '{"i": 1', complete=False),))
+    text = "<function=f><parameter=i>1</parameter>\n</function it is"
+    assert parse(CODER, f"{text}\n", "", TOOLS) == Turn("", "</function it is\n", (Call("f", '{"i": 1', complete=False),))

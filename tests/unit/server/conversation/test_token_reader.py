@@ -35,7 +35,7 @@ class Reading:
         for token_id in ids:
             output = self.reader.read(TokenDelta([token_id]), keep=self.kept.append, reasoning_only=reasoning_only)
             self.events += output.events
-        self.events += self.reader.finish()
+        self.events += self.reader.finish().events
         return self
 
     def text(self, kind: type[ContentDelta] | type[ReasoningDelta]) -> str:

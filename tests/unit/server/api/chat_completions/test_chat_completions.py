@@ -283,8 +283,8 @@ async def test_logprobs_are_those_of_content_tokens() -> None:
     async with running(scripted("a</think>\n\nbc")) as server:
         logprobs = (await ask(server, "long", logprobs=True, top_logprobs=2)).choices[0].logprobs
         assert logprobs is not None
-        assert [entry.token for entry in logprobs.content or []] == ["\n", "\n", "b", "c"]
-        assert [len(entry.top_logprobs) for entry in logprobs.content or []] == [2] * 4
+        assert [entry.token for entry in logprobs.content or []] == ["b", "c"]
+        assert [len(entry.top_logprobs) for entry in logprobs.content or []] == [2] * 2
         assert (await ask(server, "short")).choices[0].logprobs is None
 
 
