@@ -21,6 +21,8 @@ VLLM_NAMES = {
     "deepseek_v31": ["deepseek_v31"],
     "deepseek_v3": ["deepseek_v3"],
     "minimax_m2": ["minimax_m2"],
+    "mistral": ["mistral"],
+    "mistral_list": ["mistral"],
 }
 """The names of vLLM's parsers for each format."""
 DROPS_CONTENT = {"llama3_json"}

@@ -105,6 +105,8 @@ def test_an_unknown_name_is_no_format(name: str) -> None:
         ("<｜tool▁call▁begin｜>{{ call.name }}<｜tool▁sep｜>{{ call.arguments }}", "deepseek_v31"),
         ("<｜tool▁call▁begin｜>function<｜tool▁sep｜>{{ call.name }}\n```json\n{{ call.arguments }}\n```", "deepseek_v3"),
         ('<minimax:tool_call>\n<invoke name="{{ call.name }}">', "minimax_m2"),
+        ("[TOOL_CALLS]{{ call.name }}[ARGS]{{ call.arguments }}", "mistral"),
+        ("[TOOL_CALLS][{{ call }}]", "mistral_list"),
         ("{{ message.content }}", "hermes"),
         ("", "hermes"),
     ],
