@@ -174,6 +174,7 @@ class PromptRenderer:
         call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
         messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
         try:
+            messages = _with_format_ids(messages, self._profile.tool_format)
             return arguments in self._render_text(messages, (), Mode.SHORT, prompt=False)
         except InvalidRequestError:
             return False

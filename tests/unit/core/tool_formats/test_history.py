@@ -99,3 +99,11 @@ def test_an_earlier_call_of_llama_is_in_the_prompt_as_it_writes_calls() -> None:
     assert tool_format.name == "llama3_json"
     text = written(template, Profile(name="p", think=None, tool_format=tool_format), CALLS[:1])
     assert text == f"<|eot_id|>{tool_format.render_calls(CALLS[:1])}"
+
+
+def test_a_template_that_refuses_other_ids_still_shows_whether_it_copies_arguments() -> None:
+    check = "{% if c.id | length != 9 %}{{ raise_exception('id') }}{% endif %}"
+    calls = EACH.replace("CALL", check + "[TOOL_CALLS]{{ c.function.name }}[ARGS]{{ c.function.arguments }}")
+    tool_format = tool_formats.get("mistral")
+    text = written(FRAME.replace("CALLS", calls), Profile(name="p", think=None, tool_format=tool_format), CALLS)
+    assert text == tool_format.render_calls(CALLS)
