@@ -3,7 +3,7 @@
 `<|tool_calls_section_begin|><|tool_call_begin|>functions.NAME:NUMBER<|tool_call_argument_begin|>{...}<|tool_call_end|>...
 <|tool_calls_section_end|>`, where the outer markers may be missing. `functions.NAME:NUMBER` is the call's id, and the chat
 template writes the ids of earlier calls, so they have to be of this form: NUMBER counts the conversation's calls from 0
-(https://huggingface.co/moonshotai/Kimi-K2-Instruct/blob/main/docs/tool_call_guidance.md).
+(guidance on tool calls at https://huggingface.co/moonshotai/Kimi-K2-Instruct).
 """
 
 import json

@@ -1,8 +1,8 @@
 r"""MiniMax-M2's tool calls.
 
 `<minimax:tool_call>\n<invoke name="NAME">\n<parameter name="KEY">VALUE</parameter>\n...</invoke>\n</minimax:tool_call>`, where
-the outer markers may be missing. The rules are those of `_tagged`; the format is described at
-https://huggingface.co/MiniMaxAI/MiniMax-M2/blob/main/docs/tool_calling_guide.md.
+the outer markers may be missing. The rules are those of `_tagged`; the format is described in the
+guide to tool calling at https://huggingface.co/MiniMaxAI/MiniMax-M2.
 """
 
 from collections.abc import Mapping
