@@ -53,13 +53,7 @@ def structural_tag(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
 def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
     tools = shape.callable_tools
     tags = [_call(tool["function"], tool_format) for tool in tools]
-    calls: Tag = {
-        "type": "tags_with_separator",
-        "tags": tags,
-        "separator": "\n",
-        "at_least_one": True,
-        "stop_after_first": shape.calls == "one" or not shape.parallel,
-    }
+    calls = tool_format.calls_tag(tags, several=shape.calls != "one" and shape.parallel)
     if shape.calls == "none":
         return shape.content_tag or _text_without_calls(tool_format)
     if shape.calls != "allowed":
@@ -67,7 +61,8 @@ def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
     if (content := shape.content_tag) is not None:
         return {"type": "or", "elements": [content, calls]} if tags else content
     if shape.callable_names is not None or any(tool["function"].get("strict", shape.strict_tools) for tool in tools):
-        return {"type": "triggered_tags", "triggers": [*tool_format.triggers], "tags": tags}
+        triggered = [calls] if any(tool_format.section) else tags
+        return {"type": "triggered_tags", "triggers": [*tool_format.triggers], "tags": triggered}
     return None
 
 

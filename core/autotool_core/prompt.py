@@ -24,6 +24,7 @@ from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import Profile, ThinkFormat
 from autotool_core.tokenizer import Tokenizer
+from autotool_core.tool_formats.base import ToolFormat
 
 # The arguments by which chat templates learn the mode; an undefined one lets the model choose.
 TEMPLATE_KWARGS: Mapping[Mode, Mapping[str, bool]] = {
@@ -102,6 +103,7 @@ class PromptRenderer:
             raise InvalidRequestError(f"mode={mode} cannot be served: {self.refusals[mode]}", "mode", code="unsupported_mode")
         placeholders = _Placeholders()
         try:
+            messages = _with_format_ids(messages, self._profile.tool_format)
             messages = [self._with_read_arguments(message) for message in messages]
             messages = [self._with_placeholders(message, placeholders) for message in messages]
             text = self._render_text(messages, tools, mode, prompt=generation_prompt)
@@ -172,6 +174,7 @@ class PromptRenderer:
         call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
         messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
         try:
+            messages = _with_format_ids(messages, self._profile.tool_format)
             return arguments in self._render_text(messages, (), Mode.SHORT, prompt=False)
         except InvalidRequestError:
             return False
@@ -233,6 +236,23 @@ class _Placeholders:
 
     def _halves(self, number: int) -> tuple[str, str]:
         return self._control_texts[number][:1], self._control_texts[number][1:]
+
+
+def _with_format_ids(messages: Sequence[Mapping[str, Any]], tool_format: ToolFormat) -> list[Mapping[str, Any]]:
+    """Return the messages with the calls' ids as the format has them in prompts, in the calls and in their results."""
+    result: list[Mapping[str, Any]] = []
+    ids: dict[str, str] = {}
+    number = 0
+    for message in messages:
+        calls: list[Mapping[str, Any]] = []
+        for call in message.get("tool_calls") or ():
+            new = tool_format.id_in_prompt(call["function"]["name"], number)
+            number += 1
+            ids.update({call["id"]: new} if new is not None and call.get("id") else {})
+            calls.append({**call, "id": new} if new is not None else call)
+        known = ids.get(message.get("tool_call_id") or "")
+        result.append({**message, **({"tool_calls": calls} if calls else {}), **({"tool_call_id": known} if known else {})})
+    return result
 
 
 def _think_markers(profile: Profile) -> Collection[str]:

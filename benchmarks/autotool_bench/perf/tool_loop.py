@@ -99,7 +99,7 @@ def _example(checkpoint: Checkpoint, turn: int) -> tuple[torch.Tensor, torch.Ten
 def _text(turn: int, tool_format: ToolFormat) -> str:
     if turn == len(TURNS):
         return ANSWER
-    return "\n".join(tool_format.render(NAME, {"number": number}) for number in TURNS[turn])
+    return tool_format.render_calls([(NAME, {"number": number}) for number in TURNS[turn]])
 
 
 async def with_server_tools(client: AsyncOpenAI) -> float:

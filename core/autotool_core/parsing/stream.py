@@ -19,6 +19,7 @@ These rules hold in any chunking:
 - With `drops_stray_markers` of the profile, a marker that would be content is left out of it; the text around it stays.
 - A call is complete with its body (see the modules of `tool_formats`): its close marker may be missing, and if other text
   follows instead of it, that text is content. The beginning of a close marker, cut by the end of the turn, is dropped.
+  The same holds for the marker that closes a section of several calls. Behind a call the format's joint begins another one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -178,13 +179,22 @@ class TurnParser:
             return ""
         self._calls += self._body.started
         if self._body.complete:
-            self._close = MarkerNext(self._profile.tool_format.close)
-            self._enter(Section.TOOL_CALL, self._read_close)
+            self._expect_close(self._profile.tool_format.close)
         elif self._body.started:
             self._enter_content()
         else:
             self._emit_as_content(rest)
         return rest
+
+    def _expect_close(self, *closers: str) -> None:
+        """Expect one of some closers, the section's closer or the joint."""
+        tool_format = self._profile.tool_format
+        expected = [marker for marker in (*closers, tool_format.section[1].strip(), tool_format.joint) if marker]
+        self._close = MarkerNext(*expected)
+        if expected:
+            self._enter(Section.TOOL_CALL, self._read_close)
+        else:
+            self._enter_content(lead=WHITESPACE)
 
     def _read_close(self, text: str) -> str:
         self._call_length += len(text)
@@ -192,7 +202,13 @@ class TurnParser:
         if lookahead is None:
             return ""
         marker, rest = lookahead
-        self._enter_content(lead=WHITESPACE if marker else "")
+        tool_format = self._profile.tool_format
+        if marker and marker == tool_format.joint:
+            self._enter_call(marker)
+        elif marker and marker == tool_format.close and (tool_format.section[1] or tool_format.joint):
+            self._expect_close()
+        else:
+            self._enter_content(lead=WHITESPACE if marker else "")
         return rest
 
     def _emit_as_content(self, rest: str) -> None:

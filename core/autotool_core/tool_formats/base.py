@@ -1,7 +1,7 @@
 """The interface of a tool-call format, and the grammar of JSON that formats share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,9 +39,15 @@ class ToolFormat(ABC):
     openers: tuple[str, ...]
     """The texts that begin a call; none of them may be the beginning of another."""
     close: str
-    """The text that ends a call behind its body; models may leave it out."""
+    """The text that ends a call behind its body; models may leave it out. "" if the body ends by itself."""
     triggers: tuple[str, ...]
     """The texts after which a grammar that leaves text free enforces a call."""
+    section: tuple[str, str] = ("", "")
+    """The texts around all calls of a turn; models may leave the second one out. "" if each call stands by itself."""
+    separator: str = "\n"
+    """The text between two calls of a turn."""
+    joint: str = ""
+    """The text behind a call that begins another one, as an opener does in running text; "" if only openers begin calls."""
 
     @abstractmethod
     def call_body(self, index: int, parameters: Mapping[str, Mapping[str, Any]], opener: str) -> CallBody:
@@ -57,6 +63,30 @@ class ToolFormat(ABC):
     @abstractmethod
     def render(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Return a call as a model of this format writes it."""
+
+    def calls_tag(self, tags: Sequence[Tag], *, several: bool) -> Tag:
+        """Return the grammar of a turn's calls, one or `several`, each of which is one of `tags`."""
+        calls: Tag = {
+            "type": "tags_with_separator",
+            "tags": [*tags],
+            "separator": self.separator,
+            "at_least_one": True,
+            "stop_after_first": not several,
+        }
+        begin, end = self.section
+        return {"type": "tag", "begin": begin, "content": calls, "end": end} if begin else calls
+
+    def render_calls(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+        """Return a turn's calls, which are names and arguments, as a model of this format writes them."""
+        begin, end = self.section
+        return f"{begin}{self.separator.join(self.render(*call) for call in calls)}{end}"
+
+    def id_in_prompt(self, name: str, number: int) -> str | None:
+        """Return the id that the prompt shows for the conversation's call number `number` (from 0) of the tool `name`.
+
+        None if the family's models do not depend on ids, so that the client's may stay.
+        """
+        return None
 
     @abstractmethod
     def matches(self, chat_template: str) -> bool:

@@ -1,11 +1,13 @@
+import re
 from typing import Any
 
 import pytest
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 
+from autotool_core import tool_formats
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.profile import BUILTIN
+from autotool_core.profile import BUILTIN, Profile
 from autotool_core.prompt import PromptRenderer
 
 THINKS = BUILTIN["smollm2-autotool"]
@@ -204,3 +206,25 @@ def test_user_messages_and_plain_results_are_tokenised_unchanged() -> None:
     text = tokenizer.apply_chat_template(with_result("21 degrees"), add_generation_prompt=True, tokenize=False)
     prefix = renderer.prefix_ids[Mode.LONG]
     assert renderer.render(with_result("21 degrees"), (), Mode.LONG) == [*tokenizer.encode(text), *prefix]
+
+
+def test_ids_of_calls_are_as_the_format_has_them_in_prompts() -> None:
+    template = CHAT_TEMPLATE.replace('"name": "', '"id": "{{ call.id }}", "name": "').replace(
+        "{{ message.content }}", "{{ message.content }}{{ message.tool_call_id }}"
+    )
+    tokenizer = make_tokenizer(template)
+    function = {"name": "f", "arguments": "{}"}
+    # Clients count their ids anew in each turn.
+    calls = [{"id": f"call_{number}", "type": "function", "function": function} for number in range(2)]
+    results = [{"role": "tool", "tool_call_id": f"call_{number}", "content": "is "} for number in (1, 0)]
+    turn = [{"role": "assistant", "content": "", "tool_calls": calls}, *results]
+
+    def rendered(tool_format: str) -> str:
+        profile = Profile(name="p", tool_format=tool_formats.get(tool_format))
+        return tokenizer.decode(PromptRenderer(tokenizer, profile).render([*USER, *turn, *turn], (), Mode.SHORT))
+
+    assert re.findall(r'"id": "(.*?)"|is (\S*?)<', rendered("kimi_k2")) == [
+        *(("functions.f:0", ""), ("functions.f:1", ""), ("", "functions.f:1"), ("", "functions.f:0")),
+        *(("functions.f:2", ""), ("functions.f:3", ""), ("", "functions.f:3"), ("", "functions.f:2")),
+    ]
+    assert rendered("hermes").count("call_1") == 4

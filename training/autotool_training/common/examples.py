@@ -65,5 +65,5 @@ class ExampleWriter:
 
 def answer_text(content: str | None, calls: Sequence[GoldCall], tool_format: ToolFormat) -> str:
     """Return text and calls as a model of this tool-call format writes them."""
-    blocks = [tool_format.render(call.name, call.arguments) for call in calls]
+    blocks = [tool_format.render_calls([(call.name, call.arguments) for call in calls])] if calls else []
     return "\n".join([content, *blocks] if content else blocks)

@@ -99,6 +99,14 @@ def test_an_unknown_name_is_no_format(name: str) -> None:
     [
         (CHAT_TEMPLATE, "hermes"),
         ("<tool_call>\n<function={{ call.name }}>", "qwen3_coder"),
+        ("<tool_call>{{ call.name }}\n<arg_key>{{ key }}</arg_key>", "glm45"),
+        ('<|eot_id|> {"name": "{{ call.name }}", "parameters": {{ call.arguments }}', "llama3_json"),
+        ("<|tool_call_begin|>{{ call.id }}<|tool_call_argument_begin|>{{ call.arguments }}", "kimi_k2"),
+        ("<｜tool▁call▁begin｜>{{ call.name }}<｜tool▁sep｜>{{ call.arguments }}", "deepseek_v31"),
+        ("<｜tool▁call▁begin｜>function<｜tool▁sep｜>{{ call.name }}\n```json\n{{ call.arguments }}\n```", "deepseek_v3"),
+        ('<minimax:tool_call>\n<invoke name="{{ call.name }}">', "minimax_m2"),
+        ("[TOOL_CALLS]{{ call.name }}[ARGS]{{ call.arguments }}", "mistral"),
+        ("[TOOL_CALLS][{{ call }}]", "mistral_list"),
         ("{{ message.content }}", "hermes"),
         ("", "hermes"),
     ],
@@ -107,13 +115,13 @@ def test_a_chat_template_shows_its_format(chat_template: str, name: str) -> None
     assert tool_formats.recognise(chat_template).name == name
 
 
-@pytest.mark.parametrize("name", ["hermes", "qwen3_coder"])
+@pytest.mark.parametrize("name", tool_formats.names())
 def test_a_rendered_call_is_parsed_back_and_is_in_the_grammar(name: str) -> None:
     tool_format = tool_formats.get(name)
     properties = {"s": {"type": "string"}, "i": {"type": "integer"}, "b": {"type": "boolean"}, "o": {"type": "object"}}
     tools = [function_tool("f", properties)]
     arguments = {"s": "é\nx", "i": 1, "b": True, "o": {"k": [None, 1.5]}}
-    text = tool_format.render("f", arguments)
+    text = tool_format.render_calls([("f", arguments)])
     turn = as_turn(run(Profile(name="p", tool_format=tool_format), text, "", tools)[0])
     assert [(call.name, json.loads(call.arguments)) for call in turn.calls] == [("f", arguments)]
     assert accepts(structural_tag(AnswerShape(tools, "one"), tool_format), text)

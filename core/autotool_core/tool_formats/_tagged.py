@@ -1,0 +1,196 @@
+"""Calls whose parameters stand between tags of their own, one after another, with texts as values.
+
+- ToolCallStart is sent with the first parameter's tag or the call's close tag, ToolCallEnd with the close tag.
+- The arguments are passed on as JSON text, one parameter at a time. A value is its text as written, typed by the tool's
+  JSON schema (`json_text.typed_value`).
+- A value whose end tag is missing ends where the tags of another parameter that the schema names begin.
+- Of two parameters of one name the first counts.
+- No name, or something else than a parameter behind it: no call. Something else between or inside the tags after
+  ToolCallStart: the call stays without its end.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, ToolCallStart
+from autotool_core.parsing.json_text import typed_value
+from autotool_core.parsing.markers import WHITESPACE, MarkerNext, MarkerSearch
+from autotool_core.parsing.schema_types import ParameterTypes
+
+_QUOTES = "\"'"
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of a call.
+
+    `before_name` NAME `after_name` (`before_key` KEY `after_key` `before_value` VALUE `after_value`)* `close`. Whitespace
+    around names and keys, and between the tags, is format, and so are quotes around names and keys.
+    """
+
+    before_name: str
+    """"" if the opener stands right before the name."""
+    after_name: str
+    """"" if the next tag or the end of the line ends the name."""
+    before_key: str
+    after_key: str
+    before_value: str
+    """"" if the value begins behind `after_key`."""
+    after_value: str
+    close: str
+
+
+class TaggedBody:
+    """Parses the tags of the call number `index`: a `CallBody`, which leaves `close` to its reader.
+
+    `parameters`: the JSON schema of each tool's arguments by the tool's name. `named`: whether `before_name` has been read.
+    """
+
+    def __init__(self, tags: Tags, index: int, parameters: Mapping[str, Mapping[str, Any]], *, named: bool) -> None:
+        self.started = False
+        self.complete = False
+        self._tags = tags
+        self._index = index
+        self._parameters = parameters
+        self._events: list[Event] = []
+        self._over = False
+        self._next = MarkerNext(tags.before_name)
+        self._collected: list[str] = []
+        self._name = ""
+        self._key = ""
+        self._sent: set[str] = set()
+        # A name ends with its line at the latest: prose that mentions a tag must not be held back to the end of the turn.
+        self._search = MarkerSearch(tags.after_name or "<", "\n")
+        self._read: Callable[[str], str] = self._read_name if named else self._read_opening
+
+    def feed(self, text: str) -> tuple[list[Event], str | None]:
+        self._events = []
+        while text and not self._over:
+            text = self._read(text)
+        return self._events, text if self._over else None
+
+    def _read_opening(self, text: str) -> str:
+        tag = self._next.feed(text)
+        if tag is None:
+            return ""
+        marker, rest = tag
+        self._over = not marker
+        self._read = self._read_name
+        return rest
+
+    def _read_name(self, text: str) -> str:
+        if not self._collected:
+            text = text.lstrip(WHITESPACE)
+        name, marker, rest = self._collect(text)
+        if name is None:
+            return ""
+        self._name = name
+        self._over = not name or any(char in name for char in WHITESPACE) or (marker == "\n" and bool(self._tags.after_name))
+        self._types = ParameterTypes(self._parameters.get(name, {}))
+        self._expect_tag()
+        return rest if marker == self._tags.after_name and not self._over else marker + rest
+
+    def _read_tag(self, text: str) -> str:
+        tag = self._next.feed(text)
+        if tag is None:
+            return ""
+        marker, rest = tag
+        self._over = marker != self._tags.before_key
+        if marker and not self.started:
+            self.started = True
+            self._events.append(ToolCallStart(self._index, self._name))
+        if marker == self._tags.close:
+            self._end()
+            return marker + rest
+        self._search = MarkerSearch(self._tags.after_key, "\n")
+        self._read = self._read_key
+        return rest
+
+    def _read_key(self, text: str) -> str:
+        key, marker, rest = self._collect(text)
+        if key is None:
+            return ""
+        self._key = key
+        self._over = not key or marker == "\n"
+        if self._over:
+            return marker + rest
+        self._next = MarkerNext(self._tags.before_value)
+        self._search = MarkerSearch(self._tags.after_value)
+        self._read = self._read_before_value if self._tags.before_value else self._read_value
+        return rest
+
+    def _read_before_value(self, text: str) -> str:
+        tag = self._next.feed(text)
+        if tag is None:
+            return ""
+        marker, rest = tag
+        self._over = not marker
+        self._read = self._read_value
+        return rest
+
+    def _read_value(self, text: str) -> str:
+        before, marker, rest = self._search.feed(text)
+        self._collected.append(before)
+        if marker:
+            for key, value in self._divided("".join(self._collected)):
+                self._send(key, value)
+            self._expect_tag()
+        return rest
+
+    def _collect(self, text: str) -> tuple[str | None, str, str]:
+        """Read a name; return it without quotes (None before its end), the marker behind it and the rest."""
+        before, marker, rest = self._search.feed(text)
+        if before:
+            self._collected.append(before)
+        if not marker:
+            return None, "", ""
+        name = "".join(self._collected).strip()
+        self._collected = []
+        return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in _QUOTES else name, marker, rest
+
+    def _expect_tag(self) -> None:
+        self._collected = []
+        self._next = MarkerNext(self._tags.before_key, self._tags.close)
+        self._read = self._read_tag
+
+    def _divided(self, value: str) -> Iterator[tuple[str, str]]:
+        """Return the parameters in the text of one value, in which the end tags of others may be missing."""
+        schema = self._parameters.get(self._name, {})
+        known = {*cast("Mapping[str, Any]", schema.get("properties") or {})} - self._sent - {self._key}
+        if self._tags.before_key not in value or not known:
+            yield self._key, value
+            return
+        key, position = self._key, 0
+        for match in self._parameter_tags(known).finditer(value):
+            yield key, value[position : match.start()]
+            key, position = match[1], match.end()
+        yield key, value[position:]
+
+    def _parameter_tags(self, keys: set[str]) -> re.Pattern[str]:
+        """Return the pattern of the tags before the value of one of some parameters."""
+        tags = self._tags
+        names = "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))
+        before, after, value = map(re.escape, (tags.before_key, tags.after_key, tags.before_value))
+        gap = rf"\s*{value}" if value else ""
+        return re.compile(rf"\s*{before}\s*[{_QUOTES}]?({names})[{_QUOTES}]?\s*{after}{gap}")
+
+    def _send(self, key: str, value: str) -> None:
+        if key in self._sent:
+            return
+        opening = ", " if self._sent else "{"
+        text = typed_value(value, self._types.allowed(key))
+        self._events.append(ToolCallArguments(self._index, f"{opening}{json.dumps(key, ensure_ascii=False)}: {text}"))
+        self._sent.add(key)
+
+    def _end(self) -> None:
+        self.complete = True
+        self._events.append(ToolCallArguments(self._index, "}" if self._sent else "{}"))
+        self._events.append(ToolCallEnd(self._index))
+
+
+def value_text(value: object) -> str:
+    """Return a value as chat templates write it between tags: a string as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

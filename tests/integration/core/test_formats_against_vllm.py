@@ -1,0 +1,61 @@
+"""The calls of generated turns, as vLLM's own parsers read them."""
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.parsing_turns import as_turn, function_tool, run
+from support.tiny import make_tokenizer
+
+from autotool_core import tool_formats
+from autotool_core.profile import Profile
+
+pytest.importorskip("vllm", reason="vLLM is not installed")
+VLLM_NAMES = {
+    "glm45": ["glm45"],
+    "llama3_json": ["llama3_json"],
+    "kimi_k2": ["kimi_k2"],
+    "deepseek_v31": ["deepseek_v31"],
+    "deepseek_v3": ["deepseek_v3"],
+    "minimax_m2": ["minimax_m2"],
+    "mistral": ["mistral"],
+    "mistral_list": ["mistral"],
+}
+"""The names of vLLM's parsers for each format."""
+DROPS_CONTENT = {"llama3_json"}
+"""The parsers of vLLM that leave out the text before calls, which ours keeps: it is what the model said to the user."""
+PAIRS = [(name, parser) for name, parsers in VLLM_NAMES.items() for parser in parsers]
+PROPERTIES = {"s": {"type": "string"}, "i": {"type": "integer"}, "b": {"type": "boolean"}, "o": {"type": "object"}}
+TOOLS = [function_tool("get_it", PROPERTIES), function_tool("set_it", PROPERTIES)]
+# vLLM reads some texts by other rules, and none of these is about the form of calls: it drops whitespace at the ends of
+# strings of some formats, and text behind calls.
+words = st.text(st.characters(categories=["Ll", "Lu", "Nd"]), max_size=8).map(lambda text: f"v{text}")
+arguments = st.fixed_dictionaries(
+    {}, optional={"s": words, "i": st.integers(), "b": st.booleans(), "o": st.dictionaries(words, words | st.integers())}
+)
+calls = st.lists(st.tuples(st.sampled_from(["get_it", "set_it"]), arguments), max_size=3)
+
+
+def by_vllm(name: str, parser: str, text: str) -> tuple[str, list[tuple[str, Any]]]:
+    protocol = importlib.import_module("vllm.entrypoints.openai.chat_completion.protocol")
+    manager = importlib.import_module("vllm.tool_parsers").ToolParserManager
+    request = protocol.ChatCompletionRequest(model="m", messages=[{"role": "user", "content": "?"}], tools=TOOLS)
+    tokenizer = make_tokenizer(markers=("<think>", "</think>", *tool_formats.get(name).markers))
+    read = manager.get_tool_parser(parser)(tokenizer, request.tools).extract_tool_calls(text, request)
+    functions = [call.function for call in read.tool_calls]
+    return read.content or "", [(function.name, json.loads(function.arguments)) for function in functions]
+
+
+@pytest.mark.parametrize(("name", "parser"), PAIRS)
+@settings(deadline=None, max_examples=40)
+@given(words, calls)
+def test_generated_turns_are_read_as_vllm_reads_them(name: str, parser: str, content: str, calls: Any) -> None:
+    text = "\n".join([content, tool_formats.get(name).render_calls(calls)] if calls else [content])
+    turn = as_turn(run(Profile(name="any", tool_format=tool_formats.get(name)), [text], "", TOOLS)[0])
+    theirs, read = by_vllm(name, parser, text)
+    assert [(call.name, json.loads(call.arguments)) for call in turn.calls] == read == calls
+    assert turn.content == content
+    assert theirs.strip() == ("" if calls and parser in DROPS_CONTENT else content)
