@@ -4,6 +4,7 @@ from click.testing import CliRunner
 from autotool_core.errors import AutoToolError
 from autotool_server import settings
 from autotool_server.launch import command_line, lifecycle
+from autotool_server.tools.registry import Registry
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> settings.Settings:
@@ -25,6 +26,24 @@ def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> settings.Settings
     if result.exception is not None:
         raise result.exception
     return seen[0]
+
+
+def test_the_tools_that_were_checked_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making them again would probe a sandbox a second time, on the event loop."""
+    checked, served = Registry(), []
+
+    async def serve(_: settings.Settings, registry: Registry, *__: object) -> bool:
+        served.append(registry)
+        return True
+
+    def check(_: settings.Settings) -> Registry:
+        return checked
+
+    given(monkeypatch)
+    monkeypatch.setattr(lifecycle, "serve", serve)
+    monkeypatch.setattr(command_line.checks, "check", check)
+    CliRunner().invoke(command_line.command, [], catch_exceptions=False)
+    assert served == [checked]
 
 
 def test_engine_arguments_keep_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
