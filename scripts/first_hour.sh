@@ -22,14 +22,16 @@ step() { # $1: name; rest: command
   TIMES+=("$(printf '%6d s  %s' $((SECONDS - start)) "$name")")
 }
 
-# Prints the first block of commands of a page that has a text.
+# Runs the first block of commands of a page that has a text, without the installation that `make run` has done.
 commands() { # $1: page; $2: text
-  .venv/bin/python -m support.examples commands "$1" "$2"
+  local block
+  block=$(python -m support.examples commands "$1" "$2" | sed '/^pip /d') || return
+  bash -eu -o pipefail -c "$block"
 }
 
 # Runs the Python programs of a page and compares what they print with what the page shows.
 examples() { # $1: page
-  .venv/bin/python -m support.examples run "$1"
+  python -m support.examples run "$1"
 }
 
 # Starts a server and waits until it is ready.
@@ -53,8 +55,6 @@ stop_server() {
   SERVER=''
 }
 
-in_shell() { bash -eu -o pipefail -c "$1"; }
-
 check_logs() {
   if grep -EHni 'traceback|warning|deprecat|nanobind|leaked' "$LOGS"/*.log; then
     die "The lines above are for developers, and a new user met them."
@@ -70,21 +70,21 @@ export PATH=$CLONE/.venv/bin:$PATH PYTHONPATH=$CLONE/tests
 cd "$CLONE"
 step 'make run' start_server make run
 step 'the example of the README' examples README.md
-step 'autotool chat' in_shell "$(commands "$GUIDES/client.md" '| autotool chat')"
+step 'autotool chat' commands "$GUIDES/client.md" '| autotool chat'
 step 'stop the first server' stop_server
 
 cd "$FOLDER/examples"
-step 'files of the examples' in_shell "$(commands "$GUIDES/client.md" 'cat > weather.py')"
-step 'serve with tools' start_server in_shell "$(commands "$GUIDES/tools.md" 'autotool serve')"
+step 'files of the examples' commands "$GUIDES/client.md" 'cat > weather.py'
+step 'serve with tools' start_server commands "$GUIDES/tools.md" 'autotool serve'
 step 'examples of the client' examples "$GUIDES/client.md"
 step 'examples of the tools' examples "$GUIDES/tools.md"
 step 'stop the second server' stop_server
 
 cd "$CLONE"
-step 'bench run' in_shell "$(commands "$GUIDES/benchmark.md" 'autotool bench run' | grep -v '^pip')"
-step 'bench items' in_shell "$(commands "$GUIDES/benchmark.md" 'autotool bench items')"
-step 'train' in_shell "$(commands "$GUIDES/train.md" 'autotool train rl')"
-step 'serve the trained model' start_server in_shell "$(commands "$GUIDES/train.md" 'autotool serve')"
+step 'bench run' commands "$GUIDES/benchmark.md" 'autotool bench run'
+step 'bench items' commands "$GUIDES/benchmark.md" 'autotool bench items'
+step 'train' commands "$GUIDES/train.md" 'autotool train rl'
+step 'serve the trained model' start_server commands "$GUIDES/train.md" 'autotool serve'
 step 'stop the third server' stop_server
 
 check_logs
