@@ -29,6 +29,7 @@ from autotool_bench.perf.cli import app as perf
 from autotool_bench.run import OwnServer, execute
 from autotool_bench.suites import load_suite
 from autotool_bench.suites.base import Suite, score_gold
+from autotool_core import extras
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ModeSwitch
 
@@ -95,6 +96,7 @@ def _execute(url: str | None, model: str | None, serve_options: str | None, **op
             raise AutoToolError("--serve-options: they are for the server that --model starts where no --url is given.")
         execute(_config(**options, url=url or LOCAL_URL, model=model))
         return
+    extras.require("`autotool bench run --model`, which starts a server,", "server")
     from autotool_bench import own_server  # noqa: PLC0415 most runs need none
 
     config, words = _config(**options), own_server.read_options(serve_options)

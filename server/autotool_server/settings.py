@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from autotool_core.answer_reserve import DEFAULT_SHARE
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server import environment
@@ -172,7 +173,7 @@ class Settings(BaseSettings):
     """Limit of the think block's tokens where neither the request nor its effort sets one. Default: the profile's, else
     none."""
 
-    answer_reserve: float = Field(default=0.25, ge=0, lt=1)
+    answer_reserve: float = Field(default=DEFAULT_SHARE, ge=0, lt=1)
     """Part of max_tokens, at most 1024 tokens, that reasoning leaves to the answer where the request does not limit the
     reasoning itself. 0 lets the reasoning take all of it."""
 

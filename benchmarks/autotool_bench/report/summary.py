@@ -14,8 +14,7 @@ from autotool_bench.report.columns import Items, StoredRun, read_run
 from autotool_bench.report.intervals import RESAMPLES, SEED
 from autotool_bench.report.metrics import Figures, figures_of
 from autotool_bench.report.oracle import Regret, Reliability, regrets, reliability
-from autotool_server.conversation.budgets import MAX_RESERVE
-from autotool_server.settings import Settings
+from autotool_core.answer_reserve import answer_reserve
 
 SHOWN_ERRORS = 5
 METHOD = (
@@ -132,8 +131,7 @@ def _has_own_limit(limit: int | None, request: Mapping[str, Any]) -> bool:
     if request.get("max_reasoning_tokens") is not None or limit is None or whole is None:
         return request.get("max_reasoning_tokens") is not None
     whole -= 1  # the decision token
-    share = Settings.model_fields["answer_reserve"].default
-    return limit < whole - min(math.ceil(whole * share), MAX_RESERVE)
+    return limit < whole - answer_reserve(whole)
 
 
 def _errors(items: Items, mode: str) -> tuple[ErrorCount, ...]:

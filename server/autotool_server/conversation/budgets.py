@@ -4,18 +4,16 @@ A request that limits the whole turn (`max_tokens`) leaves a part of it to the a
 Limits beyond the context are the context: agents send the same 32,000 tokens to every model.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from autotool_core.answer_reserve import answer_reserve
 from autotool_core.profile import Profile
 from autotool_server.conversation.plan import TurnLimits
 from autotool_server.settings import Settings
 
 DEFAULT_MAX_TOKENS = 4096
 """Limit of an answer's tokens where request, server and profile set none."""
-MAX_RESERVE = 1024
-"""Tokens that an answer never needs more of while the model still reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +71,5 @@ def turn_limits(
     total = room if asked.max_tokens is None else min(room, max(asked.max_tokens - asked.decides, 1))
     budgets = (asked.max_reasoning_tokens, asked.effort_budget, defaults.max_reasoning_tokens)
     budget = next((budget for budget in budgets if budget is not None), total)
-    reasoning = min(budget, total - _reserve(total, defaults.answer_reserve))
+    reasoning = min(budget, total - answer_reserve(total, defaults.answer_reserve))
     return TurnLimits(total, reasoning, structural_tag, defaults.max_tokens if asked.max_tokens is None else None)
-
-
-def _reserve(total: int, share: float) -> int:
-    return min(math.ceil(total * share), MAX_RESERVE)

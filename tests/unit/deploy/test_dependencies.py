@@ -24,6 +24,7 @@ FOLDERS = {
     "autotool_bench": "benchmarks",
 }
 ASKED_FOR = (
+    "autotool_bench.own_server",
     "autotool_bench.perf.",
     "autotool_server.engines.vllm",
     "autotool_bench.suites.bfcl.worker",

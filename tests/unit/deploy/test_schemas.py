@@ -2,7 +2,8 @@
 
 ServiceMonitor: https://prometheus-operator.dev/docs/api-reference/api/; Kustomization:
 https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/; the adapter's values: the chart
-prometheus-community/prometheus-adapter, and https://github.com/kubernetes-sigs/prometheus-adapter/blob/master/docs/config.md.
+prometheus-community/prometheus-adapter, and "Metrics Discovery and Presentation Configuration" of
+kubernetes-sigs/prometheus-adapter.
 """
 
 import copy

@@ -77,7 +77,7 @@ def test_the_first_token_alone_settles_the_mode(bench: Bench) -> None:
         (f"\n\n{CALL}", Trajectory(SHORT, fault=Fault.PREFIX)),
         (f"\nstill thinking {CALL}", Trajectory(LONG, fault=Fault.OPEN_BLOCK)),
         ('\n\n</think>\n\n<tool_call>\n{"name": "add", "arguments": {"a": 1', Trajectory(SHORT, fault=Fault.BROKEN_CALL)),
-        ('\n\n</think>\n\n<tool_call>\n{"name": "add", "arguments": {a}}', Trajectory(SHORT, fault=Fault.BROKEN_CALL)),
+        ('\n\n</think>\n\n<tool_call>\n{"name": "add", "arguments": {"a": b}}', Trajectory(SHORT, fault=Fault.BROKEN_CALL)),
         ("\n\n</think>\n\nHello</think>", Trajectory(SHORT, fault=Fault.MARKER)),
         ("\n\n</think>\n\n<tool_call>add", Trajectory(SHORT, fault=Fault.MARKER)),
         (f"\n\n</think>\n\nFirst I add. {CALL}", Trajectory(SHORT, (ADD,), Fault.TEXT_BESIDE_CALL)),
