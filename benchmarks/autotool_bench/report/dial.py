@@ -173,7 +173,7 @@ def advice(positions: Sequence[Position]) -> str:
     value = text.points(best.gain.value)
     if best.gain.value <= 0:
         return f"No bias is above a coin toss between short and long; {named(best)} is nearest, at {value} points ({interval})."
-    doubt = " So few items do not tell this gain from none." if best.gain.interval.low <= 0 else ""
+    doubt = " With this many items, the gain may be chance." if best.gain.interval.low <= 0 else ""
     return (
         f"The {named(best)} gains most over a coin toss between short and long: {value} points "
         f"(95 % interval {interval}) at {text.tokens(best.figures.generated_tokens)} generated tokens per item.{doubt}"
