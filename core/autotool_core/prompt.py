@@ -61,6 +61,7 @@ class PromptRenderer:
         self.prefix_ids: dict[Mode, tuple[int, ...]] = {mode: self.ids(profile.prefix(mode)) for mode in Mode}
         self.decision_tokens = self._find_decision_tokens()
         self.marker_ids = {ids[0] for marker in profile.markers if len(ids := self.ids(marker)) == 1}
+        self._call_content = self._probe_call_content()
         self._takes_argument_text = self._probe_arguments()
         self._control = _control_texts(tokenizer, profile)
         # Templates look in the content of earlier answers for the end of the reasoning in it.
@@ -120,6 +121,7 @@ class PromptRenderer:
 
     def renders_text(self, text: str, messages: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether the chat template accepts these messages and the prompt contains `text`."""
+        messages = _with_format_ids(messages, self._profile.tool_format)
         messages = [self._with_read_arguments(message) for message in messages]
         try:
             return text in self._render_text(messages, (), Mode.SHORT)
@@ -135,7 +137,7 @@ class PromptRenderer:
         read = _canonical_text if self._takes_argument_text else _parse_object
         functions = [{**call["function"], "arguments": read(call["function"]["arguments"])} for call in calls]
         parsed = [{**call, "function": function} for call, function in zip(calls, functions, strict=True)]
-        return {**message, "tool_calls": parsed} if parsed else message
+        return {**message, "content": message.get("content") or self._call_content, "tool_calls": parsed} if parsed else message
 
     def _with_placeholders(self, message: Mapping[str, Any], placeholders: "_Placeholders") -> Mapping[str, Any]:
         if message["role"] not in ("tool", "assistant"):
@@ -168,11 +170,25 @@ class PromptRenderer:
         if not self._profile.prefix(mode).startswith(self._emitted[mode]):
             self.refusals[mode] = "the chat template already settles the think block in another way."
 
+    def _probe_call_content(self) -> str | None:
+        """Return the content of an answer of calls alone: None if the template shows them only without one (DeepSeek R1)."""
+        return None if not self._shows_call("") and self._shows_call(None) else ""
+
+    def _shows_call(self, content: str | None) -> bool:
+        call = {"id": "c", "type": "function", "function": {"name": "probed_call", "arguments": "{}"}}
+        messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": content, "tool_calls": [call]}]
+        try:
+            messages = _with_format_ids(messages, self._profile.tool_format)
+            return "probed_call" in self._render_text(messages, (), Mode.SHORT, prompt=False)
+        except InvalidRequestError:
+            return False
+
     def _probe_arguments(self) -> bool:
         """Return whether the template writes a call's arguments unchanged if they are text, with the model's own spacing."""
         arguments = '{"a":  1}'
         call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}
-        messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        answer = {"role": "assistant", "content": self._call_content, "tool_calls": [call]}
+        messages = [{"role": "user", "content": "?"}, answer]
         try:
             messages = _with_format_ids(messages, self._profile.tool_format)
             return arguments in self._render_text(messages, (), Mode.SHORT, prompt=False)

@@ -56,8 +56,8 @@ class TurnParser:
         }
         self._profile = profile
         self._openers = profile.tool_format.openers if tools else ()
-        strays = profile.markers if profile.drops_stray_markers else ()
-        self._strays = tuple(marker for marker in strays if marker not in self._openers)
+        self._droppable = profile.markers if profile.drops_stray_markers else ()
+        self._strays = tuple(marker for marker in self._droppable if marker not in self._openers)
         self._events: list[Event] = []
         self._calls = 0
         self.left_out: list[tuple[int, int]] = []
@@ -139,7 +139,7 @@ class TurnParser:
         self._enter(Section.CONTENT, self._read_passage)
 
     def _enter_call(self, opener: str) -> None:
-        self._raw = [] if self._profile.drops_stray_markers else [opener]
+        self._raw = [] if opener in self._droppable else [opener]
         self._call_length = sum(map(len, self._raw))
         self._body: CallBody = self._profile.tool_format.call_body(self._calls, self._parameters, opener)
         self._enter(Section.TOOL_CALL, self._read_call)
@@ -158,7 +158,7 @@ class TurnParser:
     def _read_passage(self, text: str) -> str:
         settled, marker, rest = self._passage.feed(text)
         self._emit(settled)
-        if marker and self._section is Section.CONTENT and self._profile.drops_stray_markers:
+        if marker and self._section is Section.CONTENT and marker in self._droppable:
             end = self.position - len(rest)
             self.left_out.append((end - len(marker), end))
         if marker and self._section is Section.REASONING:

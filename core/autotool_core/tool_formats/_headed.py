@@ -1,6 +1,6 @@
 """Calls whose name stands before a JSON object of arguments, between markers.
 
-- ToolCallStart is sent with the object's first brace, ToolCallEnd with its last one; its text is passed on as written.
+- ToolCallStart is sent with the object's first brace, ToolCallEnd with its last one; its text is passed on as valid JSON.
 - Where the call's close marker stands in place of the object, the arguments are `{}`.
 - Something else than the head's markers and a name: no call.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, ToolCallStart
-from autotool_core.parsing.json_text import ValueScanner
+from autotool_core.parsing.json_object import ObjectReader
 from autotool_core.parsing.markers import WHITESPACE, MarkerNext
 
 NAME = ""
@@ -45,7 +45,7 @@ class HeadedBody:
         self._over = False
         self._name = ""
         self._collected: list[str] = []
-        self._scanner = ValueScanner("{")
+        self._reader = ObjectReader()
         self._advance()
 
     def feed(self, text: str) -> tuple[list[Event], str | None]:
@@ -119,12 +119,13 @@ class HeadedBody:
         return marker + rest
 
     def _read_object(self, text: str) -> str:
-        end = self._scanner.scan(text, 0)
-        self._events.append(ToolCallArguments(self._index, text[:end]))
-        if end is None:
-            return ""
-        self._end()
-        return text[end:]
+        written, rest = self._reader.feed(text)
+        if written:
+            self._events.append(ToolCallArguments(self._index, written))
+        if self._reader.complete:
+            self._end()
+        self._over = self._over or self._reader.broken
+        return "" if rest is None else rest
 
     def _end(self) -> None:
         self._over = self.complete = True

@@ -19,6 +19,8 @@ class ContentLogprobs:
     def __init__(self) -> None:
         self._parts: list[TokenLogprob] = []
         self._tokens: list[_Token] = []
+        self._length = 0
+        """Number of characters of `_tokens`."""
         self._content = deque[tuple[list[TokenLogprob], int]]()
         self._hidden = 0
 
@@ -32,6 +34,7 @@ class ContentLogprobs:
         """Add the text of the tokens whose character was not complete."""
         if self._parts:
             self._tokens.append((self._parts, text))
+            self._length += len(text)
             self._parts = []
 
     def leave_out(self, start: int, end: int) -> None:
@@ -41,12 +44,16 @@ class ContentLogprobs:
             low, high = max(len(text) + position - start, 0), max(len(text) + position - end, 0)
             self._tokens[index] = (entries, text[:low] + text[high:])
             position += len(text)
+        self._length = sum(len(text) for _, text in self._tokens)
 
     def settle(self, contents: Sequence[str], held: int, *, in_content: bool) -> None:
         """Tell which of the text read became content, in its order, and how many of the last characters still may.
 
         `in_content`: whether the text before the last token belongs to the content and not to a call or a think block.
         """
+        if not contents and held >= self._length:
+            # So it is at every token of a long call.
+            return
         text = "".join(text for _, text in self._tokens)
         locate = _first_positions if in_content else _last_positions
         is_content = locate(text, contents, len(text) - held)
@@ -58,6 +65,7 @@ class ContentLogprobs:
             if rest := text[max(start, len(text) - held) : end]:
                 self._tokens.append(([] if count else entries, rest))
             start = end
+        self._length = sum(len(text) for _, text in self._tokens)
 
     def show(self, characters: int) -> list[TokenLogprob]:
         """Return the entries of the tokens with which the next characters of the content begin or go on."""

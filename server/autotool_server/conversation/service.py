@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
+from typing import Any
 
 from autotool_core import modes
 from autotool_core.errors import InvalidRequestError
@@ -90,6 +91,8 @@ class ConversationService:
 
     def _context(self, request: ConversationRequest) -> RequestContext:
         tools = self._server_tools(request)
+        if not self._renders_parallel_calls:
+            request = replace(request, parallel_tool_calls=False)
         sampling = request.sampling.filled(self.defaults.sampling)
         return RequestContext(request, self._mode(request), tools, self._effort(request), sampling)
 
@@ -137,13 +140,12 @@ class ConversationService:
 
     @cached_property
     def _renders_results(self) -> bool:
-        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-        history = [
-            template_message("user", "?"),
-            template_message("assistant", "", tool_calls=[call]),
-            template_message("tool", "result", tool_call_id="c"),
-        ]
-        return self.renderer.renders_text("result", history)
+        return self.renderer.renders_text("result-1", _history_of_calls(1))
+
+    @cached_property
+    def _renders_parallel_calls(self) -> bool:
+        """Whether the chat template takes a turn of several calls: that of Llama 3 refuses one, and a turn then makes one."""
+        return not self._renders_results or self.renderer.renders_text("result-2", _history_of_calls(2))
 
     @cached_property
     def renders_late_system(self) -> bool:
@@ -211,3 +213,11 @@ def _check_counts(request: ConversationRequest) -> None:
         raise InvalidRequestError(f"{fields.min_tokens} can be at most {fields.max_tokens}.", fields.min_tokens)
     if "" in request.stop:
         raise InvalidRequestError("stop must not hold an empty text.", "stop")
+
+
+def _history_of_calls(count: int) -> list[dict[str, Any]]:
+    """Return a conversation with calls of one turn and their results, `result-1` and so on."""
+    numbers = range(1, count + 1)
+    calls = [{"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in numbers]
+    results = [template_message("tool", f"result-{n}", tool_call_id=f"c{n}") for n in numbers]
+    return [template_message("user", "?"), template_message("assistant", "", tool_calls=calls), *results]

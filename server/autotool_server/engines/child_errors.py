@@ -6,7 +6,7 @@ vLLM's processes write there why they cannot start, as several tracebacks, and r
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from threading import Lock, Thread
 
@@ -93,5 +93,7 @@ def last_line(text: str) -> str | None:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+    # What nobody reads any more is lost: the processes that write it must not wait.
+    with suppress(OSError):
+        while data:
+            data = data[os.write(descriptor, data) :]

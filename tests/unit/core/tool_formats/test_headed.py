@@ -66,7 +66,7 @@ def test_a_call_cut_in_its_arguments_has_no_end(name: str) -> None:
     assert parse(profile_of(name), text[: text.index("1}")], "", TOOLS) == Turn(calls=(Call("f", '{"a": ', complete=False),))
 
 
-def test_arguments_stream_as_they_are_written() -> None:
+def test_arguments_stream_as_they_are_written_and_numbers_once_they_end() -> None:
     parser = TurnParser(profile_of("deepseek_v31"), "", TOOLS)
     chunks = [deepseek_v31.OPEN_SECTION, deepseek_v31.OPEN, "f", deepseek_v31.SEPARATOR, '{"', "a", '": 1', "}"]
     sent = [parser.feed(chunk) for chunk in chunks]
@@ -74,8 +74,8 @@ def test_arguments_stream_as_they_are_written() -> None:
     assert sent[4] == [ToolCallStart(0, "f"), ToolCallArguments(0, '{"')]
     assert sent[5:] == [
         [ToolCallArguments(0, "a")],
-        [ToolCallArguments(0, '": 1')],
-        [ToolCallArguments(0, "}"), ToolCallEnd(0)],
+        [ToolCallArguments(0, '": ')],
+        [ToolCallArguments(0, "1}"), ToolCallEnd(0)],
     ]
 
 
@@ -90,3 +90,20 @@ def test_kimis_ids_hold_the_name(call_id: str, name: str) -> None:
 
 def test_kimis_calls_are_numbered() -> None:
     assert [f"functions.f:{number}<" in two_calls("kimi_k2") for number in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("written", "arguments"),
+    [('{"s": NaN, "x": True,}', '{"s": "NaN", "x": true}'), ('{"s": "a\nb"}', '{"s": "a\\nb"}')],
+)
+def test_miswritten_arguments_are_valid_json(written: str, arguments: str) -> None:
+    profile = Profile(name="p", tool_format=tool_formats.get("mistral"))
+    turn = parse(profile, f"[TOOL_CALLS]f[ARGS]{written}", "", [function_tool("f")])
+    assert [(call.arguments, call.complete) for call in turn.calls] == [(arguments, True)]
+
+
+def test_an_object_that_breaks_leaves_the_call_open() -> None:
+    profile = Profile(name="p", tool_format=tool_formats.get("mistral"))
+    turn = parse(profile, '[TOOL_CALLS]f[ARGS]{"s": "a"]}', "", [function_tool("f")])
+    assert [call.complete for call in turn.calls] == [False]
+    assert turn.content == "]}"

@@ -107,3 +107,13 @@ def test_a_template_that_refuses_other_ids_still_shows_whether_it_copies_argumen
     tool_format = tool_formats.get("mistral")
     text = written(FRAME.replace("CALLS", calls), Profile(name="p", think=None, tool_format=tool_format), CALLS)
     assert text == tool_format.render_calls(CALLS)
+
+
+def test_results_are_found_in_a_template_that_refuses_other_ids() -> None:
+    check = "{% for c in m.tool_calls %}{% if c.id | length != 9 %}{{ raise_exception('id') }}{% endif %}{% endfor %}"
+    profile = Profile(name="p", think=None, tool_format=tool_formats.get("mistral"))
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answer = {"role": "assistant", "content": "", "tool_calls": [call]}
+    messages = [{"role": "user", "content": "?"}, answer, {"role": "tool", "tool_call_id": "c", "content": "found"}]
+    renderer = PromptRenderer(make_tokenizer(FRAME.replace("CALLS", check), profile.markers), profile)
+    assert renderer.renders_text("found", messages)

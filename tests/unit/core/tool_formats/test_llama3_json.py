@@ -68,3 +68,11 @@ def test_text_behind_a_joint_that_is_no_call_is_content() -> None:
 def test_json_of_other_keys_streams() -> None:
     parser = TurnParser(LLAMA, "", TOOLS)
     assert parser.feed('{"title": "A') == [ContentDelta('{"title": "A')]
+
+
+@pytest.mark.parametrize("text", ['He is {"name": "Bob", "age": 3}.', '{"name": "f", "parameters": {}}; and so on'])
+def test_text_that_begins_no_call_stays_where_stray_markers_are_left_out(text: str) -> None:
+    profile = Profile(name="p", tool_format=tool_formats.get("llama3_json"), drops_stray_markers=True)
+    other = Profile(name="p", tool_format=tool_formats.get("llama3_json"))
+    tools = [function_tool("f")]
+    assert parse(profile, text, "", tools) == parse(other, text, "", tools)
