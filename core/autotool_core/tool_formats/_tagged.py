@@ -3,7 +3,8 @@
 - ToolCallStart is sent with the first parameter's tag or the call's close tag, ToolCallEnd with the close tag.
 - The arguments are passed on as JSON text, one parameter at a time. A value is its text as written, typed by the tool's
   JSON schema (`json_text.typed_value`).
-- A value whose end tag is missing ends where the tags of another parameter that the schema names begin.
+- A value whose end tag is missing ends where the tags of another parameter that the schema names begin, or with its call
+  where another call follows.
 - Of two parameters of one name the first counts.
 - No name, or something else than a parameter behind it: no call. Something else between or inside the tags after
   ToolCallStart: the call stays without its end.
@@ -62,6 +63,8 @@ class TaggedBody:
         self._name = ""
         self._key = ""
         self._sent: set[str] = set()
+        close = re.escape(tags.close)
+        self._following_call = re.compile(rf"\s*({close})\s*{close.replace('</', '<', 1).removesuffix('>')}")
         # A name ends with its line at the latest: prose that mentions a tag must not be held back to the end of the turn.
         self._search = MarkerSearch(tags.after_name or "<", "\n")
         self._read: Callable[[str], str] = self._read_name if named else self._read_opening
@@ -134,11 +137,21 @@ class TaggedBody:
     def _read_value(self, text: str) -> str:
         before, marker, rest = self._search.feed(text)
         self._collected.append(before)
-        if marker:
-            for key, value in self._divided("".join(self._collected)):
-                self._send(key, value)
-            self._expect_tag()
+        if not marker:
+            return rest
+        value = "".join(self._collected)
+        if following := self._following_call.search(value):
+            self._send_divided(value[: following.start()])
+            self._end()
+            self._over = True
+            return value[following.start(1) :] + marker + rest
+        self._send_divided(value)
+        self._expect_tag()
         return rest
+
+    def _send_divided(self, value: str) -> None:
+        for key, part in self._divided(value):
+            self._send(key, part)
 
     def _collect(self, text: str) -> tuple[str | None, str, str]:
         """Read a name; return it without quotes (None before its end), the marker behind it and the rest."""

@@ -95,3 +95,12 @@ def test_arguments_stream_one_parameter_at_a_time() -> None:
     sent = [parser.feed(line) for line in CALL.splitlines(keepends=True)]
     assert sent[:3] == [[], [ToolCallStart(0, "f")], [ToolCallArguments(0, '{"i": 1')]]
     assert sent[3:] == [[], [ToolCallArguments(0, ', "s": "x"')], [ToolCallArguments(0, "}"), ToolCallEnd(0)]]
+
+
+def test_a_value_without_its_end_tag_does_not_swallow_the_next_call() -> None:
+    first = "<tool_call>f\n<arg_key>s</arg_key>\n<arg_value>Rome</tool_call>\n"
+    second = "<tool_call>f\n<arg_key>s</arg_key>\n<arg_value>Oslo</arg_value>\n</tool_call>"
+    tools = [function_tool("f", {"s": {"type": "string"}})]
+    turn = parse(Profile(name="p", tool_format=tool_formats.get("glm45")), first + second, "", tools)
+    assert [(call.arguments, call.complete) for call in turn.calls] == [('{"s": "Rome"}', True), ('{"s": "Oslo"}', True)]
+    assert turn.content == ""

@@ -61,3 +61,12 @@ def test_what_is_no_call_is_content(text: str) -> None:
 def test_a_call_broken_after_its_start_has_no_end() -> None:
     text = '<invoke name="f"><parameter name="i">1</parameter>Oops'
     assert parse(MINIMAX, text, "", TOOLS) == Turn("", "Oops", (Call("f", '{"i": 1', complete=False),))
+
+
+def test_a_value_without_its_end_tag_does_not_swallow_the_next_call() -> None:
+    first = '<minimax:tool_call>\n<invoke name="f">\n<parameter name="s">Rome</invoke>\n'
+    second = '<invoke name="f">\n<parameter name="s">Oslo</parameter>\n</invoke>\n</minimax:tool_call>'
+    tools = [function_tool("f", {"s": {"type": "string"}})]
+    turn = parse(Profile(name="p", tool_format=tool_formats.get("minimax_m2")), first + second, "", tools)
+    assert [(call.arguments, call.complete) for call in turn.calls] == [('{"s": "Rome"}', True), ('{"s": "Oslo"}', True)]
+    assert turn.content == ""
