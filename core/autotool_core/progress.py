@@ -6,7 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from autotool_core.console import plain_console
 
 BAR_WIDTH = 10
-"""With it, five digits of steps and the metrics of training, a bar takes 80 columns at most."""
+"""A bar of this width takes at most 80 columns with five digits of steps and the metrics of training."""
 
 
 def progress_bar(console: Console | None = None) -> Progress:

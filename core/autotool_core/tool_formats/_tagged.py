@@ -20,6 +20,7 @@ from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, 
 from autotool_core.parsing.json_text import typed_value
 from autotool_core.parsing.markers import WHITESPACE, MarkerNext, MarkerSearch
 from autotool_core.parsing.schema_types import ParameterTypes
+from autotool_core.tool_formats._body import StepwiseBody
 
 _QUOTES = "\"'"
 
@@ -44,7 +45,7 @@ class Tags:
     close: str
 
 
-class TaggedBody:
+class TaggedBody(StepwiseBody):
     """Parses the tags of the call number `index`: a `CallBody`, which leaves `close` to its reader.
 
     `parameters`: the JSON schema of each tool's arguments by the tool's name. `named`: whether `before_name` has been read.
@@ -68,21 +69,6 @@ class TaggedBody:
         # A name ends with its line at the latest: prose that mentions a tag must not be held back to the end of the turn.
         self._search = MarkerSearch(tags.after_name or "<", "\n")
         self._read: Callable[[str], str] = self._read_name if named else self._read_opening
-
-    def feed(self, text: str) -> tuple[list[Event], str | None]:
-        self._events = []
-        while text and not self._over:
-            text = self._read(text)
-        return self._events, text if self._over else None
-
-    def _read_opening(self, text: str) -> str:
-        tag = self._next.feed(text)
-        if tag is None:
-            return ""
-        marker, rest = tag
-        self._over = not marker
-        self._read = self._read_name
-        return rest
 
     def _read_name(self, text: str) -> str:
         if not self._collected:

@@ -27,6 +27,7 @@ from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, 
 from autotool_core.parsing.json_text import typed_value
 from autotool_core.parsing.markers import MarkerNext, MarkerSearch
 from autotool_core.parsing.schema_types import ParameterTypes
+from autotool_core.tool_formats._body import StepwiseBody
 from autotool_core.tool_formats._xml_value import ParameterText
 from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 
@@ -48,7 +49,7 @@ _BEHIND = {_CLOSE_FUNCTION: (CLOSE, OPEN, FUNCTION), CLOSE: (OPEN, FUNCTION)}
 """What behind an end tag tells that it ends the call, and is no part of a value."""
 
 
-class Qwen3CoderBody:
+class Qwen3CoderBody(StepwiseBody):
     """Parses the tags of the call number `index`: a `CallBody`.
 
     `parameters`: the JSON schema of each tool's arguments by the tool's name. `in_function`: whether the opener was
@@ -67,22 +68,7 @@ class Qwen3CoderBody:
         self._collected: list[str] = []
         self._name = ""
         self._keys = set[str]()
-        self._read: Callable[[str], str] = self._read_name if in_function else self._read_function
-
-    def feed(self, text: str) -> tuple[list[Event], str | None]:
-        self._events = []
-        while text and not self._over:
-            text = self._read(text)
-        return self._events, text if self._over else None
-
-    def _read_function(self, text: str) -> str:
-        tag = self._next.feed(text)
-        if tag is None:
-            return ""
-        marker, rest = tag
-        self._over = not marker
-        self._read = self._read_name
-        return rest
+        self._read: Callable[[str], str] = self._read_name if in_function else self._read_opening
 
     def _read_name(self, text: str) -> str:
         name, rest = self._collect(text)
