@@ -3,6 +3,7 @@
 import functools
 import os
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 def _memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """Training would keep it for good, and other tests of this process measure how much there is."""
     monkeypatch.setattr(malloc, "keep_freed_memory", lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def _gradients_are_synchronised() -> None:  # pyright: ignore[reportUnusedFunction]
+    """All trainers of a process share accelerate's state; a run that ended within an accumulation leaves it to later tests."""
+    if "accelerate" in sys.modules:
+        from accelerate.state import GradientState  # imports torch, which most tests need not
+
+        GradientState()._set_sync_gradients(True)
 
 
 # A busy machine may take longer than httpx's 5 seconds to accept a connection; what hangs meets pytest's own limit.

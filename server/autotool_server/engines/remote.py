@@ -175,6 +175,11 @@ class RemoteEngine:
         except json.JSONDecodeError as error:
             logger.warning("The remote server %s does not answer in JSON.", self._display_url)
             raise EngineError("The remote server does not answer in JSON.") from error
+        except RuntimeError as error:
+            # The HTTP client raises it for a request that begins while `stop` closes the client.
+            if self._opened_client is None:
+                raise EngineError("The remote engine is not running.") from error
+            raise
 
 
 def _choose_model(cards: Sequence[Json], requested: str | None) -> Json:

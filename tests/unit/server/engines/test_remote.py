@@ -284,6 +284,15 @@ async def test_silence_times_out(fleet: Fleet, port: int) -> None:
     await engine.stop()
 
 
+async def test_a_request_that_begins_while_the_engine_stops(engine: RemoteEngine) -> None:
+    decoding = asyncio.create_task(collect(engine))
+    await asyncio.sleep(0)
+    assert engine.in_flight()
+    await engine.stop()
+    with pytest.raises(EngineError, match="not running"):
+        await decoding
+
+
 async def test_server_that_comes_back(fleet: Fleet, tokenizer_dir: Path) -> None:
     async with serving(fleet) as port:
         engine = RemoteEngine(f"http://127.0.0.1:{port}")
