@@ -140,18 +140,18 @@ class ConversationService:
 
     @cached_property
     def _renders_results(self) -> bool:
-        return self.renderer.renders_text("result-1", _history_of_calls(1))
+        return self.renderer.template.shows("result-1", _history_of_calls(1))
 
     @cached_property
     def _renders_parallel_calls(self) -> bool:
         """Whether the chat template takes a turn of several calls: that of Llama 3 refuses one, and a turn then makes one."""
-        return not self._renders_results or self.renderer.renders_text("result-2", _history_of_calls(2))
+        return not self._renders_results or self.renderer.template.shows("result-2", _history_of_calls(2))
 
     @cached_property
     def renders_late_system(self) -> bool:
         """Whether the chat template takes a system message after the first message."""
         history = [*map(template_message, ("user", "assistant", "user"), "?!?"), template_message("system", "instruction")]
-        return self.renderer.renders_text("instruction", history)
+        return self.renderer.template.shows("instruction", history)
 
     def _budget(self, request: ConversationRequest) -> Budget:
         settings, field = self.settings, request.fields.tool_budget
