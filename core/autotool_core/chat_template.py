@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
+from os.path import commonprefix
 from typing import Any
 
 from jinja2 import TemplateError
@@ -58,7 +58,8 @@ class ChatTemplate:
         Arguments are then the same whatever spacing a client uses. A template that writes them by `tojson` gets objects; one
         that copies them gets the text that `tojson` would write.
         """
-        return [self._with_read_arguments(message) for message in _with_format_ids(messages, self._tool_format)]
+        named = [self._tool_format.message(message) for message in messages]
+        return [self._with_read_arguments(message) for message in _with_format_ids(named, self._tool_format)]
 
     def shows(self, text: str, messages: Iterable[Mapping[str, Any]], *, generation_prompt: bool = True) -> bool:
         """Return whether the template accepts these messages and writes `text`."""
@@ -71,8 +72,7 @@ class ChatTemplate:
         """Return the text that asks for an answer behind a conversation."""
         conversation = self.text(_QUESTION, (), arguments, generation_prompt=False)
         prompted = self.text(_QUESTION, (), arguments)
-        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(conversation, prompted, strict=False)))
-        return prompted[shared:]
+        return prompted[len(common_beginning(conversation, prompted)) :]
 
     def efforts(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the values of `reasoning_effort` that the template knows, in rising order; none if it has no such argument."""
@@ -149,6 +149,11 @@ def _canonical_text(arguments: str) -> str:
     except (ValueError, RecursionError):
         return arguments
     return text if is_unicode(text) else arguments
+
+
+def common_beginning(*texts: str) -> str:
+    """Return the text with which all of some texts begin."""
+    return commonprefix(texts)  # noqa: RUF071 it is meant by the character
 
 
 def is_unicode(text: str) -> bool:

@@ -50,6 +50,8 @@ class ThinkFormat(BaseModel):
     """The marker that opens the think block."""
     close: str = "</think>"
     """The marker that closes the think block."""
+    reopen: tuple[str, ...] = ()
+    """The texts that open the block again later in a turn; none where a later opening marker is content."""
     long_prefix: str = "<think>\n"
     """The prefix of `long`, after which the model writes reasoning; "" if the template's arguments alone make it think."""
     short_prefix: str | None = "<think>\n\n</think>\n\n"

@@ -38,7 +38,7 @@ class PromptRenderer:
         self._profile = profile
         self.template = ChatTemplate(tokenizer, profile.tool_format)
         self._control = ControlTexts(tokenizer, profile)
-        self._prompts = {mode: self.template.generation_prompt(profile.template_arguments[mode]) for mode in Mode}
+        self._prompts = {mode: self._generation_prompt(mode, {}) for mode in Mode}
         reasons = {mode: self._refusal(mode, self._prompts[mode]) for mode in Mode}
         self.refusals: dict[Mode, str] = {mode: reason for mode, reason in reasons.items() if reason is not None}
         self.prefix_ids: dict[Mode, tuple[int, ...]] = {mode: self.ids(profile.prefix(mode)) for mode in Mode}
@@ -105,13 +105,18 @@ class PromptRenderer:
         fields = {name: placeholders.insert(value, self._control.pattern(role, name)) for name, value in message.items()}
         return {**fields, "role": role}
 
+    def _generation_prompt(self, mode: Mode, arguments: Mapping[str, Any]) -> str:
+        if not self.can_think:
+            return ""
+        return self.template.generation_prompt({**self._profile.template_arguments[mode], **arguments})
+
     def _written(self, mode: Mode, arguments: Mapping[str, Any] | None) -> str:
         """Return the part of the mode's prefix that the template writes with these arguments."""
         prompt = self._prompts[mode]
         if arguments:
-            prompt = self.template.generation_prompt({**self._profile.template_arguments[mode], **arguments})
+            prompt = self._generation_prompt(mode, arguments)
             if reason := self._refusal(mode, prompt):
-                raise InvalidRequestError(f"With these arguments mode={mode} cannot be served: {reason}", "chat_template_kwargs")
+                raise InvalidRequestError(f"With these arguments there is no mode={mode}: {reason}", "chat_template_kwargs")
         return self._overlap(mode, prompt)
 
     def _refusal(self, mode: Mode, prompt: str) -> str | None:
