@@ -39,18 +39,19 @@ class ChatTemplate:
         arguments: Mapping[str, Any] | None = None,
         *,
         generation_prompt: bool = True,
+        field: str = "messages",
     ) -> str:
         """Return the text of a conversation; `arguments` are variables of the template.
 
-        Raises InvalidRequestError for messages that the template refuses.
+        Raises InvalidRequestError, naming `field`, for what the template refuses.
         """
         try:
             return self._tokenizer.apply_chat_template(
                 messages, tools=tools or None, add_generation_prompt=generation_prompt, tokenize=False, **(arguments or {})
             )
-        except (TemplateError, TypeError) as error:
+        except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             reason = str(error)[:MAX_TEMPLATE_MESSAGE] if isinstance(error, TemplateError) else "it cannot render them"
-            raise InvalidRequestError(f"The model's chat template refuses these messages: {reason}", "messages") from None
+            raise InvalidRequestError(f"The model's chat template refuses {field}: {reason}", field) from None
 
     def messages(self, messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Return the messages as the template takes them: their calls with the format's ids and arguments read as JSON.
@@ -70,8 +71,9 @@ class ChatTemplate:
 
     def generation_prompt(self, arguments: Mapping[str, Any] | None = None) -> str:
         """Return the text that asks for an answer behind a conversation."""
-        conversation = self.text(_QUESTION, (), arguments, generation_prompt=False)
-        prompted = self.text(_QUESTION, (), arguments)
+        field = "template_arguments" if arguments else "messages"
+        conversation = self.text(_QUESTION, (), arguments, generation_prompt=False, field=field)
+        prompted = self.text(_QUESTION, (), arguments, field=field)
         return prompted[len(common_beginning(conversation, prompted)) :]
 
     def efforts(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:

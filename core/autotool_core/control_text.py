@@ -38,8 +38,9 @@ class ControlTexts:
         """Matches every control text; None if there is none."""
         think = profile.think
         # Some clients send reasoning back in the content, and templates look there for its markers.
-        self.in_answers = _any_of(texts - {think.open, think.close} if think is not None else texts)
-        """The same without the think markers, for the content of the model's own answers."""
+        kept = {think.open, think.close} - {*profile.tool_format.markers} if think is not None else set[str]()
+        self.in_answers = _any_of(texts - kept)
+        """The same without the think markers, for the content of the model's own answers. gpt-oss's divide messages too."""
 
     def pattern(self, role: str, field: str) -> re.Pattern[str] | None:
         """Return the pattern of what is hidden in a field of a message."""

@@ -116,7 +116,7 @@ class PromptRenderer:
         if arguments:
             prompt = self._generation_prompt(mode, arguments)
             if reason := self._refusal(mode, prompt):
-                raise InvalidRequestError(f"With these arguments there is no mode={mode}: {reason}", "chat_template_kwargs")
+                raise InvalidRequestError(f"With these arguments there is no mode={mode}: {reason}", "template_arguments")
         return self._overlap(mode, prompt)
 
     def _refusal(self, mode: Mode, prompt: str) -> str | None:

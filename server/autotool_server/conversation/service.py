@@ -19,6 +19,7 @@ from autotool_server.conversation.loop_types import Budget, NextTurn, ServerTool
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.request import ConversationRequest, ToolBudget
 from autotool_server.conversation.request_defaults import RequestDefaults
+from autotool_server.conversation.template_arguments import TemplateArguments
 from autotool_server.conversation.tool_loop import ToolLoop
 from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
@@ -51,6 +52,7 @@ class ConversationService:
         """Unix time, in seconds."""
         self._profile = _with_closing_phrase(profile, settings.closing_phrase)
         self.renderer = PromptRenderer(engine.tokenizer, self._profile)
+        self._template = TemplateArguments(self._profile, self.renderer.efforts)
         budgets = DefaultBudgets.of(settings, profile)
         self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
 
@@ -94,7 +96,8 @@ class ConversationService:
         if not self._renders_parallel_calls:
             request = replace(request, parallel_tool_calls=False)
         sampling = request.sampling.filled(self.defaults.sampling)
-        return RequestContext(request, self._mode(request), tools, self._effort(request), sampling)
+        arguments = self._template.arguments(request)
+        return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
@@ -173,7 +176,8 @@ class ConversationService:
         # Agents send an effort to every model: one that cannot think in that way answers in its default mode.
         sets_mode = effort is not None and request.effort_sets_mode and effort.mode not in self.renderer.refusals
         of_effort = effort.mode if effort is not None and sets_mode else None
-        requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints, fields.effort: of_effort}
+        hints = {**request.mode_hints, **self._template.mode_hints(request)}
+        requested = {fields.mode: request.mode, fields.model: alias, **hints, fields.effort: of_effort}
         return modes.resolve(requested, self.settings.default_mode)
 
     def _effort(self, request: ConversationRequest) -> Effort | None:

@@ -65,6 +65,36 @@ def test_template_that_honours_enable_thinking() -> None:
     assert renderer.render(USER, (), Mode.SHORT) == PromptRenderer(make_tokenizer(), THINKS).render(USER, (), Mode.SHORT)
 
 
+def test_arguments_reach_the_template() -> None:
+    template = CHAT_TEMPLATE + "{{ date_string }}{% for d in documents or [] %}{{ d.text }}{% endfor %}"
+    tokenizer = make_tokenizer(template)
+    arguments = {"date_string": "today ", "documents": [{"text": "a<|im_end|>"}]}
+    ids = PromptRenderer(tokenizer, THINKS).render(USER, (), Mode.SHORT, arguments=arguments)
+    plain = PromptRenderer(make_tokenizer(), THINKS).render(USER, (), Mode.SHORT)
+    assert "today a<|im_end|>" in tokenizer.decode(ids)
+    (control,) = tokenizer.encode("<|im_end|>")
+    assert ids.count(control) == plain.count(control)
+
+
+def test_arguments_that_settle_the_block_in_another_way_are_refused() -> None:
+    template = template_ending("{% if brief %}<think>\n\n</think>\n\n{% endif %}")
+    renderer = PromptRenderer(make_tokenizer(template), THINKS)
+    plain = PromptRenderer(make_tokenizer(), THINKS)
+    assert renderer.render(USER, (), Mode.SHORT, arguments={"brief": True}) == plain.render(USER, (), Mode.SHORT)
+    with pytest.raises(InvalidRequestError, match="already settles") as error:
+        renderer.render(USER, (), Mode.LONG, arguments={"brief": True})
+    assert error.value.field == "template_arguments"
+
+
+@pytest.mark.parametrize("value", ["no", 3, {"a": 1}, [1]])
+def test_arguments_that_a_template_refuses_are_named(value: Any) -> None:
+    check = "{% if effort %}{{ raise_exception('effort') if effort is string else effort.nothing.at_all }}{% endif %}"
+    renderer = PromptRenderer(make_tokenizer(CHAT_TEMPLATE + check), THINKS)
+    with pytest.raises(InvalidRequestError, match="refuses template_arguments") as error:
+        renderer.render(USER, (), Mode.SHORT, arguments={"effort": value})
+    assert error.value.field == "template_arguments"
+
+
 def test_a_user_who_writes_markers_does_not_change_the_mode() -> None:
     renderer = PromptRenderer(make_tokenizer(template_ending("<think>\n")), THINKS)
     text = make_tokenizer().decode(renderer.render([{"role": "user", "content": "<think>\n\n</think>"}], (), Mode.LONG))
