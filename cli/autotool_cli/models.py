@@ -24,7 +24,10 @@ def models(context: typer.Context, url: Url = DEFAULT_BASE_URL) -> None:
 
 @app.command()
 def inspect(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint or its name on the hub.")],
+    checkpoint: Annotated[
+        str | None,
+        typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint or its name on the hub. Default: the default model."),
+    ] = None,
     profile: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Profile to show in place of the one that would be found.")
     ] = None,

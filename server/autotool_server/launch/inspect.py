@@ -10,15 +10,17 @@ from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_core.tokenizer import Tokenizer
+from autotool_server import default_model
 from autotool_server.engines import checkpoint as checkpoints
 from autotool_server.engines import profiles
 
 
-def show(checkpoint: str, profile: str | None, *, as_json: bool) -> None:
-    """Print what is found about a folder's or hub repository's checkpoint, or its profile as JSON.
+def show(checkpoint: str | None, profile: str | None, *, as_json: bool) -> None:
+    """Print what is found about a folder's or hub repository's checkpoint, of the default model without one, or its profile.
 
     Raises AutoToolError if it has no tokenizer or no chat template, or if there is no such profile.
     """
+    checkpoint = checkpoint or str(default_model.ensure())
     tokenizer = cast("Tokenizer", checkpoints.load_tokenizer(checkpoint))
     recognition = profiles.find(profile, checkpoint, tokenizer)
     if as_json:
