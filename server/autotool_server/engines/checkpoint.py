@@ -1,10 +1,13 @@
 """Read the tokenizer and the end-of-sequence tokens of a checkpoint."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers.integrations.mistral import convert_tekken_tokenizer
 
 from autotool_core.errors import EngineError
+from autotool_server.engines.files import find_file
 
 
 def eos_token_ids(configured: int | Sequence[int] | None, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -17,11 +20,23 @@ def eos_token_ids(configured: int | Sequence[int] | None, tokenizer: PreTrainedT
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a local folder or hub id. Raises EngineError if there is none."""
     try:
-        return AutoTokenizer.from_pretrained(source)
+        return read_tokenizer(source)
     except (OSError, ValueError) as error:
         raise EngineError(
             f"No tokenizer could be loaded from {source!r}; name the folder or hub repository of the server's checkpoint."
         ) from error
+
+
+def read_tokenizer(source: str, **options: Any) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a local folder or hub id, with the `options` of transformers. Raises OSError or ValueError.
+
+    It is never the one of mistral-common, which renders prompts itself and has no chat template. Where a checkpoint has only
+    that one's file, the file is converted, and without chat_template.jinja the template is the one that mistral-common writes.
+    """
+    tekken = find_file(source, "tekken.json")
+    if tekken is not None and find_file(source, "tokenizer.json") is None:
+        return convert_tekken_tokenizer(tekken)
+    return AutoTokenizer.from_pretrained(source, mistral_format=False, **options)
 
 
 def configured_eos(source: str) -> int | list[int] | None:

@@ -5,11 +5,10 @@ Server, labels and training all resolve profiles here.
 
 from pathlib import Path
 
-from transformers.utils.hub import cached_file
-
 from autotool_core import profile as profiles
 from autotool_core import tool_formats
 from autotool_core.profile import Profile, ThinkFormat
+from autotool_server.engines.files import find_file
 
 
 def find(name: str | None, checkpoint: str, chat_template: str) -> Profile:
@@ -24,13 +23,7 @@ def find(name: str | None, checkpoint: str, chat_template: str) -> Profile:
 
 def carried_by(checkpoint: str) -> Profile | None:
     """Return the profile that a folder or hub repository holds next to its weights; None if it holds none."""
-    path = cached_file(
-        checkpoint,
-        profiles.FILE_NAME,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
+    path = find_file(checkpoint, profiles.FILE_NAME)
     return profiles.load_profile(Path(path)) if path else None
 
 

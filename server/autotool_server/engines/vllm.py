@@ -45,6 +45,7 @@ class VllmEngine:
         self._model = model
         self._engine_args = dict(engine_args or {})
         self._started: AsyncLLM | None = None
+        self._tokenizer: PreTrainedTokenizerBase | None = None
         self._eos: tuple[int, ...] = ()
         self._active: set[str] = set()
 
@@ -65,7 +66,7 @@ class VllmEngine:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        return cast("Tokenizer", self._llm.get_tokenizer())
+        return cast("Tokenizer", self._tokenizer or self._llm.get_tokenizer())
 
     @property
     def max_model_len(self) -> int:
@@ -93,13 +94,16 @@ class VllmEngine:
         await asyncio.to_thread(_import)
         self._started = await asyncio.to_thread(_load, self._model, self._engine_args)
 
-        from autotool_server.engines.checkpoint import eos_token_ids  # noqa: PLC0415 imports transformers
+        from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer  # noqa: PLC0415 imports transformers
 
+        self._tokenizer = cast("PreTrainedTokenizerBase", self._llm.get_tokenizer())
+        if not hasattr(self._tokenizer, "backend_tokenizer"):  # that of mistral-common, which has no chat template
+            self._tokenizer = await asyncio.to_thread(load_tokenizer, self.checkpoint)
         configured = self._llm.model_config.try_get_generation_config().get("eos_token_id")
-        self._eos = eos_token_ids(configured, cast("PreTrainedTokenizerBase", self._llm.get_tokenizer()))
+        self._eos = eos_token_ids(configured, self._tokenizer)
 
     async def stop(self) -> None:
-        llm, self._started = self._started, None
+        llm, self._started, self._tokenizer = self._started, None, None
         if llm is None:
             return
         # Requests fail now and not only when vLLM's processes have ended.
