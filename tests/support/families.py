@@ -70,6 +70,13 @@ class Family:
 
 WINDOW = {"sliding_window": 64}
 HYBRID = {"layer_types": ["mamba", "attention"], "mamba_n_heads": 4, "mamba_d_head": 32, "mamba_d_state": 16}
+DELTA = {
+    "layer_types": ["linear_attention", "full_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 2,
+    "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32,
+}
 LATENT = {"q_lora_rank": 32, "kv_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 32, "v_head_dim": 32}
 IM = ("<|im_start|>", "<|im_end|>")
 LLAMA = ("<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>", "<|eot_id|>")
@@ -85,7 +92,7 @@ FAMILIES = (
     Family("llama-3.1", "trl:llama3_1", "llama3_json", "LlamaConfig", LLAMA, frozenset({SHORT})),
     Family("qwen3", "trl:qwen3", "hermes", "Qwen3Config", IM, frozenset({LONG, SHORT, AUTO})),
     Family("qwen3-moe", "trl:qwen3_instruct_2507", "hermes", "Qwen3MoeConfig", IM, frozenset({SHORT})),
-    Family("qwen3.6", "trl:qwen3_6", "qwen3_coder", "Qwen3Config", IM, frozenset({LONG, SHORT})),
+    Family("qwen3.6", "trl:qwen3_6", "qwen3_coder", "Qwen3_5TextConfig", IM, frozenset({LONG, SHORT}), DELTA, batches=False),
     Family(
         "deepseek-v3",
         "trl:deepseekv3",

@@ -1,40 +1,55 @@
-"""The matrix of a family: {long, short, auto} x {no tools, auto, required} x {stream, not}, through the whole server."""
+"""The matrix of a family: {long, short, auto} x {no tools, auto, required} x {stream, not}, through the whole server.
+
+`python -m support.family_matrix FAMILY ...` runs it on the vLLM engine, one family after another, and prints a line for each.
+"""
 
 import asyncio
 import json
+import sys
+import time
 from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jsonschema
 import pytest
-from openai import BadRequestError
+from openai import BadRequestError, OpenAIError
+from transformers import AutoModelForCausalLM
 
 from autotool_core import tool_formats
+from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server.engines import profiles
 from autotool_server.engines.base import Engine
+from autotool_server.engines.vllm import VllmEngine
 from support.answers import assert_equal, streamed, whole
-from support.families import Family
+from support.engines import ask, collect
+from support.families import FAMILIES, Family, save_checkpoint
 from support.serving import MODEL, Running, running
+from support.transformers_engine import generated
 
 CHOICES = ("no tools", "auto", "required")
-PLACE = {
+# Short ones, since every character is a token.
+SCHEMA = {
     "type": "object",
-    "properties": {"city": {"enum": ["Rome", "Oslo"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
-    "required": ["city", "days"],
+    "properties": {"a": {"enum": ["x", "y"]}, "n": {"type": "integer", "minimum": 1, "maximum": 9}},
+    "required": ["a", "n"],
     "additionalProperties": False,
 }
-TOOLS: Any = [{"type": "function", "function": {"name": name, "parameters": PLACE}} for name in ("weather", "time")]
-USER: Any = [{"role": "user", "content": "What is the weather in Rome?"}]
+TOOLS: Any = [{"type": "function", "function": {"name": name, "parameters": SCHEMA}} for name in ("f", "g")]
+USER: Any = [{"role": "user", "content": "?"}]
+PROMPT = [(37 * place + 11) % 250 for place in range(150)]
+"""Tokens of a prompt that is longer than the sliding windows of the models."""
 
 
 def request(mode: Mode, choice: str) -> dict[str, Any]:
-    body: dict[str, Any] = {"model": MODEL, "messages": USER, "temperature": 0, "max_completion_tokens": 24}
+    body: dict[str, Any] = {"model": MODEL, "messages": USER, "temperature": 0, "max_completion_tokens": 12}
     if choice != "no tools":
         body |= {"tools": TOOLS, "tool_choice": choice, "parallel_tool_calls": choice == "auto"}
     if choice == "required":
         body["max_completion_tokens"] = 256
-    return body | {"extra_body": {"mode": mode, "reasoning_bias": 99, "max_reasoning_tokens": 4}}
+    return body | {"extra_body": {"mode": mode, "reasoning_bias": 99, "max_reasoning_tokens": 3}}
 
 
 async def check(server: Running, mode: Mode, choice: str) -> None:
@@ -46,8 +61,8 @@ async def check(server: Running, mode: Mode, choice: str) -> None:
     if choice == "required":
         assert (first.finish_reason, first.content) == ("tool_calls", "")
         [(name, arguments)] = first.calls
-        assert name in {"weather", "time"}
-        jsonschema.validate(json.loads(arguments), PLACE)
+        assert name in {"f", "g"}
+        jsonschema.validate(json.loads(arguments), SCHEMA)
 
 
 async def check_refused(server: Running, mode: Mode) -> None:
@@ -69,3 +84,34 @@ async def check_matrix(engine: Engine, family: Family) -> None:
         checks = [check(server, *combination) for combination in combinations]
         await asyncio.gather(*checks, *(check_refused(server, mode) for mode in refused))
         await server.idle()
+
+
+async def on_vllm(family: Family, folder: Path) -> str:
+    """Return what the vLLM engine makes of a family: a row of a table."""
+    save_checkpoint(family, folder)
+    engine = VllmEngine(str(folder), engine_args={"max_model_len": 4096, "max_num_seqs": 16})
+    began = time.monotonic()
+    await engine.start()
+    seconds = time.monotonic() - began
+    try:
+        output = await collect(engine, ask(PROMPT, 12))
+        greedy = "same" if output.tokens == generated(AutoModelForCausalLM.from_pretrained(folder), PROMPT, 12) else "other"
+        await check_matrix(engine, family)
+    finally:
+        await engine.stop()
+    return f"{seconds:.0f} s | {greedy} | passes"
+
+
+def main() -> None:
+    for name in sys.argv[1:]:
+        [family] = [family for family in FAMILIES if family.name == name]
+        with TemporaryDirectory() as folder:
+            try:
+                row = asyncio.run(on_vllm(family, Path(folder)))
+            except (AutoToolError, AssertionError, OpenAIError) as error:
+                row = f"fails: {error}"
+        print(f"| {name} | {family.config.removesuffix('Config')} | {row} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

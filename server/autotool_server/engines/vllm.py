@@ -94,13 +94,11 @@ class VllmEngine:
         await asyncio.to_thread(_import)
         self._started = await asyncio.to_thread(_load, self._model, self._engine_args)
 
-        from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer  # noqa: PLC0415 imports transformers
+        from autotool_server.engines import checkpoint  # noqa: PLC0415 imports transformers
 
-        self._tokenizer = cast("PreTrainedTokenizerBase", self._llm.get_tokenizer())
-        if not hasattr(self._tokenizer, "backend_tokenizer"):  # that of mistral-common, which has no chat template
-            self._tokenizer = await asyncio.to_thread(load_tokenizer, self.checkpoint)
+        self._tokenizer = await asyncio.to_thread(_tokenizer, self._llm, self.checkpoint)
         configured = self._llm.model_config.try_get_generation_config().get("eos_token_id")
-        self._eos = eos_token_ids(configured, self._tokenizer)
+        self._eos = checkpoint.eos_token_ids(configured, self._tokenizer)
 
     async def stop(self) -> None:
         llm, self._started, self._tokenizer = self._started, None, None
@@ -187,6 +185,15 @@ def _load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> As
         raise start_error(errors.failed(), error) from error
     errors.started()
     return llm
+
+
+def _tokenizer(llm: AsyncLLM, source: str) -> PreTrainedTokenizerBase:
+    """Return vLLM's tokenizer; another one where that is the one of mistral-common, or reads texts unlike its file."""
+    from autotool_server.engines import checkpoint  # noqa: PLC0415 imports transformers
+
+    tokenizer = cast("PreTrainedTokenizerBase", llm.get_tokenizer())
+    serves = hasattr(tokenizer, "backend_tokenizer") and checkpoint.is_faithful(tokenizer, source)
+    return tokenizer if serves else checkpoint.load_tokenizer(source)
 
 
 @contextmanager
