@@ -72,7 +72,7 @@ async def check_refused(server: Running, mode: Mode) -> None:
 
 
 async def check_matrix(engine: Engine, family: Family) -> None:
-    """Serve over a started engine. Check every combination that the family can serve, and that the modes which it cannot serve are refused."""
+    """Serve over a started engine; check all combinations of the modes that the family has, and that the others are refused."""
     profile = profiles.find(None, engine.checkpoint, str(engine.tokenizer.chat_template))
     has_tools = family.tool_format in tool_formats.names()
     assert not has_tools or profile.tool_format.name == family.tool_format
@@ -110,7 +110,7 @@ def main() -> None:
                 row = asyncio.run(on_vllm(family, Path(folder)))
             except (AutoToolError, AssertionError, OpenAIError) as error:
                 row = f"fails: {error}"
-        print(f"| {name} | {family.config.removesuffix('Config')} | {row} |", flush=True)
+        sys.stdout.write(f"| {name} | {family.config.removesuffix('Config')} | {row} |\n")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class ParameterTypes:
             _takes_string(schema, text)
             and all(followed[reference] for reference in _references_of(schema))
             and all(self._takes(part, text, followed) for part in schema.get("allOf", ()))
-            and all(any(self._takes(part, text, followed) for part in schema[key]) for key in ("anyOf", "oneOf") if key in schema)
+            and all(any(self._takes(part, text, followed) for part in parts) for parts in _choices(schema))
         )
 
     def _property(self, schema: Any, name: str) -> frozenset[str] | None:
@@ -123,9 +123,8 @@ class ParameterTypes:
             types &= _type_names(schema["type"])
         if "enum" in schema or "const" in schema:
             types &= {type_name(value) for value in schema.get("enum", [schema.get("const")])}
-        for keyword in ("anyOf", "oneOf"):
-            if keyword in schema:
-                types &= frozenset[str]().union(*map(self._types, schema[keyword]))
+        for branches in _choices(schema):
+            types &= frozenset[str]().union(*map(self._types, branches))
         for part in schema.get("allOf", ()):
             types &= self._types(part)
         for reference in _references_of(schema):
@@ -172,6 +171,11 @@ def _alternatives(schema: Mapping[str, Any]) -> Iterator[list[Any]]:
     yield from (schema.get(keyword, []) for keyword in ("anyOf", "oneOf"))
     yield [schema[keyword] for keyword in ("then", "else") if keyword in schema]
     yield [*schema.get("dependentSchemas", {}).values()]
+
+
+def _choices(schema: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Yield the groups of schemas of which each value holds to one."""
+    yield from (schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema)
 
 
 def _property_schemas(schema: Mapping[str, Any], name: str) -> list[Any]:

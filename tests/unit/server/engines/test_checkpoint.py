@@ -14,8 +14,11 @@ from autotool_server.engines import profiles
 from autotool_server.engines.checkpoint import load_tokenizer
 
 TEXT = "Hello  world, it's 12 naïve\n 日本"
-MISTRAL = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]"]
-MISTRAL += ["[/TOOL_RESULTS]", "[TOOL_CALLS]", "<pad>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]"]
+SPECIAL = (
+    *("<unk>", "<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]"),
+    *("[/TOOL_RESULTS]", "[TOOL_CALLS]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"),
+    *("[PREFIX]", "[MIDDLE]", "[SUFFIX]"),
+)
 
 
 def save(folder: Path, tokenizer_class: str, model_type: str) -> None:
@@ -27,8 +30,9 @@ def save(folder: Path, tokenizer_class: str, model_type: str) -> None:
 
 def save_tekken(folder: Path) -> None:
     """The file of a tokenizer of Mistral's: every byte is a token."""
-    vocabulary = [{"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode(), "token_str": None} for byte in range(256)]
-    special = [{"rank": rank, "token_str": text, "is_control": True} for rank, text in enumerate(MISTRAL)]
+    texts = [base64.b64encode(bytes([byte])).decode() for byte in range(256)]
+    vocabulary = [{"rank": rank, "token_bytes": text, "token_str": None} for rank, text in enumerate(texts)]
+    special = [{"rank": rank, "token_str": text, "is_control": True} for rank, text in enumerate(SPECIAL)]
     sizes = {"default_vocab_size": 256 + len(special), "num_vocab_tokens": 256, "default_num_special_tokens": len(special)}
     config = {"pattern": "[^ ]+| +", "version": "v3", **sizes}
     (folder / "tekken.json").write_text(json.dumps({"config": config, "vocab": vocabulary, "special_tokens": special}))
@@ -37,7 +41,7 @@ def save_tekken(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("tokenizer_class", "model_type"),
-    [("LlamaTokenizerFast", "llama"), ("LlamaTokenizer", "mistral"), ("Qwen2Tokenizer", "qwen2"), ("TokenizersBackend", "llama")],
+    [("LlamaTokenizerFast", "llama"), ("LlamaTokenizer", "mistral"), ("Qwen2Tokenizer", "qwen2")],
 )
 def test_texts_are_read_as_the_file_says(tmp_path: Path, tokenizer_class: str, model_type: str) -> None:
     save(tmp_path, tokenizer_class, model_type)
