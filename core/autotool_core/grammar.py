@@ -54,11 +54,13 @@ def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
     tools = shape.callable_tools
     tags = [_call(tool["function"], tool_format) for tool in tools]
     calls = tool_format.calls_tag(tags, several=shape.calls != "one" and shape.parallel)
+    content = shape.content_tag
     if shape.calls == "none":
-        return shape.content_tag or _text_without_calls(tool_format)
+        return tool_format.content_tag(content or _text_without_calls(tool_format))
     if shape.calls != "allowed":
         return calls
-    if (content := shape.content_tag) is not None:
+    if content is not None:
+        content = tool_format.content_tag(content)
         return {"type": "or", "elements": [content, calls]} if tags else content
     if shape.callable_names is not None or any(tool["function"].get("strict", shape.strict_tools) for tool in tools):
         triggered = [calls] if any(tool_format.section) else tags

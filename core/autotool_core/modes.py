@@ -25,8 +25,6 @@ class ResolvedMode(StrEnum):
 
 EFFORT_OF_MODE: Mapping[Mode, str] = MappingProxyType({Mode.SHORT: "none", Mode.AUTO: "medium", Mode.LONG: "high"})
 
-MODE_OF_THINKING: Mapping[bool, Mode] = MappingProxyType({True: Mode.LONG, False: Mode.SHORT})
-
 
 class ModeSwitch(StrEnum):
     """The request field by which a server is asked for a mode."""

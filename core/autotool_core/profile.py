@@ -1,9 +1,10 @@
 """Profiles: the response prefixes, markers and tool-call format of a checkpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, PlainValidator, ValidationError
 from pydantic_core import PydanticCustomError
 
 from autotool_core import tool_formats
@@ -12,6 +13,14 @@ from autotool_core.modes import Mode
 from autotool_core.tool_formats.base import ToolFormat
 
 FILE_NAME = "mode_profile.json"
+
+TEMPLATE_ARGUMENTS: Mapping[Mode, Mapping[str, JsonValue]] = {
+    Mode.LONG: {"enable_thinking": True, "thinking": True},
+    Mode.SHORT: {"enable_thinking": False, "thinking": False},
+    Mode.AUTO: {},
+}
+"""The names in use: Qwen3, GLM and others have the first, DeepSeek-V3.1, Granite and Kimi the second. Where neither is defined
+the model chooses."""
 
 
 def _to_tool_format(value: object) -> ToolFormat:
@@ -41,16 +50,23 @@ class ThinkFormat(BaseModel):
     """The marker that opens the think block."""
     close: str = "</think>"
     """The marker that closes the think block."""
+    reopen: tuple[str, ...] = ()
+    """The texts that open the block again later in a turn; none where a later opening marker is content."""
     long_prefix: str = "<think>\n"
-    """The prefix of `long`, after which the model writes reasoning."""
-    short_prefix: str = "<think>\n\n</think>\n\n"
-    """The prefix of `short`, after which the model writes the answer."""
-    auto_prefix: str = "<think>"
-    """The prefix of `auto`, after which the decision token follows."""
+    """The prefix of `long`, after which the model writes reasoning; "" if the template's arguments alone make it think."""
+    short_prefix: str | None = "<think>\n\n</think>\n\n"
+    """The prefix of `short`, after which the model writes the answer; None for a model that always thinks."""
+    auto_prefix: str | None = "<think>"
+    """The prefix of `auto`, after which the decision token follows; None for a model that was not trained to choose."""
     answer_separator: str = "\n\n"
     """The text between the closing marker and the answer."""
     closing_phrase: str = ""
     """Text with which reasoning that reached its budget ends, so that the model knows that it must answer now."""
+
+    @property
+    def prefixes(self) -> Mapping[Mode, str | None]:
+        """The prefix of each mode; None for one that the model does not have."""
+        return {Mode.LONG: self.long_prefix, Mode.SHORT: self.short_prefix, Mode.AUTO: self.auto_prefix}
 
     @property
     def closing(self) -> str:
@@ -70,6 +86,8 @@ class Profile(BaseModel):
     tool_format: NamedToolFormat = tool_formats.get(tool_formats.DEFAULT)
     """How the model writes tool calls, by the name of a module of `tool_formats`: `hermes` is JSON in `<tool_call>` (Hermes,
     Qwen2.5, Qwen3)."""
+    template_arguments: Mapping[Mode, Mapping[str, JsonValue]] = TEMPLATE_ARGUMENTS
+    """The arguments by which the chat template learns each mode."""
     strict_tools: bool = False
     """Whether a call's arguments are constrained by its tool's schema if the tool does not set `strict` itself: this is
     for small models, which miswrite the names of parameters."""
@@ -88,10 +106,8 @@ class Profile(BaseModel):
         return (*think, *self.tool_format.markers)
 
     def prefix(self, mode: Mode) -> str:
-        """Return the response prefix of a mode, which is empty if the model cannot think."""
-        if self.think is None:
-            return ""
-        return {Mode.LONG: self.think.long_prefix, Mode.SHORT: self.think.short_prefix, Mode.AUTO: self.think.auto_prefix}[mode]
+        """Return the response prefix of a mode, which is empty if the model does not have the mode."""
+        return (self.think.prefixes[mode] if self.think is not None else None) or ""
 
 
 BUILTIN = {

@@ -192,6 +192,8 @@ def server(engine: Engine) -> Iterator[str]:
         command = [sys.executable, str(HERE / "scripted_server.py"), API_KEY]
     else:
         options = ["--engine", "transformers", "--port", "0", "--api-key", API_KEY]
+        # The default model is small and decodes greedily: "Say one word." is answered by a list without end.
+        options += ["--override-generation-config", '{"frequency_penalty": 0.2}']
         command = [sys.executable, "-m", "autotool_cli", "serve", *options]
     log = CACHE / f"server-{engine}.log"
     with log.open("w") as file:

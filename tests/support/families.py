@@ -120,8 +120,7 @@ FAMILIES = (
     Family("mistral-7b", "mistral:v3", "mistral_list", "MistralConfig", MISTRAL, frozenset({SHORT}), WINDOW),
     Family("ministral-3", "mistral:v13", "mistral", "Ministral3Config", MISTRAL, frozenset({SHORT})),
     Family("gemma-3", "trl:gemma3", None, "Gemma3TextConfig", ("<start_of_turn>", "<end_of_turn>"), frozenset({SHORT}), WINDOW),
-    # Its format is not written yet; with it the combinations with tools run too.
-    Family("gpt-oss", "trl:gptoss", "harmony", "GptOssConfig", HARMONY, frozenset({SHORT}), WINDOW),
+    Family("gpt-oss", "trl:gptoss", "gpt_oss", "GptOssConfig", HARMONY, frozenset({SHORT}), WINDOW),
     Family("granite-4", "written:granite4", "hermes", "GraniteConfig", GRANITE, frozenset({SHORT})),
     Family(
         "granite-4-hybrid",

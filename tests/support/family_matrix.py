@@ -73,7 +73,7 @@ async def check_refused(server: Running, mode: Mode) -> None:
 
 async def check_matrix(engine: Engine, family: Family) -> None:
     """Serve over a started engine; check all combinations of the modes that the family has, and that the others are refused."""
-    profile = profiles.find(None, engine.checkpoint, str(engine.tokenizer.chat_template))
+    profile = profiles.find(None, engine.checkpoint, engine.tokenizer).profile
     has_tools = family.tool_format in tool_formats.names()
     assert not has_tools or profile.tool_format.name == family.tool_format
     async with running(engine, profile) as server:

@@ -16,7 +16,8 @@ These rules hold in any chunking:
   that no call has; reading goes on with that character. A call that breaks after ToolCallStart, or is cut by the end of
   the turn, gets no ToolCallEnd: the events that it sent stand, and text behind a break is content, from the character
   that broke it.
-- With `drops_stray_markers` of the profile, a marker that would be content is left out of it; the text around it stays.
+- With `drops_stray_markers` of the profile, a marker that would be content is left out of it; the text around it stays. The
+  same holds for a format's headers, between which an answer stands. A profile may name texts that open the block again.
 - A call is complete with its body (see the modules of `tool_formats`): its close marker may be missing, and if other text
   follows instead of it, that text is content. The beginning of a close marker, cut by the end of the turn, is dropped.
   The same holds for the marker that closes a section of several calls. Behind a call the format's joint begins another one.
@@ -56,8 +57,9 @@ class TurnParser:
         }
         self._profile = profile
         self._openers = profile.tool_format.openers if tools else ()
-        self._droppable = profile.markers if profile.drops_stray_markers else ()
-        self._strays = tuple(marker for marker in self._droppable if marker not in self._openers)
+        self._reopeners = profile.think.reopen if profile.think is not None else ()
+        self._droppable = (*profile.tool_format.headers, *(profile.markers if profile.drops_stray_markers else ()))
+        self._strays = tuple(marker for marker in self._droppable if marker not in (*self._openers, *self._reopeners))
         self._events: list[Event] = []
         self._calls = 0
         self.left_out: list[tuple[int, int]] = []
@@ -135,7 +137,9 @@ class TurnParser:
         self._enter(Section.REASONING, self._read_passage)
 
     def _enter_content(self, lead: str = "") -> None:
-        self._passage = Passage(*self._openers, *self._strays, lead=lead, trail=WHITESPACE if self._openers else "")
+        self._passage = Passage(
+            *self._reopeners, *self._openers, *self._strays, lead=lead, trail=WHITESPACE if self._openers else ""
+        )
         self._enter(Section.CONTENT, self._read_passage)
 
     def _enter_call(self, opener: str) -> None:
@@ -163,6 +167,8 @@ class TurnParser:
             self.left_out.append((end - len(marker), end))
         if marker and self._section is Section.REASONING:
             self._enter_content(lead="\n")
+        elif marker in self._reopeners and self._profile.think is not None:
+            self._enter_reasoning(self._profile.think.close)
         elif marker in self._strays:
             self._emit(self._passage.flush())
         elif marker:

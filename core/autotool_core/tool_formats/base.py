@@ -46,6 +46,8 @@ class ToolFormat(ABC):
     """The texts around all calls of a turn; models may leave the second one out. "" if each call stands by itself."""
     separator: str = "\n"
     """The text between two calls of a turn."""
+    headers: tuple[str, ...] = ()
+    """The texts around an answer's text that are format, and are left out of the content."""
     joint: str = ""
     """The text behind a call that begins another one, as an opener does in running text; "" if only openers begin calls."""
 
@@ -80,6 +82,14 @@ class ToolFormat(ABC):
         """Return a turn's calls, which are names and arguments, as a model of this format writes them."""
         begin, end = self.section
         return f"{begin}{self.separator.join(self.render(*call) for call in calls)}{end}"
+
+    def content_tag(self, content: Tag) -> Tag:
+        """Return the grammar of an answer with this content: behind the header of an answer, if the format has one."""
+        return content
+
+    def message(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an earlier message by the names that the family's chat template has for its parts."""
+        return message
 
     def id_in_prompt(self, name: str, number: int) -> str | None:
         """Return the id that the prompt shows for the conversation's call number `number` (from 0) of the tool `name`.

@@ -3,10 +3,19 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from autotool_core.modes import MODE_OF_THINKING, Mode
+from autotool_core.modes import Mode
 from autotool_server.conversation import request as conversation
 from autotool_server.conversation.request import RequestedSampling, ServerToolName
 from autotool_server.errors import UNSUPPORTED
@@ -121,22 +130,12 @@ def server_tools(tools: Iterable[object]) -> list[ServerToolName]:
     return [ServerToolName(tool.name, f"tools.{index}.name") for index, tool in given]
 
 
-class TemplateArguments(Body):
-    """The chat-template argument by which clients of other servers switch hybrid models."""
-
-    enable_thinking: bool | None = None
-
-
 class TemplateFields(Body):
-    """vLLM's way to choose the mode of a hybrid model."""
+    """vLLM's field for what only the model's chat template knows."""
 
-    chat_template_kwargs: TemplateArguments | None = None
-
-    @property
-    def mode_hints(self) -> dict[str, Mode]:
-        """The mode that the template's arguments ask for, by the field's name."""
-        thinking = self.chat_template_kwargs.enable_thinking if self.chat_template_kwargs is not None else None
-        return {"chat_template_kwargs": MODE_OF_THINKING[thinking]} if thinking is not None else {}
+    chat_template_kwargs: dict[str, JsonValue] | None = None
+    """Variables for the chat template, such as preserve_thinking, date_string or documents. Those by which the template learns
+    the mode, such as enable_thinking, choose it."""
 
 
 class StreamOptions(Body):

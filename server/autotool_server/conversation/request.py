@@ -82,6 +82,7 @@ class FieldNames:
     """The sentence that says how to decide about such a call."""
     logit_bias: str = "logit_bias"
     stop_token_ids: str = "stop_token_ids"  # noqa: S105 the name of a field
+    template_arguments: str = "chat_template_kwargs"
     effort: str = "effort"
     max_reasoning_tokens: str = "max_reasoning_tokens"
     stop: str = "stop"
@@ -133,6 +134,8 @@ class ConversationRequest:
     mode: Mode | None = None
     mode_hints: Mapping[str, Mode] = field(default_factory=dict[str, Mode])
     """Modes that other fields of the body ask for, by the field's name."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Variables for the chat template, JSON values by their names; those that tell it the mode choose the mode."""
     effort: str | None = None
     """How much to think: a name of the setting `effort`, which gives mode, bias and budget where the request does not."""
     effort_sets_mode: bool = True

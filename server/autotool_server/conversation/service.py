@@ -19,6 +19,7 @@ from autotool_server.conversation.loop_types import Budget, NextTurn, ServerTool
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.request import ConversationRequest, ToolBudget
 from autotool_server.conversation.request_defaults import RequestDefaults
+from autotool_server.conversation.template_arguments import TemplateArguments
 from autotool_server.conversation.tool_loop import ToolLoop
 from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
@@ -51,6 +52,7 @@ class ConversationService:
         """Unix time, in seconds."""
         self._profile = _with_closing_phrase(profile, settings.closing_phrase)
         self.renderer = PromptRenderer(engine.tokenizer, self._profile)
+        self._template = TemplateArguments(self._profile, self.renderer.efforts)
         budgets = DefaultBudgets.of(settings, profile)
         self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
 
@@ -94,7 +96,8 @@ class ConversationService:
         if not self._renders_parallel_calls:
             request = replace(request, parallel_tool_calls=False)
         sampling = request.sampling.filled(self.defaults.sampling)
-        return RequestContext(request, self._mode(request), tools, self._effort(request), sampling)
+        arguments = self._template.arguments(request)
+        return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request)
@@ -140,18 +143,23 @@ class ConversationService:
 
     @cached_property
     def _renders_results(self) -> bool:
-        return self.renderer.renders_text("result-1", _history_of_calls(1))
+        return self.renderer.template.shows("result-1", _history_of_calls(1))
 
     @cached_property
     def _renders_parallel_calls(self) -> bool:
-        """Whether the chat template takes a turn of several calls: that of Llama 3 refuses one, and a turn then makes one."""
-        return not self._renders_results or self.renderer.renders_text("result-2", _history_of_calls(2))
+        """Whether the chat template takes a turn of several calls; without, a turn makes one.
+
+        The template of Llama 3 refuses several, and that of gpt-oss leaves out all calls but the first.
+        """
+        shows = self.renderer.template.shows
+        rendered = [text for text in ("result", "called") if shows(f"{text}-1", _history_of_calls(1))]
+        return all(shows(f"{text}-2", _history_of_calls(2)) for text in rendered)
 
     @cached_property
     def renders_late_system(self) -> bool:
         """Whether the chat template takes a system message after the first message."""
         history = [*map(template_message, ("user", "assistant", "user"), "?!?"), template_message("system", "instruction")]
-        return self.renderer.renders_text("instruction", history)
+        return self.renderer.template.shows("instruction", history)
 
     def _budget(self, request: ConversationRequest) -> Budget:
         settings, field = self.settings, request.fields.tool_budget
@@ -173,7 +181,8 @@ class ConversationService:
         # Agents send an effort to every model: one that cannot think in that way answers in its default mode.
         sets_mode = effort is not None and request.effort_sets_mode and effort.mode not in self.renderer.refusals
         of_effort = effort.mode if effort is not None and sets_mode else None
-        requested = {fields.mode: request.mode, fields.model: alias, **request.mode_hints, fields.effort: of_effort}
+        hints = {**request.mode_hints, **self._template.mode_hints(request)}
+        requested = {fields.mode: request.mode, fields.model: alias, **hints, fields.effort: of_effort}
         return modes.resolve(requested, self.settings.default_mode)
 
     def _effort(self, request: ConversationRequest) -> Effort | None:
@@ -216,8 +225,8 @@ def _check_counts(request: ConversationRequest) -> None:
 
 
 def _history_of_calls(count: int) -> list[dict[str, Any]]:
-    """Return a conversation with calls of one turn and their results, `result-1` and so on."""
+    """Return a conversation with calls of one turn, `called-1` and so on, and their results, `result-1` and so on."""
     numbers = range(1, count + 1)
-    calls = [{"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in numbers]
+    calls = [{"id": f"c{n}", "type": "function", "function": {"name": f"called-{n}", "arguments": "{}"}} for n in numbers]
     results = [template_message("tool", f"result-{n}", tool_call_id=f"c{n}") for n in numbers]
     return [template_message("user", "?"), template_message("assistant", "", tool_calls=calls), *results]

@@ -30,6 +30,8 @@ class RequestContext:
     server_tools: Mapping[str, Tool]
     """The server tools that the request names, by name, whatever its `tool_choice`."""
     effort: Effort | None = None
+    template_arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Variables for the chat template, beside those that tell it the mode."""
     sampling: Sampling = field(default_factory=Sampling)
     """The request's, with the server's defaults for what it leaves out."""
 
@@ -55,7 +57,7 @@ class TurnRequests:
         request = context.request
         self._check_token_ids(request)
         shape = self._shape(context, request.tool_choice)
-        prompt_ids = self._render(request, request.messages, shape, context.mode)
+        prompt_ids = self._render(context, request.messages, shape, context.mode)
         structural_tag = self._grammar(context, shape)
         self._check_room(request, context.mode, len(prompt_ids))
         limits = self._limits(context, context.mode, len(prompt_ids), structural_tag)
@@ -65,14 +67,14 @@ class TurnRequests:
         """Return the token ids of the first turn's prompt, whatever the context has room for. Raises InvalidRequestError."""
         request = context.request
         shape = self._shape(context, request.tool_choice)
-        return self._render(request, request.messages, shape, context.mode, generation_prompt=generation_prompt)
+        return self._render(context, request.messages, shape, context.mode, generation_prompt=generation_prompt)
 
     def later(self, context: RequestContext, step: NextTurn) -> TurnRequest:
         """Return the request of a turn after the first, which may call any tool, or none. Raises NoRoomError."""
         request, mode = context.request, step.mode or context.mode
         shape = self._later_shape(context, may_call=step.may_call)
         messages = [*request.messages, *map(_history_message, step.messages)]
-        prompt_ids = self._render(request, messages, shape, mode)
+        prompt_ids = self._render(context, messages, shape, mode)
         room = self._room(mode, len(prompt_ids))
         if room < 1 or (request.max_tokens is not None and request.max_tokens <= step.spent):
             raise NoRoomError("context" if room < 1 else "length")
@@ -87,7 +89,7 @@ class TurnRequests:
 
     def _render(
         self,
-        request: ConversationRequest,
+        context: RequestContext,
         messages: Sequence[Mapping[str, Any]],
         shape: AnswerShape,
         mode: Mode,
@@ -96,9 +98,10 @@ class TurnRequests:
     ) -> list[int]:
         try:
             tools = [*map(_rendered_tool, shape.tools)]
-            return self._renderer.render(messages, tools, mode, generation_prompt=generation_prompt)
+            arguments = context.template_arguments
+            return self._renderer.render(messages, tools, mode, generation_prompt=generation_prompt, arguments=arguments)
         except InvalidRequestError as error:
-            raise request.fields.rename(error) from None
+            raise context.request.fields.rename(error) from None
 
     def _later_shape(self, context: RequestContext, *, may_call: bool) -> AnswerShape:
         choice = context.request.tool_choice

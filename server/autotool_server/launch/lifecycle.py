@@ -121,7 +121,7 @@ async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
 
 def make_service(engine: Engine, settings: Settings, tools: Registry | None = None) -> ConversationService:
     """Return the service over a started engine. Raises AutoToolError if the default mode cannot be served."""
-    profile = profiles.find(settings.profile, engine.checkpoint, str(engine.tokenizer.chat_template))
+    profile = profiles.find(settings.profile, engine.checkpoint, engine.tokenizer).profile
     defaults = generation_config.find(settings.generation_config, engine.checkpoint)
     service = ConversationService(engine, profile, served_name(settings, engine), settings, tools, generation_config=defaults)
     if reason := service.renderer.refusals.get(settings.default_mode):

@@ -15,12 +15,13 @@ from support.real_tokenizers import folder, needs
 from transformers.integrations.mistral import convert_tekken_tokenizer
 
 from autotool_core import tool_formats
+from autotool_core.chat_template import ChatTemplate
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
-from autotool_server.engines import profiles
+from autotool_core.recognition import recognise
 from autotool_server.engines.checkpoint import load_tokenizer
 
 SPEC = find_spec("mistral_common")
@@ -53,7 +54,7 @@ REAL = (
     Real("deepseek-v3", "deepseek_v3", None, "deepseek_v3", frozenset({SHORT}), 5),
     Real("deepseek-r1", "deepseek_v3", "deepseek-v3", "deepseek_v3", frozenset({LONG}), 5),
     Real("gemma-3", "gemma3", None, None, frozenset({SHORT})),
-    Real("gpt-oss", "gptoss", "gpt-oss", "harmony", frozenset({SHORT})),
+    Real("gpt-oss", "gptoss", "gpt-oss", "gpt_oss", frozenset({LONG, SHORT}), 7),
     # The package leaves out the name of `<|python_tag|>`, and its own template has no tools.
     Real("llama-3.1", "llama3_1", "llama-3.1", "llama3_json", frozenset({SHORT})),
     Real("qwen3", "qwen3", None, "hermes", frozenset({LONG, SHORT, AUTO}), 2),
@@ -83,8 +84,12 @@ def build(real: Real) -> tuple[Any, Profile, PromptRenderer]:
     tokenizer = copy(tokenizer_of(real.tokenizer))
     if real.family:
         tokenizer.chat_template = chat_template(next(family for family in FAMILIES if family.name == real.family))
-    profile = profiles.fitting(tokenizer.chat_template)
+    profile = recognise(tokenizer).profile
     return tokenizer, profile, PromptRenderer(tokenizer, profile)
+
+
+def served(renderer: PromptRenderer) -> list[Mode]:
+    return [mode for mode in (SHORT, LONG, AUTO) if mode not in renderer.refusals]
 
 
 def calls_in(profile: Profile, pieces: list[str]) -> list[tuple[str, Any]]:
@@ -111,10 +116,9 @@ def conversation(calls: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]
 @pytest.mark.parametrize("real", cases())
 def test_modes(real: Real) -> None:
     tokenizer, profile, renderer = build(real)
-    served = {*Mode} - {*renderer.refusals}
-    assert real.modes <= served
-    assert (AUTO in served) == (renderer.decision_tokens is not None)
-    for mode in served:
+    assert real.modes <= {*served(renderer)}
+    assert (AUTO in served(renderer)) == (renderer.decision_tokens is not None)
+    for mode in served(renderer):
         prompt = renderer.render([{"role": "user", "content": TEXT}], (), mode)
         assert TEXT in tokenizer.decode(prompt)
         assert tokenizer.decode(prompt).endswith(profile.prefix(mode))
@@ -130,7 +134,9 @@ def test_calls_are_parsed_from_the_tokens_of_an_answer(real: Real) -> None:
     single = [marker for marker in profile.tool_format.markers if len(renderer.ids(marker)) == 1]
     assert len(single) == real.single
     tokens = renderer.ids(profile.tool_format.render_calls(CALLS))
-    detokenizer = Detokenizer(tokenizer, renderer.render([{"role": "user", "content": "?"}], (), SHORT), renderer.marker_ids)
+    detokenizer = Detokenizer(
+        tokenizer, renderer.render([{"role": "user", "content": "?"}], (), served(renderer)[0]), renderer.marker_ids
+    )
     pieces = [detokenizer.push([token]) for token in tokens]
     assert calls_in(profile, [*pieces, detokenizer.finish()]) == CALLS
 
@@ -138,12 +144,13 @@ def test_calls_are_parsed_from_the_tokens_of_an_answer(real: Real) -> None:
 @pytest.mark.parametrize("real", cases(with_calls=True))
 def test_earlier_calls_and_results_are_in_the_prompt(real: Real) -> None:
     tokenizer, profile, renderer = build(real)
-    several = renderer.renders_text("result c1", conversation(CALLS))
-    assert several is not real.name.startswith("llama")
+    several = ChatTemplate(tokenizer, profile.tool_format).shows('"city": ""', conversation(CALLS))
+    assert several is (real.name not in {"llama-3.1", "gpt-oss"})
     calls = CALLS if several else CALLS[:1]
     messages = conversation(calls)
-    prompt = tokenizer.decode(renderer.render(messages, TOOLS, SHORT))
-    before = tokenizer.decode(renderer.render(messages[:1], TOOLS, SHORT, generation_prompt=False))
+    mode = served(renderer)[0]
+    prompt = tokenizer.decode(renderer.render(messages, TOOLS, mode))
+    before = tokenizer.decode(renderer.render(messages[:1], TOOLS, mode, generation_prompt=False))
     assert prompt.startswith(before)
     assert all(f"result {call['id']}" in prompt for call in messages[1]["tool_calls"])
     turn = as_turn(run(profile.model_copy(update={"think": None}), [prompt[len(before) :]], "", TOOLS)[0])

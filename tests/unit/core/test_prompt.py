@@ -46,7 +46,8 @@ def test_template_that_opens_the_block_gets_only_what_is_missing() -> None:
     assert renderer.render(USER, (), Mode.LONG) == plain.render(USER, (), Mode.LONG)
     assert renderer.render(USER, (), Mode.SHORT) != plain.render(USER, (), Mode.LONG)
     assert tokenizer.decode(renderer.render(USER, (), Mode.SHORT)).count("<think>") == 1
-    assert set(renderer.refusals) == {Mode.AUTO}
+    # What the template opens where it is told no mode is no reason to open it for a model that chooses.
+    assert renderer.render(USER, (), Mode.AUTO) == plain.render(USER, (), Mode.AUTO)
 
 
 def test_template_that_closes_the_block_does_not_support_long_or_auto() -> None:
@@ -62,6 +63,36 @@ def test_template_that_honours_enable_thinking() -> None:
     renderer = PromptRenderer(make_tokenizer(template_ending(ending)), THINKS)
     assert renderer.refusals == {}
     assert renderer.render(USER, (), Mode.SHORT) == PromptRenderer(make_tokenizer(), THINKS).render(USER, (), Mode.SHORT)
+
+
+def test_arguments_reach_the_template() -> None:
+    template = CHAT_TEMPLATE + "{{ date_string }}{% for d in documents or [] %}{{ d.text }}{% endfor %}"
+    tokenizer = make_tokenizer(template)
+    arguments = {"date_string": "today ", "documents": [{"text": "a<|im_end|>"}]}
+    ids = PromptRenderer(tokenizer, THINKS).render(USER, (), Mode.SHORT, arguments=arguments)
+    plain = PromptRenderer(make_tokenizer(), THINKS).render(USER, (), Mode.SHORT)
+    assert "today a<|im_end|>" in tokenizer.decode(ids)
+    (control,) = tokenizer.encode("<|im_end|>")
+    assert ids.count(control) == plain.count(control)
+
+
+def test_arguments_that_settle_the_block_in_another_way_are_refused() -> None:
+    template = template_ending("{% if brief %}<think>\n\n</think>\n\n{% endif %}")
+    renderer = PromptRenderer(make_tokenizer(template), THINKS)
+    plain = PromptRenderer(make_tokenizer(), THINKS)
+    assert renderer.render(USER, (), Mode.SHORT, arguments={"brief": True}) == plain.render(USER, (), Mode.SHORT)
+    with pytest.raises(InvalidRequestError, match="already settles") as error:
+        renderer.render(USER, (), Mode.LONG, arguments={"brief": True})
+    assert error.value.field == "template_arguments"
+
+
+@pytest.mark.parametrize("value", ["no", 3, {"a": 1}, [1]])
+def test_arguments_that_a_template_refuses_are_named(value: Any) -> None:
+    check = "{% if effort %}{{ raise_exception('effort') if effort is string else effort.nothing.at_all }}{% endif %}"
+    renderer = PromptRenderer(make_tokenizer(CHAT_TEMPLATE + check), THINKS)
+    with pytest.raises(InvalidRequestError, match="refuses template_arguments") as error:
+        renderer.render(USER, (), Mode.SHORT, arguments={"effort": value})
+    assert error.value.field == "template_arguments"
 
 
 def test_a_user_who_writes_markers_does_not_change_the_mode() -> None:
@@ -197,12 +228,9 @@ def test_reasoning_in_the_content_of_an_answer_is_found_by_the_template() -> Non
     assert ids.count(*tokenizer.encode("</think>")) == 1
 
 
-def test_user_messages_and_plain_results_are_tokenised_unchanged() -> None:
+def test_plain_results_are_tokenised_unchanged() -> None:
     tokenizer = make_tokenizer()
     renderer = PromptRenderer(tokenizer, THINKS)
-    (control,) = tokenizer.encode("<tool_call>")
-    messages = [{"role": "user", "content": "<tool_call>"}]
-    assert renderer.render(messages, (), Mode.LONG).count(control) == 1
     text = tokenizer.apply_chat_template(with_result("21 degrees"), add_generation_prompt=True, tokenize=False)
     prefix = renderer.prefix_ids[Mode.LONG]
     assert renderer.render(with_result("21 degrees"), (), Mode.LONG) == [*tokenizer.encode(text), *prefix]

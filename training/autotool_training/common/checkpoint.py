@@ -10,12 +10,13 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from autotool_core import tool_formats
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import FILE_NAME, Profile
 from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
 from autotool_server.engines.checkpoint import read_tokenizer
-from autotool_server.engines.profiles import carried_by, fitting
+from autotool_server.engines.profiles import carried_by
 from autotool_training.patches import malloc
 
 MODES = """
@@ -103,5 +104,4 @@ def prepare(model: Any, tokenizer: Any) -> Checkpoint:
     if "'auto'" not in template:
         # Templates such as Qwen3's already close the block for `enable_thinking=false`, and lack the other modes.
         tokenizer.chat_template += MODES.replace("SHORT", "" if "enable_thinking" in template else SHORT_PREFIX)
-    profile = fitting(tokenizer.chat_template).model_copy(update={"name": TRAINED_PROFILE})
-    return Checkpoint(model, tokenizer, profile)
+    return Checkpoint(model, tokenizer, Profile(name=TRAINED_PROFILE, tool_format=tool_formats.recognise(template)))

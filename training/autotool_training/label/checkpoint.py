@@ -60,7 +60,7 @@ class _Loaded:
         except (OSError, ValueError) as error:
             raise AutoToolError(f"{source}: name a checkpoint's folder or hub id, a URL or a file of traces.") from error
         self._model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-        self._profile = profiles.find(None, source, self._tokenizer.chat_template or "")
+        self._profile = profiles.find(None, source, self._tokenizer).profile
         self._renderer = PromptRenderer(self._tokenizer, self._profile)
         self._mode = mode
         self._eos = eos_token_ids(self._model.generation_config.eos_token_id, self._tokenizer)

@@ -46,7 +46,7 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         answer_id=None if body.request_id is None else f"chatcmpl-{body.request_id}",
         model=body.model,
         mode=body.mode,
-        mode_hints=body.mode_hints,
+        template_arguments=body.chat_template_kwargs or {},
         effort=body.reasoning_effort,
         reasoning_bias=body.reasoning_bias,
         max_tokens=_max_tokens(body),

@@ -53,7 +53,7 @@ def conversation_request(body: ResponsesRequest) -> ConversationRequest:
         id=f"resp_{uuid.uuid4().hex}",
         model=body.model,
         mode=body.mode,
-        mode_hints=body.mode_hints,
+        template_arguments=body.chat_template_kwargs or {},
         effort=body.reasoning.effort,
         reasoning_bias=body.reasoning_bias,
         max_tokens=body.max_output_tokens,

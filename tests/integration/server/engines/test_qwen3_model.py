@@ -63,8 +63,7 @@ async def server(checkpoint: Path) -> AsyncIterator[Running]:
 
 
 def test_profile_is_found_from_the_chat_template(checkpoint: Path) -> None:
-    template = AutoTokenizer.from_pretrained(checkpoint).chat_template
-    found = profiles.find(None, str(checkpoint), template)
+    found = profiles.find(None, str(checkpoint), AutoTokenizer.from_pretrained(checkpoint)).profile
     assert (found.think, found.tool_format.name) == (BUILTIN["qwen3"].think, "hermes")
 
 

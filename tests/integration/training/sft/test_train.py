@@ -61,7 +61,7 @@ async def test_what_it_writes_is_served_with_the_same_prompt_ids(tmp_path: Path)
     engine = TransformersEngine(str(tmp_path))
     await engine.start()
     try:
-        served = PromptRenderer(engine.tokenizer, profiles.find(None, str(tmp_path), str(engine.tokenizer.chat_template)))
+        served = PromptRenderer(engine.tokenizer, profiles.find(None, str(tmp_path), engine.tokenizer).profile)
         writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
         for mode in Mode:
             for one in records(5):

@@ -96,7 +96,7 @@ def test_chunking_changes_nothing_and_what_is_no_call_is_content(name: str, data
     assert joined(events) == joined(whole)
     assert parser.section is whole_parser.section
     turn = as_turn(events)
-    if not turn.calls:
+    if not turn.calls and not tool_formats.get(name).headers:
         assert turn == Turn(content=text)
 
 
@@ -142,7 +142,8 @@ def test_the_grammar_holds_calls_to_their_schemas(name: str) -> None:
 def test_without_calls_no_call_can_be_written(name: str) -> None:
     tool_format = tool_formats.get(name)
     none = structural_tag(AnswerShape([strict_tool("f")], "none"), tool_format)
-    assert accepts(none, "The function f is not called.")
+    header = "<|start|>assistant<|channel|>final<|message|>" if name == "gpt_oss" else ""
+    assert accepts(none, f"{header}The function f is not called.")
     assert not accepts(none, tool_format.render_calls([("f", {"a": 1})]))
 
 

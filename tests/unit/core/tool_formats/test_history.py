@@ -116,4 +116,4 @@ def test_results_are_found_in_a_template_that_refuses_other_ids() -> None:
     answer = {"role": "assistant", "content": "", "tool_calls": [call]}
     messages = [{"role": "user", "content": "?"}, answer, {"role": "tool", "tool_call_id": "c", "content": "found"}]
     renderer = PromptRenderer(make_tokenizer(FRAME.replace("CALLS", check), profile.markers), profile)
-    assert renderer.renders_text("found", messages)
+    assert renderer.template.shows("found", messages)

@@ -38,10 +38,10 @@ def conversation(calls: int) -> list[dict[str, Any]]:
 )
 def test_a_call_and_its_result_are_in_the_prompt(name: str) -> None:
     found, messages = renderer(name), conversation(1)
-    assert all(found.renders_text(text, messages) for text in ("tool_1", "result-1"))
+    assert all(found.template.shows(text, messages) for text in ("tool_1", "result-1"))
     assert found.render(messages, (), Mode.SHORT)
 
 
 @pytest.mark.parametrize(("name", "takes_several"), [("llama3_1", False), ("llama3_2", False), ("qwen3", True)])
 def test_some_templates_refuse_a_turn_of_several_calls(name: str, takes_several: bool) -> None:
-    assert renderer(name).renders_text("result-2", conversation(2)) is takes_several
+    assert renderer(name).template.shows("result-2", conversation(2)) is takes_several

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.grammars import accepts
 from support.parsing_turns import Call, Turn, as_turn, chunked, function_tool, joined, run
-from support.tiny import CHAT_TEMPLATE
+from support.tiny import CHAT_TEMPLATE, make_tokenizer
 
 from autotool_core import tool_formats
 from autotool_core.grammar import AnswerShape, structural_tag
@@ -147,7 +147,7 @@ def test_a_third_format_has_a_grammar(brackets: ToolFormat) -> None:
 def test_a_profile_may_name_a_third_format(brackets: ToolFormat, profile: Profile, tmp_path: Path) -> None:
     path = tmp_path / "mode_profile.json"
     path.write_text('{"name": "third", "tool_format": "brackets"}')
-    read = profiles.find(str(path), "unused", "")
+    read = profiles.find(str(path), "unused", make_tokenizer()).profile
     assert read == profile == Profile.model_validate_json(profile.model_dump_json())
     assert read.markers == (*BUILTIN["qwen3"].markers[:2], "[CALL]", "[/CALL]")
     dumped: Any = json.loads(read.model_dump_json())

@@ -10,7 +10,7 @@ from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from autotool_core.errors import EngineError
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
-from autotool_server.engines import profiles
+from autotool_core.recognition import recognise
 from autotool_server.engines.checkpoint import load_tokenizer
 
 TEXT = "Hello  world, it's 12 naïve\n 日本"
@@ -62,7 +62,7 @@ def test_mistrals_file_alone_is_served(tmp_path: Path) -> None:
     save_tekken(tmp_path)
     tokenizer = load_tokenizer(str(tmp_path))
     assert tokenizer.decode(tokenizer.encode(TEXT, add_special_tokens=False)) == TEXT
-    profile = profiles.fitting(tokenizer.chat_template)
+    profile = recognise(tokenizer).profile
     assert (profile.tool_format.name, tokenizer.eos_token) == ("mistral_list", "</s>")
     prompt = PromptRenderer(tokenizer, profile).render([{"role": "user", "content": "?"}], (), Mode.SHORT)
     assert tokenizer.decode(prompt) == "<s>[INST]?[/INST]"

@@ -130,7 +130,7 @@ def test_a_bare_qwen3_coder_checkpoint_is_labelled_by_the_parser_that_serves_it(
     monkeypatch.setattr(LlamaForCausalLM, "generate", lambda _, input_ids, **__: torch.cat([input_ids, written], dim=1))
     model = CheckpointSampler(str(tmp_path), ResolvedMode.SHORT, SamplingSettings(0.0, 90, 0), batch=1)
     (attempt,) = made_by(model, LabelTask(record("r"), 0))
-    profile = profiles.find(None, str(tmp_path), tokenizer.chat_template)
+    profile = profiles.find(None, str(tmp_path), tokenizer).profile
     served = TurnParser(profile, profile.prefix(Mode.SHORT), record("r").tools)
     calls = collect([*served.feed(text), *served.finish()]).calls
     assert profile.tool_format.name == "qwen3_coder"
