@@ -51,7 +51,11 @@ class ChatTemplate:
         tools = [{**tool, "function": {**defaults, **tool["function"]}} for tool in tools] if defaults else tools
         try:
             return self._tokenizer.apply_chat_template(
-                messages, tools=tools or None, add_generation_prompt=generation_prompt, tokenize=False, **(arguments or {})
+                [*messages],  # templates add lists to it
+                tools=[*tools] or None,
+                add_generation_prompt=generation_prompt,
+                tokenize=False,
+                **(arguments or {}),
             )
         except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             reason = str(error)[:MAX_TEMPLATE_MESSAGE] if isinstance(error, TemplateError) else "it cannot render them"

@@ -50,7 +50,7 @@ class Family:
 
     name: str
     template: str
-    """Where the chat template is from: `trl:NAME`, `mistral:VERSION` or `written:NAME`."""
+    """Where the chat template is from: `trl:NAME`, `mistral:VERSION`, `mistral:VERSION-think` or `written:NAME`."""
     tool_format: str | None
     """The format of its calls; None if its template has no calls."""
     config: str
@@ -85,6 +85,7 @@ DEEPSEEK = ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>")
 KIMI = ("<|im_system|>", "<|im_user|>", "<|im_assistant|>", "<|im_middle|>", "<|im_end|>")
 GLM = ("[gMASK]", "<sop>", "<|system|>", "<|assistant|>", "<|observation|>", "<|user|>")
 MISTRAL = ("[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[ARGS]", "</s>")
+MAGISTRAL = ("[THINK]", "[/THINK]", *MISTRAL)
 HARMONY = ("<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>", "<|call|>", "<|return|>")
 GRANITE = ("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>")
 COHERE = ("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>")
@@ -110,17 +111,18 @@ FAMILIES = (
         "deepseek_v31",
         "DeepseekV3Config",
         DEEPSEEK,
-        frozenset({SHORT}),
+        frozenset({LONG, SHORT}),
         sizes=LATENT,
         batches=False,
     ),
     Family("kimi-k2", "written:kimi_k2", "kimi_k2", "DeepseekV3Config", KIMI, frozenset({SHORT}), sizes=LATENT, batches=False),
-    Family("glm-4.5", "trl:glm4moe", "glm45", "Glm4MoeConfig", GLM, frozenset({LONG})),
+    Family("glm-4.5", "trl:glm4moe", "glm45", "Glm4MoeConfig", GLM, frozenset({LONG, SHORT})),
     Family("minimax-m2", "written:minimax_m2", "minimax_m2", "MiniMaxM2Config", ("]~!b[", "]~b]", "[e~["), frozenset({LONG})),
     Family("mistral-7b", "mistral:v3", "mistral_list", "MistralConfig", MISTRAL, frozenset({SHORT}), WINDOW),
     Family("ministral-3", "mistral:v13", "mistral", "Ministral3Config", MISTRAL, frozenset({SHORT})),
+    Family("magistral", "mistral:v13-think", "mistral", "MistralConfig", MAGISTRAL, frozenset({LONG}), WINDOW),
     Family("gemma-3", "trl:gemma3", None, "Gemma3TextConfig", ("<start_of_turn>", "<end_of_turn>"), frozenset({SHORT}), WINDOW),
-    Family("gpt-oss", "trl:gptoss", "gpt_oss", "GptOssConfig", HARMONY, frozenset({SHORT}), WINDOW),
+    Family("gpt-oss", "trl:gptoss", "gpt_oss", "GptOssConfig", HARMONY, frozenset({LONG, SHORT}), WINDOW),
     Family("granite-4", "written:granite4", "hermes", "GraniteConfig", GRANITE, frozenset({SHORT})),
     Family(
         "granite-4-hybrid",
@@ -170,7 +172,9 @@ def _of_trl() -> Path:
     return Path(spec.submodule_search_locations[0]) / "chat_templates"
 
 
-def _of_mistral(version: str) -> str:
+def _of_mistral(name: str) -> str:
     templates = pytest.importorskip("mistral_common.integrations.chat_templates.template_generator")
     base = pytest.importorskip("mistral_common.tokens.tokenizers.base")
-    return templates.build_chat_template(templates.TemplateConfig(version=base.TokenizerVersion(version), spm=False))
+    version, _, thinks = name.partition("-")
+    config = templates.TemplateConfig(version=base.TokenizerVersion(version), thinking_support=bool(thinks))
+    return templates.build_chat_template(config)

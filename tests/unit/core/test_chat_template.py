@@ -18,3 +18,9 @@ def test_a_description_is_filled_in_where_the_template_fails_without(template: s
     assert ('"description": ""' in text) is (template != CHAT_TEMPLATE)
     described = {"type": "function", "function": {"name": "f", "description": "Look.", "parameters": {}}}
     assert '"description": "Look."' in chat_template.text([{"role": "user", "content": "?"}], [described])
+
+
+def test_a_template_may_add_lists_to_messages_and_tools() -> None:
+    adds = "{% for m in messages + [{'role': 'x'}] %}{{ m.role }},{% endfor %}{{ (tools or []) + ['y'] | list }}"
+    chat_template = ChatTemplate(make_tokenizer(adds), tool_formats.get("hermes"))
+    assert chat_template.text(({"role": "user", "content": "?"},), ({"type": "function", "function": {"name": "f"}},))
