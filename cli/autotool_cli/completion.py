@@ -35,10 +35,16 @@ def put_in_place(app: typer.Typer, name: str, command: Any) -> None:
     app.registered_commands = [stand_in for stand_in in app.registered_commands if stand_in.name != name]
     if not isinstance(command, typer.Typer):
         app.command(name)(_with_options_of(command))
-    elif len(command.registered_commands) == 1 and command.registered_commands[0].callback is not None:
-        app.command(name)(command.registered_commands[0].callback)
+    elif (alone := _only_callback(command)) is not None:
+        app.command(name)(alone)
     else:
         app.add_typer(command, name=name)
+
+
+def _only_callback(command: typer.Typer) -> Callable[..., Any] | None:
+    """Return the function of an app of one command, None for one with commands of its own."""
+    commands = command.registered_commands
+    return commands[0].callback if len(commands) == 1 and command.registered_callback is None else None
 
 
 def _with_options_of(command: "click.Command") -> Callable[..., None]:

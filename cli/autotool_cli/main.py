@@ -37,7 +37,7 @@ COMMANDS = MappingProxyType(
         "train": LazyCommand("autotool_training.cli:app", "Train a checkpoint that chooses how long to think.", extra="train"),
         "bench": LazyCommand("autotool_bench.cli:app", "Measure what a solved task costs in tokens.", extra="bench"),
         "chat": LazyCommand("autotool_client.chat.command:command", "Chat with a model in the terminal."),
-        "models": LazyCommand("autotool_client.models:command", "List the models that a server has."),
+        "models": LazyCommand("autotool_cli.models:app", "List a server's models, or show what a checkpoint can do."),
     }
 )
 

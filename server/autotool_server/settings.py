@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     the path of a profile file. Default: the checkpoint's mode_profile.json, else recognised from its chat template."""
 
     default_mode: Mode = Mode.AUTO
-    """Mode of requests that ask for none. A model that cannot do auto needs another default."""
+    """Mode of requests that ask for none. Where the model cannot do auto, the default is long, or short if it cannot think."""
 
     effort: Annotated[dict[str, Effort], BeforeValidator(_from_json)] = Field(default_factory=dict)
     """What a reasoning effort stands for, as JSON: {"low": {"mode": "auto", "bias": -2, "budget": 512}}. Defaults: none and

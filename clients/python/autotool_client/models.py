@@ -1,4 +1,4 @@
-"""`autotool models`: the models of a server, as a table."""
+"""The models of a server, as a table."""
 
 from typing import Annotated
 
@@ -14,15 +14,9 @@ Url = Annotated[
     str, typer.Option(envvar="AUTOTOOL_BASE_URL", metavar="URL", help="Base URL of the server; /v1 may be left out.")
 ]
 
-command = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-
-@command.command()
-def models(url: Url = DEFAULT_BASE_URL) -> None:
-    """List the models that a server has.
-
-    If the server needs a key, it is read from AUTOTOOL_API_KEY.
-    """
+def list_models(url: str = DEFAULT_BASE_URL) -> None:
+    """Print the names and owners of a server's models."""
     table = Table("Model", "Owner", box=None, pad_edge=False)
     client = AutoTool(base_url=url, max_retries=0)
     with expecting_openai(client.base_url):

@@ -52,6 +52,8 @@ class ConversationService:
         """Unix time, in seconds."""
         self._profile = _with_closing_phrase(profile, settings.closing_phrase)
         self.renderer = PromptRenderer(engine.tokenizer, self._profile)
+        self.default_mode = _default_mode(settings, self.renderer)
+        """The mode of requests that ask for none."""
         self._template = TemplateArguments(self._profile, self.renderer.efforts)
         budgets = DefaultBudgets.of(settings, profile)
         self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
@@ -183,7 +185,7 @@ class ConversationService:
         of_effort = effort.mode if effort is not None and sets_mode else None
         hints = {**request.mode_hints, **self._template.mode_hints(request)}
         requested = {fields.mode: request.mode, fields.model: alias, **hints, fields.effort: of_effort}
-        return modes.resolve(requested, self.settings.default_mode)
+        return modes.resolve(requested, self.default_mode)
 
     def _effort(self, request: ConversationRequest) -> Effort | None:
         if request.effort is None:
@@ -199,6 +201,13 @@ class ConversationService:
             name = request.fields.num_choices
             raise InvalidRequestError(f"{name} can be at most {self.settings.max_choices} here.", name)
         return request.num_choices
+
+
+def _default_mode(settings: Settings, renderer: PromptRenderer) -> Mode:
+    """Return the mode that the settings name, else the first that the model has of auto, long and short."""
+    if "default_mode" in settings.model_fields_set:
+        return settings.default_mode
+    return next(mode for mode in Mode if mode not in renderer.refusals)
 
 
 def _with_closing_phrase(profile: Profile, phrase: str | None) -> Profile:

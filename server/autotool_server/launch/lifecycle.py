@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from autotool_core.errors import AutoToolError, EngineError
+from autotool_core.modes import Mode
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
@@ -124,8 +125,10 @@ def make_service(engine: Engine, settings: Settings, tools: Registry | None = No
     profile = profiles.find(settings.profile, engine.checkpoint, engine.tokenizer).profile
     defaults = generation_config.find(settings.generation_config, engine.checkpoint)
     service = ConversationService(engine, profile, served_name(settings, engine), settings, tools, generation_config=defaults)
-    if reason := service.renderer.refusals.get(settings.default_mode):
+    refusals = service.renderer.refusals
+    if reason := refusals.get(service.default_mode):
+        served = next(mode for mode in Mode if mode not in refusals)
         raise AutoToolError(
-            f"Setting default_mode: {settings.default_mode} cannot be served: {reason} Set --default-mode short."
+            f"Setting default_mode: {service.default_mode} cannot be served: {reason} Set --default-mode {served}."
         )
     return service

@@ -31,7 +31,7 @@ def _rows(url: str, state: ServerState) -> Iterator[tuple[str, str]]:
     yield "engine", f"{engine.name} {_version(engine.name)}".strip()
     yield "device", engine.device
     yield "context", f"{engine.max_model_len:,} tokens"
-    yield "modes", _modes(service, settings.default_mode)
+    yield "modes", _modes(service, service.default_mode)
     if tools := sorted(service.registry.tools):
         yield "tools", ", ".join(tools[:MAX_TOOLS]) + (f" and {more} more" if (more := len(tools) - MAX_TOOLS) > 0 else "")
     if settings.api_key is not None:

@@ -33,7 +33,8 @@ def test_the_commands_are_offered_without_importing_them() -> None:
     [
         (("train", "s"), ["scratch", "sft"]),  # an app with commands of its own
         (("train", "data", "--s"), ["--source", "--seed", "--strict"]),
-        (("models", "--u"), ["--url"]),  # an app of one command
+        (("models", "--u"), ["--url"]),  # an app that does something without a command of its own
+        (("models", "i"), ["inspect"]),
         (("chat", "--mode", "l"), ["long"]),
         (("serve", "--remote"), ["--remote-url", "--remote-api-key"]),  # a command of click
         (("serve", "--default-mode", ""), ["auto", "long", "short"]),

@@ -104,7 +104,7 @@ def _model(service: ConversationService, name: str) -> ModelEntry:
         root=service.model,
         max_model_len=context,
         modes=_modes(service),
-        default_mode=service.resolve_model(name, "model") or service.settings.default_mode,
+        default_mode=service.resolve_model(name, "model") or service.default_mode,
         default_sampling=_default_sampling(service.defaults.sampling),
         display_name=name,
         created_at=datetime.fromtimestamp(service.started, UTC).isoformat().replace("+00:00", "Z"),
