@@ -107,7 +107,7 @@ class ChatTemplate:
 
     def _probe_functions(self) -> Mapping[str, Any]:
         """Return what the template needs of a function although clients may leave it out: a description (gpt-oss)."""
-        function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+        function: Mapping[str, Any] = {"name": "f", "parameters": {"type": "object", "properties": {}}}
         defaults = {"description": ""}
         return defaults if not self._takes_function(function) and self._takes_function({**defaults, **function}) else {}
 

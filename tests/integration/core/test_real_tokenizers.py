@@ -12,7 +12,7 @@ import pytest
 from support.families import FAMILIES, chat_template
 from support.parsing_turns import as_turn, function_tool, run
 from support.real_tokenizers import folder, needs
-from transformers.integrations.mistral import convert_tekken_tokenizer
+from transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer
 
 from autotool_core import tool_formats
 from autotool_core.chat_template import ChatTemplate

@@ -3,6 +3,7 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
@@ -60,7 +61,7 @@ def test_mistrals_file_beside_the_usual_ones_changes_nothing(tmp_path: Path) -> 
 def test_mistrals_file_alone_is_served(tmp_path: Path) -> None:
     pytest.importorskip("mistral_common")
     save_tekken(tmp_path)
-    tokenizer = load_tokenizer(str(tmp_path))
+    tokenizer: Any = load_tokenizer(str(tmp_path))
     assert tokenizer.decode(tokenizer.encode(TEXT, add_special_tokens=False)) == TEXT
     profile = recognise(tokenizer).profile
     assert (profile.tool_format.name, tokenizer.eos_token) == ("mistral_list", "</s>")
