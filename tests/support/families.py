@@ -78,7 +78,14 @@ DELTA = {
     "linear_value_head_dim": 32,
 }
 # The latent sizes are those that the kernels of vLLM have.
-LATENT = {"q_lora_rank": 32, "kv_lora_rank": 512, "qk_nope_head_dim": 32, "qk_rope_head_dim": 64, "v_head_dim": 32}
+LATENT = {
+    "q_lora_rank": 32,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 32,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 32,
+    "topk_method": "noaux_tc",
+}
 IM = ("<|im_start|>", "<|im_end|>")
 LLAMA = ("<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>", "<|eot_id|>")
 DEEPSEEK = ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>")
@@ -117,7 +124,15 @@ FAMILIES = (
     ),
     Family("kimi-k2", "written:kimi_k2", "kimi_k2", "DeepseekV3Config", KIMI, frozenset({SHORT}), sizes=LATENT, batches=False),
     Family("glm-4.5", "trl:glm4moe", "glm45", "Glm4MoeConfig", GLM, frozenset({LONG, SHORT})),
-    Family("minimax-m2", "written:minimax_m2", "minimax_m2", "MiniMaxM2Config", ("]~!b[", "]~b]", "[e~["), frozenset({LONG})),
+    Family(
+        "minimax-m2",
+        "written:minimax_m2",
+        "minimax_m2",
+        "MiniMaxM2Config",
+        ("]~!b[", "]~b]", "[e~["),
+        frozenset({LONG}),
+        {"rotary_dim": 32},
+    ),
     Family("mistral-7b", "mistral:v3", "mistral_list", "MistralConfig", MISTRAL, frozenset({SHORT}), WINDOW),
     Family("ministral-3", "mistral:v13", "mistral", "Ministral3Config", MISTRAL, frozenset({SHORT})),
     Family("magistral", "mistral:v13-think", "mistral", "MistralConfig", MAGISTRAL, frozenset({LONG}), WINDOW),

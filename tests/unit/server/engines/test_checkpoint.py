@@ -3,15 +3,18 @@
 import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
+from transformers import AutoTokenizer
 
 from autotool_core.errors import EngineError
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
 from autotool_core.recognition import recognise
+from autotool_server.engines import vllm
 from autotool_server.engines.checkpoint import load_tokenizer
 
 TEXT = "Hello  world, it's 12 naïve\n 日本"
@@ -67,6 +70,19 @@ def test_mistrals_file_alone_is_served(tmp_path: Path) -> None:
     assert (profile.tool_format.name, tokenizer.eos_token) == ("mistral_list", "</s>")
     prompt = PromptRenderer(tokenizer, profile).render([{"role": "user", "content": "?"}], (), Mode.SHORT)
     assert tokenizer.decode(prompt) == "<s>[INST]?[/INST]"
+
+
+def test_the_vllm_engine_keeps_vllms_tokenizer_only_if_it_serves(tmp_path: Path) -> None:
+    save(tmp_path, "LlamaTokenizerFast", "llama")
+    faithful, unfaithful, of_mistral = make_tokenizer(), AutoTokenizer.from_pretrained(tmp_path), object()
+
+    def chosen(loaded: object) -> Any:
+        llm: Any = SimpleNamespace(get_tokenizer=lambda: loaded)
+        return vllm._tokenizer(llm, str(tmp_path))
+
+    assert chosen(faithful) is faithful
+    for loaded in (unfaithful, of_mistral):
+        assert chosen(loaded).encode(TEXT) == faithful.encode(TEXT)
 
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
