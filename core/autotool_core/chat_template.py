@@ -29,6 +29,8 @@ class ChatTemplate:
         self._tool_format = tool_format
         self._call_content: str | None = ""
         self._takes_argument_text = False
+        self._function_defaults: Mapping[str, Any] = {}
+        self._function_defaults = self._probe_functions()
         self._call_content = self._probe_call_content()
         self._takes_argument_text = self._probe_arguments()
 
@@ -45,9 +47,15 @@ class ChatTemplate:
 
         Raises InvalidRequestError, naming `field`, for what the template refuses.
         """
+        defaults = self._function_defaults
+        tools = [{**tool, "function": {**defaults, **tool["function"]}} for tool in tools] if defaults else tools
         try:
             return self._tokenizer.apply_chat_template(
-                messages, tools=tools or None, add_generation_prompt=generation_prompt, tokenize=False, **(arguments or {})
+                [*messages],  # templates add lists to it
+                tools=[*tools] or None,
+                add_generation_prompt=generation_prompt,
+                tokenize=False,
+                **(arguments or {}),
             )
         except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             reason = str(error)[:MAX_TEMPLATE_MESSAGE] if isinstance(error, TemplateError) else "it cannot render them"
@@ -96,6 +104,18 @@ class ChatTemplate:
         functions = [{**call["function"], "arguments": read(call["function"]["arguments"])} for call in calls]
         parsed = [{**call, "function": function} for call, function in zip(calls, functions, strict=True)]
         return {**message, "content": message.get("content") or self._call_content, "tool_calls": parsed}
+
+    def _probe_functions(self) -> Mapping[str, Any]:
+        """Return what the template needs of a function although clients may leave it out: a description (gpt-oss)."""
+        function: Mapping[str, Any] = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+        defaults = {"description": ""}
+        return defaults if not self._takes_function(function) and self._takes_function({**defaults, **function}) else {}
+
+    def _takes_function(self, function: Mapping[str, Any]) -> bool:
+        try:
+            return bool(self.text(_QUESTION, [{"type": "function", "function": function}]))
+        except InvalidRequestError:
+            return False
 
     def _probe_call_content(self) -> str | None:
         """Return the content of an answer of calls alone: None if the template shows them only without one (DeepSeek R1)."""

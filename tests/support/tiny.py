@@ -28,16 +28,24 @@ Tools: {{ tools | tojson }}<|im_end|>
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
 
-def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE, markers: tuple[str, ...] = MARKERS) -> Any:
-    """Every byte is a token; `\\n\\n` is one too, and so are the markers. A `Tokenizer`, which pyright cannot see."""
+SPECIAL = ("<|im_start|>", "<|im_end|>")
+
+
+def make_tokenizer(
+    chat_template: str | None = CHAT_TEMPLATE, markers: tuple[str, ...] = MARKERS, special: tuple[str, ...] = SPECIAL
+) -> Any:
+    """Every byte is a token; `\\n\\n` is one too, and so are the markers and the special tokens, whose last one ends a turn.
+
+    A `Tokenizer`, which pyright cannot see.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: index for index, symbol in enumerate([*alphabet, "ĊĊ"])}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ċ", "Ċ")]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(text, special=True) for text in ("<|im_start|>", "<|im_end|>")])
+    backend.add_special_tokens([AddedToken(text, special=True) for text in special])
     backend.add_tokens([AddedToken(text) for text in markers])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=special[-1])
     tokenizer.chat_template = chat_template
     return tokenizer
 

@@ -57,6 +57,43 @@ class ParameterTypes:
         """Return whether the schema describes a parameter of this name, or none at all."""
         return not any(map(self._root.get, _DESCRIBING)) or self._property(self._root, name) is not None
 
+    def fitted(self, name: str, text: str) -> str:
+        """Return a parameter's text without the whitespace around it where the schema takes a string only without that.
+
+        The grammars of values in tags allow whitespace around the strings that a schema restricts.
+        """
+        bare = text.strip(" \t\r\n")
+        schemas = [*self._schemas(self._root, name, set())]
+        is_taken = all(self._takes(schema, text, {}) for schema in schemas)
+        return text if is_taken or not all(self._takes(schema, bare, {}) for schema in schemas) else bare
+
+    def _schemas(self, schema: Any, name: str, followed: set[str]) -> Iterator[Any]:
+        """Yield the schemas that a parameter of this name must hold to."""
+        if not isinstance(schema, Mapping):
+            return
+        schema = cast("Mapping[str, Any]", schema)
+        yield from _property_schemas(schema, name)
+        for part in schema.get("allOf", ()):
+            yield from self._schemas(part, name, followed)
+        for reference in {*_references_of(schema)} - followed:
+            followed.add(reference)
+            yield from self._schemas(self._resolve(reference), name, followed)
+
+    def _takes(self, schema: Any, text: str, followed: dict[str, bool]) -> bool:
+        """Return whether the keywords about strings take a text. `followed`: what the references took so far."""
+        if not isinstance(schema, Mapping):
+            return True
+        schema = cast("Mapping[str, Any]", schema)
+        for reference in {*_references_of(schema)} - {*followed}:
+            followed[reference] = True
+            followed[reference] = self._takes(self._resolve(reference), text, followed)
+        return (
+            _takes_string(schema, text)
+            and all(followed[reference] for reference in _references_of(schema))
+            and all(self._takes(part, text, followed) for part in schema.get("allOf", ()))
+            and all(any(self._takes(part, text, followed) for part in parts) for parts in _choices(schema))
+        )
+
     def _property(self, schema: Any, name: str) -> frozenset[str] | None:
         """Return the types of an object's property, or None if the object's schema does not describe it."""
         if not isinstance(schema, Mapping):
@@ -86,9 +123,8 @@ class ParameterTypes:
             types &= _type_names(schema["type"])
         if "enum" in schema or "const" in schema:
             types &= {type_name(value) for value in schema.get("enum", [schema.get("const")])}
-        for keyword in ("anyOf", "oneOf"):
-            if keyword in schema:
-                types &= frozenset[str]().union(*map(self._types, schema[keyword]))
+        for branches in _choices(schema):
+            types &= frozenset[str]().union(*map(self._types, branches))
         for part in schema.get("allOf", ()):
             types &= self._types(part)
         for reference in _references_of(schema):
@@ -137,6 +173,11 @@ def _alternatives(schema: Mapping[str, Any]) -> Iterator[list[Any]]:
     yield [*schema.get("dependentSchemas", {}).values()]
 
 
+def _choices(schema: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Yield the groups of schemas of which each value holds to one."""
+    yield from (schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema)
+
+
 def _property_schemas(schema: Mapping[str, Any], name: str) -> list[Any]:
     """Return the schemas that an object's own keywords have for a property."""
     properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
@@ -155,6 +196,17 @@ def _matches(pattern: str, name: str) -> bool:
     except (ValidationError, SchemaError):
         return False
     return True
+
+
+def _takes_string(schema: Mapping[str, Any], text: str) -> bool:
+    """Return whether a schema's own keywords take a string."""
+    return (
+        ("type" not in schema or "string" in _type_names(schema["type"]))
+        and ("enum" not in schema or text in schema["enum"])
+        and ("const" not in schema or text == schema["const"])
+        and ("pattern" not in schema or _matches(schema["pattern"], text))
+        and schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text))
+    )
 
 
 def _child(target: Any, key: str) -> Any:

@@ -180,7 +180,7 @@ class TaggedBody(StepwiseBody):
         if key in self._sent:
             return
         opening = ", " if self._sent else "{"
-        text = typed_value(value, self._types.allowed(key))
+        text = typed_value(self._types.fitted(key, value), self._types.allowed(key))
         self._events.append(ToolCallArguments(self._index, f"{opening}{json.dumps(key, ensure_ascii=False)}: {text}"))
         self._sent.add(key)
 

@@ -215,7 +215,7 @@ class Qwen3CoderBody(StepwiseBody):
     def _send(self, text: str) -> None:
         if (key := self._value.key) in self._keys:
             return
-        value = typed_value(text, self._types.allowed(key))
+        value = typed_value(self._types.fitted(key, text), self._types.allowed(key))
         opening = ", " if self._keys else "{"
         self._events.append(ToolCallArguments(self._index, f"{opening}{json.dumps(key, ensure_ascii=False)}: {value}"))
         self._keys.add(key)

@@ -149,8 +149,13 @@ class ConversationService:
 
     @cached_property
     def _renders_parallel_calls(self) -> bool:
-        """Whether the chat template takes a turn of several calls: that of Llama 3 refuses one, and a turn then makes one."""
-        return not self._renders_results or self.renderer.template.shows("result-2", _history_of_calls(2))
+        """Whether the chat template takes a turn of several calls; without, a turn makes one.
+
+        The template of Llama 3 refuses several, and that of gpt-oss leaves out all calls but the first.
+        """
+        shows = self.renderer.template.shows
+        rendered = [text for text in ("result", "called") if shows(f"{text}-1", _history_of_calls(1))]
+        return all(shows(f"{text}-2", _history_of_calls(2)) for text in rendered)
 
     @cached_property
     def renders_late_system(self) -> bool:
@@ -229,8 +234,8 @@ def _check_counts(request: ConversationRequest) -> None:
 
 
 def _history_of_calls(count: int) -> list[dict[str, Any]]:
-    """Return a conversation with calls of one turn and their results, `result-1` and so on."""
+    """Return a conversation with calls of one turn, `called-1` and so on, and their results, `result-1` and so on."""
     numbers = range(1, count + 1)
-    calls = [{"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in numbers]
+    calls = [{"id": f"c{n}", "type": "function", "function": {"name": f"called-{n}", "arguments": "{}"}} for n in numbers]
     results = [template_message("tool", f"result-{n}", tool_call_id=f"c{n}") for n in numbers]
     return [template_message("user", "?"), template_message("assistant", "", tool_calls=calls), *results]

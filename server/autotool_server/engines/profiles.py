@@ -5,12 +5,11 @@ Server, labels, training and `autotool models inspect` all resolve profiles here
 
 from pathlib import Path
 
-from transformers.utils.hub import cached_file
-
 from autotool_core import profile as profiles
 from autotool_core.profile import Profile
 from autotool_core.recognition import Recognition, recognise
 from autotool_core.tokenizer import Tokenizer
+from autotool_server.engines.files import find_file
 
 
 def find(name: str | None, checkpoint: str, tokenizer: Tokenizer) -> Recognition:
@@ -27,11 +26,5 @@ def find(name: str | None, checkpoint: str, tokenizer: Tokenizer) -> Recognition
 
 def carried_by(checkpoint: str) -> Profile | None:
     """Return the profile that a folder or hub repository holds next to its weights; None if it holds none."""
-    path = cached_file(
-        checkpoint,
-        profiles.FILE_NAME,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
+    path = find_file(checkpoint, profiles.FILE_NAME)
     return profiles.load_profile(Path(path)) if path else None

@@ -45,6 +45,7 @@ class VllmEngine:
         self._model = model
         self._engine_args = dict(engine_args or {})
         self._started: AsyncLLM | None = None
+        self._tokenizer: PreTrainedTokenizerBase | None = None
         self._eos: tuple[int, ...] = ()
         self._active: set[str] = set()
 
@@ -65,7 +66,7 @@ class VllmEngine:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        return cast("Tokenizer", self._llm.get_tokenizer())
+        return cast("Tokenizer", self._tokenizer or self._llm.get_tokenizer())
 
     @property
     def max_model_len(self) -> int:
@@ -93,13 +94,14 @@ class VllmEngine:
         await asyncio.to_thread(_import)
         self._started = await asyncio.to_thread(_load, self._model, self._engine_args)
 
-        from autotool_server.engines.checkpoint import eos_token_ids  # noqa: PLC0415 imports transformers
+        from autotool_server.engines import checkpoint  # noqa: PLC0415 imports transformers
 
+        self._tokenizer = await asyncio.to_thread(_tokenizer, self._llm, self.checkpoint)
         configured = self._llm.model_config.try_get_generation_config().get("eos_token_id")
-        self._eos = eos_token_ids(configured, cast("PreTrainedTokenizerBase", self._llm.get_tokenizer()))
+        self._eos = checkpoint.eos_token_ids(configured, self._tokenizer)
 
     async def stop(self) -> None:
-        llm, self._started = self._started, None
+        llm, self._started, self._tokenizer = self._started, None, None
         if llm is None:
             return
         # Requests fail now and not only when vLLM's processes have ended.
@@ -183,6 +185,15 @@ def _load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> As
         raise start_error(errors.failed(), error) from error
     errors.started()
     return llm
+
+
+def _tokenizer(llm: AsyncLLM, source: str) -> PreTrainedTokenizerBase:
+    """Return vLLM's tokenizer; another one where that is the one of mistral-common, or reads texts unlike its file."""
+    from autotool_server.engines import checkpoint  # noqa: PLC0415 imports transformers
+
+    tokenizer = cast("PreTrainedTokenizerBase", llm.get_tokenizer())
+    serves = hasattr(tokenizer, "backend_tokenizer") and checkpoint.is_faithful(tokenizer, source)
+    return tokenizer if serves else checkpoint.load_tokenizer(source)
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """Token ids to text: characters split over tokens, special tokens, the prompt's last tokens."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.real_tokenizers import folder, needs
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -147,12 +146,10 @@ def test_decoding_restores_any_text_after_any_context(text: str, context: str) -
 
 @pytest.fixture(scope="module")
 def qwen3() -> Any:
-    folder = os.environ.get("AUTOTOOL_QWEN3_TOKENIZER")
-    if not folder:
-        pytest.skip("AUTOTOOL_QWEN3_TOKENIZER does not name the folder of Qwen3's tokenizer")
-    return AutoTokenizer.from_pretrained(Path(folder))
+    return AutoTokenizer.from_pretrained(folder("qwen3"))
 
 
+@needs("qwen3")
 @pytest.mark.parametrize("text", TEXTS)
 def test_decoding_restores_texts_of_qwen3(qwen3: Any, text: str) -> None:
     text = f"<think>\n{text}</think>\n\n<tool_call>{text}</tool_call>"

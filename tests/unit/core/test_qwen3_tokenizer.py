@@ -1,19 +1,17 @@
 """The `qwen3` profile over Qwen3's real tokenizer and chat template."""
 
-import os
 from typing import Any
 
 import pytest
+from support.real_tokenizers import folder, needs
 from transformers import AutoTokenizer
 
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
 
-FOLDER = os.environ.get("AUTOTOOL_QWEN3_TOKENIZER")
-pytestmark = pytest.mark.skipif(
-    FOLDER is None, reason="Qwen3's tokenizer is not here: set AUTOTOOL_QWEN3_TOKENIZER to its folder"
-)
+FOLDER = folder("qwen3")
+pytestmark = needs("qwen3")
 
 THINK, END_THINK, NEWLINE, TWO_NEWLINES = 151667, 151668, 198, 271
 USER: Any = [{"role": "user", "content": "Hi"}]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from autotool_core import tool_formats
@@ -15,6 +15,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.profile import FILE_NAME, Profile
 from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
+from autotool_server.engines.checkpoint import read_tokenizer
 from autotool_server.engines.profiles import carried_by
 from autotool_training.patches import malloc
 
@@ -68,7 +69,7 @@ def load_checkpoint(source: str, *, trust_remote_code: bool = False) -> Checkpoi
         malloc.keep_freed_memory()
     path = str(default_model.ensure(trained=False)) if source == "default-base" else source
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        tokenizer = read_tokenizer(path, trust_remote_code=trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(path, dtype="float32", trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise AutoToolError(f"No model can be loaded from {source}: name a checkpoint's folder or hub id.") from error

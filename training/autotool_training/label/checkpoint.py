@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import AutoToolError
@@ -15,7 +15,7 @@ from autotool_core.parsing.collect import collect
 from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.prompt import PromptRenderer
 from autotool_server.engines import profiles
-from autotool_server.engines.checkpoint import eos_token_ids
+from autotool_server.engines.checkpoint import eos_token_ids, read_tokenizer
 from autotool_training.common.records import Record
 from autotool_training.common.sampling import sample
 from autotool_training.label.attempt import LabelAnswer, LabelAttempt, LabelTask
@@ -55,7 +55,7 @@ class _Loaded:
 
     def __init__(self, source: str, mode: Mode) -> None:
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
+            self._tokenizer: Any = read_tokenizer(source)
             model: Any = AutoModelForCausalLM.from_pretrained(source, dtype="auto" if torch.cuda.is_available() else "float32")
         except (OSError, ValueError) as error:
             raise AutoToolError(f"{source}: name a checkpoint's folder or hub id, a URL or a file of traces.") from error

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncGenerator, Iterable, MutableMapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from transformers.generation.continuous_batching.requests import FutureRequestSt
 from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
 
 from autotool_core.errors import EngineError
-from autotool_server.engines.transformers.sampler import TokenSampler
+from autotool_server.engines.transformers.sampler import CandidateScorer, TokenSampler
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ STEP_TOKENS = 512
 """The limit of tokens in one forward. A longer prompt is prefilled in several, so that it delays the others little."""
 TYPICAL_TOKENS = 1024
 """The cache holds this many tokens for each of `max_num_seqs` requests, and at least one request of full length."""
+CANNOT_BATCH = "transformers cannot batch requests of this type of model; serve it with the vllm engine."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,18 @@ class Batcher:
                 f"A cache of {tokens} tokens does not fit into memory; lower max_model_len or max_num_seqs."
             ) from error
         except (ValueError, AttributeError) as error:
-            raise EngineError(
-                "transformers cannot batch requests of this type of model; serve it with the vllm engine."
-            ) from error
+            raise EngineError(CANNOT_BATCH) from error
         self._manager.batch_processor.scheduler.slots = self._slots
         self._manager.start()
+
+    async def try_out(self) -> None:
+        """Decode one token. Raises EngineError if that stops the manager, as it does for some types of models (MLA)."""
+        try:
+            async with aclosing(self.decode([0], 1, (), CandidateScorer((0, 1)))) as chunks:
+                await anext(chunks)
+        except EngineError as error:
+            await asyncio.to_thread(self.stop)
+            raise EngineError(CANNOT_BATCH) from error
 
     async def decode(
         self, prompt_ids: Sequence[int], max_tokens: int, stop_token_ids: Iterable[int], sampler: TokenSampler

@@ -99,10 +99,11 @@ class TransformersEngine:
         # In threads, so that health checks are answered meanwhile.
         loaded = await asyncio.to_thread(self._load)
         loop = asyncio.get_running_loop()
-        self._running = await asyncio.to_thread(
+        batcher = await asyncio.to_thread(
             Batcher, loaded.model, loop, max_model_len=loaded.max_model_len, max_num_seqs=self._max_num_seqs
         )
-        self._loaded = loaded
+        await batcher.try_out()
+        self._running, self._loaded = batcher, loaded
 
     async def stop(self) -> None:
         batcher, self._running, self._loaded = self._running, None, None

@@ -1,7 +1,6 @@
 """A randomly initialised small Qwen3 with the real tokenizer, served by the transformers engine in every mode."""
 
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import jsonschema
 import pytest
 import pytest_asyncio
 import torch
+from support.real_tokenizers import folder, needs
 from support.serving import MODEL, Running, running
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
@@ -17,10 +17,8 @@ from autotool_core.profile import BUILTIN
 from autotool_server.engines import profiles
 from autotool_server.engines.transformers import TransformersEngine
 
-TOKENIZER = os.environ.get("AUTOTOOL_QWEN3_TOKENIZER")
-pytestmark = pytest.mark.skipif(
-    TOKENIZER is None, reason="Qwen3's tokenizer is not here: set AUTOTOOL_QWEN3_TOKENIZER to its folder"
-)
+TOKENIZER = folder("qwen3")
+pytestmark = needs("qwen3")
 
 USER: Any = [{"role": "user", "content": "What is the weather in Rome?"}]
 SCHEMA = {

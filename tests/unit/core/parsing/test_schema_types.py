@@ -94,3 +94,31 @@ def test_a_schema_that_refers_to_itself_many_times_is_read_once() -> None:
 
 def test_a_pattern_that_backtracks_is_searched_in_linear_time() -> None:
     assert not ParameterTypes({"patternProperties": {"^(a+)+$": STRING}}).knows("a" * 60 + "!")
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "fitted"),
+    [
+        ({"enum": ["Rome", "Oslo"]}, "\nRome\r", "Rome"),
+        ({"enum": [" Rome"]}, " Rome", " Rome"),
+        ({"enum": ["Rome"]}, " Paris ", " Paris "),
+        ({"const": "Rome"}, " Rome", "Rome"),
+        ({"type": "string", "pattern": "^[a-z]+$"}, "abc\n", "abc"),
+        ({"maxLength": 3}, " abc ", "abc"),
+        ({"maxLength": 5}, " abc ", " abc "),
+        ({"type": "string"}, " abc ", " abc "),
+        ({"anyOf": [{"enum": ["a"]}, {"type": "null"}]}, " a ", "a"),
+        ({"anyOf": [{"enum": ["a"]}, {"type": "string"}]}, " a ", " a "),
+        ({"allOf": [{"$ref": "#/$defs/short"}]}, " a ", "a"),
+        ({"$ref": "#/properties/zip"}, " a ", " a "),
+    ],
+)
+def test_whitespace_around_a_string_is_left_out_where_the_schema_takes_it_only_so(schema: Any, text: str, fitted: str) -> None:
+    types = ParameterTypes({"properties": {"zip": schema}, "$defs": {"short": {"maxLength": 1}}})
+    assert types.fitted("zip", text) == fitted
+
+
+def test_a_referenced_parameter_is_fitted_and_an_unknown_one_is_left() -> None:
+    types = ParameterTypes({"allOf": [{"$ref": "#/$defs/z"}], "$defs": {"z": {"properties": {"zip": {"enum": ["a"]}}}}})
+    assert types.fitted("zip", " a ") == "a"
+    assert types.fitted("city", " a ") == " a "

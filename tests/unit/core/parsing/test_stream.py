@@ -1,11 +1,10 @@
 """The turn's state machine: think block, content, and where tool calls stand in them."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from support.parsing_turns import Call, Turn, function_tool, joined, parse, run
+from support.real_tokenizers import folder, needs
 from transformers import AutoTokenizer
 
 from autotool_core.parsing.events import ContentDelta, ReasoningDelta, ToolCallEnd, ToolCallStart
@@ -182,16 +181,14 @@ def test_a_long_text_full_of_markers_that_are_no_calls_is_content() -> None:
     assert parse(QWEN3, text, "", TOOLS) == Turn(content=text)
 
 
+@needs("qwen3")
 def test_a_turn_of_qwen3s_template_is_parsed_back() -> None:
-    folder = os.environ.get("AUTOTOOL_QWEN3_TOKENIZER")
-    if not folder:
-        pytest.skip("AUTOTOOL_QWEN3_TOKENIZER does not name the folder of Qwen3's tokenizer")
     calls = [{"type": "function", "function": {"name": "f", "arguments": {"a": "é\n</tool_call>"}}}] * 2
     messages = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "reasoning_content": "Let me\n\nsee.", "content": "    One\n\nmoment.", "tool_calls": calls},
     ]
-    text = AutoTokenizer.from_pretrained(Path(folder)).apply_chat_template(messages, tokenize=False)
+    text = AutoTokenizer.from_pretrained(folder("qwen3")).apply_chat_template(messages, tokenize=False)
     turn = parse(QWEN3, text.split("<|im_start|>assistant\n")[1].removesuffix("<|im_end|>\n"), "", TOOLS)
     assert (turn.reasoning, turn.content) == ("Let me\n\nsee.", "    One\n\nmoment.")
     assert [json.loads(call.arguments) for call in turn.calls] == [{"a": "é\n</tool_call>"}] * 2

@@ -12,9 +12,11 @@ REFUSES = (
     "{% endfor %}"
 )
 
+WRITES_ONE = CHAT_TEMPLATE.replace("message.tool_calls or []", "(message.tool_calls or [])[:1]")
 
-@pytest.mark.parametrize(("template", "calls"), [(CHAT_TEMPLATE, 2), (REFUSES + CHAT_TEMPLATE, 1)])
-async def test_a_turn_makes_one_call_where_the_template_refuses_several(template: str, calls: int) -> None:
+
+@pytest.mark.parametrize(("template", "calls"), [(CHAT_TEMPLATE, 2), (REFUSES + CHAT_TEMPLATE, 1), (WRITES_ONE, 1)])
+async def test_a_turn_makes_one_call_where_the_template_does_not_take_several(template: str, calls: int) -> None:
     engine = scripted(f"{CALL}\n{CALL}")
     engine.tokenizer = make_tokenizer(template)
     tools: list[Any] = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]

@@ -1,0 +1,54 @@
+"""Every family of models on the transformers engine, as a tiny random model: all that it serves, and what it refuses."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.engines import ask, collect
+from support.families import FAMILIES, Family, save_checkpoint
+from support.family_matrix import PROMPT, check_matrix
+from support.transformers_engine import generated
+from transformers import AutoModelForCausalLM
+
+from autotool_core.errors import EngineError
+from autotool_server.engines.transformers import TransformersEngine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_stops() -> Iterator[None]:
+    """Stopping an engine collects garbage, which takes half a second with all libraries in memory."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+async def test_matrix(family: Family, tmp_path: Path) -> None:
+    # The tokens and calls of a family whose models cannot be batched are served all the same.
+    save_checkpoint(family, tmp_path, None if family.batches else "LlamaConfig")
+    engine = TransformersEngine(str(tmp_path), max_num_seqs=16)
+    await engine.start()
+    try:
+        await check_matrix(engine, family)
+    finally:
+        await engine.stop()
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family.batches], ids=str)
+async def test_greedy_is_generate(family: Family, tmp_path: Path) -> None:
+    save_checkpoint(family, tmp_path)
+    engine = TransformersEngine(str(tmp_path), max_num_seqs=1)
+    await engine.start()
+    output = await collect(engine, ask(PROMPT, 12))
+    await engine.stop()
+    assert output.tokens == generated(AutoModelForCausalLM.from_pretrained(tmp_path), PROMPT, 12)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if not family.batches], ids=str)
+async def test_a_model_that_cannot_be_batched_is_refused_at_the_start(family: Family, tmp_path: Path) -> None:
+    save_checkpoint(family, tmp_path)
+    engine = TransformersEngine(str(tmp_path), max_num_seqs=1)
+    with pytest.raises(EngineError, match=r"transformers cannot batch .* serve it with the vllm engine"):
+        await engine.start()
+    assert engine.in_flight() == 0

@@ -1,0 +1,26 @@
+"""What chat templates need that clients may leave out."""
+
+import pytest
+from support.tiny import CHAT_TEMPLATE, make_tokenizer
+
+from autotool_core import tool_formats
+from autotool_core.chat_template import ChatTemplate
+
+NEEDS = "{% for tool in tools or [] %}{{ '// ' + tool.function.description }}{% endfor %}"
+
+
+@pytest.mark.parametrize(("template", "begins"), [(NEEDS + CHAT_TEMPLATE, "// <|im_start|>"), (CHAT_TEMPLATE, "<|im_start|>")])
+def test_a_description_is_filled_in_where_the_template_fails_without(template: str, begins: str) -> None:
+    chat_template = ChatTemplate(make_tokenizer(template), tool_formats.get("hermes"))
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    text = chat_template.text([{"role": "user", "content": "?"}], [tool])
+    assert text.startswith(begins)
+    assert ('"description": ""' in text) is (template != CHAT_TEMPLATE)
+    described = {"type": "function", "function": {"name": "f", "description": "Look.", "parameters": {}}}
+    assert '"description": "Look."' in chat_template.text([{"role": "user", "content": "?"}], [described])
+
+
+def test_a_template_may_add_lists_to_messages_and_tools() -> None:
+    adds = "{% for m in messages + [{'role': 'x'}] %}{{ m.role }},{% endfor %}{{ (tools or []) + ['y'] | list }}"
+    chat_template = ChatTemplate(make_tokenizer(adds), tool_formats.get("hermes"))
+    assert chat_template.text(({"role": "user", "content": "?"},), ({"type": "function", "function": {"name": "f"}},))
