@@ -10,6 +10,10 @@ END = 256
 CLOSERS = frozenset(map(ord, '"}]<>/'))
 
 
+class DeadEndError(Exception):
+    """A grammar that allows no further byte and no end."""
+
+
 @cache
 def _compiler() -> xgrammar.GrammarCompiler:
     vocabulary = [bytes([byte]) for byte in range(256)] + [b"</s>"]
@@ -29,7 +33,7 @@ def accepts_whole(tag: str, text: str) -> bool:
 
 
 def walk(tag: str, seed: int, limit: int = 1500) -> str | None:
-    """Return a random text of the grammar; None for one that has no end within `limit` bytes.
+    """Return a random text of the grammar; None for one that has no end within `limit` bytes. Raises DeadEndError.
 
     The longer the text, the more often a byte is taken that may close something, so that most texts end.
     """
@@ -40,7 +44,7 @@ def walk(tag: str, seed: int, limit: int = 1500) -> str | None:
         words = mask[0].tolist()
         allowed = [token for token in range(END + 1) if words[token // 32] >> (token % 32) & 1]
         if not allowed:
-            raise AssertionError(f"nothing may follow {bytes(text)!r}")
+            raise DeadEndError
         token = draw.choices(allowed, [_weight(token, length) for token in allowed])[0]
         assert state.accept_token(token)
         if token == END:

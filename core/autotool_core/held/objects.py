@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autotool_core.held.errors import NotHeldError
+from autotool_core.held.sizes import limits
 from autotool_core.held.texts import Texts, as_pattern
 
 Schema = Mapping[str, Any]
@@ -64,12 +65,12 @@ def _names(schema: Schema, texts: Texts) -> str:
 
 
 def _sizes(schema: Schema, required: int, listed: int, *, is_open: bool) -> dict[str, int]:
-    least, most = int(schema.get("minProperties", 0)), schema.get("maxProperties")
-    if most is not None and most < max(least, required):
-        raise NotHeldError("maxProperties below minProperties or the number of required names")
+    least, most = limits(schema, "Properties")
+    if most is not None and most < required:
+        raise NotHeldError("maxProperties below the number of required names")
     if least > max(1, required) and is_open:
         raise NotHeldError("minProperties above 1 where names are free, since a name may come twice,")
     if least > listed and not is_open:
         raise NotHeldError("minProperties above the number of properties")
     sizes = {"minProperties": least} if least > required else {}
-    return sizes if most is None or (most >= listed and not is_open) else {**sizes, "maxProperties": int(most)}
+    return sizes if most is None or (most >= listed and not is_open) else {**sizes, "maxProperties": most}

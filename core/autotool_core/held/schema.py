@@ -14,6 +14,7 @@ from typing import Any, cast
 from autotool_core.held import numbers, objects, one_of, values
 from autotool_core.held.errors import NotHeldError
 from autotool_core.held.references import References
+from autotool_core.held.sizes import limits
 from autotool_core.held.texts import Texts, marked
 
 UNENFORCEABLE = (
@@ -61,6 +62,7 @@ class _Holder:
         """To which references each reference leads without anything in between."""
         dialect = str(cast("dict[str, Any]", root).get("$schema", "")) if isinstance(root, dict) else ""
         self._is_old = any(name in dialect for name in OLD_DIALECTS)
+        self._id = "id" if "draft-04" in dialect else "$id"
         if "draft-03" in dialect:
             raise NotHeldError("draft 3")
 
@@ -82,7 +84,7 @@ class _Holder:
             raise NotHeldError("false, which no value satisfies,")
         if schema is True:
             return {}
-        if path and str(schema.get("$id", schema.get("id", "#")))[:1] != "#":
+        if path and str(schema.get(self._id, "#"))[:1] != "#":
             raise NotHeldError("$id inside")
         assertions = [keyword for keyword in schema if keyword in ASSERTIONS and not _says_nothing(schema, keyword)]
         if "const" in schema or "enum" in schema:
@@ -155,21 +157,16 @@ class _Holder:
         if lengths and (others := keywords - lengths):
             raise NotHeldError(f"{min(others)} together with minLength or maxLength")
         if lengths:
-            least, most = int(schema.get("minLength", 0)), schema.get("maxLength")
-            if most is not None and most < least:
-                raise NotHeldError("maxLength below minLength")
-            return marked(self._texts.of_lengths(least, None if most is None else int(most)))
+            return marked(self._texts.of_lengths(*limits(schema, "Length")))
         pattern = schema.get("pattern", FORMAT_PATTERNS.get(schema.get("format", "")))
         if pattern is not None:
             return marked(self._texts.of_pattern(pattern))
         return {"type": "string", "format": schema["format"]} if schema["format"] in FORMATS else {"type": "string"}
 
     def _array(self, schema: Mapping[str, Any], path: Path) -> Any:
-        least, most = int(schema.get("minItems", 0)), schema.get("maxItems")
+        least, most = limits(schema, "Items")
         listed, behind = _items(schema, least, is_old=self._is_old)
-        if most is not None and most < least:
-            raise NotHeldError("maxItems below minItems")
-        listed = listed if most is None else listed[: int(most)]
+        listed = listed[:most]
         first = [self._hold(item, (*path, "items", str(number)), None) for number, item in enumerate(listed)]
         if behind is False or (most is not None and most <= len(first)):
             if least > len(first):
@@ -230,4 +227,4 @@ def _items(schema: Mapping[str, Any], least: int, *, is_old: bool) -> tuple[list
 
 
 def _range(least: int, most: int | None) -> dict[str, int]:
-    return ({"minItems": least} if least else {}) | ({"maxItems": int(most)} if most is not None else {})
+    return ({"minItems": least} if least else {}) | ({"maxItems": most} if most is not None else {})

@@ -53,7 +53,7 @@ def _replaced(node: Any, texts: Texts) -> Any:
 
 
 def _printed(tag: str) -> str:
-    """Return a grammar's text with long codes of characters, since xgrammar takes the letters behind a short one for its end."""
+    """Return a grammar's text with long codes of characters: of a short one xgrammar takes what follows for its end."""
     text = str(xgrammar.Grammar.from_structural_tag(tag))
     return SHORT_CODE.sub(lambda match: f"\\U000000{match[1]}" if match[1] else match[0], text)
 

@@ -35,6 +35,7 @@ def of(schema: Any) -> str:
         ({"type": "string", "minLength": 2}, [r'"\u00e9a"'], [r'"\ud83d\ude00"', r'"\ud83d\ud83d"', '"\x01\x02"']),
         ({"maxLength": 1}, ['""', r'"\t"'], ['"\t"', '"ab"']),
         ({"type": ["string", "null"], "maxLength": 1}, ["null", '"a"'], ['"ab"', "1"]),
+        ({"maxLength": 2**40}, ['"ab"'], ['"\t"']),
         # Patterns of control characters, quotes and backslashes, and those that match anywhere.
         ({"pattern": r"^\n$"}, [r'"\n"'], ['"\n"']),
         ({"pattern": r"^\x01$"}, [r'"\u0001"'], ['"\x01"']),
@@ -156,7 +157,9 @@ def test_a_held_schema_has_its_values_and_no_others(schema: Any, right: list[str
         ({**AB, "propertyNames": {"maxLength": 1}}, "propertyNames together with properties"),
         ({"type": "object", "minProperties": 2}, "minProperties above 1 where names are free, since a name may come twice,"),
         ({**AB, "minProperties": 3}, "minProperties above the number of properties"),
-        ({"maxProperties": 0, "minProperties": 1}, "maxProperties below minProperties or the number of required names"),
+        ({"maxProperties": 0, "minProperties": 1}, "maxProperties below minProperties"),
+        ({**AB, "required": ["a"], "maxProperties": 0}, "maxProperties below the number of required names"),
+        ({"minLength": 2**31}, "a minLength of so many digits"),
         ({"minItems": 2, "maxItems": 1}, "maxItems below minItems"),
         ({"items": False, "minItems": 1}, "minItems above the number of items"),
         ({"properties": {"a": False}}, "false, which no value satisfies, in a JSON schema (at properties/a)"),
