@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import Phase, given, seed, settings
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.engines.base import Engine, Sampling
@@ -20,7 +20,7 @@ from autotool_server.engines.vllm import VllmEngine
 from autotool_server.tools.schema_check import error_path
 from support.engines import Output, ask, collect
 from support.grammar_fuzz import content_grammar, faults
-from support.random_schemas import SCHEMAS
+from support.random_schemas import SCHEMAS, UNCHECKED
 from support.tiny import make_llama, make_tokenizer
 
 MAX_TOKENS = 300
@@ -33,7 +33,7 @@ def accepted_schemas(count: int, start: int) -> list[tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
 
     @seed(start)
-    @settings(max_examples=4 * count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=4 * count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=UNCHECKED)
     @given(SCHEMAS)
     def run(schema: Any) -> None:
         if len(found) < count and error_path(schema) is None:

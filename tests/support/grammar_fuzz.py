@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import Phase, given, seed, settings
 from jsonschema.validators import validator_for
 
 from autotool_core.errors import InvalidRequestError
@@ -20,7 +20,7 @@ from autotool_core.tool_formats import get
 from autotool_server.conversation.constraints import grammar
 from autotool_server.tools.schema_check import error_path
 from support.grammar_walks import DeadEndError, walk
-from support.random_schemas import SCHEMAS
+from support.random_schemas import PARAMETERS, SCHEMAS, UNCHECKED
 
 
 def content_grammar(schema: Any) -> str:
@@ -41,7 +41,7 @@ def call_grammar(schema: Mapping[str, Any], name: str) -> str:
 def call_arguments(schema: Mapping[str, Any], name: str, text: str) -> str:
     """Return the JSON of the arguments of a call that the grammar has allowed."""
     tool_format = get(name)
-    opener = tool_format.openers[0]
+    opener = next(opener for opener in tool_format.openers if opener in text)
     body = tool_format.call_body(0, {"f": schema}, opener)
     events, _ = body.feed(text[text.index(opener) + len(opener) :])
     return "".join(event.text for event in events if isinstance(event, ToolCallArguments))
@@ -61,20 +61,24 @@ def faults(schema: Any, text: str) -> Iterator[str]:
         yield type(error).__name__
 
 
-def outcomes(schema: Any, walks: int) -> Iterator[tuple[str, str]]:
-    """Yield what comes of a schema, of each kind with a detail: that it is invalid or refused, or of each walk."""
+def outcomes(schema: Any, walks: int, tool_format: str | None = None, limit: int = 1500) -> Iterator[tuple[str, str]]:
+    """Yield what comes of a schema, of each kind with a detail: that it is invalid or refused, or of each walk.
+
+    The schema is that of a content, or, with a format, that of a strict call's arguments. A walk has
+    `limit` bytes at most.
+    """
     if error_path(schema) is not None:
         yield "invalid schemas", ""
         return
     try:
-        tag = content_grammar(schema)
+        tag = content_grammar(schema) if tool_format is None else call_grammar(schema, tool_format)
     except InvalidRequestError as error:
         yield "refused", str(error).split(" in a JSON schema")[0]
         return
     yield "accepted", ""
     for number in range(walks):
         try:
-            text = walk(tag, number)
+            text = walk(tag, number, limit)
         except DeadEndError:
             yield "failures", f"dead end: of {json.dumps(schema)[:300]}"
             continue
@@ -82,7 +86,10 @@ def outcomes(schema: Any, walks: int) -> Iterator[tuple[str, str]]:
             yield "walks without an end", ""
         else:
             yield "outputs", ""
-            yield from (("failures", f"{fault}: {text[:60]!r} of {json.dumps(schema)[:300]}") for fault in faults(schema, text))
+            value = text if tool_format is None else call_arguments(schema, tool_format, text)
+            yield from (
+                ("failures", f"{fault}: {text[:60]!r} of {json.dumps(schema)[:300]}") for fault in faults(schema, value)
+            )
 
 
 def main() -> None:
@@ -90,6 +97,7 @@ def main() -> None:
     parser.add_argument("--schemas", type=int, default=500)
     parser.add_argument("--walks", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tool-format", help="schemas of strict calls in this format, in place of contents")
     options = parser.parse_args()
     counts, details, seen = Counter[str](), Counter[tuple[str, str]](), set[str]()
 
@@ -99,16 +107,16 @@ def main() -> None:
         database=None,
         deadline=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=UNCHECKED,
     )
-    @given(SCHEMAS)
+    @given(SCHEMAS if options.tool_format is None else PARAMETERS)
     def run(schema: Any) -> None:
         text = json.dumps(schema, sort_keys=True)
         if text in seen or len(seen) == options.schemas:
             return
         seen.add(text)
         failed = False
-        for kind, detail in outcomes(schema, options.walks):
+        for kind, detail in outcomes(schema, options.walks, options.tool_format):
             counts[kind] += 1
             failed = failed or kind == "failures"
             if detail:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
 Schemas = st.SearchStrategy[dict[str, Any]]
 
+UNCHECKED = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much)
+"""Hypothesis' checks of a strategy's cost, which do not matter here."""
 NAMES = st.sampled_from(["a", "b", "c d", 'q"', "x-1", ""])
 PATTERNS = [
     *("^a+$", "^[a-c]{2,4}$", r"^\d{3}-\d{2}$", "^(foo|bar)?$", "^.{1,3}$", r"^[^a]$", r"^\w+@\w+$", "^https?://", "b$", "x"),
@@ -35,6 +38,9 @@ SCALARS = st.one_of(
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=2), st.dictionaries(NAMES, SCALARS, max_size=2))
 SIZES = st.integers(0, 4)
 BOUNDS = st.one_of(st.integers(-15, 15), st.sampled_from([0.5, -0.25, 2.75, 1e6, -1e-3, 100, 99.99, 1e-8, 1e20]))
+
+
+LEAF = {"type": "integer"}
 
 
 def _some(**keywords: st.SearchStrategy[Any]) -> Schemas:
@@ -116,6 +122,16 @@ def _compositions(inner: Schemas) -> Schemas:
         inner.map(lambda schema: {"allOf": [schema]}),
         st.tuples(several, STRINGS).map(lambda parts: {"anyOf": parts[0], **parts[1]}),
     )
+
+
+_INNER = st.recursive(LEAVES, lambda inner: _objects(inner) | _arrays(inner) | _compositions(inner), max_leaves=3)
+_PARAMETERS = st.sampled_from(["a", "b", "city", "x_1"])
+PARAMETERS: Schemas = st.builds(
+    lambda properties, others: {"type": "object", "properties": properties, "required": [*properties][:1], **others},
+    st.dictionaries(_PARAMETERS, LEAVES | _INNER, min_size=1, max_size=3),
+    st.sampled_from([{}, {"additionalProperties": False}, {"additionalProperties": True}, {"additionalProperties": LEAF}]),
+)
+"""The schemas of tools' parameters."""
 
 
 def _root(schema: dict[str, Any], defined: dict[str, Any]) -> dict[str, Any]:
