@@ -21,6 +21,7 @@ from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, 
 from autotool_core.parsing.json_object import ObjectReader, object_text
 from autotool_core.parsing.json_text import ValueScanner, decode_string
 from autotool_core.parsing.markers import WHITESPACE
+from autotool_core.tool_formats._body import StepwiseBody
 from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 
 OPEN = "<tool_call>"
@@ -46,7 +47,7 @@ _PUNCTUATION = {
 _ROLES = {"name": "name", "arguments": "arguments", "parameters": "arguments"}
 
 
-class HermesBody:
+class HermesBody(StepwiseBody):
     """Parses the JSON object of the call number `index`: a `CallBody`."""
 
     def __init__(self, index: int) -> None:
@@ -63,12 +64,6 @@ class HermesBody:
         self._name: str | None = None
         self._arguments: str | None = None
         """The arguments as far as they are settled and not yet sent; None before them."""
-
-    def feed(self, text: str) -> tuple[list[Event], str | None]:
-        self._events = []
-        while text and not self._over:
-            text = self._read(text)
-        return self._events, text if self._over else None
 
     def _read(self, text: str) -> str:
         if self._object is not None:
