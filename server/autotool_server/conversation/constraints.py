@@ -88,8 +88,8 @@ def grammar(
     except RecursionError:
         raise InvalidRequestError("This is nested too deeply.", field) from None
     shape = replace(shape, tools=[_with_enforced_schema(tool, shape, tool_format) for tool in shape.callable_tools])
-    for schema_field, schema in _enforced_schemas(shape, fields, schema_fields):
-        if feature := unenforceable(schema):
+    for schema_field, feature in _features(shape, tool_format, fields, schema_fields):
+        if feature:
             raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", schema_field)
     tag = structural_tag(shape, tool_format)
     if tag is not None and not _compiles(tag):
@@ -113,7 +113,7 @@ def _with_enforced_schema(tool: Mapping[str, Any], shape: AnswerShape, tool_form
 
 def _is_enforceable(tool: Mapping[str, Any], tool_format: ToolFormat) -> bool:
     tag = structural_tag(AnswerShape([tool], "one"), tool_format)
-    return tag is not None and not unenforceable(tool["function"].get("parameters") or {}) and _compiles(tag)
+    return tag is not None and not _feature(tool, tool_format) and _compiles(tag)
 
 
 def _client_functions(request: ConversationRequest, server_tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
@@ -149,12 +149,19 @@ def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
         raise InvalidRequestError(f"This is not a valid JSON schema (at {where}).", field)
 
 
-def _enforced_schemas(shape: AnswerShape, fields: FieldNames, schema_fields: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+def _features(
+    shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames, schema_fields: Mapping[str, str]
+) -> Iterator[tuple[str, str | None]]:
+    """Yield the fields of the schemas that are enforced, each with the first feature that cannot be, if there is one."""
     if shape.schema is not None:
-        yield fields.content_schema, shape.schema
+        yield fields.content_schema, unenforceable(shape.schema)
     for tool in shape.tools:
-        function = tool["function"]
-        yield schema_fields.get(function["name"], fields.tools), function.get("parameters") or {}
+        yield schema_fields.get(tool["function"]["name"], fields.tools), _feature(tool, tool_format)
+
+
+def _feature(tool: Mapping[str, Any], tool_format: ToolFormat) -> str | None:
+    parameters = tool["function"].get("parameters") or {}
+    return unenforceable(parameters) or tool_format.unenforceable(parameters)
 
 
 @lru_cache(maxsize=64)
