@@ -88,7 +88,7 @@ def test_formats_are_found_by_the_names_of_their_modules() -> None:
     assert [tool_formats.get(name).name for name in tool_formats.names()] == [*tool_formats.names()]
 
 
-@pytest.mark.parametrize("name", ["base", "pythonic", "", "hermes.json", "..profile"])
+@pytest.mark.parametrize("name", ["base", "yaml", "", "hermes.json", "..profile"])
 def test_an_unknown_name_is_no_format(name: str) -> None:
     with pytest.raises(KeyError):
         tool_formats.get(name)
