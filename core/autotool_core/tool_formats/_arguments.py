@@ -21,6 +21,8 @@ from autotool_core.tool_formats._literals import quoted
 
 _NAME_END = re.compile(r"[^\w.\-]")
 _PYTHON_PIECE = re.compile(r"""[^\\"'\[\](){},]+|.""", re.DOTALL)
+STRING_ENDS = ",)]}:"
+"""What may stand behind a string in a literal."""
 _OPENERS, _CLOSERS = frozenset("([{"), frozenset(")]}")
 
 
@@ -194,7 +196,11 @@ class DelimitedEnd:
 
 
 class PythonEnd:
-    """Finds the end of a Python literal: a comma or a bracket that closes none of its own, outside of strings."""
+    """Finds the end of a Python literal: a comma or a bracket that closes none of its own, outside of strings.
+
+    A string of single quotes ends with the one behind which a value may end (`STRING_ENDS`): models, and the templates of
+    some checkpoints, write other quotes in it without a backslash.
+    """
 
     def __init__(self) -> None:
         self._depth = 0
@@ -204,6 +210,8 @@ class PythonEnd:
         """How many quotes close the string; 0 while that is open, behind its first quote."""
         self._run = 0
         """Number of quotes just read."""
+        self._is_closing = False
+        """Whether a quote has been read that ends the string if a value may end behind it."""
         self._escaped = False
 
     def feed(self, text: str) -> tuple[str, str | None]:
@@ -215,6 +223,12 @@ class PythonEnd:
     def _ends_at(self, piece: str) -> bool:
         if self._quote and not self._length and self._opens(piece):
             return False
+        if self._is_closing:
+            behind = piece.lstrip()
+            if not behind:
+                return False
+            self._is_closing = False
+            self._quote = "" if behind[0] in STRING_ENDS else self._quote
         if self._quote:
             self._read_string(piece)
             return False
@@ -227,7 +241,7 @@ class PythonEnd:
             self._length, self._run = (3, 0) if self._run == 3 else (0, self._run)
             return True
         # Two quotes are an empty string.
-        self._quote = self._quote if self._run == 1 else ""
+        self._is_closing = self._run == 2
         self._length, self._run = 1, 0
         return False
 
@@ -235,7 +249,8 @@ class PythonEnd:
         self._run = self._run + 1 if piece == self._quote and not self._escaped else 0
         self._escaped = piece == "\\" and not self._escaped
         if self._run == self._length:
-            self._quote, self._run = "", 0
+            self._is_closing = self._length == 1
+            self._quote, self._run = self._quote if self._is_closing else "", 0
 
     def _read_outside(self, piece: str) -> bool:
         if piece in {'"', "'"}:

@@ -48,6 +48,8 @@ class ToolFormat(ABC):
     """The text between two calls of a turn."""
     headers: tuple[str, ...] = ()
     """The texts around an answer's text that are format, and are left out of the content."""
+    json_arguments: bool = True
+    """Whether a call's arguments are one JSON object, so that a chat template that copies arguments which are text is right."""
     joint: str = ""
     """The text behind a call that begins another one, as an opener does in running text; "" if only openers begin calls."""
 

@@ -49,4 +49,5 @@ FORMAT = DeepSeekV32(
     triggers=(OPEN_SECTION,),
     section=(f"{OPEN_SECTION}\n", CLOSE_SECTION),
     separator="",
+    json_arguments=False,
 )

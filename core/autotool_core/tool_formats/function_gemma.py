@@ -16,4 +16,5 @@ FORMAT = GemmaFormat(
     triggers=(OPEN,),
     separator="",
     delimiter=_DELIMITER,
+    json_arguments=False,
 )

@@ -17,4 +17,5 @@ FORMAT = GemmaFormat(
     triggers=(OPEN,),
     separator="",
     delimiter=_DELIMITER,
+    json_arguments=False,
 )

@@ -27,12 +27,21 @@ class Lfm2(Pythonic):
     def text_without_calls(self, names: Sequence[str]) -> Tag:
         return ToolFormat.text_without_calls(self, names)
 
+    def literal(self, value: object) -> str:
+        return _in_single_quotes(value) if isinstance(value, str) else super().literal(value)
+
     @property
     def closers(self) -> tuple[str, ...]:
         return ("]", CLOSE)
 
     def matches(self, chat_template: str) -> bool:
         return OPEN in chat_template or _TOOL_LIST in chat_template
+
+
+def _in_single_quotes(text: str) -> str:
+    for char, escape in (("\\", r"\\"), ("'", r"\'"), ("\n", r"\n"), ("\r", r"\r")):
+        text = text.replace(char, escape)
+    return f"'{text}'"
 
 
 FORMAT = Lfm2(
@@ -44,4 +53,5 @@ FORMAT = Lfm2(
     section=(f"{OPEN}[", f"]{CLOSE}"),
     separator=", ",
     joint=JOINT,
+    json_arguments=False,
 )

@@ -43,4 +43,5 @@ FORMAT = MiniMaxM2(
     triggers=(OPEN_SECTION,),
     section=(f"{OPEN_SECTION}\n", CLOSE_SECTION),
     separator="",
+    json_arguments=False,
 )

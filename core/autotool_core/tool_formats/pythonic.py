@@ -7,7 +7,7 @@ holds calls only if its first one names a tool that the request offers. The rule
 - values are Python literals, or JSON's; a value that is neither is a string of its text;
 - positional arguments are no call.
 
-A grammar has the values in lists and objects as JSON, which is also Python but for its constants.
+A grammar has values as JSON, but for strings in single quotes, `True`, `False` and `None` that are arguments of their own.
 """
 
 import json
@@ -16,15 +16,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from autotool_core.tool_formats import _arguments_tag as arguments_tag
-from autotool_core.tool_formats._arguments import ArgumentsBody, PythonEnd, Syntax
+from autotool_core.tool_formats._arguments import STRING_ENDS, ArgumentsBody, PythonEnd, Syntax
 from autotool_core.tool_formats._literals import as_json, scalar, typed
 from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 
 OPEN, CLOSE = "<|python_start|>", "<|python_end|>"
 _FENCE, _CLOSE_FENCE = "```tool_code", "```"
 JOINT = ","
+_END = rf"(?P=quote)(?=\s*(?:[{re.escape(STRING_ENDS)}]|\Z))"
 _TOKEN = re.compile(
-    r"""\s+|(?P<string>[rRuUfF]{0,2}(?P<quote>\"{3}|'{3}|["'])(?:\\.|(?!(?P=quote)).)*(?P=quote))"""
+    rf"""\s+|(?P<string>[rRuUfF]{{0,2}}(?P<quote>\"{{3}}|'{{3}}|["'])(?:\\.|(?!{_END}).)*{_END})"""
     r"""|(?P<mark>[\[\](){},:])|(?P<word>[^\s\[\](){},:"']+)""",
     re.DOTALL,
 )
@@ -32,7 +33,9 @@ _STRING = re.compile(r"""([rRuUfF]{0,2})("{3}|'{3}|["'])(.*)\2""", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U(000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = dict(zip("ntrbfva0\\'\"/", "\n\t\r\b\f\v\a\0\\'\"/", strict=True)) | {"\n": ""}
 _ANY_KEY: Tag = {"type": "regex", "pattern": "[A-Za-z_][A-Za-z0-9_]*"}
-_CONSTANTS = {"boolean": "True|False", "null": "None"}
+_WRITTEN = {"boolean": "True|False", "null": "None", "string": r"'([^'\\\n]|\\['\"\\nrtbf])*'"}
+"""How values of a type are written that JSON does not have."""
+_RESTRICTING = frozenset({"enum", "const", "pattern", "format", "minLength", "maxLength"})
 
 
 def _decoded(literal: str) -> str:
@@ -99,7 +102,11 @@ class Pythonic(ToolFormat):
         return {"type": "any_text", "excludes": [*self.markers, _FENCE, *(f"[{name}(" for name in names)]}
 
     def render(self, name: str, arguments: Mapping[str, Any]) -> str:
-        return f"{name}({', '.join(f'{key}={_literal(value)}' for key, value in arguments.items())})"
+        return f"{name}({', '.join(f'{key}={self.literal(value)}' for key, value in arguments.items())})"
+
+    def literal(self, value: object) -> str:
+        """Return a value as these models write it: a constant as Python has it, anything else as JSON."""
+        return repr(value) if value is None or isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
 
     @property
     def closers(self) -> tuple[str, ...]:
@@ -113,15 +120,12 @@ def _value_tag(schema: Any, definitions: Mapping[str, Any]) -> Tag:
     if not isinstance(schema, Mapping):
         return json_tag(schema)
     described = cast("Mapping[str, Any]", schema)
-    constant = _CONSTANTS.get(str(described.get("type")))
-    if constant and not described.keys() & {"enum", "const"}:
-        return {"type": "regex", "pattern": constant}
-    return json_tag({**described, **(definitions if "$ref" in json.dumps(described) else {})})
-
-
-def _literal(value: object) -> str:
-    """Return a value as these models write it: a constant as Python has it, anything else as JSON."""
-    return repr(value) if value is None or isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
+    in_json = json_tag({**described, **(definitions if "$ref" in json.dumps(described) else {})})
+    written = _WRITTEN.get(str(described.get("type")))
+    if written is None or described.keys() & _RESTRICTING:
+        return in_json
+    in_python = {"type": "regex", "pattern": written}
+    return arguments_tag.any_of([in_json, in_python]) if described["type"] == "string" else in_python
 
 
 FORMAT = Pythonic(
@@ -133,4 +137,5 @@ FORMAT = Pythonic(
     section=("[", "]"),
     separator=", ",
     joint=JOINT,
+    json_arguments=False,
 )
