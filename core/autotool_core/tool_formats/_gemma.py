@@ -69,10 +69,9 @@ class GemmaFormat(ToolFormat):
 
     def _value(self, text: str, types: frozenset[str]) -> str:
         delimiter = re.escape(self.delimiter)
-        token = re.compile(
-            rf"\s+|(?P<string>{delimiter}.*?{delimiter})|(?P<mark>[\[\]{{}},:])|(?P<word>(?:(?!{delimiter})[^\[\]{{}},:])+)",
-            re.DOTALL,
-        )
+        word = rf"(?:(?!{delimiter})[^\[\]{{}},:])+"
+        string, mark = rf"(?P<string>{delimiter}.*?{delimiter})", r"(?P<mark>[\[\]{},:])"
+        token = re.compile(rf"\s+|{string}|{mark}|(?P<key>{word}(?=:))|(?P<word>{word})", re.DOTALL)
         return typed(as_json(text, token, self._decoded, _word), text, types)
 
     def _decoded(self, literal: str) -> str:

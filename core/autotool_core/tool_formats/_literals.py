@@ -19,8 +19,8 @@ _BRACKETS = {"(": "[", ")": "]"}
 def as_json(text: str, token: re.Pattern[str], string: Callable[[str], str], word: Callable[[str], str | None]) -> str | None:
     """Return a value as JSON text, or None if it is none.
 
-    `token` matches whitespace, or a group `string`, `mark` (brackets, commas, colons) or `word`. `string` decodes the literal
-    of a string, and `word` returns the JSON of anything else, None if it has none.
+    `token` matches whitespace, or a group `string`, `mark` (brackets, commas, colons), `key` (a key as it is) or `word`.
+    `string` decodes the literal of a string, and `word` returns the JSON of anything else, None if it has none.
     """
     written: list[str] = []
     position = 0
@@ -33,6 +33,8 @@ def as_json(text: str, token: re.Pattern[str], string: Callable[[str], str], wor
             _add_mark(written, match.group())
         elif match.lastgroup == "string":
             written.append(quoted(string(match.group())))
+        elif match.lastgroup == "key":
+            written.append(quoted(match.group().strip()))
         elif match.lastgroup == "word":
             written.append(word(match.group()) or "?")
     return _valid("".join(written))
