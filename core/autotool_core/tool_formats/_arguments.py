@@ -46,6 +46,8 @@ class Syntax:
     value_end: Callable[[], ValueEnd]
     value_of: Callable[[str, frozenset[str]], str]
     """Returns the JSON text of a value, given the JSON types that the parameter may have."""
+    close: str = ""
+    """The text behind a call, which may stand right behind the name of a call without arguments."""
 
 
 class ArgumentsBody(StepwiseBody):
@@ -74,7 +76,7 @@ class ArgumentsBody(StepwiseBody):
         self._collected: list[str] = []
         self._sent: set[str] = set()
         self._next = MarkerNext(*before)
-        self._key_end = re.compile(f"[{re.escape(syntax.sign)},()\\[\\]{{}}\n]")
+        self._key_end = re.compile(f"[{re.escape(syntax.sign)},()\\[\\]{{}}]")
         self._read: Callable[[str], str] = self._read_before if before else self._read_name
 
     def _read_before(self, text: str) -> str:
@@ -90,12 +92,20 @@ class ArgumentsBody(StepwiseBody):
             self._over = not self._may_be_name("".join(self._collected))
             return ""
         self._name = name
-        self._over = not name or rest[0] != self._syntax.opening or (self._names is not None and name not in self._names)
-        if self._over:
-            return rest
-        self._types = ParameterTypes(self._parameters.get(name, {}))
+        self._over = not name or (self._names is not None and name not in self._names)
+        self._next = MarkerNext(self._syntax.opening, *filter(None, [self._syntax.close]))
+        self._read = self._read_bracket
+        return rest
+
+    def _read_bracket(self, text: str) -> str:
+        found = self._next.feed(text)
+        if found is None:
+            return ""
+        marker, rest = found
+        self._over = not marker
+        self._types = ParameterTypes(self._parameters.get(self._name, {}))
         self._read = self._read_key
-        return rest[1:]
+        return rest if marker in {"", self._syntax.opening} else self._end(marker + rest)
 
     def _may_be_name(self, text: str) -> bool:
         return self._names is None or any(name.startswith(text) for name in self._names)
@@ -106,7 +116,7 @@ class ArgumentsBody(StepwiseBody):
             return ""
         key = self._syntax.key_of(raw.strip())
         if not raw and rest[0] == self._syntax.closing:
-            return self._end(rest)
+            return self._end(rest[1:])
         if rest[0] != self._syntax.sign or not key:
             self._over = True
             return rest
@@ -123,7 +133,7 @@ class ArgumentsBody(StepwiseBody):
         self._send("".join(self._collected).strip())
         self._collected = []
         if rest[0] == self._syntax.closing:
-            return self._end(rest)
+            return self._end(rest[1:])
         self._over = rest[0] != ","
         self._read = self._read_key
         return rest if self._over else rest[1:]
@@ -160,7 +170,7 @@ class ArgumentsBody(StepwiseBody):
         self._over = self.complete = True
         self._events.append(ToolCallArguments(self._index, "}" if self._sent else "{}"))
         self._events.append(ToolCallEnd(self._index))
-        return rest[1:]
+        return rest
 
 
 class DelimitedEnd:

@@ -44,7 +44,7 @@ class GemmaFormat(ToolFormat):
     delimiter: str = field(kw_only=True)
 
     def call_body(self, index: int, parameters: Mapping[str, Mapping[str, Any]], opener: str) -> ArgumentsBody:
-        syntax = Syntax("{", ":", "}", self._key, lambda: DelimitedEnd(self.delimiter), self._value)
+        syntax = Syntax("{", ":", "}", self._key, lambda: DelimitedEnd(self.delimiter), self._value, self.close)
         return ArgumentsBody(syntax, index, parameters, before=(_CALL,))
 
     def call_tag(self, name: str, parameters: Mapping[str, Any]) -> Tag:

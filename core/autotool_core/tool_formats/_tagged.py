@@ -46,6 +46,8 @@ class Tags:
     """"" if the value begins behind `after_key`."""
     after_value: str
     close: str
+    outer_close: str = ""
+    """The text behind all calls of a turn, which may stand in place of `close`."""
     says_type: bool = False
     """Whether the tag of a key says how its value is written: `string="true"`, a text, or `string="false"`, JSON."""
 
@@ -97,7 +99,7 @@ class TaggedBody(StepwiseBody):
         if marker and not self.started:
             self.started = True
             self._events.append(ToolCallStart(self._index, self._name))
-        if marker == self._tags.close:
+        if marker and self._over:
             self._end()
             return marker + rest
         self._search = MarkerSearch(self._tags.after_key, "\n")
@@ -163,7 +165,7 @@ class TaggedBody(StepwiseBody):
 
     def _expect_tag(self) -> None:
         self._collected = []
-        self._next = MarkerNext(self._tags.before_key, self._tags.close)
+        self._next = MarkerNext(self._tags.before_key, self._tags.close, *filter(None, [self._tags.outer_close]))
         self._read = self._read_tag
 
     def _divided(self, value: str) -> Iterator[tuple[str, str, str]]:

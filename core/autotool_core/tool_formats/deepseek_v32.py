@@ -16,7 +16,7 @@ _DSML = "｜DSML｜"
 OPEN_SECTION, CLOSE_SECTION = f"<{_DSML}function_calls>", f"</{_DSML}function_calls>"
 _INVOKE, CLOSE = f"<{_DSML}invoke name=", f"</{_DSML}invoke>"
 _PARAMETER, _CLOSE_PARAMETER = f"<{_DSML}parameter name=", f"</{_DSML}parameter>"
-_TAGS = Tags(_INVOKE, ">", _PARAMETER, ">", "", _CLOSE_PARAMETER, CLOSE, says_type=True)
+_TAGS = Tags(_INVOKE, ">", _PARAMETER, ">", "", _CLOSE_PARAMETER, CLOSE, CLOSE_SECTION, says_type=True)
 
 
 class DeepSeekV32(ToolFormat):

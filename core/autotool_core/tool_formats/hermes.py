@@ -48,12 +48,16 @@ _ROLES = {"name": "name", "arguments": "arguments", "parameters": "arguments"}
 
 
 class HermesBody(StepwiseBody):
-    """Parses the JSON object of the call number `index`: a `CallBody`."""
+    """Parses the JSON object of the call number `index`: a `CallBody`.
 
-    def __init__(self, index: int) -> None:
+    `ends`: the characters that end the call if they stand in place of its last brace.
+    """
+
+    def __init__(self, index: int, ends: str = "<") -> None:
         self.started = False
         self.complete = False
         self._index = index
+        self._ends = ends
         self._events: list[Event] = []
         self._over = False
         self._expect = _Expect.OBJECT
@@ -82,7 +86,7 @@ class HermesBody(StepwiseBody):
         if char == "}" and (self._expect in {_Expect.FIRST_KEY, _Expect.NEXT} or self._ends_with_comma):
             self._close()
             return text[1:]
-        if char == "<" and self._expect is _Expect.NEXT and self.started:
+        if char in self._ends and self._expect is _Expect.NEXT and self.started:
             self._close()
             return text
         self._over = (self._expect, char) not in _PUNCTUATION

@@ -24,7 +24,7 @@ class ListedBody:
     def __init__(self, index: int, *, in_list: bool) -> None:
         self.started = False
         self.complete = False
-        self._body = HermesBody(index)
+        self._body = HermesBody(index, "<]")
         self._bracket = None if in_list else MarkerNext("[")
 
     def feed(self, text: str) -> tuple[list[Event], str | None]:

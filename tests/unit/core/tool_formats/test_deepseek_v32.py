@@ -48,6 +48,7 @@ def test_sections_of_calls() -> None:
     for text in (
         f"<｜DSML｜function_calls>\n{call}\n{call}\n</｜DSML｜function_calls>",
         f"<｜DSML｜function_calls>{call}{call}",
+        f"<｜DSML｜function_calls>{call}{call.removesuffix('</｜DSML｜invoke>')}</｜DSML｜function_calls>",
         f"{call}\n{call}",
     ):
         assert parse(DEEPSEEK, f"Look:\n\n{text}", "", TOOLS) == Turn("", "Look:", (read, read))

@@ -54,6 +54,11 @@ def test_variants_of_a_call(name: str, call: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_call_without_arguments_may_have_no_braces(name: str) -> None:
+    assert read(name, "call:f;call:f{}") == Turn(calls=(Call("f", "{}"),) * 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -82,7 +87,7 @@ def test_values(name: str, text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("text", ["", "call:", "call:f", "call:f(i=1)", "call:f{i}", "hello"])
+@pytest.mark.parametrize("text", ["", "call:", "call:f g", "call:f(i=1)", "call:f{i}", "hello you"])
 def test_what_is_no_call_is_content(name: str, text: str) -> None:
     assert read(name, text) == Turn(content=in_format(name, text))
 

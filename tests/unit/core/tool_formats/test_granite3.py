@@ -20,6 +20,7 @@ OBJECTS = '{"name": "f", "arguments": {"a": 1}}, {"name": "f", "arguments": {"a"
         f"<tool_call> [{OBJECTS}]",
         f"<tool_call>[{OBJECTS}]</tool_call>",
         f"<|tool_call|>[{OBJECTS}",
+        f"<|tool_call|>[{OBJECTS[:-1]}]",
     ],
 )
 def test_lists_of_calls(text: str) -> None:

@@ -38,7 +38,7 @@ def argument(text: str) -> Any:
     [
         "[f(s='x', i=1), g.h-1()]",
         '[f(s="x",i=1,),g.h-1( )]',
-        '[\n  f(\n    s = "x",\n    i = 1\n  ),\n  g.h-1()\n]',
+        '[\n  f (\n    s = "x",\n    i\n = 1\n  ),\n  g.h-1()\n]',
         "<|python_start|>[f(s='x', i=1), g.h-1()]<|python_end|>",
         '<|python_start|>f(s="x", i=1), g.h-1()<|python_end|>',
         '```tool_code\n[f(s="x", i=1), g.h-1()]\n```',
@@ -102,7 +102,7 @@ def test_values_are_python_literals_of_the_schemas_types(text: str, value: Any) 
         "[f(s)]",
         "[f]",
         "[ff(s='x')]",
-        "[f (s='x')]",
+        "[f s='x']",
         "f(s='x')",
         "```python\nf(s='x')\n```",
         "```tool_code\nprint(s='x')\n```",
