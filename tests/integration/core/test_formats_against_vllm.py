@@ -36,7 +36,7 @@ READS_NO_CONTENT = {"pythonic", "llama4_pythonic"}
 DROPS_CONTENT = {"llama3_json"}
 """The parsers of vLLM that leave out the text before calls, which ours keeps: it is what the model said to the user."""
 PAIRS = [(name, parser) for name, parsers in VLLM_NAMES.items() for parser in parsers]
-PROPERTIES = {"s": {"type": "string"}, "i": {"type": "integer"}, "b": {"type": "boolean"}, "o": {"type": "object"}}
+PROPERTIES = {"s": {"type": "string"}, "i": {"type": "integer"}, "b": {"type": "boolean"}, "o": {"type": "object"}, "u": {}}
 TOOLS = [function_tool("get_it", PROPERTIES), function_tool("set_it", PROPERTIES)]
 # vLLM reads some texts by other rules, and none of these is about the form of calls: it drops whitespace at the ends of
 # strings of some formats, and text behind calls.
@@ -83,3 +83,36 @@ def test_generated_turns_are_read_as_vllm_reads_them(name: str, parser: str, con
     assert read == [(tool, as_vllm_reads(parser, arguments)) for tool, arguments in calls]
     assert turn.content == content
     assert theirs.strip() == ("" if calls and parser in DROPS_CONTENT else content)
+
+
+@pytest.mark.parametrize(
+    ("name", "parser", "text", "theirs", "ours"),
+    [
+        # A list of calls behind text, and quotes in a string: for vLLM there is no call.
+        ("pythonic", "pythonic", "Look: [get_it(i=1)]", None, {"i": 1}),
+        ("pythonic", "llama4_pythonic", "[get_it(s='it's')]", None, {"s": "it's"}),
+        # A number in quotes: the schema says what it is, which vLLM asks for numbers of some formats alone.
+        ("pythonic", "pythonic", "[get_it(i='1')]", {"i": "1"}, {"i": 1}),
+        (
+            "function_gemma",
+            "functiongemma",
+            "<start_function_call>call:get_it{s:<escape>5<escape>}<end_function_call>",
+            {"s": 5},
+            {"s": "5"},
+        ),
+        # JSON of a parameter that the schema leaves open: vLLM makes a text of it, though the model says that it is none.
+        (
+            "deepseek_v32",
+            "deepseek_v32",
+            '<｜DSML｜invoke name="get_it"><｜DSML｜parameter name="u" string="false">5</｜DSML｜parameter></｜DSML｜invoke>',
+            {"u": "5"},
+            {"u": 5},
+        ),
+        ("granite3", "granite", '<|tool_call|>[{"name": "get_it", "arguments": {"u": null}}]', {"u": "null"}, {"u": None}),
+        ("granite3", "granite", '<|tool_call|>[{"name": "get_it", "arguments": {"i": 1}]', {"i": 1}, {"i": 1}),
+    ],
+)
+def test_where_ours_differ(name: str, parser: str, text: str, theirs: dict[str, Any] | None, ours: dict[str, Any]) -> None:
+    turn = as_turn(run(Profile(name="any", tool_format=tool_formats.get(name)), [text], "", TOOLS)[0])
+    assert [json.loads(call.arguments) for call in turn.calls] == [ours]
+    assert by_vllm(name, parser, text)[1] == ([("get_it", theirs)] if theirs is not None else [])

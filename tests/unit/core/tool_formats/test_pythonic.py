@@ -62,6 +62,8 @@ def test_variants_of_the_list_are_calls(text: str) -> None:
         ("s='sed -n '1,9p' f.py'", "sed -n '1,9p' f.py"),
         ('s="a\\nb\\u00e9\\x41\\ud83d\\ude00\\d"', "a\nbéA😀\\d"),
         ('s="a\nb"', "a\nb"),
+        ("s='a\\', b'", "a', b"),
+        ("s='a\\\\', i=1", "a\\"),
         ('s="""a "b", (c)\n"d" """', 'a "b", (c)\n"d" '),
         ("s='''it's'''", "it's"),
         (r's=r"\d+"', r"\d+"),
