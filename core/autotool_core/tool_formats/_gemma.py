@@ -72,7 +72,7 @@ class GemmaFormat(ToolFormat):
         word = rf"(?:(?!{delimiter})[^\[\]{{}},:])+"
         string, mark = rf"(?P<string>{delimiter}.*?{delimiter})", r"(?P<mark>[\[\]{},:])"
         token = re.compile(rf"\s+|{string}|{mark}|(?P<key>{word}(?=:))|(?P<word>{word})", re.DOTALL)
-        return typed(as_json(text, token, self._decoded, _word), text, types)
+        return typed(lambda literal: as_json(literal, token, self._decoded, _word), text, types)
 
     def _decoded(self, literal: str) -> str:
         return literal[len(self.delimiter) : -len(self.delimiter)]

@@ -75,16 +75,18 @@ def scalar(word: str) -> str | None:
     return json.dumps(number) if math.isfinite(number) else None
 
 
-def typed(literal: str | None, raw: str, types: frozenset[str]) -> str:
-    """Return the JSON text of a parameter that may have some types: its literal as JSON (None for no literal), or its raw text.
+def typed(read: Callable[[str], str | None], raw: str, types: frozenset[str]) -> str:
+    """Return the JSON text of a parameter's raw text, given the JSON types that the parameter may have.
 
-    What the schema calls a string stays one if it looks like a number, and text in quotes is read as JSON where it allows no
-    strings.
+    `read` returns the JSON of a literal, None for another text. What the schema calls a string stays one if it looks like a
+    number, and where it allows no strings, the text in one is read once more: chat templates show models quotes around all.
     """
+    literal = read(raw)
+    if literal is not None and literal[0] == '"' and "string" not in types:
+        raw = json.loads(literal)
+        literal = read(raw)
     if literal is None:
         return typed_value(raw, types)
-    if literal[0] == '"' and "string" not in types:
-        return typed_value(json.loads(literal), types)
     is_plain = literal[0] not in '"[{' and literal != "null"
     return quoted(raw) if is_plain and types == _STRING else literal
 

@@ -54,7 +54,7 @@ def _character(match: re.Match[str]) -> str:
 
 
 def _value(text: str, types: frozenset[str]) -> str:
-    return typed(as_json(text, _TOKEN, _decoded, scalar), text, types)
+    return typed(lambda literal: as_json(literal, _TOKEN, _decoded, scalar), text, types)
 
 
 def _key(text: str) -> str:
