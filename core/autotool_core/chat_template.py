@@ -125,7 +125,7 @@ class ChatTemplate:
     def _probe_arguments(self) -> bool:
         """Return whether the template writes a call's arguments unchanged if they are text, with the model's own spacing."""
         arguments = '{"a":  1}'
-        return arguments in self._call_text(arguments, self._call_content)
+        return self._tool_format.json_arguments and arguments in self._call_text(arguments, self._call_content)
 
     def _call_text(self, arguments: str, content: str | None) -> str:
         """Return the text of a call whose arguments are not read, "" if the template refuses it."""

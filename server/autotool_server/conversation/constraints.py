@@ -140,6 +140,8 @@ def _held_tool(
 def _held_parameters(function: Mapping[str, Any], tool_format: ToolFormat, texts: Texts) -> Any:
     """Return the parameters of a function as they are held. Raises NotHeldError."""
     parameters = held(function.get("parameters") or NO_PARAMETERS, texts)
+    if feature := tool_format.unenforceable(parameters):
+        raise NotHeldError(feature)
     tool = {"type": "function", "function": {**function, "parameters": parameters}}
     if _compiled(structural_tag(AnswerShape([tool], "one"), tool_format), texts) is None:
         raise NotHeldError("something that cannot be made a grammar")
