@@ -84,6 +84,7 @@ def of(schema: Any) -> str:
             ['{"b":null}', '{"a":1}'],
         ),
         ({"type": "object"}, ['{"a":{"b":1}}'], ["[]"]),
+        ({"type": "object", "properties": {}}, ["{}"], ['{"a":1}']),
         # Arrays.
         ({"prefixItems": [{"type": "null"}], "minItems": 2}, ["[null,1]"], ["[null]", "[1,1]"]),
         ({"prefixItems": [{"type": "null"}, {}], "maxItems": 1}, ["[null]", "[]"], ["[null,1]"]),
