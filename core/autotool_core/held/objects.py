@@ -37,7 +37,7 @@ def _others(schema: Schema, hold: Hold, texts: Texts, name_schema: Schema | None
         return _named(as_pattern(texts.of_pattern(pattern)), hold(value, "patternProperties", pattern))
     if name_schema is not None:
         _check_alone("propertyNames", {}, listed)
-    if inner is False or (inner is None and listed):
+    if inner is False or (inner is None and "properties" in schema):
         return {"additionalProperties": False}
     if inner is None and name_schema is None:
         return {}

@@ -200,7 +200,7 @@ def _says_nothing(schema: Mapping[str, Any], keyword: str) -> bool:
         return value is False and keyword != "contains"
     if keyword in ("unevaluatedItems", "unevaluatedProperties", "additionalItems"):
         return value is True
-    return keyword in ("then", "else") or (value in ({}, []) and keyword in ("properties", "required"))
+    return keyword in ("then", "else") or (keyword == "required" and not value)
 
 
 def _types(schema: Mapping[str, Any], keywords: set[str]) -> list[str]:

@@ -5,6 +5,7 @@ there, and writes the characters of a pattern into the JSON without the backslas
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from autotool_core.held import charset, pattern
@@ -44,7 +45,7 @@ class Texts:
 
     def other_than(self, names: Sequence[str]) -> str:
         """Return the mark of all texts but some names."""
-        return self._mark(("other than", *names), lambda name, writing: _other_rules(name, writing, names))
+        return self._mark(("other than", *names), lambda name, writing: _other_rules(name, writing, (*names,)))
 
     def _mark(self, key: Hashable, rules: Rules) -> str:
         mark = self._marks.setdefault(key, f"held{len(self._marks)}x")
@@ -62,7 +63,8 @@ def as_pattern(mark: str) -> str:
     return f"^{mark}$"
 
 
-def _other_rules(rule: str, writing: Writing, names: Sequence[str]) -> list[str]:
+@lru_cache(maxsize=256)  # the turns of a conversation bring the same tools
+def _other_rules(rule: str, writing: Writing, names: tuple[str, ...]) -> list[str]:
     """Return a rule for each beginning of a name: what follows must differ from all names that begin so.
 
     Each character has one spelling here, so that no name can be spelled in another way.

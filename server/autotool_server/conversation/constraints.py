@@ -107,7 +107,8 @@ def _held_grammar(
     tag = _compiled(structural_tag(replace(shape, tools=tools), tool_format), texts)
     if tag is None:
         kind = "This" if shape.content is not None else "A JSON schema"
-        raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", fields.content_format)
+        field = fields.content_format if shape.content_tag is not None else fields.tools
+        raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", field)
     return tag
 
 

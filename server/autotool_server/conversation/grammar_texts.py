@@ -7,6 +7,7 @@ one character after another.
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, cast
 
 import xgrammar
@@ -52,6 +53,7 @@ def _replaced(node: Any, texts: Texts) -> Any:
     return {"type": "grammar", "grammar": "\n".join([text, *rules])} if rules or style else part
 
 
+@lru_cache(maxsize=256)  # the turns of a conversation bring the same tools
 def _printed(tag: str) -> str:
     """Return a grammar's text with long codes of characters: of a short one xgrammar takes what follows for its end."""
     text = str(xgrammar.Grammar.from_structural_tag(tag))

@@ -60,7 +60,7 @@ def of(schema: Any) -> str:
         ({"enum": ["a", "abc", 5], "maxLength": 1}, ['"a"', "5"], ['"abc"']),
         ({"enum": [1, 5, "a"], "type": "integer", "minimum": 2}, ["5"], ["1", '"a"']),
         ({"enum": [0.1, 2.0, 'a"\n']}, ["0.1", "2", r'"a\"\n"'], ["0.2"]),
-        ({"const": "é9"}, ['"é9"'], ['"e9"']),
+        ({"anyOf": [{"const": "é9"}, {"maxLength": 0}]}, ['"é9"', '""'], ['"\u0e99"']),
         # References.
         ({"$ref": "#x", "$defs": {"d": {"$anchor": "x", "type": "null"}}}, ["null"], ["1"]),
         ({"$ref": "#/$defs/a~1b%25", "$defs": {"a/b%": {"type": "null"}}}, ["null"], ["1"]),
@@ -84,6 +84,7 @@ def of(schema: Any) -> str:
             ['{"b":null}', '{"a":1}'],
         ),
         ({"type": "object"}, ['{"a":{"b":1}}'], ["[]"]),
+        ({"type": "object", "properties": {}}, ["{}"], ['{"a":1}']),
         # Arrays.
         ({"prefixItems": [{"type": "null"}], "minItems": 2}, ["[null,1]"], ["[null]", "[1,1]"]),
         ({"prefixItems": [{"type": "null"}, {}], "maxItems": 1}, ["[null]", "[]"], ["[null,1]"]),
@@ -214,3 +215,20 @@ def test_a_repeated_reference_is_read_once() -> None:
     definitions = {f"d{level}": {"items": {"anyOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2}} for level in range(40)}
     found = held({"$ref": "#/$defs/d0", "$defs": {**definitions, "d40": {"type": "null"}}}, Texts())
     assert len(found["$defs"]) == 41
+
+
+def test_between_tags_a_text_is_read_as_it_stands_and_a_free_name_is_no_listed_one() -> None:
+    properties = {"unit": {"enum": ["C", "F"]}, "code": {"type": "string", "maxLength": 2}}
+    parameters = {"type": "object", "properties": properties, "additionalProperties": {"type": "integer"}}
+    tool = {"type": "function", "function": {"name": "f", "strict": True, "parameters": parameters}}
+    tag = grammar(AnswerShape([tool], "one"), get("qwen3_coder"))
+    assert tag is not None
+
+    def call(name: str, value: str) -> str:
+        return f"<tool_call>\n<function=f>\n<parameter={name}>\n{value}\n</parameter>\n</function>\n</tool_call>"
+
+    for name, value in (("unit", "C"), ("code", '"\t'), ("days", "1"), ("units", "2")):
+        assert accepts_whole(tag, call(name, value)), name
+    for name, value in (("unit", " C"), ("unit", "1"), ("code", "abc"), ("code", "1</"), ("days", "one")):
+        assert not accepts_whole(tag, call(name, value)), value
+    assert not accepts_whole(tag, call("unit", "C").replace("\nC\n", " C\t"))
