@@ -63,6 +63,8 @@ class Family:
     """What its configuration needs beside `SIZES`."""
     batches: bool = True
     """Whether the transformers engine can batch its requests."""
+    vllm: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    """The engine arguments without which vLLM cannot serve it on a CPU."""
 
     def __str__(self) -> str:
         return self.name
@@ -77,6 +79,8 @@ DELTA = {
     "linear_key_head_dim": 32,
     "linear_value_head_dim": 32,
 }
+# In bfloat16 another batch, or a cached prefix, may change a greedy token.
+HALF = {"dtype": "bfloat16", "max_num_seqs": 1, "enable_prefix_caching": False}
 # The latent sizes are those that the kernels of vLLM have.
 LATENT = {
     "q_lora_rank": 32,
@@ -84,6 +88,7 @@ LATENT = {
     "qk_nope_head_dim": 32,
     "qk_rope_head_dim": 64,
     "v_head_dim": 32,
+    "head_dim": 64,
     "topk_method": "noaux_tc",
 }
 IM = ("<|im_start|>", "<|im_end|>")
@@ -111,6 +116,7 @@ FAMILIES = (
         frozenset({LONG}),
         sizes=LATENT,
         batches=False,
+        vllm=HALF,
     ),
     Family(
         "deepseek-v3.1",
@@ -121,8 +127,19 @@ FAMILIES = (
         frozenset({LONG, SHORT}),
         sizes=LATENT,
         batches=False,
+        vllm=HALF,
     ),
-    Family("kimi-k2", "written:kimi_k2", "kimi_k2", "DeepseekV3Config", KIMI, frozenset({SHORT}), sizes=LATENT, batches=False),
+    Family(
+        "kimi-k2",
+        "written:kimi_k2",
+        "kimi_k2",
+        "DeepseekV3Config",
+        KIMI,
+        frozenset({SHORT}),
+        sizes=LATENT,
+        batches=False,
+        vllm=HALF,
+    ),
     Family("glm-4.5", "trl:glm4moe", "glm45", "Glm4MoeConfig", GLM, frozenset({LONG, SHORT})),
     Family(
         "minimax-m2",
@@ -131,7 +148,7 @@ FAMILIES = (
         "MiniMaxM2Config",
         ("]~!b[", "]~b]", "[e~["),
         frozenset({LONG}),
-        {"rotary_dim": 32},
+        {"rotary_dim": 32, "scoring_func": "sigmoid", "use_routing_bias": True},
     ),
     Family("mistral-7b", "mistral:v3", "mistral_list", "MistralConfig", MISTRAL, frozenset({SHORT}), WINDOW),
     Family("ministral-3", "mistral:v13", "mistral", "Ministral3Config", MISTRAL, frozenset({SHORT})),
@@ -148,6 +165,7 @@ FAMILIES = (
         frozenset({SHORT}),
         sizes=HYBRID,
         batches=False,
+        vllm={"enable_prefix_caching": False},
     ),
     Family("cohere-2", "trl:cohere2", None, "Cohere2Config", COHERE, frozenset({SHORT}), WINDOW),
 )

@@ -89,7 +89,7 @@ async def check_matrix(engine: Engine, family: Family) -> None:
 async def on_vllm(family: Family, folder: Path) -> str:
     """Return what the vLLM engine makes of a family: a row of a table."""
     save_checkpoint(family, folder)
-    engine = VllmEngine(str(folder), engine_args={"max_model_len": 4096, "max_num_seqs": 16})
+    engine = VllmEngine(str(folder), engine_args={"max_model_len": 4096, "max_num_seqs": 16, **family.vllm})
     began = time.monotonic()
     await engine.start()
     seconds = time.monotonic() - began
