@@ -8,6 +8,7 @@ Xgrammar passes over what it does not know, so only what is read here is passed 
 - A number within bounds has six decimals at most and no exponent.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -48,6 +49,10 @@ def held(schema: Mapping[str, Any] | bool, texts: Texts) -> Any:
 
     Raises NotHeldError for a schema that is not held, RecursionError for one that is nested too deeply.
     """
+    try:
+        json.dumps(schema, allow_nan=False)
+    except ValueError:
+        raise NotHeldError("a number that JSON does not have") from None
     return _Holder(schema, texts).whole()
 
 

@@ -9,10 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 from autotool_core.held import charset, pattern
+from autotool_core.held.errors import NotHeldError
 from autotool_core.held.writing import ESCAPED, SHORT_ESCAPES, RawText, Writing, text
 
 Rules = Callable[[str, Writing], Sequence[str]]
 """Returns the rules of a text's grammar: the one of the given name, and those that it names."""
+MOST_NAMES = 4000
+"""Characters of all listed names, where others are free: each needs a rule."""
 RAW_NAME = charset.union([*charset.WORD, *charset.of("-")])
 """The characters of a parameter's name between tags, where the schema does not list it."""
 FREE_NAME = charset.union([*charset.complement(ESCAPED), *charset.of("".join(SHORT_ESCAPES))])
@@ -44,7 +47,9 @@ class Texts:
         )
 
     def other_than(self, names: Sequence[str]) -> str:
-        """Return the mark of all texts but some names."""
+        """Return the mark of all texts but some names. Raises NotHeldError for too many."""
+        if sum(map(len, names)) > MOST_NAMES:
+            raise NotHeldError("free names beside properties whose names are so long")
         return self._mark(("other than", *names), lambda name, writing: _other_rules(name, writing, (*names,)))
 
     def _mark(self, key: Hashable, rules: Rules) -> str:

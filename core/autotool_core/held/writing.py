@@ -1,5 +1,7 @@
 """How the text of a string is written in a grammar (xgrammar's EBNF): inside JSON's quotes, or as it is."""
 
+from functools import lru_cache
+
 from autotool_core.held import charset
 from autotool_core.held.charset import Ranges
 
@@ -27,14 +29,7 @@ class JsonText:
 
     def chars(self, ranges: Ranges) -> str:
         """Return the grammar of one character of a set."""
-        plain = charset.without(ranges, ESCAPED)
-        options = [_class(plain)] if plain else []
-        for char, letter in SHORT_ESCAPES.items():
-            if charset.contains(ranges, char):
-                options.append(_literal(f"\\{letter}"))
-        controls = [code for code in range(0x20) if chr(code) not in SHORT_ESCAPES and charset.contains(ranges, chr(code))]
-        options += [_literal(f"\\u{code:04x}") for code in controls]
-        return f"({' | '.join(options)})"
+        return _json_chars(ranges)
 
 
 class RawText:
@@ -49,7 +44,7 @@ class RawText:
 
     def chars(self, ranges: Ranges) -> str:
         """Return the grammar of one character of a set: of several, none that may begin the tag at which the text ends."""
-        return _class(charset.without(ranges, charset.of("<")) or ranges)
+        return _raw_chars(ranges)
 
 
 Writing = JsonText | RawText
@@ -59,6 +54,23 @@ WRITINGS: tuple[Writing, ...] = (JsonText(), RawText())
 def text(value: str, writing: Writing) -> str:
     """Return the grammar of one text."""
     return " ".join(writing.chars(charset.of(char)) for char in value) or '""'
+
+
+@lru_cache(maxsize=4096)  # long patterns have few different characters
+def _json_chars(ranges: Ranges) -> str:
+    plain = charset.without(ranges, ESCAPED)
+    options = [_class(plain)] if plain else []
+    for char, letter in SHORT_ESCAPES.items():
+        if charset.contains(ranges, char):
+            options.append(_literal(f"\\{letter}"))
+    controls = [code for code in range(0x20) if chr(code) not in SHORT_ESCAPES and charset.contains(ranges, chr(code))]
+    options += [_literal(f"\\u{code:04x}") for code in controls]
+    return f"({' | '.join(options)})"
+
+
+@lru_cache(maxsize=4096)
+def _raw_chars(ranges: Ranges) -> str:
+    return _class(charset.without(ranges, charset.of("<")) or ranges)
 
 
 def _class(ranges: Ranges) -> str:

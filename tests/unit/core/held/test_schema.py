@@ -147,6 +147,7 @@ def test_a_held_schema_has_its_values_and_no_others(schema: Any, right: list[str
         ({"pattern": r"\ba"}, r"\b in pattern"),
         ({"type": "integer", "minimum": 2, "maximum": 1}, "bounds without a number between them"),
         ({"type": "number", "exclusiveMinimum": 1, "maximum": 1}, "bounds without a number between them"),
+        ({"enum": [float("inf")]}, "a number that JSON does not have"),
         ({"maximum": 1e300}, "a bound of so many digits"),
         ({"type": "object", "required": ["a", "b"], "properties": {"a": {}}}, "a required name that is not in properties (b)"),
         ({**AB, "patternProperties": {"^a$": {}}}, "patternProperties together with properties"),
@@ -157,6 +158,10 @@ def test_a_held_schema_has_its_values_and_no_others(schema: Any, right: list[str
         ),
         ({**AB, "propertyNames": {"maxLength": 1}}, "propertyNames together with properties"),
         ({"type": "object", "minProperties": 2}, "minProperties above 1 where names are free, since a name may come twice,"),
+        (
+            {"properties": {"a" * 5000: {}}, "additionalProperties": True},
+            "free names beside properties whose names are so long",
+        ),
         ({**AB, "minProperties": 3}, "minProperties above the number of properties"),
         ({"maxProperties": 0, "minProperties": 1}, "maxProperties below minProperties"),
         ({**AB, "required": ["a"], "maxProperties": 0}, "maxProperties below the number of required names"),
