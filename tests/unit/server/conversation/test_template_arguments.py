@@ -22,7 +22,7 @@ def read(efforts: tuple[str, ...] = ()) -> TemplateArguments:
 @pytest.mark.parametrize(("value", "mode"), [(True, Mode.LONG), (False, Mode.SHORT)])
 @pytest.mark.parametrize("name", ["enable_thinking", "thinking"])
 def test_the_arguments_of_the_modes_choose_one(name: str, value: bool, mode: Mode) -> None:
-    given = request(**{name: value}, preserve_thinking=True)
+    given = request(None, **{name: value}, preserve_thinking=True)
     assert read().mode_hints(given) == {f"chat_template_kwargs.{name}": mode}
     assert read().arguments(given) == {"preserve_thinking": True}
 
@@ -42,7 +42,7 @@ def test_a_value_that_is_no_mode_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("name", ["messages", "tools", "add_generation_prompt", "tokenize", "chat_template", "mode"])
 def test_what_the_server_sets_is_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"{name} is set by the server") as error:
-        read().arguments(request(**{name: 1}))
+        read().arguments(request(None, **{name: 1}))
     assert error.value.field == f"chat_template_kwargs.{name}"
 
 
