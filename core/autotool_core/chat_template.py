@@ -41,11 +41,10 @@ class ChatTemplate:
         arguments: Mapping[str, Any] | None = None,
         *,
         generation_prompt: bool = True,
-        field: str = "messages",
     ) -> str:
         """Return the text of a conversation; `arguments` are variables of the template.
 
-        Raises InvalidRequestError, naming `field`, for what the template refuses.
+        Raises InvalidRequestError for messages that the template refuses.
         """
         defaults = self._function_defaults
         tools = [{**tool, "function": {**defaults, **tool["function"]}} for tool in tools] if defaults else tools
@@ -59,7 +58,7 @@ class ChatTemplate:
             )
         except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             reason = str(error)[:MAX_TEMPLATE_MESSAGE] if isinstance(error, TemplateError) else "it cannot render them"
-            raise InvalidRequestError(f"The model's chat template refuses {field}: {reason}", field) from None
+            raise InvalidRequestError(f"The model's chat template refuses these messages: {reason}", "messages") from None
 
     def messages(self, messages: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Return the messages as the template takes them: their calls with the format's ids and arguments read as JSON.
@@ -79,9 +78,8 @@ class ChatTemplate:
 
     def generation_prompt(self, arguments: Mapping[str, Any] | None = None) -> str:
         """Return the text that asks for an answer behind a conversation."""
-        field = "template_arguments" if arguments else "messages"
-        conversation = self.text(_QUESTION, (), arguments, generation_prompt=False, field=field)
-        prompted = self.text(_QUESTION, (), arguments, field=field)
+        conversation = self.text(_QUESTION, (), arguments, generation_prompt=False)
+        prompted = self.text(_QUESTION, (), arguments)
         return prompted[len(common_beginning(conversation, prompted)) :]
 
     def efforts(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -125,7 +123,7 @@ class ChatTemplate:
     def _probe_arguments(self) -> bool:
         """Return whether the template writes a call's arguments unchanged if they are text, with the model's own spacing."""
         arguments = '{"a":  1}'
-        return arguments in self._call_text(arguments, self._call_content)
+        return self._tool_format.json_arguments and arguments in self._call_text(arguments, self._call_content)
 
     def _call_text(self, arguments: str, content: str | None) -> str:
         """Return the text of a call whose arguments are not read, "" if the template refuses it."""

@@ -13,7 +13,59 @@ from typing import Any, cast
 from autotool_core.profile import Profile
 from autotool_core.tokenizer import Tokenizer
 
+_SIGN = re.compile(r"[^\w\s]")
+"""What parts of control texts have and words have not."""
 _HTML_TAG = re.compile(r"</?[a-z][a-z0-9]*/?>")
+
+
+class Control:
+    """Some control texts, and where a text holds them."""
+
+    def __init__(self, texts: Collection[str]) -> None:
+        self._pattern = re.compile(_alternatives(sorted(texts)) or "(?!)")
+        self._all = "\0".join(sorted(texts))
+        self._longest = max(map(len, texts), default=0)
+        self._beginnings = {text[:length] for text in texts for length in range(2, len(text))}
+        self._ends = {text[-length:] for text in texts for length in range(2, len(text))}
+
+    def is_in(self, text: str) -> bool:
+        """Return whether a text holds a whole control text."""
+        return self._pattern.search(text) is not None
+
+    def blanked(self, text: str) -> str:
+        """Return a text with a null character in place of each control text."""
+        return self._pattern.sub("\0", text)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where control texts stand in a text, and parts of them at its ends, which a template may complete."""
+        if self._is_part(text):
+            return [(0, len(text))]
+        found = [match.span() for match in self._pattern.finditer(text)]
+        first, last = self._beginning(text), self._end(text)
+        before = [(0, first)] if first and (not found or found[0][0] >= first) else []
+        behind = [(last, len(text))] if last < len(text) and (not found or found[-1][1] <= last) and first <= last else []
+        return [*before, *found, *behind]
+
+    def pieces(self, text: str) -> Iterator[str]:
+        """Yield pieces of a control text in none of which there is one."""
+        start = 0
+        while match := self._pattern.search(text, start):
+            yield text[start : match.start() + 1]
+            start = match.start() + 1
+        yield from (text[start : start + 1], text[start + 1 :]) if start == 0 else (text[start:],)
+
+    def _is_part(self, text: str) -> bool:
+        return 1 < len(text) <= self._longest and _SIGN.search(text) is not None and text in self._all
+
+    def _beginning(self, text: str) -> int:
+        """Return the length of the part at the beginning of a text that ends a control text."""
+        lengths = range(min(self._longest - 1, len(text)), 1, -1)
+        return next((length for length in lengths if text[:length] in self._ends and _SIGN.search(text[:length])), 0)
+
+    def _end(self, text: str) -> int:
+        """Return where the part at the end of a text starts that begins a control text."""
+        starts = range(max(len(text) - self._longest + 1, 0), len(text) - 1)
+        return next((at for at in starts if text[at:] in self._beginnings and _SIGN.search(text[at:])), len(text))
 
 
 class ControlTexts:
@@ -34,17 +86,25 @@ class ControlTexts:
             if len(text.strip()) > 1
             and (tokens.get(text) or text in markers or text in template or not _HTML_TAG.fullmatch(text))
         }
-        self.everywhere = _any_of(texts)
-        """Matches every control text; None if there is none."""
-        think = profile.think
+        self.everywhere = Control(texts)
+        """All of them."""
+        opening, closing = (profile.think.open, profile.think.close) if profile.think is not None else ("", "")
+        think = {text for text in texts if text in opening or text in closing}
         # Some clients send reasoning back in the content, and templates look there for its markers.
-        kept = {think.open, think.close} - {*profile.tool_format.markers} if think is not None else set[str]()
-        self.in_answers = _any_of(texts - kept)
-        """The same without the think markers, for the content of the model's own answers. gpt-oss's divide messages too."""
+        self._in_answers = Control(texts - (think - {*profile.tool_format.markers}))
+        block = f"{re.escape(opening)}.*?{re.escape(closing)}"
+        self._think = re.compile("|".join((block, *map(re.escape, sorted(think, key=len, reverse=True)))), re.DOTALL)
 
-    def pattern(self, role: str, field: str) -> re.Pattern[str] | None:
-        """Return the pattern of what is hidden in a field of a message."""
-        return self.in_answers if role == "assistant" and field == "content" else self.everywhere
+    def of(self, role: str, field: str, value: Any) -> Control:
+        """Return what is hidden in a field of a message.
+
+        In the content of the model's own answers the think markers stay, unless a control text appears where a template takes
+        them out. Those of gpt-oss divide messages and do not stay.
+        """
+        if role != "assistant" or field != "content" or not isinstance(value, str):
+            return self.everywhere
+        without = self._think.sub("", self._in_answers.blanked(value))
+        return self.everywhere if self.everywhere.is_in(without) else self._in_answers
 
 
 class Placeholders:
@@ -55,12 +115,10 @@ class Placeholders:
         self._name = secrets.token_hex(16)
         self._hidden: list[list[str]] = []
 
-    def insert(self, value: Any, control: re.Pattern[str] | None) -> Any:
+    def insert(self, value: Any, control: Control) -> Any:
         """Return the value with a placeholder for each control text in it, at any depth."""
-        if control is None:
-            return value
         if isinstance(value, str):
-            return control.sub(lambda match: self._placeholder(match[0], control), value)
+            return self._hidden_in(value, control)
         if isinstance(value, Mapping):
             mapping = cast("Mapping[str, Any]", value)
             return {self.insert(key, control): self.insert(inner, control) for key, inner in mapping.items()}
@@ -76,22 +134,13 @@ class Placeholders:
         # At odd positions are the numbers of placeholders.
         return [piece for i, part in enumerate(parts) for piece in (self._hidden[int(part)] if i % 2 else (part,))]
 
-    def _placeholder(self, text: str, control: re.Pattern[str]) -> str:
-        self._hidden.append([*_split(text, control)])
-        return f"{self._name}{len(self._hidden) - 1}x"
-
-
-def _split(text: str, control: re.Pattern[str]) -> Iterator[str]:
-    """Yield pieces of a control text in none of which there is one."""
-    start = 0
-    while match := control.search(text, start):
-        yield text[start : match.start() + 1]
-        start = match.start() + 1
-    yield text[start:]
-
-
-def _any_of(texts: Collection[str]) -> re.Pattern[str] | None:
-    return re.compile(_alternatives(sorted(texts))) if texts else None
+    def _hidden_in(self, text: str, control: Control) -> str:
+        parts, position = list[str](), 0
+        for start, end in control.spans(text):
+            self._hidden.append([*control.pieces(text[start:end])])
+            parts += (text[position:start], f"{self._name}{len(self._hidden) - 1}x")
+            position = end
+        return "".join((*parts, text[position:])) if parts else text
 
 
 def _alternatives(texts: Iterable[str]) -> str:

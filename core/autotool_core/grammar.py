@@ -53,24 +53,20 @@ def structural_tag(shape: AnswerShape, tool_format: ToolFormat) -> str | None:
 def _answer(shape: AnswerShape, tool_format: ToolFormat) -> Tag | None:
     tools = shape.callable_tools
     tags = [_call(tool["function"], tool_format) for tool in tools]
-    calls = tool_format.calls_tag(tags, several=shape.calls != "one" and shape.parallel)
+    several = shape.calls != "one" and shape.parallel
+    calls = tool_format.calls_tag(tags, several=several)
     content = shape.content_tag
     if shape.calls == "none":
-        return tool_format.content_tag(content or _text_without_calls(tool_format))
+        names = [tool["function"]["name"] for tool in shape.tools]
+        return tool_format.content_tag(content or tool_format.text_without_calls(names))
     if shape.calls != "allowed":
         return calls
     if content is not None:
         content = tool_format.content_tag(content)
         return {"type": "or", "elements": [content, calls]} if tags else content
     if shape.callable_names is not None or any(tool["function"].get("strict", shape.strict_tools) for tool in tools):
-        triggered = [calls] if any(tool_format.section) else tags
-        return {"type": "triggered_tags", "triggers": [*tool_format.triggers], "tags": triggered}
+        return tool_format.text_with_calls(tags, several=several)
     return None
-
-
-def _text_without_calls(tool_format: ToolFormat) -> Tag:
-    """Return the grammar of text in which no call can be written, whatever tokens it is made of."""
-    return {"type": "any_text", "excludes": [*dict.fromkeys((*tool_format.openers, *tool_format.markers))]}
 
 
 def _call(function: Mapping[str, Any], tool_format: ToolFormat) -> Tag:

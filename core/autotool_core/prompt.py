@@ -38,12 +38,11 @@ class PromptRenderer:
         self._profile = profile
         self.template = ChatTemplate(tokenizer, profile.tool_format)
         self._control = ControlTexts(tokenizer, profile)
-        self._prompts = {mode: self._generation_prompt(mode, {}) for mode in Mode}
-        reasons = {mode: self._refusal(mode, self._prompts[mode]) for mode in Mode}
+        reasons = {mode: self._refusal(mode) for mode in Mode}
         self.refusals: dict[Mode, str] = {mode: reason for mode, reason in reasons.items() if reason is not None}
         self.prefix_ids: dict[Mode, tuple[int, ...]] = {mode: self.ids(profile.prefix(mode)) for mode in Mode}
         self.decision_tokens = self._find_decision_tokens()
-        self.marker_ids = {ids[0] for marker in profile.markers if len(ids := self.ids(marker)) == 1}
+        self.marker_ids = {token for marker in profile.markers for token in self._shown_ids(marker)}
         self.efforts = self.template.efforts(profile.template_arguments[Mode.LONG])
         """The values of `reasoning_effort` that the template knows, in rising order."""
 
@@ -66,6 +65,11 @@ class PromptRenderer:
         """Return the token ids of a text by itself, without the tokens that begin a sequence."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False)) if text else ()
 
+    def _shown_ids(self, marker: str) -> Sequence[int]:
+        """Return the ids of a marker that detokenising must keep: its only one, or the special ones among several."""
+        ids = self.ids(marker)
+        return ids if len(ids) == 1 else [token for token in ids if token in self._tokenizer.all_special_ids]
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -85,51 +89,70 @@ class PromptRenderer:
         """
         if mode in self.refusals:
             raise InvalidRequestError(f"mode={mode} cannot be served: {self.refusals[mode]}", "mode", code="unsupported_mode")
-        written = self._written(mode, arguments)
         hidden = Placeholders()
         try:
             messages = [self._hidden(message, hidden) for message in self.template.messages(messages)]
             tools = hidden.insert([*tools], self._control.everywhere)
-            variables = {**self._profile.template_arguments[mode], **hidden.insert(arguments or {}, self._control.everywhere)}
-            text = self.template.text(messages, tools, variables, generation_prompt=generation_prompt)
+            given = hidden.insert(arguments or {}, self._control.everywhere)
+            text = self._text(messages, tools, mode, given, generation_prompt=generation_prompt)
         except RecursionError:
             raise InvalidRequestError("The arguments of a tool call in messages are nested too deeply.", "messages") from None
         if not is_unicode(text):
             raise InvalidRequestError("messages hold half of a surrogate pair, which is no character.", "messages")
-        pieces = hidden.pieces(text.removesuffix(written) if generation_prompt else text)
-        prompt = [token for piece in pieces for token in self.ids(piece)]
+        if generation_prompt:
+            text = self._without_prefix(mode, text, "template_arguments" if arguments else "messages")
+        prompt = [token for piece in hidden.pieces(text) for token in self.ids(piece)]
         return [*prompt, *self.prefix_ids[mode]] if generation_prompt else prompt
+
+    def _text(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        mode: Mode,
+        arguments: Mapping[str, Any],
+        *,
+        generation_prompt: bool,
+    ) -> str:
+        of_mode = self._profile.template_arguments[mode]
+        try:
+            return self.template.text(messages, tools, {**of_mode, **arguments}, generation_prompt=generation_prompt)
+        except InvalidRequestError as error:
+            if not arguments:
+                raise
+            self.template.text(messages, tools, of_mode, generation_prompt=generation_prompt)
+            # Without the arguments there is a prompt.
+            raise InvalidRequestError(str(error).replace("messages", "template arguments"), "template_arguments") from None
 
     def _hidden(self, message: Mapping[str, Any], placeholders: Placeholders) -> Mapping[str, Any]:
         role = str(message["role"])
-        fields = {name: placeholders.insert(value, self._control.pattern(role, name)) for name, value in message.items()}
+        fields = {name: placeholders.insert(value, self._control.of(role, name, value)) for name, value in message.items()}
         return {**fields, "role": role}
 
-    def _generation_prompt(self, mode: Mode, arguments: Mapping[str, Any]) -> str:
-        if not self.can_think:
-            return ""
-        return self.template.generation_prompt({**self._profile.template_arguments[mode], **arguments})
+    def _without_prefix(self, mode: Mode, text: str, field: str) -> str:
+        """Return a prompt without the part of the mode's prefix that the template writes.
 
-    def _written(self, mode: Mode, arguments: Mapping[str, Any] | None) -> str:
-        """Return the part of the mode's prefix that the template writes with these arguments."""
-        prompt = self._prompts[mode]
-        if arguments:
-            prompt = self._generation_prompt(mode, arguments)
-            if reason := self._refusal(mode, prompt):
-                raise InvalidRequestError(f"With these arguments there is no mode={mode}: {reason}", "template_arguments")
-        return self._overlap(mode, prompt)
+        Raises InvalidRequestError, naming `field`, where the template settles the think block in another way.
+        """
+        think = self._profile.think
+        if think is None:
+            return text
+        before = text.removesuffix(self._overlap(mode, text))
+        if before.rstrip().endswith((think.open, think.close)):
+            raise InvalidRequestError(f"With these {field.replace('_', ' ')} there is no mode={mode}: {_SETTLED}", field)
+        return before
 
-    def _refusal(self, mode: Mode, prompt: str) -> str | None:
-        """Return why a mode cannot follow a generation prompt, None if it can."""
+    def _refusal(self, mode: Mode) -> str | None:
+        """Return why a mode cannot follow the template's generation prompt, None if it can."""
         think = self._profile.think
         if think is None:
             cannot = f"profile {self._profile.name} is of a model that cannot think. Ask for mode=short."
             return cannot if mode is not Mode.SHORT else None
         if think.prefixes[mode] is None:
             return _NO_PREFIX[mode]
+        prompt = self.template.generation_prompt(self._profile.template_arguments[mode])
         before = prompt.removesuffix(self._overlap(mode, prompt))
         settled = think.open in before or think.close in before
-        return "the chat template already settles the think block in another way." if settled else None
+        return _SETTLED if settled else None
 
     def _overlap(self, mode: Mode, prompt: str) -> str:
         """Return the end of a generation prompt with which the mode's prefix begins.
@@ -156,6 +179,7 @@ class PromptRenderer:
         return DecisionTokens(long[index], short[index], rest)
 
 
+_SETTLED = "the chat template already settles the think block in another way."
 _NO_PREFIX: Mapping[Mode, str] = {
     Mode.LONG: "the profile names no prefix for it.",
     Mode.SHORT: "the model always thinks. Ask for mode=long.",

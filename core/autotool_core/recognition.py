@@ -61,7 +61,7 @@ def _think(template: ChatTemplate, source: str) -> tuple[ThinkFormat | None, str
     if HARMONY.open in source:
         return HARMONY, "The chat template writes the channels of gpt-oss, whose analysis channel is the think block."
     for opening, closing in MARKERS:
-        if opening.strip() in source:
+        if opening.removesuffix("thought\n") in source:
             shape = _Shape(template, opening, closing)
             return shape.think, f"The chat template has the think markers {opening.strip()} and {closing}; {shape.reason}"
     return None, "The chat template has no think markers, so the model cannot think."
@@ -143,4 +143,4 @@ class _Shape:
         parts = (lead, trail, separator)
         if found and closed and answered and not any(part.strip() for part in parts):
             return parts
-        return "\n", "\n", "\n\n"
+        return ("\n", "\n", "\n\n") if self._open == "<think>" else ("", "", "")

@@ -20,7 +20,8 @@ These rules hold in any chunking:
   same holds for a format's headers, between which an answer stands. A profile may name texts that open the block again.
 - A call is complete with its body (see the modules of `tool_formats`): its close marker may be missing, and if other text
   follows instead of it, that text is content. The beginning of a close marker, cut by the end of the turn, is dropped.
-  The same holds for the marker that closes a section of several calls. Behind a call the format's joint begins another one.
+  The same holds for the other markers that may stand behind a turn's calls. Behind a call the format's joint begins another
+  one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -185,18 +186,18 @@ class TurnParser:
             return ""
         self._calls += self._body.started
         if self._body.complete:
-            self._expect_close(self._profile.tool_format.close)
+            tool_format = self._profile.tool_format
+            self._expect_close(tool_format.closers, tool_format.joint)
         elif self._body.started:
             self._enter_content()
         else:
             self._emit_as_content(rest)
         return rest
 
-    def _expect_close(self, *closers: str) -> None:
-        """Expect one of some closers, the section's closer or the joint."""
-        tool_format = self._profile.tool_format
-        expected = [marker for marker in (*closers, tool_format.section[1].strip(), tool_format.joint) if marker]
-        self._close = MarkerNext(*expected)
+    def _expect_close(self, closers: Sequence[str], joint: str) -> None:
+        """Expect one of the markers that are left of those behind a turn's last call, or the joint in front of another one."""
+        expected = [marker for marker in (*closers, joint) if marker]
+        self._closers, self._close = closers, MarkerNext(*expected)
         if expected:
             self._enter(Section.TOOL_CALL, self._read_close)
         else:
@@ -209,12 +210,13 @@ class TurnParser:
             return ""
         marker, rest = lookahead
         tool_format = self._profile.tool_format
-        if marker and marker == tool_format.joint:
+        if marker in self._closers:
+            left = self._closers[self._closers.index(marker) + 1 :]
+            self._expect_close(left, tool_format.joint if marker == tool_format.close else "")
+        elif marker:
             self._enter_call(marker)
-        elif marker and marker == tool_format.close and (tool_format.section[1] or tool_format.joint):
-            self._expect_close()
         else:
-            self._enter_content(lead=WHITESPACE if marker else "")
+            self._enter_content()
         return rest
 
     def _emit_as_content(self, rest: str) -> None:

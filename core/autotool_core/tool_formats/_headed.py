@@ -12,6 +12,7 @@ from itertools import chain
 from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.parsing.json_object import ObjectReader
 from autotool_core.parsing.markers import WHITESPACE, MarkerNext
+from autotool_core.tool_formats._body import StepwiseBody
 
 NAME = ""
 """The place of the name in a head."""
@@ -24,7 +25,7 @@ def _as_written(text: str) -> str:
     return text
 
 
-class HeadedBody:
+class HeadedBody(StepwiseBody):
     """Parses a head and an object of the call number `index`: a `CallBody`, which leaves `close` to its reader.
 
     `head`: the markers that follow the opener, and NAME, which is a word without `<`, `[`, `{` and backticks. Whitespace
@@ -47,12 +48,6 @@ class HeadedBody:
         self._collected: list[str] = []
         self._reader = ObjectReader()
         self._advance()
-
-    def feed(self, text: str) -> tuple[list[Event], str | None]:
-        self._events = []
-        while text and not self._over:
-            text = self._read(text)
-        return self._events, text if self._over else None
 
     def _advance(self) -> None:
         part = next(self._head, None)

@@ -19,10 +19,13 @@ from typing import Any, cast
 from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, ToolCallStart
 from autotool_core.parsing.json_text import typed_value
 from autotool_core.parsing.markers import WHITESPACE, MarkerNext, MarkerSearch
-from autotool_core.parsing.schema_types import ParameterTypes
+from autotool_core.parsing.schema_types import ALL_TYPES, ParameterTypes
 from autotool_core.tool_formats._body import StepwiseBody
 
 _QUOTES = "\"'"
+_STRING = frozenset({"string"})
+_SAID_TYPE = r"""(?:\s+string\s*=\s*["']?(true|false)["']?)?"""
+_TYPED_KEY = re.compile(rf"(.*?){_SAID_TYPE}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Tags:
     """"" if the value begins behind `after_key`."""
     after_value: str
     close: str
+    outer_close: str = ""
+    """The text behind all calls of a turn, which may stand in place of `close`."""
+    says_type: bool = False
+    """Whether the tag of a key says how its value is written: `string="true"`, a text, or `string="false"`, JSON."""
 
 
 class TaggedBody(StepwiseBody):
@@ -63,6 +70,7 @@ class TaggedBody(StepwiseBody):
         self._collected: list[str] = []
         self._name = ""
         self._key = ""
+        self._said = ""
         self._sent: set[str] = set()
         close = re.escape(tags.close)
         self._following_call = re.compile(rf"\s*({close})\s*{close.replace('</', '<', 1).removesuffix('>')}")
@@ -76,7 +84,7 @@ class TaggedBody(StepwiseBody):
         name, marker, rest = self._collect(text)
         if name is None:
             return ""
-        self._name = name
+        self._name = name = _unquoted(name)
         self._over = not name or any(char in name for char in WHITESPACE) or (marker == "\n" and bool(self._tags.after_name))
         self._types = ParameterTypes(self._parameters.get(name, {}))
         self._expect_tag()
@@ -91,7 +99,7 @@ class TaggedBody(StepwiseBody):
         if marker and not self.started:
             self.started = True
             self._events.append(ToolCallStart(self._index, self._name))
-        if marker == self._tags.close:
+        if marker and self._over:
             self._end()
             return marker + rest
         self._search = MarkerSearch(self._tags.after_key, "\n")
@@ -102,8 +110,8 @@ class TaggedBody(StepwiseBody):
         key, marker, rest = self._collect(text)
         if key is None:
             return ""
-        self._key = key
-        self._over = not key or marker == "\n"
+        self._key, self._said = self._typed_key(key)
+        self._over = not self._key or marker == "\n"
         if self._over:
             return marker + rest
         self._next = MarkerNext(self._tags.before_value)
@@ -135,12 +143,17 @@ class TaggedBody(StepwiseBody):
         self._expect_tag()
         return rest
 
+    def _typed_key(self, key: str) -> tuple[str, str]:
+        """Return the key in a tag and what the tag says of the value's type: `true`, `false` or nothing."""
+        match = _TYPED_KEY.fullmatch(key) if self._tags.says_type else None
+        return (_unquoted(match[1]), match[2] or "") if match else (_unquoted(key), "")
+
     def _send_divided(self, value: str) -> None:
-        for key, part in self._divided(value):
-            self._send(key, part)
+        for key, said, part in self._divided(value):
+            self._send(key, said, part)
 
     def _collect(self, text: str) -> tuple[str | None, str, str]:
-        """Read a name; return it without quotes (None before its end), the marker behind it and the rest."""
+        """Read a name; return it (None before its end), the marker behind it and the rest."""
         before, marker, rest = self._search.feed(text)
         if before:
             self._collected.append(before)
@@ -148,25 +161,25 @@ class TaggedBody(StepwiseBody):
             return None, "", ""
         name = "".join(self._collected).strip()
         self._collected = []
-        return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in _QUOTES else name, marker, rest
+        return name, marker, rest
 
     def _expect_tag(self) -> None:
         self._collected = []
-        self._next = MarkerNext(self._tags.before_key, self._tags.close)
+        self._next = MarkerNext(self._tags.before_key, self._tags.close, *filter(None, [self._tags.outer_close]))
         self._read = self._read_tag
 
-    def _divided(self, value: str) -> Iterator[tuple[str, str]]:
-        """Return the parameters in the text of one value, in which the end tags of others may be missing."""
+    def _divided(self, value: str) -> Iterator[tuple[str, str, str]]:
+        """Yield the parameters in the text of one value, in which the end tags of others may be missing: key, type, text."""
         schema = self._parameters.get(self._name, {})
         known = {*cast("Mapping[str, Any]", schema.get("properties") or {})} - self._sent - {self._key}
         if self._tags.before_key not in value or not known:
-            yield self._key, value
+            yield self._key, self._said, value
             return
-        key, position = self._key, 0
+        key, said, position = self._key, self._said, 0
         for match in self._parameter_tags(known).finditer(value):
-            yield key, value[position : match.start()]
-            key, position = match[1], match.end()
-        yield key, value[position:]
+            yield key, said, value[position : match.start()]
+            key, said, position = match[1], match[2] or "", match.end()
+        yield key, said, value[position:]
 
     def _parameter_tags(self, keys: set[str]) -> re.Pattern[str]:
         """Return the pattern of the tags before the value of one of some parameters."""
@@ -174,13 +187,14 @@ class TaggedBody(StepwiseBody):
         names = "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))
         before, after, value = map(re.escape, (tags.before_key, tags.after_key, tags.before_value))
         gap = rf"\s*{value}" if value else ""
-        return re.compile(rf"\s*{before}\s*[{_QUOTES}]?({names})[{_QUOTES}]?\s*{after}{gap}")
+        said = _SAID_TYPE if tags.says_type else "()"
+        return re.compile(rf"\s*{before}\s*[{_QUOTES}]?({names})[{_QUOTES}]?{said}\s*{after}{gap}")
 
-    def _send(self, key: str, value: str) -> None:
+    def _send(self, key: str, said: str, value: str) -> None:
         if key in self._sent:
             return
         opening = ", " if self._sent else "{"
-        text = typed_value(self._types.fitted(key, value), self._types.allowed(key))
+        text = _said_value(self._types.fitted(key, value), said, self._types.allowed(key))
         self._events.append(ToolCallArguments(self._index, f"{opening}{json.dumps(key, ensure_ascii=False)}: {text}"))
         self._sent.add(key)
 
@@ -188,6 +202,21 @@ class TaggedBody(StepwiseBody):
         self.complete = True
         self._events.append(ToolCallArguments(self._index, "}" if self._sent else "{}"))
         self._events.append(ToolCallEnd(self._index))
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in _QUOTES else name
+
+
+def _said_value(value: str, said: str, types: frozenset[str]) -> str:
+    """Return the JSON text of a value whose tag says `true` (a text), `false` (JSON) or nothing."""
+    if said == "true":
+        return typed_value(value, _STRING)
+    if said == "false":
+        written = typed_value(value, ALL_TYPES - _STRING)
+        # Where the schema has only strings, a number is the text of one.
+        return typed_value(value, types) if types == _STRING and written[0] != '"' else written
+    return typed_value(value, types)
 
 
 def value_text(value: object) -> str:

@@ -48,6 +48,8 @@ class ToolFormat(ABC):
     """The text between two calls of a turn."""
     headers: tuple[str, ...] = ()
     """The texts around an answer's text that are format, and are left out of the content."""
+    json_arguments: bool = True
+    """Whether a call's arguments are one JSON object, so that a chat template that copies arguments which are text is right."""
     joint: str = ""
     """The text behind a call that begins another one, as an opener does in running text; "" if only openers begin calls."""
 
@@ -90,6 +92,24 @@ class ToolFormat(ABC):
     def message(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return an earlier message by the names that the family's chat template has for its parts."""
         return message
+
+    @property
+    def closers(self) -> tuple[str, ...]:
+        """The texts that may stand behind a turn's last call, in their order; models may leave any of them out."""
+        return tuple(filter(None, (self.close, self.section[1].strip())))
+
+    def text_with_calls(self, tags: Sequence[Tag], *, several: bool) -> Tag:
+        """Return the grammar of free text in which each call is one of `tags`."""
+        calls = [self.calls_tag(tags, several=several)] if any(self.section) else [*tags]
+        return {"type": "triggered_tags", "triggers": [*self.triggers], "tags": calls}
+
+    def text_without_calls(self, names: Sequence[str]) -> Tag:
+        """Return the grammar of text in which no call of the tools `names` can be written, whatever tokens it is made of."""
+        return {"type": "any_text", "excludes": [*dict.fromkeys((*self.openers, *self.markers))]}
+
+    def unenforceable(self, parameters: Mapping[str, Any]) -> str | None:
+        """Return the name of a feature of a tool's JSON schema that `call_tag` does not enforce though JSON's grammars do."""
+        return None
 
     def id_in_prompt(self, name: str, number: int) -> str | None:
         """Return the id that the prompt shows for the conversation's call number `number` (from 0) of the tool `name`.

@@ -44,4 +44,5 @@ FORMAT = Glm45(
     openers=(OPEN,),
     close=CLOSE,
     triggers=(OPEN,),
+    json_arguments=False,
 )

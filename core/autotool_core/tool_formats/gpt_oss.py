@@ -7,7 +7,7 @@ end-of-sequence tokens, so it makes one call.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -21,11 +21,19 @@ _FUNCTION = "to=functions."
 _BEFORE_CHANNEL = f"{START} {_FUNCTION}"
 _CHANNELS = tuple(f"{start}{CHANNEL}" for start in (START, ""))
 _OPENERS = (_BEFORE_CHANNEL, *(f"{to}{name} {_FUNCTION}" for to, name in product(_CHANNELS, ("commentary", "analysis"))))
-_HEADERS = tuple(f"{channel}{name}{MESSAGE}" for channel, name in product(_CHANNELS, ("final", "commentary")))
+_KINDS = ("", f" {CONSTRAIN}json", f"{CONSTRAIN}json", " json")
+_NAMES = tuple(f"{name}{kind}" for name, kind in product(("final", "commentary"), _KINDS))
+_HEADERS = tuple(f"{channel}{name}{MESSAGE}" for channel, name in product(_CHANNELS, _NAMES))
 
 
 def _head(name: str) -> str:
     return f"{START}{CHANNEL}commentary {_FUNCTION}{name} {CONSTRAIN}json{MESSAGE}"
+
+
+def _recipient_first(head: str) -> str:
+    """Return a call's head with the recipient before the channel, as the chat template writes it."""
+    name = head.partition(_FUNCTION)[2].removesuffix(f" {CONSTRAIN}json{MESSAGE}")
+    return f"{_BEFORE_CHANNEL}{name}{CHANNEL}commentary {CONSTRAIN}json{MESSAGE}"
 
 
 class GptOss(ToolFormat):
@@ -33,7 +41,8 @@ class GptOss(ToolFormat):
 
     def call_body(self, index: int, parameters: Mapping[str, Mapping[str, Any]], opener: str) -> HeadedBody:
         channel = ((f"{CHANNEL}commentary",), (f"{CHANNEL}analysis",)) if opener == _BEFORE_CHANNEL else ()
-        head = (NAME, *channel, (CONSTRAIN,), ("json",), MESSAGE)
+        # The kind of the content is JSON, whatever word the model has for it.
+        head = (NAME, *channel, (CONSTRAIN,), ("json",), ("JSON",), ("code",), MESSAGE)
         return HeadedBody(index, head, CALL)
 
     def call_tag(self, name: str, parameters: Mapping[str, Any]) -> Tag:
@@ -42,6 +51,10 @@ class GptOss(ToolFormat):
 
     def content_tag(self, content: Tag) -> Tag:
         return {"type": "sequence", "elements": [{"type": "const_string", "value": FINAL}, content]}
+
+    def text_with_calls(self, tags: Sequence[Tag], *, several: bool) -> Tag:
+        swapped = [{**tag, "begin": _recipient_first(str(tag["begin"]))} for tag in tags]
+        return {"type": "triggered_tags", "triggers": [*self.triggers], "tags": [*tags, *swapped]}
 
     def render(self, name: str, arguments: Mapping[str, Any]) -> str:
         return f"{_head(name)}{json.dumps(arguments, ensure_ascii=False)}{CALL}"
@@ -64,7 +77,7 @@ FORMAT = GptOss(
     markers=("<|start|>", CHANNEL, MESSAGE, CONSTRAIN, END, CALL, RETURN),
     openers=_OPENERS,
     close=CALL,
-    triggers=(f"{START}{CHANNEL}commentary {_FUNCTION}",),
+    triggers=(f"{START}{CHANNEL}commentary {_FUNCTION}", _BEFORE_CHANNEL),
     separator="",
     headers=(*_HEADERS, END, RETURN),
 )

@@ -21,6 +21,7 @@ from autotool_core.parsing.events import Event, ToolCallArguments, ToolCallEnd, 
 from autotool_core.parsing.json_object import ObjectReader, object_text
 from autotool_core.parsing.json_text import ValueScanner, decode_string
 from autotool_core.parsing.markers import WHITESPACE
+from autotool_core.tool_formats._body import StepwiseBody
 from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 
 OPEN = "<tool_call>"
@@ -46,13 +47,17 @@ _PUNCTUATION = {
 _ROLES = {"name": "name", "arguments": "arguments", "parameters": "arguments"}
 
 
-class HermesBody:
-    """Parses the JSON object of the call number `index`: a `CallBody`."""
+class HermesBody(StepwiseBody):
+    """Parses the JSON object of the call number `index`: a `CallBody`.
 
-    def __init__(self, index: int) -> None:
+    `ends`: the characters that end the call if they stand in place of its last brace.
+    """
+
+    def __init__(self, index: int, ends: str = "<") -> None:
         self.started = False
         self.complete = False
         self._index = index
+        self._ends = ends
         self._events: list[Event] = []
         self._over = False
         self._expect = _Expect.OBJECT
@@ -63,12 +68,6 @@ class HermesBody:
         self._name: str | None = None
         self._arguments: str | None = None
         """The arguments as far as they are settled and not yet sent; None before them."""
-
-    def feed(self, text: str) -> tuple[list[Event], str | None]:
-        self._events = []
-        while text and not self._over:
-            text = self._read(text)
-        return self._events, text if self._over else None
 
     def _read(self, text: str) -> str:
         if self._object is not None:
@@ -87,7 +86,7 @@ class HermesBody:
         if char == "}" and (self._expect in {_Expect.FIRST_KEY, _Expect.NEXT} or self._ends_with_comma):
             self._close()
             return text[1:]
-        if char == "<" and self._expect is _Expect.NEXT and self.started:
+        if char in self._ends and self._expect is _Expect.NEXT and self.started:
             self._close()
             return text
         self._over = (self._expect, char) not in _PUNCTUATION

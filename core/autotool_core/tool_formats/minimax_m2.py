@@ -14,7 +14,7 @@ from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 OPEN_SECTION, CLOSE_SECTION = "<minimax:tool_call>", "</minimax:tool_call>"
 _INVOKE, CLOSE = "<invoke name=", "</invoke>"
 _PARAMETER, _CLOSE_PARAMETER = "<parameter name=", "</parameter>"
-_TAGS = Tags(_INVOKE, ">", _PARAMETER, ">", "", _CLOSE_PARAMETER, CLOSE)
+_TAGS = Tags(_INVOKE, ">", _PARAMETER, ">", "", _CLOSE_PARAMETER, CLOSE, CLOSE_SECTION)
 
 
 class MiniMaxM2(ToolFormat):
@@ -43,4 +43,5 @@ FORMAT = MiniMaxM2(
     triggers=(OPEN_SECTION,),
     section=(f"{OPEN_SECTION}\n", CLOSE_SECTION),
     separator="",
+    json_arguments=False,
 )

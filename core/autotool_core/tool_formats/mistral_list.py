@@ -15,7 +15,7 @@ from autotool_core.tool_formats.base import Tag, ToolFormat, json_tag
 from autotool_core.tool_formats.hermes import HermesBody
 
 OPEN = "[TOOL_CALLS]"
-_JOINT = ","
+JOINT = ","
 
 
 class ListedBody:
@@ -24,7 +24,7 @@ class ListedBody:
     def __init__(self, index: int, *, in_list: bool) -> None:
         self.started = False
         self.complete = False
-        self._body = HermesBody(index)
+        self._body = HermesBody(index, "<]")
         self._bracket = None if in_list else MarkerNext("[")
 
     def feed(self, text: str) -> tuple[list[Event], str | None]:
@@ -38,18 +38,28 @@ class ListedBody:
         return events, rest
 
 
+def object_tag(name: str, parameters: Mapping[str, Any]) -> Tag:
+    """Return the grammar of one object of the list."""
+    begin = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
+    return {"type": "tag", "begin": begin, "content": json_tag(parameters), "end": "}"}
+
+
+def object_text(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return one object of the list."""
+    return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+
+
 class MistralList(ToolFormat):
     """A list of JSON objects behind a marker."""
 
     def call_body(self, index: int, parameters: Mapping[str, Mapping[str, Any]], opener: str) -> ListedBody:
-        return ListedBody(index, in_list=opener == _JOINT)
+        return ListedBody(index, in_list=opener == JOINT)
 
     def call_tag(self, name: str, parameters: Mapping[str, Any]) -> Tag:
-        begin = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
-        return {"type": "tag", "begin": begin, "content": json_tag(parameters), "end": "}"}
+        return object_tag(name, parameters)
 
     def render(self, name: str, arguments: Mapping[str, Any]) -> str:
-        return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+        return object_text(name, arguments)
 
     def id_in_prompt(self, name: str, number: int) -> str:
         return f"{number:09}"
@@ -66,5 +76,5 @@ FORMAT = MistralList(
     triggers=(OPEN,),
     section=(f"{OPEN}[", "]"),
     separator=", ",
-    joint=_JOINT,
+    joint=JOINT,
 )

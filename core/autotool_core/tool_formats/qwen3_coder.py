@@ -261,4 +261,5 @@ FORMAT = Qwen3Coder(
     openers=(OPEN, FUNCTION),
     close=CLOSE,
     triggers=(f"{OPEN}\n{FUNCTION}",),
+    json_arguments=False,
 )

@@ -1,6 +1,6 @@
 """Constraints on an answer: the tools it may call, the form of its content, and the grammar that enforces both."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -10,8 +10,11 @@ import xgrammar
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
-from autotool_core.json_schema import unenforceable
+from autotool_core.held.errors import NotHeldError
+from autotool_core.held.schema import held
+from autotool_core.held.texts import Texts
 from autotool_core.tool_formats.base import ToolFormat
+from autotool_server.conversation.grammar_texts import written_out
 from autotool_server.conversation.request import (
     GENERIC_FIELDS,
     AllowedTools,
@@ -24,6 +27,7 @@ from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
+NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
 def answer_shape(
@@ -81,39 +85,77 @@ def grammar(
     the request's body, by the tool's name, for that error.
     The arguments of a tool whose schema cannot be enforced, and that the client does not call `strict`, may be any object.
     """
-    field = fields.content_format if shape.content_tag is not None else fields.tools
     try:
         if structural_tag(shape, tool_format) is None:
             return None
+        return _held_grammar(shape, tool_format, fields, schema_fields)
     except RecursionError:
+        field = fields.content_format if shape.content_tag is not None else fields.tools
         raise InvalidRequestError("This is nested too deeply.", field) from None
-    shape = replace(shape, tools=[_with_enforced_schema(tool, shape, tool_format) for tool in shape.callable_tools])
-    for schema_field, schema in _enforced_schemas(shape, fields, schema_fields):
-        if feature := unenforceable(schema):
-            raise InvalidRequestError(f"{feature} in a JSON schema cannot be enforced here. Leave it out.", schema_field)
-    tag = structural_tag(shape, tool_format)
-    if tag is not None and not _compiles(tag):
-        broken = [tool["function"]["name"] for tool in shape.tools if not _is_enforceable(tool, tool_format)]
-        kind = "This" if shape.content is not None and not broken else "A JSON schema"
-        field = schema_fields.get(broken[0], fields.tools) if broken else field
+
+
+def _held_grammar(
+    shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames, schema_fields: Mapping[str, str]
+) -> str | None:
+    texts = Texts()
+    if shape.schema is not None:
+        shape = replace(shape, schema=_held_content(shape.schema, texts, fields))
+    tools = [
+        _held_tool(tool, shape, tool_format, texts, schema_fields.get(tool["function"]["name"], fields.tools))
+        for tool in shape.callable_tools
+    ]
+    tag = _compiled(structural_tag(replace(shape, tools=tools), tool_format), texts)
+    if tag is None:
+        kind = "This" if shape.content is not None else "A JSON schema"
+        field = fields.content_format if shape.content_tag is not None else fields.tools
         raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", field)
     return tag
 
 
-def _with_enforced_schema(tool: Mapping[str, Any], shape: AnswerShape, tool_format: ToolFormat) -> Mapping[str, Any]:
-    """Return the tool with the schema that its calls are held to."""
+def _held_content(schema: Mapping[str, Any] | bool, texts: Texts, fields: FieldNames) -> Any:
+    try:
+        return held(schema, texts)
+    except NotHeldError as error:
+        raise InvalidRequestError(f"{error} cannot be enforced here. Leave it out.", fields.content_schema) from None
+
+
+def _held_tool(
+    tool: Mapping[str, Any], shape: AnswerShape, tool_format: ToolFormat, texts: Texts, field: str
+) -> Mapping[str, Any]:
+    """Return the tool with the schema that its calls are held to.
+
+    A schema that the client calls strict is held or refused; any other is held if that is possible, and else left free.
+    """
     function = tool["function"]
     strict = function.get("strict")
-    is_free = strict is False and shape.calls == "allowed"
-    # A schema that the client calls strict is enforced or refused; any other is enforced if that is possible.
-    if strict or (not is_free and _is_enforceable(tool, tool_format)):
-        return tool
-    return {**tool, "function": {**function, "parameters": ANY_OBJECT}}
+    parameters: Any = ANY_OBJECT
+    if strict is not False or shape.calls != "allowed":
+        try:
+            parameters = _held_parameters(function, tool_format, texts)
+        except NotHeldError as error:
+            if strict:
+                raise InvalidRequestError(f"{error} cannot be enforced here. Leave it out.", field) from None
+    return {**tool, "function": {**function, "parameters": parameters}}
 
 
-def _is_enforceable(tool: Mapping[str, Any], tool_format: ToolFormat) -> bool:
-    tag = structural_tag(AnswerShape([tool], "one"), tool_format)
-    return tag is not None and not unenforceable(tool["function"].get("parameters") or {}) and _compiles(tag)
+def _held_parameters(function: Mapping[str, Any], tool_format: ToolFormat, texts: Texts) -> Any:
+    """Return the parameters of a function as they are held. Raises NotHeldError."""
+    parameters = held(function.get("parameters") or NO_PARAMETERS, texts)
+    if feature := tool_format.unenforceable(parameters):
+        raise NotHeldError(feature)
+    tool = {"type": "function", "function": {**function, "parameters": parameters}}
+    if _compiled(structural_tag(AnswerShape([tool], "one"), tool_format), texts) is None:
+        raise NotHeldError("something that cannot be made a grammar")
+    return parameters
+
+
+def _compiled(tag: str | None, texts: Texts) -> str | None:
+    """Return a grammar with the rules of its texts; None for one that xgrammar does not take."""
+    try:
+        written = written_out(tag or "", texts)
+    except RuntimeError:
+        return None
+    return written if _compiles(written) else None
 
 
 def _client_functions(request: ConversationRequest, server_tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
@@ -147,14 +189,6 @@ def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
         raise InvalidRequestError("This JSON schema is nested too deeply.", field) from None
     if where is not None:
         raise InvalidRequestError(f"This is not a valid JSON schema (at {where}).", field)
-
-
-def _enforced_schemas(shape: AnswerShape, fields: FieldNames, schema_fields: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    if shape.schema is not None:
-        yield fields.content_schema, shape.schema
-    for tool in shape.tools:
-        function = tool["function"]
-        yield schema_fields.get(function["name"], fields.tools), function.get("parameters") or {}
 
 
 @lru_cache(maxsize=64)

@@ -118,6 +118,7 @@ class TurnPlan:
         self._think = think
         self._eos = tuple(eos_token_ids)
         self._close_ids = close_ids
+        self._has_closed = False
 
     def first(self, state: TurnState) -> Transition:
         """Return the step that the turn begins with."""
@@ -149,6 +150,10 @@ class TurnPlan:
         return self._close(state, truncated=truncated)
 
     def _close(self, state: TurnState, *, truncated: bool) -> Transition:
+        if self._has_closed:
+            # A model that opens its block again and again would have it closed for ever.
+            return Transition(None)
+        self._has_closed = True
         think = self._think or ThinkFormat()
         phrase = think.closing_phrase if truncated else ""
         step = self._step(replace(state, in_reasoning=False), self._limits.structural_tag)

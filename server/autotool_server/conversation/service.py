@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from autotool_core import modes
-from autotool_core.errors import InvalidRequestError
+from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
@@ -204,10 +204,15 @@ class ConversationService:
 
 
 def _default_mode(settings: Settings, renderer: PromptRenderer) -> Mode:
-    """Return the mode that the settings name, else the first that the model has of auto, long and short."""
-    if "default_mode" in settings.model_fields_set:
-        return settings.default_mode
-    return next(mode for mode in Mode if mode not in renderer.refusals)
+    """Return the mode that the settings name, else the first that the model has of auto, long and short.
+
+    Raises AutoToolError for a profile with which the checkpoint has none.
+    """
+    served = [mode for mode in Mode if mode not in renderer.refusals]
+    if not served:
+        reasons = " ".join(f"{mode}: {reason}" for mode, reason in renderer.refusals.items())
+        raise AutoToolError(f"Setting profile: with this profile the checkpoint has no mode at all. {reasons}")
+    return settings.default_mode if "default_mode" in settings.model_fields_set else served[0]
 
 
 def _with_closing_phrase(profile: Profile, phrase: str | None) -> Profile:

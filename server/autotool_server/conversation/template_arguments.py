@@ -13,9 +13,10 @@ RANKS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """OpenAI's efforts in rising order. Those below `low` mean that the model does not think, which no template has a word for."""
 RESERVED = frozenset(
     {
-        *("messages", "conversation", "tools", "mode", "chat_template", "add_generation_prompt", "continue_final_message"),
-        *("tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask"),
-        *("tokenizer_kwargs", "bos_token", "eos_token", "pad_token", "unk_token"),
+        *("messages", "conversation", "mode", "tools", "custom_tools", "builtin_tools", "xml_tools", "python_tools"),
+        *("chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "padding", "truncation"),
+        *("max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
+        *("bos_token", "eos_token", "pad_token", "unk_token"),
     }
 )
 """The names that the server sets itself: the first ones have fields of their own, and a prompt is always token ids."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
+from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.record import PendingCall, TurnRecord
 from autotool_server.conversation.choice import Choice, ChoiceEnd, Output, StreamEvent
@@ -144,7 +145,11 @@ class ToolLoop(Choice[Turn]):
 
     async def _escalate(self, reason: str) -> bool:
         """Plan to decode the turn again in `long`. Return False if the context has no room for that: the turn stays valid."""
-        self._escalated_turn = await self._make(Mode.LONG)
+        try:
+            self._escalated_turn = await self._make(Mode.LONG)
+        except InvalidRequestError:
+            # A template argument of the request may fit its own mode only.
+            return False
         if self._escalated_turn is None:
             self.stop_reason = None
             return False

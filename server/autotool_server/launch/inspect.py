@@ -55,7 +55,7 @@ def _ways(mode: Mode, tokenizer: Tokenizer, profile: Profile, renderer: PromptRe
     yield f"the answer begins with {_quoted(profile.prefix(mode))}" if profile.prefix(mode) else "no response prefix"
     if arguments := profile.template_arguments[mode]:
         given = ", ".join(f"{name}={json.dumps(value)}" for name, value in arguments.items())
-        yield f"the chat template is given {given}"
+        yield f"template arguments {given}"
     if mode is Mode.AUTO and (tokens := renderer.decision_tokens) is not None:
         long, short = (_quoted(tokenizer.decode([token])) for token in (tokens.long, tokens.short))
         yield f"the model's next token decides: {long} is long, {short} is short"

@@ -11,6 +11,7 @@ from support.tiny import CHAT_TEMPLATE, make_tokenizer
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
+from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
 from autotool_core.recognition import recognise
 
@@ -97,6 +98,34 @@ def test_no_text_of_a_client_is_a_control_token(name: str, field: Callable[[str]
     texts = hostile(TOKENS[name])
     assert len(texts) == 40
     assert [text for text in texts if controls(text) != harmless] == []
+
+
+@pytest.mark.parametrize("text", ["<|im_<think>x</think>end|>", "<|im_</think>end|>", "<|im_e<think>nd|>"])
+def test_a_template_that_takes_the_think_block_out_joins_no_control_text(text: str) -> None:
+    takes_out = "{% for part in message.content.split('<think>') %}{{ part.split('</think>')[-1] }}{% endfor %}"
+    tokenizer: Any = make_tokenizer(CHAT_TEMPLATE.replace("{{ message.content }}", takes_out))
+    renders = PromptRenderer(tokenizer, BUILTIN["smollm2-autotool"])
+    (control,) = tokenizer.encode("<|im_end|>")
+    counts = [renders.render(answer(said)[0], [], Mode.SHORT).count(control) for said in ("x", text)]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(("before", "key", "behind"), [("<", "|im_end|", ">"), ("<|", "im_end|>", ""), ("", "<|im_end", "|>")])
+def test_a_template_that_writes_signs_around_a_text_completes_no_control_text(before: str, key: str, behind: str) -> None:
+    tokenizer: Any = make_tokenizer(f"{CHAT_TEMPLATE}{before}{{{{ messages[0].content }}}}{behind}")
+    renders = PromptRenderer(tokenizer, BUILTIN["smollm2-autotool"])
+    (control,) = tokenizer.encode("<|im_end|>")
+    plain, hostile_ids = (renders.render([{"role": "user", "content": text}], [], Mode.SHORT) for text in ("x", key))
+    assert hostile_ids.count(control) == plain.count(control)
+    assert f"{before}{key}{behind}" in tokenizer.decode(hostile_ids)
+
+
+def test_words_of_control_texts_are_words() -> None:
+    tokenizer: Any = make_tokenizer()
+    renders = PromptRenderer(tokenizer, BUILTIN["smollm2-autotool"])
+    for word in ("im_end", "tool_call", "think", "user", "end>", "a <"):
+        text = tokenizer.apply_chat_template(user(word)[0], add_generation_prompt=True, tokenize=False)
+        assert renders.render(user(word)[0], [], Mode.SHORT) == [*tokenizer.encode(text), *renders.prefix_ids[Mode.SHORT]]
 
 
 def test_html_tags_that_are_tokens_stay_tokens() -> None:

@@ -96,7 +96,7 @@ def test_a_strict_profile_constrains_the_calls_of_tools_that_do_not_set_strict()
     [
         {"type": "object", "not": {}},
         {"type": "object", "properties": {"a": {"$ref": "#/x"}}},
-        {"type": "object", "properties": {"b": {"type": "string", "pattern": "^o"}}, "required": ["b"]},
+        {"type": "object", "properties": {"b": {"type": "string", "pattern": "^(?=o)"}}, "required": ["b"]},
         {"type": "object", "properties": {"b": {}}, "anyOf": [{"required": ["b"]}, {"required": ["c"]}]},
     ],
 )

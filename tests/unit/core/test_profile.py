@@ -63,7 +63,7 @@ def test_fields_missing_in_a_file_have_their_defaults(tmp_path: Path) -> None:
     ("content", "field"),
     [
         ({"think": None}, "name"),
-        ({"name": "a", "tool_format": "pythonic"}, "tool_format"),
+        ({"name": "a", "tool_format": "brackets"}, "tool_format"),
         ({"name": "a", "tool_format": ["hermes"]}, "tool_format"),
         ({"name": "a", "think": {"opened": "<think>"}}, "think.opened"),
         ({"name": "a", "thinking": True}, "thinking"),
@@ -75,7 +75,7 @@ def test_an_invalid_file_is_refused_with_its_name_and_field(tmp_path: Path, cont
     path.write_text(json.dumps(content))
     with pytest.raises(AutoToolError, match=rf"{FILE_NAME}: {field}: ") as refusal:
         load_profile(path)
-    assert "pythonic" not in str(refusal.value)
+    assert "brackets" not in str(refusal.value)
 
 
 def test_an_unknown_tool_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:

@@ -90,9 +90,27 @@ def test_arguments_that_settle_the_block_in_another_way_are_refused() -> None:
 def test_arguments_that_a_template_refuses_are_named(value: Any) -> None:
     check = "{% if effort %}{{ raise_exception('effort') if effort is string else effort.nothing.at_all }}{% endif %}"
     renderer = PromptRenderer(make_tokenizer(CHAT_TEMPLATE + check), THINKS)
-    with pytest.raises(InvalidRequestError, match="refuses template_arguments") as error:
+    with pytest.raises(InvalidRequestError, match="refuses these template arguments") as error:
         renderer.render(USER, (), Mode.SHORT, arguments={"effort": value})
     assert error.value.field == "template_arguments"
+
+
+def test_a_template_that_settles_the_block_in_one_conversation_is_refused_there() -> None:
+    asked = "{% if '/no_think' in messages[0].content %}<think>\n\n</think>\n\n{% endif %}"
+    renderer = PromptRenderer(make_tokenizer(template_ending(asked)), THINKS)
+    plain = PromptRenderer(make_tokenizer(), THINKS)
+    quiet = [{"role": "user", "content": "Hi /no_think"}]
+    assert renderer.render(quiet, (), Mode.SHORT) == plain.render(quiet, (), Mode.SHORT)
+    assert renderer.render(USER, (), Mode.LONG) == plain.render(USER, (), Mode.LONG)
+    with pytest.raises(InvalidRequestError, match="With these messages there is no mode=long"):
+        renderer.render(quiet, (), Mode.LONG)
+
+
+def test_a_template_that_opens_the_block_for_a_result_only_has_it_once() -> None:
+    opens = "{% if messages[-1].role == 'tool' %}<think>\n{% endif %}"
+    tokenizer = make_tokenizer(template_ending(opens))
+    text = tokenizer.decode(PromptRenderer(tokenizer, THINKS).render(with_result("21"), (), Mode.LONG))
+    assert text.endswith("<|im_start|>assistant\n<think>\n")
 
 
 def test_a_user_who_writes_markers_does_not_change_the_mode() -> None:

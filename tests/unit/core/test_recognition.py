@@ -29,6 +29,7 @@ DESCRIBED = {
     "deepseek_v31": template("{% if thinking %}<think>{% else %}</think>{% endif %}"),
     "seed_oss": template("", "<seed:think>{{ m.reasoning_content }}</seed:think>"),
     "magistral": template("", "[THINK]{{ m.reasoning_content }}[/THINK]"),
+    "magistral_blocks": template("", "") + "{# [THINK] [/THINK] #}",
     "minimax_m2": template("<think>\n"),
     "granite32": template(
         system="{% if thinking %}Write 'Here is my thought process:', then 'Here is my response:'.{% endif %}"
@@ -64,8 +65,10 @@ def found(name: str) -> tuple[Recognition, PromptRenderer]:
         ("deepseek_v31", "<think>", "</think>", "", "\n\n"),
         ("seed_oss", "<seed:think>", "<seed:think></seed:think>", None, ""),
         ("magistral", "[THINK]", "[THINK][/THINK]", None, ""),
-        ("gemma4", "<|channel>thought\n", "", None, "\n\n"),
-        ("granite32", "Here is my thought process:", "", None, "\n\n"),
+        ("gemma4", "<|channel>thought\n", "", None, ""),
+        ("gemma4_v2", "<|channel>thought\n", "", None, ""),
+        ("granite32", "Here is my thought process:", "", None, ""),
+        ("magistral_blocks", "[THINK]", "[THINK][/THINK]", None, ""),
         ("deepseekv3", "<think>\n", None, None, "\n\n"),
         ("minimax_m2", "<think>\n", None, None, "\n\n"),
         ("gptoss", "<|channel|>analysis<|message|>", "<|channel|>analysis<|message|><|end|>", None, ""),

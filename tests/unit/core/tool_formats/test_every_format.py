@@ -28,10 +28,11 @@ XGRAMMAR_NAMES = {
     "kimi_k2": "kimi",
     "deepseek_v31": "deepseek_v3_1",
     "deepseek_v3": "deepseek_r1",
+    "deepseek_v32": "deepseek_v3_2",
     "minimax_m2": "minimax",
 }
 """The names of xgrammar's own grammars of formats: independent descriptions of what the models write."""
-XGRAMMAR_PREFIXES = {"minimax_m2": "\n</think>\n\n\n\n\n"}
+XGRAMMAR_PREFIXES = {"minimax_m2": "\n</think>\n\n\n\n\n", "deepseek_v32": "\n\n"}
 """What xgrammar's grammar of an answer without reasoning has before the calls."""
 # A machine under load must not fail these.
 untimed = settings(deadline=None)

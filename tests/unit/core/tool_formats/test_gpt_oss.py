@@ -53,12 +53,28 @@ def test_channels(mode: Mode | None, text: str, turn: Turn) -> None:
         '<|start|>assistant to=functions.f<|channel|>commentary <|constrain|>json<|message|>{"a": 1}<|call|>',
         '<|start|>assistant to=functions.f<|channel|>commentary json<|message|>{"a": 1}<|call|>',
         '<|start|>assistant to=functions.f<|channel|>analysis<|message|>{"a": 1}',
+        '<|start|>assistant<|channel|>commentary to=functions.f code<|message|>{"a": 1}<|call|>',
+        '<|start|>assistant<|channel|>commentary to=functions.f<|constrain|>JSON<|message|>{"a": 1}<|call|>',
         '<|start|>assistant<|channel|>commentary to=functions.f<|message|>{"a": 1}',
         '<|channel|>commentary to=functions.f json<|message|>{"a": 1}<|call|>',
     ],
 )
 def test_variants_of_a_call(call: str) -> None:
     assert read(f"Hm.{END}{call}") == Turn("Hm.", "", (Call("f", '{"a": 1}'),))
+
+
+@pytest.mark.parametrize("kind", [" <|constrain|>json", "<|constrain|>json", " json"])
+def test_an_answer_may_name_its_kind(kind: str) -> None:
+    assert read(f'Hm.{END}{START}<|channel|>final{kind}<|message|>{{"a": 1}}') == Turn("Hm.", '{"a": 1}')
+
+
+@pytest.mark.parametrize("head", ["<|channel|>commentary to=functions.f", " to=functions.f<|channel|>commentary"])
+def test_a_strict_call_is_held_in_both_orders(head: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
+    tag = structural_tag(AnswerShape([tool]), FORMAT)
+    assert accepts(tag, f'{START}{head} <|constrain|>json<|message|>{{"a": 1}}')
+    assert not accepts(tag, f'{START}{head} <|constrain|>json<|message|>{{"a": "x"}}')
 
 
 def test_without_tools_headers_are_left_out_all_the_same() -> None:

@@ -24,6 +24,15 @@ VALUE = "{{ v if v is string else v | tojson }}"
 ARGUMENTS = (
     "{% if c.function.arguments is string %}{{ c.function.arguments }}{% else %}{{ c.function.arguments | tojson }}{% endif %}"
 )
+LISTED = "{% for c in m.tool_calls %}OBJECT{% if not loop.last %}, {% endif %}{% endfor %}"
+PAIRS = "{% for k, v in c.function.arguments.items() %}{{ k }}={{ VALUE }}{% if not loop.last %}, {% endif %}{% endfor %}"
+PYTHON = LISTED.replace("OBJECT", "{{ c.function.name }}(" + PAIRS + ")")
+BRACED = (
+    "{% macro w(v) %}{% if v is string %}<escape>{{ v }}<escape>{% elif v is mapping %}{{ '{' }}{% for k, x in v | dictsort %}"
+    "{{ k }}:{{ w(x) }}{% if not loop.last %},{% endif %}{% endfor %}{{ '}' }}{% elif v is iterable %}[{% for x in v %}"
+    "{{ w(x) }}{% if not loop.last %},{% endif %}{% endfor %}]{% else %}{{ v | tojson }}{% endif %}{% endmacro %}"
+    "call:{{ c.function.name }}{{ w(c.function.arguments) }}"
+)
 DEEPSEEK = "<｜tool▁calls▁begin｜>" + EACH + "<｜tool▁calls▁end｜>"
 TEMPLATES = {
     "hermes": EACH.replace("CALL", '{{ "\\n" }}<tool_call>{{ "\\n" }}{{ c.function | tojson }}{{ "\\n" }}</tool_call>'),
@@ -51,6 +60,23 @@ TEMPLATES = {
         '<parameter name="{{ k }}">' + VALUE + '</parameter>{% endfor %}{{ "\\n" }}</invoke>{{ "\\n" }}',
     )
     + "</minimax:tool_call>",
+    "deepseek_v32": '<｜DSML｜function_calls>{{ "\\n" }}'
+    + EACH.replace(
+        "CALL",
+        '<｜DSML｜invoke name="{{ c.function.name }}">{% for k, v in c.function.arguments.items() %}{{ "\\n" }}'
+        '<｜DSML｜parameter name="{{ k }}" string="{{ "true" if v is string else "false" }}">' + VALUE + "</｜DSML｜parameter>"
+        '{% endfor %}{{ "\\n" }}</｜DSML｜invoke>{{ "\\n" }}',
+    )
+    + "</｜DSML｜function_calls>",
+    "granite3": "<|tool_call|>["
+    + LISTED.replace("OBJECT", '{"name": "{{ c.function.name }}", "arguments": ' + ARGUMENTS + "}")
+    + "]",
+    "pythonic": "{{ '' if tools else '[func_name1(a=1)]' }}[" + PYTHON.replace("VALUE", "v | tojson") + "]",
+    "lfm2": "<|tool_call_start|>["
+    + PYTHON.replace("VALUE", """("'" + v + "'") if v is string else v | tojson""")
+    + "]<|tool_call_end|>",
+    "function_gemma": EACH.replace("CALL", "<start_function_call>" + BRACED + "<end_function_call>"),
+    "gemma4": EACH.replace("CALL", "<|tool_call>" + BRACED.replace("<escape>", '<|"|>') + "<tool_call|>"),
     "mistral": EACH.replace("CALL", "[TOOL_CALLS]{{ c.function.name }}[ARGS]" + ARGUMENTS),
     "mistral_list": "[TOOL_CALLS][{% for c in m.tool_calls %}{% if c.id | length != 9 %}{{ raise_exception('id') }}{% endif %}"
     '{"name": "{{ c.function.name }}", "arguments": ' + ARGUMENTS + ', "id": "{{ c.id }}"}'

@@ -33,6 +33,16 @@ def test_variants_of_the_object_are_calls(text: str) -> None:
     assert (call.name, json.loads(call.arguments), call.complete) == ("f", {"a": 1}, True)
 
 
+@pytest.mark.parametrize("text", [f"<|python_start|><|python_end|>{CALL}", f"<|python_start|>\n{CALL}<|python_end|>"])
+def test_llama_4_writes_markers_around_nothing_or_the_call(text: str) -> None:
+    assert parse(LLAMA, f"Look:{text} Done.", "", TOOLS) == Turn("", "Look:Done.", (F,))
+
+
+@pytest.mark.parametrize("text", ["<|python_start|><|python_end|>", "<|python_start|>print(1)<|python_end|>"])
+def test_llama_4s_markers_alone_are_content(text: str) -> None:
+    assert parse(LLAMA, text, "", TOOLS) == Turn(content=text)
+
+
 @pytest.mark.parametrize("between", ["; ", ";", "\n", "", f"\n{tool_formats.get('llama3_json').markers[0]}"])
 def test_several_calls(between: str) -> None:
     assert parse(LLAMA, f"Look:\n{CALL}{between}{CALL}", "", TOOLS) == Turn("", "Look:", (F, F))

@@ -45,6 +45,11 @@ def test_what_is_no_list_of_calls_is_content(text: str) -> None:
     assert parse(OLD, f"a\n{text}", "", TOOLS) == Turn(content=f"a\n{text}")
 
 
+def test_a_joint_behind_the_list_begins_no_call() -> None:
+    text = '[TOOL_CALLS][{"name": "f", "arguments": {"a": 1}}], {"name": "f", "arguments": {"a": 2}}'
+    assert parse(OLD, text, "", TOOLS) == Turn("", ', {"name": "f", "arguments": {"a": 2}}', TWO[:1])
+
+
 def test_text_behind_a_joint_that_is_no_call_is_content() -> None:
     text = '[TOOL_CALLS][{"name": "f", "arguments": {"a": 1}}, etc.'
     assert parse(OLD, text, "", TOOLS) == Turn("", ", etc.", TWO[:1])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.parsing_turns import as_turn, function_tool, run
 from support.tiny import make_tokenizer
 
 from autotool_core import tool_formats
@@ -18,11 +19,18 @@ FOLDER = Path(SPEC.submodule_search_locations[0]) / "chat_templates" if SPEC and
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="TRL is not installed")
 
 
-def renderer(name: str) -> PromptRenderer:
+def template_of(name: str) -> str:
     assert FOLDER is not None
-    template = (FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
-    profile = Profile(name="p", think=None, tool_format=tool_formats.recognise(template))
-    return PromptRenderer(make_tokenizer(template, profile.markers), profile)
+    return (FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def profile_of(name: str) -> Profile:
+    return Profile(name="p", think=None, tool_format=tool_formats.recognise(template_of(name)))
+
+
+def renderer(name: str) -> PromptRenderer:
+    profile = profile_of(name)
+    return PromptRenderer(make_tokenizer(template_of(name), profile.markers), profile)
 
 
 def conversation(calls: int) -> list[dict[str, Any]]:
@@ -40,6 +48,18 @@ def test_a_call_and_its_result_are_in_the_prompt(name: str) -> None:
     found, messages = renderer(name), conversation(1)
     assert all(found.template.shows(text, messages) for text in ("tool_1", "result-1"))
     assert found.render(messages, (), Mode.SHORT)
+
+
+@pytest.mark.parametrize("name", ["gemma4", "gemma4_v3", "gemma4_v5", "lfm2_v2", "lfm2_2_5", "lfm2_2_5_vl", "diffusion_gemma"])
+def test_earlier_calls_are_parsed_back_from_the_prompt(name: str) -> None:
+    arguments = {"s": 'it\'s "a"\n', "i": 1, "b": False, "o": {"k": [True, "v"]}}
+    functions = [{"name": "f", "arguments": json.dumps(arguments)}, {"name": "g", "arguments": "{}"}]
+    calls = [{"id": f"c{n}", "type": "function", "function": function} for n, function in enumerate(functions)]
+    messages = [{"role": "user", "content": "go on"}, {"role": "assistant", "content": "", "tool_calls": calls}]
+    tools, profile = [function_tool("f"), function_tool("g")], profile_of(name)
+    text = make_tokenizer(markers=profile.markers).decode(renderer(name).render(messages, tools, Mode.SHORT))
+    turn = as_turn(run(profile, [text.split("go on")[1]], "", tools)[0])
+    assert [(call.name, json.loads(call.arguments)) for call in turn.calls] == [("f", arguments), ("g", {})]
 
 
 @pytest.mark.parametrize(("name", "takes_several"), [("llama3_1", False), ("llama3_2", False), ("qwen3", True)])

@@ -88,7 +88,7 @@ def test_formats_are_found_by_the_names_of_their_modules() -> None:
     assert [tool_formats.get(name).name for name in tool_formats.names()] == [*tool_formats.names()]
 
 
-@pytest.mark.parametrize("name", ["base", "pythonic", "", "hermes.json", "..profile"])
+@pytest.mark.parametrize("name", ["base", "yaml", "", "hermes.json", "..profile"])
 def test_an_unknown_name_is_no_format(name: str) -> None:
     with pytest.raises(KeyError):
         tool_formats.get(name)
@@ -107,6 +107,14 @@ def test_an_unknown_name_is_no_format(name: str) -> None:
         ('<minimax:tool_call>\n<invoke name="{{ call.name }}">', "minimax_m2"),
         ("[TOOL_CALLS]{{ call.name }}[ARGS]{{ call.arguments }}", "mistral"),
         ("[TOOL_CALLS][{{ call }}]", "mistral_list"),
+        ('<|eot|> {"name": "{{ call.name }}", "parameters": {{ call.arguments }}', "llama3_json"),
+        ("<|eot|> Use exact format: [func_name1(param1=value1), func_name2(...)] {{ tools }}", "pythonic"),
+        ("List of tools: <|tool_list_start|>[{{ tools }}]<|tool_list_end|>", "lfm2"),
+        ("<|tool_call_start|>[{{ calls }}]<|tool_call_end|>", "lfm2"),
+        ('<｜DSML｜function_calls>\n<｜DSML｜invoke name="{{ call.name }}">', "deepseek_v32"),
+        ("Write `<|tool_call|>` and a JSON list of the tools used. {{ tools }}", "granite3"),
+        ("<start_function_call>call:{{ call.name }}{", "function_gemma"),
+        ("<|tool_call>call:{{ call.name }}{", "gemma4"),
         ("{{ message.content }}", "hermes"),
         ("", "hermes"),
     ],

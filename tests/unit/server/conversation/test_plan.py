@@ -118,3 +118,12 @@ def test_min_tokens_are_those_that_the_turn_has_not_yet_decoded() -> None:
 def test_a_grammar_is_not_bound_by_stop_tokens() -> None:
     made = TurnPlan(TurnLimits(10, None, GRAMMAR, stop_token_ids=(7,)), ThinkFormat(), EOS, CLOSE)
     assert made.first(answering()) == Transition(Step(10, EOS, GRAMMAR))
+
+
+def test_a_block_is_closed_for_the_model_once() -> None:
+    """gpt-oss may open it again, and would never come to an answer."""
+    made = plan(90, 5, answer=70)
+    closed = made.following(Step(12, EOS), reasoning(5, "length"))
+    assert closed is not None
+    assert closed.step is not None
+    assert made.following(closed.step, reasoning(6, "length")) == Transition(None)

@@ -31,9 +31,7 @@ def test_a_checkpoint_that_chooses(tmp_path: Path, capsys: pytest.CaptureFixture
     assert facts["think block"] == "<think> … </think>"
     assert facts["tool calls"] == "hermes"
     assert facts["auto"].endswith(r'the model\'s next token decides: "\n" is long, "\n\n" is short'.replace("\\'", "'"))
-    assert facts["long"] == (
-        r'yes: the answer begins with "<think>\n", the chat template is given enable_thinking=true, thinking=true'
-    )
+    assert facts["long"] == (r'yes: the answer begins with "<think>\n", template arguments enable_thinking=true, thinking=true')
     assert "think markers <think> and </think>" in facts["why"]
 
 

@@ -1,0 +1,1 @@
+"""JSON schemas as xgrammar holds them: rewritten to equal ones, or refused by name."""
