@@ -52,7 +52,7 @@ def _mode(mode: Mode, tokenizer: Tokenizer, profile: Profile, renderer: PromptRe
 
 def _ways(mode: Mode, tokenizer: Tokenizer, profile: Profile, renderer: PromptRenderer) -> Iterator[str]:
     """Yield how a mode is brought about."""
-    yield f"the answer begins with {_quoted(profile.prefix(mode))}" if profile.prefix(mode) else "no response prefix"
+    yield f"begins with {_quoted(profile.prefix(mode))}" if profile.prefix(mode) else "no response prefix"
     if arguments := profile.template_arguments[mode]:
         given = ", ".join(f"{name}={json.dumps(value)}" for name, value in arguments.items())
         yield f"template arguments {given}"

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.real_tokenizers import folder, needs
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
+from transformers import AutoTokenizer
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
@@ -80,11 +83,30 @@ def call(text: str) -> tuple[list[Any], list[Any]]:
     return [*user("Hi")[0], made, {"role": "tool", "tool_call_id": f"c{text}", "name": f"f{text}", "content": text}], []
 
 
+REAL = ("qwen3", "llama3_1", "gptoss", "gemma3", "deepseek_v3")
+
+
+@cache
+def real_renderer(name: str) -> tuple[PromptRenderer, Any]:
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder(name))
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = ((FOLDER or Path()) / f"{name}.jinja").read_text(encoding="utf-8")
+    return PromptRenderer(tokenizer, recognise(tokenizer).profile), tokenizer
+
+
 @pytest.mark.parametrize("field", [user, system, answer, tool, call])
-@pytest.mark.parametrize("name", TOKENS)
-def test_no_text_of_a_client_is_a_control_token(name: str, field: Callable[[str], tuple[list[Any], list[Any]]]) -> None:
-    renders, tokenizer = renderer(name)
-    control = {*tokenizer.all_special_ids}
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        *((name, renderer) for name in TOKENS),
+        *(pytest.param(name, real_renderer, marks=needs(name), id=f"real-{name}") for name in REAL),
+    ],
+)
+def test_no_text_of_a_client_is_a_control_token(
+    name: str, build: Callable[[str], tuple[PromptRenderer, Any]], field: Callable[[str], tuple[list[Any], list[Any]]]
+) -> None:
+    renders, tokenizer = build(name)
+    control = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
 
     def controls(text: str) -> list[int]:
         messages, tools = field(text)
@@ -95,7 +117,7 @@ def test_no_text_of_a_client_is_a_control_token(name: str, field: Callable[[str]
         harmless = controls("x")
     except InvalidRequestError:
         pytest.skip("The template has no place for it.")
-    texts = hostile(TOKENS[name])
+    texts = hostile(TOKENS.get(name, tuple(tokenizer.all_special_tokens[:6])))
     assert len(texts) == 40
     assert [text for text in texts if controls(text) != harmless] == []
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from support.examples import blocks
+from support.real_tokenizers import folder, needs
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 
 from autotool_core.errors import AutoToolError
@@ -31,7 +33,7 @@ def test_a_checkpoint_that_chooses(tmp_path: Path, capsys: pytest.CaptureFixture
     assert facts["think block"] == "<think> … </think>"
     assert facts["tool calls"] == "hermes"
     assert facts["auto"].endswith(r'the model\'s next token decides: "\n" is long, "\n\n" is short'.replace("\\'", "'"))
-    assert facts["long"] == (r'yes: the answer begins with "<think>\n", template arguments enable_thinking=true, thinking=true')
+    assert facts["long"] == (r'yes: begins with "<think>\n", template arguments enable_thinking=true, thinking=true')
     assert "think markers <think> and </think>" in facts["why"]
 
 
@@ -57,6 +59,14 @@ def test_the_profile_as_json_can_be_the_checkpoints_own(tmp_path: Path, capsys: 
     (tmp_path / FILE_NAME).write_text(written)
     inspect.show(folder, None, as_json=True)
     assert Profile.model_validate_json(capsys.readouterr().out) == Profile.model_validate_json(written)
+
+
+@needs("qwen3")
+def test_the_example_of_the_guide(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = Path(__file__).parents[4] / "docs" / "guides" / "families.md"
+    shown = next(block for block in blocks(guide) if block.language == "text").text
+    inspect.show(str(folder("qwen3")), None, as_json=False)
+    assert capsys.readouterr().out == shown.replace("Qwen/Qwen3-8B", str(folder("qwen3")))
 
 
 def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
