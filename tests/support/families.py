@@ -93,6 +93,9 @@ LATENT = {
 }
 IM = ("<|im_start|>", "<|im_end|>")
 LLAMA = ("<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>", "<|eot_id|>")
+LLAMA4 = ("<|header_start|>", "<|header_end|>", "<|eot|>")
+CONV = {"layer_types": ["conv", "full_attention"]}
+GEMMA4 = ("<|turn>", "<|channel>", "<channel|>", "<|think|>", "<|tool>", "<tool|>", "<turn|>")
 DEEPSEEK = ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>")
 KIMI = ("<|im_system|>", "<|im_user|>", "<|im_assistant|>", "<|im_middle|>", "<|im_end|>")
 GLM = ("[gMASK]", "<sop>", "<|system|>", "<|assistant|>", "<|observation|>", "<|user|>")
@@ -140,6 +143,17 @@ FAMILIES = (
         batches=False,
         vllm=HALF,
     ),
+    Family(
+        "deepseek-v3.2",
+        "written:deepseek_v32",
+        "deepseek_v32",
+        "DeepseekV3Config",
+        DEEPSEEK,
+        frozenset({LONG, SHORT}),
+        sizes=LATENT,
+        batches=False,
+        vllm=HALF,
+    ),
     Family("glm-4.5", "trl:glm4moe", "glm45", "Glm4MoeConfig", GLM, frozenset({LONG, SHORT})),
     Family(
         "minimax-m2",
@@ -154,6 +168,19 @@ FAMILIES = (
     Family("ministral-3", "mistral:v13", "mistral", "Ministral3Config", MISTRAL, frozenset({SHORT})),
     Family("magistral", "mistral:v13-think", "mistral", "MistralConfig", MAGISTRAL, frozenset({LONG}), WINDOW),
     Family("gemma-3", "trl:gemma3", None, "Gemma3TextConfig", ("<start_of_turn>", "<end_of_turn>"), frozenset({SHORT}), WINDOW),
+    Family("gemma-4", "trl:gemma4_v5", "gemma4", "Gemma4TextConfig", GEMMA4, frozenset({LONG, SHORT}), batches=False),
+    Family(
+        "function-gemma",
+        "written:function_gemma",
+        "function_gemma",
+        "Gemma3TextConfig",
+        ("<start_of_turn>", "<end_of_turn>"),
+        frozenset({SHORT}),
+        sizes=WINDOW,
+    ),
+    Family("llama-4", "written:llama4_pythonic", "pythonic", "Llama4TextConfig", LLAMA4, frozenset({SHORT}), batches=False),
+    Family("granite-3", "written:granite3", "granite3", "GraniteConfig", GRANITE, frozenset({SHORT})),
+    Family("lfm2", "trl:lfm2_v2", "lfm2", "Lfm2Config", IM, frozenset({SHORT}), CONV, batches=False),
     Family("gpt-oss", "trl:gptoss", "gpt_oss", "GptOssConfig", HARMONY, frozenset({LONG, SHORT}), WINDOW),
     Family("granite-4", "written:granite4", "hermes", "GraniteConfig", GRANITE, frozenset({SHORT})),
     Family(

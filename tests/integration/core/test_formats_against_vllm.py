@@ -1,4 +1,4 @@
-"""The calls of generated turns, as vLLM's own parsers read them."""
+"""The calls and the reasoning of generated turns, as vLLM's own parsers read them."""
 
 import importlib
 import json
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.parsing_turns import as_turn, function_tool, run
+from support.parsing_turns import Turn, as_turn, chunked, function_tool, run
 from support.tiny import make_tokenizer
 
 from autotool_core import tool_formats
-from autotool_core.profile import Profile
+from autotool_core.profile import Profile, ThinkFormat
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 VLLM_NAMES = {
@@ -116,3 +116,39 @@ def test_where_ours_differ(name: str, parser: str, text: str, theirs: dict[str, 
     turn = as_turn(run(Profile(name="any", tool_format=tool_formats.get(name)), [text], "", TOOLS)[0])
     assert [json.loads(call.arguments) for call in turn.calls] == [ours]
     assert by_vllm(name, parser, text)[1] == ([("get_it", theirs)] if theirs is not None else [])
+
+
+THINK = ("<think>", "</think>")
+REASONING = {
+    **dict.fromkeys(("qwen3", "deepseek_r1", "glm45", "kimi_k2", "minimax_m2", "nemotron_v3", "ernie45"), THINK),
+    "seed_oss": ("<seed:think>", "</seed:think>"),
+    "mistral": ("[THINK]", "[/THINK]"),
+    "granite": ("Here is my thought process:", "Here is my response:"),
+    "gemma4": ("<|channel>thought\n", "<channel|>"),
+}
+"""The markers that vLLM's parsers of reasoning know, by their names."""
+texts = st.text(st.characters(categories=["Ll", "Lu", "Nd", "Po", "Sm"]), min_size=1, max_size=20)
+
+
+def reasoning_by_vllm(parser: str, text: str) -> Turn:
+    protocol = importlib.import_module("vllm.entrypoints.openai.chat_completion.protocol")
+    manager = importlib.import_module("vllm.reasoning").ReasoningParserManager
+    request = protocol.ChatCompletionRequest(model="m", messages=[{"role": "user", "content": "?"}])
+    opening, closing = REASONING[parser]
+    tokenizer = make_tokenizer(markers=(opening.removesuffix("thought\n"), closing, "[TOOL_CALLS]"))
+    reasoning, content = manager.get_reasoning_parser(parser)(tokenizer).extract_reasoning(text, request)
+    # vLLM keeps the newlines around the markers, which are format.
+    return Turn((reasoning or "").strip("\n"), (content or "").strip("\n"))
+
+
+@pytest.mark.parametrize("parser", REASONING)
+@settings(deadline=None, max_examples=25)
+@given(texts, texts, st.sampled_from(["", "\n", "\n\n"]), st.data())
+def test_generated_reasoning_is_read_as_vllm_reads_it(
+    parser: str, reasoning: str, content: str, space: str, data: st.DataObject
+) -> None:
+    opening, closing = REASONING[parser]
+    text = f"{opening}{space}{reasoning}{space}{closing}{space}{content}"
+    think = ThinkFormat(open=opening.strip(), close=closing, long_prefix=opening)
+    events, _ = run(Profile(name="p", think=think), data.draw(chunked(st.just(text))))
+    assert as_turn(events) == reasoning_by_vllm(parser, text) == Turn(reasoning, content)

@@ -104,11 +104,11 @@ class Batcher:
             self._manager = _make_manager(
                 model, Router(self._slots, loop), PerRequestProcessor(self._slots), tokens, max_num_seqs
             )
-        except MemoryError as error:
+        except (MemoryError, torch.OutOfMemoryError) as error:
             raise EngineError(
                 f"A cache of {tokens} tokens does not fit into memory; lower max_model_len or max_num_seqs."
             ) from error
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RuntimeError) as error:
             raise EngineError(CANNOT_BATCH) from error
         self._manager.batch_processor.scheduler.slots = self._slots
         self._manager.start()
