@@ -57,6 +57,16 @@ def recognise(tokenizer: Tokenizer) -> Recognition:
     return Recognition(Profile(name="from the chat template", think=think, tool_format=tool_format), (reason, named))
 
 
+def prompt_before_block(template: ChatTemplate, opening: str, closing: str) -> str:
+    """Return the part of a template's generation prompt that stands before the think block, whatever the mode."""
+    prompts = [template.generation_prompt(arguments) for arguments in TEMPLATE_ARGUMENTS.values()]
+    return common_beginning(*(prompt[: _first_marker(prompt, opening, closing)] for prompt in prompts))
+
+
+def _first_marker(text: str, *markers: str) -> int:
+    return min((at for marker in markers if (at := text.find(marker)) >= 0), default=len(text))
+
+
 def _think(template: ChatTemplate, source: str) -> tuple[ThinkFormat | None, str]:
     if HARMONY.open in source:
         return HARMONY, "The chat template writes the channels of gpt-oss, whose analysis channel is the think block."
@@ -92,11 +102,8 @@ class _Shape:
     def _written(self) -> list[str]:
         """Return what the template writes of the block after a question for long, short and auto."""
         prompts = [self._template.generation_prompt(TEMPLATE_ARGUMENTS[mode]) for mode in (Mode.LONG, Mode.SHORT, Mode.AUTO)]
-        head = common_beginning(*(prompt[: self._first_marker(prompt)] for prompt in prompts))
+        head = prompt_before_block(self._template, self._open, self._close)
         return [prompt[len(head) :] for prompt in prompts]
-
-    def _first_marker(self, text: str) -> int:
-        return min((at for marker in (self._open, self._close) if (at := text.find(marker)) >= 0), default=len(text))
 
     def _switched(self, long: str, short: str) -> ThinkFormat:
         if self._close not in short:
@@ -110,7 +117,7 @@ class _Shape:
         """Return the format with the prefix of auto: up to where the other two part, if each goes on from there."""
         auto: str | None = long[: long.find(self._open) + len(self._open)]
         if not short.startswith(auto):
-            auto = common_beginning(*(text[: self._first_marker(text)] for text in (long, short)))
+            auto = common_beginning(*(text[: _first_marker(text, self._open, self._close)] for text in (long, short)))
         return self._format(long, short, auto if long != auto else None)
 
     def _format(self, long: str, short: str | None, auto: str | None) -> ThinkFormat:

@@ -1,5 +1,6 @@
 """Base models and checkpoints: markers as tokens, the modes in the chat template, the profile next to the weights."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ from transformers import AutoModelForCausalLM
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from autotool_core import tool_formats
+from autotool_core.chat_template import ChatTemplate
 from autotool_core.errors import AutoToolError
-from autotool_core.profile import FILE_NAME, Profile
+from autotool_core.modes import Mode
+from autotool_core.profile import FILE_NAME, TEMPLATE_ARGUMENTS, Profile, ThinkFormat
+from autotool_core.recognition import prompt_before_block
 from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
 from autotool_server.engines.checkpoint import read_tokenizer
@@ -30,6 +34,7 @@ MODES = """
 SHORT{%- endif %}
 {%- endif %}"""
 """Appended to a chat template; an undefined mode means that the model chooses. SHORT stands for what the template lacks."""
+NO_PROMPT = "{%- set asks = add_generation_prompt %}{%- set add_generation_prompt = false %}"
 SHORT_PREFIX = """{%- else %}
 {{- '<think>\\n\\n</think>\\n\\n' }}
 """
@@ -100,8 +105,23 @@ def numbered_checkpoints(folder: Path) -> list[Path]:
 def prepare(model: Any, tokenizer: Any) -> Checkpoint:
     """Give a base the markers as tokens, a template that switches modes, and the profile that fits the template."""
     prepare_base(model, tokenizer)
-    template = tokenizer.chat_template
-    if "'auto'" not in template:
+    profile = Profile(name=TRAINED_PROFILE, tool_format=tool_formats.recognise(tokenizer.chat_template))
+    if "'auto'" not in tokenizer.chat_template:
+        tokenizer.chat_template = _with_modes(tokenizer, profile)
+    return Checkpoint(model, tokenizer, profile)
+
+
+def _with_modes(tokenizer: Any, profile: Profile) -> str:
+    """Return the chat template of a base with the modes behind its generation prompt."""
+    source, think = tokenizer.chat_template, profile.think or ThinkFormat()
+    template = ChatTemplate(tokenizer, profile.tool_format)
+    prompts = {mode: template.generation_prompt(arguments) for mode, arguments in TEMPLATE_ARGUMENTS.items()}
+    head = prompt_before_block(template, think.open, think.close)
+    if {*prompts.values()} == {head}:
+        return source + MODES.replace("SHORT", SHORT_PREFIX)
+    if prompts == {Mode.LONG: head, Mode.AUTO: head, Mode.SHORT: head + profile.prefix(Mode.SHORT)}:
         # Templates such as Qwen3's already close the block for `enable_thinking=false`, and lack the other modes.
-        tokenizer.chat_template += MODES.replace("SHORT", "" if "enable_thinking" in template else SHORT_PREFIX)
-    return Checkpoint(model, tokenizer, Profile(name=TRAINED_PROFILE, tool_format=tool_formats.recognise(template)))
+        return source + MODES.replace("SHORT", "")
+    # The template opens or closes the block in a way of its own, so its generation prompt is written here in its place.
+    asked = MODES.replace("SHORT", SHORT_PREFIX).replace("add_generation_prompt", "asks")
+    return f"{NO_PROMPT}{source}{{%- if asks %}}{{{{- {json.dumps(head, ensure_ascii=False)} }}}}{{%- endif %}}{asked}"
