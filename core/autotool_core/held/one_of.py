@@ -9,7 +9,7 @@ from autotool_core.held.values import TYPES, is_same, type_names
 
 Schema = Mapping[str, Any]
 DEPTH = 8
-"""Of references and properties that are followed; deeper schemas count as overlapping."""
+"""How many references and properties are followed, one inside the other; deeper schemas count as overlapping."""
 
 
 def exclude_each_other(schemas: list[Any], references: References) -> bool:

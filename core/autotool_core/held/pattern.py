@@ -15,7 +15,7 @@ from autotool_core.held.errors import NotHeldError
 from autotool_core.held.writing import Writing
 
 MOST_REPETITIONS = 10_000
-"""Of a quantifier, and of those that stand inside each other their product."""
+"""The largest number of repetitions of a quantifier, or product of those that stand inside each other."""
 QUANTIFIER = re.compile(r"([*+?]|\{(\d+)(,?)(\d*)\})\??")
 HEX_ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})")
 CONTROLS = {"t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "0": "\0"}

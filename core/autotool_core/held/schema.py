@@ -64,7 +64,7 @@ class _Holder:
         self._definitions: dict[str, Any] = {}
         self._names: dict[str, str] = {}
         self._leads: dict[str, set[str]] = {}
-        """To which references each reference leads without anything in between."""
+        """The references to which each reference leads without anything in between."""
         dialect = str(cast("dict[str, Any]", root).get("$schema", "")) if isinstance(root, dict) else ""
         self._is_old = any(name in dialect for name in OLD_DIALECTS)
         self._id = "id" if "draft-04" in dialect else "$id"

@@ -6,7 +6,7 @@ from typing import Any
 from autotool_core.held.errors import NotHeldError
 
 LARGEST = 2**31 - 1
-"""Of xgrammar's numbers of repetitions. No model's context holds a text of that length."""
+"""The largest number of repetitions that xgrammar takes. No model's context holds a text of that length."""
 
 
 def limits(schema: Mapping[str, Any], what: str) -> tuple[int, int | None]:

@@ -28,7 +28,7 @@ class Texts:
     def __init__(self) -> None:
         self._marks: dict[Hashable, str] = {}
         self.rules: dict[str, Rules] = {}
-        """By the mark."""
+        """The rules of each text, by its mark."""
 
     def of_lengths(self, least: int, most: int | None) -> str:
         """Return the mark of the texts with a number of characters."""

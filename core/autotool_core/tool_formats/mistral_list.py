@@ -49,7 +49,7 @@ def object_text(name: str, arguments: Mapping[str, Any]) -> str:
     return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
 
 
-class MistralList(ToolFormat):
+class ListFormat(ToolFormat):
     """A list of JSON objects behind a marker."""
 
     def call_body(self, index: int, parameters: Mapping[str, Mapping[str, Any]], opener: str) -> ListedBody:
@@ -60,6 +60,10 @@ class MistralList(ToolFormat):
 
     def render(self, name: str, arguments: Mapping[str, Any]) -> str:
         return object_text(name, arguments)
+
+
+class MistralList(ListFormat):
+    """Mistral's list."""
 
     def id_in_prompt(self, name: str, number: int) -> str:
         return f"{number:09}"
