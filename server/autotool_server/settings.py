@@ -213,9 +213,9 @@ class Settings(BaseSettings):
     """Least severe messages to show on standard error. Default: warnings of this server, and errors of the libraries that
     it uses."""
 
-    drain_seconds: float = Field(default=20, ge=0)
-    """Seconds that requests may still take after the first Ctrl-C or SIGTERM; what is left then ends with an error. Shorter
-    than the time after which the process is killed (30 seconds in Kubernetes), so that the engine can stop too."""
+    drain_seconds: float = Field(default=300, ge=0)
+    """Seconds that requests may still take after the first Ctrl-C or SIGTERM; what is left then ends with an error. Set it at
+    least 20 seconds below the time after which the process is killed, such as the 30 seconds of Kubernetes."""
 
     max_concurrent_requests: int = Field(default=2048, ge=1)
     """Requests served at once; more are answered 503 with Retry-After."""

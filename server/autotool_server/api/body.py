@@ -15,6 +15,7 @@ from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
 from autotool_server.api.content_encoding import content_decoder
 from autotool_server.api.fields import OwnFields
+from autotool_server.api.state import ServerState
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -39,8 +40,16 @@ class ParsedBody(Generic[BodyT]):
     ignored: Sequence[str] = ()
 
 
-async def read(request: Request, limit: int) -> bytes:
-    """Return the decoded body, read and decoded no further than the limit (bytes)."""
+async def read(request: Request, state: ServerState) -> bytes:
+    """Return the decoded body, read and decoded no further than the limit of the settings.
+
+    Raises StoppingError if the server stops before all of it is here.
+    """
+    with state.shutdown.arrives():
+        return await _read(request, state.settings.max_body_bytes)
+
+
+async def _read(request: Request, limit: int) -> bytes:
     _refuse_simple_requests(request)
     decoder = content_decoder(request.headers.get("content-encoding", ""))
     body = bytearray()

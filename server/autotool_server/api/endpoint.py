@@ -51,11 +51,12 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
         try:
             auth.authorize(protocol.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
-            raw = await bodies.read(request, state.settings.max_body_bytes)
+            raw = await bodies.read(request, state)
             # Before the work of rendering, so that a flood is refused cheaply.
             stack.enter_context(state.admission.slot())
-            body, job = await _prepare(protocol, state, raw, request.headers)
-            detached = await protocol.detach(body, job, state)
+            with state.shutdown.cuts():
+                body, job = await _prepare(protocol, state, raw, request.headers)
+                detached = await protocol.detach(body, job, state)
         except ClientDisconnect:
             state.metrics.refused(CLIENT_GONE)
             return Response(status_code=CLIENT_GONE)

@@ -1,7 +1,8 @@
-"""What surrounds the whole app: request ids, HEAD, and answers to other origins."""
+"""What surrounds the whole app: request ids, HEAD, answers to other origins, and the end of connections."""
 
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -38,7 +39,25 @@ class App(FastAPI):
             app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)
         if self.log_requests != "off":
             app = AccessLog(app, self.log_requests)
-        return RequestIds(app)
+        return RequestIds(ClosesConnections(app, lambda: self.state.server.shutdown.is_draining))
+
+
+class ClosesConnections:
+    """Closes the connections of answers that begin while the server stops: their clients' next request goes elsewhere."""
+
+    def __init__(self, app: ASGIApp, is_stopping: Callable[[], bool]) -> None:
+        self._app = app
+        self._is_stopping = is_stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app."""
+
+        async def send_closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._is_stopping():
+                MutableHeaders(scope=message)["connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, send_closing)
 
 
 class RequestIds:
