@@ -202,6 +202,12 @@ class Settings(BaseSettings):
     """Origins whose web pages may call the server from a browser, separated by commas or as a JSON list, such as
     https://app.example; * is every origin. Default: none."""
 
+    allowed_hosts: Names = ()
+    """Names by which clients reach the server, separated by commas or as a JSON list, such as models.example; * is every name.
+    localhost, names that end in .localhost or .internal, and IP addresses always hold. Requests with another Host are answered
+    403 where names are given, and on a loopback address without a key, where a web page could reach the server by a name of
+    its own. Default: none."""
+
     api_key: Key | None = None
     """Key that clients must send as a bearer token. Default: no key is needed."""
 

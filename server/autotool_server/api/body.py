@@ -66,11 +66,12 @@ async def _read(request: Request, limit: int) -> bytes:
 def _refuse_simple_requests(request: Request) -> None:
     """Raise InvalidRequestError for what a page of any origin may send without asking: a body that is not declared as JSON.
 
-    Otherwise every page that its user visits could spend the time of a server without a key on the user's machine.
+    Otherwise every page that its user visits could use a server without a key on the user's machine, and its tools.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if "origin" in request.headers and media_type != "application/json":
-        raise InvalidRequestError("Content-Type must be application/json.", code="unsupported_media_type", status=415)
+    if media_type != "application/json":
+        message = "Content-Type must be application/json: send the header (curl: -H 'Content-Type: application/json')."
+        raise InvalidRequestError(message, code="unsupported_media_type", status=415)
 
 
 def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "refuse") -> ParsedBody[BodyT]:

@@ -1,4 +1,4 @@
-"""What surrounds the whole app: request ids, HEAD, answers to other origins, and the end of connections."""
+"""What surrounds the whole app: request ids, HEAD, names and origins, and the end of connections."""
 
 import re
 import uuid
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from autotool_server.api import openapi
 from autotool_server.api.access_log import AccessLog
 from autotool_server.api.body import IGNORED_HEADER
+from autotool_server.api.hosts import AllowedHosts
 from autotool_server.errors import REQUEST_ID
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -33,7 +34,7 @@ class App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the app with everything around it."""
-        app: ASGIApp = HeadAsGet(super().build_middleware_stack())
+        app: ASGIApp = AllowedHosts(HeadAsGet(super().build_middleware_stack()), self.state.server.settings)
         if self.allowed_origins:
             exposed = (REQUEST_ID_HEADER, ANTHROPIC_ID_HEADER, IGNORED_HEADER, "retry-after")
             app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)

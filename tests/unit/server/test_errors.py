@@ -12,6 +12,7 @@ from autotool_server.errors import location
 
 USER = [{"role": "user", "content": "Hi"}]
 SECRET = "swordfish"
+JSON = {"content-type": "application/json"}
 
 CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("no messages", {"model": "tested", "messages": []}, "messages"),
@@ -181,7 +182,7 @@ async def test_bad_fields(body: dict[str, Any], field: str | None, stream: bool)
 )
 async def test_bad_json(raw: bytes) -> None:
     async with running(scripted("x")) as server, httpx.AsyncClient() as client:
-        response = await client.post(f"{server.url}/chat/completions", content=raw)
+        response = await client.post(f"{server.url}/chat/completions", content=raw, headers=JSON)
         assert response.status_code == 400
         assert response.json()["error"]["type"] == "invalid_request_error"
         assert len(response.content) < 400
@@ -190,7 +191,7 @@ async def test_bad_json(raw: bytes) -> None:
 async def test_body_of_20_mb() -> None:
     async with running(scripted("x")) as server, httpx.AsyncClient() as client:
         body = json.dumps({"model": "tested", "messages": [{"role": "user", "content": "x" * 20 * 2**20}]})
-        response = await client.post(f"{server.url}/chat/completions", content=body)
+        response = await client.post(f"{server.url}/chat/completions", content=body, headers=JSON)
         assert response.status_code == 413
         assert response.json()["error"]["code"] == "body_too_large"
         assert (await client.get(f"{server.url.removesuffix('/v1')}/health/ready")).status_code == 200
