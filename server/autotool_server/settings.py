@@ -56,6 +56,9 @@ def _not_empty(value: object) -> object:
 
 Key = Annotated[SecretStr, BeforeValidator(_not_empty)]
 
+MIN_REPETITION_PENALTY = 0.01
+"""Logits that are divided by less may become infinite, and their probabilities no numbers."""
+
 GENERATION_CONFIG_FILE = "generation_config.json"
 
 
@@ -103,7 +106,7 @@ class GenerationConfig(BaseModel):
     top_k: int | None = Field(default=None, ge=-1)
     """0 and -1 consider the whole vocabulary."""
     min_p: float | None = Field(default=None, ge=0, le=1)
-    repetition_penalty: float | None = Field(default=None, gt=0)
+    repetition_penalty: float | None = Field(default=None, ge=MIN_REPETITION_PENALTY)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     max_new_tokens: int | None = Field(default=None, ge=1)
