@@ -18,6 +18,7 @@ def config(app: ASGIApp) -> uvicorn.Config:
         log_level="warning",
         timeout_graceful_shutdown=STUCK_SECONDS,
         access_log=False,
+        lifespan="on",  # else uvicorn passes over an app that fails when it starts or ends
     )
 
 
