@@ -56,6 +56,9 @@ def _not_empty(value: object) -> object:
 
 Key = Annotated[SecretStr, BeforeValidator(_not_empty)]
 
+MIN_REPETITION_PENALTY = 0.01
+"""Logits that are divided by less may become infinite, and their probabilities no numbers."""
+
 GENERATION_CONFIG_FILE = "generation_config.json"
 
 
@@ -103,7 +106,7 @@ class GenerationConfig(BaseModel):
     top_k: int | None = Field(default=None, ge=-1)
     """0 and -1 consider the whole vocabulary."""
     min_p: float | None = Field(default=None, ge=0, le=1)
-    repetition_penalty: float | None = Field(default=None, gt=0)
+    repetition_penalty: float | None = Field(default=None, ge=MIN_REPETITION_PENALTY)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     max_new_tokens: int | None = Field(default=None, ge=1)
@@ -202,6 +205,12 @@ class Settings(BaseSettings):
     """Origins whose web pages may call the server from a browser, separated by commas or as a JSON list, such as
     https://app.example; * is every origin. Default: none."""
 
+    allowed_hosts: Names = ()
+    """Names by which clients reach the server, separated by commas or as a JSON list, such as models.example; * is every name.
+    localhost, names that end in .localhost or .internal, and IP addresses always hold. Requests with another Host are answered
+    403 where names are given, and on a loopback address without a key, where a web page could reach the server by a name of
+    its own. Default: none."""
+
     api_key: Key | None = None
     """Key that clients must send as a bearer token. Default: no key is needed."""
 
@@ -213,9 +222,9 @@ class Settings(BaseSettings):
     """Least severe messages to show on standard error. Default: warnings of this server, and errors of the libraries that
     it uses."""
 
-    drain_seconds: float = Field(default=20, ge=0)
-    """Seconds that requests may still take after the first Ctrl-C or SIGTERM; what is left then ends with an error. Shorter
-    than the time after which the process is killed (30 seconds in Kubernetes), so that the engine can stop too."""
+    drain_seconds: float = Field(default=300, ge=0)
+    """Seconds that requests may still take after the first Ctrl-C or SIGTERM; what is left then ends with an error. Set it at
+    least 20 seconds below the time after which the process is killed, such as the 30 seconds of Kubernetes."""
 
     max_concurrent_requests: int = Field(default=2048, ge=1)
     """Requests served at once; more are answered 503 with Retry-After."""

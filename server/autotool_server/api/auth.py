@@ -13,7 +13,7 @@ from autotool_server.settings import Settings
 def bearer_key(request: Request) -> str | None:
     """Return the key of the header `Authorization: Bearer KEY`; None if there is no such header."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key if scheme.lower() == "bearer" else None
+    return key.strip() if scheme.lower() == "bearer" else None
 
 
 def every_key(request: Request) -> list[str | None]:

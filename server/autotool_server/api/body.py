@@ -15,6 +15,7 @@ from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
 from autotool_server.api.content_encoding import content_decoder
 from autotool_server.api.fields import OwnFields
+from autotool_server.api.state import ServerState
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -39,8 +40,16 @@ class ParsedBody(Generic[BodyT]):
     ignored: Sequence[str] = ()
 
 
-async def read(request: Request, limit: int) -> bytes:
-    """Return the decoded body, read and decoded no further than the limit (bytes)."""
+async def read(request: Request, state: ServerState) -> bytes:
+    """Return the decoded body, read and decoded no further than the limit of the settings.
+
+    Raises StoppingError if the server stops before all of it is here.
+    """
+    with state.shutdown.arrives():
+        return await _read(request, state.settings.max_body_bytes)
+
+
+async def _read(request: Request, limit: int) -> bytes:
     _refuse_simple_requests(request)
     decoder = content_decoder(request.headers.get("content-encoding", ""))
     body = bytearray()
@@ -57,11 +66,12 @@ async def read(request: Request, limit: int) -> bytes:
 def _refuse_simple_requests(request: Request) -> None:
     """Raise InvalidRequestError for what a page of any origin may send without asking: a body that is not declared as JSON.
 
-    Otherwise every page that its user visits could spend the time of a server without a key on the user's machine.
+    Otherwise every page that its user visits could use a server without a key on the user's machine, and its tools.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if "origin" in request.headers and media_type != "application/json":
-        raise InvalidRequestError("Content-Type must be application/json.", code="unsupported_media_type", status=415)
+    if media_type != "application/json":
+        message = "Content-Type must be application/json: send the header (curl: -H 'Content-Type: application/json')."
+        raise InvalidRequestError(message, code="unsupported_media_type", status=415)
 
 
 def parse(body_type: type[BodyT], raw: bytes, unknown_fields: UnknownFields = "refuse") -> ParsedBody[BodyT]:

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
 from autotool_server.api import access_log, auth
 from autotool_server.api import body as bodies
@@ -51,11 +52,12 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
         try:
             auth.authorize(protocol.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
-            raw = await bodies.read(request, state.settings.max_body_bytes)
+            raw = await bodies.read(request, state)
             # Before the work of rendering, so that a flood is refused cheaply.
             stack.enter_context(state.admission.slot())
-            body, job = await _prepare(protocol, state, raw, request.headers)
-            detached = await protocol.detach(body, job, state)
+            with state.shutdown.cuts():
+                body, job = await _prepare(protocol, state, raw, request.headers)
+                detached = await protocol.detach(body, job, state)
         except ClientDisconnect:
             state.metrics.refused(CLIENT_GONE)
             return Response(status_code=CLIENT_GONE)
@@ -170,7 +172,7 @@ class JobResponse(Response):
                         await send({"type": "http.response.body", "body": event, "more_body": True})
             except Exception as error:
                 # The status is sent already: the error is an event of the stream.
-                if not isinstance(error, StoppingError):
+                if not isinstance(error, StoppingError | InvalidRequestError):
                     logger.exception("stream of request %s failed", errors.REQUEST_ID.get())
                 self._failed(self._protocol.error_response(error)[0], error)
                 event = (self._writer and self._writer.fail(error)) or self._protocol.error_event(error)

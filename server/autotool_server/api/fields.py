@@ -19,6 +19,7 @@ from autotool_core.modes import Mode
 from autotool_server.conversation import request as conversation
 from autotool_server.conversation.request import RequestedSampling, ServerToolName
 from autotool_server.errors import UNSUPPORTED
+from autotool_server.settings import MIN_REPETITION_PENALTY
 
 MAX_INT32 = 2**31 - 1
 """Largest count: engines hold counts in 32 bits."""
@@ -171,7 +172,7 @@ class SamplingFields(Body):
     min_p: float | None = Field(default=None, ge=0, le=1)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    repetition_penalty: float | None = Field(default=None, gt=0, le=2)
+    repetition_penalty: float | None = Field(default=None, ge=MIN_REPETITION_PENALTY, le=2)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     logit_bias: (
         dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]] | None

@@ -1,7 +1,8 @@
-"""What surrounds the whole app: request ids, HEAD, and answers to other origins."""
+"""What surrounds the whole app: request ids, HEAD, names and origins, and the end of connections."""
 
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from autotool_server.api import openapi
 from autotool_server.api.access_log import AccessLog
 from autotool_server.api.body import IGNORED_HEADER
+from autotool_server.api.hosts import AllowedHosts
 from autotool_server.errors import REQUEST_ID
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -32,13 +34,31 @@ class App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the app with everything around it."""
-        app: ASGIApp = HeadAsGet(super().build_middleware_stack())
+        app: ASGIApp = AllowedHosts(HeadAsGet(super().build_middleware_stack()), self.state.server.settings)
         if self.allowed_origins:
             exposed = (REQUEST_ID_HEADER, ANTHROPIC_ID_HEADER, IGNORED_HEADER, "retry-after")
             app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)
         if self.log_requests != "off":
             app = AccessLog(app, self.log_requests)
-        return RequestIds(app)
+        return RequestIds(ClosesConnections(app, lambda: self.state.server.shutdown.is_draining))
+
+
+class ClosesConnections:
+    """Closes the connections of answers that begin while the server stops: their clients' next request goes elsewhere."""
+
+    def __init__(self, app: ASGIApp, is_stopping: Callable[[], bool]) -> None:
+        self._app = app
+        self._is_stopping = is_stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app."""
+
+        async def send_closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._is_stopping():
+                MutableHeaders(scope=message)["connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, send_closing)
 
 
 class RequestIds:

@@ -166,3 +166,13 @@ def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> Non
             f"The prompt's {prompt_tokens} tokens and {max_tokens} to generate exceed the context of {max_model_len}.",
             code="context_length_exceeded",
         )
+
+
+def grammar_error() -> InvalidRequestError:
+    """Return the error of a grammar that cannot be compiled, or that allows no token where one must follow."""
+    return InvalidRequestError(
+        "The schema cannot be made into a grammar that has an answer; send a valid JSON schema without unusual keywords, huge "
+        "counts and references without an end.",
+        "response_format",
+        code="invalid_schema",
+    )

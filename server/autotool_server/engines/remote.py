@@ -17,7 +17,7 @@ from openai import APIError, AsyncOpenAI, AsyncStream
 
 from autotool_core.errors import AutoToolError, EngineError
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.engines.base import EngineRequest, Score, TokenDelta, TokenLogprob, check_length
+from autotool_server.engines.base import EngineRequest, Score, TokenDelta, TokenLogprob, check_length, grammar_error
 from autotool_server.engines.vllm_errors import request_error, shorten
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ UNSUPPORTED_SERVER = (
     "The remote server does not return token ids and the log-probabilities of given tokens from /v1/completions; "
     "it must be vLLM 0.32 or newer, or a router that passes return_token_ids and logprob_token_ids on to one."
 )
+GENERATION_FAILED = "Internal server error"
+"""What vLLM says when it has ended a request by itself, as one whose grammar it cannot compile."""
 REQUEST_ERROR_STATUSES = ("400", "413", "422")  # all other errors are faults of a server or its settings
 CONNECT_SECONDS = 5.0
 HEALTH_SECONDS = 5.0
@@ -128,7 +130,7 @@ class RemoteEngine:
         check_length(len(request.prompt_ids), request.max_tokens, self.max_model_len)
         last: TokenDelta | None = None
         cached = 0
-        with self._counted(), self._convert_errors():
+        with self._counted(), self._convert_errors(has_grammar=request.structural_tag is not None):
             async with await self._stream(_body(request, self.model_name, self.eos_token_ids)) as chunks:
                 async for chunk in chunks:
                     cached = _cached_tokens(chunk) or cached
@@ -161,7 +163,7 @@ class RemoteEngine:
             self._in_flight -= 1
 
     @contextmanager
-    def _convert_errors(self) -> Generator[None]:
+    def _convert_errors(self, *, has_grammar: bool = False) -> Generator[None]:
         try:
             yield
         except APIError as error:
@@ -170,6 +172,8 @@ class RemoteEngine:
             message = str((isinstance(error.body, dict) and error.body.get("message")) or error.message)
             if status in REQUEST_ERROR_STATUSES:
                 raise request_error(message, error.param) from None
+            if has_grammar and message == GENERATION_FAILED:
+                raise grammar_error() from None
             logger.warning("The remote server %s failed (%s): %s", self._display_url, status, message)
             raise EngineError(f"The remote server failed ({status}): {shorten(message)}") from error
         except json.JSONDecodeError as error:

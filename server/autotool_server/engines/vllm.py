@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, cast
 
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, TokenLogprob, check_length
+from autotool_server.engines.base import (
+    EngineRequest,
+    FinishReason,
+    Score,
+    TokenDelta,
+    TokenLogprob,
+    check_length,
+    grammar_error,
+)
 from autotool_server.engines.child_errors import ChildErrors
 from autotool_server.engines.vllm_errors import request_error, start_error
 
@@ -149,7 +157,7 @@ class VllmEngine:
                 generation = self._llm.generate(prompt, params, request_id, priority=priority, reasoning_ended=True)
                 async with aclosing(generation) as outputs:
                     async for output in outputs:
-                        _raise_if_aborted(output.outputs[0].finish_reason)
+                        _raise_if_aborted(output.outputs[0].finish_reason, has_grammar=params.structured_outputs is not None)
                         yield output
         finally:
             self._active.discard(request_id)
@@ -267,9 +275,12 @@ def _delta(output: RequestOutput, alternatives: int | None, first: bool) -> Toke
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
-def _raise_if_aborted(finish_reason: str | None) -> None:
+def _raise_if_aborted(finish_reason: str | None, *, has_grammar: bool) -> None:
     if finish_reason == "abort":
         raise EngineError("The engine stopped before the generation was finished.")
+    if finish_reason == "error" and has_grammar:
+        # vLLM ends a request so whose grammar it cannot compile, or whose grammar allows none of the tokens.
+        raise grammar_error()
     if finish_reason == "error":
         raise EngineError("The engine failed on this request; its log has the cause.")
 

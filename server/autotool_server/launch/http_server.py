@@ -1,6 +1,5 @@
 """The HTTP server: uvicorn, with streams that clients of HTTP/1.0 can read."""
 
-import math
 from typing import Any
 
 import uvicorn
@@ -8,17 +7,18 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 STUCK_SECONDS = 10
-"""After the time for running requests to end: what has not ended then even with an error is cancelled."""
+"""Time from the closing of the port, when requests have ended, until what has not ended even then is cancelled."""
 
 
-def config(app: ASGIApp, drain_seconds: float = 20) -> uvicorn.Config:
-    """Return the configuration of the server of an app. `drain_seconds`: the time that requests have to end at the stop."""
+def config(app: ASGIApp) -> uvicorn.Config:
+    """Return the configuration of the server of an app."""
     return uvicorn.Config(
         app,
         http=HttpProtocol,
         log_level="warning",
-        timeout_graceful_shutdown=math.ceil(drain_seconds) + STUCK_SECONDS,
+        timeout_graceful_shutdown=STUCK_SECONDS,
         access_log=False,
+        lifespan="on",  # else uvicorn passes over an app that fails when it starts or ends
     )
 
 

@@ -30,12 +30,12 @@ WATCH_SECONDS = 1.0
 async def serve(settings: Settings, registry: Registry, listener: socket.socket, when_ready: WhenReady | None = None) -> bool:
     """Serve on a listening socket until a signal ends the server. `when_ready` is called once requests are answered.
 
-    `registry`: the settings' tools, not started yet. Health answers while the model loads. Returns False if the signal came
-    before the server was ready: a thread may then still be loading the model, and `stop.exit_now` ends it. Raises EngineError
-    if the engine dies, which only a new process can mend.
+    `registry`: the settings' tools, not started yet. Health answers while the model loads. Returns False if a thread may still
+    be at work that only `stop.exit_now` ends: the signal came while the model was loading, or requests were cut. Raises
+    EngineError if the engine dies, which only a new process can mend.
     """
     state = ServerState(settings)
-    server = Server(http_server.config(create_app(state), settings.drain_seconds))
+    server = Server(http_server.config(create_app(state)))
     stop = Stop(server, state)
     started = asyncio.Event()
 
@@ -61,7 +61,7 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
             await asyncio.gather(working, return_exceptions=True)
         else:
             await working
-    return not cut
+    return not (cut or state.shutdown.is_cut)
 
 
 async def _until_end(serving: asyncio.Task[None], engine: Engine, stop: Stop) -> None:

@@ -14,8 +14,8 @@ import uvicorn
 from autotool_server.api.state import ServerState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-FLUSH_SECONDS = 2.0
-"""Time for the last events to reach clients, before connections whose clients do not read are closed."""
+FLUSH_SECONDS = 5.0
+"""Time for the last bytes to reach clients, before connections whose clients do not read are closed."""
 INTERRUPTED = 130
 """Exit code of a process that Ctrl-C has ended, as shells report it."""
 
@@ -38,6 +38,7 @@ class Stop:
         self._server = server
         self._state = state
         self._num_signals = 0
+        self._ending: asyncio.Task[None] | None = None
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -56,32 +57,38 @@ class Stop:
         """Whether a signal has come."""
         return self._num_signals > 0
 
-    def at_once(self) -> None:
-        """End the server without a signal, and running requests with an error."""
-        self._server.should_exit = True
-        self._cut()
-
     def _next(self) -> None:
         self._num_signals += 1
         if self._num_signals == 1:
             self._drain()
         elif self._num_signals == 2:
-            self._cut()
+            self.at_once()
         else:
             exit_now(INTERRUPTED)
 
     def _drain(self) -> None:
-        """Take no more connections, and let running requests end."""
+        """Take no more requests, and let running ones end."""
         waiting = self._state.admission.in_flight
         requests = "1 request" if waiting == 1 else f"{waiting} requests"
         _say(f"Waiting for {requests}; Ctrl-C again to stop." if waiting else "Stopping.")
-        self._server.should_exit = True
         self._state.shutdown.drain()
-        asyncio.get_running_loop().call_later(self._state.settings.drain_seconds, self._cut)
+        self._ending = asyncio.create_task(self._end_when_idle())
+        asyncio.get_running_loop().call_later(self._state.settings.drain_seconds, self.at_once)
 
-    def _cut(self) -> None:
-        """End running requests with an error."""
+    async def _end_when_idle(self) -> None:
+        """Keep the port open, so that probes and clients are told, until running requests have ended."""
+        await self._state.admission.idle()
+        self._end()
+
+    def at_once(self) -> None:
+        """End the server, and running requests with an error."""
+        self._state.shutdown.drain()
         self._state.shutdown.cut()
+        self._end()
+
+    def _end(self) -> None:
+        """Close the port, and connections when they have what was written to them."""
+        self._server.should_exit = True
         asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._close_connections)
 
     def _close_connections(self) -> None:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 ENGINE_SECONDS = 10
 """vLLM takes 5 to 8 seconds to stop (docs/guides/serve.md)."""
 COMPOSE, DEPLOYMENT, UNIT = "compose.yaml", "deploy/kubernetes/deployment.yaml", "deploy/systemd/autotool.service"
+GUIDE = "docs/guides/deploy.md"
 
 
 def compose_seconds() -> int:
@@ -33,6 +34,12 @@ def pod_seconds() -> int:
     return pod["terminationGracePeriodSeconds"] - int(waiting)
 
 
+def docker_seconds() -> int:
+    """Return the shortest time that the guide's `docker run` gives."""
+    found = re.findall(r"--stop-timeout (\d+)", (ROOT / GUIDE).read_text())
+    return min(map(int, found))
+
+
 def unit_seconds() -> int:
     """Return the time of the systemd unit."""
     found = re.search(r"^TimeoutStopSec=(\d+)$", (ROOT / UNIT).read_text(), re.MULTILINE)
@@ -40,12 +47,12 @@ def unit_seconds() -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize("seconds", [compose_seconds, pod_seconds, unit_seconds])
+@pytest.mark.parametrize("seconds", [compose_seconds, docker_seconds, pod_seconds, unit_seconds])
 def test_a_server_has_time_to_end_its_requests_and_its_engine(seconds: Callable[[], int]) -> None:
     settings = Settings()
-    requests = http_server.config(create_app(ServerState(settings)), settings.drain_seconds).timeout_graceful_shutdown
-    assert requests is not None
-    assert seconds() >= requests + ENGINE_SECONDS
+    connections = http_server.config(create_app(ServerState(settings))).timeout_graceful_shutdown
+    assert connections is not None
+    assert seconds() >= settings.drain_seconds + connections + ENGINE_SECONDS
 
 
 @pytest.mark.parametrize("file", [COMPOSE, DEPLOYMENT, UNIT])

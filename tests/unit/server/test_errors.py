@@ -1,17 +1,22 @@
 """Bad input: OpenAI's error shape, the field's name, no echo, nothing left in the engine."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from support.serving import MODEL, failing, running, scripted
 
+from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.profile import BUILTIN
-from autotool_server.errors import location
+from autotool_server.errors import OverloadedError, UnauthorizedError, describe, location
 
+ROOT = Path(__file__).parents[3]
 USER = [{"role": "user", "content": "Hi"}]
 SECRET = "swordfish"
+JSON = {"content-type": "application/json"}
 
 CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("no messages", {"model": "tested", "messages": []}, "messages"),
@@ -57,6 +62,7 @@ CASES: list[tuple[str, dict[str, Any], str | None]] = [
     ("mode of another type", {"chat_template_kwargs": {"enable_thinking": 1}}, "chat_template_kwargs.enable_thinking"),
     ("temperature as text", {"temperature": SECRET}, "temperature"),
     ("temperature out of range", {"temperature": 3}, "temperature"),
+    ("penalty that makes logits infinite", {"repetition_penalty": 1e-40, "temperature": 1}, "repetition_penalty"),
     ("n of nothing", {"n": 0}, "n"),
     ("n above the limit", {"n": 1000}, "n"),
     ("no tokens", {"max_tokens": 0}, "max_tokens"),
@@ -181,7 +187,7 @@ async def test_bad_fields(body: dict[str, Any], field: str | None, stream: bool)
 )
 async def test_bad_json(raw: bytes) -> None:
     async with running(scripted("x")) as server, httpx.AsyncClient() as client:
-        response = await client.post(f"{server.url}/chat/completions", content=raw)
+        response = await client.post(f"{server.url}/chat/completions", content=raw, headers=JSON)
         assert response.status_code == 400
         assert response.json()["error"]["type"] == "invalid_request_error"
         assert len(response.content) < 400
@@ -190,7 +196,7 @@ async def test_bad_json(raw: bytes) -> None:
 async def test_body_of_20_mb() -> None:
     async with running(scripted("x")) as server, httpx.AsyncClient() as client:
         body = json.dumps({"model": "tested", "messages": [{"role": "user", "content": "x" * 20 * 2**20}]})
-        response = await client.post(f"{server.url}/chat/completions", content=body)
+        response = await client.post(f"{server.url}/chat/completions", content=body, headers=JSON)
         assert response.status_code == 413
         assert response.json()["error"]["code"] == "body_too_large"
         assert (await client.get(f"{server.url.removesuffix('/v1')}/health/ready")).status_code == 200
@@ -200,6 +206,18 @@ async def test_unknown_path_and_method() -> None:
     async with running(scripted("x")) as server, httpx.AsyncClient() as client:
         assert (await client.get(f"{server.url}/nothing")).json()["error"]["message"] == "Not Found"
         assert (await client.get(f"{server.url}/chat/completions")).status_code == 405
+        assert (await client.post(f"{server.url}/chat/completions/", json={})).status_code == 307
+
+
+def test_the_reference_has_every_status_of_an_error() -> None:
+    sources = [path.read_text() for path in (ROOT / "server/autotool_server").rglob("*.py")]
+    raised = {int(status) for source in sources for status in re.findall(r"\bstatus=([45]\d\d)\b", source)}
+    described = {describe(error)[0] for error in (EngineError(), OverloadedError(), UnauthorizedError(), ValueError())}
+    of_routing = {307, 405}
+    documented = {
+        int(status) for status in re.findall(r"^\| (\d{3})", (ROOT / "docs/reference/api.md").read_text(), re.MULTILINE)
+    }
+    assert documented == raised | described | of_routing | {InvalidRequestError("").status}
 
 
 async def test_mode_that_the_model_cannot_do() -> None:

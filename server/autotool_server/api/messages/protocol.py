@@ -113,7 +113,7 @@ class Messages(Protocol[MessagesRequest]):
         try:
             auth.authorize(self.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
-            raw = await bodies.read(request, state.settings.max_body_bytes)
+            raw = await bodies.read(request, state)
             # In a thread, since rendering and tokenising a long conversation would hold up every stream.
             count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
             return JSONResponse({"input_tokens": count})

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from autotool_server.api.openapi import Operation, documented
-from autotool_server.api.state import state_of
+from autotool_server.api.state import ServerState, state_of
 
 router = APIRouter()
 PROBE = Operation(statuses=(500, 503))
@@ -23,7 +23,7 @@ async def live() -> dict[str, str]:
 @documented(PROBE)
 async def ready(request: Request) -> dict[str, str]:
     """Return 200 if requests can be served, else 503 with the reason."""
-    await state_of(request).service.engine.health()
+    await _check(state_of(request))
     return {"status": "ready"}
 
 
@@ -33,8 +33,14 @@ async def ready(request: Request) -> dict[str, str]:
 @documented(PROBE)
 async def health(request: Request) -> Response:
     """Return 200 without a body if requests can be served, else 503."""
-    await state_of(request).service.engine.health()
+    await _check(state_of(request))
     return Response()
+
+
+async def _check(state: ServerState) -> None:
+    """Raise the error for which requests cannot be served."""
+    state.shutdown.refuse_if_draining()
+    await state.service.engine.health()
 
 
 @router.get("/version")

@@ -89,7 +89,7 @@ async def _answer(request: Request, body_type: type[BodyT], work: Callable[[Body
     state = state_of(request)
     auth.authorize(auth.every_key(request), state.settings)
     service = state.service
-    raw = await bodies.read(request, state.settings.max_body_bytes)
+    raw = await bodies.read(request, state)
     with state.admission.slot():
         parsed = await asyncio.to_thread(bodies.parse, body_type, raw, state.settings.unknown_fields)
         answer = await asyncio.to_thread(work, parsed.body, service)

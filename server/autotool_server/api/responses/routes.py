@@ -38,9 +38,8 @@ class InputItemPage(BaseModel):
 
 @asynccontextmanager
 async def _closing(app: FastAPI) -> AsyncIterator[None]:
-    """When the app ends, let responses in the background end for as long as other requests may, then end them."""
+    """When the app ends, end the responses that still run in the background, and close the store."""
     yield
-    await app.state.server.shutdown.drained()
     await app.state.server.own(Resources).close()
 
 

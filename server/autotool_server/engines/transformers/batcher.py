@@ -22,7 +22,7 @@ from transformers.generation.continuous_batching.continuous_api import OutputRou
 from transformers.generation.continuous_batching.requests import FutureRequestState, GenerationOutput, RequestState
 from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
 
-from autotool_core.errors import EngineError
+from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError
 from autotool_server.engines.transformers.sampler import CandidateScorer, TokenSampler
 
 logger = logging.getLogger(__name__)
@@ -53,37 +53,43 @@ class Slot:
         self.id = slot_id
         self.cached_tokens: int | None = None
         self._sampler = sampler
-        self._failed = False
+        self._failure: AutoToolError | None = None
         self._num_received = 0
-        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue()
+        self._chunks: asyncio.Queue[Chunk | AutoToolError] = asyncio.Queue()
 
     def sample(self, logits: torch.Tensor) -> int:
         """Return the next token, in the manager's thread. An exception fails this request; in the manager it would fail all."""
         try:
             return self._sampler.sample(logits)
+        except InvalidRequestError as error:
+            self._failure = error
         except Exception:
             logger.exception("Sampling a token failed.")
-            self._failed = True
-            return 0
+            self._failure = _stopped()
+        return 0
 
     def put(self, output: GenerationOutput) -> None:
         """Queue the new tokens of an output. An output has all tokens of the request so far."""
         tokens = output.generated_tokens[self._num_received :]
         cached_tokens = 0 if self._num_received else self.cached_tokens or 0
         self._num_received += len(tokens)
-        has_failed = self._failed or output.error is not None
-        self._chunks.put_nowait(None if has_failed else Chunk(tokens, output.is_finished(), cached_tokens))
+        failure = self._failure or (None if output.error is None else _stopped())
+        self._chunks.put_nowait(failure or Chunk(tokens, output.is_finished(), cached_tokens))
 
     def fail(self) -> None:
         """End the queue, so that `next` raises EngineError."""
-        self._chunks.put_nowait(None)
+        self._chunks.put_nowait(_stopped())
 
     async def next(self) -> Chunk:
-        """Wait for the next chunk. Raises EngineError if the request has failed."""
+        """Wait for the next chunk. Raises EngineError if the request has failed, InvalidRequestError if by its own fault."""
         chunk = await self._chunks.get()
-        if chunk is None:
-            raise EngineError("The engine stopped before the generation was finished; its log has the cause.")
+        if isinstance(chunk, AutoToolError):
+            raise chunk
         return chunk
+
+
+def _stopped() -> EngineError:
+    return EngineError("The engine stopped before the generation was finished; its log has the cause.")
 
 
 Slots = MutableMapping[str, Slot]

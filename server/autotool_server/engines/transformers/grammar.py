@@ -6,7 +6,8 @@ import torch
 import xgrammar
 from transformers import PreTrainedTokenizerBase
 
-from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.errors import EngineError
+from autotool_server.engines.base import grammar_error
 
 # Requests bring their own schemas, so the cache of compiled grammars needs a limit.
 CACHE_BYTES = 64 * 2**20
@@ -22,9 +23,11 @@ class Grammar:
     def mask(self, logits: torch.Tensor) -> None:
         """Set the logits (shape: vocabulary) of all tokens that may not come next to minus infinity, in place.
 
-        A stop token may come once the grammar is complete.
+        A stop token may come once the grammar is complete. Raises InvalidRequestError if no token may come.
         """
         if self._matcher.fill_next_token_bitmask(self._bitmask):
+            if not self._bitmask.any():
+                raise grammar_error()
             xgrammar.apply_token_bitmask_inplace(logits.unsqueeze(0), self._bitmask.to(logits.device))
 
     def accept(self, token_id: int) -> None:
@@ -49,9 +52,5 @@ class GrammarCompiler:
         try:
             compiled = self._compiler.compile_structural_tag(structural_tag)
         except RuntimeError:  # the base class of xgrammar's errors, whose texts quote the schema
-            raise InvalidRequestError(
-                "The schema cannot be made into a grammar; send a valid JSON schema without unusual keywords.",
-                "response_format",
-                code="invalid_schema",
-            ) from None
+            raise grammar_error() from None
         return Grammar(compiled, stop_token_ids, self._vocab_size)

@@ -230,7 +230,14 @@ async def test_grammar_cut_by_length(engine: Engine, prompt: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "grammar", ["SECRET", tag({"type": "SECRET"}), tag({"type": "json_schema", "json_schema": {"type": "SECRET"}})]
+    "grammar",
+    [
+        "SECRET",
+        tag({"type": "SECRET"}),
+        tag({"type": "json_schema", "json_schema": {"type": "SECRET"}}),
+        # It compiles, and allows no token.
+        tag({"type": "json_schema", "json_schema": {"$ref": "#", "title": "SECRET"}}),
+    ],
 )
 async def test_invalid_grammar_is_refused(engine: Engine, prompt: list[int], grammar: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:

@@ -65,6 +65,7 @@ def test_a_folder_must_hold_a_file(tmp_path: Path, name: str) -> None:
         ({"top_p": 0}, "top_p"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ('{"repetition_penalty": NaN}', "repetition_penalty"),
+        ({"repetition_penalty": 1e-40}, "repetition_penalty"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_the_remedy(tmp_path: Path, content: Any, fault: str) -> None:

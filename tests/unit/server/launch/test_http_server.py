@@ -16,7 +16,8 @@ async def exchange(
     host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     content = json.dumps({"model": "tested", "messages": [{"role": "user", "content": "?"}], "mode": "short"} | body).encode()
-    head = f"{method} {path} HTTP/{version}\r\nHost: x\r\nContent-Length: {len(content)}\r\n"
+    head = f"{method} {path} HTTP/{version}\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+    head += "Content-Type: application/json\r\n"
     writer.write(f"{head}Connection: close\r\n\r\n".encode() + content)
     answer = await reader.read()
     writer.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.served_process import serving, stream
+from support.served_process import SCRIPTED, serving, stream
 
 PROMPT = [{"role": "user", "content": "?"}]
 REQUESTS: dict[str, dict[str, Any]] = {
@@ -72,6 +72,47 @@ async def test_what_has_not_begun_to_answer_is_answered_503() -> None:
     assert (code, server.output) == (0, "")
 
 
+async def test_a_server_whose_requests_end_says_so_and_takes_no_new_ones() -> None:
+    path = "/v1/chat/completions"
+    async with serving() as server, httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+        begun = asyncio.Event()
+        running = asyncio.create_task(stream(server.url, path, body(path), begun))
+        await begun.wait()
+        idle, slow = await _connection(server.url, "GET /health/live"), await _connection(server.url, f"POST {path}", 100)
+        await idle[0].readuntil(b'"live"}')
+        server.signal(signal.SIGTERM)
+        await server.says("Waiting for 1 request;")
+        assert [(await client.get(f"/health{probe}")).status_code for probe in ("", "/ready", "/live")] == [503, 503, 200]
+        refused = [await client.post(path, json=body(path)) for path in REQUESTS]
+        refused.append(await client.post("/tokenize", json={"prompt": "?"}))
+        refused.append(await client.post("/v1/messages/count_tokens", json={"model": "scripted", "messages": PROMPT}))
+        late = (await slow[0].read()).decode()
+        server.signal(signal.SIGTERM)
+        assert "stopping" in await running
+        assert await idle[0].read() == b""
+        code = await server.end()
+    assert code == 0
+    assert [answer.status_code for answer in refused] == [503, 503, 529, 503, 503, 529]
+    for answer in refused:
+        assert "The server is stopping" in answer.json()["error"]["message"]
+        assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
+    assert late.startswith("HTTP/1.1 503")
+    assert "The server is stopping" in late
+
+
+async def test_work_in_a_thread_that_never_ends_does_not_hold_up_the_end() -> None:
+    program = SCRIPTED.replace("asyncio.sleep(0.05)", "asyncio.to_thread(__import__('threading').Event().wait)")
+    path = "/v1/chat/completions"
+    async with serving(program=("-c", program)) as server, httpx.AsyncClient(timeout=60) as client:
+        asking = asyncio.create_task(client.post(server.url + path, json=body(path, stream=False)))
+        await _until_in_flight(server.url)
+        server.signal(signal.SIGTERM)
+        await server.says("Waiting for 1 request;")
+        server.signal(signal.SIGTERM)
+        assert (await asking).status_code == 503
+        assert await server.end() == 0
+
+
 async def test_requests_may_end_for_some_seconds() -> None:
     path = "/v1/chat/completions"
     async with serving("--drain-seconds", "0.5") as server:
@@ -114,6 +155,14 @@ async def test_ready_lines_are_aligned() -> None:
     assert (rows["model"], rows["modes"], rows["context"]) == ("mine", "auto (default), long, short", "4,096 tokens")
     assert rows["docs"] == f"{server.url}/docs"
     assert rows["tools"] == "calculator, clock"
+
+
+async def _connection(url: str, request: str, length: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection and send the head of a request, whose body of some bytes never comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    kind = "Content-Type: application/json\r\n"
+    writer.write(f"{request} HTTP/1.1\r\nHost: localhost\r\n{kind}Content-Length: {length}\r\n\r\n".encode())
+    return reader, writer
 
 
 async def _until_in_flight(url: str) -> None:

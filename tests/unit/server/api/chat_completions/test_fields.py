@@ -108,6 +108,8 @@ async def test_a_body_may_begin_with_a_byte_order_mark() -> None:
         raw = (
             b'\xef\xbb\xbf{"model": "tested", "mode": "short", "messages": [{"role": "user", "content": "x"}], "frobnicate": 1}'
         )
-        response = await client.post(f"{server.url}/chat/completions", content=raw)
+        response = await client.post(
+            f"{server.url}/chat/completions", content=raw, headers={"content-type": "application/json"}
+        )
         assert response.json()["choices"][0]["message"]["content"] == "Four."
         assert response.headers["x-autotool-ignored"] == "frobnicate"

@@ -22,7 +22,9 @@ class TestErrors:
     async def _refused(self, server: Running, body: Any, **headers: str) -> tuple[httpx.Response, Any]:
         async with httpx.AsyncClient() as http:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            response = await http.post(f"{server.url}/messages", content=content, headers=headers)
+            response = await http.post(
+                f"{server.url}/messages", content=content, headers={"content-type": "application/json", **headers}
+            )
         error = ErrorResponse.model_validate(response.json(), strict=True)
         assert response.headers["request-id"] == error.request_id
         return response, error
@@ -81,7 +83,7 @@ class TestErrors:
 
     async def _raw(self, server: Running, content: bytes) -> tuple[int, Any]:
         async with httpx.AsyncClient() as http:
-            response = await http.post(f"{server.url}/messages", content=content)
+            response = await http.post(f"{server.url}/messages", content=content, headers={"content-type": "application/json"})
         return response.status_code, response.json()
 
     async def test_overload_is_529_and_says_when_to_come_back(self) -> None:
