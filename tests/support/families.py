@@ -76,11 +76,12 @@ DELTA = {
     "layer_types": ["linear_attention", "full_attention"],
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 2,
-    "linear_key_head_dim": 32,
-    "linear_value_head_dim": 32,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
 }
 # In bfloat16 another batch, or a cached prefix, may change a greedy token.
 HALF = {"dtype": "bfloat16", "max_num_seqs": 1, "enable_prefix_caching": False}
+NO_CACHE = {"enable_prefix_caching": False}
 # The latent sizes are those that the kernels of vLLM have.
 LATENT = {
     "q_lora_rank": 32,
@@ -94,7 +95,10 @@ LATENT = {
 IM = ("<|im_start|>", "<|im_end|>")
 LLAMA = ("<|start_header_id|>", "<|end_header_id|>", "<|python_tag|>", "<|eot_id|>")
 LLAMA4 = ("<|header_start|>", "<|header_end|>", "<|eot|>")
-CONV = {"layer_types": ["conv", "full_attention"]}
+ONE_EXPERT = {"num_experts_per_tok": 1}
+DENSE = {"num_experts": None}
+# vLLM reads `conv_dim` and `block_dim` of a checkpoint's configuration; the class of transformers has neither.
+CONV = {"layer_types": ["conv", "full_attention"], "conv_dim": 64, "block_dim": 64}
 GEMMA4 = ("<|turn>", "<|channel>", "<channel|>", "<|think|>", "<|tool>", "<tool|>", "<turn|>")
 DEEPSEEK = ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>")
 KIMI = ("<|im_system|>", "<|im_user|>", "<|im_assistant|>", "<|im_middle|>", "<|im_end|>")
@@ -109,7 +113,17 @@ FAMILIES = (
     Family("llama-3.1", "trl:llama3_1", "llama3_json", "LlamaConfig", LLAMA, frozenset({SHORT})),
     Family("qwen3", "trl:qwen3", "hermes", "Qwen3Config", IM, frozenset({LONG, SHORT, AUTO})),
     Family("qwen3-moe", "trl:qwen3_instruct_2507", "hermes", "Qwen3MoeConfig", IM, frozenset({SHORT})),
-    Family("qwen3.6", "trl:qwen3_6", "qwen3_coder", "Qwen3_5TextConfig", IM, frozenset({LONG, SHORT}), DELTA, batches=False),
+    Family(
+        "qwen3.6",
+        "trl:qwen3_6",
+        "qwen3_coder",
+        "Qwen3_5TextConfig",
+        IM,
+        frozenset({LONG, SHORT}),
+        sizes=DELTA,
+        batches=False,
+        vllm=HALF,
+    ),
     Family(
         "deepseek-v3",
         "trl:deepseekv3",
@@ -168,7 +182,7 @@ FAMILIES = (
     Family("ministral-3", "mistral:v13", "mistral", "Ministral3Config", MISTRAL, frozenset({SHORT})),
     Family("magistral", "mistral:v13-think", "mistral", "MistralConfig", MAGISTRAL, frozenset({LONG}), WINDOW),
     Family("gemma-3", "trl:gemma3", None, "Gemma3TextConfig", ("<start_of_turn>", "<end_of_turn>"), frozenset({SHORT}), WINDOW),
-    Family("gemma-4", "trl:gemma4_v5", "gemma4", "Gemma4TextConfig", GEMMA4, frozenset({LONG, SHORT}), batches=False),
+    Family("gemma-4", "trl:gemma4_v5", "gemma4", "Gemma4TextConfig", GEMMA4, frozenset({LONG, SHORT}), DENSE, batches=False),
     Family(
         "function-gemma",
         "written:function_gemma",
@@ -178,9 +192,18 @@ FAMILIES = (
         frozenset({SHORT}),
         sizes=WINDOW,
     ),
-    Family("llama-4", "written:llama4_pythonic", "pythonic", "Llama4TextConfig", LLAMA4, frozenset({SHORT}), batches=False),
+    Family(
+        "llama-4",
+        "written:llama4_pythonic",
+        "pythonic",
+        "Llama4TextConfig",
+        LLAMA4,
+        frozenset({SHORT}),
+        ONE_EXPERT,
+        batches=False,
+    ),
     Family("granite-3", "written:granite3", "granite3", "GraniteConfig", GRANITE, frozenset({SHORT})),
-    Family("lfm2", "trl:lfm2_v2", "lfm2", "Lfm2Config", IM, frozenset({SHORT}), CONV, batches=False),
+    Family("lfm2", "trl:lfm2_v2", "lfm2", "Lfm2Config", IM, frozenset({SHORT}), CONV, batches=False, vllm=NO_CACHE),
     Family("gpt-oss", "trl:gptoss", "gpt_oss", "GptOssConfig", HARMONY, frozenset({LONG, SHORT}), WINDOW),
     Family("granite-4", "written:granite4", "hermes", "GraniteConfig", GRANITE, frozenset({SHORT})),
     Family(
@@ -192,7 +215,7 @@ FAMILIES = (
         frozenset({SHORT}),
         sizes=HYBRID,
         batches=False,
-        vllm={"enable_prefix_caching": False},
+        vllm=NO_CACHE,
     ),
     Family("cohere-2", "trl:cohere2", None, "Cohere2Config", COHERE, frozenset({SHORT}), WINDOW),
 )
