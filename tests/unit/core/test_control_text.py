@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.families import FAMILIES, THINK, make_family_tokenizer
 from support.real_tokenizers import folder, needs
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from transformers import AutoTokenizer
@@ -21,29 +22,23 @@ from autotool_core.recognition import recognise
 SPEC = find_spec("trl")
 FOLDER = Path(SPEC.submodule_search_locations[0]) / "chat_templates" if SPEC and SPEC.submodule_search_locations else None
 
-TOKENS = {
-    "chatml": ("<|im_start|>", "<|im_end|>", "<|endoftext|>"),
-    "qwen3": ("<|im_start|>", "<|im_end|>", "<tool_response>", "</tool_response>"),
-    "qwen3_6": ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<tool_response>"),
-    "llama3_1": ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>"),
-    "deepseekv3": ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<｜tool▁outputs▁begin｜>"),
-    "glm4moe": ("[gMASK]", "<sop>", "<|user|>", "<|assistant|>", "<|observation|>", "<|system|>"),
-    "gptoss": ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>"),
-    "gemma3": ("<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>"),
-    "gemma4": ("<|turn>", "<turn|>", "<|tool>", "<|channel>", "<channel|>"),
-    "cohere2": ("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|SYSTEM_TOKEN|>"),
-}
-"""Control tokens of the families, by the name of a chat template."""
-
 
 def renderer(name: str) -> tuple[PromptRenderer, Any]:
-    if name != "chatml" and FOLDER is None:
-        pytest.skip("TRL is not installed")
-    source = CHAT_TEMPLATE if name == "chatml" else ((FOLDER or Path()) / f"{name}.jinja").read_text(encoding="utf-8")
-    profile = recognise(make_tokenizer(source)).profile
-    tokenizer: Any = make_tokenizer(source, profile.markers)
-    tokenizer.add_special_tokens({"additional_special_tokens": [*TOKENS[name]]})
-    return PromptRenderer(tokenizer, profile), tokenizer
+    if name == "chatml":
+        profile = recognise(make_tokenizer(CHAT_TEMPLATE)).profile
+        tokenizer: Any = make_tokenizer(CHAT_TEMPLATE, profile.markers)
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]})
+        return PromptRenderer(tokenizer, profile), tokenizer
+    [family] = [family for family in FAMILIES if family.name == name]
+    tokenizer = make_family_tokenizer(family)
+    return PromptRenderer(tokenizer, recognise(tokenizer).profile), tokenizer
+
+
+def control_tokens(tokenizer: Any) -> dict[int, str]:
+    """Return the ids and texts of the special tokens and of the markers that recognition finds."""
+    markers = recognise(tokenizer).profile.markers
+    added = tokenizer.added_tokens_decoder.items()
+    return {number: token.content for number, token in added if token.special or token.content in markers}
 
 
 def hostile(tokens: tuple[str, ...]) -> list[str]:
@@ -98,7 +93,7 @@ def real_renderer(name: str) -> tuple[PromptRenderer, Any]:
 @pytest.mark.parametrize(
     ("name", "build"),
     [
-        *((name, renderer) for name in TOKENS),
+        *((name, renderer) for name in ("chatml", *(family.name for family in FAMILIES))),
         *(pytest.param(name, real_renderer, marks=needs(name), id=f"real-{name}") for name in REAL),
     ],
 )
@@ -106,7 +101,10 @@ def test_no_text_of_a_client_is_a_control_token(
     name: str, build: Callable[[str], tuple[PromptRenderer, Any]], field: Callable[[str], tuple[list[Any], list[Any]]]
 ) -> None:
     renders, tokenizer = build(name)
-    control = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    control = control_tokens(tokenizer)
+    if field is answer:
+        # The one exception: an answer that comes back with its think block. A template itself must see its markers.
+        control = {token: text for token, text in control.items() if text not in THINK and text not in ("[THINK]", "[/THINK]")}
 
     def controls(text: str) -> list[int]:
         messages, tools = field(text)
@@ -117,7 +115,7 @@ def test_no_text_of_a_client_is_a_control_token(
         harmless = controls("x")
     except InvalidRequestError:
         pytest.skip("The template has no place for it.")
-    texts = hostile(TOKENS.get(name, tuple(tokenizer.all_special_tokens[:6])))
+    texts = hostile(tuple(control.values())[:12])
     assert len(texts) == 40
     assert [text for text in texts if controls(text) != harmless] == []
 
