@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from os.path import commonprefix
 from typing import Any
 
@@ -73,6 +74,19 @@ class ChatTemplate:
         """Return whether the template accepts these messages and writes `text`."""
         try:
             return text in self.text(self.messages(messages), generation_prompt=generation_prompt)
+        except InvalidRequestError:
+            return False
+
+    @cached_property
+    def shows_tools(self) -> bool:
+        """Whether the template writes the tools of a request into the prompt: those of Gemma 3 and DeepSeek-V3 do not."""
+        function = {"name": "probed_tool", "description": "", "parameters": {"type": "object", "properties": {}}}
+        tools, instructed = [{"type": "function", "function": function}], ({"role": "system", "content": "!"}, *_QUESTION)
+        return any(self._shows_tool(messages, tools) for messages in (_QUESTION, instructed))
+
+    def _shows_tool(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> bool:
+        try:
+            return "probed_tool" in self.text(messages, tools)
         except InvalidRequestError:
             return False
 
