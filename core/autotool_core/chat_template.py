@@ -80,13 +80,13 @@ class ChatTemplate:
     @cached_property
     def shows_tools(self) -> bool:
         """Whether the template writes the tools of a request into the prompt: those of Gemma 3 and DeepSeek-V3 do not."""
-        function = {"name": "probed_tool", "description": "", "parameters": {"type": "object", "properties": {}}}
-        tools, instructed = [{"type": "function", "function": function}], ({"role": "system", "content": "!"}, *_QUESTION)
-        return any(self._shows_tool(messages, tools) for messages in (_QUESTION, instructed))
+        instructed = ({"role": "system", "content": "!"}, *_QUESTION)
+        return any(map(self._shows_tool, (_QUESTION, instructed)))
 
-    def _shows_tool(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> bool:
+    def _shows_tool(self, messages: Sequence[Mapping[str, Any]]) -> bool:
+        function = {"name": "probed_tool", "description": "", "parameters": {"type": "object", "properties": dict[str, Any]()}}
         try:
-            return "probed_tool" in self.text(messages, tools)
+            return "probed_tool" in self.text(messages, [{"type": "function", "function": function}])
         except InvalidRequestError:
             return False
 

@@ -16,9 +16,8 @@ TOOLS: list[Any] = [
 
 async def ask(server: Running, content: Any = "?", **fields: Any) -> None:
     messages: list[Any] = [{"role": "user", "content": content}]
-    await server.client.chat.completions.create(
-        model=MODEL, messages=messages, **({"tools": TOOLS} | fields), extra_body={"mode": "short"}
-    )
+    body: dict[str, Any] = {"model": MODEL, "messages": messages, "tools": TOOLS, **fields}
+    await server.client.chat.completions.create(**body, extra_body={"mode": "short"})
 
 
 def answering(template: str) -> Any:
