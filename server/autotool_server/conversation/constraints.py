@@ -145,10 +145,13 @@ def _held_tool(
 
 def _held_parameters(function: Mapping[str, Any], tool_format: ToolFormat, texts: Texts) -> Any:
     """Return the parameters of a function as they are held. Raises NotHeldError."""
-    parameters = held(function.get("parameters") or NO_PARAMETERS, texts)
+    given = function.get("parameters") or NO_PARAMETERS
+    parameters = held(given, texts)
     if feature := tool_format.unenforceable(parameters):
-        raise NotHeldError(feature)
-    _check_spelling(function.get("parameters") or NO_PARAMETERS, tool_format)
+        # Held, maxLength is a pattern, and so are names beside those that are listed.
+        feature = "additionalProperties beside properties" if feature == "patternProperties" else feature
+        raise NotHeldError(tool_format.unenforceable(given) or feature)
+    _check_spelling(given, tool_format)
     tool = {"type": "function", "function": {**function, "parameters": parameters}}
     if _compiled(structural_tag(AnswerShape([tool], "one"), tool_format), texts) is None:
         raise NotHeldError("something that cannot be made a grammar")

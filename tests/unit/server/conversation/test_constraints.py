@@ -26,6 +26,27 @@ def test_a_feature_that_a_formats_grammar_lacks_is_refused_by_name_if_the_tool_i
     assert not accepts(held, '[f(s="b")]')
 
 
+@pytest.mark.parametrize(
+    ("name", "schema", "feature"),
+    [
+        ("gemma4", {"type": "string", "maxLength": 3}, "maxLength in"),
+        ("gemma4", {"type": "string", "format": "email"}, "format in"),
+        ("gemma4", {"type": "object", "patternProperties": {"^a": {}}}, "patternProperties in"),
+        ("gemma4", {"type": "object", "properties": {"a": {}}, "additionalProperties": {}}, "additionalProperties beside"),
+    ],
+)
+def test_a_feature_is_refused_by_the_name_that_the_client_has_for_it(name: str, schema: Any, feature: str) -> None:
+    shape = AnswerShape([tool(strict=True, parameters={"type": "object", "properties": {"p": schema}})], "required")
+    with pytest.raises(InvalidRequestError, match=f"^{feature}"):
+        grammar(shape, tool_formats.get(name))
+
+
+def test_free_names_in_python_are_refused_by_the_clients_name() -> None:
+    shape = AnswerShape([tool(strict=True, parameters={**SCHEMA, "additionalProperties": True})], "required")
+    with pytest.raises(InvalidRequestError, match=r"^additionalProperties beside properties"):
+        grammar(shape, tool_formats.get("pythonic"))
+
+
 def test_the_arguments_of_another_tool_are_free() -> None:
     tool_format = tool_formats.get("gemma4")
     tag = grammar(AnswerShape([tool()], "required"), tool_format)
