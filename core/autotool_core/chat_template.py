@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from os.path import commonprefix
-from typing import Any
+from typing import Any, cast
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
@@ -18,13 +19,16 @@ _QUESTION = ({"role": "user", "content": "?"},)
 
 
 class ChatTemplate:
-    """Renders messages by the chat template of a tokenizer. Raises AutoToolError if it has none."""
+    """Renders messages by the chat template of a tokenizer. Raises AutoToolError if it has none that is valid."""
 
     def __init__(self, tokenizer: Tokenizer, tool_format: ToolFormat) -> None:
         if not tokenizer.chat_template:
             raise AutoToolError(
                 "The checkpoint has no chat template. Add chat_template.jinja to it, or serve its -Instruct sibling."
             )
+        named = tokenizer.chat_template
+        if isinstance(named, Mapping) and len(cast("Mapping[str, str]", named)) > 1 and "default" not in named:
+            raise AutoToolError("The checkpoint has several chat templates, none of which is named default. Name one so.")
         self._tokenizer = tokenizer
         self._tool_format = tool_format
         self._call_content: str | None = ""
@@ -56,6 +60,9 @@ class ChatTemplate:
                 tokenize=False,
                 **(arguments or {}),
             )
+        except TemplateSyntaxError as error:
+            reason = f"{error.message} (line {error.lineno})"[:MAX_TEMPLATE_MESSAGE]
+            raise AutoToolError(f"The checkpoint's chat template is not valid: {reason}. Correct it.") from None
         except (TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
             reason = str(error)[:MAX_TEMPLATE_MESSAGE] if isinstance(error, TemplateError) else "it cannot render them"
             raise InvalidRequestError(f"The model's chat template refuses these messages: {reason}", "messages") from None
@@ -73,6 +80,19 @@ class ChatTemplate:
         """Return whether the template accepts these messages and writes `text`."""
         try:
             return text in self.text(self.messages(messages), generation_prompt=generation_prompt)
+        except InvalidRequestError:
+            return False
+
+    @cached_property
+    def shows_tools(self) -> bool:
+        """Whether the template writes the tools of a request into the prompt: those of Gemma 3 and DeepSeek-V3 do not."""
+        instructed = ({"role": "system", "content": "!"}, *_QUESTION)
+        return any(map(self._shows_tool, (_QUESTION, instructed)))
+
+    def _shows_tool(self, messages: Sequence[Mapping[str, Any]]) -> bool:
+        function = {"name": "probed_tool", "description": "", "parameters": {"type": "object", "properties": dict[str, Any]()}}
+        try:
+            return "probed_tool" in self.text(messages, [{"type": "function", "function": function}])
         except InvalidRequestError:
             return False
 

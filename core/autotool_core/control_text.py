@@ -2,12 +2,15 @@
 
 A control text is the text of a token or marker that divides a conversation. Where a client's text holds one, it is replaced
 by a placeholder while the chat template is rendered, and is then tokenised in two pieces: nothing that a client writes ends a
-turn, opens one in another role or makes a call.
+turn, opens one in another role or makes a call. A text that the template or the tokenizer would change to one with a control
+text is hidden whole, and tokenised by the character.
 """
 
+import ast
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any, cast
 
 from autotool_core.profile import Profile
@@ -16,12 +19,18 @@ from autotool_core.tokenizer import Tokenizer
 _SIGN = re.compile(r"[^\w\s]")
 """What parts of control texts have and words have not."""
 _HTML_TAG = re.compile(r"</?[a-z][a-z0-9]*/?>")
+_REPLACEMENT = re.compile(r"""replace\(\s*("[^"]*"|'[^']*')\s*,\s*("[^"]*"|'[^']*')\s*\)""")
+"""A replacement of one text by another in a chat template."""
+
+Change = Callable[[str], str]
+"""What a template or tokenizer may do to a client's text."""
 
 
 class Control:
     """Some control texts, and where a text holds them."""
 
-    def __init__(self, texts: Collection[str]) -> None:
+    def __init__(self, texts: Collection[str], changes: Sequence[Change] = ()) -> None:
+        self._changes = changes
         self._pattern = re.compile(_alternatives(sorted(texts)) or "(?!)")
         self._all = "\0".join(sorted(texts))
         self._longest = max(map(len, texts), default=0)
@@ -38,7 +47,7 @@ class Control:
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where control texts stand in a text, and parts of them at its ends, which a template may complete."""
-        if self._is_part(text):
+        if self._is_part(text) or self._arises_in(text):
             return [(0, len(text))]
         found = [match.span() for match in self._pattern.finditer(text)]
         first, last = self._beginning(text), self._end(text)
@@ -48,11 +57,19 @@ class Control:
 
     def pieces(self, text: str) -> Iterator[str]:
         """Yield pieces of a control text in none of which there is one."""
+        if self._arises_in(text):
+            yield from text
+            return
         start = 0
         while match := self._pattern.search(text, start):
             yield text[start : match.start() + 1]
             start = match.start() + 1
         yield from (text[start : start + 1], text[start + 1 :]) if start == 0 else (text[start:],)
+
+    def _arises_in(self, text: str) -> bool:
+        """Return whether a change of a text makes a control text that was not there."""
+        blanked = self.blanked(text) if self._changes else ""
+        return any(self.is_in(change(blanked)) for change in self._changes)
 
     def _is_part(self, text: str) -> bool:
         return 1 < len(text) <= self._longest and _SIGN.search(text) is not None and text in self._all
@@ -76,7 +93,7 @@ class ControlTexts:
     """
 
     def __init__(self, tokenizer: Tokenizer, profile: Profile) -> None:
-        added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+        added = [*tokenizer.backend_tokenizer.get_added_tokens_decoder().values()]
         tokens = {str(token.content): bool(token.special) for token in added}
         template = str(tokenizer.chat_template)
         markers = {*profile.markers}
@@ -86,12 +103,18 @@ class ControlTexts:
             if len(text.strip()) > 1
             and (tokens.get(text) or text in markers or text in template or not _HTML_TAG.fullmatch(text))
         }
-        self.everywhere = Control(texts)
+        changes = [*_replacements(template)]
+        normalizer = tokenizer.backend_tokenizer.normalizer
+        if normalizer is not None and (normalized := [str(token.content) for token in added if token.normalized]):
+            # Such tokens are found behind the normalizer: with NFKC in fullwidth letters too.
+            texts |= {normalizer.normalize_str(text) for text in normalized if text in texts}
+            changes.append(normalizer.normalize_str)
+        self.everywhere = Control(texts, changes)
         """All of them."""
         opening, closing = (profile.think.open, profile.think.close) if profile.think is not None else ("", "")
         think = {text for text in texts if text in opening or text in closing}
         # Some clients send reasoning back in the content, and templates look there for its markers.
-        self._in_answers = Control(texts - (think - {*profile.tool_format.markers}))
+        self._in_answers = Control(texts - (think - {*profile.tool_format.markers}), changes)
         block = f"{re.escape(opening)}.*?{re.escape(closing)}"
         self._think = re.compile("|".join((block, *map(re.escape, sorted(think, key=len, reverse=True)))), re.DOTALL)
 
@@ -141,6 +164,15 @@ class Placeholders:
             parts += (text[position:start], f"{self._name}{len(self._hidden) - 1}x")
             position = end
         return "".join((*parts, text[position:])) if parts else text
+
+
+def _replacements(template: str) -> Iterator[Change]:
+    """Yield the replacements that a chat template may make in a message, each by itself, then all of them in their order."""
+    pairs = [(ast.literal_eval(old), ast.literal_eval(new)) for old, new in _REPLACEMENT.findall(template)]
+    for pair in pairs:
+        yield lambda text, pair=pair: text.replace(*pair)
+    if len(pairs) > 1:
+        yield lambda text: reduce(lambda changed, pair: changed.replace(*pair), pairs, text)
 
 
 def _alternatives(texts: Iterable[str]) -> str:

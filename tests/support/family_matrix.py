@@ -46,7 +46,9 @@ PROMPT = [(37 * place + 11) % 250 for place in range(150)]
 def request(mode: Mode, choice: str) -> dict[str, Any]:
     body: dict[str, Any] = {"model": MODEL, "messages": USER, "temperature": 0, "max_completion_tokens": 12}
     if choice != "no tools":
-        body |= {"tools": TOOLS, "tool_choice": choice, "parallel_tool_calls": choice == "auto"}
+        # Where the chat template shows no tools (DeepSeek-V3), a message has to name them.
+        body |= {"messages": [{"role": "user", "content": "f or g?"}], "tools": TOOLS}
+        body |= {"tool_choice": choice, "parallel_tool_calls": choice == "auto"}
     if choice == "required":
         body["max_completion_tokens"] = 256
     return body | {"extra_body": {"mode": mode, "reasoning_bias": 99, "max_reasoning_tokens": 3}}

@@ -23,7 +23,9 @@ def bounded(kind: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     high = min(highs, key=lambda bound: (bound[0], not bound[1]), default=None)
     found = (_integers if kind == "integer" else _numbers)(low, high)
     least, most = (found.get(name, found.get(f"exclusive{name.title()}")) for name in ("minimum", "maximum"))
-    if least is not None and most is not None and (least > most or (least == most and len(found.keys() & INCLUSIVE) < 2)):
+    # Both ends count, one of them, or only the numbers between: those of integers always count.
+    gap = (0, STEP, 2 * STEP)[2 - len(found.keys() & INCLUSIVE)]
+    if least is not None and most is not None and Decimal(str(most)) - Decimal(str(least)) < gap:
         raise NotHeldError("bounds without a number between them")
     return {"type": kind, **found}
 

@@ -50,7 +50,7 @@ def type_names(value: Any) -> tuple[str, ...]:
         case str():
             return ("string",)
         case int() | float():
-            return ("number", "integer") if value == int(value) else ("number",)
+            return ("number", "integer") if isinstance(value, int) or value.is_integer() else ("number",)
         case list():
             return ("array",)
         case _:

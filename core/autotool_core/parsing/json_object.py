@@ -4,6 +4,7 @@ Models miswrite JSON; what can only mean one thing is written as JSON has it:
 
 - raw control characters in strings are escaped; a backslash that begins no escape is a backslash (`\d`), except in `\'` and
   `\x41`, which are escapes of Python and JavaScript;
+- half of a surrogate pair (`\ud83d` alone), which strict readers refuse, is U+FFFD;
 - `True`, `False` and `None` are `true`, `false` and `null`;
 - `NaN`, `Infinity` and `-Infinity` become strings of that text, which parsers of numbers accept, since JSON cannot write them;
 - a comma before a closing bracket is left out.
@@ -15,7 +16,7 @@ import json
 import re
 from enum import Enum, auto
 
-from autotool_core.parsing.json_text import decode_string
+from autotool_core.parsing.json_text import HALF_PAIR, PAIR, REPLACEMENT, decode_string
 
 _SPACE = re.compile(r"[ \t\r\n]+")
 _SCALAR = re.compile(r'[^ \t\r\n,:\[\]{}"<]*')
@@ -32,9 +33,12 @@ _NAMES = {
     "-Infinity": '"-Infinity"',
 }
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
-_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
+_ESCAPE = re.compile(rf'{PAIR}|(?!{HALF_PAIR})\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}})')
+_HALF_ESCAPE = re.compile(HALF_PAIR)
 _HEX_ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})")
-_OPEN_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?\Z")
+_OPEN_ESCAPE = re.compile(
+    r"\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?|u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?)?\Z"
+)
 _CLOSERS = {"{": "}", "[": "]"}
 
 
@@ -94,6 +98,8 @@ class ObjectReader:
             return None
         if escape := _ESCAPE.match(text, position):
             return self._write(escape.group(), escape.end())
+        if half := _HALF_ESCAPE.match(text, position):
+            return self._write(REPLACEMENT, half.end())
         if escape := _HEX_ESCAPE.match(text, position):
             return self._write(f"\\u00{escape.group(1)}", escape.end())
         if text[position + 1] == "'":

@@ -7,6 +7,11 @@ from typing import Any, NoReturn, cast
 from autotool_core.parsing.schema_types import type_name
 
 _STRUCTURE = re.compile(r'\\.|["{}\[\]\\]', re.DOTALL)
+PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+HALF_PAIR = r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+"""Patterns of the escapes of a surrogate pair, and of one half."""
+REPLACEMENT = r"\ufffd"
+_ESCAPES = re.compile(rf"{PAIR}|({HALF_PAIR})|\\.", re.DOTALL)
 _SCALAR_END = re.compile(r"[ \t\r\n,}\]<]")
 
 
@@ -77,7 +82,7 @@ def typed_value(text: str, types: frozenset[str]) -> str:
         return _quoted(text)
     if "string" in types and (isinstance(value, str) or type_name(value) not in types):
         return _quoted(text)
-    return literal
+    return _ESCAPES.sub(lambda escape: REPLACEMENT if escape[1] else escape[0], literal)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -1,11 +1,14 @@
 """The JSON types that a tool's schema allows for a parameter."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, cast
 from urllib.parse import unquote
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
+
+from autotool_core.held.values import CHECKS, NUMBER_KEYWORDS, is_same, type_names
 
 ALL_TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
 _STRING_KEYWORDS = ("pattern", "minLength", "maxLength", "format", "contentEncoding", "contentMediaType")
@@ -53,6 +56,22 @@ class ParameterTypes:
         types = self._property(self._root, name)
         return ALL_TYPES if types is None else types
 
+    def of_text(self, name: str, text: str) -> frozenset[str]:
+        """Return the types that are allowed for a parameter of this text, which may spell a value of another type.
+
+        That is a string alone where the schema takes the text but not that value: of `{"enum": ["5", 6]}`, `5` is the string.
+        """
+        types = self.allowed(name)
+        if "string" not in types or len(types) == 1:
+            return types
+        schemas = [*self._schemas(self._root, name, set())]
+        try:
+            readings = (json.loads(text), text)
+            takes_value, takes_text = (all(self._takes(schema, one, {}) for schema in schemas) for one in readings)
+        except (ValueError, RecursionError):
+            return types
+        return frozenset({"string"}) if takes_text and not takes_value else types
+
     def knows(self, name: str) -> bool:
         """Return whether the schema describes a parameter of this name, or none at all."""
         return not any(map(self._root.get, _DESCRIBING)) or self._property(self._root, name) is not None
@@ -79,19 +98,19 @@ class ParameterTypes:
             followed.add(reference)
             yield from self._schemas(self._resolve(reference), name, followed)
 
-    def _takes(self, schema: Any, text: str, followed: dict[str, bool]) -> bool:
-        """Return whether the keywords about strings take a text. `followed`: what the references took so far."""
+    def _takes(self, schema: Any, value: Any, followed: dict[str, bool]) -> bool:
+        """Return whether the keywords about strings and numbers take a value. `followed`: what the references took so far."""
         if not isinstance(schema, Mapping):
             return True
         schema = cast("Mapping[str, Any]", schema)
         for reference in {*_references_of(schema)} - {*followed}:
             followed[reference] = True
-            followed[reference] = self._takes(self._resolve(reference), text, followed)
+            followed[reference] = self._takes(self._resolve(reference), value, followed)
         return (
-            _takes_string(schema, text)
+            _takes_itself(schema, value)
             and all(followed[reference] for reference in _references_of(schema))
-            and all(self._takes(part, text, followed) for part in schema.get("allOf", ()))
-            and all(any(self._takes(part, text, followed) for part in parts) for parts in _choices(schema))
+            and all(self._takes(part, value, followed) for part in schema.get("allOf", ()))
+            and all(any(self._takes(part, value, followed) for part in parts) for parts in _choices(schema))
         )
 
     def _property(self, schema: Any, name: str) -> frozenset[str] | None:
@@ -198,15 +217,26 @@ def _matches(pattern: str, name: str) -> bool:
     return True
 
 
-def _takes_string(schema: Mapping[str, Any], text: str) -> bool:
-    """Return whether a schema's own keywords take a string."""
+def _takes_itself(schema: Mapping[str, Any], value: Any) -> bool:
+    """Return whether a schema's own keywords take a value; of those about objects and arrays none is asked."""
     return (
-        ("type" not in schema or "string" in _type_names(schema["type"]))
-        and ("enum" not in schema or text in schema["enum"])
-        and ("const" not in schema or text == schema["const"])
-        and ("pattern" not in schema or _matches(schema["pattern"], text))
-        and schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text))
+        ("type" not in schema or not _type_names(schema["type"]).isdisjoint(type_names(value)))
+        and ("enum" not in schema or any(is_same(value, known) for known in schema["enum"]))
+        and ("const" not in schema or is_same(value, schema["const"]))
+        and (not isinstance(value, str) or _takes_string(schema, value))
+        and ("number" not in type_names(value) or _takes_number(schema, value))
     )
+
+
+def _takes_string(schema: Mapping[str, Any], text: str) -> bool:
+    has_length = schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text))
+    return has_length and ("pattern" not in schema or _matches(schema["pattern"], text))
+
+
+def _takes_number(schema: Mapping[str, Any], number: Any) -> bool:
+    bounds = {keyword: schema[keyword] for keyword in NUMBER_KEYWORDS & CHECKS.keys() if keyword in schema}
+    # In draft 4 an exclusive bound is a flag.
+    return all(isinstance(bound, bool) or CHECKS[keyword](number, bound) for keyword, bound in bounds.items())
 
 
 def _child(target: Any, key: str) -> Any:

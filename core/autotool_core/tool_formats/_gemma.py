@@ -177,9 +177,10 @@ class _Values:
         if unheld := next(filter(schema.__contains__, _UNHELD[name]), None):
             raise _UnheldError(unheld)
         if name == "array":
-            least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", -1))
-            items = arguments_tag.repeated(self._value(schema.get("items", True)), ",", least, most)
-            return _between("[", items if most else arguments_tag.text_tag(""), "]")
+            items, least, most = schema.get("items", True), int(schema.get("minItems", 0)), int(schema.get("maxItems", -1))
+            is_empty = items is False or most == 0
+            several = arguments_tag.repeated(self._value(items), ",", least, most)
+            return _between("[", arguments_tag.text_tag("") if is_empty else several, "]")
         if name == "object":
             return _between("{", self.members(schema), "}")
         return {"type": "tag", "begin": self._delimiter, "content": {"type": "any_text"}, "end": self._delimiter}

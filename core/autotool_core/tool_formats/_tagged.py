@@ -194,7 +194,8 @@ class TaggedBody(StepwiseBody):
         if key in self._sent:
             return
         opening = ", " if self._sent else "{"
-        text = _said_value(self._types.fitted(key, value), said, self._types.allowed(key))
+        value = self._types.fitted(key, value)
+        text = _said_value(value, said, self._types.of_text(key, value))
         self._events.append(ToolCallArguments(self._index, f"{opening}{json.dumps(key, ensure_ascii=False)}: {text}"))
         self._sent.add(key)
 

@@ -215,7 +215,8 @@ class Qwen3CoderBody(StepwiseBody):
     def _send(self, text: str) -> None:
         if (key := self._value.key) in self._keys:
             return
-        value = typed_value(self._types.fitted(key, text), self._types.allowed(key))
+        text = self._types.fitted(key, text)
+        value = typed_value(text, self._types.of_text(key, text))
         opening = ", " if self._keys else "{"
         self._events.append(ToolCallArguments(self._index, f"{opening}{json.dumps(key, ensure_ascii=False)}: {value}"))
         self._keys.add(key)

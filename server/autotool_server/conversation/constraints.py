@@ -1,5 +1,6 @@
 """Constraints on an answer: the tools it may call, the form of its content, and the grammar that enforces both."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,6 +14,10 @@ from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.held.errors import NotHeldError
 from autotool_core.held.schema import held
 from autotool_core.held.texts import Texts
+from autotool_core.held.values import is_same
+from autotool_core.parsing.collect import collect
+from autotool_core.parsing.stream import TurnParser
+from autotool_core.profile import Profile
 from autotool_core.tool_formats.base import ToolFormat
 from autotool_server.conversation.grammar_texts import written_out
 from autotool_server.conversation.request import (
@@ -140,13 +145,42 @@ def _held_tool(
 
 def _held_parameters(function: Mapping[str, Any], tool_format: ToolFormat, texts: Texts) -> Any:
     """Return the parameters of a function as they are held. Raises NotHeldError."""
-    parameters = held(function.get("parameters") or NO_PARAMETERS, texts)
+    given = function.get("parameters") or NO_PARAMETERS
+    parameters = held(given, texts)
     if feature := tool_format.unenforceable(parameters):
-        raise NotHeldError(feature)
+        # Held, maxLength is a pattern, and so are names beside those that are listed.
+        feature = "additionalProperties beside properties" if feature == "patternProperties" else feature
+        raise NotHeldError(tool_format.unenforceable(given) or feature)
+    _check_spelling(given, tool_format)
     tool = {"type": "function", "function": {**function, "parameters": parameters}}
     if _compiled(structural_tag(AnswerShape([tool], "one"), tool_format), texts) is None:
         raise NotHeldError("something that cannot be made a grammar")
     return parameters
+
+
+def _check_spelling(parameters: Mapping[str, Any], tool_format: ToolFormat) -> None:
+    """Raise NotHeldError for a property that a format without JSON cannot spell: `a>b` between tags, `a b` in Python."""
+    for name, schema in (parameters.get("properties") or {}).items():
+        if not tool_format.json_arguments and not _comes_back(tool_format, name, json.dumps(schema)):
+            error = NotHeldError("a name or value that calls of this model cannot spell")
+            error.place = f"properties/{name}"
+            raise error
+
+
+@lru_cache(maxsize=1024)  # the turns of a conversation bring the same tools
+def _comes_back(tool_format: ToolFormat, name: str, schema: str) -> bool:
+    """Return whether calls with a property of this name, and with each value that its schema lists, are read as written."""
+    described: Any = json.loads(schema)
+    listed = isinstance(described, dict) and ("enum" in described or "const" in described)
+    values: list[Any] = described.get("enum", [described.get("const")]) if listed else [0]
+    tools = [{"function": {"name": "f", "parameters": {"properties": {name: described if listed else True}}}}]
+    for value in values:
+        parser = TurnParser(Profile(name="any", think=None, tool_format=tool_format), tools=tools)
+        events = [*parser.feed(tool_format.render_calls([("f", {name: value})])), *parser.finish()]
+        arguments = [call.arguments for call in collect(events).calls or ()]
+        if len(arguments) != 1 or {*arguments[0]} != {name} or not any(is_same(arguments[0][name], one) for one in values):
+            return False
+    return True
 
 
 def _compiled(tag: str | None, texts: Texts) -> str | None:

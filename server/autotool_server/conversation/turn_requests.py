@@ -1,5 +1,6 @@
 """The requests of a job's turns: prompt, grammar and what the context has room for."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -96,12 +97,27 @@ class TurnRequests:
         *,
         generation_prompt: bool = True,
     ) -> list[int]:
+        self._check_tools_are_shown(context, messages, shape)
         try:
             tools = [*map(_rendered_tool, shape.tools)]
             arguments = context.template_arguments
             return self._renderer.render(messages, tools, mode, generation_prompt=generation_prompt, arguments=arguments)
         except InvalidRequestError as error:
             raise context.request.fields.rename(error) from None
+
+    def _check_tools_are_shown(
+        self, context: RequestContext, messages: Sequence[Mapping[str, Any]], shape: AnswerShape
+    ) -> None:
+        """Raise InvalidRequestError for tools of which the model would know nothing: no message names them either."""
+        if not shape.tools or self._renderer.template.shows_tools:
+            return
+        written = json.dumps([message.get("content") for message in messages])
+        if not all(tool["function"]["name"] in written for tool in shape.tools):
+            raise InvalidRequestError(
+                "The model's chat template does not show it tools. Serve the checkpoint with a chat template that does, or "
+                "describe each tool by its name in a message.",
+                context.request.fields.tools,
+            )
 
     def _later_shape(self, context: RequestContext, *, may_call: bool) -> AnswerShape:
         choice = context.request.tool_choice

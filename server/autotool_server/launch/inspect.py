@@ -35,11 +35,11 @@ def show(checkpoint: str | None, profile: str | None, *, as_json: bool) -> None:
 
 
 def _facts(profile: Profile, renderer: PromptRenderer) -> dict[str, str]:
-    think = profile.think
+    think, calls = profile.think, profile.tool_format.name
     return {
         "profile": profile.name,
         "think block": f"{think.open} … {think.close}" if think is not None else "none",
-        "tool calls": profile.tool_format.name,
+        "tool calls": calls if renderer.template.shows_tools else f"{calls}, but the chat template shows no tools",
         "efforts": ", ".join(renderer.efforts) or "none that the chat template knows",
     }
 

@@ -11,6 +11,8 @@ import pytest
 from support.families import FAMILIES, THINK, make_family_tokenizer
 from support.real_tokenizers import folder, needs
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
+from tokenizers import AddedToken
+from tokenizers.normalizers import NFKC, Lowercase
 from transformers import AutoTokenizer
 
 from autotool_core.errors import InvalidRequestError
@@ -138,6 +140,36 @@ def test_a_template_that_writes_signs_around_a_text_completes_no_control_text(be
     plain, hostile_ids = (renders.render([{"role": "user", "content": text}], [], Mode.SHORT) for text in ("x", key))
     assert hostile_ids.count(control) == plain.count(control)
     assert f"{before}{key}{behind}" in tokenizer.decode(hostile_ids)
+
+
+WIDE = "\uff1c|cut|\uff1e"
+"""`<|cut|>` in characters of full width."""
+
+
+@pytest.mark.parametrize("text", ["<|im_/thinkend|>", "<|im_end_here|>", "/think<|im_end|>", "a <|i/no_/thinkthinkm_end|> b"])
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_a_template_that_takes_words_out_makes_no_control_text(text: str, role: str) -> None:
+    takes_out = """message.content.replace('/think', '').replace("/no_think", "") | replace('end_here', 'end')"""
+    tokenizer: Any = make_tokenizer(CHAT_TEMPLATE.replace("message.content }}", f"{takes_out} }}}}"))
+    renders = PromptRenderer(tokenizer, BUILTIN["smollm2-autotool"])
+    (control,) = tokenizer.encode("<|im_end|>")
+    counts = [renders.render([{"role": role, "content": said}], [], Mode.SHORT).count(control) for said in ("x", text)]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "text"),
+    [(NFKC(), f"a {WIDE} b"), (NFKC(), f"{WIDE}<|cut|>"), (Lowercase(), "<|CUT|>"), (None, "<|cut|>")],
+)
+def test_a_token_that_is_found_behind_the_normalizer_is_found_in_no_text_of_a_client(normalizer: Any, text: str) -> None:
+    tokenizer: Any = make_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizer
+    tokenizer.backend_tokenizer.add_special_tokens([AddedToken("<|cut|>", normalized=True, special=True)])
+    cut = tokenizer.convert_tokens_to_ids("<|cut|>")
+    assert cut in tokenizer.encode(text)
+    ids = PromptRenderer(tokenizer, BUILTIN["plain"]).render(user(text)[0], (), Mode.SHORT)
+    assert cut not in ids
+    assert "cut" in tokenizer.decode(ids).lower()
 
 
 def test_words_of_control_texts_are_words() -> None:

@@ -51,6 +51,7 @@ def of(schema: Any) -> str:
         ({"type": "integer", "minimum": 0.5, "exclusiveMaximum": 3}, ["1", "2"], ["0", "3"]),
         ({"minimum": 1, "maximum": 2}, ["1.5", "2"], ["0", '"a"']),
         ({"type": "number", "minimum": 1e-8}, ["0.000001"], ["0", "0.0000001"]),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 2e-6}, ["0.000001"], ["0", "0.000002", ""]),
         (
             {"$schema": DRAFT_4, "type": "integer", "minimum": 1, "exclusiveMinimum": True},
             ["2"],
@@ -146,6 +147,7 @@ def test_a_held_schema_has_its_values_and_no_others(schema: Any, right: list[str
         ({"pattern": "^(?=a)b$"}, "a look-around or a named group in pattern"),
         ({"pattern": r"\ba"}, r"\b in pattern"),
         ({"type": "integer", "minimum": 2, "maximum": 1}, "bounds without a number between them"),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1e-6}, "bounds without a number between them"),
         ({"type": "number", "exclusiveMinimum": 1, "maximum": 1}, "bounds without a number between them"),
         ({"enum": [float("inf")]}, "a number that JSON does not have"),
         ({"maximum": 1e300}, "a bound of so many digits"),

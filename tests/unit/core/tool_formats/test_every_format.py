@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.grammars import accepts
-from support.parsing_turns import Turn, as_turn, chunked, function_tool, joined, run
+from support.parsing_turns import Turn, as_turn, chunked, function_tool, joined, parse, run
 from xgrammar.builtin_structural_tag import get_model_structural_tag
 
 from autotool_core import tool_formats
@@ -110,6 +110,16 @@ def test_a_turn_cut_anywhere_has_whole_calls_or_calls_without_end(name: str) -> 
         for call, (tool, values) in zip(turn.calls, calls, strict=False):
             assert call.name == tool
             assert not call.complete or json.loads(call.arguments) == values
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_half_of_a_surrogate_pair_is_no_character(name: str) -> None:
+    """Strict readers of JSON refuse one, and a prompt that holds one cannot be tokenised."""
+    written = tool_formats.get(name).render_calls([("get_it", {"s": "x", "o": {"k": "HERE"}})])
+    text = written.replace("HERE", r"a\ud83d b\ude00\ud83d\u0041\uD83D\uDE00\\ud83d")
+    [(_, arguments)] = read_calls(parse(profile_of(name), text, "", TOOLS))
+    assert json.dumps(arguments, ensure_ascii=False).encode()
+    assert "gemma" in name or arguments["o"] == {"k": "a\ufffd b\ufffd\ufffdA😀\\ud83d"}
 
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}

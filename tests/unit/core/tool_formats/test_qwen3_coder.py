@@ -48,6 +48,7 @@ def test_text_in_values_is_kept_as_written() -> None:
     assert json.loads(turn.calls[0].arguments) == {"s": value}
 
 
+ZIP = {"type": "string", "pattern": "^[0-9]{5}$"}
 DEFINITIONS = {"$defs": {"Colour": {"enum": ["red", "1"]}, "Tree": {"anyOf": [{"$ref": "#/$defs/Tree"}, {"type": "null"}]}}}
 
 
@@ -84,6 +85,15 @@ DEFINITIONS = {"$defs": {"Colour": {"enum": ["red", "1"]}, "Tree": {"anyOf": [{"
         ({"$ref": "#/$defs/Nowhere/else"}, "1", 1),
         ({"$ref": "https://example.org/schema"}, "1", 1),
         ({"enum": ["1", None]}, "1", "1"),
+        ({"enum": ["1", 2]}, "1", "1"),
+        ({"enum": ["1", 2]}, "2", 2),
+        ({"enum": ["[1]", [2.0]]}, "[1]", "[1]"),
+        ({"enum": ["[1]", [2.0]]}, "[2]", [2]),
+        ({"enum": ["true", 1]}, "true", "true"),
+        ({"anyOf": [ZIP, {"type": "integer", "minimum": 100_000}]}, "90210", "90210"),
+        ({"anyOf": [ZIP, {"type": "integer", "minimum": 100_000}]}, "902100", 902100),
+        ({"type": ["string", "number"], "maximum": 5}, "1e999", "1e999"),
+        ({"type": ["string", "number"]}, "NaN", "NaN"),
         ({"const": "1"}, "1", "1"),
         ({"const": 1}, "1", 1),
         ({}, "1", 1),

@@ -45,6 +45,11 @@ def test_a_checkpoint_that_always_thinks(tmp_path: Path, capsys: pytest.CaptureF
     assert "opens the block in every mode" in facts["why"]
 
 
+def test_a_template_without_tools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = shown(tmp_path, CHAT_TEMPLATE.replace("if tools", "if false"), capsys)
+    assert facts["tool calls"] == "hermes, but the chat template shows no tools"
+
+
 def test_a_profile_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = shown(tmp_path, CHAT_TEMPLATE, capsys, "plain")
     assert (facts["profile"], facts["think block"]) == ("plain", "none")

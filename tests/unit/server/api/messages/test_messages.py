@@ -215,9 +215,8 @@ async def test_a_template_that_refuses_late_system_messages_reads_them_as_the_us
         assert f"{role}<|im_end|>" in engine.tokenizer.decode(engine.requests[0].prompt_ids)
 
 
-@pytest.mark.parametrize("value", ["1e999", '"\\ud800"'])
-async def test_arguments_that_cannot_be_sent_are_an_empty_object(value: str) -> None:
-    call = f'<tool_call>\n{{"name": "add", "arguments": {{"a": {value}}}}}\n</tool_call>'
+async def test_arguments_that_cannot_be_sent_are_an_empty_object() -> None:
+    call = '<tool_call>\n{"name": "add", "arguments": {"a": 1e999}}\n</tool_call>'
     tools: list[Any] = [{"name": "add", "input_schema": {"type": "object"}}]
     async with running(scripted(call)) as server:
         message = await ask(server, "short", tools=tools)
