@@ -12,7 +12,10 @@ from autotool_server.settings import Settings
 
 EngineName = Literal["vllm", "remote", "transformers"]
 
-ARGUMENTS = {"remote": ("model", "timeout"), "transformers": ("dtype", "device", "max_model_len", "max_num_seqs")}
+ARGUMENTS = {
+    "remote": ("model", "timeout", "connect_timeout"),
+    "transformers": ("dtype", "device", "max_model_len", "max_num_seqs"),
+}
 """The arguments of the engines that are this project's own. Those of vLLM are known once it is imported."""
 
 
