@@ -21,3 +21,7 @@ class InvalidRequestError(AutoToolError):
 
 class EngineError(AutoToolError):
     """The engine failed or cannot be reached; the request itself was fine."""
+
+
+class UpstreamError(EngineError):
+    """A remote engine's server answers what no engine may: it is the wrong server, or it is set up wrongly."""

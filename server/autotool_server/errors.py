@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
-from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError
+from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError, UpstreamError
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,8 @@ def describe(error: Exception) -> Description:
         case OverloadedError():
             return 503, error_body(str(error), "server_error", None, "overloaded"), {"Retry-After": "1"}
         case EngineError():
-            return 503, error_body(str(error), "server_error", None, "engine_error"), {"Retry-After": "5"}
+            status, headers = (502, {}) if isinstance(error, UpstreamError) else (503, {"Retry-After": "5"})
+            return status, error_body(str(error), "server_error", None, "engine_error"), headers
         case HTTPException():
             return error.status_code, error_body(str(error.detail), "invalid_request_error"), dict(error.headers or {})
         case _:

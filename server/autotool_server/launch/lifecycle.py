@@ -17,14 +17,12 @@ from autotool_server.engines.create import create_engine, served_name
 from autotool_server.launch import http_server
 from autotool_server.launch.listener import base_url
 from autotool_server.launch.stop import Server, Stop
+from autotool_server.launch.supervisor import Supervisor, freeze_loaded_objects
 from autotool_server.settings import Settings
 from autotool_server.tools.registry import Registry
 
 WhenReady = Callable[[str, ServerState], Awaitable[None]]
 """Called with the base URL once requests are answered."""
-
-WATCH_SECONDS = 1.0
-"""Time between two looks at whether the engine still lives."""
 
 
 async def serve(settings: Settings, registry: Registry, listener: socket.socket, when_ready: WhenReady | None = None) -> bool:
@@ -32,7 +30,7 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
 
     `registry`: the settings' tools, not started yet. Health answers while the model loads. Returns False if a thread may still
     be at work that only `stop.exit_now` ends: the signal came while the model was loading, or requests were cut. Raises
-    EngineError if the engine dies, which only a new process can mend.
+    EngineError if the engine dies more often than it may be started again.
     """
     state = ServerState(settings)
     server = Server(http_server.config(create_app(state)))
@@ -44,7 +42,7 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
             if when_ready is not None:
                 await when_ready(base_url(listener), state)
             started.set()
-            await _until_end(serving, state.service.engine, stop)
+            await _until_end(serving, Supervisor(state, started, lambda: not stop.has_begun), stop)
 
     with stop.on_signals():
         serving = asyncio.create_task(server.serve([listener]))
@@ -64,29 +62,18 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
     return not (cut or state.shutdown.is_cut)
 
 
-async def _until_end(serving: asyncio.Task[None], engine: Engine, stop: Stop) -> None:
-    """Wait until the server has ended. If its engine dies first, end it with its requests, and raise EngineError."""
-    dying = asyncio.create_task(_death(engine))
-    await asyncio.wait((serving, dying), return_when=asyncio.FIRST_COMPLETED)
+async def _until_end(serving: asyncio.Task[None], supervisor: Supervisor, stop: Stop) -> None:
+    """Wait until the server has ended. If its engine dies for good before, end it with its requests, and raise EngineError."""
+    supervising = asyncio.create_task(supervisor.run())
+    await asyncio.wait((serving, supervising), return_when=asyncio.FIRST_COMPLETED)
     # The signal that stops this process may have reached the engine's processes too.
-    has_died = dying.done() and not stop.has_begun
-    dying.cancel()
+    has_died = supervising.done() and not stop.has_begun
+    supervising.cancel()
     if has_died:
         stop.at_once()
     await serving
     if has_died:
-        raise EngineError(f"The engine has died, and the server with it: {dying.result()}")
-
-
-async def _death(engine: Engine) -> EngineError:
-    """Wait until an engine has failed for good, and return its error. One that is elsewhere may be back at any time."""
-    while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        try:
-            if engine.in_process:
-                await engine.health()
-        except EngineError as error:
-            return error
+        raise EngineError(f"The engine has died, and the server with it: {supervising.result()}")
 
 
 @asynccontextmanager
@@ -101,12 +88,6 @@ async def _started(state: ServerState, registry: Registry) -> AsyncIterator[None
         finally:
             # Else the interpreter's last collection would not see them, and libraries would report leaks at the exit.
             gc.unfreeze()
-
-
-def freeze_loaded_objects() -> None:
-    """Leave all objects that are alive out of garbage collections: one that visits them would hold up every stream."""
-    gc.collect()
-    gc.freeze()
 
 
 @asynccontextmanager

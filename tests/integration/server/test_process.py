@@ -35,7 +35,7 @@ def fail(*arguments):
 
 
 batcher.PerRequestProcessor.__call__ = fail
-sys.argv[:1] = ["autotool", "serve", "--engine", "transformers"]
+sys.argv[:1] = ["autotool", "serve", "--engine", "transformers", "--engine-restarts", "1"]
 main()
 """
 """A server whose engine's thread fails after 20 tokens."""
@@ -115,21 +115,36 @@ async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
 
 @pytest.mark.timeout(900)
 @needs_vllm
-async def test_the_death_of_vllms_core_ends_the_process() -> None:
-    async with serving(program=VLLM) as server:
+async def test_vllm_that_is_stopped_is_started_again_and_ends_with_a_killed_server() -> None:
+    async with serving("--engine-restarts", "1", program=VLLM) as server, httpx.AsyncClient(base_url=server.url) as client:
+        before = vllms(server)
         begun = asyncio.Event()
-        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=1500), begun))
         await begun.wait()
-        [core] = [child for child in psutil.Process(server.process.pid).children() if "EngineCore" in "".join(child.cmdline())]
-        core.kill()
-        text = await asking
-        code = await server.end()
-    [*_, last] = [line for line in text.splitlines() if line]
-    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_error"
-    assert (code, said(server)[-1].startswith("autotool: The engine has died, and the server with it: vLLM failed")) == (
-        1,
-        True,
-    )
+        [core] = [child for child in before if "EngineCore" in "".join(child.cmdline())]
+        core.suspend()
+        failed = (await asking).split("data: ")[-1]
+        assert json.loads(failed)["error"]["code"] == "engine_error"
+        assert "A process of the engine is stopped." in failed
+        await server.says("The engine is started again (1 of 1).")
+        assert (await client.get("/health/ready")).status_code == 503
+        assert (await client.get("/health/live")).status_code == 200
+        assert psutil.wait_procs(before, timeout=60)[1] == []
+        while (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110 another process is waited for
+            await asyncio.sleep(0.5)
+        assert (await client.post(PATH, json=body(max_tokens=4), timeout=60)).status_code == 200
+        after = vllms(server)
+        assert len(after) == len(before)
+        server.process.kill()
+        assert psutil.wait_procs(after, timeout=60)[1] == []
+
+
+def vllms(server: Served) -> list[psutil.Process]:
+    """Return vLLM's own processes: its core, and a worker."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    found = [child for child in children if "VLLM" in "".join(child.cmdline())]
+    assert len(found) >= 2
+    return found
 
 
 @pytest.mark.timeout(900)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from support.serving import MODEL, failing, running, scripted
 
-from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.errors import EngineError, InvalidRequestError, UpstreamError
 from autotool_core.profile import BUILTIN
 from autotool_server.errors import OverloadedError, UnauthorizedError, describe, location
 
@@ -212,7 +212,8 @@ async def test_unknown_path_and_method() -> None:
 def test_the_reference_has_every_status_of_an_error() -> None:
     sources = [path.read_text() for path in (ROOT / "server/autotool_server").rglob("*.py")]
     raised = {int(status) for source in sources for status in re.findall(r"\bstatus=([45]\d\d)\b", source)}
-    described = {describe(error)[0] for error in (EngineError(), OverloadedError(), UnauthorizedError(), ValueError())}
+    errors = (EngineError(), UpstreamError(), OverloadedError(), UnauthorizedError(), ValueError())
+    described = {describe(error)[0] for error in errors}
     of_routing = {307, 405}
     documented = {
         int(status) for status in re.findall(r"^\| (\d{3})", (ROOT / "docs/reference/api.md").read_text(), re.MULTILINE)
@@ -286,6 +287,11 @@ async def test_a_schema_that_cannot_be_enforced_is_named_by_its_path(parameters:
         for path, field in (("chat/completions", "tools.1.function.parameters"), ("responses", "tools.1.parameters")):
             answer = await client.post(f"{server.url}/{path}", json={"model": "tested", **bodies[path]})
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+
+
+def test_a_wrong_remote_server_is_an_engine_error_that_waiting_does_not_mend() -> None:
+    status, body, headers = describe(UpstreamError("The remote server does not answer in JSON."))
+    assert (status, body["error"]["code"], headers) == (502, "engine_error", {})
 
 
 async def test_engine_failure_is_a_status_before_the_first_token_and_an_event_after() -> None:

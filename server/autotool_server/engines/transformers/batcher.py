@@ -170,7 +170,7 @@ class Batcher:
     def check(self) -> None:
         """Raise EngineError if the manager's thread has stopped."""
         if self._manager.background_thread_status.can_accept_new_requests() or not self._manager.is_running():
-            raise EngineError("The engine's thread has stopped; its log has the cause. Restart the server.")
+            raise EngineError("The engine's thread has stopped; its log has the cause.")
 
     def stop(self) -> None:
         """Fail the requests in flight and wait for the thread to end."""

@@ -14,7 +14,7 @@ from autotool_core.errors import EngineError
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
 from autotool_core.recognition import recognise
-from autotool_server.engines import vllm
+from autotool_server.engines import vllm_start
 from autotool_server.engines.checkpoint import load_tokenizer
 
 TEXT = "Hello  world, it's 12 naïve\n 日本"
@@ -78,7 +78,7 @@ def test_the_vllm_engine_keeps_vllms_tokenizer_only_if_it_serves(tmp_path: Path)
 
     def chosen(loaded: object) -> Any:
         llm: Any = SimpleNamespace(get_tokenizer=lambda: loaded)
-        return vllm._tokenizer(llm, str(tmp_path))
+        return vllm_start.tokenizer_of(llm, str(tmp_path))
 
     assert chosen(faithful) is faithful
     for loaded in (unfaithful, of_mistral):

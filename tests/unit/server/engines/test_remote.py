@@ -2,18 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from support.tiny import make_tokenizer
 
-from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.errors import EngineError, InvalidRequestError, UpstreamError
+from autotool_server.engines import breaker
 from autotool_server.engines.base import EngineRequest, Sampling, TokenDelta
 from autotool_server.engines.remote import RemoteEngine
 from autotool_server.launch.listener import listen
@@ -217,6 +219,19 @@ async def test_other_statuses_are_the_servers_failure(fleet: Fleet, engine: Remo
         await collect(engine)
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 407])
+async def test_what_a_server_says_that_refuses_the_key_is_for_the_operator(
+    fleet: Fleet, engine: RemoteEngine, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet.stream = lambda: error(status, "Key sk-123 is unknown.")
+    fleet.score = lambda _: error(status, "Key sk-123 is unknown.")
+    for asking in (collect(engine), engine.score("test", [1], (2, 3))):
+        with pytest.raises(UpstreamError, match=str(status)) as caught:
+            await asking
+        assert "sk-123" not in str(caught.value)
+    assert caplog.text.count("sk-123") == 2
+
+
 async def test_errors_for_clients_do_not_have_the_url(
     fleet: Fleet, port: int, engine: RemoteEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -245,20 +260,127 @@ async def test_error_inside_the_stream(fleet: Fleet, engine: RemoteEngine) -> No
             await collect(engine)
 
 
+def choice(**fields: Any) -> Json:
+    return {"choices": [{"index": 0, "finish_reason": "length", "logprobs": None, **fields}]}
+
+
+PAGE = "<html>Log in</html>"
+NO_ANSWERS = [
+    *(None, "x", 3, [], {}, {"choices": None}, {"choices": 3}, {"choices": ["x"]}, {"choices": {"a": 1}}),
+    *(choice(), choice(token_ids=None), choice(token_ids="abc"), choice(token_ids=[1.5]), choice(token_ids=[-1])),
+    *(choice(token_ids=["a"]), choice(token_ids=[2**40]), choice(token_ids=[True]), {**choice(token_ids=[3]), "usage": 3}),
+]
+"""Values of JSON that are no answers of vLLM."""
+
+
 @pytest.mark.parametrize(
     "answer",
     [
+        *(lambda value=value: sse(value) for value in NO_ANSWERS),
         lambda: sse(chunk(5)),
         lambda: sse(chunk(5), end=""),
         lambda: sse(chunk(5), end="data: <html>\n\n"),
-        lambda: sse(chunk(5), chunk(finish_reason="abort")),
-        lambda: PlainTextResponse("Welcome"),
+        lambda: Response(PAGE, media_type="text/html"),
+        lambda: Response(PAGE, media_type="text/event-stream"),
+        lambda: Response(b"data: \xff\xfe\n\n", media_type="text/event-stream"),
+        lambda: JSONResponse(None),
+        lambda: JSONResponse(chunk(5, finish_reason="length")),
+        Response,
     ],
 )
-async def test_broken_stream(fleet: Fleet, engine: RemoteEngine, answer: Callable[[], Response]) -> None:
+async def test_a_stream_that_is_not_vllms_is_the_servers_fault(
+    fleet: Fleet, engine: RemoteEngine, answer: Callable[[], Response]
+) -> None:
     fleet.stream = answer
-    with pytest.raises(EngineError):
+    with pytest.raises(UpstreamError, match=r"^The remote server "):
         await collect(engine)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(lambda value=value: JSONResponse(value) for value in NO_ANSWERS),
+        lambda: Response(PAGE, media_type="text/html"),
+        lambda: Response(PAGE, media_type="application/json"),
+        Response,
+        lambda: Response(
+            '{"choices": [{"token_ids": [3], "logprobs": {"top_logprobs": [{"token_id:2": NaN, "token_id:3": 0}]}}]}'
+        ),
+        lambda: JSONResponse({"choices": [{"token_ids": [3], "logprobs": {"top_logprobs": [{"token_id:x": 0}]}}]}),
+    ],
+)
+async def test_a_score_that_is_not_vllms_is_the_servers_fault(
+    fleet: Fleet, engine: RemoteEngine, answer: Callable[[], Response]
+) -> None:
+    fleet.score = lambda _: answer()
+    with pytest.raises(UpstreamError, match=r"^The remote server "):
+        await engine.score("test", [1], (2, 3))
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [None, {}, {"token_logprobs": [], "top_logprobs": []}, {"token_logprobs": [None], "top_logprobs": [{}]}],
+)
+async def test_log_probabilities_that_are_not_there(fleet: Fleet, engine: RemoteEngine, logprobs: Any) -> None:
+    fleet.stream = lambda: sse(choice(token_ids=[3], logprobs=logprobs))
+    with pytest.raises(UpstreamError):
+        await collect(engine, replace(ASK, logprobs=1))
+
+
+async def test_a_generation_that_the_server_breaks_off(fleet: Fleet, engine: RemoteEngine) -> None:
+    fleet.stream = lambda: sse(chunk(5), chunk(finish_reason="abort"))
+    with pytest.raises(EngineError, match="abort"):
+        await collect(engine)
+
+
+async def test_answers_of_vllm_are_read_also_with_a_stray_field(fleet: Fleet, engine: RemoteEngine) -> None:
+    fleet.stream = lambda: sse(chunk(5), {**choice(token_ids=[6]), "usage": None, "more": [None]})
+    assert [list(delta.token_ids) for delta in await collect(engine)] == [[5], [6]]
+
+
+# More tokens than allowed
+
+
+def endless(*first: Json, then: Json) -> Response:
+    async def lines() -> AsyncIterator[str]:
+        for event in first:
+            yield f"data: {json.dumps(event)}\n\n"
+        while True:
+            yield f"data: {json.dumps(then)}\n\n"
+            await asyncio.sleep(0)
+
+    return StreamingResponse(lines(), media_type="text/event-stream")
+
+
+@pytest.mark.parametrize(
+    ("answer", "stops", "expected"),
+    [
+        (lambda: endless(then=chunk(7)), (), ([7] * 4, "length")),
+        (lambda: endless(then=chunk(7, 8, 9)), (), ([7, 8, 9, 7], "length")),
+        (lambda: endless(then=chunk(7, 8)), (8,), ([7, 8, 7, 8], "stop")),
+        (lambda: sse(chunk(1, 2, 3, 4, 5, 6, finish_reason="stop")), (6,), ([1, 2, 3, 4], "length")),
+        (lambda: endless(chunk(7, 8, 9, 7, finish_reason="length"), then=chunk(5)), (), ([7, 8, 9, 7], "length")),
+        (lambda: endless(chunk(7, finish_reason="stop"), then={"choices": []}), (7,), ([7], "stop")),
+    ],
+)
+async def test_a_stream_without_end_ends_with_the_last_token_that_is_allowed(
+    fleet: Fleet, engine: RemoteEngine, answer: Callable[[], Response], stops: tuple[int, ...], expected: tuple[list[int], str]
+) -> None:
+    fleet.stream = answer
+    deltas = await collect(engine, replace(ASK, stop_token_ids=stops))
+    assert ([token for delta in deltas for token in delta.token_ids], deltas[-1].finish_reason) == expected
+    assert {delta.finish_reason for delta in deltas[:-1]} <= {None}
+
+
+async def test_log_probabilities_are_cut_with_their_tokens(fleet: Fleet, engine: RemoteEngine) -> None:
+    tops = [{f"token_id:{token}": -1.0} for token in (1, 2, 3, 4, 5)]
+    reported = {"token_logprobs": [-1.0] * 5, "top_logprobs": tops}
+    fleet.stream = lambda: sse(choice(token_ids=[1, 2, 3, 4, 5], finish_reason=None, logprobs=reported))
+    [delta] = await collect(engine, replace(ASK, logprobs=1))
+    assert [entry.token_id for entry in delta.logprobs or ()] == [1, 2, 3, 4]
+
+
+# Connections
 
 
 async def test_connection_lost_while_decoding(fleet: Fleet, engine: RemoteEngine) -> None:
@@ -271,17 +393,101 @@ async def test_connection_lost_while_decoding(fleet: Fleet, engine: RemoteEngine
         await collect(engine)
 
 
-async def test_silence_times_out(fleet: Fleet, port: int) -> None:
+@pytest.mark.parametrize("first", [(), (chunk(5),)], ids=["before the first token", "after it"])
+async def test_silence_times_out_and_is_not_asked_for_again(fleet: Fleet, port: int, first: tuple[Json, ...]) -> None:
     async def lines() -> AsyncIterator[str]:
-        yield f"data: {json.dumps(chunk(5))}\n\n"
+        await asyncio.sleep(0 if first else 60)
+        for event in first:
+            yield f"data: {json.dumps(event)}\n\n"
         await asyncio.sleep(60)
 
     engine = RemoteEngine(f"http://127.0.0.1:{port}", timeout=0.5)
     await engine.start()
+    fleet.bodies.clear()
     fleet.stream = lambda: StreamingResponse(lines(), media_type="text/event-stream")
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="in time"):
         await collect(engine)
+    assert len(fleet.bodies) == 1
     await engine.stop()
+
+
+@asynccontextmanager
+async def dropping(port: int) -> AsyncIterator[tuple[int, list[bool]]]:
+    """A proxy of a port. For each True in the list it drops a connection with a request, then it passes bytes on."""
+    drops: list[bool] = []
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.read(64 * 1024)
+        if drops and drops.pop():
+            writer.transport.abort()
+            return
+        behind, to_behind = await asyncio.open_connection("127.0.0.1", port)
+        to_behind.write(request)
+        while part := await behind.read(64 * 1024):
+            writer.write(part)
+        writer.close()
+        to_behind.close()
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], drops
+
+
+@pytest.mark.parametrize(("drops", "is_answered"), [(1, True), (2, False)])
+async def test_a_connection_that_is_lost_before_the_answer_is_tried_once_more(
+    port: int, tokenizer_dir: Path, drops: int, is_answered: bool
+) -> None:
+    fleet = Fleet(tokenizer_dir)
+    fleet.app.middleware("http")(_close)
+    async with serving(fleet) as behind, dropping(behind) as (front, left):
+        engine = RemoteEngine(f"http://127.0.0.1:{front}")
+        await engine.start()
+        left.extend([True] * drops)
+        if is_answered:
+            assert len(await collect(engine)) == 1
+        else:
+            with pytest.raises(EngineError):
+                await collect(engine)
+        assert left == []
+        await engine.stop()
+
+
+async def _close(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Answer, and close the connection."""
+    answer = await call_next(request)
+    answer.headers["connection"] = "close"
+    return answer
+
+
+async def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(
+    fleet: Fleet, tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(fleet) as port:
+        engine = RemoteEngine(f"http://127.0.0.1:{port}")
+        await engine.start()
+    for _ in range(breaker.MAX_FAILURES):
+        with pytest.raises(EngineError, match="failed"):
+            await collect(engine)
+    for _ in range(2):
+        with pytest.raises(EngineError, match="tried again within 10 seconds"):
+            await collect(engine)
+    async with serving(Fleet(tokenizer_dir), port):
+        monkeypatch.setattr(engine._breaker, "_refuses_until", 0.0)
+        engine._breaker.check()
+        with pytest.raises(EngineError, match="tried again"):
+            engine._breaker.check()  # one call at a time
+        monkeypatch.setattr(engine._breaker, "_refuses_until", 0.0)
+        for _ in range(3):
+            assert len(await collect(engine)) == 1
+    await engine.stop()
+
+
+async def test_answers_that_are_errors_do_not_count_as_a_server_out_of_reach(fleet: Fleet, engine: RemoteEngine) -> None:
+    """A client could otherwise shut out the others, by requests that the server fails on."""
+    fleet.stream = lambda: error(500, "Internal server error")
+    for _ in range(breaker.MAX_FAILURES + 1):
+        with pytest.raises(EngineError, match="500"):
+            await collect(engine)
 
 
 async def test_a_request_that_begins_while_the_engine_stops(engine: RemoteEngine) -> None:

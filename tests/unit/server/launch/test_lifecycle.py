@@ -12,10 +12,6 @@ from subprocess import PIPE
 
 import pytest
 from support.served_process import serving, stream
-from support.serving import scripted
-
-from autotool_core.errors import EngineError
-from autotool_server.launch import lifecycle
 
 LOADING = """
 import asyncio, multiprocessing, os, signal, time
@@ -44,7 +40,7 @@ if __name__ == "__main__":
 """
 
 DYING = """
-import asyncio, sys
+import asyncio, sys, time
 from autotool_cli.main import main
 from autotool_core.errors import EngineError
 from autotool_server.launch import lifecycle
@@ -58,21 +54,26 @@ async def fail():
     raise EngineError("The engine is gone.")
 
 
+async def load():
+    await asyncio.to_thread(time.sleep, 40)
+
+
 def gate():
     global left
     left -= 1
     if left == 0:
-        engine.health = fail
+        engine.health, engine.start = fail, load
     return asyncio.ensure_future(asyncio.sleep(0.05))
 
 
 engine.gate = gate
 lifecycle.create_engine = lambda _: engine
 sys.argv[:1] = ["autotool", "serve", "--profile", "smollm2-autotool", "--served-model-name", "scripted"]
-sys.argv += ["--generation-config", "vllm"]
+sys.argv[2:2] = ["--generation-config", "vllm", "--engine-restarts", "0"]
 main()
 """
-"""A server whose engine is dead after 20 tokens, one every 0.05 seconds. Its streams would go on to their end."""
+"""A server whose engine is dead after 20 tokens, one every 0.05 seconds. Its streams would go on to their end, and another
+start takes 40 seconds."""
 ASKED = {"model": "scripted", "messages": [{"role": "user", "content": "?"}], "mode": "short", "stream": True}
 
 
@@ -123,17 +124,12 @@ async def test_the_death_of_the_engine_after_a_signal_is_no_fault() -> None:
     assert (code, server.errors) == (0, "Waiting for 1 request; Ctrl-C again to stop.\n")
 
 
-async def test_an_engine_elsewhere_that_fails_may_be_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail() -> None:
-        raise EngineError("The engine is gone.")
-
-    monkeypatch.setattr(lifecycle, "WATCH_SECONDS", 0)
-    engine = scripted("x")
-    monkeypatch.setattr(engine, "health", fail)
-    monkeypatch.setattr(engine, "in_process", False)
-    dying = asyncio.create_task(lifecycle._death(engine))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not dying.done()
-    engine.in_process = True
-    assert str(await dying) == "The engine is gone."
+async def test_a_signal_ends_a_server_whose_engine_is_started_again() -> None:
+    async with serving("--engine-restarts", "1", program=("-c", DYING)) as server:
+        asking = asyncio.create_task(stream(server.url, "/v1/chat/completions", ASKED, asyncio.Event()))
+        await server.says("The engine is gone. The engine is started again (1 of 1).")
+        server.signal(signal.SIGTERM)
+        await asking
+        code = await asyncio.wait_for(server.end(), 25)
+    assert code == 0
+    assert server.said[1:] == []

@@ -1,0 +1,120 @@
+"""An engine's own processes: they end with the process that started them, and are seen to stop or to hang.
+
+vLLM's processes notice themselves that their parent has ended, but only when they can: not while they compute, load or are
+stopped. vLLM in turn notices that one has ended, but not that it is stopped or hangs.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import psutil
+
+logger = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+"""https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html"""
+
+LOOK_SECONDS = 1.0
+STOPPED_LOOKS = 5
+"""Number of looks in a row that find a process stopped, after which the engine is taken for failed."""
+
+
+@contextmanager
+def ending_with_this() -> Iterator[list[BaseProcess]]:
+    """Have the processes that are started inside end when this thread does, and those that they start when they do.
+
+    Yields those of this process. The kernel ends them (on Linux; elsewhere nothing is done), whatever they are at.
+    """
+    start, started = BaseProcess.start, list[BaseProcess]()
+
+    def start_bound(self: BaseProcess) -> None:
+        # multiprocessing has no hook that runs in a new process.
+        vars(self)["_target"] = partial(_run_bound, os.getpid(), vars(self)["_target"])
+        start(self)
+        started.append(self)
+
+    BaseProcess.start = start_bound
+    try:
+        yield started
+    finally:
+        BaseProcess.start = start
+
+
+def _run_bound(parent: int, target: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Run the target of a new process."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the call
+            os.kill(os.getpid(), signal.SIGKILL)
+    with ending_with_this():
+        target(*args, **kwargs)
+
+
+def family(processes: Sequence[BaseProcess]) -> list[psutil.Process]:
+    """Return the processes, and all that they have started."""
+    first = [psutil.Process(process.pid) for process in processes]
+    return [member for process in first for member in (process, *process.children(recursive=True))]
+
+
+class Watch:
+    """Kills an engine's processes when one of them stays stopped, or when they make no step.
+
+    `probe` is answered between two steps. `max_looks`: how many looks, one a second, a step may take. Looks are counted
+    because a clock goes on while a machine, and this process with it, is suspended.
+    """
+
+    def __init__(self, processes: Sequence[psutil.Process], probe: Callable[[], Awaitable[object]], max_looks: float) -> None:
+        self._processes = processes
+        self._probe = probe
+        self._max_looks = max_looks
+        self._probing: asyncio.Future[None] | None = None
+        self._num_waited = 0
+        self._num_stopped = 0
+        self.failure: str | None = None
+        """Why the processes were killed; None if they were not."""
+
+    async def run(self) -> None:
+        """Look until the processes have been killed, or the task is cancelled."""
+        try:
+            while self.failure is None:
+                await asyncio.sleep(LOOK_SECONDS)
+                self.failure = self._look()
+        finally:
+            if self._probing is not None:
+                self._probing.cancel()
+        logger.error("%s Its processes are killed.", self.failure)
+        for process in self._processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _look(self) -> str | None:
+        """Return what is wrong; None as long as nothing is."""
+        if self._probing is None or self._probing.done():
+            self._probing, self._num_waited = asyncio.ensure_future(self._ask()), 0
+        else:
+            self._num_waited += 1
+        self._num_stopped = self._num_stopped + 1 if self._is_stopped() else 0
+        if self._num_stopped >= STOPPED_LOOKS:
+            return "A process of the engine is stopped."
+        if self._num_waited >= self._max_looks:
+            return f"The engine has made no step for {self._max_looks:g} seconds."
+        return None
+
+    async def _ask(self) -> None:
+        # An error is an answer too; that the engine has ended is told by its own health.
+        with suppress(Exception):
+            await self._probe()
+
+    def _is_stopped(self) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            return any(process.status() == psutil.STATUS_STOPPED for process in self._processes)
+        return False
