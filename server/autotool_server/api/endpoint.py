@@ -50,7 +50,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     state = state_of(request)
     with ExitStack() as stack:
         try:
-            auth.authorize(protocol.api_keys(request), state.settings)
+            state = auth.authorize(protocol.api_keys(request), state)
             _ = state.service  # refused while the engine starts, before the body is read
             raw = await bodies.read(request, state)
             # Before the work of rendering, so that a flood is refused cheaply.

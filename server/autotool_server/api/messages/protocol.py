@@ -109,9 +109,8 @@ class Messages(Protocol[MessagesRequest]):
 
     async def _count(self, request: Request) -> Response:
         """Answer how many tokens the prompt of a body has. It takes no slot, since nothing is decoded."""
-        state = state_of(request)
         try:
-            auth.authorize(self.api_keys(request), state.settings)
+            state = auth.authorize(self.api_keys(request), state_of(request))
             _ = state.service  # refused while the engine starts, before the body is read
             raw = await bodies.read(request, state)
             # In a thread, since rendering and tokenising a long conversation would hold up every stream.

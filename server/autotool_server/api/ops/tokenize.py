@@ -86,8 +86,7 @@ async def detokenize(request: Request) -> JSONResponse:
 
 
 async def _answer(request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Body]) -> JSONResponse:
-    state = state_of(request)
-    auth.authorize(auth.every_key(request), state.settings)
+    state = auth.authorize(auth.every_key(request), state_of(request))
     service = state.service
     raw = await bodies.read(request, state)
     with state.admission.slot():
