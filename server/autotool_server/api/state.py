@@ -10,6 +10,7 @@ from autotool_core.tokenizer import Tokenizer
 from autotool_server.api.admission import Admission
 from autotool_server.api.keys.file import Key
 from autotool_server.api.keys.keyring import make_keyring
+from autotool_server.api.keys.quotas import Quotas
 from autotool_server.api.metrics import Metrics
 from autotool_server.api.shutdown import Shutdown
 from autotool_server.conversation.service import ConversationService
@@ -29,6 +30,7 @@ class ServerState:
         self.shutdown = Shutdown()
         self.metrics.in_flight.set_function(lambda: self.admission.in_flight)
         self.keyring = make_keyring(settings)
+        self.quotas = Quotas(settings, self.metrics)
         self.key: Key | None = None
         """The key of the client that this is the state for; None for one that is not limited."""
         self._service: ConversationService | None = None

@@ -72,6 +72,11 @@ class Turn:
         self._ids = list(request.prompt_ids)
         self._steps = 0
 
+    @property
+    def max_new_tokens(self) -> int:
+        """Tokens that the turn may decode, as far as its request or the server limits them."""
+        return self.request.limits.expected
+
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Decide, reason, answer. Closing the generator aborts the engine's work for the turn."""
         self.ledger.started_at = time.perf_counter()

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,6 +12,7 @@ from autotool_core.api_keys import NAME, NAME_RULE
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server.conversation.caller import Caller
+from autotool_server.state_store.windows import Limits, Period
 
 NO_STORE = "This needs a database of what is spent. Set --spend-store, such as sqlite:///spend.db."
 
@@ -37,7 +38,6 @@ def _as_set(value: object) -> object:
 Texts = Annotated[frozenset[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_set)]
 Modes = Annotated[frozenset[Annotated[Mode, Field(strict=False)]], BeforeValidator(_as_set)]
 Limit = Annotated[int, Field(ge=1)]
-Period = Literal["minute", "day", "month"]
 
 
 class Key(BaseModel):
@@ -85,24 +85,20 @@ class Key(BaseModel):
         return Caller(self.models, self.modes, self.tools, self.priority)
 
     @property
-    def token_limits(self) -> Mapping[Period, int]:
-        """The limits of tokens, by their period."""
-        limits: dict[Period, int | None] = {
+    def limits(self) -> Limits:
+        """How much the holder may use."""
+        tokens: dict[Period, int | None] = {
             "minute": self.tokens_per_minute,
             "day": self.tokens_per_day,
             "month": self.tokens_per_month,
         }
-        return {period: limit for period, limit in limits.items() if limit is not None}
+        given: dict[Period, int] = {period: limit for period, limit in tokens.items() if limit is not None}
+        return Limits(self.requests_per_minute, given)
 
     @property
     def has_budget(self) -> bool:
         """Whether what the key has spent must be known from days before."""
         return self.tokens_per_day is not None or self.tokens_per_month is not None
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether a request must wait until its place in the limits is known."""
-        return self.requests_per_minute is not None or bool(self.token_limits)
 
 
 class _File(BaseModel):

@@ -9,6 +9,7 @@ from autotool_core.api_keys import hash_of, new_key
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server.api.keys.file import Key, read_keys
+from autotool_server.state_store.windows import Limits
 
 HASH, OTHER = hash_of("a"), hash_of("b")
 WHOLE = f"""
@@ -38,9 +39,10 @@ def test_every_field_is_read_and_what_is_left_out_is_not_limited(tmp_path: Path)
     alice, other = read(tmp_path, WHOLE)
     assert (alice.name, other.name) == ("alice", "b.c")
     assert alice.caller.modes == {Mode.SHORT, Mode.AUTO}
-    assert alice.token_limits == {"minute": 4, "day": 5, "month": 6}
+    assert alice.limits.tokens == {"minute": 4, "day": 5, "month": 6}
     assert set(other.model_dump(exclude_none=True)) == {"name", "hash"}
-    assert (alice.is_limited, alice.has_budget, other.is_limited, other.has_budget) == (True, True, False, False)
+    assert (alice.has_budget, other.has_budget) == (True, False)
+    assert (alice.limits.requests_per_minute, other.limits) == (3, Limits())
 
 
 def test_a_new_key_is_recognised_by_its_hash() -> None:
