@@ -216,6 +216,7 @@ class Bookkeeper:
     def _found(self) -> None:
         if self._try_again:
             logger.warning("the spend store is back")
+            self._changed.update(name for name, account in self._accounts.items() if account.unwritten)
         self._metrics.spend_store_up.set(1)
         self._try_again = 0.0
 
