@@ -45,7 +45,7 @@ class Generation(Protocol):
 
     @property
     def max_new_tokens(self) -> int:
-        """Tokens that the turn may decode, as far as its request or the server limits them."""
+        """Tokens that the turn may decode or have injected, as far as its request or the server limits them."""
         ...
 
     def run(self) -> AsyncGenerator[TurnOutput]: ...

@@ -90,3 +90,8 @@ def test_a_budget_needs_a_store(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=r"The keys file .*none\.toml cannot be read: No such file"):
         read_keys(tmp_path / "none.toml", has_store=True)
+
+
+def test_the_guide_names_every_field() -> None:
+    guide = (Path(__file__).parents[5] / "docs" / "guides" / "keys.md").read_text(encoding="utf-8")
+    assert [field for field in Key.model_fields if field != "name" and f"`{field}`" not in guide] == []

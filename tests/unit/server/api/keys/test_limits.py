@@ -107,7 +107,8 @@ async def test_what_is_not_used_is_given_back(tmp_path: Path) -> None:
         assert spent < 30
         second = await client.post("/v1/chat/completions", json=ASKED)
         prompt = second.json()["usage"]["prompt_tokens"]
-        assert int(second.headers["x-ratelimit-remaining-tokens"]) == 80 - spent - prompt - 20
+        # The reservation is the prompt, max_tokens, and the marker that may close a think block.
+        assert 80 - spent - prompt - 25 < int(second.headers["x-ratelimit-remaining-tokens"]) <= 80 - spent - prompt - 20
         assert (await used(client))["today"]["total_tokens"] == 2 * spent
 
 
@@ -175,7 +176,7 @@ async def test_an_answer_that_the_engine_fails_costs_no_tokens_and_one_that_its_
         engine.gate = None
         answer = await client.post("/v1/chat/completions", json=ASKED)
         left = 1000 - figures["total_tokens"] - answer.json()["usage"]["prompt_tokens"] - 20
-        assert answer.headers["x-ratelimit-remaining-tokens"] == str(left)
+        assert left - 5 < int(answer.headers["x-ratelimit-remaining-tokens"]) <= left
 
 
 async def test_background_responses_are_counted(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def test_a_store_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: p
             await asyncio.sleep(0.02)
         # The hung transaction has reserved tokens for a request that did not use them.
         prompt = answer.json()["usage"]["prompt_tokens"]
-        assert answer.headers["x-ratelimit-remaining-tokens"] == str(10_000 - prompt - 20)
+        assert 10_000 - prompt - 25 < int(answer.headers["x-ratelimit-remaining-tokens"]) <= 10_000 - prompt - 20
 
 
 async def test_a_server_starts_without_its_store(tmp_path: Path, lose: threading.Event) -> None:
