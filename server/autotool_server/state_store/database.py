@@ -1,5 +1,8 @@
 """How a database is opened, and what version of its tables it has."""
 
+import sqlite3
+from contextlib import suppress
+
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_engine, event, insert, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -82,13 +85,15 @@ def _engine(url: URL) -> Engine:
     return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, hide_parameters=True)
 
 
-def use_write_ahead_log(engine: Engine) -> None:
+def do_not_wait_for_disk(engine: Engine) -> None:
     """Have SQLite write without waiting for the disk each time, so that only a loss of power loses the last seconds."""
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
         def set_pragmas(connection: object, _: object) -> None:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
             cursor = connection.cursor()  # pyright: ignore[reportAttributeAccessIssue] a connection of the driver
-            cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=NORMAL")
+            # Kept in the file once it is set; while another server uses the file it cannot be, and need not.
+            with suppress(sqlite3.OperationalError):
+                cursor.execute("PRAGMA journal_mode=WAL")
             cursor.close()

@@ -88,7 +88,7 @@ class SpendStore:
         self._engine = database.in_memory() if url is None else database.make_engine(url, "spend_store")
         self._server = uuid.uuid4().hex
         self._is_prepared = False
-        database.use_write_ahead_log(self._engine)
+        database.do_not_wait_for_disk(self._engine)
 
     def prepare(self) -> None:
         """Make the tables, once. Raises SQLAlchemyError, and AutoToolError for a database of a later version."""

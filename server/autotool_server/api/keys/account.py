@@ -43,7 +43,9 @@ class Account:
 
     def take(self) -> "Batch":
         """Return what there is to write and to ask, as a part of the next batch."""
-        batch = Batch(self, self.reserved, self.unwritten, self.since_lost, self.questions)
+        # A client that has left meanwhile must not take what another one asks for.
+        waiting = [question for question in self.questions if not question.answer.done()]
+        batch = Batch(self, self.reserved, self.unwritten, self.since_lost, waiting)
         self.unwritten, self.since_lost, self.questions = {}, {}, []
         return batch
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from autotool_server.api.keys.account import Account, Batch, Question
 from autotool_server.api.keys.file import Key
 from autotool_server.api.metrics import Metrics
@@ -28,7 +30,7 @@ WRITE_SECONDS = 0.2
 RENEWAL_SECONDS = 15.0
 """Time between two renewals of what requests in flight have reserved, several of which fit into its lease. What a lost store
 does not have is tried again then too."""
-TIMEOUT_SECONDS = 3.0
+TIMEOUT_SECONDS = 5.0
 """How long the store may take before it counts as lost."""
 RETRY_SECONDS = 5.0
 """Time before a lost store is tried again."""
@@ -42,7 +44,10 @@ class StoreLostError(OverloadedError):
 
 
 class Bookkeeper:
-    """Raises AutoToolError for an address that is none. `url`: None keeps all in the process's memory."""
+    """Raises AutoToolError for an address that is none, and for a database of a later version of this server.
+
+    `url`: None keeps all in the process's memory.
+    """
 
     def __init__(self, url: str | None, metrics: Metrics) -> None:
         self._store = SpendStore(url)
@@ -52,11 +57,16 @@ class Bookkeeper:
         self._accounts: dict[str, Account] = {}
         self._changed = set[str]()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._renewal: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
         self._last_batch = 0.0
         self._try_again = 0.0
         self._hung: asyncio.Future[list[list[Verdict]]] | None = None
+        try:
+            self._store.prepare()
+        except SQLAlchemyError as error:
+            self._lose(error)
 
     async def ask(self, key: Key, tokens: int) -> Verdict:
         """Return whether a request that may use `tokens` may go on; they are reserved then, until `end`.
@@ -118,10 +128,10 @@ class Bookkeeper:
         loop = asyncio.get_running_loop()
         due = max(loop.time() + delay, self._last_batch + PACE_SECONDS)
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._due <= due:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(due, self._start)
+        self._timer, self._due = loop.call_at(due, self._start), due
 
     def _start(self) -> None:
         if self._timer is not None:

@@ -104,23 +104,29 @@ async def test_a_store_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(bookkeeper, "RETRY_SECONDS", 0.0)
         assert [(await ask(server, key)).status_code for key in ("rated", "rich", "rated")] == [200, 503, 200]
         go_on.set()
-        for _ in range(200):
-            if (answer := await ask(server, "rich")).status_code == 200:
-                break
-            await asyncio.sleep(0.02)
+        while (answer := await ask(server, "rich")).status_code == 503:
+            pass
         # The hung transaction has reserved tokens for a request that did not use them.
         prompt = answer.json()["usage"]["prompt_tokens"]
         assert 10_000 - prompt - 25 < int(answer.headers["x-ratelimit-remaining-tokens"]) <= 10_000 - prompt - 20
 
 
-async def test_a_server_starts_without_its_store(tmp_path: Path, lose: threading.Event) -> None:
-    lose.set()
+async def test_a_server_starts_without_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookkeeper, "RETRY_SECONDS", 0.0)
+    (tmp_path / "spend.db").mkdir()
     async with serving(tmp_path, rich=BUDGET, free={}) as server:
         assert [(await ask(server, key)).status_code for key in ("free", "rich")] == [200, 503]
-        lose.clear()
+        (tmp_path / "spend.db").rmdir()
         assert (await ask(server, "rich")).status_code == 200
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, the store does not count as lost."""
+    monkeypatch.setattr(bookkeeper, "TIMEOUT_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_two_servers_never_exceed_a_budget(tmp_path: Path) -> None:
     keys = {"alice": {"tokens_per_day": 300}}
     async with serving(tmp_path, **keys) as one, serving(tmp_path, **keys) as other:
@@ -135,6 +141,7 @@ async def test_two_servers_never_exceed_a_budget(tmp_path: Path) -> None:
             assert (await client.get("/v1/usage")).json()["today"]["total_tokens"] == sum(totals)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_two_servers_share_the_requests_of_a_minute(tmp_path: Path) -> None:
     keys = {"alice": {"requests_per_minute": 6}}
     async with serving(tmp_path, **keys) as one, serving(tmp_path, **keys) as other:
