@@ -16,7 +16,7 @@ OTHER_VARIABLES = frozenset(
     }
 )
 
-KEYS = frozenset({"AUTOTOOL_API_KEY", "AUTOTOOL_ADMIN_KEY", "AUTOTOOL_SEAL_KEY"})
+KEYS = frozenset({"AUTOTOOL_API_KEY", "AUTOTOOL_KEYS", "AUTOTOOL_ADMIN_KEY", "AUTOTOOL_SEAL_KEY"})
 """Variables that must not be empty: whoever sets one wants it to protect something."""
 
 # In a namespace with a service named autotool or autotool-NAME, Kubernetes sets these in every container:

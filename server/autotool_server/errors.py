@@ -1,7 +1,7 @@
 """Errors over HTTP: they name the field and never repeat its value. OpenAI's shape is the default."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -24,6 +24,16 @@ INTERNAL = "The server failed on this request; its log says how."
 
 class OverloadedError(AutoToolError):
     """The server has as many requests as it may serve at once, or is not ready yet."""
+
+
+class RateLimitedError(AutoToolError):
+    """The client's key has used up what it may use for now."""
+
+    def __init__(self, message: str, kind: str, code: str, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.code = code
+        self.headers = headers
 
 
 class UnauthorizedError(AutoToolError):
@@ -49,15 +59,23 @@ def describe(error: Exception) -> Description:
             return error.status, error_body(str(error), "invalid_request_error", error.field, error.code), {}
         case UnauthorizedError():
             return 401, error_body(str(error), "authentication_error", None, "invalid_api_key"), {"WWW-Authenticate": "Bearer"}
-        case OverloadedError():
-            return 503, error_body(str(error), "server_error", None, "overloaded"), {"Retry-After": "1"}
-        case EngineError():
-            status, headers = (502, {}) if isinstance(error, UpstreamError) else (503, {"Retry-After": "5"})
-            return status, error_body(str(error), "server_error", None, "engine_error"), headers
+        case RateLimitedError():
+            return 429, error_body(str(error), error.kind, None, error.code), dict(error.headers)
+        case OverloadedError() | EngineError():
+            status, code, headers = _unavailable(error)
+            return status, error_body(str(error), "server_error", None, code), headers
         case HTTPException():
             return error.status_code, error_body(str(error.detail), "invalid_request_error"), dict(error.headers or {})
         case _:
             return 500, error_body(INTERNAL, "server_error", None, "internal_error"), {}
+
+
+def _unavailable(error: OverloadedError | EngineError) -> tuple[int, str, dict[str, str]]:
+    """Return the status, code and headers of an error that is not the client's."""
+    if isinstance(error, UpstreamError):
+        return 502, "engine_error", {}
+    code, wait = ("overloaded", "1") if isinstance(error, OverloadedError) else ("engine_error", "5")
+    return 503, code, {"Retry-After": wait}
 
 
 def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:

@@ -221,6 +221,15 @@ class Settings(BaseSettings):
     api_key: Key | None = None
     """Key that clients must send as a bearer token. Default: no key is needed."""
 
+    keys: Annotated[str, BeforeValidator(_not_empty)] | None = None
+    """File of the keys of many clients, in TOML, with what each may use and how much (docs/guides/keys.md). It is read again
+    when it changes. With api_key beside it, that key holds too and is not limited. Default: none."""
+
+    spend_store: Text | None = None
+    """Database of what the keys of the keys file use, as sqlite:///spend.db or postgresql://user:password@host/name (extra
+    postgresql), which several servers may share; it may be that of response_store. Default: the process's memory, which is
+    empty after a restart and does not do for keys with tokens_per_day or tokens_per_month."""
+
     log_requests: Literal["off", "short", "json"] = "short"
     """Line that is written to standard output for every request but health probes: short is for people, json for programs.
     It has modes, tokens, times and the status, never a prompt or an answer."""

@@ -42,6 +42,8 @@ class Entry:
     """Until a response is sent, the client has none."""
     error: str | None = None
     """The code of the error that ended the request."""
+    key: str | None = None
+    """The name of the client's key in the keys file."""
     job: Job | None = None
     is_stream: bool = False
     is_background: bool = False
@@ -82,6 +84,12 @@ class AccessLog:
 def _write(entry: Entry) -> None:
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s", entry.form(entry))
+
+
+def note_key(name: str) -> None:
+    """Note the name of the current request's key."""
+    if entry := _ENTRY.get():
+        entry.key = name
 
 
 def note_job(job: Job, *, is_stream: bool) -> None:
@@ -138,6 +146,7 @@ def as_text(entry: Entry) -> str:
     modes = "->".join(filter(None, (values["mode"], values["resolved"])))
     shown = {
         "error": values["error"],
+        "key": entry.key,
         "p_long": _rounded(values["p_long"], ""),
         "turns": values["turns"] if (values["turns"] or 0) > 1 else None,
         "prompt": values["prompt_tokens"],
@@ -156,7 +165,7 @@ def as_json(entry: Entry) -> str:
     """Return the line for programs: an object that always has the same keys."""
     head = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "request_id": entry.id}
     route = {"method": entry.method, "path": entry.path, "status": entry.status, "stream": entry.is_stream}
-    route["background"] = entry.is_background
+    route |= {"background": entry.is_background, "key": entry.key}
     return json.dumps(head | route | _values(entry))
 
 

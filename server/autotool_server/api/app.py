@@ -5,7 +5,7 @@ from importlib.metadata import version
 from autotool_server import errors
 from autotool_server.api import endpoint
 from autotool_server.api.middleware import App
-from autotool_server.api.ops import health, models, not_served, tokenize, tools
+from autotool_server.api.ops import health, models, not_served, tokenize, tools, usage
 from autotool_server.api.protocol import protocols
 from autotool_server.api.state import ServerState
 
@@ -19,7 +19,7 @@ def create_app(state: ServerState) -> App:
     for protocol in protocols():
         protocol.start(state)
         app.include_router(endpoint.router(protocol))
-    for module in (models, tools, tokenize, health, not_served):
+    for module in (models, tools, tokenize, usage, health, not_served):
         app.include_router(module.router)
     errors.install(app)
     return app

@@ -1,4 +1,4 @@
-"""API keys: the client's and the operator's."""
+"""API keys: the client's, those of many clients, and the operator's."""
 
 import hmac
 from collections.abc import Iterable
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from fastapi import Request
 from pydantic import SecretStr
 
+from autotool_server.api import access_log
+from autotool_server.api.state import ServerState, state_of
 from autotool_server.errors import UnauthorizedError
 from autotool_server.settings import Settings
 
@@ -24,11 +26,27 @@ def every_key(request: Request) -> list[str | None]:
     return [bearer_key(request), request.headers.get("x-api-key")]
 
 
-def authorize(keys: Iterable[str | None], settings: Settings) -> None:
-    """Raise UnauthorizedError unless one of the keys is the server's API key, if it has one."""
-    expected = settings.api_key
-    if expected is not None and not any(_is_equal(key, expected) for key in keys):
-        raise UnauthorizedError("Send the API key of this server: `Authorization: Bearer KEY`.")
+def authorize(keys: Iterable[str | None], state: ServerState) -> ServerState:
+    """Return the state as the holder of one of the keys has it. Raises UnauthorizedError unless one is right.
+
+    The server's own key, where it has one, is not limited; nor is anybody where there are no keys at all.
+    """
+    own, keyring = state.settings.api_key, state.keyring
+    if own is None and keyring is None:
+        return state
+    given = [key for key in keys if key]
+    if own is not None and any(_is_equal(key, own) for key in given):
+        return state
+    for key in given:
+        if keyring is not None and (found := keyring.find(key)) is not None:
+            access_log.note_key(found.name)
+            return state.for_key(found)
+    raise UnauthorizedError("Send the API key of this server: `Authorization: Bearer KEY`.")
+
+
+async def need_key(request: Request) -> None:
+    """Raise UnauthorizedError for a request without a right key: the dependency of routes that do nothing else with it."""
+    authorize(every_key(request), state_of(request))
 
 
 def authorize_operator(key: str | None, settings: Settings) -> None:

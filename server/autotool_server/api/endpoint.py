@@ -20,6 +20,7 @@ from autotool_server import errors
 from autotool_server.api import access_log, auth
 from autotool_server.api import body as bodies
 from autotool_server.api.disconnect import ClientGoneError, while_connected
+from autotool_server.api.keys.quotas import Grant
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import documented
 from autotool_server.api.protocol import Protocol, StreamWriter
@@ -50,13 +51,15 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     state = state_of(request)
     with ExitStack() as stack:
         try:
-            auth.authorize(protocol.api_keys(request), state.settings)
+            state = auth.authorize(protocol.api_keys(request), state)
             _ = state.service  # refused while the engine starts, before the body is read
+            stack.enter_context(state.quotas.place(state.key))
             raw = await bodies.read(request, state)
             # Before the work of rendering, so that a flood is refused cheaply.
             stack.enter_context(state.admission.slot())
             with state.shutdown.cuts():
                 body, job = await _prepare(protocol, state, raw, request.headers)
+                grant = stack.enter_context(await state.quotas.admit(state.key, job))
                 detached = await protocol.detach(body, job, state)
         except ClientDisconnect:
             state.metrics.refused(CLIENT_GONE)
@@ -66,7 +69,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             state.metrics.refused(response.status_code)
             access_log.note_end(response.status_code, access_log.error_code(error))
             return response
-        response = JobResponse(protocol, body, job, state, stack.pop_all())
+        response = JobResponse(protocol, body, job, state, grant=grant, slot=stack.pop_all())
         return response if detached is None else detached(response.run_detached())
 
 
@@ -85,11 +88,14 @@ async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 class JobResponse(Response):
     """Runs a job and sends its answer, for as long as the client is there. Releases the slot at the end."""
 
-    def __init__(self, protocol: Protocol[Any], body: BaseModel, job: Job, state: ServerState, slot: ExitStack) -> None:
+    def __init__(
+        self, protocol: Protocol[Any], body: BaseModel, job: Job, state: ServerState, *, grant: Grant, slot: ExitStack
+    ) -> None:
         self._protocol = protocol
         self._body = body
         self._job = job
         self._state = state
+        self._grant = grant
         self._slot = slot
         self._status = 200
         self._error: str | None = None
@@ -133,6 +139,7 @@ class JobResponse(Response):
                     raise
                 return errors.response(error, self._protocol.error_response)
             finally:
+                self._grant.status = self._status
                 self._state.metrics.ended(self._job, started, self._status)
                 access_log.note_end(self._status, self._error)
         return None
@@ -153,8 +160,8 @@ class JobResponse(Response):
         await response(scope, receive, send)
 
     def _headers(self) -> dict[str, str]:
-        """Return the protocol's headers, and the one that names the fields which were left out."""
-        return {**self._protocol.headers(self._job), **bodies.ignored_header(self._job.ignored)}
+        """Return the protocol's headers, those of the key's limits, and the one that names the fields which were left out."""
+        return {**self._protocol.headers(self._job), **self._grant.headers, **bodies.ignored_header(self._job.ignored)}
 
     async def _stream(self, send: Send) -> None:
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""

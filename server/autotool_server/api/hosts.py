@@ -44,7 +44,7 @@ class AllowedHosts:
 def _is_checked(settings: Settings) -> bool:
     """Whether names are checked: the operator lists them, or a page could come past a loopback address without a key."""
     is_loopback = settings.host == "localhost" or (_is_address(settings.host) and ip_address(settings.host).is_loopback)
-    return bool(settings.allowed_hosts) or (is_loopback and settings.api_key is None)
+    return bool(settings.allowed_hosts) or (is_loopback and settings.api_key is None and settings.keys is None)
 
 
 def _is_address(name: str) -> bool:

@@ -48,6 +48,16 @@ class Metrics:
             "autotool_time_per_output_token_seconds", "Mean time between decoded tokens of a turn", PER_TOKEN_SECONDS
         )
         self.request_seconds = self._seconds("autotool_request_seconds", "Whole request", SECONDS)
+        self.limited = Counter(
+            "autotool_requests_limited", "Requests refused by a limit of their key", ("limit",), registry=registry
+        )
+        self.spend_store_up = Gauge(
+            "autotool_spend_store_up", "Whether the spend store answers (1) or is lost (0)", registry=registry
+        )
+        self.spend_store_up.set(1)
+        self.spend_store_failures = Counter(
+            "autotool_spend_store_failures", "Writes and reads at which the spend store failed", registry=registry
+        )
         self.tools = ToolMetrics(registry)
 
     def page(self) -> bytes:

@@ -14,6 +14,7 @@ from autotool_server.api import openapi
 from autotool_server.api.access_log import AccessLog
 from autotool_server.api.body import IGNORED_HEADER
 from autotool_server.api.hosts import AllowedHosts
+from autotool_server.api.keys.quotas import LIMIT_HEADERS
 from autotool_server.errors import REQUEST_ID
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -36,7 +37,7 @@ class App(FastAPI):
         """Return the app with everything around it."""
         app: ASGIApp = AllowedHosts(HeadAsGet(super().build_middleware_stack()), self.state.server.settings)
         if self.allowed_origins:
-            exposed = (REQUEST_ID_HEADER, ANTHROPIC_ID_HEADER, IGNORED_HEADER, "retry-after")
+            exposed = (REQUEST_ID_HEADER, ANTHROPIC_ID_HEADER, IGNORED_HEADER, "retry-after", *LIMIT_HEADERS)
             app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)
         if self.log_requests != "off":
             app = AccessLog(app, self.log_requests)

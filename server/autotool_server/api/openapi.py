@@ -15,7 +15,7 @@ EndpointT = TypeVar("EndpointT", bound=Callable[..., Any])
 SchemaMode = Literal["validation", "serialization"]
 
 REF = "#/components/schemas/{model}"
-STATUSES = (400, 401, 404, 500, 502, 503)
+STATUSES = (400, 401, 403, 404, 429, 500, 502, 503)
 """Errors of a route that wants the API key."""
 BODY_STATUSES = (413, 415)
 """Errors of a body."""

@@ -1,5 +1,6 @@
 """What the endpoints of one app share."""
 
+import copy
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -7,6 +8,9 @@ from fastapi import Request
 
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.api.admission import Admission
+from autotool_server.api.keys.file import Key
+from autotool_server.api.keys.keyring import make_keyring
+from autotool_server.api.keys.quotas import Quotas
 from autotool_server.api.metrics import Metrics
 from autotool_server.api.shutdown import Shutdown
 from autotool_server.conversation.service import ConversationService
@@ -25,6 +29,10 @@ class ServerState:
         self.admission = Admission(settings.max_concurrent_requests)
         self.shutdown = Shutdown()
         self.metrics.in_flight.set_function(lambda: self.admission.in_flight)
+        self.keyring = make_keyring(settings)
+        self.quotas = Quotas(settings, self.metrics)
+        self.key: Key | None = None
+        """The key of the client that this is the state for; None for one that is not limited."""
         self._service: ConversationService | None = None
         self._why_none = "The model is still loading."
         self._owned: dict[Callable[[Settings], Any], Any] = {}
@@ -34,6 +42,14 @@ class ServerState:
         if make not in self._owned:
             self._owned[make] = make(self.settings)
         return self._owned[make]
+
+    def for_key(self, key: Key) -> "ServerState":
+        """Return the same state as the holder of a key has it, with a service that refuses what the key may not use."""
+        state = copy.copy(self)
+        state.key = key
+        if self._service is not None:
+            state._service = self._service.for_caller(key.caller)
+        return state
 
     @property
     def service(self) -> ConversationService:

@@ -56,6 +56,12 @@ class Job:
         """The turns whose prompt is charged: those of one choice of each prompt."""
         return [turn for choice in self.choices[:: len(self.choices) // self.num_prompts] for turn in choice.turns]
 
+    @property
+    def reserved_tokens(self) -> int:
+        """Tokens that the request may use in its first turns: the prompt and the limits of what is decoded."""
+        prompt = sum(turn.prompt_tokens for turn in self.charged_turns)
+        return prompt + sum(turn.max_new_tokens for turn in self.turns)
+
     def usage(self) -> TokenUsage:
         """Return the tokens used so far."""
         return TokenUsage(

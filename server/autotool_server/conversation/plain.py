@@ -109,6 +109,11 @@ class PlainTurn:
         """Tokens charged to the prompt."""
         return len(self.request.prompt_ids)
 
+    @property
+    def max_new_tokens(self) -> int:
+        """Tokens that the text may have."""
+        return self.request.max_tokens
+
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Yield the text as it is decoded. Closing the generator aborts the engine's work for it."""
         self.ledger.started_at = time.perf_counter()

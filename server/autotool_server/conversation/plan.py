@@ -77,6 +77,14 @@ class TurnLimits:
     and may not report what it took from its cache."""
 
     @property
+    def expected(self) -> int:
+        """Limit of the tokens that are expected: reasoning that only the context limits is left out."""
+        if self.max_answer_tokens is None:
+            return self.max_tokens
+        reasoning = (self.max_reasoning_tokens or 0) if self.has_reasoning_step else 0
+        return min(self.max_tokens, reasoning + self.max_answer_tokens)
+
+    @property
     def divides_sections(self) -> bool:
         """Whether the answer needs a step of its own, because what holds for it does not hold for the think block."""
         has_answer_minimum = self.min_tokens > 0 and self.max_answer_tokens is not None

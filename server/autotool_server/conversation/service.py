@@ -1,5 +1,6 @@
 """The service that makes a job of a request. It refuses everything that can be refused before the engine sees it."""
 
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_server.conversation.approvals import PastCalls, past_calls
 from autotool_server.conversation.budgets import DefaultBudgets
+from autotool_server.conversation.caller import ANYBODY, Caller
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.loop_types import Budget, NextTurn, ServerTools
@@ -45,6 +47,7 @@ class ConversationService:
         self.engine = engine
         self.model = model
         self.settings = settings
+        self.caller = ANYBODY
         self.registry = registry or Registry()
         self.defaults = RequestDefaults.of(settings, generation_config or GenerationConfig())
         """What requests get that leave it out."""
@@ -57,6 +60,12 @@ class ConversationService:
         self._template = TemplateArguments(self._profile, self.renderer.efforts)
         budgets = DefaultBudgets.of(settings, profile)
         self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
+
+    def for_caller(self, caller: Caller) -> "ConversationService":
+        """Return this service as it is for a caller: it refuses what the caller may not use."""
+        service = copy.copy(self)
+        service.caller = caller
+        return service
 
     def prompt_ids(self, request: ConversationRequest, *, generation_prompt: bool = True) -> list[int]:
         """Return the token ids of a request's prompt, those of the response prefix included. Raises InvalidRequestError.
@@ -71,7 +80,11 @@ class ConversationService:
         return self.model, *self.settings.model_aliases
 
     def resolve_model(self, model: str | None, field: str) -> Mode | None:
-        """Return the mode that a model's name asks for, None for none. Raises InvalidRequestError for an unknown model."""
+        """Return the mode that a model's name asks for, None for none.
+
+        Raises InvalidRequestError for an unknown model, and for one that the caller may not use.
+        """
+        self.caller.check_model(self.names, field)
         if model is None or model in self.names:
             return None
         name, mode = modes.split_alias(model)
@@ -97,6 +110,7 @@ class ConversationService:
         tools = self._server_tools(request)
         if not self._renders_parallel_calls:
             request = replace(request, parallel_tool_calls=False)
+        request = replace(request, priority=self.caller.priority_of(request.priority))
         sampling = request.sampling.filled(self.defaults.sampling)
         arguments = self._template.arguments(request)
         return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling)
@@ -114,7 +128,8 @@ class ConversationService:
 
     def _server_tools_config(self, context: RequestContext, budget: Budget, past: PastCalls) -> ServerTools:
         names = frozenset(tool.function["name"] for tool in context.request.client_tools)
-        escalate = self.settings.escalate and Mode.LONG not in self.renderer.refusals
+        may_be_long = Mode.LONG not in self.renderer.refusals and self.caller.may_ask_for(Mode.LONG)
+        escalate = self.settings.escalate and may_be_long
         return ServerTools(context.server_tools, names, budget, self.registry.secrets, escalate, past, self.registry.approved)
 
     def _server_tools(self, request: ConversationRequest) -> Mapping[str, Tool]:
@@ -135,6 +150,8 @@ class ConversationService:
         if not self._renders_results:
             raise InvalidRequestError("The model's chat template has no place for results of tools.", fields.tools)
         chosen = self.registry.choose(named)
+        for name in chosen:
+            self.caller.check_tool(name, named.get(name, fields.tools))
         if not request.can_ask_approval and any(tool.spec.policy.approval != "never" for tool in chosen.values()):
             raise InvalidRequestError(
                 "A server tool needs the user's approval, for which this API has no form. Use /v1/chat/completions or "
@@ -185,7 +202,9 @@ class ConversationService:
         of_effort = effort.mode if effort is not None and sets_mode else None
         hints = {**request.mode_hints, **self._template.mode_hints(request)}
         requested = {fields.mode: request.mode, fields.model: alias, **hints, fields.effort: of_effort}
-        return modes.resolve(requested, self.default_mode)
+        mode = modes.resolve(requested, self.default_mode)
+        self.caller.check_mode(mode, fields.mode)
+        return mode
 
     def _effort(self, request: ConversationRequest) -> Effort | None:
         if request.effort is None:

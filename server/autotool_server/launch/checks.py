@@ -1,6 +1,7 @@
 """Checks of the settings before anything heavy is imported: torch, vLLM and the web framework take many seconds."""
 
 from autotool_core import profile
+from autotool_server.api.keys.keyring import make_keyring
 from autotool_server.engines import generation_config
 from autotool_server.engines.create import engine_name
 from autotool_server.launch import model_source
@@ -18,6 +19,7 @@ def check(settings: Settings) -> Registry:
     if settings.profile is not None:
         profile.named(settings.profile)
     registry = create_registry(settings)
+    make_keyring(settings)
     if settings.model is not None:
         model_source.check(settings.model, engine, settings.engine_arg)
     generation_config.check(settings.generation_config, settings.model)

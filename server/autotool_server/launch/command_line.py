@@ -100,6 +100,8 @@ def _scalar(value: str) -> str | float | bool:
 def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
     settings = load_settings(**_given(options, source))
     registry = checks.check(settings)
+    if demo and settings.keys is not None and settings.api_key is None:
+        raise AutoToolError("--demo sends requests of its own. Set an API key (--api-key) beside the keys file for it.")
     listener = listen(settings.host, settings.port)
     logs.configure(settings)
     # Imported now that nothing else can be wrong: torch and the web framework take seconds.

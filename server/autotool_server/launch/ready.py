@@ -34,8 +34,8 @@ def _rows(url: str, state: ServerState) -> Iterator[tuple[str, str]]:
     yield "modes", _modes(service, service.default_mode)
     if tools := sorted(service.registry.tools):
         yield "tools", ", ".join(tools[:MAX_TOOLS]) + (f" and {more} more" if (more := len(tools) - MAX_TOOLS) > 0 else "")
-    if settings.api_key is not None:
-        yield "key", "clients must send the API key"
+    if settings.api_key is not None or settings.keys is not None:
+        yield "key", "clients must send an API key"
     yield "docs", f"{url.removesuffix('/v1')}/docs"
 
 

@@ -88,7 +88,7 @@ def test_malformed_value_is_named_and_not_echoed(name: str, value: str) -> None:
         settings.load_settings(**{name: value})
 
 
-KEYS = ("api_key", "admin_key", "seal_key")
+KEYS = ("api_key", "keys", "admin_key", "seal_key")
 
 
 @pytest.mark.parametrize("name", [name for name in settings.Settings.model_fields if name not in KEYS])
@@ -111,7 +111,9 @@ def test_an_empty_key_is_refused(name: str, empty: str, monkeypatch: pytest.Monk
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize("name", ["model", "served_model_name", "profile", "remote_url", "tools", "host", "response_store"])
+@pytest.mark.parametrize(
+    "name", ["model", "served_model_name", "profile", "remote_url", "tools", "host", "response_store", "spend_store"]
+)
 def test_an_empty_option_is_refused(name: str) -> None:
     with pytest.raises(AutoToolError, match=f"Setting {name} "):
         settings.load_settings(**{name: ""})

@@ -13,7 +13,13 @@ from autotool_server import errors
 from autotool_server.api.messages.schemas import NO_THREADS
 from autotool_server.errors import Description, OverloadedError, UnauthorizedError
 
-TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large"}
+TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
 """The type of an error by its status; others are `invalid_request_error`, or `api_error` where the server is at fault."""
 OVERLOADED = 529
 

@@ -30,7 +30,7 @@ from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.request import ConversationRequest
 
-STATUSES = (400, 401, 404, 500, OVERLOADED)
+STATUSES = (400, 401, 403, 404, 429, 500, OVERLOADED)
 
 
 class MessageAnswer(BaseModel):
@@ -109,13 +109,13 @@ class Messages(Protocol[MessagesRequest]):
 
     async def _count(self, request: Request) -> Response:
         """Answer how many tokens the prompt of a body has. It takes no slot, since nothing is decoded."""
-        state = state_of(request)
         try:
-            auth.authorize(self.api_keys(request), state.settings)
+            state = auth.authorize(self.api_keys(request), state_of(request))
             _ = state.service  # refused while the engine starts, before the body is read
-            raw = await bodies.read(request, state)
-            # In a thread, since rendering and tokenising a long conversation would hold up every stream.
-            count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
+            with state.quotas.place(state.key):
+                raw = await bodies.read(request, state)
+                # In a thread, since rendering and tokenising a long conversation would hold up every stream.
+                count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
             return JSONResponse({"input_tokens": count})
         except ClientDisconnect:
             return Response(status_code=CLIENT_GONE)

@@ -61,9 +61,9 @@ class ModelList(BaseModel):
 @documented(Operation(answer=ModelList))
 async def list_models(request: Request) -> ModelList:
     """Return the served model, and all of its other names if the server lists them."""
-    state = state_of(request)
-    auth.authorize(auth.every_key(request), state.settings)
+    state = auth.authorize(auth.every_key(request), state_of(request))
     service = state.service
+    service.resolve_model(None, "model")
     names = _names(service) if state.settings.list_mode_aliases else [service.model]
     models = [_model(service, name) for name in names]
     return ModelList(data=models, first_id=names[0], last_id=names[-1])
@@ -73,8 +73,7 @@ async def list_models(request: Request) -> ModelList:
 @documented(Operation(answer=ModelEntry))
 async def get_model(request: Request, name: str) -> ModelEntry:
     """Return the model by any of its names."""
-    state = state_of(request)
-    auth.authorize(auth.every_key(request), state.settings)
+    state = auth.authorize(auth.every_key(request), state_of(request))
     mode = state.service.resolve_model(name, "model")
     if mode is not None and mode in state.service.renderer.refusals:
         raise InvalidRequestError("The model cannot do this mode.", "model", code="model_not_found", status=404)

@@ -1,9 +1,10 @@
 """Routes of OpenAI's and vLLM's APIs that this server does not have: a 404 that says why."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from autotool_core.errors import InvalidRequestError
+from autotool_server.api import auth
 
 NOT_SERVED = {
     "embeddings": "embeddings",
@@ -24,7 +25,7 @@ NOT_SERVED = {
 }
 """The path, or its first part, behind `/v1/`, and what is asked for there."""
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(auth.need_key)])
 
 
 def _add_routes(path: str, kind: str) -> None:

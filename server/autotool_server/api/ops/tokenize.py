@@ -86,13 +86,13 @@ async def detokenize(request: Request) -> JSONResponse:
 
 
 async def _answer(request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Body]) -> JSONResponse:
-    state = state_of(request)
-    auth.authorize(auth.every_key(request), state.settings)
+    state = auth.authorize(auth.every_key(request), state_of(request))
     service = state.service
-    raw = await bodies.read(request, state)
-    with state.admission.slot():
-        parsed = await asyncio.to_thread(bodies.parse, body_type, raw, state.settings.unknown_fields)
-        answer = await asyncio.to_thread(work, parsed.body, service)
+    with state.quotas.place(state.key):
+        raw = await bodies.read(request, state)
+        with state.admission.slot():
+            parsed = await asyncio.to_thread(bodies.parse, body_type, raw, state.settings.unknown_fields)
+            answer = await asyncio.to_thread(work, parsed.body, service)
     return JSONResponse(answer.model_dump(), headers=bodies.ignored_header(parsed.ignored))
 
 

@@ -45,10 +45,10 @@ class ToolList(BaseModel):
 @router.get("/v1/tools")
 @documented(Operation(answer=ToolList))
 async def list_tools(request: Request) -> ToolList:
-    """Return every server tool with its schema."""
-    state = state_of(request)
-    auth.authorize([auth.bearer_key(request)], state.settings)
-    return ToolList(data=[_entry(tool) for tool in state.service.registry.tools.values()])
+    """Return every server tool that the key may use, with its schema."""
+    service = auth.authorize([auth.bearer_key(request)], state_of(request)).service
+    tools = service.registry.tools.items()
+    return ToolList(data=[_entry(tool) for name, tool in tools if service.caller.may_use_tool(name)])
 
 
 @router.post("/v1/tools/{name}/accept")

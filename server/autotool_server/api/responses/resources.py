@@ -10,7 +10,7 @@ from autotool_server.api.responses.seal import Seal
 from autotool_server.settings import Settings
 
 if TYPE_CHECKING:
-    from autotool_server.api.responses.store import ResponseStore
+    from autotool_server.state_store.responses import ResponseStore
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,6 @@ class Resources:
 def _open_store(settings: Settings) -> "ResponseStore | None":
     if settings.response_store is None:
         return None
-    from autotool_server.api.responses.store import ResponseStore  # noqa: PLC0415 only those who store need the library
+    from autotool_server.state_store.responses import ResponseStore  # noqa: PLC0415 only those who store need the library
 
     return ResponseStore(settings.response_store, settings.response_ttl_seconds)

@@ -47,7 +47,7 @@ def router(protocol: Protocol[Any]) -> APIRouter:
     """Return the routes, for clients that have the protocol's API key."""
 
     async def authorize(request: Request) -> None:
-        auth.authorize(protocol.api_keys(request), state_of(request).settings)
+        auth.authorize(protocol.api_keys(request), state_of(request))
 
     path, needs_key = protocol.path + "/{response_id}", [Depends(authorize)]
     routes = APIRouter(lifespan=_closing)

@@ -19,9 +19,10 @@ from support.serving import MODEL, Running, failing, held, running, scripted
 from support.tools import ADD_1_2, adder, named, with_tools
 
 from autotool_core.errors import AutoToolError
-from autotool_server.api.responses import resources, store
+from autotool_server.api.responses import resources
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.settings import Settings
+from autotool_server.state_store import responses as store
 
 REASONING = "Hm.\n</think>\n\n"
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n</tool_call>'

@@ -1,6 +1,6 @@
-"""The store of responses: a database of SQLAlchemy (https://docs.sqlalchemy.org/en/21/core/).
+"""The store of responses.
 
-Its calls block: run them in threads. A response is one row, every item of its input and output is another. Rows that have
+A response is one row, every item of its input and output is another. Rows that have
 expired are deleted at writes. A response that runs has a lease, which its server renews: once the lease has ended, so has the
 server, and the response has failed.
 """
@@ -20,19 +20,16 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    create_engine,
     delete,
     insert,
     select,
     update,
 )
-from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
-from autotool_core.extras import install_command
+from autotool_server.state_store import database
 
-SETTING = "Setting response_store (--response-store)"
 PREVIOUS = "previous_response_id"
 RUNNING = ("queued", "in_progress")
 CHAINED = ("completed", "incomplete")
@@ -86,15 +83,13 @@ class ResponseStore:
 
     def __init__(self, url: str, ttl_seconds: int) -> None:
         self._ttl_seconds = ttl_seconds
+        self._engine = database.make_engine(url, "response_store")
         try:
-            self._engine = _engine(_url(url))
-            METADATA.create_all(self._engine)
-        except (ImportError, NoSuchModuleError):
-            driver = f"the driver of this database is not installed. For PostgreSQL: {install_command('postgresql')}."
-            raise AutoToolError(f"{SETTING}: {driver}") from None
+            database.prepare(self._engine, METADATA, "responses")
         except SQLAlchemyError as error:
             # The message of the driver may hold the address, and so the password.
-            raise AutoToolError(f"{SETTING}: the database cannot be opened ({type(error).__name__}).") from None
+            reason = f"the database cannot be opened ({type(error).__name__})."
+            raise AutoToolError(f"Setting response_store (--response-store): {reason}") from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -198,26 +193,6 @@ class ResponseStore:
         query = select(RESPONSES.c.id).where(~_is_current()).limit(1000).with_for_update(skip_locked=True)
         if expired := connection.scalars(query).all():
             _delete(connection, expired)
-
-
-def _url(text: str) -> URL:
-    """Return the address of a database. Raises AutoToolError if it is none."""
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise AutoToolError(f"{SETTING}: give an address such as sqlite:///responses.db.") from None
-    if url.drivername in ("postgres", "postgresql"):
-        return url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise AutoToolError(f"{SETTING}: name a file, as in sqlite:///responses.db.")
-    return url
-
-
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
-    # SQLite has one writer at a time: one connection in turn is faster than several that find the file locked.
-    return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, hide_parameters=True)
 
 
 def _is_current() -> Any:

@@ -1,0 +1,88 @@
+"""What this server knows of one key, and has not brought to the store of spend yet."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autotool_server.api.keys.file import Key
+from autotool_server.state_store.spend import Change
+from autotool_server.state_store.use import Use
+from autotool_server.state_store.windows import Verdict
+
+Used = dict[tuple[str, str], Use]
+"""By day and mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that waits to be let in."""
+
+    tokens: int
+    answer: asyncio.Future[Verdict]
+
+
+@dataclass(slots=True)
+class Account:
+    """The requests of a key on this server."""
+
+    key: Key
+    """As the keys file has it now."""
+    reserved: int = 0
+    """Tokens that requests in flight may still use."""
+    questions: list[Question] = field(default_factory=list[Question])
+    unwritten: Used = field(default_factory=dict[tuple[str, str], Use])
+    """What ended requests have used."""
+    since_lost: Used = field(default_factory=dict[tuple[str, str], Use])
+    """The part of it that the process's memory, which stands in for a lost store, does not have yet."""
+
+    def end(self, tokens: int, day: str, mode: str, use: Use) -> None:
+        """Note what a request has used that had reserved `tokens`."""
+        self.reserved -= tokens
+        for used in (self.unwritten, self.since_lost):
+            add(used, {(day, mode): use})
+
+    def take(self) -> "Batch":
+        """Return what there is to write and to ask, as a part of the next batch."""
+        # A client that has left meanwhile must not take what another one asks for.
+        waiting = [question for question in self.questions if not question.answer.done()]
+        batch = Batch(self, self.reserved, self.unwritten, self.since_lost, waiting)
+        self.unwritten, self.since_lost, self.questions = {}, {}, []
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What of one key is written and asked at once."""
+
+    account: Account
+    reserved: int
+    used: Used
+    since_lost: Used
+    questions: list[Question]
+
+    def change(self, *, in_memory: bool = False) -> Change:
+        """Return it as the store takes it; `in_memory`: as what stands in for a lost store takes it."""
+        key, used = self.account.key, self.since_lost if in_memory else self.used
+        return Change(key.name, key.limits, self.reserved, used, [question.tokens for question in self.questions])
+
+    def restore(self) -> None:
+        """Keep what was used for a later batch, since the store does not have it."""
+        add(self.account.unwritten, self.used)
+
+    def answer(self, verdicts: list[Verdict] | Exception) -> None:
+        """Tell the requests. What is reserved for one whose client has left meanwhile is given back."""
+        for number, question in enumerate(self.questions):
+            if question.answer.done():
+                continue
+            if isinstance(verdicts, Exception):
+                question.answer.set_exception(verdicts)
+                continue
+            verdict = verdicts[number]
+            self.account.reserved += 0 if verdict.refused_by else question.tokens
+            question.answer.set_result(verdict)
+
+
+def add(used: Used, more: Mapping[tuple[str, str], Use]) -> None:
+    """Add to what was used."""
+    for place, use in more.items():
+        used[place] = used.get(place, Use()) + use

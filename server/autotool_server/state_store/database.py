@@ -1,0 +1,99 @@
+"""How a database is opened, and what version of its tables it has."""
+
+import sqlite3
+from contextlib import suppress
+
+from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_engine, event, insert, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import StaticPool
+
+from autotool_core.errors import AutoToolError
+from autotool_core.extras import install_command
+
+TIMEOUTS = {"connect_timeout": 3, "tcp_user_timeout": 10_000}
+"""Seconds to connect, and milliseconds until a connection without an answer is given up:
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS."""
+VERSION = 1
+"""Of the tables of this package. Whoever changes a table raises it, and has `prepare` bring a database of the one before
+to it."""
+
+VERSIONS = MetaData()
+TABLES_VERSION = Table(
+    "autotool_tables_version",
+    VERSIONS,
+    Column("part", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+
+def make_engine(text: str, setting: str) -> Engine:
+    """Return the engine of an address, without connecting. Raises AutoToolError, which names the setting, for a bad one."""
+    option = f"Setting {setting} (--{setting.replace('_', '-')})"
+    try:
+        return _engine(_url(text, option))
+    except (ImportError, NoSuchModuleError):
+        driver = f"the driver of this database is not installed. For PostgreSQL: {install_command('postgresql')}."
+        raise AutoToolError(f"{option}: {driver}") from None
+
+
+def in_memory() -> Engine:
+    """Return the engine of a new database in the process's memory."""
+    return create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+
+
+def prepare(engine: Engine, tables: MetaData, part: str) -> None:
+    """Make the tables that the database does not have yet. `part`: what they are of.
+
+    Raises SQLAlchemyError, and AutoToolError if a later version of this server has made them.
+    """
+    try:
+        _prepare(engine, tables, part)
+    except DBAPIError:
+        # Another server may have made the same tables at the same time.
+        _prepare(engine, tables, part)
+
+
+def _prepare(engine: Engine, tables: MetaData, part: str) -> None:
+    VERSIONS.create_all(engine)
+    tables.create_all(engine)
+    with engine.begin() as connection:
+        version = connection.scalar(select(TABLES_VERSION.c.version).where(TABLES_VERSION.c.part == part))
+        if version is None:
+            connection.execute(insert(TABLES_VERSION).values(part=part, version=VERSION))
+        elif version > VERSION:
+            raise AutoToolError(f"The database of {part} is of a later version of this server. Update the server.")
+
+
+def _url(text: str, option: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise AutoToolError(f"{option}: give an address such as sqlite:///state.db.") from None
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise AutoToolError(f"{option}: name a file, as in sqlite:///state.db.")
+    return url
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        limits = TIMEOUTS if url.drivername == "postgresql+psycopg" else {}
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=limits)
+    # SQLite has one writer at a time: one connection in turn is faster than several that find the file locked.
+    return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, hide_parameters=True)
+
+
+def do_not_wait_for_disk(engine: Engine) -> None:
+    """Have SQLite write without waiting for the disk each time, so that only a loss of power loses the last seconds."""
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def set_pragmas(connection: object, _: object) -> None:  # pyright: ignore[reportUnusedFunction] the decorator keeps it
+            cursor = connection.cursor()  # pyright: ignore[reportAttributeAccessIssue] a connection of the driver
+            cursor.execute("PRAGMA synchronous=NORMAL")
+            # Kept in the file once it is set; while another server uses the file it cannot be, and need not.
+            with suppress(sqlite3.OperationalError):
+                cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.close()
