@@ -52,7 +52,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
         try:
             auth.authorize(protocol.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
-            raw = await bodies.read(request, state)
+            raw = await bodies.read(request, state, stack)
             # Before the work of rendering, so that a flood is refused cheaply.
             stack.enter_context(state.admission.slot())
             with state.shutdown.cuts():

@@ -5,6 +5,7 @@ Reference: https://platform.claude.com/docs/en/api/messages
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -113,9 +114,10 @@ class Messages(Protocol[MessagesRequest]):
         try:
             auth.authorize(self.api_keys(request), state.settings)
             _ = state.service  # refused while the engine starts, before the body is read
-            raw = await bodies.read(request, state)
-            # In a thread, since rendering and tokenising a long conversation would hold up every stream.
-            count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
+            with ExitStack() as stack:
+                raw = await bodies.read(request, state, stack)
+                # In a thread, since rendering and tokenising a long conversation would hold up every stream.
+                count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
             return JSONResponse({"input_tokens": count})
         except ClientDisconnect:
             return Response(status_code=CLIENT_GONE)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -89,8 +90,9 @@ async def _answer(request: Request, body_type: type[BodyT], work: Callable[[Body
     state = state_of(request)
     auth.authorize(auth.every_key(request), state.settings)
     service = state.service
-    raw = await bodies.read(request, state)
-    with state.admission.slot():
+    with ExitStack() as stack:
+        raw = await bodies.read(request, state, stack)
+        stack.enter_context(state.admission.slot())
         parsed = await asyncio.to_thread(bodies.parse, body_type, raw, state.settings.unknown_fields)
         answer = await asyncio.to_thread(work, parsed.body, service)
     return JSONResponse(answer.model_dump(), headers=bodies.ignored_header(parsed.ignored))
