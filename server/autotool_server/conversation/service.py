@@ -115,7 +115,10 @@ class ConversationService:
     def _server_tools_config(self, context: RequestContext, budget: Budget, past: PastCalls) -> ServerTools:
         names = frozenset(tool.function["name"] for tool in context.request.client_tools)
         escalate = self.settings.escalate and Mode.LONG not in self.renderer.refusals
-        return ServerTools(context.server_tools, names, budget, self.registry.secrets, escalate, past, self.registry.approved)
+        registry = self.registry
+        return ServerTools(
+            context.server_tools, names, budget, registry.secrets, escalate, past, registry.approved, registry.limits
+        )
 
     def _server_tools(self, request: ConversationRequest) -> Mapping[str, Tool]:
         named = {tool.name: tool.field for tool in request.server_tools}
