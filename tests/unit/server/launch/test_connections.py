@@ -72,6 +72,14 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def trickle(peer: Peer, ended: asyncio.Task[Any]) -> None:
+    """Send a byte now and then until a task has ended; fails after some seconds."""
+    async with asyncio.timeout(20):
+        while not ended.done():
+            await peer.send(b" ")
+            await asyncio.sleep(0.02)
+
+
 async def metric(server: Running, name: str) -> float:
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"{server.url.removesuffix('/v1')}/metrics")).text
@@ -154,9 +162,7 @@ async def test_a_body_that_trickles_for_ever_is_answered_408() -> None:
     async with running(scripted(TEXT), **QUICK) as server, connected(server) as peer:
         await peer.send(head(10**6))
         answer = asyncio.create_task(peer.answer())
-        while not answer.done():
-            await peer.send(b" ")
-            await asyncio.sleep(0.02)
+        await trickle(peer, answer)
         assert (await answer)[0] == 408
 
 
@@ -174,10 +180,7 @@ async def test_the_rest_of_a_refused_body_is_not_waited_for() -> None:
     async with running(scripted(TEXT), api_key="secret", **QUICK) as server, connected(server) as peer:
         await peer.send(head(10**6) + b"{")
         assert (await peer.answer())[0] == 401
-        ended = asyncio.create_task(peer.ended())
-        while not ended.done():
-            await peer.send(b" ")
-            await asyncio.sleep(0.02)
+        await trickle(peer, asyncio.create_task(peer.ended()))
 
 
 async def test_a_connection_goes_on_after_the_rest_of_a_refused_body() -> None:
