@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 UNSUPPORTED = "unsupported_field"
 """The code of a field that this server does not support, and pydantic's type of a fault that says so."""
 
+TIMEOUT = 408
+"""Status of a request that comes too slowly, the rest of which is not waited for."""
+
 INTERNAL = "The server failed on this request; its log says how."
 
 
@@ -56,7 +59,8 @@ def describe(error: Exception) -> Description:
     """Return the response to an error in OpenAI's shape."""
     match error:
         case InvalidRequestError():
-            return error.status, error_body(str(error), "invalid_request_error", error.field, error.code), {}
+            headers = {"Connection": "close"} if error.status == TIMEOUT else {}
+            return error.status, error_body(str(error), "invalid_request_error", error.field, error.code), headers
         case UnauthorizedError():
             return 401, error_body(str(error), "authentication_error", None, "invalid_api_key"), {"WWW-Authenticate": "Bearer"}
         case RateLimitedError():

@@ -248,6 +248,25 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     """Largest request body in bytes; more is answered 413."""
 
+    max_bodies_bytes: int = Field(default=256 * 2**20, ge=1024)
+    """Bytes of the bodies of all requests that are read or answered, together; what does not fit is answered 503 with
+    Retry-After. One body of max_body_bytes always fits."""
+
+    max_connections: int = Field(default=8192, ge=2)
+    """Connections open at once, but no more than half of the files that the process may open (ulimit -Hn). Beyond that the one
+    that has been idle for the longest time is closed; if too many are busy, all but health probes are answered 503."""
+
+    receive_seconds: float = Field(default=10, gt=0)
+    """Seconds in which the headers of a request must arrive, and the longest pause within its body, which must also arrive at
+    8 KiB a second on average once it has taken so long; else the answer is 408."""
+
+    keep_alive_seconds: float = Field(default=5, gt=0)
+    """Seconds for which a connection stays open after an answer for the next request. Behind a load balancer that keeps
+    connections, set it above the load balancer's own."""
+
+    send_seconds: float = Field(default=30, ge=1)
+    """Seconds after which a client that takes nothing of its answer is cut off, and the answer is ended (Linux)."""
+
     unknown_fields: Literal["warn", "refuse", "ignore"] = "warn"
     """Fields of a request that this server does not know: warn leaves them out and names them in the answer
     (autotool.ignored) and in the header x-autotool-ignored, refuse answers 400, ignore leaves them out."""

@@ -1,18 +1,20 @@
-"""Admission: the limit of requests in flight. A slot is released however its request ends."""
+"""Admission: the limits of requests in flight and of their bodies. What one holds is released however it ends."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from autotool_server.errors import OverloadedError
 
 
 class Admission:
-    """Counts requests in flight and refuses those above the limit."""
+    """Counts requests in flight, and the bytes of bodies, and refuses those above the limits."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_body_bytes: int) -> None:
         self._limit = limit
+        self._max_body_bytes = max_body_bytes
         self.in_flight = 0
+        self.body_bytes = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
@@ -29,6 +31,23 @@ class Admission:
             self.in_flight -= 1
             if self.in_flight == 0:
                 self._is_idle.set()
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Hold the bytes of a body, as it grows: yields what counts further bytes, or raises OverloadedError."""
+        held = 0
+
+        def grow(count: int) -> None:
+            nonlocal held
+            if self.body_bytes + count > self._max_body_bytes:
+                raise OverloadedError("The server holds as many bytes of requests as it may. Try again in a second.")
+            self.body_bytes += count
+            held += count
+
+        try:
+            yield grow
+        finally:
+            self.body_bytes -= held
 
     async def idle(self) -> None:
         """Wait until no slot is held."""

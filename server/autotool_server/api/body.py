@@ -1,9 +1,11 @@
 """Request bodies: read within a limit, checked against a protocol's type, and free of fields that it does not know."""
 
+import asyncio
 import codecs
 import difflib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -16,6 +18,7 @@ from autotool_server import errors
 from autotool_server.api.content_encoding import content_decoder
 from autotool_server.api.fields import OwnFields
 from autotool_server.api.state import ServerState
+from autotool_server.settings import Settings
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -27,6 +30,9 @@ OWN_FIELDS = tuple(OwnFields.model_fields)
 MIN_SIMILARITY = 0.81
 """`models`, which other servers take, is as similar to `mode` as 0.80."""
 
+MIN_RATE = 8 * 1024
+"""Bytes a second at which a body must come on average, once it has paused for as long as one pause may take."""
+TOO_SLOW = "The body did not arrive in time. Send the request again, without pauses."
 
 IGNORED_HEADER = "x-autotool-ignored"
 MAX_HEADER = 1024
@@ -40,27 +46,51 @@ class ParsedBody(Generic[BodyT]):
     ignored: Sequence[str] = ()
 
 
-async def read(request: Request, state: ServerState) -> bytes:
-    """Return the decoded body, read and decoded no further than the limit of the settings.
+async def read(request: Request, state: ServerState, held: ExitStack) -> bytes:
+    """Return the decoded body, read and decoded no further than the limit of the settings. `held` holds its bytes in admission.
 
-    Raises StoppingError if the server stops before all of it is here.
+    Raises StoppingError if the server stops before all of it is here, OverloadedError if the bodies of all requests are larger
+    than they may be together, and InvalidRequestError (408) if this one comes too slowly.
     """
+    grow = held.enter_context(state.admission.body())
     with state.shutdown.arrives():
-        return await _read(request, state.settings.max_body_bytes)
+        try:
+            return await _read(request, state.settings, grow)
+        except TimeoutError:
+            raise InvalidRequestError(TOO_SLOW, code="request_timeout", status=408) from None
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, settings: Settings, grow: Callable[[int], None]) -> bytes:
     _refuse_simple_requests(request)
     decoder = content_decoder(request.headers.get("content-encoding", ""))
+    limit = settings.max_body_bytes
     body = bytearray()
     received = 0
-    async for part in request.stream():
-        received += len(part)
-        body += decoder.decode(part, limit + 1 - len(body))
-        if max(received, len(body)) > limit:
-            raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
+    async with asyncio.timeout(settings.receive_seconds) as timeout:
+        pace = _Pace(settings.receive_seconds)
+        async for part in request.stream():
+            received += len(part)
+            decoded = decoder.decode(part, limit + 1 - len(body))
+            body += decoded
+            if max(received, len(body)) > limit:
+                raise InvalidRequestError(f"The body is larger than {limit} bytes.", code="body_too_large", status=413)
+            grow(len(decoded))
+            timeout.reschedule(pace.deadline(received))
     decoder.finish()
     return bytes(body)
+
+
+class _Pace:
+    """The time by which more of a body must be here: it may pause for some seconds, and in all for as long at `MIN_RATE`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._now = asyncio.get_running_loop().time
+        self._started = self._now()
+
+    def deadline(self, received: int) -> float:
+        """Return the time of the event loop at which the next bytes are late."""
+        return self._seconds + min(self._now(), self._started + received / MIN_RATE)
 
 
 def _refuse_simple_requests(request: Request) -> None:

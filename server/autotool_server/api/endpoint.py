@@ -54,7 +54,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             state = auth.authorize(protocol.api_keys(request), state)
             _ = state.service  # refused while the engine starts, before the body is read
             stack.enter_context(state.quotas.place(state.key))
-            raw = await bodies.read(request, state)
+            raw = await bodies.read(request, state, stack)
             # Before the work of rendering, so that a flood is refused cheaply.
             stack.enter_context(state.admission.slot())
             with state.shutdown.cuts():

@@ -25,6 +25,15 @@ class Metrics:
         self.engine_restarts = Counter(
             "autotool_engine_restarts", "Starts of the engine after it had failed", registry=registry
         )
+        self.connections = Gauge("autotool_connections", "Connections of clients that are open", registry=registry)
+        self.connections_refused = Counter(
+            "autotool_connections_refused",
+            "Connections closed, or answered 503, because there were too many",
+            registry=registry,
+        )
+        self.body_bytes = Gauge(
+            "autotool_request_body_bytes", "Bodies of requests that are read or answered, in bytes", registry=registry
+        )
         self.requests = Counter(
             "autotool_requests",
             "Requests by the mode asked for, what it resolved to (none: ended before or plain text, mixed: n > 1) and status",

@@ -26,9 +26,11 @@ class ServerState:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.admission = Admission(settings.max_concurrent_requests)
+        # The largest body always fits if it is alone.
+        self.admission = Admission(settings.max_concurrent_requests, max(settings.max_bodies_bytes, settings.max_body_bytes))
         self.shutdown = Shutdown()
         self.metrics.in_flight.set_function(lambda: self.admission.in_flight)
+        self.metrics.body_bytes.set_function(lambda: self.admission.body_bytes)
         self.keyring = make_keyring(settings)
         self.quotas = Quotas(settings, self.metrics)
         self.key: Key | None = None

@@ -8,6 +8,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server.conversation.approvals import PastCalls
 from autotool_server.tools.base import Tool
+from autotool_server.tools.limits import CallLimits
 from autotool_server.tools.made import ApprovedCalls
 from autotool_server.tools.secrets import Secrets
 
@@ -44,6 +45,7 @@ class ServerTools:
     past: PastCalls
     """The calls before the request, and what it decides about those that wait for approval."""
     approved: ApprovedCalls
+    limits: CallLimits
 
 
 @dataclass(frozen=True, slots=True)

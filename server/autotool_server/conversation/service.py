@@ -130,7 +130,10 @@ class ConversationService:
         names = frozenset(tool.function["name"] for tool in context.request.client_tools)
         may_be_long = Mode.LONG not in self.renderer.refusals and self.caller.may_ask_for(Mode.LONG)
         escalate = self.settings.escalate and may_be_long
-        return ServerTools(context.server_tools, names, budget, self.registry.secrets, escalate, past, self.registry.approved)
+        registry = self.registry
+        return ServerTools(
+            context.server_tools, names, budget, registry.secrets, escalate, past, registry.approved, registry.limits
+        )
 
     def _server_tools(self, request: ConversationRequest) -> Mapping[str, Tool]:
         named = {tool.name: tool.field for tool in request.server_tools}

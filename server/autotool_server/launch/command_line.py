@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from autotool_core.errors import AutoToolError
 from autotool_server.launch import checks, logs
+from autotool_server.launch.connections import raise_descriptor_limit
 from autotool_server.launch.listener import listen
 from autotool_server.settings import Settings, load_settings
 
@@ -104,6 +105,7 @@ def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
         raise AutoToolError("--demo sends requests of its own. Set an API key (--api-key) beside the keys file for it.")
     listener = listen(settings.host, settings.port)
     logs.configure(settings)
+    raise_descriptor_limit()
     # Imported now that nothing else can be wrong: torch and the web framework take seconds.
     from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
 

@@ -56,6 +56,8 @@ class Policy:
     """A call may be made again in the same request, because the same arguments may give another result. Of any other tool a
     second call with the same arguments is answered from the first one's result."""
     approval: Approval = "never"
+    max_concurrent: int | None = None
+    """The limit of calls that run at the same time, over all requests; others wait. None for no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from autotool_server.tools.base import Tool
 from autotool_server.tools.execute import MAX_MESSAGE_CHARACTERS, check, execute
+from autotool_server.tools.limits import CallLimits
 from autotool_server.tools.made import MadeCalls
 from autotool_server.tools.results import (
     FAILURE_OUTCOMES,
@@ -36,11 +37,21 @@ class TurnCalls:
     `made` are the calls of the turns before it, to which its own are added.
     """
 
-    def __init__(self, tools: Mapping[str, Tool], secrets: Secrets, max_calls: int, deadline: float, made: MadeCalls) -> None:
+    def __init__(
+        self,
+        tools: Mapping[str, Tool],
+        secrets: Secrets,
+        limits: CallLimits,
+        *,
+        max_calls: int,
+        deadline: float,
+        made: MadeCalls,
+    ) -> None:
         self.calls: list[ServerCall] = []
         self.made = made
         self._tools = tools
         self._secrets = secrets
+        self._limits = limits
         self._max_calls = max_calls
         self._deadline = deadline
         # Fixed for the turn, so that its calls of one tool are all treated alike.
@@ -116,7 +127,7 @@ class TurnCalls:
         """Run a call until the deadline, which may pass while the model still decodes."""
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._deadline - started):
+            async with asyncio.timeout(self._deadline - started), self._limits.place(tool):
                 return await execute(tool, arguments, self._secrets)
         except TimeoutError:
             result = _cut(call, Outcome.BUDGET, TIME_USED_UP)

@@ -30,6 +30,8 @@ class Entry(BaseModel):
     """The largest result of a call, in bytes of UTF-8."""
     retries: int = Field(default=DEFAULT.retries, ge=0, le=10)
     """The number of retries after a failed call of an idempotent tool."""
+    max_concurrent: int | None = Field(default=None, ge=1)
+    """The limit of calls of a tool that run at the same time, over all requests; others wait."""
     read_only: list[str] = []
     """Tools, by name without the namespace or by pattern (`get_*`), that change nothing."""
     idempotent: list[str] = []
@@ -67,6 +69,7 @@ class Entry(BaseModel):
             timeout=self.timeout,
             max_result_bytes=self.max_result_bytes,
             retries=self.retries,
+            max_concurrent=self.max_concurrent,
             read_only=read_only,
             idempotent=read_only or idempotent or _matches_any(self.idempotent, name),
             repeatable=repeatable or _matches_any(self.repeatable, name),

@@ -108,8 +108,11 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
-        trace = "".join(traceback.format_exception(error))
-        logger.warning("tool %s failed: %s", tool.spec.name, secrets.redact(trace))
+        if timeout.expired():
+            logger.warning("tool %s did not answer within %g seconds", tool.spec.name, tool.spec.policy.timeout)
+        else:
+            trace = "".join(traceback.format_exception(error))
+            logger.warning("tool %s failed: %s", tool.spec.name, secrets.redact(trace))
         outcome, content = Outcome.ERROR, "The tool failed."
     if timeout.expired() and outcome is not Outcome.OK:
         outcome, content = Outcome.TIMEOUT, f"The tool did not answer within {tool.spec.policy.timeout:g} seconds."

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool, ToolSource
+from autotool_server.tools.limits import CallLimits
 from autotool_server.tools.made import ApprovedCalls
 from autotool_server.tools.secrets import Secrets
 
@@ -22,6 +23,7 @@ class Registry:
     def __init__(self, sources: Sequence[ToolSource] = (), secrets: Secrets | None = None) -> None:
         self.secrets = secrets or Secrets({})
         self.approved = ApprovedCalls()
+        self.limits = CallLimits()
         self._sources = sources
         self._running = AsyncExitStack()
 

@@ -5,11 +5,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY, Metric
 
 from autotool_server.api.metrics import Metrics
+from autotool_server.engines import queue_metrics
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/autotool.json").read_text())
@@ -19,13 +21,20 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 def samples() -> set[str]:
     """Return the names of the samples that the server exports, as Prometheus stores them."""
     suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
-    return {metric.name + suffix for metric in Metrics().registry.collect() for suffix in suffixes[metric.type]}
+    return {metric.name + suffix for metric in exported() for suffix in suffixes[metric.type]}
+
+
+def exported() -> list[Metric]:
+    """Return the metrics of the server, and of its engine's queue."""
+    assert queue_metrics.SECONDS
+    of_engine = [metric for metric in REGISTRY.collect() if metric.name.startswith("autotool_")]
+    return [*Metrics().registry.collect(), *of_engine]
 
 
 def labels(metric: str) -> set[str]:
     name = re.sub("_(total|bucket|sum|count)$", "", metric)
-    collectors: Any = Metrics().registry._collector_to_names
-    collector = next(item for item in collectors if item._name == name)
+    collectors: Any = [*cast("Any", Metrics().registry)._collector_to_names, *cast("Any", REGISTRY)._collector_to_names]
+    collector = next(item for item in collectors if getattr(item, "_name", None) == name)
     return {*collector._labelnames, "job", "instance", "le"}
 
 
@@ -67,4 +76,4 @@ def test_the_panels_do_not_overlap_and_have_ids_of_their_own() -> None:
 def test_every_metric_of_the_server_is_on_the_dashboard() -> None:
     shown = " ".join(query["expr"] for panel in PANELS for query in panel["targets"])
     left_out = {"autotool_tool_result_bytes", "autotool_tool_overlap_seconds"}
-    assert {metric.name for metric in Metrics().registry.collect() if metric.name not in shown} == left_out
+    assert {metric.name for metric in exported() if metric.name not in shown} == left_out

@@ -5,6 +5,7 @@ Reference: https://platform.claude.com/docs/en/api/messages
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -112,8 +113,9 @@ class Messages(Protocol[MessagesRequest]):
         try:
             state = auth.authorize(self.api_keys(request), state_of(request))
             _ = state.service  # refused while the engine starts, before the body is read
-            with state.quotas.place(state.key):
-                raw = await bodies.read(request, state)
+            with ExitStack() as stack:
+                stack.enter_context(state.quotas.place(state.key))
+                raw = await bodies.read(request, state, stack)
                 # In a thread, since rendering and tokenising a long conversation would hold up every stream.
                 count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
             return JSONResponse({"input_tokens": count})

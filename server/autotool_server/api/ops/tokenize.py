@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Request
@@ -88,11 +89,12 @@ async def detokenize(request: Request) -> JSONResponse:
 async def _answer(request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Body]) -> JSONResponse:
     state = auth.authorize(auth.every_key(request), state_of(request))
     service = state.service
-    with state.quotas.place(state.key):
-        raw = await bodies.read(request, state)
-        with state.admission.slot():
-            parsed = await asyncio.to_thread(bodies.parse, body_type, raw, state.settings.unknown_fields)
-            answer = await asyncio.to_thread(work, parsed.body, service)
+    with ExitStack() as stack:
+        stack.enter_context(state.quotas.place(state.key))
+        raw = await bodies.read(request, state, stack)
+        stack.enter_context(state.admission.slot())
+        parsed = await asyncio.to_thread(bodies.parse, body_type, raw, state.settings.unknown_fields)
+        answer = await asyncio.to_thread(work, parsed.body, service)
     return JSONResponse(answer.model_dump(), headers=bodies.ignored_header(parsed.ignored))
 
 

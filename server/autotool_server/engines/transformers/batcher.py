@@ -10,6 +10,7 @@ The names imported from `transformers.generation.continuous_batching` are not pu
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import AsyncGenerator, Iterable, MutableMapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
 from transformers.generation.continuous_batching.cb_logits_processors import ContinuousBatchingLogitsProcessor
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
-from transformers.generation.continuous_batching.requests import FutureRequestState, GenerationOutput, RequestState
-from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
+from transformers.generation.continuous_batching.requests import FutureRequestState, GenerationOutput
 
 from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError
+from autotool_server.engines import queue_metrics
 from autotool_server.engines.transformers.sampler import CandidateScorer, TokenSampler
+from autotool_server.engines.transformers.scheduler import EXPRESS_SEATS, SCHEDULER
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Slot:
     def __init__(self, slot_id: str, sampler: TokenSampler) -> None:
         self.id = slot_id
         self.cached_tokens: int | None = None
+        self._queued_at = time.monotonic()
         self._sampler = sampler
         self._failure: AutoToolError | None = None
         self._num_received = 0
@@ -67,6 +70,16 @@ class Slot:
             logger.exception("Sampling a token failed.")
             self._failure = _stopped()
         return 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the request has not been in a batch yet."""
+        return self.cached_tokens is None
+
+    def scheduled(self, cached_tokens: int) -> None:
+        """Note that the request is in a batch for the first time, with so many tokens of its prompt from the cache."""
+        self.cached_tokens = cached_tokens
+        queue_metrics.SECONDS.observe(time.monotonic() - self._queued_at)
 
     def put(self, output: GenerationOutput) -> None:
         """Queue the new tokens of an output. An output has all tokens of the request so far."""
@@ -117,6 +130,7 @@ class Batcher:
         except (ValueError, AttributeError, RuntimeError) as error:
             raise EngineError(CANNOT_BATCH) from error
         self._manager.batch_processor.scheduler.slots = self._slots
+        queue_metrics.watch(self.waiting, self.in_flight)
         self._manager.start()
 
     async def try_out(self) -> None:
@@ -167,6 +181,10 @@ class Batcher:
         """Return the number of requests that are neither finished nor closed."""
         return len(self._slots)
 
+    def waiting(self) -> int:
+        """Return the number of these that have not been in a batch yet."""
+        return sum(slot.is_waiting for slot in list(self._slots.values()))
+
     def check(self) -> None:
         """Raise EngineError if the manager's thread has stopped."""
         if self._manager.background_thread_status.can_accept_new_requests() or not self._manager.is_running():
@@ -190,8 +208,8 @@ def _make_manager(model: Any, router: "Router", processor: "PerRequestProcessor"
         continuous_batching_config=ContinuousBatchingConfig(
             page_size=PAGE_TOKENS,
             num_blocks=-(-cache_tokens // PAGE_TOKENS),
-            max_batch_tokens=max(STEP_TOKENS, max_num_seqs),
-            max_requests_per_batch=max_num_seqs,
+            max_batch_tokens=max(STEP_TOKENS, max_num_seqs + EXPRESS_SEATS),
+            max_requests_per_batch=max_num_seqs + EXPRESS_SEATS,
             scheduler_type=SCHEDULER,
             auto_switch_to_flash=False,
             # The samplers need the logits of every step, which CUDA graphs and asynchronous batching do not provide.
@@ -258,43 +276,3 @@ class Router(OutputRouter):
                 if output.is_finished():
                     del self._slots[output.request_id]
                 slot.put(output)
-
-
-class Scheduler(FIFOScheduler):
-    """A first-come, first-served scheduler with three additions to the manager's own."""
-
-    slots: Slots
-
-    def reset(self) -> None:
-        super().reset()
-        self._batch: dict[str, FutureRequestState] = {}
-
-    def schedule_batch(self, token_budget: int, cache_budget: int) -> tuple[list[FutureRequestState] | None, bool, int, int]:
-        """Also record how many tokens of a prompt are from the cache."""
-        batch = super().schedule_batch(token_budget, cache_budget)
-        self._batch = {request.state.request_id: request for request in batch[0] or ()}
-        for request_id, request in self._batch.items():
-            slot = self.slots.get(request_id)
-            if slot is not None and slot.cached_tokens is None:
-                slot.cached_tokens = request.state.position_offset
-        return batch
-
-    def finish_request(self, request_id: str) -> None:
-        """Also keep the pages that the last forward filled. For a score, the last forward is the only one."""
-        request = self._batch.get(request_id)
-        if request is not None:
-            written = request.state.initial_tokens + request.state.generated_tokens[:-1]
-            for kind, pages in request.complete_blocks.items():
-                self.cache.cache_allocators[kind].mark_complete_blocks(request_id, written, pages)
-        super().finish_request(request_id)
-
-    def clear_cancelled_requests(self) -> list[RequestState]:
-        """Also admit new requests. With a full cache they wait until one finishes, but a cancelled request never does."""
-        cancelled = super().clear_cancelled_requests()
-        if cancelled:
-            self.block_new_requests = False
-        return cancelled
-
-
-SCHEDULER = "autotool"
-SCHEDULER_MAPPING[SCHEDULER] = Scheduler

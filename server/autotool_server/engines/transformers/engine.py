@@ -152,7 +152,9 @@ class TransformersEngine:
         grammar = None
         if request.structural_tag is not None:
             grammar = await asyncio.to_thread(parts.grammars.compile, request.structural_tag, stop_token_ids)
-        return Sampler(request, parts.vocab_size, parts.model.device, grammar, stop_token_ids)
+        make = partial(Sampler, request, parts.vocab_size, parts.model.device, grammar, stop_token_ids)
+        # The tensors of a bias of the whole vocabulary take milliseconds, for each choice.
+        return await asyncio.to_thread(make) if request.sampling.logit_bias else make()
 
 
 def _pop_logprobs(sampler: Sampler, count: int) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Sample the next token of one request from the model's logits."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -59,7 +59,7 @@ class Sampler:
         sampling = request.sampling
         _check(sampling, vocab_size)
         self._greedy = sampling.temperature < GREEDY_BELOW
-        self._bias = dict(sampling.logit_bias)
+        self._bias = Bias(sampling.logit_bias, device) if sampling.logit_bias else None
         self._penalties = Penalties(sampling, request.prompt_ids, vocab_size, device) if _penalised(sampling) else None
         self._grammar = grammar
         self._stop_ids = sorted(set(stop_token_ids))
@@ -83,8 +83,8 @@ class Sampler:
         return token
 
     def _constrain(self, logits: torch.Tensor) -> torch.Tensor:
-        for token, bias in self._bias.items():
-            logits[token] += bias
+        if self._bias is not None:
+            self._bias.apply(logits)
         if self._penalties is not None:
             logits = self._penalties.apply(logits)
         if self._grammar is not None:
@@ -102,6 +102,18 @@ class Sampler:
         # These warpers do not read the history, so it is empty.
         warped = self._warpers(torch.empty(0, dtype=torch.long), logits.unsqueeze(0))  # pyright: ignore[reportArgumentType]
         return int(torch.multinomial(warped.softmax(-1), 1, generator=self._generator))
+
+
+class Bias:
+    """Biases of tokens as tensors: a loop over them at every token would hold up all requests of the batch."""
+
+    def __init__(self, biases: Mapping[int, float], device: torch.device) -> None:
+        self._tokens = torch.tensor(list(biases), device=device)
+        self._values = torch.tensor(list(biases.values()), dtype=torch.float32, device=device)
+
+    def apply(self, logits: torch.Tensor) -> None:
+        """Add the biases to logits (shape: vocabulary; float32)."""
+        logits.index_add_(0, self._tokens, self._values)
 
 
 class Penalties:
@@ -129,7 +141,8 @@ class Penalties:
 
 
 def _check(sampling: Sampling, vocab_size: int) -> None:
-    if any(not 0 <= token < vocab_size for token in sampling.logit_bias):
+    bias = sampling.logit_bias
+    if bias and not 0 <= min(bias) <= max(bias) < vocab_size:
         raise InvalidRequestError(
             f"logit_bias names a token that the model does not have; token ids run from 0 to {vocab_size - 1}.", "logit_bias"
         )

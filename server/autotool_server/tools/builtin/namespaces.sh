@@ -40,6 +40,8 @@ cd /tmp
 exec setpriv ${uid:+--reuid=$uid --regid=$uid --clear-groups} --pdeathsig KILL -- \
     unshare --user --map-root-user --net --pid --ipc --uts --cgroup --fork --kill-child=KILL --mount-proc -- \
     sh -c 'echo 0 > /proc/sys/user/max_user_namespaces
+        # Else the program could take back its first place among the processes that are ended when memory runs out.
+        mount -o remount,bind,ro,nosuid,nodev,noexec /proc
         # The shell would report a killed command on stderr.
         exec 3>&2 2> /dev/null
         (exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all -- "$@" 2>&3 3>&-)

@@ -63,6 +63,12 @@ def _privileges() -> Iterator[str]:
         yield "system calls that the filter should deny"
     if set(os.environ) - set(FACTS["environment"]):
         yield "the server's environment"
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+            file.write("0")
+        yield "its place among the processes that are ended when memory runs out"
+    except OSError:
+        pass
 
 
 def _calls() -> Iterator[str]:

@@ -27,8 +27,8 @@ PARAMETERS = {
     "required": ["code"],
     "additionalProperties": False,
 }
-# A run leaves nothing behind, so a discarded or repeated run changes nothing.
-POLICY = Policy(read_only=True, idempotent=True)
+# A run leaves nothing behind, so a discarded or repeated run changes nothing. Each may keep a core busy, and has memory.
+POLICY = Policy(read_only=True, idempotent=True, max_concurrent=max(2, os.cpu_count() or 1))
 
 
 class PythonTool:

@@ -88,7 +88,8 @@ class Sandbox:
             *(*user, "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
             *("--cap-drop", "ALL", *itertools.chain.from_iterable(map(_bind, self.visible_paths()))),
             *itertools.chain.from_iterable(("--dev-bind", device, device) for device in _DEVICES),
-            *("--proc", "/proc", "--size", str(self.limits.disk), "--tmpfs", "/tmp"),  # noqa: S108 inside the sandbox
+            # Read-only, so that the program cannot take back its place among the processes that are ended first.
+            *("--proc", "/proc", "--remount-ro", "/proc", "--size", str(self.limits.disk), "--tmpfs", "/tmp"),  # noqa: S108 inside the sandbox
             *("--remount-ro", "/", "--chdir", "/tmp", "--"),  # noqa: S108 inside the sandbox
         ]
 

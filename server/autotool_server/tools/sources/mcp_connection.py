@@ -35,6 +35,8 @@ MIN_RECONNECT_SECONDS, MAX_RECONNECT_SECONDS = 0.2, 30.0
 """The pause between attempts to reconnect: doubled after each attempt, reset after a connection that lasted."""
 MAX_PAGES = 1000
 """The limit of pages of a list of tools."""
+MAX_LISTED_BYTES = 16 * 2**20
+"""The limit of names, descriptions and schemas in a list of tools, as JSON."""
 MAX_CURSOR_CHARACTERS = 64
 LISTEN_RETRY_SECONDS = 5.0
 """The pause before a broken stream of change notifications is requested again."""
@@ -219,6 +221,7 @@ async def _list_tools(client: Client, label: str) -> list[types.Tool]:
     """Return the tools of all pages. Raises ListingError, which begins with `label`, if they cannot be read or have no end."""
     tools: list[types.Tool] = []
     cursors: list[str] = []
+    num_bytes = 0
     while len(cursors) < MAX_PAGES:
         try:
             page = await client.list_tools(cursor=cursors[-1] if cursors else None)
@@ -227,6 +230,9 @@ async def _list_tools(client: Client, label: str) -> list[types.Tool]:
                 f"{label}: its MCP server's answer to tools/list cannot be read ({_first_fault(error)})."
             ) from None
         tools += page.tools
+        num_bytes += sum(len(tool.model_dump_json()) for tool in page.tools) + len(page.next_cursor or "")
+        if num_bytes > MAX_LISTED_BYTES:
+            raise ListingError(f"{label}: its MCP server's list of tools is larger than {MAX_LISTED_BYTES // 2**20} MiB.")
         if not page.next_cursor:
             return tools
         if page.next_cursor in cursors:

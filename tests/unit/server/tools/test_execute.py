@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support.tools import Scripted, add
+from support.tools import Scripted, add, hang
 
 from autotool_server.tools import execute
 from autotool_server.tools.base import OversizeError, Policy, ToolError, TransientError
@@ -53,6 +53,12 @@ async def test_errors_and_tools_that_are_not_retried(error: Exception, policy: d
     result = await execute.execute(tool, {}, Secrets({}))
     assert result.outcome in {Outcome.ERROR, Outcome.OVERSIZE}
     assert (len(tool.calls), result.attempts, result.content) == (attempts, attempts, f"Error: {error}")
+
+
+async def test_a_time_out_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    result = await execute.execute(Scripted("slow", hang, NOTHING, timeout=0.01), {}, Secrets({}))
+    assert result.outcome is Outcome.TIMEOUT
+    assert [record.getMessage() for record in caplog.records] == ["tool slow did not answer within 0.01 seconds"]
 
 
 async def test_a_secret_is_redacted_before_the_message_is_cut() -> None:

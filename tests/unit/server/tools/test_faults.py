@@ -161,6 +161,31 @@ async def test_a_tool_that_cannot_be_cancelled_holds_up_nothing(
     assert caplog.text.count("still runs") == 1
 
 
+async def test_calls_of_a_limited_tool_wait_for_each_other() -> None:
+    most = 0
+
+    async def work(_: Mapping[str, Any]) -> str:
+        nonlocal most
+        most = max(most, tool.running)
+        await asyncio.sleep(0.01)
+        return "3"
+
+    tool = Scripted("math.add", work, max_concurrent=2)
+    async with with_tools(scripted(lambda request: ADD_1_2 if len(request.prompt_ids) < 400 else "Well."), tool) as server:
+        answers = await asyncio.gather(*(ask(server, named("math.add")) for _ in range(6)))
+    assert [executions(answer)[0] for answer in answers] == [[("math.add", "ok")]] * 6
+    assert most == 2
+
+
+async def test_a_call_that_finds_no_place_in_time_is_charged_to_the_budget() -> None:
+    tool = Scripted("math.add", hang, max_concurrent=1)
+    async with with_tools(scripted(ADD_1_2, ADD_1_2, "Too slow."), tool) as server:
+        extra = {"tool_budget": {"max_seconds": 0.2}}
+        answers = await asyncio.gather(*(ask(server, named("math.add"), extra=extra) for _ in range(2)))
+    assert [executions(answer)[0] for answer in answers] == [[("math.add", "budget")]] * 2
+    assert len(tool.calls) == 1
+
+
 async def test_an_invented_tool_of_a_turn_that_was_cut_is_no_label_of_the_metrics() -> None:
     text = f"{called('rm', {})} "
     engine = scripted(text + "word " * 50)

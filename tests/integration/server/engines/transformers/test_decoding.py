@@ -11,6 +11,7 @@ import pytest
 import torch
 from support.engines import GREEDY, ask, collect
 from support.transformers_engine import SCHEMA, TAG, TEXT, generated, raw_logprobs
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.engines.base import Sampling
@@ -178,6 +179,26 @@ def test_distribution(sampling: Sampling, weights: list[int]) -> None:
     for token, weight in enumerate(weights):
         assert counts[token] / draws == pytest.approx(weight / sum(weights), abs=0.015)
         assert bool(counts[token]) == bool(weight)
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations on tensors."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_bias_of_every_token_costs_no_more_steps_than_that_of_one() -> None:
+    counts: list[int] = []
+    for biases in ({0: 1.0}, {token: float(token) for token in range(1000)}):
+        chooser = sampler(Sampling(temperature=0, logit_bias=biases), vocabulary=1000)
+        with Operations() as operations:
+            chooser.sample(torch.zeros(1000))
+        counts.append(operations.count)
+    assert counts[0] == counts[1]
 
 
 def test_penalties_count_as_in_vllm() -> None:

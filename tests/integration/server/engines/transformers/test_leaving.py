@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from support.engines import Output, ask, collect, until
 from support.transformers_engine import TAG, leftovers, nothing_left, states
 from transformers.generation.continuous_batching.requests import RequestStatus
@@ -16,6 +17,14 @@ from transformers.generation.continuous_batching.requests import RequestStatus
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_server.engines.base import EngineRequest, Sampling
 from autotool_server.engines.transformers import TransformersEngine, batcher
+
+
+def value(metric: str) -> float:
+    """Return what Prometheus reads of a metric."""
+    found = REGISTRY.get_sample_value(metric)
+    assert found is not None
+    return found
+
 
 # Leaving
 
@@ -49,6 +58,30 @@ async def test_leaving_the_queue(tiny: TransformersEngine) -> None:
     outputs = await asyncio.gather(*tasks, return_exceptions=True)
     assert [isinstance(output, asyncio.CancelledError) for output in outputs] == [False, False, True, True, True]
     await nothing_left(tiny)
+
+
+async def test_requests_for_one_token_do_not_wait_for_long_ones(tiny: TransformersEngine) -> None:
+    queued = value("autotool_engine_queue_seconds_count")
+    long = [asyncio.create_task(collect(tiny, ask([5 + number], 150))) for number in range(6)]
+    await until(lambda: value("autotool_engine_requests_waiting") == 4)
+    assert value("autotool_engine_requests_running") == 2
+    for number in range(4):
+        await tiny.score("test", [50 + number] * 40, (1, 2))
+        assert len((await collect(tiny, ask([70 + number], 1))).tokens) == 1
+    assert not any(task.done() for task in long)
+    assert value("autotool_engine_requests_waiting") == 4
+    assert [len(output.tokens) for output in await asyncio.gather(*long)] == [150] * 6
+    assert value("autotool_engine_queue_seconds_count") == queued + 6 + 8
+    await nothing_left(tiny)
+
+
+async def test_many_requests_for_one_token_do_not_keep_long_ones_out(tiny: TransformersEngine) -> None:
+    long = [asyncio.create_task(collect(tiny, ask([5 + number], 10))) for number in range(3)]
+    await until(lambda: value("autotool_engine_requests_waiting") == 1)
+    short = [asyncio.create_task(collect(tiny, ask([50 + number], 1))) for number in range(200)]
+    await asyncio.gather(*long)
+    assert not all(task.done() for task in short)
+    await asyncio.gather(*short)
 
 
 async def test_leaving_a_score(tiny: TransformersEngine) -> None:

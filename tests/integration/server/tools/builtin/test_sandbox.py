@@ -127,6 +127,19 @@ while time.monotonic() < end:
     await run(sandbox, bomb)
 
 
+async def test_the_place_among_the_processes_that_are_ended_first_is_kept(sandbox: Sandbox) -> None:
+    code = """
+import os
+for path in ("/proc/self/oom_score_adj", f"/proc/{os.getppid()}/oom_score_adj"):
+    try:
+        open(path, "w").write("0")
+    except OSError as error:
+        print(type(error).__name__)
+print(open("/proc/self/oom_score_adj").read())
+"""
+    assert (await run(sandbox, code)).split() == ["OSError", "OSError", "1000"]
+
+
 async def test_memory(sandbox: Sandbox) -> None:
     assert "MemoryError" in await run(sandbox, "bytearray(10 * 1024**3)")
     grow = "import mmap\nmmap.mmap(-1, 10 * 1024**3)"

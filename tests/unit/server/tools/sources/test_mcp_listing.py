@@ -1,12 +1,12 @@
 """Answers of MCP servers to `tools/list`, as they are before and after they are put in order."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from mcp import types
 from mcp.types.methods import validate_server_result
 
-from autotool_server.tools.sources import mcp_listing
+from autotool_server.tools.sources import mcp_connection, mcp_listing
 from autotool_server.tools.sources.mcp_listing import ListingMender, fault_of
 
 VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
@@ -78,3 +78,26 @@ def test_faults_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     mender.mend({"tools": [FINE]}, "2025-11-25")
     mender.mend({"tools": tools}, "2025-11-25")
     assert len(looked) == 5
+
+
+class Endless:
+    """A client of a server whose list of tools never ends."""
+
+    def __init__(self, page: list[types.Tool], cursor_characters: int) -> None:
+        self.pages = 0
+        self._page = page
+        self._cursor_characters = cursor_characters
+
+    async def list_tools(self, cursor: str | None) -> types.ListToolsResult:
+        assert bool(cursor) == bool(self.pages)
+        self.pages += 1
+        return types.ListToolsResult(tools=self._page, next_cursor=str(self.pages).zfill(self._cursor_characters))
+
+
+@pytest.mark.parametrize(("tools", "cursor"), [(1000, 10), (0, 100_000)])
+async def test_a_list_of_tools_is_read_no_further_than_it_may_be_large(tools: int, cursor: int) -> None:
+    page = [types.Tool(name="t", description="x" * 1000, input_schema={"type": "object"})] * tools
+    client = Endless(page, cursor)
+    with pytest.raises(mcp_connection.ListingError, match=r"^\[mcp\.t\]: its MCP server's list of tools is larger than 16 MiB"):
+        await mcp_connection._list_tools(cast("Any", client), "[mcp.t]")
+    assert client.pages < 200
