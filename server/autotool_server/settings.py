@@ -232,6 +232,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     """Largest request body in bytes; more is answered 413."""
 
+    schema_seconds: int = Field(default=5, ge=1)
+    """CPU time in seconds that checking the JSON schemas of a request and making their grammars may take; more is answered
+    400."""
+
     unknown_fields: Literal["warn", "refuse", "ignore"] = "warn"
     """Fields of a request that this server does not know: warn leaves them out and names them in the answer
     (autotool.ignored) and in the header x-autotool-ignored, refuse answers 400, ignore leaves them out."""
