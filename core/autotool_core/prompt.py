@@ -9,7 +9,7 @@ What clients, tools and earlier answers say is data: nothing in it ends a turn, 
 content and some templates look for it there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +78,13 @@ class PromptRenderer:
         *,
         generation_prompt: bool = True,
         arguments: Mapping[str, Any] | None = None,
+        check: Callable[[Sequence[str]], None] = lambda pieces: None,
     ) -> list[int]:
         """Return the token ids of the conversation, which end with the response prefix of the mode.
 
         Without `generation_prompt` they end with the last message. `arguments` are variables for the chat template, beside
-        those by which the profile tells it the mode.
+        those by which the profile tells it the mode. `check` is called with the texts that are tokenised, each by itself,
+        before that, and may raise.
 
         Raises InvalidRequestError for a mode that the checkpoint does not support, for messages that its template refuses,
         and for arguments with which the template settles the think block in another way than the mode.
@@ -101,7 +103,9 @@ class PromptRenderer:
             raise InvalidRequestError("messages hold half of a surrogate pair, which is no character.", "messages")
         if generation_prompt:
             text = self._without_prefix(mode, text, "template_arguments" if arguments else "messages")
-        prompt = [token for piece in hidden.pieces(text) for token in self.ids(piece)]
+        pieces = [*hidden.pieces(text)]
+        check(pieces)
+        prompt = [token for piece in pieces for token in self.ids(piece)]
         return [*prompt, *self.prefix_ids[mode]] if generation_prompt else prompt
 
     def _text(

@@ -266,6 +266,9 @@ class Settings(BaseSettings):
 
     send_seconds: float = Field(default=30, ge=1)
     """Seconds after which a client that takes nothing of its answer is cut off, and the answer is ended (Linux)."""
+    schema_seconds: int = Field(default=5, ge=1)
+    """CPU time in seconds that checking the JSON schemas of a request and making their grammars may take; more is answered
+    400."""
 
     unknown_fields: Literal["warn", "refuse", "ignore"] = "warn"
     """Fields of a request that this server does not know: warn leaves them out and names them in the answer

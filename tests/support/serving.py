@@ -53,7 +53,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Serve over a started engine, with a started registry, on a free port of the loopback address."""
     state = ServerState(Settings(port=0, **settings))
-    state.service = ConversationService(engine, profile, model, state.settings, registry)
+    state.service = service = ConversationService(engine, profile, model, state.settings, registry)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(http_server.config(create_app(state)))
     task = asyncio.create_task(server.serve([listener]))
@@ -64,6 +64,7 @@ async def running(
     finally:
         server.should_exit = True
         await task
+        service.close()
 
 
 def scripted(*texts: str | Callable[[EngineRequest], str], log_odds: float = 0.0) -> ScriptedEngine:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from typing import Any
 
@@ -27,6 +27,7 @@ from autotool_server.api.protocol import Protocol, StreamWriter
 from autotool_server.api.shutdown import StoppingError
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
+from autotool_server.conversation.text_threads import run_here
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +55,14 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             state = auth.authorize(protocol.api_keys(request), state)
             _ = state.service  # refused while the engine starts, before the body is read
             stack.enter_context(state.quotas.place(state.key))
-            raw = await bodies.read(request, state, stack)
-            # Before the work of rendering, so that a flood is refused cheaply.
+            # Before the body is read, so that a flood of large ones is refused cheaply.
             stack.enter_context(state.admission.slot())
+            raw = await bodies.read(request, state, stack)
             with state.shutdown.cuts():
-                body, job = await _prepare(protocol, state, raw, request.headers)
+                body, job = await while_connected(request.receive, _prepare(protocol, state, raw, request.headers))
                 grant = stack.enter_context(await state.quotas.admit(state.key, job))
                 detached = await protocol.detach(body, job, state)
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGoneError):
             state.metrics.refused(CLIENT_GONE)
             return Response(status_code=CLIENT_GONE)
         except Exception as error:
@@ -75,14 +76,10 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
 
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:
     """Return the checked body and its job. A large body is worked on in threads, so that streams go on."""
-    run = asyncio.to_thread if len(raw) > LARGE_BODY else _call
+    run = state.service.texts.run if len(raw) > LARGE_BODY else run_here
     parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
     body = await protocol.load(protocol.with_headers(parsed.body, headers), state)
-    return body, await run(protocol.prepare, body, parsed.ignored, state)
-
-
-async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
+    return body, await protocol.prepare(body, parsed.ignored, state, run)
 
 
 class JobResponse(Response):

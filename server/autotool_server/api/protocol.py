@@ -25,6 +25,7 @@ from autotool_server.api.state import ServerState
 from autotool_server.conversation.choice import Choice, Output
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.request import ConversationRequest
+from autotool_server.conversation.text_threads import Run
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -81,8 +82,11 @@ class Protocol(ABC, Generic[BodyT]):
         return Operation(self.body_type, self.answer_type, stream_media_type=self.stream_media_type)
 
     @abstractmethod
-    def prepare(self, body: BodyT, ignored: Sequence[str], state: ServerState) -> Job:
-        """Return the job of a body. Raises InvalidRequestError. `ignored`: paths of unknown fields that were left out."""
+    async def prepare(self, body: BodyT, ignored: Sequence[str], state: ServerState, run: Run) -> Job:
+        """Return the job of a body. Raises InvalidRequestError. `ignored`: paths of unknown fields that were left out.
+
+        `run` runs what takes long for a large body.
+        """
 
     @abstractmethod
     def is_stream(self, body: BodyT) -> bool:
@@ -142,9 +146,9 @@ class ConversationProtocol(Protocol[BodyT]):
     def conversation_request(self, body: BodyT) -> ConversationRequest:
         """Return the protocol-neutral request. Raises InvalidRequestError, naming the field."""
 
-    def prepare(self, body: BodyT, ignored: Sequence[str], state: ServerState) -> Job:
-        request = self.conversation_request(body)
-        return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)) if ignored else request)
+    async def prepare(self, body: BodyT, ignored: Sequence[str], state: ServerState, run: Run) -> Job:
+        request = await run(self.conversation_request, body)
+        return await state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)), run)
 
 
 def protocols() -> Iterator[Protocol[Any]]:

@@ -1,7 +1,7 @@
 """Constraints on an answer: the tools it may call, the form of its content, and the grammar that enforces both."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -28,11 +28,14 @@ from autotool_server.conversation.request import (
     NamedTool,
     ToolChoice,
 )
-from autotool_server.tools import schema_check
 from autotool_server.tools.base import Tool
 
 ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
+MOST_CHARACTERS = 400_000
+"""The longest grammar. Engines compile it again, with the vocabulary, which takes them up to 0.15 CPU seconds for 1,000
+characters (docs/experiments/2026-11-29-untrusted-work.md)."""
+WorkingOn = Callable[[str], None]
 
 
 def answer_shape(
@@ -40,7 +43,7 @@ def answer_shape(
 ) -> AnswerShape:
     """Return what the answer may be, from tools, `choice` and content schema. Raises InvalidRequestError, naming the field.
 
-    `strict_tools` is the profile's.
+    No schema is looked into. `strict_tools` is the profile's.
     """
     fields = request.fields
     tools = [*_client_functions(request, server_tools), *map(_as_function, server_tools.values())]
@@ -52,14 +55,14 @@ def answer_shape(
             raise InvalidRequestError(
                 f"{fields.tool_choice} names a function that is not in {fields.tools}.", fields.tool_choice_name
             )
-        return AnswerShape(named, "one", schema=_content_schema(request), content=_content_format(request))
+        return AnswerShape(named, "one", schema=request.content_schema, content=_content_format(request))
     allowed = choice if isinstance(choice, AllowedTools) else None
     is_required = choice == "required" or (allowed is not None and allowed.required)
     return AnswerShape(
         () if choice == "none" else tools,
         "required" if is_required else "allowed",
         request.parallel_tool_calls,
-        _content_schema(request),
+        request.content_schema,
         strict_tools,
         content=_content_format(request),
         callable_names=_allowed_names(allowed, tools, fields) if allowed is not None else None,
@@ -83,37 +86,44 @@ def grammar(
     tool_format: ToolFormat,
     fields: FieldNames = GENERIC_FIELDS,
     schema_fields: Mapping[str, str] = MappingProxyType({}),
+    working_on: WorkingOn = lambda field: None,
 ) -> str | None:
-    """Return the answer's grammar, None where nothing is constrained.
+    """Return the answer's grammar, None where nothing is constrained. The schemas must be valid.
 
     Raises InvalidRequestError for a schema that a grammar cannot enforce. `schema_fields`: the paths of the schemas of tools in
-    the request's body, by the tool's name, for that error.
+    the request's body, by the tool's name, for that error. `working_on` is called with each field before the work on it.
     The arguments of a tool whose schema cannot be enforced, and that the client does not call `strict`, may be any object.
     """
     try:
         if structural_tag(shape, tool_format) is None:
             return None
-        return _held_grammar(shape, tool_format, fields, schema_fields)
+        return _held_grammar(shape, tool_format, fields, schema_fields, working_on)
     except RecursionError:
         field = fields.content_format if shape.content_tag is not None else fields.tools
         raise InvalidRequestError("This is nested too deeply.", field) from None
 
 
 def _held_grammar(
-    shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames, schema_fields: Mapping[str, str]
+    shape: AnswerShape, tool_format: ToolFormat, fields: FieldNames, schema_fields: Mapping[str, str], working_on: WorkingOn
 ) -> str | None:
     texts = Texts()
+    whole = fields.content_format if shape.content_tag is not None else fields.tools
     if shape.schema is not None:
+        working_on(fields.content_schema)
         shape = replace(shape, schema=_held_content(shape.schema, texts, fields))
-    tools = [
-        _held_tool(tool, shape, tool_format, texts, schema_fields.get(tool["function"]["name"], fields.tools))
-        for tool in shape.callable_tools
-    ]
+    tools: list[Mapping[str, Any]] = []
+    for tool in shape.callable_tools:
+        field = schema_fields.get(tool["function"]["name"], fields.tools)
+        working_on(field)
+        tools.append(_held_tool(tool, shape, tool_format, texts, field))
+    working_on(whole)
     tag = _compiled(structural_tag(replace(shape, tools=tools), tool_format), texts)
     if tag is None:
         kind = "This" if shape.content is not None else "A JSON schema"
-        field = fields.content_format if shape.content_tag is not None else fields.tools
-        raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", field)
+        raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", whole)
+    if len(tag) > MOST_CHARACTERS:
+        message = f"The grammar of this has {len(tag)} characters, more than {MOST_CHARACTERS}. Use fewer or simpler schemas."
+        raise InvalidRequestError(message, whole)
     return tag
 
 
@@ -199,7 +209,6 @@ def _client_functions(request: ConversationRequest, server_tools: Mapping[str, T
         if name in names:
             raise InvalidRequestError("Two tools have the same name.", f"{tool.field}.name")
         names.add(name)
-        _check_schema(tool.function.get("parameters"), f"{tool.field}.{request.fields.parameters}")
     return [{"type": "function", "function": tool.function} for tool in request.client_tools]
 
 
@@ -208,21 +217,6 @@ def _as_function(tool: Tool) -> dict[str, Any]:
     spec = tool.spec
     function = {"name": spec.name, "description": spec.description, "parameters": dict(spec.parameters)}
     return {"type": "function", "function": function}
-
-
-def _content_schema(request: ConversationRequest) -> Mapping[str, Any] | bool | None:
-    if request.content_schema is not None:
-        _check_schema(request.content_schema, request.fields.content_schema)
-    return request.content_schema
-
-
-def _check_schema(schema: Mapping[str, Any] | bool | None, field: str) -> None:
-    try:
-        where = schema_check.error_path(schema if schema is not None else ANY_OBJECT)
-    except RecursionError:
-        raise InvalidRequestError("This JSON schema is nested too deeply.", field) from None
-    if where is not None:
-        raise InvalidRequestError(f"This is not a valid JSON schema (at {where}).", field)
 
 
 @lru_cache(maxsize=64)

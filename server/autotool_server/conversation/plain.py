@@ -201,6 +201,10 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
         raise InvalidRequestError("model names a mode, which plain text does not have. Send the name without it.", "model")
     _check_counts(request, service.settings.max_choices)
     _check_vocabulary(request, len(service.engine.tokenizer))
+    for prompt in request.prompts:
+        if isinstance(prompt, str):
+            # Tokenising takes seconds and much memory for a prompt that is many times too long.
+            _max_tokens(request, service.least_tokens(prompt), service.engine.max_model_len, "at least ")
     prompts = [_prompt_ids(prompt, service.engine, request) for prompt in request.prompts]
     turns = [
         PlainTurn(service.engine, _turn_request(request, ids, number * request.num_choices + index, service))
@@ -248,14 +252,14 @@ def _turn_request(
     return PlainTurnRequest(choice, prompt_ids, limit, sampling_of_choice(sampling, choice % request.num_choices), request)
 
 
-def _max_tokens(request: PlainRequest, prompt_tokens: int, context: int) -> int:
+def _max_tokens(request: PlainRequest, prompt_tokens: int, context: int, known: str = "") -> int:
     """Return the limit of decoded tokens, cut to the context. Raises InvalidRequestError where it has no room for any."""
     room = context - prompt_tokens
     wanted = DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
     if room >= min(wanted, 1):
         return min(room, wanted)
     raise InvalidRequestError(
-        f"The model's context is {context} tokens, and a prompt has {prompt_tokens}, which leaves no room. Shorten it.",
+        f"The model's context is {context} tokens, and a prompt has {known}{prompt_tokens}, which leaves no room. Shorten it.",
         "prompt",
         code="context_length_exceeded",
     )

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,11 @@ from autotool_server.conversation.loop_types import Budget, NextTurn, ServerTool
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.request import ConversationRequest, ToolBudget
 from autotool_server.conversation.request_defaults import RequestDefaults
+from autotool_server.conversation.schema_task import first_field, task_text
+from autotool_server.conversation.schema_workers import SchemaWorkers
+from autotool_server.conversation.schemas import Schemas
 from autotool_server.conversation.template_arguments import TemplateArguments
+from autotool_server.conversation.text_threads import Run, TextThreads
 from autotool_server.conversation.tool_loop import ToolLoop
 from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
@@ -60,6 +64,10 @@ class ConversationService:
         self._template = TemplateArguments(self._profile, self.renderer.efforts)
         budgets = DefaultBudgets.of(settings, profile)
         self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
+        self.least_tokens = self._turn_requests.least_tokens
+        """Returns the least number of tokens of a text."""
+        self.schemas = Schemas(SchemaWorkers(settings.schema_seconds))
+        self.texts = TextThreads()
 
     def for_caller(self, caller: Caller) -> "ConversationService":
         """Return this service as it is for a caller: it refuses what the caller may not use."""
@@ -67,11 +75,21 @@ class ConversationService:
         service.caller = caller
         return service
 
-    def prompt_ids(self, request: ConversationRequest, *, generation_prompt: bool = True) -> list[int]:
+    def close(self) -> None:
+        """End the processes and threads of the service."""
+        self.schemas.workers.close()
+        self.texts.close()
+
+    async def prompt_ids(self, request: ConversationRequest, run: Run, *, generation_prompt: bool = True) -> list[int]:
         """Return the token ids of a request's prompt, those of the response prefix included. Raises InvalidRequestError.
 
-        Without `generation_prompt`, those of the conversation alone.
+        Without `generation_prompt`, those of the conversation alone. `run` runs what takes long for a long prompt.
         """
+        text = await run(task_text, request, (), self._profile.tool_format)
+        await self.schemas.grammars(text, first_field(request))
+        return await run(self._prompt_ids, request, generation_prompt)
+
+    def _prompt_ids(self, request: ConversationRequest, generation_prompt: bool) -> list[int]:
         return self._turn_requests.prompt_ids(self._context(request), generation_prompt=generation_prompt)
 
     @property
@@ -93,16 +111,33 @@ class ConversationService:
             raise InvalidRequestError(message, field, code="model_not_found", status=404)
         return mode
 
-    def prepare(self, request: ConversationRequest) -> Job:
-        """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field."""
+    async def prepare(self, request: ConversationRequest, run: Run) -> Job:
+        """Validate, resolve the mode, render the prompt. Raises InvalidRequestError, naming the field.
+
+        `run` runs what takes long for a long prompt; schemas are worked on in processes of their own.
+        """
+        checked = await run(self._checked, request)
+        grammars = await self.schemas.grammars(checked.schemas, first_field(request))
+        return await run(self._job, replace(checked, context=replace(checked.context, grammars=grammars)))
+
+    def _checked(self, request: ConversationRequest) -> "_Checked":
         _check_counts(request)
+        self._check_num_choices(request)
         budget = self._budget(request)
         context = self._context(self.defaults.bounded(request))
         past = past_calls(request, context.server_tools)
-        first = self._turn_requests.first(context)
-        turns = [self._turn(of_choice(first, index)) for index in range(self._num_choices(request))]
         in_loop = bool(context.server_tools) and (request.tool_choice != "none" or bool(past.waiting))
-        choices = [self._tool_loop(context, turns[0], budget, past)] if in_loop else [Choice(turn) for turn in turns]
+        shapes = self._turn_requests.shapes(context, in_loop=in_loop)
+        text = task_text(context.request, shapes, self._profile.tool_format)
+        return _Checked(context, budget, past, in_loop, text)
+
+    def _job(self, checked: "_Checked") -> Job:
+        context, request = checked.context, checked.context.request
+        first = self._turn_requests.first(context)
+        if checked.in_loop:
+            choices = [self._tool_loop(context, self._turn(first), checked.budget, checked.past)]
+        else:
+            choices = [Choice(self._turn(of_choice(first, index))) for index in range(request.num_choices)]
         answer_id = request.answer_id or request.id
         return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort, sampling=context.sampling)
 
@@ -119,10 +154,9 @@ class ConversationService:
         return Turn(self.engine, self.renderer, self._profile, request)
 
     def _tool_loop(self, context: RequestContext, first: Turn, budget: Budget, past: PastCalls) -> ToolLoop:
-        self._turn_requests.check_later_grammars(context)
-
-        def make_turn(step: NextTurn) -> Turn:
-            return self._turn(self._turn_requests.later(context, step))
+        async def make_turn(step: NextTurn) -> Turn:
+            # Rendering and tokenising a long history would hold up every other stream.
+            return self._turn(await self.texts.run(self._turn_requests.later, context, step))
 
         return ToolLoop(first, make_turn, self._server_tools_config(context, budget, past))
 
@@ -218,11 +252,22 @@ class ConversationService:
             raise InvalidRequestError(f"{request.fields.effort} must be one of {names}.", request.fields.effort)
         return effort
 
-    def _num_choices(self, request: ConversationRequest) -> int:
+    def _check_num_choices(self, request: ConversationRequest) -> None:
         if request.num_choices > self.settings.max_choices:
             name = request.fields.num_choices
             raise InvalidRequestError(f"{name} can be at most {self.settings.max_choices} here.", name)
-        return request.num_choices
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A request whose fields have been checked, except for schemas and prompt."""
+
+    context: RequestContext
+    budget: Budget
+    past: PastCalls
+    in_loop: bool
+    schemas: str | None
+    """The task of its schemas; None without any."""
 
 
 def _default_mode(settings: Settings, renderer: PromptRenderer) -> Mode:

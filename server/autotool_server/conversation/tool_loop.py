@@ -5,9 +5,8 @@ results are appended, and the next turn starts. Only calls that the parser found
 most once in a request: one that is made again is answered from its first result.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -27,7 +26,7 @@ from autotool_server.tools.server_call import ServerCall
 class ToolLoop(Choice[Turn]):
     """The one choice of a request that names server tools."""
 
-    def __init__(self, first: Turn, make_turn: Callable[[NextTurn], Turn], server: ServerTools) -> None:
+    def __init__(self, first: Turn, make_turn: Callable[[NextTurn], Awaitable[Turn]], server: ServerTools) -> None:
         super().__init__(first)
         self._transcript: list[dict[str, Any]] = []
         self._make_turn = make_turn
@@ -200,10 +199,7 @@ class ToolLoop(Choice[Turn]):
     async def _make(self, mode: Mode | None) -> Turn | None:
         spent = sum(turn.charged_tokens for turn in self.turns)
         try:
-            # Rendering and tokenising a long history would hold up every other stream.
-            return await asyncio.to_thread(
-                self._make_turn, NextTurn(len(self._turn_calls), self._transcript, spent, mode, self._limit is None)
-            )
+            return await self._make_turn(NextTurn(len(self._turn_calls), self._transcript, spent, mode, self._limit is None))
         except NoRoomError as error:
             self.stop_reason = error.stop_reason
             return None

@@ -7,11 +7,12 @@ from typing import Any
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape
+from autotool_core.least_tokens import least_tokens
 from autotool_core.modes import Mode
 from autotool_core.profile import Profile
 from autotool_core.prompt import PromptRenderer
 from autotool_server.conversation.budgets import DefaultBudgets, RequestedBudgets, turn_limits
-from autotool_server.conversation.constraints import answer_shape, grammar
+from autotool_server.conversation.constraints import answer_shape
 from autotool_server.conversation.loop_types import NextTurn, NoRoomError
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.plan import TurnLimits
@@ -20,6 +21,9 @@ from autotool_server.conversation.turn import TurnRequest
 from autotool_server.engines.base import Engine, Sampling
 from autotool_server.settings import Effort
 from autotool_server.tools.base import Tool
+
+FIRST, CALLING, CLOSING = range(3)
+"""The kinds of turns: the first, a later one that may call tools, and one that may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,12 @@ class RequestContext:
     """Variables for the chat template, beside those that tell it the mode."""
     sampling: Sampling = field(default_factory=Sampling)
     """The request's, with the server's defaults for what it leaves out."""
+    grammars: Sequence[str | None] = ()
+    """The grammar of each shape of `TurnRequests.shapes`; none where no schema constrains an answer."""
+
+    def grammar(self, turn: int) -> str | None:
+        """Return the grammar of a kind of turn: FIRST, CALLING or CLOSING."""
+        return self.grammars[turn] if self.grammars else None
 
     @property
     def reasoning_bias(self) -> float:
@@ -48,6 +58,8 @@ class TurnRequests:
     """Makes the requests of turns for one served model."""
 
     def __init__(self, engine: Engine, renderer: PromptRenderer, profile: Profile, budgets: DefaultBudgets) -> None:
+        self.least_tokens = least_tokens(engine.tokenizer)
+        """Returns the least number of tokens of a text."""
         self._engine = engine
         self._budgets = budgets
         self._renderer = renderer
@@ -58,10 +70,14 @@ class TurnRequests:
         request = context.request
         self._check_token_ids(request)
         shape = self._shape(context, request.tool_choice)
-        prompt_ids = self._render(context, request.messages, shape, context.mode)
-        structural_tag = self._grammar(context, shape)
+
+        def check(texts: Sequence[str]) -> None:
+            # Tokenising takes seconds and much memory for a prompt that is many times too long.
+            self._check_room(request, context.mode, sum(map(self.least_tokens, texts)), "at least ")
+
+        prompt_ids = self._render(context, request.messages, shape, context.mode, check=check)
         self._check_room(request, context.mode, len(prompt_ids))
-        limits = self._limits(context, context.mode, len(prompt_ids), structural_tag)
+        limits = self._limits(context, context.mode, len(prompt_ids), context.grammar(FIRST))
         return _turn_request(context, request.id, context.mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
 
     def prompt_ids(self, context: RequestContext, *, generation_prompt: bool = True) -> list[int]:
@@ -69,6 +85,14 @@ class TurnRequests:
         request = context.request
         shape = self._shape(context, request.tool_choice)
         return self._render(context, request.messages, shape, context.mode, generation_prompt=generation_prompt)
+
+    def shapes(self, context: RequestContext, *, in_loop: bool) -> Sequence[AnswerShape]:
+        """Return what the answers of a request's turns may be, by the kind of turn. Raises InvalidRequestError.
+
+        They are made before the first turn, so that what cannot be enforced is refused before the tool loop begins.
+        """
+        first = self._shape(context, context.request.tool_choice)
+        return [first, *(self._later_shape(context, may_call=may_call) for may_call in (True, False) if in_loop)]
 
     def later(self, context: RequestContext, step: NextTurn) -> TurnRequest:
         """Return the request of a turn after the first, which may call any tool, or none. Raises NoRoomError."""
@@ -79,14 +103,10 @@ class TurnRequests:
         room = self._room(mode, len(prompt_ids))
         if room < 1 or (request.max_tokens is not None and request.max_tokens <= step.spent):
             raise NoRoomError("context" if room < 1 else "length")
-        limits = self._limits(context, mode, len(prompt_ids), self._grammar(context, shape), spent=step.spent)
+        structural_tag = context.grammar(CALLING if step.may_call else CLOSING)
+        limits = self._limits(context, mode, len(prompt_ids), structural_tag, spent=step.spent)
         turn_id = f"{request.id}-t{step.number}"
         return _turn_request(context, turn_id, mode, prompt_ids=prompt_ids, shape=shape, limits=limits)
-
-    def check_later_grammars(self, context: RequestContext) -> None:
-        """Raise InvalidRequestError for what cannot be enforced in turns after the first, before the tool loop begins."""
-        for may_call in (True, False):
-            self._grammar(context, self._later_shape(context, may_call=may_call))
 
     def _render(
         self,
@@ -94,14 +114,12 @@ class TurnRequests:
         messages: Sequence[Mapping[str, Any]],
         shape: AnswerShape,
         mode: Mode,
-        *,
-        generation_prompt: bool = True,
+        **options: Any,
     ) -> list[int]:
         self._check_tools_are_shown(context, messages, shape)
         try:
             tools = [*map(_rendered_tool, shape.tools)]
-            arguments = context.template_arguments
-            return self._renderer.render(messages, tools, mode, generation_prompt=generation_prompt, arguments=arguments)
+            return self._renderer.render(messages, tools, mode, arguments=context.template_arguments, **options)
         except InvalidRequestError as error:
             raise context.request.fields.rename(error) from None
 
@@ -131,10 +149,6 @@ class TurnRequests:
     def _shape(self, context: RequestContext, choice: ToolChoice | None) -> AnswerShape:
         return answer_shape(context.request, context.server_tools, choice, self._profile.strict_tools)
 
-    def _grammar(self, context: RequestContext, shape: AnswerShape) -> str | None:
-        request = context.request
-        return grammar(shape, self._profile.tool_format, request.fields, request.schema_fields)
-
     def _limits(
         self, context: RequestContext, mode: Mode, prompt_tokens: int, structural_tag: str | None, *, spent: int = 0
     ) -> TurnLimits:
@@ -152,12 +166,12 @@ class TurnRequests:
         least = min(request.min_tokens, limits.max_tokens)
         return replace(limits, stop_token_ids=request.stop_token_ids, min_tokens=least)
 
-    def _check_room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int) -> None:
-        """Raise InvalidRequestError if the prompt leaves no room in the context."""
+    def _check_room(self, request: ConversationRequest, mode: Mode, prompt_tokens: int, known: str = "") -> None:
+        """Raise InvalidRequestError if the prompt leaves no room in the context. `known`: how well its tokens are known."""
         if self._room(mode, prompt_tokens) < 1:
             raise InvalidRequestError(
-                f"The model's context is {self._engine.max_model_len} tokens, and the prompt has {prompt_tokens}, which leaves "
-                "no room for an answer. Shorten it.",
+                f"The model's context is {self._engine.max_model_len} tokens, and the prompt has {known}{prompt_tokens}, which "
+                "leaves no room for an answer. Shorten it.",
                 request.fields.messages,
                 code="context_length_exceeded",
             )

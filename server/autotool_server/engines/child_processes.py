@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -34,9 +35,12 @@ def ending_with_this() -> Iterator[list[BaseProcess]]:
 
     Yields those of this process. The kernel ends them (on Linux; elsewhere nothing is done), whatever they are at.
     """
-    start, started = BaseProcess.start, list[BaseProcess]()
+    start, started, thread = BaseProcess.start, list[BaseProcess](), threading.get_ident()
 
     def start_bound(self: BaseProcess) -> None:
+        if threading.get_ident() != thread:
+            start(self)
+            return
         # multiprocessing has no hook that runs in a new process.
         vars(self)["_target"] = partial(_run_bound, os.getpid(), vars(self)["_target"])
         start(self)

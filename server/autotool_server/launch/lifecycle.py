@@ -10,6 +10,7 @@ from autotool_core.errors import AutoToolError, EngineError
 from autotool_core.modes import Mode
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
+from autotool_server.conversation import schema_workers
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines import generation_config, profiles
 from autotool_server.engines.base import Engine
@@ -79,6 +80,7 @@ async def _until_end(serving: asyncio.Task[None], supervisor: Supervisor, stop: 
 @asynccontextmanager
 async def _started(state: ServerState, registry: Registry) -> AsyncIterator[None]:
     """Start tools and engine, and stop them at the end."""
+    schema_workers.preload()
     # Tools come first, so that a fault in them is reported before a model is loaded.
     async with registry as tools, started_engine(state.settings) as engine:
         state.service = make_service(engine, state.settings, tools)
@@ -86,6 +88,7 @@ async def _started(state: ServerState, registry: Registry) -> AsyncIterator[None
         try:
             yield
         finally:
+            state.service.close()
             # Else the interpreter's last collection would not see them, and libraries would report leaks at the exit.
             gc.unfreeze()
 

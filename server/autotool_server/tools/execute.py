@@ -3,10 +3,9 @@
 import asyncio
 import json
 import logging
-import re
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema
@@ -16,6 +15,7 @@ from referencing import Registry as References
 from referencing.exceptions import Unresolvable
 
 from autotool_core.calls import Call
+from autotool_server.tools import patterns
 from autotool_server.tools.base import OversizeError, Tool, ToolError, TransientError
 from autotool_server.tools.results import ERROR, Outcome, Result, rejection
 from autotool_server.tools.secrets import Secrets
@@ -66,27 +66,19 @@ def _schema_error(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> st
     """Return a message about arguments that do not match the schema; None if they match."""
     dialect = validator_for(schema, default=jsonschema.Draft202012Validator)
     # Without an explicit registry, jsonschema would fetch referenced documents from the network.
-    validator = extend(dialect, {"pattern": _pattern})(schema, registry=References())
+    validator = extend(dialect, patterns.KEYWORDS)(schema, registry=References())
     try:
         error = best_match(validator.iter_errors(arguments))
-    except re.error:
-        return "The arguments cannot be checked: a name of patternProperties is no regular expression of Python's."
+    except patterns.UNREADABLE:
+        return "The arguments cannot be checked: a name of patternProperties is no regular expression that is read here."
+    except TimeoutError:
+        return "The arguments cannot be checked: a regular expression of the tool's schema takes too long on them."
     except (ArithmeticError, RecursionError, ValueError):
         return "The arguments cannot be checked: they are nested too deeply, or a number is too large."
     if error is None:
         return None
     path = ".".join(map(str, error.absolute_path)) or "arguments"
     return f"{path}: {error.message}"
-
-
-def _pattern(_: Any, pattern: str, text: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
-    """Check the keyword `pattern`. A regular expression of ECMA-262 that Python cannot read is left for the tool to check."""
-    try:
-        matches = not isinstance(text, str) or re.search(pattern, text)
-    except re.error:
-        return
-    if not matches:
-        yield jsonschema.ValidationError(f"{text!r} does not match {pattern!r}")
 
 
 async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) -> Result:

@@ -16,6 +16,7 @@ from autotool_server.api.protocol import Protocol
 from autotool_server.api.state import ServerState
 from autotool_server.conversation import plain
 from autotool_server.conversation.job import Job
+from autotool_server.conversation.text_threads import Run
 
 
 class Completions(Protocol[CompletionRequest]):
@@ -25,8 +26,8 @@ class Completions(Protocol[CompletionRequest]):
     body_type = CompletionRequest
     answer_type = Completion
 
-    def prepare(self, body: CompletionRequest, ignored: Sequence[str], state: ServerState) -> Job:
-        return plain.prepare(state.service, plain_request(body, ignored))
+    async def prepare(self, body: CompletionRequest, ignored: Sequence[str], state: ServerState, run: Run) -> Job:
+        return await run(lambda: plain.prepare(state.service, plain_request(body, ignored)))
 
     def is_stream(self, body: CompletionRequest) -> bool:
         return body.stream

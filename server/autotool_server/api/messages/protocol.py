@@ -3,7 +3,6 @@
 Reference: https://platform.claude.com/docs/en/api/messages
 """
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +19,7 @@ from autotool_core.modes import Mode
 from autotool_server import errors
 from autotool_server.api import auth
 from autotool_server.api import body as bodies
+from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.messages.errors import OVERLOADED, ErrorAnswer, describe
 from autotool_server.api.messages.request import Abilities, conversation_request
 from autotool_server.api.messages.responses import EventWriter, MessageBuilder, sse
@@ -30,6 +30,7 @@ from autotool_server.api.protocol import Protocol
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.request import ConversationRequest
+from autotool_server.conversation.text_threads import Run
 
 STATUSES = (400, 401, 403, 404, 429, 500, OVERLOADED)
 
@@ -65,13 +66,13 @@ class Messages(Protocol[MessagesRequest]):
     def operation(self) -> Operation:
         return replace(super().operation, error=ErrorAnswer, statuses=STATUSES)
 
-    def prepare(self, body: MessagesRequest, ignored: Sequence[str], state: ServerState) -> Job:
+    async def prepare(self, body: MessagesRequest, ignored: Sequence[str], state: ServerState, run: Run) -> Job:
         if body.messages[-1].role == "assistant":
             raise InvalidRequestError(
                 "The conversation must not end with a message of the assistant: this server does not continue one.", "messages"
             )
-        request = _request_for(state, body)
-        return state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)))
+        request = await run(_request_for, state, body)
+        return await state.service.prepare(replace(request, ignored=(*request.ignored, *ignored)), run)
 
     def with_headers(self, body: MessagesRequest, headers: Headers) -> MessagesRequest:
         return body.with_betas(_betas(headers))
@@ -116,10 +117,10 @@ class Messages(Protocol[MessagesRequest]):
             with ExitStack() as stack:
                 stack.enter_context(state.quotas.place(state.key))
                 raw = await bodies.read(request, state, stack)
-                # In a thread, since rendering and tokenising a long conversation would hold up every stream.
-                count = await asyncio.to_thread(_count_tokens, state, raw, _betas(request.headers))
+                with state.shutdown.cuts():
+                    count = await while_connected(request.receive, _count_tokens(state, raw, _betas(request.headers)))
             return JSONResponse({"input_tokens": count})
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGoneError):
             return Response(status_code=CLIENT_GONE)
         except Exception as error:
             return errors.response(error, describe)
@@ -129,9 +130,11 @@ def _betas(headers: Headers) -> list[str]:
     return [name.strip() for value in headers.getlist("anthropic-beta") for name in value.split(",")]
 
 
-def _count_tokens(state: ServerState, raw: bytes, betas: Sequence[str]) -> int:
-    body = bodies.parse(CountRequest, raw, state.settings.unknown_fields).body.with_betas(betas)
-    return len(state.service.prompt_ids(_request_for(state, body)))
+async def _count_tokens(state: ServerState, raw: bytes, betas: Sequence[str]) -> int:
+    run = state.service.texts.run
+    parsed = await run(bodies.parse, CountRequest, raw, state.settings.unknown_fields)
+    request = await run(_request_for, state, parsed.body.with_betas(betas))
+    return len(await state.service.prompt_ids(request, run))
 
 
 def _request_for(state: ServerState, body: MessagesRequest | CountRequest) -> ConversationRequest:

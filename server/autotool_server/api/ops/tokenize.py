@@ -1,7 +1,6 @@
 """`POST /tokenize` and `/detokenize` in vLLM's form. Messages are rendered as a chat completion's would be."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Annotated, Any, TypeVar
 
@@ -86,32 +85,34 @@ async def detokenize(request: Request) -> JSONResponse:
     return await _answer(request, DetokenizeRequest, _detokenize)
 
 
-async def _answer(request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Body]) -> JSONResponse:
+async def _answer(
+    request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Awaitable[Body]]
+) -> JSONResponse:
     state = auth.authorize(auth.every_key(request), state_of(request))
     service = state.service
     with ExitStack() as stack:
         stack.enter_context(state.quotas.place(state.key))
-        raw = await bodies.read(request, state, stack)
         stack.enter_context(state.admission.slot())
-        parsed = await asyncio.to_thread(bodies.parse, body_type, raw, state.settings.unknown_fields)
-        answer = await asyncio.to_thread(work, parsed.body, service)
+        raw = await bodies.read(request, state, stack)
+        parsed = await service.texts.run(bodies.parse, body_type, raw, state.settings.unknown_fields)
+        answer = await work(parsed.body, service)
     return JSONResponse(answer.model_dump(), headers=bodies.ignored_header(parsed.ignored))
 
 
-def _tokenize(body: TokenizeRequest, service: ConversationService) -> TokenizeResponse:
-    ids = _prompt_ids(body, service)
+async def _tokenize(body: TokenizeRequest, service: ConversationService) -> TokenizeResponse:
+    ids = await _prompt_ids(body, service)
     pieces = service.engine.tokenizer.backend_tokenizer.id_to_token
     texts = [pieces(token_id) for token_id in ids] if body.return_token_strs else None
     return TokenizeResponse(count=len(ids), max_model_len=service.engine.max_model_len, tokens=ids, token_strs=texts)
 
 
-def _prompt_ids(body: TokenizeRequest, service: ConversationService) -> list[int]:
-    if body.prompt is not None:
+async def _prompt_ids(body: TokenizeRequest, service: ConversationService) -> list[int]:
+    run, prompt = service.texts.run, body.prompt
+    if prompt is not None:
         service.resolve_model(body.model, "model")
-        return service.engine.tokenizer.encode(body.prompt, add_special_tokens=body.add_special_tokens)
-    return service.prompt_ids(
-        conversation_request(_chat_request(body, service.model)), generation_prompt=body.add_generation_prompt
-    )
+        return await run(lambda: service.engine.tokenizer.encode(prompt, add_special_tokens=body.add_special_tokens))
+    request = await run(lambda: conversation_request(_chat_request(body, service.model)))
+    return await service.prompt_ids(request, run, generation_prompt=body.add_generation_prompt)
 
 
 def _chat_request(body: TokenizeRequest, model: str) -> ChatRequest:
@@ -120,7 +121,11 @@ def _chat_request(body: TokenizeRequest, model: str) -> ChatRequest:
     return ChatRequest(model=body.model or model, **shared)
 
 
-def _detokenize(body: DetokenizeRequest, service: ConversationService) -> DetokenizeResponse:
+async def _detokenize(body: DetokenizeRequest, service: ConversationService) -> DetokenizeResponse:
+    return await service.texts.run(_text, body, service)
+
+
+def _text(body: DetokenizeRequest, service: ConversationService) -> DetokenizeResponse:
     service.resolve_model(body.model, "model")
     tokenizer = service.engine.tokenizer
     if max(body.tokens, default=0) >= len(tokenizer):

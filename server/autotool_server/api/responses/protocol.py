@@ -25,6 +25,8 @@ from autotool_server.api.responses.schemas import ResponsesRequest
 from autotool_server.api.responses.stored import stored_items
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.job import Job
+from autotool_server.conversation.service import ConversationService
+from autotool_server.conversation.text_threads import Run
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +47,15 @@ class Responses(Protocol[ResponsesRequest]):
     async def load(self, body: ResponsesRequest, state: ServerState) -> ResponsesRequest:
         return await loading.load(body, state.own(Resources))
 
-    def prepare(self, body: ResponsesRequest, ignored: Sequence[str], state: ServerState) -> Job:
-        request = conversation_request(body)
+    async def prepare(self, body: ResponsesRequest, ignored: Sequence[str], state: ServerState, run: Run) -> Job:
+        request = await run(conversation_request, body)
         budget, ceiling = request.tool_budget, state.settings.max_tool_calls
         if body.max_tool_calls is not None and budget is not None and budget.max_calls == body.max_tool_calls:
             # An upper bound, so that the server's own lower one satisfies it.
             request = replace(request, tool_budget=replace(budget, max_calls=min(ceiling, body.max_tool_calls)))
         request = replace(request, ignored=(*request.ignored, *ignored))
-        return truncation.prepare(request, state.service) if body.truncation == "auto" else state.service.prepare(request)
+        prepare = truncation.prepare if body.truncation == "auto" else ConversationService.prepare
+        return await prepare(state.service, request, run)
 
     def is_stream(self, body: ResponsesRequest) -> bool:
         return body.stream

@@ -1,6 +1,5 @@
 """`truncation: auto`: the oldest turns are dropped where a conversation does not fit into the model's context."""
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -10,27 +9,34 @@ from autotool_core.errors import InvalidRequestError
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.request import ConversationRequest
 from autotool_server.conversation.service import ConversationService
+from autotool_server.conversation.text_threads import Run
 
 TOO_LONG = "context_length_exceeded"
 
 
-def prepare(request: ConversationRequest, service: ConversationService) -> Job:
+async def prepare(service: ConversationService, request: ConversationRequest, run: Run) -> Job:
     """Return the job of a request, without as many of its oldest turns as must go. Raises InvalidRequestError.
 
     The leading system messages stay, and the first message after them is one of the user: a call is never parted from its
     result.
     """
     try:
-        return service.prepare(request)
+        return await service.prepare(request, run)
     except InvalidRequestError as error:
         if error.code != TOO_LONG:
             raise
-        cuts = _cuts(request.messages)
-        # Fewer messages never make a longer prompt, so that the first cut that fits is found by bisection.
-        first = bisect_left(cuts, True, key=lambda cut: _fits(_without(request, cut), service))
-        if first == len(cuts):
-            raise
-    return service.prepare(_without(request, cuts[first]))
+        too_long = error
+    cuts = _cuts(request.messages)
+    found: Job | None = None
+    # Fewer messages never make a longer prompt, so that the first cut that fits is found by bisection.
+    while cuts:
+        middle = len(cuts) // 2
+        job = await _fitting(service, _without(request, cuts[middle]), run)
+        found = job or found
+        cuts = cuts[:middle] if job is not None else cuts[middle + 1 :]
+    if found is None:
+        raise too_long
+    return found
 
 
 def _leading(messages: Sequence[Mapping[str, Any]]) -> int:
@@ -50,11 +56,11 @@ def _without(request: ConversationRequest, cut: int) -> ConversationRequest:
     return replace(request, messages=messages, ignored=(*request.ignored, left_out))
 
 
-def _fits(request: ConversationRequest, service: ConversationService) -> bool:
+async def _fitting(service: ConversationService, request: ConversationRequest, run: Run) -> Job | None:
+    """Return the job of a request; None for one that is too long."""
     try:
-        service.prepare(request)
+        return await service.prepare(request, run)
     except InvalidRequestError as error:
         if error.code != TOO_LONG:
             raise
-        return False
-    return True
+        return None

@@ -1,5 +1,6 @@
 """One call of a server tool: retries, redaction and the check of arguments."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,15 +84,39 @@ def test_arguments_must_be_an_object(arguments: str | None) -> None:
     assert result.outcome is Outcome.INVALID_ARGUMENTS
 
 
-@pytest.mark.parametrize(("pattern", "refused"), [(r"^\d+$", True), (r"^\p{L}+$", False)])
-def test_a_pattern_that_python_cannot_read_is_not_checked(pattern: str, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "refused"),
+    [(r"^\d+$", True), (r"^\p{L}+$", False), (r"^(?!Z)", True), (r"^(?=Z)", False), (r"^\u005a", False), (r"^\cA", False)],
+)
+def test_a_pattern_that_is_not_read_is_not_checked(pattern: str, refused: bool) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}, "b": {"type": "integer"}}}
     assert isinstance(check(Scripted("t", add, schema), "t", '{"a": "Zoë"}'), Result) is refused
     assert isinstance(check(Scripted("t", add, schema), "t", '{"a": "1", "b": "2"}'), Result)
 
 
-def test_a_property_name_pattern_that_python_cannot_read_is_an_error() -> None:
-    schema = {"type": "object", "patternProperties": {r"^\p{L}+$": {}}}
+@pytest.mark.parametrize("keyword", ["pattern", "patternProperties", "additionalProperties"])
+@pytest.mark.parametrize(("pattern", "said"), [("^(a+)+$", ""), ("^(?=a)(a|aa)+$", "takes too long")])
+def test_no_pattern_takes_long(keyword: str, pattern: str, said: str) -> None:
+    text = "a" * 60 + "!"
+    of_value = {"properties": {"a": {"pattern": pattern}}}
+    of_names = {"patternProperties": {pattern: {"type": "integer"}}, "additionalProperties": keyword == "patternProperties"}
+    schema = {"type": "object", **(of_value if keyword == "pattern" else of_names)}
+    result = check(Scripted("t", add, schema), "t", json.dumps({"a": text} if keyword == "pattern" else {text: 1}))
+    is_free = keyword == "patternProperties" and not said
+    assert isinstance(result, dict if is_free else Result)
+    assert said in str(result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_valid"), [({"n1": 1}, True), ({"n1": "x"}, False), ({"other": "x"}, True), ({"other": 1}, False)]
+)
+def test_names_have_the_schemas_of_their_patterns(arguments: dict[str, Any], is_valid: bool) -> None:
+    schema = {"type": "object", "patternProperties": {"^n": {"type": "integer"}}, "additionalProperties": {"type": "string"}}
+    assert isinstance(check(Scripted("t", add, schema), "t", json.dumps(arguments)), Result) is not is_valid
+
+
+def test_a_property_name_pattern_that_is_not_read_is_an_error() -> None:
+    schema = {"type": "object", "patternProperties": {r"^(\p{L}+$": {}}}
     result = check(Scripted("t", add, schema), "t", '{"a": 1}')
     assert isinstance(result, Result)
     assert "patternProperties" in result.content
