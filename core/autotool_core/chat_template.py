@@ -100,6 +100,9 @@ class ChatTemplate:
         """Return the text that asks for an answer behind a conversation."""
         conversation = self.text(_QUESTION, (), arguments, generation_prompt=False)
         prompted = self.text(_QUESTION, (), arguments)
+        if prompted == conversation:
+            # The template asks for an answer whether it is told to or not.
+            return prompted.rpartition("?")[2]
         return prompted[len(common_beginning(conversation, prompted)) :]
 
     def efforts(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:

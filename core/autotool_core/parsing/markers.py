@@ -132,9 +132,15 @@ class Passage:
         """Number of characters that are held back."""
         return sum(map(len, self._space)) + len(self._search.held)
 
-    def flush(self) -> str:
-        """Return the text that is held back: no marker will come."""
-        settled = self.settle(self._search.flush())
+    @property
+    def beginning(self) -> str:
+        """The end of the text, which may be the beginning of a marker."""
+        return self._search.held
+
+    def flush(self, *, without_beginning: bool = False) -> str:
+        """Return the text that is held back, perhaps without the beginning of a marker: no marker will come."""
+        beginning = self._search.flush()
+        settled = self.settle("" if without_beginning else beginning)
         held = "".join((settled, *self._space))
         self._space = []
         return held

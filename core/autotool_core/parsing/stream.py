@@ -17,7 +17,8 @@ These rules hold in any chunking:
   the turn, gets no ToolCallEnd: the events that it sent stand, and text behind a break is content, from the character
   that broke it.
 - With `drops_stray_markers` of the profile, a marker that would be content is left out of it; the text around it stays. The
-  same holds for a format's headers, between which an answer stands. A profile may name texts that open the block again.
+  same holds for a format's headers, between which an answer stands, also for one that the end of the turn cuts. A profile may
+  name texts that open the block again.
 - A call is complete with its body (see the modules of `tool_formats`): its close marker may be missing, and if other text
   follows instead of it, that text is content. The beginning of a close marker, cut by the end of the turn, is dropped.
   The same holds for the other markers that may stand behind a turn's calls. Behind a call the format's joint begins another
@@ -110,10 +111,18 @@ class TurnParser:
             self._enter_content()
             self._read_passage(self._start.flush())
         elif self._read == self._read_call and not self._body.started:
-            self._emit_as_content("")
+            if self._is_header("".join(self._raw)):
+                self._enter(Section.CONTENT, self._read_passage)
+            else:
+                self._emit_as_content("")
         if self._in_passage:
-            self._emit(self._passage.flush())
+            self._emit(self._passage.flush(without_beginning=self._is_header(self._passage.beginning)))
         return self._events
+
+    def _is_header(self, text: str) -> bool:
+        """Return whether a text that the turn's end cuts begins a header, of an answer or a call, and is no text then."""
+        tool_format = self._profile.tool_format
+        return bool(tool_format.headers) and text.startswith(tool_format.markers)
 
     def _begin(self) -> None:
         self._enter_content()

@@ -123,3 +123,14 @@ def test_the_reasons_name_the_markers_and_the_format() -> None:
     assert "<think>" in reasons
     assert "qwen3_coder" in reasons
     assert "no known tool-call format" in " ".join(found("gemma3")[0].reasons)
+
+
+def test_a_template_that_always_asks_for_an_answer_may_open_the_block() -> None:
+    asking = template("<think>").replace("{% if add_generation_prompt %}", "").removesuffix("{% endif %}")
+    tokenizer = make_tokenizer(asking)
+    think = recognise(tokenizer).profile.think
+    assert think is not None
+    assert (think.long_prefix, think.short_prefix, think.auto_prefix) == ("<think>", None, None)
+    renders = PromptRenderer(tokenizer, recognise(tokenizer).profile)
+    ids = renders.render([{"role": "user", "content": "Why?"}], [], Mode.LONG)
+    assert tokenizer.decode(ids) == "<|user|>Why?<|assistant|><think>"

@@ -63,6 +63,15 @@ def test_variants_of_a_call(call: str) -> None:
     assert read(f"Hm.{END}{call}") == Turn("Hm.", "", (Call("f", '{"a": 1}'),))
 
 
+@pytest.mark.parametrize("head", [f"{START}{FINAL}", f"{START}{ANALYSIS}", FINAL, CALL.partition("{")[0]])
+def test_a_header_that_is_cut_is_no_content(head: str) -> None:
+    shown = {
+        read(f"Hm.{END}{START}{FINAL}Yes.{END}{head[:length]}").content for length in range(head.index(">") + 1, len(head))
+    }
+    assert shown == {"Yes."}
+    assert read(f"Hm.{END}{START}{FINAL}Yes <|start").content == "Yes <|start"
+
+
 @pytest.mark.parametrize("kind", [" <|constrain|>json", "<|constrain|>json", " json"])
 def test_an_answer_may_name_its_kind(kind: str) -> None:
     assert read(f'Hm.{END}{START}<|channel|>final{kind}<|message|>{{"a": 1}}') == Turn("Hm.", '{"a": 1}')
