@@ -98,7 +98,7 @@ class Engine(Protocol):
     """The engine's name in settings and metrics: `vllm`, `remote`, `transformers`."""
 
     in_process: bool
-    """Whether this process holds the engine: one that has failed then stays so, and only a new process can serve."""
+    """Whether this process holds the engine: one that has failed then stays so until it is stopped and started again."""
 
     @property
     def checkpoint(self) -> str:
@@ -131,7 +131,7 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Load the checkpoint or connect to the server. Return when requests can be served."""
+        """Load the checkpoint or connect to the server. Return when requests can be served. May be called after `stop`."""
         ...
 
     async def stop(self) -> None:

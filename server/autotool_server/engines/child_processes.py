@@ -7,6 +7,7 @@ stopped. vLLM in turn notices that one has ended, but not that it is stopped or 
 import asyncio
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -33,7 +34,8 @@ STOPPED_LOOKS = 5
 def ending_with_this() -> Iterator[list[BaseProcess]]:
     """Have the processes that are started inside end when this thread does, and those that they start when they do.
 
-    Yields those of this process. The kernel ends them (on Linux; elsewhere nothing is done), whatever they are at.
+    Yields those of this process. The kernel ends them (on Linux; elsewhere nothing is done), whatever they are at. Those that a
+    fork server starts are left out, whose parent it is.
     """
     start, started, thread = BaseProcess.start, list[BaseProcess](), threading.get_ident()
 
@@ -42,7 +44,8 @@ def ending_with_this() -> Iterator[list[BaseProcess]]:
             start(self)
             return
         # multiprocessing has no hook that runs in a new process.
-        vars(self)["_target"] = partial(_run_bound, os.getpid(), vars(self)["_target"])
+        if (getattr(self, "_start_method", None) or multiprocessing.get_start_method()) != "forkserver":
+            vars(self)["_target"] = partial(_run_bound, os.getpid(), vars(self)["_target"])
         start(self)
         started.append(self)
 

@@ -72,6 +72,14 @@ def test_a_process_whose_parent_has_ended_before_ends_too() -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
+def test_a_process_of_a_fork_server_is_left_alone() -> None:
+    with child_processes.ending_with_this() as started:
+        process = multiprocessing.get_context("forkserver").Process(target=int)
+        process.start()
+    process.join()
+    assert (started, process.exitcode) == ([process], 0)
+
+
 def sleeper() -> psutil.Process:
     return psutil.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 

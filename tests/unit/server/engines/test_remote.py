@@ -44,6 +44,7 @@ class Fleet:
         self.models: Any = {"data": [card(root=str(tokenizer_dir))]}
         self.stream: Callable[[], Response] = lambda: sse(chunk(3, finish_reason="length"))
         self.score: Callable[[Json], Any] = lambda body: score_of(*body["logprob_token_ids"])
+        self.delay = 0.0
         self.bodies: list[Json] = []
         self.keys: list[str | None] = []
         self.app = FastAPI()
@@ -58,6 +59,7 @@ class Fleet:
     async def _complete(self, request: Request) -> Any:
         body = await request.json()
         self.bodies.append(body)
+        await asyncio.sleep(self.delay)
         return self.stream() if body.get("stream") else self.score(body)
 
 
@@ -393,17 +395,16 @@ async def test_connection_lost_while_decoding(fleet: Fleet, engine: RemoteEngine
         await collect(engine)
 
 
-@pytest.mark.parametrize("first", [(), (chunk(5),)], ids=["before the first token", "after it"])
-async def test_silence_times_out_and_is_not_asked_for_again(fleet: Fleet, port: int, first: tuple[Json, ...]) -> None:
+@pytest.mark.parametrize("delay", [1.0, 0.0], ids=["before the answer", "in its middle"])
+async def test_silence_times_out_and_is_not_asked_for_again(fleet: Fleet, port: int, delay: float) -> None:
     async def lines() -> AsyncIterator[str]:
-        await asyncio.sleep(0 if first else 60)
-        for event in first:
-            yield f"data: {json.dumps(event)}\n\n"
+        yield f"data: {json.dumps(chunk(5))}\n\n"
         await asyncio.sleep(60)
 
     engine = RemoteEngine(f"http://127.0.0.1:{port}", timeout=0.5)
     await engine.start()
     fleet.bodies.clear()
+    fleet.delay = delay
     fleet.stream = lambda: StreamingResponse(lines(), media_type="text/event-stream")
     with pytest.raises(EngineError, match="in time"):
         await collect(engine)
