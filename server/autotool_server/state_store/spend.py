@@ -2,7 +2,8 @@
 
 Several servers may share the database. Each writes what its own requests have reserved, with a lease: once the lease has ended,
 so has the server, and its reservations with it. A row for each key is locked meanwhile, so that two servers cannot both give
-away the rest of a budget.
+away the rest of a budget. Statements are made once and take the rows of all keys at a time, since making them costs more than
+running them.
 """
 
 import time
@@ -11,23 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    case,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, String, Table, bindparam, case, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
+from autotool_core.errors import AutoToolError
 from autotool_server.state_store import database
 from autotool_server.state_store.use import Use, UseByMode
 from autotool_server.state_store.windows import MINUTE, Limits, Spent, Verdict, Window, day_of, decide
@@ -66,6 +54,21 @@ RESERVED = Table(
 )
 _TOKENS = USE.c.prompt_tokens + USE.c.completion_tokens
 
+_KEYS = bindparam("keys", expanding=True)
+SELECT_USE = (
+    select(USE.c.key, func.sum(case((USE.c.day == bindparam("today"), _TOKENS), else_=0)), func.sum(_TOKENS))
+    .where(USE.c.key.in_(_KEYS), USE.c.day.between(bindparam("first"), bindparam("today")))
+    .group_by(USE.c.key)
+)
+SELECT_MINUTES = select(MINUTES.c.key, MINUTES.c.minute, MINUTES.c.requests, MINUTES.c.tokens).where(
+    MINUTES.c.key.in_(_KEYS), MINUTES.c.minute >= bindparam("first")
+)
+SELECT_RESERVED = (
+    select(RESERVED.c.key, func.sum(RESERVED.c.tokens))
+    .where(RESERVED.c.key.in_(_KEYS), RESERVED.c.server != bindparam("server"), RESERVED.c.ends_at > bindparam("now"))
+    .group_by(RESERVED.c.key)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -82,12 +85,19 @@ class Change:
 
 
 class SpendStore:
-    """The store of an address; of the process's memory without one."""
+    """The store of an address; of the process's memory without one. Raises AutoToolError for an address that is none."""
 
     def __init__(self, url: str | None) -> None:
         self._engine = database.in_memory() if url is None else database.make_engine(url, "spend_store")
+        if self._engine.dialect.name not in ("sqlite", "postgresql"):
+            raise AutoToolError("Setting spend_store (--spend-store): give the address of an SQLite or PostgreSQL database.")
         self._server = uuid.uuid4().hex
         self._is_prepared = False
+        self._minute = 0
+        self._add_keys = self._upsert(KEYS, adds=True)
+        self._add_use = self._upsert(USE, adds=True)
+        self._add_minutes = self._upsert(MINUTES, adds=True)
+        self._set_reserved = self._upsert(RESERVED, adds=False)
         database.do_not_wait_for_disk(self._engine)
 
     def prepare(self) -> None:
@@ -102,12 +112,18 @@ class SpendStore:
     def change(self, changes: Sequence[Change], now: float) -> list[list[Verdict]]:
         """Write changes, all of them or none, and return a verdict for each request of each. `now`: Unix time."""
         self.prepare()
-        try:
-            verdicts = self._transact(changes, now)
-        except IntegrityError:
-            # Another server has written the first row of the same key meanwhile.
-            verdicts = self._transact(changes, now)
-        return [verdicts[change.key] for change in changes]
+        with self._engine.begin() as connection:
+            # Always in the same order, so that two servers do not wait for each other.
+            connection.execute(self._add_keys, [{"name": name, "changes": 1} for name in sorted(c.key for c in changes)])
+            if rows := [_use_row(change.key, *place, use) for change in changes for place, use in change.used.items()]:
+                connection.execute(self._add_use, rows)
+            limited = [change for change in changes if change.limits != Limits()]
+            spent = self._spent(connection, [change for change in limited if change.asked], now)
+            verdicts = [_decide(change, spent.get(change.key), now) for change in changes]
+            if limited:
+                by_key = {change.key: found for change, found in zip(changes, verdicts, strict=True)}
+                self._write(connection, limited, by_key, now)
+        return verdicts
 
     def use(self, key: str, now: float) -> tuple[UseByMode, UseByMode]:
         """Return what a key has used today and this month, by mode."""
@@ -130,71 +146,77 @@ class SpendStore:
         finally:
             self._engine.dispose()
 
-    def _transact(self, changes: Sequence[Change], now: float) -> dict[str, list[Verdict]]:
-        with self._engine.begin() as connection:
-            # Always in the same order, so that two servers do not wait for each other.
-            return {change.key: self._change(connection, change, now) for change in sorted(changes, key=lambda c: c.key)}
+    def _upsert(self, table: Table, *, adds: bool) -> Any:
+        """Return the statement that writes rows: it adds to the numbers of those that there are, or takes their place."""
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        statement = insert(table)
+        numbers = [column.name for column in table.c if not column.primary_key]
+        values = {name: table.c[name] + statement.excluded[name] if adds else statement.excluded[name] for name in numbers}
+        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
 
-    def _change(self, connection: Connection, change: Change, now: float) -> list[Verdict]:
-        _add(connection, KEYS, {"name": change.key}, {"changes": 1})  # locks the row
-        for (day, mode), use in change.used.items():
-            numbers = {name: getattr(use, name) for name in ("requests", "prompt_tokens", "completion_tokens")}
-            _add(connection, USE, {"key": change.key, "day": day, "mode": mode}, numbers)
-        spent_now = sum(use.tokens for use in change.used.values())
-        spent = self._spent(connection, change, spent_now, now) if change.asked else Spent(reserved=change.reserved)
-        own, admitted, verdicts = change.reserved, 0, list[Verdict]()
-        for tokens in change.asked:
-            verdict, spent = decide(change.limits, spent, tokens, now)
-            verdicts.append(verdict)
-            own += 0 if verdict.refused_by else tokens
-            admitted += not verdict.refused_by
-        if change.limits != Limits():
-            self._write_minute(connection, change.key, admitted, spent_now, now)
-            self._write_reserved(connection, change.key, own, now)
-        return verdicts
+    def _spent(self, connection: Connection, asking: Sequence[Change], now: float) -> dict[str, Spent]:
+        """Return what is spent by those who ask, with what these changes say."""
+        if not asking:
+            return {}
+        keys, minute = [change.key for change in asking], int(now // MINUTE)
+        days: dict[str, tuple[int, int]] = {}
+        if any({"day", "month"} & change.limits.tokens.keys() for change in asking):
+            found = connection.execute(SELECT_USE, {"keys": keys, "today": _date(now), "first": _month(now)})
+            days = {row[0]: (int(row[1]), int(row[2])) for row in found}
+        rows = connection.execute(SELECT_MINUTES, {"keys": keys, "first": minute - 1})
+        minutes = {(row[0], row[1]): (int(row[2]), int(row[3])) for row in rows}
+        rows = connection.execute(SELECT_RESERVED, {"keys": keys, "server": self._server, "now": int(now)})
+        elsewhere = {row[0]: int(row[1]) for row in rows}
+        return {
+            change.key: Spent(
+                *_windows(minutes, change, minute),
+                *days.get(change.key, (0, 0)),
+                change.reserved + elsewhere.get(change.key, 0),
+            )
+            for change in asking
+        }
 
-    def _spent(self, connection: Connection, change: Change, spent_now: int, now: float) -> Spent:
-        day, month = 0, 0
-        if "day" in change.limits.tokens or "month" in change.limits.tokens:
-            of_day = func.sum(case((USE.c.day == _date(now), _TOKENS), else_=0))
-            query = select(of_day, func.sum(_TOKENS)).where(USE.c.key == change.key, USE.c.day.between(_month(now), _date(now)))
-            day, month = (int(number or 0) for number in connection.execute(query).one())
-        number = int(now // MINUTE)
-        query = select(MINUTES.c.minute, MINUTES.c.requests, MINUTES.c.tokens).where(
-            MINUTES.c.key == change.key, MINUTES.c.minute.in_((number, number - 1))
-        )
-        rows = {row.minute: row for row in connection.execute(query)}
-        current, previous = (tuple(rows[n])[1:] if n in rows else (0, 0) for n in (number, number - 1))
-        requests, tokens = Window(current[0], previous[0]), Window(current[1] + spent_now, previous[1])
-        return Spent(requests, tokens, day, month, change.reserved + self._reserved_elsewhere(connection, change.key, now))
-
-    def _reserved_elsewhere(self, connection: Connection, key: str, now: float) -> int:
-        is_held = (RESERVED.c.key == key) & (RESERVED.c.server != self._server) & (RESERVED.c.ends_at > int(now))
-        return int(connection.scalar(select(func.sum(RESERVED.c.tokens)).where(is_held)) or 0)
-
-    def _write_minute(self, connection: Connection, key: str, requests: int, tokens: int, now: float) -> None:
-        if requests or tokens:
-            minute = int(now // MINUTE)
-            added = _add(connection, MINUTES, {"key": key, "minute": minute}, {"requests": requests, "tokens": tokens})
-            if added:
-                connection.execute(delete(MINUTES).where(MINUTES.c.key == key, MINUTES.c.minute < minute - 1))
-
-    def _write_reserved(self, connection: Connection, key: str, tokens: int, now: float) -> None:
-        row = {"tokens": tokens, "ends_at": int(now) + LEASE_SECONDS}
-        where = (RESERVED.c.key == key) & (RESERVED.c.server == self._server)
-        if not connection.execute(update(RESERVED).where(where).values(row)).rowcount:
-            connection.execute(delete(RESERVED).where(RESERVED.c.key == key, RESERVED.c.ends_at <= int(now)))
-            connection.execute(insert(RESERVED).values(key=key, server=self._server, **row))
+    def _write(
+        self, connection: Connection, limited: Sequence[Change], verdicts: Mapping[str, list[Verdict]], now: float
+    ) -> None:
+        """Write the minute and the reservations of keys that have limits."""
+        minute, ends_at = int(now // MINUTE), int(now) + LEASE_SECONDS
+        minutes, reserved = list[dict[str, Any]](), list[dict[str, Any]]()
+        for change in limited:
+            answers = zip(change.asked, verdicts[change.key], strict=True)
+            admitted = [tokens for tokens, verdict in answers if verdict.refused_by is None]
+            minutes.append({"key": change.key, "minute": minute, "requests": len(admitted), "tokens": _used(change)})
+            tokens = change.reserved + sum(admitted)
+            reserved.append({"key": change.key, "server": self._server, "tokens": tokens, "ends_at": ends_at})
+        connection.execute(self._add_minutes, minutes)
+        connection.execute(self._set_reserved, reserved)
+        if minute != self._minute:
+            self._minute = minute
+            connection.execute(delete(MINUTES).where(MINUTES.c.minute < minute - 1))
+            connection.execute(delete(RESERVED).where(RESERVED.c.ends_at < int(now) - LEASE_SECONDS))
 
 
-def _add(connection: Connection, table: Table, where: Mapping[str, Any], numbers: Mapping[str, int]) -> bool:
-    """Add numbers to those of a row. Return whether the row is a new one."""
-    condition = [table.c[name] == value for name, value in where.items()]
-    values = {name: table.c[name] + number for name, number in numbers.items()}
-    if connection.execute(update(table).where(*condition).values(values)).rowcount:
-        return False
-    connection.execute(insert(table).values(**where, **numbers))
-    return True
+def _decide(change: Change, spent: Spent | None, now: float) -> list[Verdict]:
+    verdicts, spent = list[Verdict](), spent or Spent()
+    for tokens in change.asked:
+        verdict, spent = decide(change.limits, spent, tokens, now)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def _windows(minutes: Mapping[tuple[str, int], tuple[int, int]], change: Change, minute: int) -> tuple[Window, Window]:
+    """Return the windows of requests and tokens."""
+    current, previous = (minutes.get((change.key, number), (0, 0)) for number in (minute, minute - 1))
+    return Window(current[0], previous[0]), Window(current[1] + _used(change), previous[1])
+
+
+def _used(change: Change) -> int:
+    return sum(use.tokens for use in change.used.values())
+
+
+def _use_row(key: str, day: str, mode: str, use: Use) -> dict[str, Any]:
+    numbers = {name: getattr(use, name) for name in ("requests", "prompt_tokens", "completion_tokens")}
+    return {"key": key, "day": day, "mode": mode, **numbers}
 
 
 def _date(now: float) -> str:

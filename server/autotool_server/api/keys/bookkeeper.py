@@ -23,7 +23,7 @@ from autotool_server.state_store.windows import Verdict, day_of
 
 logger = logging.getLogger(__name__)
 
-PACE_SECONDS = 0.02
+PACE_SECONDS = 0.05
 """Least time between two batches. The first after a pause does not wait."""
 WRITE_SECONDS = 0.2
 """How long what was used waits to be written, if nothing is asked before."""

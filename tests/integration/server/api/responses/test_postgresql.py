@@ -1,46 +1,16 @@
 """The store of responses in PostgreSQL, in a server of its own."""
 
 import asyncio
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import openai
 import pytest
+from support import postgresql
+from support.postgresql import database
 from support.responses import ask, post
 from support.serving import running, scripted
 
-INITDB, PG_CTL = shutil.which("initdb"), shutil.which("pg_ctl")
-pytestmark = pytest.mark.skipif(INITDB is None or PG_CTL is None, reason="no PostgreSQL (initdb, pg_ctl) on this machine")
-pytest.importorskip("psycopg", reason="psycopg, the driver of PostgreSQL, is not installed")
-
-# initdb refuses to run as the superuser.
-USER = "nobody" if os.geteuid() == 0 else None
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    """The address of a new database, which listens on a socket in its folder."""
-    # A socket's path may have a hundred characters only, so pytest's own folders are too deep.
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if USER is not None:
-            shutil.chown(folder, USER)
-        data = folder / "data"
-        run("initdb", "--auth=trust", "--username=tested", "--no-sync", "--pgdata", str(data))
-        options = f"-k {folder} -c listen_addresses= -c fsync=off"
-        run("pg_ctl", "--wait", "--pgdata", str(data), "--log", str(folder / "log"), "--options", options, "start")
-        try:
-            yield f"postgresql://tested@/postgres?host={folder}"
-        finally:
-            run("pg_ctl", "--wait", "--pgdata", str(data), "--mode=immediate", "stop")
-
-
-def run(command: str, *arguments: str) -> None:
-    subprocess.run([command, *arguments], check=True, capture_output=True, timeout=120, cwd="/", user=USER)
+pytestmark = postgresql.NEEDED
+__all__ = ["database"]
 
 
 async def test_responses_are_chained_read_and_deleted(database: str) -> None:
