@@ -41,9 +41,10 @@ class Peer:
 
     async def answer(self) -> tuple[int, dict[str, str], Any]:
         """Return status, headers and JSON body of the next response."""
-        first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines)
-        body = await self._reader.readexactly(int(headers["content-length"]))
+        async with asyncio.timeout(20):
+            first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+            headers = dict(line.lower().split(": ", 1) for line in lines)
+            body = await self._reader.readexactly(int(headers["content-length"]))
         return int(first.split()[1]), headers, json.loads(body)
 
     async def ended(self) -> bytes:
@@ -109,7 +110,7 @@ async def test_a_head_that_is_too_large_is_refused_before_the_key_is_checked(kin
 
 
 async def test_trailers_without_end_close_the_connection() -> None:
-    async with running(scripted(TEXT)) as server, connected(server) as peer:
+    async with running(scripted(TEXT), receive_seconds=60) as server, connected(server) as peer:
         chunked = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
         await peer.send(chunked + b"0\r\nx: " + b"y" * (8 * MAX_HEAD_BYTES))
         await peer.ended()
