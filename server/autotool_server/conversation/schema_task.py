@@ -24,7 +24,8 @@ def task_text(request: ConversationRequest, shapes: Sequence[AnswerShape], tool_
 
     Raises InvalidRequestError for schemas that are nested too deeply.
     """
-    schemas = {request.schema_fields[tool.function["name"]]: tool.function.get("parameters") for tool in request.client_tools}
+    schema_fields = request.schema_fields
+    schemas = {schema_fields[tool.function["name"]]: tool.function.get("parameters") for tool in request.client_tools}
     if request.content_schema is not None:
         schemas[request.fields.content_schema] = request.content_schema
     if not schemas and request.content_format is None and all(shape.calls == "allowed" and not shape.tools for shape in shapes):
@@ -34,7 +35,7 @@ def task_text(request: ConversationRequest, shapes: Sequence[AnswerShape], tool_
         "shapes": [_plain(shape) for shape in shapes],
         "format": tool_format.name,
         "fields": asdict(request.fields),
-        "schema_fields": dict(request.schema_fields),
+        "schema_fields": schema_fields,
     }
     try:
         return json.dumps(task)
