@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta, TokenLogprob
 
 GREEDY = Sampling(temperature=0)
+MAX_NUM_SEQS = 16
+"""Requests that the engines of the integration tests decode at once. Many in a batch cost little more than a few."""
 _numbers = count()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from support.engines import ask, collect, until
+from support.engines import MAX_NUM_SEQS, ask, collect, until
 from support.serving import Running, running
 from support.tools import TOWN, Fixed
 
@@ -30,7 +30,6 @@ from autotool_server.tools.registry import Registry
 
 ENGINES = ("transformers", "vllm", "remote")
 MAX_MODEL_LEN = 4096
-MAX_NUM_SEQS = 4  # so few that tests can make requests wait
 START_SECONDS = 240
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from support.engines import GREEDY, ask, collect, held_by_vllm, until
+from support.engines import GREEDY, MAX_NUM_SEQS, ask, collect, held_by_vllm, until
 from transformers import AutoModelForCausalLM
 
 from autotool_core.errors import InvalidRequestError
@@ -297,7 +297,7 @@ async def test_closed_after_the_first_token(engine: Engine, held: Callable[[], f
 
 
 async def test_cancelled_while_running_and_while_queued(engine: Engine, held: Callable[[], float], prompt: list[int]) -> None:
-    tasks = [asyncio.create_task(collect(engine, ask(prompt, FOREVER))) for _ in range(6)]
+    tasks = [asyncio.create_task(collect(engine, ask(prompt, FOREVER))) for _ in range(MAX_NUM_SEQS + 2)]
     await until(lambda: engine.in_flight() == len(tasks))
     await until(lambda: held() == len(tasks))
     for task in tasks:
