@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from support.engines import GREEDY, MAX_NUM_SEQS, ask, collect, held_by_vllm, until
+from support.engines import GREEDY, MAX_NUM_BATCHED_TOKENS, MAX_NUM_SEQS, ask, collect, held_by_vllm, until
 from transformers import AutoModelForCausalLM
 
 from autotool_core.errors import InvalidRequestError
@@ -152,6 +152,16 @@ async def test_seed_repeats(engine: Engine, prompt: list[int]) -> None:
     outputs = [tuple((await collect(engine, ask(prompt, 12, Sampling(seed=seed)))).tokens) for seed in seeds]
     assert outputs[0] == outputs[1]
     assert len(set(outputs)) == 4
+
+
+async def test_a_seed_gives_the_same_output_however_the_prompt_is_split(engine: Engine) -> None:
+    """vLLM's own worker for CPUs, and with it its engine, is ended by a seed if a prompt is split."""
+    prompt = list(range(1000, 1000 + 2 * MAX_NUM_BATCHED_TOKENS + 50))
+    outputs = [await collect(engine, ask(prompt, 12, Sampling(seed=7))) for _ in range(2)]
+    assert outputs[0].tokens == outputs[1].tokens
+    # The first prompt took vLLM three steps; of the second nearly all was there.
+    assert outputs[0].cached_tokens == 0
+    assert outputs[1].cached_tokens > len(prompt) - MAX_NUM_BATCHED_TOKENS
 
 
 @pytest.mark.parametrize("narrow", [Sampling(top_k=1), Sampling(top_p=1e-6), Sampling(min_p=1.0), Sampling(temperature=0.01)])
