@@ -11,24 +11,27 @@ from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from autotool_training.patches import malloc
 
-ENGINE_FIXTURES = {"engine", "server", "stock_vllm"}
 SERVER_TESTS = Path(__file__).parent / "integration" / "server"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests of a file run in one worker. Those that share the engines are one group, or each worker would start its own."""
-    item.add_marker(pytest.mark.xdist_group("engines" if _uses_engines(item) else item.nodeid.split("::")[0]))
+    """Tests of a file run in one worker. Those that share an engine are one group, or each worker would start its own."""
+    item.add_marker(pytest.mark.xdist_group(_shared_engine(item) or item.nodeid.split("::")[0]))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start long groups first. Without workers the engines come last: vLLM's worker takes most of a core even when idle."""
     has_workers = "PYTEST_XDIST_WORKER" in os.environ
-    items.sort(key=lambda item: (_uses_engines(item) != has_workers, "unit" in item.path.parts))
+    items.sort(key=lambda item: ((_shared_engine(item) is not None) != has_workers, "unit" in item.path.parts))
 
 
-def _uses_engines(item: pytest.Item) -> bool:
-    return SERVER_TESTS in item.path.parents and not ENGINE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+def _shared_engine(item: pytest.Item) -> str | None:
+    """Return what runs behind the session's engine that a test is parametrised with; None if it has no such engine."""
+    callspec = getattr(item, "callspec", None)
+    if SERVER_TESTS not in item.path.parents or callspec is None or "engine" not in callspec.params:
+        return None
+    return "transformers" if callspec.params["engine"] == "transformers" else "vllm"  # the remote engine is vLLM's own server
 
 
 def _share_cores(workers: int) -> None:

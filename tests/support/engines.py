@@ -15,6 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta, TokenLogprob
 
 GREEDY = Sampling(temperature=0)
+MAX_NUM_SEQS = 16
+"""Requests that the engines of the integration tests decode at once. Many in a batch cost little more than a few."""
+MAX_NUM_BATCHED_TOKENS = 256
+"""Tokens of prompts that the vLLM engine of the integration tests takes in a step: a longer prompt is split."""
 _numbers = count()
 
 

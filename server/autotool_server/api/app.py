@@ -1,6 +1,10 @@
 """The FastAPI app: the endpoints of every protocol and of operations, and errors."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI
 
 from autotool_server import errors
 from autotool_server.api import endpoint
@@ -12,14 +16,28 @@ from autotool_server.api.state import ServerState
 
 def create_app(state: ServerState) -> App:
     """Return an app that serves `state.service` once it is set."""
-    app = App(title="AutoTool Server", version=version("autotool-server"), redoc_url=None)
+    app = App(title="AutoTool Server", version=version("autotool-server"), redoc_url=None, lifespan=_lifespan)
     app.allowed_origins = state.settings.allowed_origins
     app.log_requests = state.settings.log_requests
     app.state.server = state
     for protocol in protocols():
         protocol.start(state)
-        app.include_router(endpoint.router(protocol))
-    for module in (models, tools, tokenize, usage, health, not_served):
-        app.include_router(module.router)
+    for router in _routers():
+        app.router.routes.extend(router.routes)  # `include_router` makes each of them again
     errors.install(app)
     return app
+
+
+def _routers() -> list[APIRouter]:
+    """Return the routers of all endpoints."""
+    operations = (module.router for module in (models, tools, tokenize, usage, health, not_served))
+    return [*map(endpoint.router, protocols()), *operations]
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Begin and end what routers begin and end with the app."""
+    async with AsyncExitStack() as stack:
+        for router in _routers():
+            await stack.enter_async_context(router.lifespan_context(app))
+        yield

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -35,8 +36,9 @@ logger = logging.getLogger(__name__)
 LARGE_BODY = 32 * 1024
 
 
+@cache
 def router(protocol: Protocol[Any]) -> APIRouter:
-    """Return the routes of a protocol."""
+    """Return the routes of a protocol, which find the server in their app: all apps of a process share them."""
     routes = protocol.routes()
 
     @routes.post(protocol.path, summary=f"POST {protocol.path}", description=inspect.getdoc(type(protocol)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from support.engines import ask, collect, until
+from support.engines import MAX_NUM_BATCHED_TOKENS, MAX_NUM_SEQS, ask, collect, until
 from support.serving import Running, running
 from support.tools import TOWN, Fixed
 
@@ -30,7 +30,6 @@ from autotool_server.tools.registry import Registry
 
 ENGINES = ("transformers", "vllm", "remote")
 MAX_MODEL_LEN = 4096
-MAX_NUM_SEQS = 4  # so few that tests can make requests wait
 START_SECONDS = 240
 
 
@@ -102,7 +101,8 @@ def make_engine(name: str, request: pytest.FixtureRequest) -> Engine:
     if name == "transformers":
         return TransformersEngine(model, max_model_len=MAX_MODEL_LEN, max_num_seqs=MAX_NUM_SEQS)
     _needs_vllm()
-    return VllmEngine(model, engine_args={"max_model_len": MAX_MODEL_LEN, "max_num_seqs": MAX_NUM_SEQS})
+    limits = {"max_num_seqs": MAX_NUM_SEQS, "max_num_batched_tokens": MAX_NUM_BATCHED_TOKENS}
+    return VllmEngine(model, engine_args={"max_model_len": MAX_MODEL_LEN, **limits})
 
 
 @pytest.fixture(scope="session", params=ENGINES)

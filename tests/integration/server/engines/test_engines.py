@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from support.engines import GREEDY, ask, collect, held_by_vllm, until
+from support.engines import GREEDY, MAX_NUM_BATCHED_TOKENS, MAX_NUM_SEQS, ask, collect, held_by_vllm, until
 from transformers import AutoModelForCausalLM
 
 from autotool_core.errors import InvalidRequestError
@@ -152,6 +152,16 @@ async def test_seed_repeats(engine: Engine, prompt: list[int]) -> None:
     outputs = [tuple((await collect(engine, ask(prompt, 12, Sampling(seed=seed)))).tokens) for seed in seeds]
     assert outputs[0] == outputs[1]
     assert len(set(outputs)) == 4
+
+
+async def test_a_seed_gives_the_same_output_however_the_prompt_is_split(engine: Engine) -> None:
+    """vLLM's own worker for CPUs, and with it its engine, is ended by a seed if a prompt is split."""
+    prompt = list(range(1000, 1000 + 2 * MAX_NUM_BATCHED_TOKENS + 50))
+    outputs = [await collect(engine, ask(prompt, 12, Sampling(seed=7))) for _ in range(2)]
+    assert outputs[0].tokens == outputs[1].tokens
+    # The first prompt took vLLM three steps; of the second nearly all was there.
+    assert outputs[0].cached_tokens == 0
+    assert outputs[1].cached_tokens > len(prompt) - MAX_NUM_BATCHED_TOKENS
 
 
 @pytest.mark.parametrize("narrow", [Sampling(top_k=1), Sampling(top_p=1e-6), Sampling(min_p=1.0), Sampling(temperature=0.01)])
@@ -297,7 +307,7 @@ async def test_closed_after_the_first_token(engine: Engine, held: Callable[[], f
 
 
 async def test_cancelled_while_running_and_while_queued(engine: Engine, held: Callable[[], float], prompt: list[int]) -> None:
-    tasks = [asyncio.create_task(collect(engine, ask(prompt, FOREVER))) for _ in range(6)]
+    tasks = [asyncio.create_task(collect(engine, ask(prompt, FOREVER))) for _ in range(MAX_NUM_SEQS + 2)]
     await until(lambda: engine.in_flight() == len(tasks))
     await until(lambda: held() == len(tasks))
     for task in tasks:

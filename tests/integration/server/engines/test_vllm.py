@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.engines import ask, collect
 
 from autotool_core.errors import AutoToolError, EngineError
-from autotool_server.engines.base import Sampling
 from autotool_server.engines.vllm import VllmEngine
 
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
@@ -86,19 +84,3 @@ def test_an_argument_that_is_a_setting_of_this_server_is_refused(name: str) -> N
 
     with pytest.raises(AutoToolError, match=f"give --{name.replace('_', '-')}"):
         vllm_args.parse("some/model", {name: "vllm"})
-
-
-@needs_vllm
-async def test_a_seed_gives_the_same_output_however_the_prompt_is_split(base_model_dir: Path) -> None:
-    """vLLM's own worker for CPUs, and with it the engine, is ended by the first of these requests."""
-    arguments = {"max_model_len": 512, "max_num_seqs": 4, "max_num_batched_tokens": 64}
-    engine = VllmEngine(str(base_model_dir), engine_args=arguments)
-    await engine.start()
-    try:
-        outputs = [await collect(engine, ask(list(range(100, 350)), 12, Sampling(seed=7))) for _ in range(2)]
-        assert outputs[0].tokens == outputs[1].tokens
-        # The first prompt took four steps; of the second nearly all was there.
-        assert outputs[0].cached_tokens == 0
-        assert outputs[1].cached_tokens > 250 - 64
-    finally:
-        await engine.stop()

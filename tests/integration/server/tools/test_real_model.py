@@ -1,5 +1,8 @@
 """Server tools with a real model over every engine: every call gets a result, streamed or not."""
 
+import asyncio
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pytest
@@ -7,7 +10,20 @@ from support.serving import MODEL, Running
 from support.tools import named
 
 QUESTION = [{"role": "user", "content": "What is the weather in Rome, and what time is it in Oslo?"}]
+# One set-up waits for all of the answers.
+pytestmark = pytest.mark.timeout(600)
 ENDS = {"answer", "length", "context", "max_turns", "max_calls"}
+MODES = ("short", "auto")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the requests of all tests came to. They are sent at once, since one batch takes little longer than one request."""
+
+    whole: dict[tuple[str, bool], Any]
+    """By mode, and whether parallel calls are allowed."""
+    chunks: list[Any]
+    """Of a stream in the mode short, with parallel calls."""
 
 
 def body(mode: str, *, parallel: bool) -> dict[str, Any]:
@@ -26,6 +42,18 @@ def body(mode: str, *, parallel: bool) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+async def answers(server: Running) -> Answers:
+    create: Any = server.client.chat.completions.create
+    cases = list(product(MODES, (True, False)))
+
+    async def stream() -> list[Any]:
+        return [chunk async for chunk in await create(**body("short", parallel=True), stream=True)]
+
+    chunks, *whole = await asyncio.gather(stream(), *(create(**body(mode, parallel=parallel)) for mode, parallel in cases))
+    return Answers(dict(zip(cases, whole, strict=True)), chunks)
+
+
 def check(record: dict[str, Any]) -> None:
     """Check that every call has one result and one execution of its name."""
     transcript = record["transcript"]
@@ -39,10 +67,9 @@ def check(record: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("parallel", [True, False])
-@pytest.mark.parametrize("mode", ["short", "auto"])
-async def test_whatever_is_called_is_run_and_closed(server: Running, mode: str, parallel: bool) -> None:
-    create: Any = server.client.chat.completions.create
-    answer = await create(**body(mode, parallel=parallel))
+@pytest.mark.parametrize("mode", MODES)
+def test_whatever_is_called_is_run_and_closed(answers: Answers, mode: str, parallel: bool) -> None:
+    answer = answers.whole[mode, parallel]
     check(answer.autotool)
     # Asked for one call at a time, it comes to an end by itself and reads the result.
     assert parallel or len(answer.autotool["turns"]) >= 2
@@ -50,9 +77,8 @@ async def test_whatever_is_called_is_run_and_closed(server: Running, mode: str, 
     assert answer.usage.prompt_tokens == sum(turn["prompt_tokens"] for turn in answer.autotool["turns"])
 
 
-async def test_the_same_streamed(server: Running) -> None:
-    create: Any = server.client.chat.completions.create
-    chunks = [chunk async for chunk in await create(**body("short", parallel=True), stream=True)]
+def test_the_same_streamed(answers: Answers) -> None:
+    chunks = answers.chunks
     check(chunks[-1].autotool)
     events = [chunk.autotool["event"] for chunk in chunks[:-1] if hasattr(chunk, "autotool")]
     executions = [execution for turn in chunks[-1].autotool["turns"] for execution in turn["executions"]]

@@ -8,6 +8,7 @@ import httpx
 import openai
 import pytest
 from pydantic import BaseModel
+from support.engines import MAX_NUM_SEQS
 from support.serving import MODEL, Running
 
 MODES = ("long", "short", "auto")
@@ -150,9 +151,10 @@ async def test_leaving_frees_the_engine(server: Running, mode: str, stream: bool
     """Hang up while some of the requests wait, some decide, some reason and some answer."""
     body = {"model": MODEL, "messages": USER, "mode": mode, "stream": stream, "max_completion_tokens": 2000}
     async with httpx.AsyncClient(timeout=60) as client:
-        requests = [asyncio.create_task(client.post(f"{server.url}/chat/completions", json=body)) for _ in range(8)]
+        posts = [client.post(f"{server.url}/chat/completions", json=body) for _ in range(MAX_NUM_SEQS + 4)]
+        requests = [asyncio.create_task(post) for post in posts]
         for request in requests:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
             request.cancel()
         await asyncio.gather(*requests, return_exceptions=True)
     await server.idle()
