@@ -221,11 +221,16 @@ def _takes_itself(schema: Mapping[str, Any], value: Any) -> bool:
     """Return whether a schema's own keywords take a value; of those about objects and arrays none is asked."""
     return (
         ("type" not in schema or not _type_names(schema["type"]).isdisjoint(type_names(value)))
-        and ("enum" not in schema or any(is_same(value, known) for known in schema["enum"]))
+        and ("enum" not in schema or _is_among(value, schema["enum"]))
         and ("const" not in schema or is_same(value, schema["const"]))
         and (not isinstance(value, str) or _takes_string(schema, value))
         and ("number" not in type_names(value) or _takes_number(schema, value))
     )
+
+
+def _is_among(value: Any, known: list[Any]) -> bool:
+    # A text is the same as no other kind of value, and there may be thousands of them.
+    return value in known if isinstance(value, str) else any(is_same(value, one) for one in known if not isinstance(one, str))
 
 
 def _takes_string(schema: Mapping[str, Any], text: str) -> bool:

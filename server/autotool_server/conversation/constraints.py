@@ -1,6 +1,7 @@
 """Constraints on an answer: the tools it may call, the form of its content, and the grammar that enforces both."""
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -14,7 +15,6 @@ from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.held.errors import NotHeldError
 from autotool_core.held.schema import held
 from autotool_core.held.texts import Texts
-from autotool_core.held.values import is_same
 from autotool_core.parsing.collect import collect
 from autotool_core.parsing.stream import TurnParser
 from autotool_core.profile import Profile
@@ -35,6 +35,8 @@ NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
 MOST_CHARACTERS = 400_000
 """The longest grammar. Engines compile it again, with the vocabulary, which takes them up to 0.15 CPU seconds for 1,000
 characters (docs/experiments/2026-11-29-untrusted-work.md)."""
+PLAIN = re.compile(r"""[^<>"'\\\n\r\t]*""")
+"""Values that every format can spell: tags, delimiters and escapes need other characters."""
 WorkingOn = Callable[[str], None]
 
 
@@ -181,16 +183,22 @@ def _check_spelling(parameters: Mapping[str, Any], tool_format: ToolFormat) -> N
 def _comes_back(tool_format: ToolFormat, name: str, schema: str) -> bool:
     """Return whether calls with a property of this name, and with each value that its schema lists, are read as written."""
     described: Any = json.loads(schema)
-    listed = isinstance(described, dict) and ("enum" in described or "const" in described)
-    values: list[Any] = described.get("enum", [described.get("const")]) if listed else [0]
-    tools = [{"function": {"name": "f", "parameters": {"properties": {name: described if listed else True}}}}]
-    for value in values:
-        parser = TurnParser(Profile(name="any", think=None, tool_format=tool_format), tools=tools)
-        events = [*parser.feed(tool_format.render_calls([("f", {name: value})])), *parser.finish()]
-        arguments = [call.arguments for call in collect(events).calls or ()]
-        if len(arguments) != 1 or {*arguments[0]} != {name} or not any(is_same(arguments[0][name], one) for one in values):
-            return False
-    return True
+    is_listed = isinstance(described, dict) and ("enum" in described or "const" in described)
+    listed: list[Any] = described.get("enum", [described.get("const")]) if is_listed else []
+    # Each by itself, since the parser reads the whole schema for each call.
+    return all(_is_read_back(tool_format, name, value) for value in (0, *listed) if not _is_plain(value))
+
+
+def _is_read_back(tool_format: ToolFormat, name: str, value: Any) -> bool:
+    tool = {"function": {"name": "f", "parameters": {"properties": {name: {"const": value}}}}}
+    parser = TurnParser(Profile(name="any", think=None, tool_format=tool_format), tools=[tool])
+    events = [*parser.feed(tool_format.render_calls([("f", {name: value})])), *parser.finish()]
+    calls = collect(events).calls or ()
+    return [json.dumps(dict(call.arguments), sort_keys=True) for call in calls] == [json.dumps({name: value}, sort_keys=True)]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str) and PLAIN.fullmatch(value) is not None
 
 
 def _compiled(tag: str | None, texts: Texts) -> str | None:
