@@ -94,7 +94,8 @@ def grammar(
 
     Raises InvalidRequestError for a schema that a grammar cannot enforce. `schema_fields`: the paths of the schemas of tools in
     the request's body, by the tool's name, for that error. `working_on` is called with each field before the work on it.
-    The arguments of a tool whose schema cannot be enforced, and that the client does not call `strict`, may be any object.
+    The arguments of a tool whose schema cannot be enforced, and that the client does not call `strict`, may be any object, and
+    so may those of all such tools where the grammar would be too long.
     """
     try:
         if structural_tag(shape, tool_format) is None:
@@ -120,6 +121,8 @@ def _held_grammar(
         tools.append(_held_tool(tool, shape, tool_format, texts, field))
     working_on(whole)
     tag = _compiled(structural_tag(replace(shape, tools=tools), tool_format), texts)
+    if tag is not None and len(tag) > MOST_CHARACTERS:
+        tag = _compiled(structural_tag(replace(shape, tools=[*map(_freed, tools)]), tool_format), texts)
     if tag is None:
         kind = "This" if shape.content is not None else "A JSON schema"
         raise InvalidRequestError(f"{kind} cannot be made a grammar. Use a simpler one.", whole)
@@ -153,6 +156,12 @@ def _held_tool(
             if strict:
                 raise InvalidRequestError(f"{error} cannot be enforced here. Leave it out.", field) from None
     return {**tool, "function": {**function, "parameters": parameters}}
+
+
+def _freed(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the tool with any arguments allowed, unless the client calls it strict."""
+    function = tool["function"]
+    return tool if function.get("strict") else {**tool, "function": {**function, "parameters": ANY_OBJECT}}
 
 
 def _held_parameters(function: Mapping[str, Any], tool_format: ToolFormat, texts: Texts) -> Any:

@@ -90,3 +90,19 @@ def test_a_listed_value_that_no_call_can_spell_is_refused(name: str, value: str 
     if value is not None:
         with pytest.raises(InvalidRequestError, match="cannot spell"):
             grammar(shape(["a", value]), tool_formats.get(name))
+
+
+def many_tools(**changes: Any) -> AnswerShape:
+    properties = {f"p{number}": {"type": "string", "maxLength": 50} for number in range(8)}
+    parameters = {"type": "object", "properties": properties, "additionalProperties": False}
+    functions = [{"name": f"tool_{number}", "parameters": parameters, **changes} for number in range(90)]
+    return AnswerShape([{"type": "function", "function": function} for function in functions], "required")
+
+
+def test_tools_that_are_not_strict_are_free_where_the_grammar_would_be_too_long() -> None:
+    assert accepts(grammar(many_tools(), tool_formats.get("llama3_json")), '{"name": "tool_89", "parameters": {"q": 1}}')
+
+
+def test_a_grammar_of_strict_tools_that_is_too_long_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="Use fewer or simpler schemas"):
+        grammar(many_tools(strict=True), tool_formats.get("llama3_json"))
