@@ -1,6 +1,7 @@
 """Read the tokenizer and the end-of-sequence tokens of a checkpoint."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -10,6 +11,15 @@ from transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer
 from autotool_core.errors import EngineError
 from autotool_server.engines.files import find_file
 
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tekken.json",
+    "vocab.json",
+    "vocab.txt",
+    "*.tiktoken",
+    "tiktoken.model",
+)
 SAMPLE = "Hello  world, it's 12345 na\u00efve\n\n \u65e5\u672c\u8a9e\t\U0001f600 <a>"
 """A text whose words, numbers, spaces and scripts tokenizers divide by different rules."""
 
@@ -37,6 +47,8 @@ def read_tokenizer(source: str, **options: Any) -> PreTrainedTokenizerBase:
     It is never the one of mistral-common, which renders prompts itself and has no chat template. Where a checkpoint has only
     that one's file, the file is converted, and without chat_template.jinja the template is the one that mistral-common writes.
     """
+    if Path(source).is_dir() and not any(map(Path(source).glob, TOKENIZER_FILES)):
+        raise OSError("The folder has no file of a tokenizer.")  # transformers would make one without a vocabulary
     tekken = find_file(source, "tekken.json")
     if tekken is not None and find_file(source, "tokenizer.json") is None:
         return convert_tekken_tokenizer(tekken)

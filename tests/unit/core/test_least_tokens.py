@@ -1,5 +1,7 @@
 """The least number of tokens of a text is never above what its tokenizer makes of it."""
 
+from typing import Any
+
 import pytest
 from support.real_tokenizers import folder, needs
 from support.tiny import make_tokenizer
@@ -15,7 +17,7 @@ TEXTS = (" " * 1000, "a" * 999, "-" * 5000, "=" * 4097, "\n" * 3000, "<|im_end|>
 
 @needs("qwen3")
 def test_of_a_real_tokenizer() -> None:
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder("qwen3") / "tokenizer.json"))
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_file=str(folder("qwen3") / "tokenizer.json"))
     least = least_tokens(tokenizer)
     for text in TEXTS:
         assert least(text) <= len(tokenizer.encode(text, add_special_tokens=False))
@@ -30,7 +32,7 @@ def test_of_one_that_falls_back_to_bytes(left_out: int) -> None:
     )
     backend = Tokenizer(model)
     backend.normalizer = normalizers.Replace(" ", "\u2581")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=backend)
     least = least_tokens(tokenizer)
     for text in TEXTS:
         assert least(text) <= len(tokenizer.encode(text, add_special_tokens=False))
@@ -42,7 +44,7 @@ def test_of_one_that_composes_characters() -> None:
     vocabulary = [*ByteLevel.alphabet(), first + second]
     backend = Tokenizer(BPE({token: number for number, token in enumerate(vocabulary)}, [(first, second)]))
     backend.normalizer, backend.pre_tokenizer = normalizers.NFC(), ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=backend)
     composed = "\u0399\u0308\u0301".lower() * 100
     assert len(tokenizer.encode(composed, add_special_tokens=False)) == 100
     assert least_tokens(tokenizer)(composed) == 100

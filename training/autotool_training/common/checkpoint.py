@@ -16,7 +16,7 @@ from autotool_core.chat_template import ChatTemplate
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.profile import FILE_NAME, TEMPLATE_ARGUMENTS, Profile, ThinkFormat
-from autotool_core.recognition import prompt_before_block
+from autotool_core.recognition import prompt_before_block, recognise
 from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
 from autotool_server.engines.checkpoint import read_tokenizer
@@ -103,12 +103,25 @@ def numbered_checkpoints(folder: Path) -> list[Path]:
 
 
 def prepare(model: Any, tokenizer: Any) -> Checkpoint:
-    """Give a base the markers as tokens, a template that switches modes, and the profile that fits the template."""
+    """Give a base the markers as tokens, a template that switches modes, and the profile that fits the template.
+
+    Raises AutoToolError for a family whose think block has other markers, which its template would go on to write.
+    """
+    _check_markers(tokenizer)
     prepare_base(model, tokenizer)
     profile = Profile(name=TRAINED_PROFILE, tool_format=tool_formats.recognise(tokenizer.chat_template))
     if "'auto'" not in tokenizer.chat_template:
         tokenizer.chat_template = _with_modes(tokenizer, profile)
     return Checkpoint(model, tokenizer, profile)
+
+
+def _check_markers(tokenizer: Any) -> None:
+    think, ours = recognise(tokenizer).profile.think, ThinkFormat()
+    if think is not None and (think.open, think.close) != (ours.open, ours.close):
+        raise AutoToolError(
+            f"The base has a think block of its own, {think.open} … {think.close}. Only bases with {ours.open} … {ours.close}, "
+            "or without a think block, can be trained to choose."
+        )
 
 
 def _with_modes(tokenizer: Any, profile: Profile) -> str:
