@@ -188,8 +188,8 @@ _NO_PREFIX: Mapping[Mode, str] = {
     Mode.LONG: "the profile names no prefix for it.",
     Mode.SHORT: "the model always thinks. Ask for mode=long.",
     Mode.AUTO: (
-        "the model has no decision token: its long and short prefixes do not part at one. Ask for mode=long or short, or train a "
-        "checkpoint that chooses (docs/guides/train.md)."
+        "the model has no decision token: its long and short prefixes do not part at one. Ask for mode=long or mode=short, or "
+        "train a checkpoint that chooses (docs/guides/train.md)."
     ),
 }
 

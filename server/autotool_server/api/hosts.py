@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
+from autotool_server.api.access_log import PROBES
 from autotool_server.settings import Settings
 
 LOCAL = (".localhost", ".internal")
@@ -19,7 +20,10 @@ LOCAL = (".localhost", ".internal")
 
 
 class AllowedHosts:
-    """Answers 403 to requests whose Host is a name of another server. IP addresses are no names: no page can take them."""
+    """Answers 403 to requests whose Host is a name of another server, but for health probes and metrics.
+
+    IP addresses are no names: no page can take them.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -29,7 +33,7 @@ class AllowedHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app, or answer in its place."""
         # The start and the end of the app come here too, without headers.
-        is_open = self._is_open or scope["type"] != "http"
+        is_open = self._is_open or scope["type"] != "http" or scope["path"] in PROBES
         is_allowed = is_open or all(self._allows(host) for host in Headers(scope=scope).getlist("host"))
         await (self._app if is_allowed else errors.response(_refusal()))(scope, receive, send)
 

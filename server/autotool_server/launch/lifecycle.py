@@ -83,12 +83,12 @@ async def _started(state: ServerState, registry: Registry) -> AsyncIterator[None
     schema_workers.preload()
     # Tools come first, so that a fault in them is reported before a model is loaded.
     async with registry as tools, started_engine(state.settings) as engine:
-        state.service = make_service(engine, state.settings, tools)
+        state.service = service = make_service(engine, state.settings, tools)
         freeze_loaded_objects()
         try:
             yield
         finally:
-            state.service.close()
+            service.close()  # the state has none if its engine has failed for good
             # Else the interpreter's last collection would not see them, and libraries would report leaks at the exit.
             gc.unfreeze()
 

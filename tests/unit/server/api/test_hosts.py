@@ -42,6 +42,12 @@ async def test_other_names_are_answered_where_no_page_gains_by_it_or_the_operato
     assert await statuses(["evil.example:8000"], **settings) == {200}
 
 
+async def test_monitoring_asks_by_any_name() -> None:
+    async with running(scripted("x"), allowed_hosts=("a.example",)) as server, httpx.AsyncClient() as client:
+        urls = [f"{server.url.removesuffix('/v1')}{path}" for path in ("/metrics", "/health/ready", "/v1/models")]
+        assert [(await client.get(url, headers={"host": "autotool:8000"})).status_code for url in urls] == [200, 200, 403]
+
+
 async def test_names_that_the_operator_lists_hold_with_a_key_too() -> None:
     assert await statuses(["evil.example"], allowed_hosts=("a.example",), api_key="k") == {403}
     assert await statuses(["A.example:443", "localhost"], allowed_hosts=("a.example",), api_key="k") == {200}
