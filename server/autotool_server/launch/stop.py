@@ -14,6 +14,8 @@ import uvicorn
 from autotool_server.api.state import ServerState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+REFUSAL_SECONDS = 0.02
+"""Time in which requests that are still on their way are refused, before those that run are counted."""
 FLUSH_SECONDS = 5.0
 """Time for the last bytes to reach clients, before connections whose clients do not read are closed."""
 INTERRUPTED = 130
@@ -68,15 +70,16 @@ class Stop:
 
     def _drain(self) -> None:
         """Take no more requests, and let running ones end."""
-        waiting = self._state.admission.in_flight
-        requests = "1 request" if waiting == 1 else f"{waiting} requests"
-        _say(f"Waiting for {requests}; Ctrl-C again to stop." if waiting else "Stopping.")
         self._state.shutdown.drain()
         self._ending = asyncio.create_task(self._end_when_idle())
         asyncio.get_running_loop().call_later(self._state.settings.drain_seconds, self.at_once)
 
     async def _end_when_idle(self) -> None:
         """Keep the port open, so that probes and clients are told, until running requests have ended."""
+        await asyncio.sleep(REFUSAL_SECONDS)
+        waiting = self._state.admission.in_flight
+        requests = "1 request" if waiting == 1 else f"{waiting} requests"
+        _say(f"Waiting for {requests}; Ctrl-C again to stop." if waiting else "Stopping.")
         await self._state.admission.idle()
         self._end()
 

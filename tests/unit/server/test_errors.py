@@ -11,7 +11,7 @@ from support.serving import MODEL, failing, running, scripted
 
 from autotool_core.errors import EngineError, InvalidRequestError, UpstreamError
 from autotool_core.profile import BUILTIN
-from autotool_server.errors import OverloadedError, UnauthorizedError, describe, location
+from autotool_server.errors import OverloadedError, RateLimitedError, UnauthorizedError, describe, location
 
 ROOT = Path(__file__).parents[3]
 USER = [{"role": "user", "content": "Hi"}]
@@ -212,7 +212,8 @@ async def test_unknown_path_and_method() -> None:
 def test_the_reference_has_every_status_of_an_error() -> None:
     sources = [path.read_text() for path in (ROOT / "server/autotool_server").rglob("*.py")]
     raised = {int(status) for source in sources for status in re.findall(r"\bstatus=([45]\d\d)\b", source)}
-    errors = (EngineError(), UpstreamError(), OverloadedError(), UnauthorizedError(), ValueError())
+    limited = RateLimitedError("", "requests", "rate_limit_exceeded", {})
+    errors = (EngineError(), UpstreamError(), OverloadedError(), UnauthorizedError(), limited, ValueError())
     described = {describe(error)[0] for error in errors}
     of_routing = {307, 405}
     documented = {
