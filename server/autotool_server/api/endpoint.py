@@ -78,10 +78,14 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
 
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:
     """Return the checked body and its job. A large body is worked on in threads, so that streams go on."""
-    run = state.service.texts.run if len(raw) > LARGE_BODY else run_here
+    in_thread = state.service.texts.run
+    run = in_thread if len(raw) > LARGE_BODY else run_here
     parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
-    body = await protocol.load(protocol.with_headers(parsed.body, headers), state)
-    return body, await protocol.prepare(body, parsed.ignored, state, run)
+    body = protocol.with_headers(parsed.body, headers)
+    loaded = await protocol.load(body, state)
+    if loaded is not body:  # what a small body refers to may be large
+        run = in_thread
+    return loaded, await protocol.prepare(loaded, parsed.ignored, state, run)
 
 
 class JobResponse(Response):

@@ -112,7 +112,10 @@ class Protocol(ABC, Generic[BodyT]):
         return body
 
     async def load(self, body: BodyT, state: ServerState) -> BodyT:
-        """Return the body with what it refers to, such as an earlier answer, read from where it is stored."""
+        """Return the body with what it refers to, such as an earlier answer, read from where it is stored.
+
+        The body itself if it refers to nothing: another one counts as large.
+        """
         return body
 
     async def finish(self, body: BodyT, job: Job, state: ServerState, output: ResponseBuilder | StreamWriter) -> None:

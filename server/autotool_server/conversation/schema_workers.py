@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -44,6 +44,7 @@ def preload() -> None:
     """Start the process that workers are forked from. It imports in the background."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([f"{__package__}.schema_imports"])
+    resource_tracker.ensure_running()  # its start would unblock the signal
     # A terminal sends Ctrl-C to all processes. This one and its workers end with the server.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -17,15 +17,20 @@ class Breaker:
         self._num_failures = 0
         self._refuses_until = 0.0
 
-    def check(self) -> None:
-        """Raise EngineError if the call is to be refused."""
+    def check(self) -> bool:
+        """Raise EngineError if the call is to be refused. Return whether it is the one that is let through again."""
         if self._num_failures < MAX_FAILURES:
-            return
+            return False
         now = time.monotonic()
         if now < self._refuses_until:
             raise EngineError(f"The remote server cannot be reached; it is tried again within {PAUSE_SECONDS:g} seconds.")
         # Others wait for the outcome of this call.
         self._refuses_until = now + PAUSE_SECONDS
+        return True
+
+    def abandoned(self) -> None:
+        """Note that the call that was let through has been cancelled: the next one takes its place."""
+        self._refuses_until = 0.0
 
     def reached(self) -> None:
         """Note that the server has answered, whatever it was."""

@@ -61,7 +61,7 @@ class ChildErrors:
         with self._lock:
             self._is_starting = False
             if self._holds:
-                _write_all(self._shown, self._errors)
+                _write_all(STDERR, self._errors)
 
     def failed(self) -> str | None:
         """Return the last line of the first error that the processes wrote; None if they wrote none."""
@@ -74,6 +74,7 @@ class ChildErrors:
             with self._lock:
                 _write_all(self._shown, self._take(chunk) if self._is_starting else chunk)
         os.close(read)
+        os.close(self._shown)
 
     def _take(self, chunk: bytes) -> bytes:
         """Keep what is of an error, and return what is to be shown."""

@@ -122,6 +122,8 @@ class Watch:
             await self._probe()
 
     def _is_stopped(self) -> bool:
-        with suppress(psutil.NoSuchProcess):
-            return any(process.status() == psutil.STATUS_STOPPED for process in self._processes)
+        for process in self._processes:
+            with suppress(psutil.NoSuchProcess):
+                if process.status() == psutil.STATUS_STOPPED:
+                    return True
         return False

@@ -155,7 +155,7 @@ class RemoteEngine:
 
     async def _post(self, body: Json, **options: Any) -> Any:
         """Return the beginning of an answer. A connection that fails before it is tried once more, a time-out is not."""
-        self._breaker.check()
+        is_trial = self._breaker.check()
         for is_last in (False, True):
             try:
                 answer = await self._client.post("/completions", body=body, cast_to=object, **options)
@@ -167,6 +167,10 @@ class RemoteEngine:
                 if is_last or isinstance(error, APITimeoutError):
                     self._breaker.failed()
                     raise
+            except asyncio.CancelledError:
+                if is_trial:
+                    self._breaker.abandoned()
+                raise
             else:
                 self._breaker.reached()
                 return answer

@@ -6,7 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import ConfigDict, Field, model_validator
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
@@ -14,14 +15,17 @@ from autotool_server.api import auth
 from autotool_server.api import body as bodies
 from autotool_server.api.chat_completions.request import conversation_request
 from autotool_server.api.chat_completions.schemas import ChatRequest, FunctionTool, Message
+from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.fields import MAX_INT32, Body, ServerTool, TemplateFields
+from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import Operation, documented
-from autotool_server.api.state import state_of
+from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.service import ConversationService
 
 router = APIRouter()
 
 BodyT = TypeVar("BodyT", bound=Body)
+Work = Callable[[BodyT, ConversationService], Awaitable[Body]]
 
 
 class TokenizeRequest(TemplateFields):
@@ -73,34 +77,45 @@ class DetokenizeResponse(Body):
 
 @router.post("/tokenize")
 @documented(Operation(TokenizeRequest, TokenizeResponse))
-async def tokenize(request: Request) -> JSONResponse:
+async def tokenize(request: Request) -> Response:
     """Return the token ids of a text or of a conversation."""
     return await _answer(request, TokenizeRequest, _tokenize)
 
 
 @router.post("/detokenize")
 @documented(Operation(DetokenizeRequest, DetokenizeResponse))
-async def detokenize(request: Request) -> JSONResponse:
+async def detokenize(request: Request) -> Response:
     """Return the text of token ids, special tokens included."""
     return await _answer(request, DetokenizeRequest, _detokenize)
 
 
-async def _answer(
-    request: Request, body_type: type[BodyT], work: Callable[[BodyT, ConversationService], Awaitable[Body]]
-) -> JSONResponse:
+async def _answer(request: Request, body_type: type[BodyT], work: Work[BodyT]) -> Response:
     state = auth.authorize(auth.every_key(request), state_of(request))
-    service = state.service
-    with ExitStack() as stack:
-        stack.enter_context(state.quotas.place(state.key))
-        stack.enter_context(state.admission.slot())
-        raw = await bodies.read(request, state, stack)
-        parsed = await service.texts.run(bodies.parse, body_type, raw, state.settings.unknown_fields)
-        answer = await work(parsed.body, service)
-    return JSONResponse(answer.model_dump(), headers=bodies.ignored_header(parsed.ignored))
+    _ = state.service  # refused while the engine starts, before the body is read
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(state.quotas.place(state.key))
+            stack.enter_context(state.admission.slot())
+            raw = await bodies.read(request, state, stack)
+            with state.shutdown.cuts():
+                return await while_connected(request.receive, _response(state, raw, body_type, work))
+    except (ClientDisconnect, ClientGoneError):
+        return Response(status_code=CLIENT_GONE)
+
+
+async def _response(state: ServerState, raw: bytes, body_type: type[BodyT], work: Work[BodyT]) -> JSONResponse:
+    run = state.service.texts.run
+    parsed = await run(bodies.parse, body_type, raw, state.settings.unknown_fields)
+    answer = await work(parsed.body, state.service)
+    return await run(lambda: JSONResponse(answer.model_dump(), headers=bodies.ignored_header(parsed.ignored)))
 
 
 async def _tokenize(body: TokenizeRequest, service: ConversationService) -> TokenizeResponse:
     ids = await _prompt_ids(body, service)
+    return await service.texts.run(_tokens, body, ids, service)
+
+
+def _tokens(body: TokenizeRequest, ids: list[int], service: ConversationService) -> TokenizeResponse:
     pieces = service.engine.tokenizer.backend_tokenizer.id_to_token
     texts = [pieces(token_id) for token_id in ids] if body.return_token_strs else None
     return TokenizeResponse(count=len(ids), max_model_len=service.engine.max_model_len, tokens=ids, token_strs=texts)

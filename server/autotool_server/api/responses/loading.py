@@ -1,7 +1,9 @@
 """What a body refers to, read into it: earlier responses and items from the store, and sealed reasoning."""
 
-from collections.abc import Mapping
-from typing import Any
+import operator
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -11,19 +13,28 @@ from autotool_server.api.responses.resources import Resources
 from autotool_server.api.responses.schemas import ResponsesRequest
 from autotool_server.api.responses.seal import Seal
 
+if TYPE_CHECKING:
+    from autotool_server.state_store.responses import ResponseStore
+
 _ITEM = TypeAdapter[InputItem](InputItem)
 
 
 async def load(body: ResponsesRequest, resources: Resources) -> ResponsesRequest:
-    """Return the body with everything that it refers to. Raises InvalidRequestError, naming the field."""
+    """Return the body with everything that it refers to, the body itself if that is nothing. Raises InvalidRequestError, naming the field."""
     if body.background:
         await _check_background(body, resources)
-    items = [await _item(item, f"input.{index}", resources) for index, item in enumerate(body.items)]
+    given = body.items
+    items = [await _item(item, f"input.{index}", resources) for index, item in enumerate(given)]
     if body.previous_response_id is None:
-        return body.loaded(items)
-    response_id = body.previous_response_id
-    chain = await resources.use_store(lambda store: store.chain(response_id), "previous_response_id")
-    return body.loaded(items, [_parsed(value) for value in chain.items], chain.ids)
+        return body if all(map(operator.is_, items, given)) else body.loaded(items)
+    earlier, ids = await resources.use_store(partial(_chain, body.previous_response_id), "previous_response_id")
+    return body.loaded(items, earlier, ids)
+
+
+def _chain(response_id: str, store: "ResponseStore") -> tuple[Sequence[InputItem], Sequence[str]]:
+    """Return the items and the ids of a response and of those that it follows."""
+    chain = store.chain(response_id)
+    return [_parsed(value) for value in chain.items], chain.ids
 
 
 async def _check_background(body: ResponsesRequest, resources: Resources) -> None:
@@ -35,12 +46,16 @@ async def _check_background(body: ResponsesRequest, resources: Resources) -> Non
 
 async def _item(item: InputItem, field: str, resources: Resources) -> InputItem:
     if isinstance(item, ItemReference):
-        item_id = item.id
-        value = await resources.use_store(lambda store: store.item(item_id), field)
-        if value is None:
+        stored = await resources.use_store(partial(_stored, item.id), field)
+        if stored is None:
             raise InvalidRequestError("There is no item of this id in the store.", f"{field}.id")
-        return _parsed(value)
+        return stored
     return _opened(item, field, resources.seal) if isinstance(item, ReasoningItem) else item
+
+
+def _stored(item_id: str, store: "ResponseStore") -> InputItem | None:
+    value = store.item(item_id)
+    return None if value is None else _parsed(value)
 
 
 def _opened(item: ReasoningItem, field: str, seal: Seal) -> ReasoningItem:

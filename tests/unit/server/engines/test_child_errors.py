@@ -53,6 +53,8 @@ def test_errors_of_an_engine_that_starts_all_the_same_are_shown(capfd: pytest.Ca
     assert capfd.readouterr().err == BAR
     errors.started()
     assert capfd.readouterr().err == ERRORS
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(errors._shown)
 
 
 def test_what_a_started_engine_writes_is_shown(capfd: pytest.CaptureFixture[str]) -> None:

@@ -147,3 +147,14 @@ async def test_a_process_that_has_ended_is_no_fault_of_the_watch() -> None:
     engine.kill()
     engine.wait()
     assert Watch([engine], answer, 2)._look() is None
+
+
+async def test_a_stopped_process_is_seen_behind_one_that_has_ended() -> None:
+    ended, stopped = sleeper(), sleeper()
+    ended.kill()
+    ended.wait()
+    send(stopped, signal.SIGSTOP)
+    is_stopped = Watch([ended, stopped], answer, 2)._is_stopped()
+    stopped.kill()
+    stopped.wait()
+    assert is_stopped

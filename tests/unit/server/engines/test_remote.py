@@ -483,6 +483,47 @@ async def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(
     await engine.stop()
 
 
+async def test_a_trial_whose_client_leaves_is_followed_by_another(
+    fleet: Fleet, engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(breaker.MAX_FAILURES):
+        engine._breaker.failed()
+    monkeypatch.setattr(engine._breaker, "_refuses_until", 0.0)
+    asked = asyncio.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        asked.set()
+        await asyncio.Future()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine._client, "post", never)
+        trial = asyncio.create_task(collect(engine))
+        await asked.wait()
+        trial.cancel()
+        await asyncio.gather(trial, return_exceptions=True)
+    assert len(await collect(engine)) == 1
+
+
+async def test_a_call_that_is_no_trial_changes_nothing_when_its_client_leaves(
+    engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        asked.set()
+        await asyncio.Future()
+
+    monkeypatch.setattr(engine._client, "post", never)
+    earlier = asyncio.create_task(collect(engine))
+    await asked.wait()
+    for _ in range(breaker.MAX_FAILURES):
+        engine._breaker.failed()
+    earlier.cancel()
+    await asyncio.gather(earlier, return_exceptions=True)
+    with pytest.raises(EngineError, match="tried again"):
+        engine._breaker.check()
+
+
 async def test_answers_that_are_errors_do_not_count_as_a_server_out_of_reach(fleet: Fleet, engine: RemoteEngine) -> None:
     """A client could otherwise shut out the others, by requests that the server fails on."""
     fleet.stream = lambda: error(500, "Internal server error")

@@ -74,6 +74,19 @@ main()
 """
 """A server whose engine is dead after 20 tokens, one every 0.05 seconds. Its streams would go on to their end, and another
 start takes 40 seconds."""
+PRELOADING = """
+import os, signal
+from multiprocessing import forkserver
+
+from autotool_server.conversation.schema_workers import preload
+
+preload()
+server = forkserver._forkserver._forkserver_pid
+with open(f"/proc/{server}/status") as status:
+    [blocked] = [line.split()[1] for line in status if line.startswith("SigBlk")]
+os.kill(server, signal.SIGKILL)
+print(bool(int(blocked, 16) & 1 << signal.SIGINT - 1), signal.pthread_sigmask(signal.SIG_BLOCK, []))
+"""
 ASKED = {"model": "scripted", "messages": [{"role": "user", "content": "?"}], "mode": "short", "stream": True}
 
 
@@ -99,6 +112,12 @@ def _wait_for_end(pid: int) -> None:
     for _ in range(500):
         os.kill(pid, 0)
         time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the signals that a process blocks")
+def test_what_schema_workers_are_forked_from_gets_no_ctrl_c() -> None:
+    shown = subprocess.run([sys.executable, "-c", PRELOADING], capture_output=True, text=True, check=True)
+    assert shown.stdout == "True set()\n"
 
 
 async def test_the_death_of_the_engine_ends_requests_and_then_the_process_with_an_error() -> None:

@@ -1,5 +1,6 @@
 """Texts and conversations to token ids and back, in vLLM's form."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -94,3 +95,24 @@ async def test_a_key_is_needed_where_the_server_has_one_and_unknown_fields_are_n
         assert (await post(server, "/tokenize", {"prompt": "x"})).status_code == 401
         answer = await post(server, "/tokenize", {"prompt": "x", "frobnicate": 1}, authorization="Bearer k")
         assert (answer.status_code, answer.headers["x-autotool-ignored"]) == (200, "frobnicate")
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/detokenize"])
+@pytest.mark.parametrize("end", ["the client leaves", "the server stops"])
+async def test_work_on_a_text_ends_with(end: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        begun.set()
+        await asyncio.Future()
+
+    async with running(scripted("x")) as server:
+        monkeypatch.setattr(server.state.service.texts, "run", never)
+        asked = asyncio.create_task(post(server, path, {"prompt": "x", "tokens": [1]}))
+        await begun.wait()
+        if end == "the client leaves":
+            asked.cancel()
+        else:
+            server.state.shutdown.cut()
+            assert (await asked).status_code == 503
+        await server.idle()

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from support.serving import MODEL, Running, failing, held, running, scripted
 from support.tools import ADD_1_2, adder, named, with_tools
 
 from autotool_core.errors import AutoToolError
-from autotool_server.api.responses import resources
+from autotool_server.api.responses import loading, protocol, resources
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.settings import Settings
 from autotool_server.state_store import responses as store
@@ -60,6 +61,28 @@ async def test_chained_and_resent_histories_render_to_the_same_prompt(tmp_path: 
         await ask(server, input=[*history, {"role": "user", "content": "And 3+3?"}], tools=[ADD])
     assert prompts(engine) == prompts(resent)
     assert engine.tokenizer.decode(engine.requests[2].prompt_ids).count("Hm.") == 2
+
+
+async def test_what_is_loaded_is_worked_on_in_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small body may follow a long conversation, or refer to a long item."""
+    threads: list[str] = []
+
+    def spied(function: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(*arguments: Any) -> Any:
+            threads.append(threading.current_thread().name.partition("_")[0])
+            return function(*arguments)
+
+        return spy
+
+    monkeypatch.setattr(protocol, "conversation_request", spied(protocol.conversation_request))
+    monkeypatch.setattr(loading, "_parsed", spied(loading._parsed))
+    async with storing(tmp_path, scripted("Four.", "Five.", "Six.")) as server:
+        answer = await ask(server)
+        assert threads == ["MainThread"]
+        threads.clear()
+        await ask(server, previous_response_id=answer["id"])
+        await ask(server, input=[{"type": "item_reference", "id": answer["output"][0]["id"]}])
+        assert threads == ["asyncio", "asyncio", "texts", "asyncio", "texts"]
 
 
 async def test_calls_of_server_tools_are_chained_turn_by_turn(tmp_path: Path) -> None:
