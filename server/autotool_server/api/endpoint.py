@@ -64,6 +64,12 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
                 body, job = await while_connected(request.receive, _prepare(protocol, state, raw, request.headers))
                 grant = stack.enter_context(await state.quotas.admit(state.key, job))
                 detached = await protocol.detach(body, job, state)
+                slot = ExitStack()
+                response = JobResponse(protocol, body, job, state, grant=grant, slot=slot)
+                # What it starts takes its first step later, so that an error here still releases everything.
+                answer = response if detached is None else detached(response.run_detached())
+                slot.push(stack.pop_all())
+                return answer
         except (ClientDisconnect, ClientGoneError):
             state.metrics.refused(CLIENT_GONE)
             return Response(status_code=CLIENT_GONE)
@@ -72,8 +78,6 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             state.metrics.refused(response.status_code)
             access_log.note_end(response.status_code, access_log.error_code(error))
             return response
-        response = JobResponse(protocol, body, job, state, grant=grant, slot=stack.pop_all())
-        return response if detached is None else detached(response.run_detached())
 
 
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:

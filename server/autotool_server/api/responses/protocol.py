@@ -78,11 +78,14 @@ class Responses(Protocol[ResponsesRequest]):
     async def detach(self, body: ResponsesRequest, job: Job, state: ServerState) -> Detached | None:
         if not body.background:
             return None
-        await _save(body, _response(body, job, state), state)
+        # Made once: the service, which it needs, may be withdrawn while it is saved.
+        response = _response(body, job, state)
+        await _save(body, response, state)
 
         def start(run: Coroutine[Any, Any, JSONResponse | None]) -> Response:
-            state.own(Resources).run(job.id, _in_background(body, job, state, run))
-            return JSONResponse({**_response(body, job, state).value, "status": "queued"})
+            queued = JSONResponse({**response.value, "status": "queued"})
+            state.own(Resources).run(job.id, _in_background(response, state, run))
+            return queued
 
         return start
 
@@ -110,11 +113,8 @@ async def _try_to_store(response: ResponseObject, storing: Coroutine[Any, Any, N
         response.value["store"] = False
 
 
-async def _in_background(
-    body: ResponsesRequest, job: Job, state: ServerState, run: Coroutine[Any, Any, JSONResponse | None]
-) -> None:
+async def _in_background(response: ResponseObject, state: ServerState, run: Coroutine[Any, Any, JSONResponse | None]) -> None:
     """Run a job to its end. If it fails or is cancelled, also by the server's stop, the stored response says so."""
-    response = _response(body, job, state)
     try:
         failure = await run
     except asyncio.CancelledError:

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.api.responses.seal import Seal
+from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ T = TypeVar("T")
 RENEWAL_SECONDS = 15
 """Time between two renewals of the leases of running responses, several of which fit into a lease."""
 
+THREADS = 8
+"""How much the store does at once. They are its own, so that a store that hangs holds nothing else up."""
+
+LOST = "The store of responses cannot be reached. Try again in a few seconds."
 NO_STORE = "This server stores no responses. Start it with a store, such as --response-store sqlite:///responses.db."
 
 
@@ -31,6 +37,7 @@ class Resources:
         """The tasks of background responses, by the response's id."""
         self._renewal: asyncio.Task[None] | None = None
         self._store = _open_store(settings)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="responses")
 
     @property
     def has_store(self) -> bool:
@@ -38,10 +45,20 @@ class Resources:
         return self._store is not None
 
     async def use_store(self, work: "Callable[[ResponseStore], T]", field: str | None, status: int = 400) -> T:
-        """Return what `work` returns, in a thread. Raises InvalidRequestError for `field` where there is no store."""
+        """Return what `work` returns, in a thread.
+
+        Raises InvalidRequestError for `field` where there is no store, OverloadedError where it is lost.
+        """
         if self._store is None:
             raise InvalidRequestError(NO_STORE, field, code="no_response_store", status=status)
-        return await asyncio.to_thread(work, self._store)
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 only those who store have the library
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, self._store)
+        except SQLAlchemyError as error:
+            # The message of the driver may hold the address, and so the password.
+            logger.error("the store of responses cannot be reached (%s)", type(error).__name__)  # noqa: TRY400 for that reason
+            raise OverloadedError(LOST) from None
 
     def run(self, response_id: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a response in the background, and renew its lease in the store."""
@@ -65,6 +82,7 @@ class Resources:
             await self.cancel(response_id)
         if self._renewal is not None:
             self._renewal.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
 
