@@ -111,8 +111,8 @@ class Quotas:
         _check_size(key.limits, tokens)
         verdict = await self._books.ask(key, tokens)
         if verdict.refused_by is not None:
-            if verdict.is_exhausted:
-                self._refused_until[key.name] = (key, time.monotonic() + verdict.wait, verdict)
+            if verdict.exhausted_for > 0:
+                self._refused_until[key.name] = (key, time.monotonic() + verdict.exhausted_for, verdict)
             raise self._refusal(key, verdict, verdict.wait)
         return KeyGrant(self._books, key, job, _headers(verdict), tokens)
 
