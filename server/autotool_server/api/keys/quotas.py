@@ -125,6 +125,11 @@ class Quotas:
         if self._books is not None:
             await self._books.close()
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a thread may still wait for the store after `close`."""
+        return self._books is not None and self._books.is_at_work
+
     def _refuse_if_exhausted(self, key: Key) -> None:
         if (found := self._refused_until.get(key.name)) is None:
             return
