@@ -30,8 +30,8 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
     """Serve on a listening socket until a signal ends the server. `when_ready` is called once requests are answered.
 
     `registry`: the settings' tools, not started yet. Health answers while the model loads. Returns False if a thread may still
-    be at work that only `stop.exit_now` ends: the signal came while the model was loading, or requests were cut. Raises
-    EngineError if the engine dies more often than it may be started again.
+    be at work that only `stop.exit_now` ends: the signal came while the model was loading, requests were cut, or the store of
+    spend hangs. Raises EngineError if the engine dies more often than it may be started again.
     """
     state = ServerState(settings)
     server = Server(http_server.config(create_app(state)))
@@ -60,7 +60,7 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
             await asyncio.gather(working, return_exceptions=True)
         else:
             await working
-    return not (cut or state.shutdown.is_cut)
+    return not (cut or state.shutdown.is_cut or state.quotas.is_at_work)
 
 
 async def _until_end(serving: asyncio.Task[None], supervisor: Supervisor, stop: Stop) -> None:

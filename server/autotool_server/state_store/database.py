@@ -11,9 +11,14 @@ from sqlalchemy.pool import StaticPool
 from autotool_core.errors import AutoToolError
 from autotool_core.extras import install_command
 
-TIMEOUTS = {"connect_timeout": 3, "tcp_user_timeout": 10_000}
-"""Seconds to connect, and milliseconds until a connection without an answer is given up:
-https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS."""
+TIMEOUTS = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 10_000,
+    "options": "-c lock_timeout=4000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=10000",
+}
+"""Seconds to connect, milliseconds until a connection without an answer is given up, and milliseconds for a lock, a statement
+and a pause within a transaction: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS,
+https://www.postgresql.org/docs/current/runtime-config-client.html. An address may name its own, as with `?options=-c%20...`."""
 VERSION = 1
 """Of the tables of this package. Whoever changes a table raises it, and has `prepare` bring a database of the one before
 to it."""
@@ -79,7 +84,8 @@ def _url(text: str, option: str) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        limits = TIMEOUTS if url.drivername == "postgresql+psycopg" else {}
+        is_psycopg = url.drivername == "postgresql+psycopg"
+        limits = {name: value for name, value in TIMEOUTS.items() if is_psycopg and name not in url.query}
         return create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=limits)
     # SQLite has one writer at a time: one connection in turn is faster than several that find the file locked.
     return create_engine(url, pool_size=1, max_overflow=0, pool_timeout=60, hide_parameters=True)

@@ -78,12 +78,8 @@ class Verdict:
     requests: Standing | None = None
     tokens: Standing | None = None
     """Of the shortest period that has a limit."""
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether every request would be refused for as long."""
-        left = self.requests if self.refused_by == "requests_per_minute" else self.tokens
-        return self.refused_by is not None and left is not None and left.remaining == 0
+    exhausted_for: float = 0.0
+    """Seconds for which the limit that refuses would refuse the smallest request too, even if those in flight use nothing."""
 
 
 def decide(limits: Limits, spent: Spent, tokens: int, now: float) -> tuple[Verdict, Spent]:
@@ -91,7 +87,8 @@ def decide(limits: Limits, spent: Spent, tokens: int, now: float) -> tuple[Verdi
     waits: dict[Limit, float] = {limit: wait for limit, wait in _waits(limits, spent, tokens, now) if wait > 0}
     if waits:
         limit: Limit = max(waits, key=lambda name: waits[name])
-        return _verdict(limits, spent, now, refused_by=limit, wait=waits[limit]), spent
+        exhausted_for = dict(_waits(limits, replace(spent, reserved=0), 1, now)).get(limit, 0.0)
+        return replace(_verdict(limits, spent, now), refused_by=limit, wait=waits[limit], exhausted_for=exhausted_for), spent
     requests = replace(spent.requests, current=spent.requests.current + 1)
     spent = replace(spent, requests=requests, reserved=spent.reserved + tokens)
     return _verdict(limits, spent, now), spent
@@ -103,8 +100,10 @@ def _waits(limits: Limits, spent: Spent, tokens: int, now: float) -> Iterator[tu
     if limits.requests_per_minute is not None:
         yield "requests_per_minute", spent.requests.wait(elapsed, limits.requests_per_minute - 1)
     if (minute := limits.tokens.get("minute")) is not None:
+        most = max(minute - tokens, 0)
         window = replace(spent.minute, current=spent.minute.current + spent.reserved)
-        yield "tokens_per_minute", window.wait(elapsed, max(minute - tokens, 0))
+        # What requests in flight may use is free again as soon as they end without it.
+        yield "tokens_per_minute", min(window.wait(elapsed, most), max(spent.minute.wait(elapsed, most), IN_FLIGHT_WAIT))
     for period, name, used in _budgets(spent):
         limit = limits.tokens.get(period)
         if limit is not None and used + spent.reserved + tokens > limit:
@@ -117,10 +116,11 @@ def _budgets(spent: Spent) -> tuple[tuple[Budget, Limit, int], ...]:
     return ("day", "tokens_per_day", spent.day), ("month", "tokens_per_month", spent.month)
 
 
-def _verdict(limits: Limits, spent: Spent, now: float, *, refused_by: Limit | None = None, wait: float = 0.0) -> Verdict:
+def _verdict(limits: Limits, spent: Spent, now: float) -> Verdict:
+    """Return the verdict on a request that fits."""
     requests = limits.requests_per_minute
     standing = None if requests is None else _of_window(requests, spent.requests, now)
-    return Verdict(refused_by, wait, standing, _tokens(limits, spent, now))
+    return Verdict(requests=standing, tokens=_tokens(limits, spent, now))
 
 
 def _tokens(limits: Limits, spent: Spent, now: float) -> Standing | None:

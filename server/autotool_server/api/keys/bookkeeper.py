@@ -63,6 +63,8 @@ class Bookkeeper:
         self._last_batch = 0.0
         self._try_again = 0.0
         self._hung: asyncio.Future[list[list[Verdict]]] | None = None
+        self.is_at_work = False
+        """Whether the thread may still wait for the store after `close`, which would keep the process from ending."""
         try:
             self._store.prepare()
         except SQLAlchemyError as error:
@@ -114,7 +116,9 @@ class Bookkeeper:
             self._renewal.cancel()
         if self._accounts:
             await self._write_all()
-            await asyncio.wait({asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)}, timeout=1)
+            closing = asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+            await asyncio.wait({closing}, timeout=1)
+            self.is_at_work = not closing.done()
         self._thread.shutdown(wait=False)
 
     def _account(self, key: Key) -> Account:

@@ -111,8 +111,8 @@ class Quotas:
         _check_size(key.limits, tokens)
         verdict = await self._books.ask(key, tokens)
         if verdict.refused_by is not None:
-            if verdict.is_exhausted:
-                self._refused_until[key.name] = (key, time.monotonic() + verdict.wait, verdict)
+            if verdict.exhausted_for > 0:
+                self._refused_until[key.name] = (key, time.monotonic() + verdict.exhausted_for, verdict)
             raise self._refusal(key, verdict, verdict.wait)
         return KeyGrant(self._books, key, job, _headers(verdict), tokens)
 
@@ -124,6 +124,11 @@ class Quotas:
         """Write what is left."""
         if self._books is not None:
             await self._books.close()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a thread may still wait for the store after `close`."""
+        return self._books is not None and self._books.is_at_work
 
     def _refuse_if_exhausted(self, key: Key) -> None:
         if (found := self._refused_until.get(key.name)) is None:

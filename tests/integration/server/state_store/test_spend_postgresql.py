@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from support import postgresql
 from support.keys import client_of, write_keys
 from support.postgresql import database
 from support.serving import MODEL, Running, running, scripted
 
 from autotool_server.api.keys import bookkeeper
+from autotool_server.state_store.database import make_engine
 
 pytestmark = postgresql.NEEDED
 __all__ = ["database"]
@@ -60,3 +62,15 @@ async def test_a_database_that_is_stopped_refuses_keys_with_budgets_alone(
         assert (await ask(server, "bob")).status_code == 200
         async with client_of(server, "free") as client:
             assert (await client.get("/v1/usage")).json()["today"]["requests"] == 3
+
+
+def test_no_statement_waits_for_ever_unless_the_address_says_so(database: str) -> None:
+    def timeouts(url: str) -> list[str | None]:
+        engine, names = make_engine(url, "spend_store"), ("lock", "statement", "idle_in_transaction_session")
+        with engine.connect() as connection:
+            found = [connection.scalar(text(f"SHOW {name}_timeout")) for name in names]
+        engine.dispose()
+        return found
+
+    assert timeouts(database) == ["4s", "10s", "10s"]
+    assert timeouts(f"{database}&options=-c%20statement_timeout%3D7s") == ["0", "7s", "0"]

@@ -38,6 +38,31 @@ def test_what_requests_in_flight_may_use_counts_and_may_be_free_soon() -> None:
     assert refusal(10, day=100, spent=Spent(day=50, reserved=41)) == ("tokens_per_day", 5)
 
 
+def test_what_requests_in_flight_may_use_of_a_minute_is_not_waited_for_as_if_it_was_used() -> None:
+    assert refusal(100, minute=1000, spent=Spent(reserved=1000)) == ("tokens_per_minute", 5)
+    # What was used has to be waited for longer.
+    assert refusal(100, minute=1000, spent=Spent(minute=Window(1000), reserved=9)) == ("tokens_per_minute", 51)
+
+
+@pytest.mark.parametrize(
+    ("limits", "spent", "tokens", "seconds"),
+    [
+        (Limits(tokens={"day": 100}), Spent(day=10, reserved=90), 95, 0),  # those in flight may use nothing
+        (Limits(tokens={"day": 100}), Spent(day=99), 2, 0),  # a smaller request fits
+        (Limits(tokens={"day": 100}), Spent(day=100), 2, 45),
+        (Limits(tokens={"minute": 50, "month": 100}), Spent(month=90, reserved=50), 20, 0),  # another limit has nothing left
+        (Limits(tokens={"minute": 1000}), Spent(minute=Window(1000)), 900, 45.06),  # a smaller one fits earlier
+        (Limits(4), Spent(Window(4), reserved=9), 1, 60),
+    ],
+)
+def test_a_refusal_holds_for_every_request_only_where_its_limit_is_used_up(
+    limits: Limits, spent: Spent, tokens: int, seconds: float
+) -> None:
+    verdict, _ = decide(limits, spent, tokens, NOW)
+    assert verdict.refused_by is not None
+    assert round(verdict.exhausted_for, 3) == seconds
+
+
 def test_the_limit_with_the_longest_wait_is_named() -> None:
     spent = Spent(requests=Window(9, 0), day=100)
     assert refusal(1, requests=1, day=100, spent=spent)[0] == "requests_per_minute"

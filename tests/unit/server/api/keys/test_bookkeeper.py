@@ -1,6 +1,7 @@
 """Batches, on the event loop that `autotool serve` has."""
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -78,5 +79,30 @@ def test_the_reservations_of_long_requests_are_renewed(tmp_path: Path, monkeypat
         assert (await other.ask(alice, 10)).refused_by == "tokens_per_day"
         await books.close()
         await other.close()
+
+    run(work())
+
+
+def test_a_store_that_hangs_at_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookkeeper, "TIMEOUT_SECONDS", 0.05)
+    go_on, change = threading.Event(), SpendStore.change
+    alice = key("a", tokens_per_minute=10)
+
+    def hang(store: SpendStore, *given: Any) -> Any:
+        if store._engine.url.database is not None:
+            go_on.wait(20)
+        return change(store, *given)
+
+    async def is_at_work_after_close() -> bool:
+        books = Bookkeeper(f"sqlite:///{tmp_path / 'spend.db'}", Metrics())
+        await books.ask(alice, 10)
+        await books.close()
+        return books.is_at_work
+
+    async def work() -> None:
+        assert not await is_at_work_after_close()
+        monkeypatch.setattr(SpendStore, "change", hang)
+        assert await is_at_work_after_close()
+        go_on.set()
 
     run(work())

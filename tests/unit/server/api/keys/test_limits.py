@@ -126,6 +126,23 @@ async def test_a_budget_is_never_exceeded_whatever_comes_at_once(tmp_path: Path)
         assert (refused.status_code, int(refused.headers["retry-after"]) > 5) == (429, True)
 
 
+async def test_a_key_whose_budget_is_reserved_is_not_refused_once_it_is_given_back(tmp_path: Path) -> None:
+    async with serving(tmp_path, engine := scripted("x"), tokens_per_day=200) as (server, client):
+        first = await client.post("/v1/chat/completions", json=ASKED)
+        # Of 200, less what was used, less what is reserved besides max_tokens: the whole rest of the budget.
+        rest = 20 + int(first.headers["x-ratelimit-remaining-tokens"]) - first.json()["usage"]["total_tokens"]
+        release = held(engine, after=0)
+        running_one = asyncio.create_task(client.post("/v1/chat/completions", json=ASKED | {"max_tokens": rest}))
+        await until(lambda: len(engine.requests) == 2)
+        refused = await client.post("/v1/chat/completions", json=ASKED)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+        assert refused.headers["x-ratelimit-remaining-tokens"] == "0"
+        release.set()
+        assert (await running_one).status_code == 200
+        await server.idle()
+        assert (await client.post("/v1/chat/completions", json=ASKED)).status_code == 200
+
+
 async def test_a_request_that_never_fits_is_a_400_that_says_so(tmp_path: Path) -> None:
     async with serving(tmp_path, scripted("x"), tokens_per_minute=50) as (_, client):
         for more in ({"max_tokens": 50}, {"max_tokens": 20, "n": 3}, {"max_tokens": None}):
