@@ -215,9 +215,12 @@ class Bookkeeper:
         return self._hung is not None or time.monotonic() < self._try_again
 
     def _hung_ended(self, writing: asyncio.Future[list[list[Verdict]]], batches: Sequence[Batch]) -> None:
+        """Have written again what it was about: it may have reserved for requests that were refused meanwhile."""
         self._hung = None
         if writing.cancelled() or writing.exception():
             _restore(batches)
+        self._changed.update(batch.account.key.name for batch in batches)
+        self._want(RETRY_SECONDS)
 
     def _lose(self, error: BaseException) -> None:
         self._metrics.spend_store_failures.inc()
@@ -230,7 +233,8 @@ class Bookkeeper:
     def _found(self) -> None:
         if self._try_again:
             logger.warning("the spend store is back")
-            self._changed.update(name for name, account in self._accounts.items() if account.unwritten)
+            # What is reserved has changed for some that have nothing unwritten.
+            self._changed.update(self._accounts)
         self._metrics.spend_store_up.set(1)
         self._try_again = 0.0
 
