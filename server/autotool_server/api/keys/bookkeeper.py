@@ -81,15 +81,17 @@ class Bookkeeper:
         try:
             return await question.answer
         except asyncio.CancelledError:
-            # The answer may have come at the same moment.
-            if question.answer.done() and not question.answer.cancelled() and not question.answer.exception():
-                self._give_back(key, question)
+            self._give_back(key, question)
             raise
 
     def _give_back(self, key: Key, question: Question) -> None:
-        if question.answer.result().refused_by is None:
-            self._account(key).reserved -= question.tokens
-            self._want(WRITE_SECONDS)
+        """Have given back what is reserved for a client that has left, in the store too."""
+        account, answer = self._account(key), question.answer
+        # The answer may have come at the same moment.
+        is_answered = answer.done() and not answer.cancelled() and not answer.exception()
+        if is_answered and answer.result().refused_by is None:
+            account.reserved -= question.tokens
+        self._want(WRITE_SECONDS)
 
     def end(self, key: Key, tokens: int, mode: str, use: Use) -> None:
         """Note what a request has used that had reserved `tokens`."""

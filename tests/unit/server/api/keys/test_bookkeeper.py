@@ -127,6 +127,28 @@ def test_what_a_hung_store_has_reserved_is_given_back(
     run(work())
 
 
+def test_what_was_reserved_for_a_client_that_left_meanwhile_is_free_on_other_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: threading.Event
+) -> None:
+    monkeypatch.setattr(bookkeeper, "TIMEOUT_SECONDS", 20.0)
+    url, alice = f"sqlite:///{tmp_path / 'spend.db'}", key("a", tokens_per_day=10)
+
+    async def work() -> None:
+        books = Bookkeeper(url, Metrics())
+        hang.clear()
+        asking = asyncio.create_task(books.ask(alice, 10))
+        for _ in range(50):  # until the batch is on its way, and a little longer
+            await asyncio.sleep(0.001)
+        assert books._writing is not None
+        asking.cancel()
+        await asyncio.wait({asking})
+        hang.set()
+        await until_free(SpendStore(url), alice)
+        await books.close()
+
+    run(work())
+
+
 def test_a_store_that_hangs_at_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: threading.Event) -> None:
     monkeypatch.setattr(bookkeeper, "TIMEOUT_SECONDS", 0.2)
     alice = key("a", tokens_per_minute=10)
