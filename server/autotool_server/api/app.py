@@ -38,6 +38,8 @@ def _routers() -> list[APIRouter]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Begin and end what routers begin and end with the app."""
     async with AsyncExitStack() as stack:
+        # Closed last: what a router ends, such as responses in the background, is counted too.
+        stack.push_async_callback(app.state.server.quotas.close)
         for router in _routers():
             await stack.enter_async_context(router.lifespan_context(app))
         yield

@@ -67,6 +67,7 @@ class PlainTurnRequest:
     prompt_ids: Sequence[int]
     max_tokens: int
     sampling: Sampling
+    priority: int
     request: PlainRequest
 
 
@@ -156,6 +157,7 @@ class PlainTurn:
             min_tokens=min(self.request.request.min_tokens, self.request.max_tokens),
             sampling=self.request.sampling,
             logprobs=self.request.request.logprobs,
+            priority=self.request.priority,
         )
 
     def _read(self, delta: TokenDelta) -> TurnOutput:
@@ -249,7 +251,8 @@ def _turn_request(
 ) -> PlainTurnRequest:
     sampling = request.sampling.filled(service.defaults.sampling)
     limit = service.defaults.bounded_text(_max_tokens(request, len(prompt_ids), service.engine.max_model_len))
-    return PlainTurnRequest(choice, prompt_ids, limit, sampling_of_choice(sampling, choice % request.num_choices), request)
+    sampling = sampling_of_choice(sampling, choice % request.num_choices)
+    return PlainTurnRequest(choice, prompt_ids, limit, sampling, service.caller.priority_of(0), request)
 
 
 def _max_tokens(request: PlainRequest, prompt_tokens: int, context: int, known: str = "") -> int:

@@ -81,15 +81,17 @@ class Bookkeeper:
         try:
             return await question.answer
         except asyncio.CancelledError:
-            # The answer may have come at the same moment.
-            if question.answer.done() and not question.answer.cancelled() and not question.answer.exception():
-                self._give_back(key, question)
+            self._give_back(key, question)
             raise
 
     def _give_back(self, key: Key, question: Question) -> None:
-        if question.answer.result().refused_by is None:
-            self._account(key).reserved -= question.tokens
-            self._want(WRITE_SECONDS)
+        """Have given back what is reserved for a client that has left, in the store too."""
+        account, answer = self._account(key), question.answer
+        # The answer may have come at the same moment.
+        is_answered = answer.done() and not answer.cancelled() and not answer.exception()
+        if is_answered and answer.result().refused_by is None:
+            account.reserved -= question.tokens
+        self._want(WRITE_SECONDS)
 
     def end(self, key: Key, tokens: int, mode: str, use: Use) -> None:
         """Note what a request has used that had reserved `tokens`."""
@@ -215,9 +217,12 @@ class Bookkeeper:
         return self._hung is not None or time.monotonic() < self._try_again
 
     def _hung_ended(self, writing: asyncio.Future[list[list[Verdict]]], batches: Sequence[Batch]) -> None:
+        """Have written again what it was about: it may have reserved for requests that were refused meanwhile."""
         self._hung = None
         if writing.cancelled() or writing.exception():
             _restore(batches)
+        self._changed.update(batch.account.key.name for batch in batches)
+        self._want(RETRY_SECONDS)
 
     def _lose(self, error: BaseException) -> None:
         self._metrics.spend_store_failures.inc()
@@ -230,7 +235,8 @@ class Bookkeeper:
     def _found(self) -> None:
         if self._try_again:
             logger.warning("the spend store is back")
-            self._changed.update(name for name, account in self._accounts.items() if account.unwritten)
+            # What is reserved has changed for some that have nothing unwritten.
+            self._changed.update(self._accounts)
         self._metrics.spend_store_up.set(1)
         self._try_again = 0.0
 

@@ -1,11 +1,9 @@
 """`GET /v1/usage`: what the key that asks has used, and what it may use."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Literal
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from autotool_core.errors import InvalidRequestError
@@ -18,14 +16,7 @@ from autotool_server.state_store.windows import day_of
 LIMITS = {"concurrent_requests", "requests_per_minute", "tokens_per_minute", "tokens_per_day", "tokens_per_month"}
 
 
-@asynccontextmanager
-async def _closing(app: FastAPI) -> AsyncIterator[None]:
-    """When the app ends, write what keys have used."""
-    yield
-    await app.state.server.quotas.close()
-
-
-router = APIRouter(lifespan=_closing)
+router = APIRouter()
 
 
 class Figures(BaseModel):

@@ -140,4 +140,6 @@ async def test_a_key_bounds_the_priority_of_its_requests(tmp_path: Path) -> None
             async with client_of(server, key) as client:
                 body = CHAT | {"mode": "short"} | ({} if asked is None else {"priority": asked})
                 assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
-    assert [request.priority for request in engine.requests] == [5, 5, 9, -9]
+        async with client_of(server, "alice") as client:
+            assert (await client.post("/v1/completions", json={"model": MODEL, "prompt": "?"})).status_code == 200
+    assert [request.priority for request in engine.requests] == [5, 5, 9, -9, 5]

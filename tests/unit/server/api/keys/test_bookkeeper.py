@@ -10,11 +10,11 @@ import pytest
 
 from autotool_core.api_keys import hash_of
 from autotool_server.api.keys import bookkeeper
-from autotool_server.api.keys.bookkeeper import Bookkeeper
+from autotool_server.api.keys.bookkeeper import Bookkeeper, StoreLostError
 from autotool_server.api.keys.file import Key
 from autotool_server.api.metrics import Metrics
 from autotool_server.launch.command_line import loop_factory
-from autotool_server.state_store.spend import LEASE_SECONDS, SpendStore
+from autotool_server.state_store.spend import LEASE_SECONDS, Change, SpendStore
 from autotool_server.state_store.use import Use
 
 
@@ -83,15 +83,75 @@ def test_the_reservations_of_long_requests_are_renewed(tmp_path: Path, monkeypat
     run(work())
 
 
-def test_a_store_that_hangs_at_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bookkeeper, "TIMEOUT_SECONDS", 0.05)
+@pytest.fixture
+def hang(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """While the event is not set, stores in files hang."""
     go_on, change = threading.Event(), SpendStore.change
-    alice = key("a", tokens_per_minute=10)
+    go_on.set()
 
-    def hang(store: SpendStore, *given: Any) -> Any:
+    def wait(store: SpendStore, *given: Any) -> Any:
         if store._engine.url.database is not None:
             go_on.wait(20)
         return change(store, *given)
+
+    monkeypatch.setattr(SpendStore, "change", wait)
+    return go_on
+
+
+async def until_free(store: SpendStore, alice: Key) -> None:
+    """Wait until another server that asks for all may have it."""
+    for _ in range(300):
+        if store.change([Change(alice.name, alice.limits, asked=[10])], time.time())[0][0].refused_by is None:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError
+
+
+def test_what_a_hung_store_has_reserved_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: threading.Event
+) -> None:
+    monkeypatch.setattr(bookkeeper, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(bookkeeper, "RETRY_SECONDS", 0.1)
+    url, alice = f"sqlite:///{tmp_path / 'spend.db'}", key("a", tokens_per_day=10)
+
+    async def work() -> None:
+        books = Bookkeeper(url, Metrics())
+        hang.clear()
+        with pytest.raises(StoreLostError):
+            await books.ask(alice, 10)
+        hang.set()
+        await asyncio.get_running_loop().run_in_executor(books._thread, int)  # after the transaction that hung
+        await until_free(SpendStore(url), alice)
+        await books.close()
+
+    run(work())
+
+
+def test_what_was_reserved_for_a_client_that_left_meanwhile_is_free_on_other_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: threading.Event
+) -> None:
+    monkeypatch.setattr(bookkeeper, "TIMEOUT_SECONDS", 20.0)
+    url, alice = f"sqlite:///{tmp_path / 'spend.db'}", key("a", tokens_per_day=10)
+
+    async def work() -> None:
+        books = Bookkeeper(url, Metrics())
+        hang.clear()
+        asking = asyncio.create_task(books.ask(alice, 10))
+        for _ in range(50):  # until the batch is on its way, and a little longer
+            await asyncio.sleep(0.001)
+        assert books._writing is not None
+        asking.cancel()
+        await asyncio.wait({asking})
+        hang.set()
+        await until_free(SpendStore(url), alice)
+        await books.close()
+
+    run(work())
+
+
+def test_a_store_that_hangs_at_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hang: threading.Event) -> None:
+    monkeypatch.setattr(bookkeeper, "TIMEOUT_SECONDS", 0.2)
+    alice = key("a", tokens_per_minute=10)
 
     async def is_at_work_after_close() -> bool:
         books = Bookkeeper(f"sqlite:///{tmp_path / 'spend.db'}", Metrics())
@@ -101,8 +161,8 @@ def test_a_store_that_hangs_at_the_end_is_told(tmp_path: Path, monkeypatch: pyte
 
     async def work() -> None:
         assert not await is_at_work_after_close()
-        monkeypatch.setattr(SpendStore, "change", hang)
+        hang.clear()
         assert await is_at_work_after_close()
-        go_on.set()
+        hang.set()
 
     run(work())

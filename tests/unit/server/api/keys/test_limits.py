@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from support.keys import bearer, client_of, write_keys
 from support.serving import MODEL, Running, failing, held, running, scripted
 
 from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.state_store.spend import SpendStore
 
 ASKED: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "mode": "short", "max_tokens": 20}
 PATHS = {
@@ -207,3 +209,17 @@ async def test_background_responses_are_counted(tmp_path: Path) -> None:
         assert answer.json()["status"] == "queued"
         await server.idle()
         assert json.loads((await client.get("/v1/usage")).text)["today"]["requests"] == 1
+
+
+async def test_a_background_response_that_the_end_of_the_server_ends_is_counted(tmp_path: Path) -> None:
+    keys = write_keys(tmp_path, alice={"requests_per_minute": 9})
+    store = f"sqlite:///{tmp_path / 'all.db'}"
+    held(engine := scripted("one two three"), after=1)
+    async with (
+        running(engine, keys=keys, spend_store=store, response_store=store) as server,
+        client_of(server, "alice") as client,
+    ):
+        await client.post("/v1/responses", json=PATHS["/v1/responses"] | {"background": True})
+        await until(lambda: len(engine.requests) == 1)
+    used_today, _ = SpendStore(store).use("alice", time.time())
+    assert [use.requests for use in used_today.values()] == [1]
