@@ -14,15 +14,18 @@ from autotool_server.api.responses.seal import Seal
 _ITEM = TypeAdapter[InputItem](InputItem)
 
 
-async def load(body: ResponsesRequest, resources: Resources) -> ResponsesRequest:
-    """Return the body with everything that it refers to. Raises InvalidRequestError, naming the field."""
+async def load(body: ResponsesRequest, resources: Resources, key_name: str | None) -> ResponsesRequest:
+    """Return the body with everything that it refers to. Raises InvalidRequestError, naming the field.
+
+    `key_name`: of the client's key, to which what it refers to must belong.
+    """
     if body.background:
         await _check_background(body, resources)
-    items = [await _item(item, f"input.{index}", resources) for index, item in enumerate(body.items)]
+    items = [await _item(item, f"input.{index}", resources, key_name) for index, item in enumerate(body.items)]
     if body.previous_response_id is None:
         return body.loaded(items)
     response_id = body.previous_response_id
-    chain = await resources.use_store(lambda store: store.chain(response_id), "previous_response_id")
+    chain = await resources.use_store(lambda store: store.chain(response_id, key_name), "previous_response_id")
     return body.loaded(items, [_parsed(value) for value in chain.items], chain.ids)
 
 
@@ -33,10 +36,10 @@ async def _check_background(body: ResponsesRequest, resources: Resources) -> Non
         raise InvalidRequestError("background needs store: true, since the answer is read from the store.", "background")
 
 
-async def _item(item: InputItem, field: str, resources: Resources) -> InputItem:
+async def _item(item: InputItem, field: str, resources: Resources, key_name: str | None) -> InputItem:
     if isinstance(item, ItemReference):
         item_id = item.id
-        value = await resources.use_store(lambda store: store.item(item_id), field)
+        value = await resources.use_store(lambda store: store.item(item_id, key_name), field)
         if value is None:
             raise InvalidRequestError("There is no item of this id in the store.", f"{field}.id")
         return _parsed(value)
