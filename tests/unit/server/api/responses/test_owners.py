@@ -25,7 +25,7 @@ async def create(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
 
 async def test_only_its_own_key_finds_a_response(tmp_path: Path) -> None:
     keys, engine = write_keys(tmp_path, alice={}, bob={}), scripted("Four.")
-    settings = {"response_store": f"sqlite:///{tmp_path / 'r.db'}", "keys": keys, "api_key": "own"}
+    settings: dict[str, Any] = {"response_store": f"sqlite:///{tmp_path / 'r.db'}", "keys": keys, "api_key": "own"}
     async with (
         running(engine, **settings) as server,
         client_of(server, "alice") as alice,
@@ -73,9 +73,10 @@ def test_a_store_of_the_version_before_is_brought_to_this_one(tmp_path: Path) ->
         store = ResponseStore(url, 1000)
         assert (store.get("resp_1", None) or {})["id"] == "resp_1"
         assert store.get("resp_1", "alice") is None
+        store.delete("resp_2", "alice")
+        store.save(_response("resp_2"), [], (), "alice")
+        assert store.get("resp_2", "alice") == _response("resp_2")
         store.close()
-    store.save(_response("resp_2"), [], (), "alice")
-    assert store.get("resp_2", "alice") == _response("resp_2")
     with closing(sqlite3.connect(tmp_path / "r.db")) as database, database:
         versions = dict(database.execute("SELECT part, version FROM autotool_tables_version").fetchall())
         assert versions == {"responses": 2, "spend": 1}
