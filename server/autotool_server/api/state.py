@@ -54,6 +54,11 @@ class ServerState:
         return state
 
     @property
+    def key_name(self) -> str | None:
+        """The name of that key."""
+        return self.key.name if self.key is not None else None
+
+    @property
     def service(self) -> ConversationService:
         """The conversation service. Raises OverloadedError while the engine starts."""
         if self._service is None:

@@ -1,9 +1,23 @@
 """How a database is opened, and what version of its tables it has."""
 
 import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_engine, event, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import StaticPool
@@ -20,8 +34,11 @@ TIMEOUTS = {
 and a pause within a transaction: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS,
 https://www.postgresql.org/docs/current/runtime-config-client.html. An address may name its own, as with `?options=-c%20...`."""
 VERSION = 1
-"""Of the tables of this package. Whoever changes a table raises it, and has `prepare` bring a database of the one before
-to it."""
+"""Of the tables of this package as they first were. Whoever changes a table has `prepare` make the change in databases that
+there are, which raises the version of that part."""
+
+Change = Callable[[Connection], None]
+"""Brings the tables of a part to the next version. It may find that this has been done."""
 
 VERSIONS = MetaData()
 TABLES_VERSION = Table(
@@ -47,27 +64,34 @@ def in_memory() -> Engine:
     return create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
 
 
-def prepare(engine: Engine, tables: MetaData, part: str) -> None:
-    """Make the tables that the database does not have yet. `part`: what they are of.
+def prepare(engine: Engine, tables: MetaData, part: str, changes: Sequence[Change] = ()) -> None:
+    """Make the tables that the database does not have yet, and bring the others to this version.
+
+    `part`: what they are of. `changes`: what was changed since the first version, oldest first.
 
     Raises SQLAlchemyError, and AutoToolError if a later version of this server has made them.
     """
     try:
-        _prepare(engine, tables, part)
+        _prepare(engine, tables, part, changes)
     except DBAPIError:
-        # Another server may have made the same tables at the same time.
-        _prepare(engine, tables, part)
+        # Another server may have made or changed the same tables at the same time.
+        _prepare(engine, tables, part, changes)
 
 
-def _prepare(engine: Engine, tables: MetaData, part: str) -> None:
+def _prepare(engine: Engine, tables: MetaData, part: str, changes: Sequence[Change]) -> None:
+    latest = VERSION + len(changes)
     VERSIONS.create_all(engine)
     tables.create_all(engine)
     with engine.begin() as connection:
         version = connection.scalar(select(TABLES_VERSION.c.version).where(TABLES_VERSION.c.part == part))
         if version is None:
-            connection.execute(insert(TABLES_VERSION).values(part=part, version=VERSION))
-        elif version > VERSION:
+            connection.execute(insert(TABLES_VERSION).values(part=part, version=latest))
+        elif version > latest:
             raise AutoToolError(f"The database of {part} is of a later version of this server. Update the server.")
+        elif version < latest:
+            for change in changes[version - VERSION :]:
+                change(connection)
+            connection.execute(update(TABLES_VERSION).where(TABLES_VERSION.c.part == part).values(version=latest))
 
 
 def _url(text: str, option: str) -> URL:

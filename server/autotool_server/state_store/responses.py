@@ -22,7 +22,9 @@ from sqlalchemy import (
     Table,
     delete,
     insert,
+    inspect,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -49,6 +51,7 @@ RESPONSES = Table(
     Column("status", String(16), nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("value", JSON, nullable=False),
+    Column("key_name", String(64)),
 )
 ITEMS = Table(
     "autotool_response_items",
@@ -79,13 +82,17 @@ class Chain:
 
 
 class ResponseStore:
-    """Responses in a database. `ttl_seconds`: how long a response is kept after it was last stored or followed."""
+    """Responses in a database. `ttl_seconds`: how long a response is kept after it was last stored or followed.
+
+    A response is there only for the `key_name` with which it was stored, which is None for clients without a key of the keys
+    file.
+    """
 
     def __init__(self, url: str, ttl_seconds: int) -> None:
         self._ttl_seconds = ttl_seconds
         self._engine = database.make_engine(url, "response_store")
         try:
-            database.prepare(self._engine, METADATA, "responses")
+            database.prepare(self._engine, METADATA, "responses", [_add_key_name])
         except SQLAlchemyError as error:
             # The message of the driver may hold the address, and so the password.
             reason = f"the database cannot be opened ({type(error).__name__})."
@@ -95,7 +102,9 @@ class ResponseStore:
         """Close the connections."""
         self._engine.dispose()
 
-    def save(self, response: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], chain: Sequence[str] = ()) -> None:
+    def save(
+        self, response: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], chain: Sequence[str], key_name: str | None
+    ) -> None:
         """Store a new response with the items of its input.
 
         `chain`: the responses that it follows, which are kept as long as this one.
@@ -103,8 +112,8 @@ class ResponseStore:
         response_id, row = response["id"], self._row(response)
         with self._engine.begin() as connection:
             self._delete_expired(connection)
-            previous_id = response["previous_response_id"]
-            connection.execute(insert(RESPONSES).values(id=response_id, previous_id=previous_id, **row))
+            fixed = {"id": response_id, "previous_id": response["previous_response_id"], "key_name": key_name}
+            connection.execute(insert(RESPONSES).values(**fixed, **row))
             if rows := [*_rows(response_id, "input", inputs), *_rows(response_id, "output", response["output"])]:
                 connection.execute(insert(ITEMS), rows)
             if response["status"] in RUNNING:
@@ -123,15 +132,15 @@ class ResponseStore:
         with self._engine.begin() as connection:
             connection.execute(update(LEASES).where(LEASES.c.response_id.in_(response_ids)).values(ends_at=_lease_end()))
 
-    def get(self, response_id: str) -> dict[str, Any] | None:
+    def get(self, response_id: str, key_name: str | None) -> dict[str, Any] | None:
         """Return a response; None if there is none of this id."""
         if not _ID.fullmatch(response_id):
             return None
         with self._engine.begin() as connection:
-            value = _value(connection, response_id)
+            value = _value(connection, response_id, key_name)
             if value is not None and value["status"] in RUNNING and not _has_lease(connection, response_id):
                 self._end(connection, {**value, **_failure(), "output": []})
-                value = _value(connection, response_id)
+                value = _value(connection, response_id, key_name)
             return None if value is None else {**value, "output": _items(connection, response_id, "output")}
 
     def inputs(self, response_id: str) -> list[dict[str, Any]]:
@@ -139,15 +148,15 @@ class ResponseStore:
         with self._engine.begin() as connection:
             return _items(connection, response_id, "input")
 
-    def item(self, item_id: str) -> dict[str, Any] | None:
+    def item(self, item_id: str, key_name: str | None) -> dict[str, Any] | None:
         """Return an item by its own id; None if there is none."""
         if not _ID.fullmatch(item_id):
             return None
         query = select(ITEMS.c.value).join(RESPONSES, RESPONSES.c.id == ITEMS.c.response_id)
         with self._engine.begin() as connection:
-            return connection.scalar(query.where(ITEMS.c.item_id == item_id, _is_current()).limit(1))
+            return connection.scalar(query.where(ITEMS.c.item_id == item_id, _is_there(key_name)).limit(1))
 
-    def chain(self, response_id: str) -> Chain:
+    def chain(self, response_id: str, key_name: str | None) -> Chain:
         """Return the items of a response and of those that it follows. Raises InvalidRequestError."""
         ids: list[str] = []
         if not _ID.fullmatch(response_id):
@@ -155,27 +164,26 @@ class ResponseStore:
         current: str | None = response_id
         with self._engine.begin() as connection:
             while current is not None:
-                row = connection.execute(
-                    select(RESPONSES.c.previous_id, RESPONSES.c.status).where(RESPONSES.c.id == current, _is_current())
-                ).first()
+                query = select(RESPONSES.c.previous_id, RESPONSES.c.status)
+                row = connection.execute(query.where(RESPONSES.c.id == current, _is_there(key_name))).first()
                 _check_link(row.status if row is not None else None)
                 ids.insert(0, current)
                 current = row.previous_id if row is not None else None
             items = [item for link in ids for kind in ("input", "output") for item in _items(connection, link, kind)]
         return Chain(ids, items)
 
-    def cancel(self, response_id: str) -> None:
+    def cancel(self, response_id: str, key_name: str | None) -> None:
         """Store that a running response was cancelled: one that another server runs, or that none runs any more."""
-        if response := self.get(response_id):
+        if response := self.get(response_id, key_name):
             self.end({**response, "status": "cancelled"})
 
-    def delete(self, response_id: str) -> bool:
+    def delete(self, response_id: str, key_name: str | None) -> bool:
         """Delete a response. Return whether there was one."""
         if not _ID.fullmatch(response_id):
             return False
         with self._engine.begin() as connection:
             self._delete_expired(connection)
-            return _delete(connection, [response_id]) > 0
+            return _value(connection, response_id, key_name) is not None and _delete(connection, [response_id]) > 0
 
     def _end(self, connection: Connection, response: Mapping[str, Any]) -> None:
         is_running = (RESPONSES.c.id == response["id"]) & RESPONSES.c.status.in_(RUNNING)
@@ -195,8 +203,18 @@ class ResponseStore:
             _delete(connection, expired)
 
 
+def _add_key_name(connection: Connection) -> None:
+    """Bring the tables to version 2. What is in them is then of no key."""
+    if "key_name" not in {column["name"] for column in inspect(connection).get_columns(RESPONSES.name)}:
+        connection.execute(text(f"ALTER TABLE {RESPONSES.name} ADD COLUMN key_name VARCHAR(64)"))
+
+
 def _is_current() -> Any:
     return RESPONSES.c.expires_at > int(time.time())
+
+
+def _is_there(key_name: str | None) -> Any:
+    return _is_current() & (RESPONSES.c.key_name == key_name)
 
 
 def _lease_end() -> int:
@@ -213,8 +231,8 @@ def _failure() -> dict[str, Any]:
     return {"status": "failed", "error": {"code": "server_error", "message": LOST}}
 
 
-def _value(connection: Connection, response_id: str) -> dict[str, Any] | None:
-    return connection.scalar(select(RESPONSES.c.value).where(RESPONSES.c.id == response_id, _is_current()))
+def _value(connection: Connection, response_id: str, key_name: str | None) -> dict[str, Any] | None:
+    return connection.scalar(select(RESPONSES.c.value).where(RESPONSES.c.id == response_id, _is_there(key_name)))
 
 
 def _check_link(status: str | None) -> None:

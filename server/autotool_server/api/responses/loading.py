@@ -19,24 +19,25 @@ if TYPE_CHECKING:
 _ITEM = TypeAdapter[InputItem](InputItem)
 
 
-async def load(body: ResponsesRequest, resources: Resources) -> ResponsesRequest:
+async def load(body: ResponsesRequest, resources: Resources, key_name: str | None) -> ResponsesRequest:
     """Return the body with everything that it refers to, the body itself if that is nothing.
 
-    Raises InvalidRequestError, naming the field.
+    `key_name`: of the client's key, to which what it refers to must belong. Raises InvalidRequestError, naming the field.
     """
     if body.background:
         await _check_background(body, resources)
     given = body.items
-    items = [await _item(item, f"input.{index}", resources) for index, item in enumerate(given)]
+    items = [await _item(item, f"input.{index}", resources, key_name) for index, item in enumerate(given)]
     if body.previous_response_id is None:
         return body if all(map(operator.is_, items, given)) else body.loaded(items)
-    earlier, ids = await resources.use_store(partial(_chain, body.previous_response_id), "previous_response_id")
+    find = partial(_chain, body.previous_response_id, key_name)
+    earlier, ids = await resources.use_store(find, "previous_response_id")
     return body.loaded(items, earlier, ids)
 
 
-def _chain(response_id: str, store: "ResponseStore") -> tuple[Sequence[InputItem], Sequence[str]]:
+def _chain(response_id: str, key_name: str | None, store: "ResponseStore") -> tuple[Sequence[InputItem], Sequence[str]]:
     """Return the items and the ids of a response and of those that it follows."""
-    chain = store.chain(response_id)
+    chain = store.chain(response_id, key_name)
     return [_parsed(value) for value in chain.items], chain.ids
 
 
@@ -47,17 +48,17 @@ async def _check_background(body: ResponsesRequest, resources: Resources) -> Non
         raise InvalidRequestError("background needs store: true, since the answer is read from the store.", "background")
 
 
-async def _item(item: InputItem, field: str, resources: Resources) -> InputItem:
+async def _item(item: InputItem, field: str, resources: Resources, key_name: str | None) -> InputItem:
     if isinstance(item, ItemReference):
-        stored = await resources.use_store(partial(_stored, item.id), field)
+        stored = await resources.use_store(partial(_stored, item.id, key_name), field)
         if stored is None:
             raise InvalidRequestError("There is no item of this id in the store.", f"{field}.id")
         return stored
     return _opened(item, field, resources.seal) if isinstance(item, ReasoningItem) else item
 
 
-def _stored(item_id: str, store: "ResponseStore") -> InputItem | None:
-    value = store.item(item_id)
+def _stored(item_id: str, key_name: str | None, store: "ResponseStore") -> InputItem | None:
+    value = store.item(item_id, key_name)
     return None if value is None else _parsed(value)
 
 

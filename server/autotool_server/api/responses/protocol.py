@@ -45,7 +45,7 @@ class Responses(Protocol[ResponsesRequest]):
         return router(self)
 
     async def load(self, body: ResponsesRequest, state: ServerState) -> ResponsesRequest:
-        return await loading.load(body, state.own(Resources))
+        return await loading.load(body, state.own(Resources), state.key_name)
 
     async def prepare(self, body: ResponsesRequest, ignored: Sequence[str], state: ServerState, run: Run) -> Job:
         request = await run(conversation_request, body)
@@ -96,8 +96,8 @@ def _response(body: ResponsesRequest, job: Job, state: ServerState) -> ResponseO
 
 
 async def _save(body: ResponsesRequest, response: ResponseObject, state: ServerState) -> None:
-    inputs = stored_items(body.items)
-    await state.own(Resources).use_store(lambda store: store.save(response.value, inputs, body.chain), "store")
+    inputs, key_name = stored_items(body.items), state.key_name
+    await state.own(Resources).use_store(lambda store: store.save(response.value, inputs, body.chain, key_name), "store")
 
 
 async def _end(response: ResponseObject, state: ServerState) -> None:

@@ -47,7 +47,7 @@ def router(protocol: Protocol[Any]) -> APIRouter:
     """Return the routes, for clients that have the protocol's API key."""
 
     async def authorize(request: Request) -> None:
-        auth.authorize(protocol.api_keys(request), state_of(request))
+        request.state.key_name = auth.authorize(protocol.api_keys(request), state_of(request)).key_name
 
     path, needs_key = protocol.path + "/{response_id}", [Depends(authorize)]
     routes = APIRouter(lifespan=_closing)
@@ -69,15 +69,16 @@ async def compact() -> None:
 @documented(Operation(answer=Response))
 async def get_response(request: Request, response_id: str) -> dict[str, Any]:
     """Return a stored response."""
-    return await _stored(state_of(request).own(Resources), response_id)
+    return await _stored(request, response_id)
 
 
 @documented(Operation(answer=DeletedResponse))
 async def delete_response(request: Request, response_id: str) -> DeletedResponse:
     """Delete a stored response; end it first if it runs in the background."""
-    resources = state_of(request).own(Resources)
+    resources, key_name = state_of(request).own(Resources), request.state.key_name
+    await _stored(request, response_id)
     await resources.cancel(response_id)
-    if not await resources.use_store(lambda store: store.delete(response_id), "response_id", 404):
+    if not await resources.use_store(lambda store: store.delete(response_id, key_name), "response_id", 404):
         raise _not_found()
     return DeletedResponse(id=response_id)
 
@@ -85,13 +86,13 @@ async def delete_response(request: Request, response_id: str) -> DeletedResponse
 @documented(Operation(answer=Response))
 async def cancel_response(request: Request, response_id: str) -> dict[str, Any]:
     """End a response that runs in the background. One that has ended stays as it is."""
-    resources = state_of(request).own(Resources)
-    response = await _stored(resources, response_id)
+    resources, key_name = state_of(request).own(Resources), request.state.key_name
+    response = await _stored(request, response_id)
     if not response["background"]:
         raise InvalidRequestError("Only a response of background: true can be cancelled.", "response_id")
     await resources.cancel(response_id)
-    await resources.use_store(lambda store: store.cancel(response_id), "response_id", 404)
-    return await _stored(resources, response_id)
+    await resources.use_store(lambda store: store.cancel(response_id, key_name), "response_id", 404)
+    return await _stored(request, response_id)
 
 
 @documented(Operation(answer=InputItemPage))
@@ -104,7 +105,7 @@ async def list_input_items(
 ) -> InputItemPage:
     """Return the items of a response's own input, page by page: at most `limit` that come after the item `after`."""
     resources = state_of(request).own(Resources)
-    await _stored(resources, response_id)
+    await _stored(request, response_id)
     items = await resources.use_store(lambda store: store.inputs(response_id), "response_id", 404)
     items = items if order == "asc" else items[::-1]
     start = _index_after(items, after) if after is not None else 0
@@ -113,8 +114,10 @@ async def list_input_items(
     return InputItemPage(data=page, first_id=ids[0], last_id=ids[-1], has_more=start + limit < len(items))
 
 
-async def _stored(resources: Resources, response_id: str) -> dict[str, Any]:
-    response = await resources.use_store(lambda store: store.get(response_id), "response_id", 404)
+async def _stored(request: Request, response_id: str) -> dict[str, Any]:
+    """Return a response of the client's key. Raises InvalidRequestError if it has none of this id."""
+    resources, key_name = state_of(request).own(Resources), request.state.key_name
+    response = await resources.use_store(lambda store: store.get(response_id, key_name), "response_id", 404)
     if response is None:
         raise _not_found()
     return response

@@ -4,10 +4,14 @@ import asyncio
 
 import openai
 import pytest
+from sqlalchemy import text
 from support import postgresql
 from support.postgresql import database
 from support.responses import ask, post
 from support.serving import running, scripted
+
+from autotool_server.state_store.database import make_engine
+from autotool_server.state_store.responses import ResponseStore
 
 pytestmark = postgresql.NEEDED
 __all__ = ["database"]
@@ -59,3 +63,21 @@ async def test_one_server_cancels_what_another_runs(database: str) -> None:
         release.set()
         await one.idle()
         assert (await other.client.responses.retrieve(answer["id"])).status == "cancelled"
+
+
+async def test_servers_that_start_at_once_bring_the_tables_to_this_version(database: str) -> None:
+    async with running(scripted("Four."), response_store=database) as server:
+        answer = await ask(server)
+    engine = make_engine(database, "response_store")
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE autotool_responses DROP COLUMN key_name"))
+        connection.execute(text("UPDATE autotool_tables_version SET version = 1 WHERE part = 'responses'"))
+    stores = await asyncio.gather(*(asyncio.to_thread(ResponseStore, database, 1000) for _ in range(4)))
+    for store in stores:
+        assert (store.get(answer["id"], None) or {})["id"] == answer["id"]
+        assert store.get(answer["id"], "alice") is None
+        store.close()
+    with engine.begin() as connection:
+        query = text("SELECT version FROM autotool_tables_version WHERE part = 'responses'")
+        assert connection.scalars(query).all() == [2]
+    engine.dispose()
