@@ -8,6 +8,8 @@ from autotool_core.errors import InvalidRequestError
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 ZLIB_METHOD = 8
 """Low half of the first byte of deflated data with zlib's header; data without a header never begins so."""
+MAX_MEMBERS = 1000
+"""Members of a body of gzip. Each takes time, also one that decodes to nothing."""
 
 
 class ContentDecoder(Protocol):
@@ -38,6 +40,7 @@ class Inflater:
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._inflater = zlib.decompressobj(GZIP_WINDOW) if encoding == "gzip" else None
+        self._num_members = 1
 
     def decode(self, data: bytes, limit: int) -> bytes:
         decoded = bytearray()
@@ -64,6 +67,10 @@ class Inflater:
             return self._inflater
         if self._encoding != "gzip":
             raise self._invalid()
+        self._num_members += 1
+        if self._num_members > MAX_MEMBERS:
+            message = f"The body's gzip has more than {MAX_MEMBERS} members. Compress the body as a whole."
+            raise InvalidRequestError(message, code="invalid_body")
         return zlib.decompressobj(GZIP_WINDOW)
 
     def _invalid(self) -> InvalidRequestError:

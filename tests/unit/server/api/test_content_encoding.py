@@ -10,7 +10,8 @@ import httpx
 import pytest
 from support.serving import Running, running, scripted
 
-from autotool_server.api.content_encoding import content_decoder
+from autotool_core.errors import InvalidRequestError
+from autotool_server.api.content_encoding import MAX_MEMBERS, content_decoder
 
 BODY = json.dumps(
     {"model": "tested", "messages": [{"role": "user", "content": "What is 2 + 2?" * 100}], "mode": "short"}
@@ -103,3 +104,15 @@ async def test_a_body_of_the_limit_is_read() -> None:
         assert (await post(server, "gzip", gzipped(body))).status_code == 200
         assert (await post(server, "", body)).status_code == 200
         assert (await post(server, "", body + b" ")).status_code == 413
+
+
+@pytest.mark.parametrize("part_size", [7, 2**20])
+def test_a_body_of_too_many_members_is_refused(part_size: int) -> None:
+    """An empty one has 20 bytes and takes the time of many."""
+    decoder = content_decoder("gzip")
+    body = gzipped(b"") * MAX_MEMBERS
+    for at in range(0, len(body), part_size):
+        assert decoder.decode(body[at : at + part_size], 100) == b""
+    decoder.finish()
+    with pytest.raises(InvalidRequestError, match=f"more than {MAX_MEMBERS} members"):
+        decoder.decode(gzipped(b""), 100)
