@@ -20,7 +20,10 @@ _ITEM = TypeAdapter[InputItem](InputItem)
 
 
 async def load(body: ResponsesRequest, resources: Resources) -> ResponsesRequest:
-    """Return the body with everything that it refers to, the body itself if that is nothing. Raises InvalidRequestError, naming the field."""
+    """Return the body with everything that it refers to; the body itself if that is nothing.
+
+    Raises InvalidRequestError, naming the field.
+    """
     if body.background:
         await _check_background(body, resources)
     given = body.items
