@@ -1,7 +1,7 @@
 """What processes write to standard error while an engine starts: what is shown, and what is said of a failure."""
 
 import os
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,7 @@ ERRORS = "\r\n".join(RECORD) + "\n" + "\n".join(PRINTED) + "\n"
 
 def written(*texts: str, holds: bool) -> ChildErrors:
     """The errors of a process that has written the texts and ended."""
+    resource_tracker.ensure_running()  # it would hold the pipe open to the end of this process
     errors = ChildErrors(holds=holds)
     with errors.inherited():
         for text in texts:

@@ -82,7 +82,7 @@ async def test_what_is_loaded_is_worked_on_in_threads(tmp_path: Path, monkeypatc
         threads.clear()
         await ask(server, previous_response_id=answer["id"])
         await ask(server, input=[{"type": "item_reference", "id": answer["output"][0]["id"]}])
-        assert threads == ["asyncio", "asyncio", "texts", "asyncio", "texts"]
+        assert threads == ["responses", "responses", "texts", "responses", "texts"]
 
 
 async def test_calls_of_server_tools_are_chained_turn_by_turn(tmp_path: Path) -> None:
