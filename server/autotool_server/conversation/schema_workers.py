@@ -24,8 +24,8 @@ from autotool_server.errors import OverloadedError
 
 MEMORY_BYTES = 512 * 2**20
 """What a worker may allocate beyond what it was started with."""
-WAIT_SECONDS = 30.0
-"""The longest wait for a free worker."""
+WAIT_SECONDS = 120.0
+"""The longest wait for a free worker. The first ones may take half a minute to start on a busy machine."""
 SLOWNESS = 12
 """How many times longer than its CPU time a task may take, on a machine that is busy."""
 EXIT_SECONDS = 5.0

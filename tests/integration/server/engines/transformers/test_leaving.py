@@ -77,7 +77,6 @@ async def test_requests_for_one_token_do_not_wait_for_long_ones(tiny: Transforme
 
 async def test_many_requests_for_one_token_do_not_keep_long_ones_out(tiny: TransformersEngine) -> None:
     long = [asyncio.create_task(collect(tiny, ask([5 + number], 10))) for number in range(3)]
-    await until(lambda: value("autotool_engine_requests_waiting") == 1)
     short = [asyncio.create_task(collect(tiny, ask([50 + number], 1))) for number in range(200)]
     await asyncio.gather(*long)
     assert not all(task.done() for task in short)
@@ -176,7 +175,7 @@ async def test_death_of_the_thread_is_reported(tiny: TransformersEngine, monkeyp
         with pytest.raises(EngineError):
             async for _ in stream:
                 pass
-    with pytest.raises(EngineError, match="Restart"):
+    with pytest.raises(EngineError, match="thread has stopped"):
         await tiny.health()
     with pytest.raises(EngineError):
         await collect(tiny, ask([5]))
