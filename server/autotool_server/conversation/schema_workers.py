@@ -100,9 +100,12 @@ class SchemaWorkers:
             raise OverloadedError("The server is at work on too many JSON schemas. Try again in a second.") from None
 
     def close(self) -> None:
-        """Kill all workers."""
-        for worker in (*self._idle, *self._busy):
+        """Kill all workers, and wait until they have ended."""
+        workers = (*self._idle, *self._busy)
+        for worker in workers:
             worker.kill()
+        for worker in workers:
+            worker.join()
         self._idle.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -157,6 +160,11 @@ class _Worker:
         self._is_killed = True
         if self._process is not None:
             self._process.kill()
+
+    def join(self) -> None:
+        """Wait until the process has ended, so that it is no child of this one any more."""
+        if self._process is not None:
+            self._process.join(EXIT_SECONDS)
 
     def _started(self) -> tuple[Connection, BaseProcess]:
         """Return the connection to the process, which is started if it is not there, or not any more."""
