@@ -34,7 +34,7 @@ TIMEOUTS = {
 and a pause within a transaction: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS,
 https://www.postgresql.org/docs/current/runtime-config-client.html. An address may name its own, as with `?options=-c%20...`."""
 VERSION = 1
-"""Of the tables of this package as they first were. Whoever changes a table has `prepare` make the change in databases that
+"""The version of this package's tables as they first were. Whoever changes a table has `prepare` make the change in databases that
 there are, which raises the version of that part."""
 
 Change = Callable[[Connection], None]

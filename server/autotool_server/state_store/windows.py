@@ -77,7 +77,7 @@ class Verdict:
     """Seconds until it may be sent again."""
     requests: Standing | None = None
     tokens: Standing | None = None
-    """Of the shortest period that has a limit."""
+    """The standing in the shortest period that has a limit."""
     exhausted_for: float = 0.0
     """Seconds for which the limit that refuses would refuse the smallest request too, even if those in flight use nothing."""
 

@@ -10,7 +10,7 @@ from autotool_server.state_store.use import Use
 from autotool_server.state_store.windows import Verdict
 
 Used = dict[tuple[str, str], Use]
-"""By day and mode."""
+"""What was used, by day and mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Account:
     """The requests of a key on this server."""
 
     key: Key
-    """As the keys file has it now."""
+    """The key as the keys file has it now."""
     reserved: int = 0
     """Tokens that requests in flight may still use."""
     questions: list[Question] = field(default_factory=list[Question])

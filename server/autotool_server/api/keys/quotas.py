@@ -40,7 +40,7 @@ class Grant:
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         self.headers = headers or {}
         self.status: int | None = None
-        """Of the answer, once it is known."""
+        """The status of the answer, once it is known."""
 
     def __enter__(self) -> "Grant":
         return self
