@@ -34,8 +34,8 @@ TIMEOUTS = {
 and a pause within a transaction: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS,
 https://www.postgresql.org/docs/current/runtime-config-client.html. An address may name its own, as with `?options=-c%20...`."""
 VERSION = 1
-"""The version of this package's tables as they first were. Whoever changes a table has `prepare` make the change in databases that
-there are, which raises the version of that part."""
+"""The version of this package's tables as they first were. Whoever changes a table has `prepare` make the change in databases
+that there are, which raises the version of that part."""
 
 Change = Callable[[Connection], None]
 """Brings the tables of a part to the next version. It may find that this has been done."""
