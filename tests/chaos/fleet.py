@@ -126,6 +126,7 @@ def _faults(fleet: Fleet) -> Sequence[Fault]:
     ]
     if fleet.clock is not None:
         faults.append(Fault("the clock of a front jumped by an hour, forward and back", 0.8, clock_jumps(fleet.clock)))
+    faults.append(Fault("a front was ended by SIGTERM and started again", 0.9, fleet.fronts[1].rolled))
     return faults
 
 

@@ -88,6 +88,13 @@ class Part:
         await asyncio.sleep(after)
         await self.start()
 
+    async def rolled(self) -> None:
+        """End it as an orchestrator does for a new version, and start it when it has ended."""
+        assert self.process is not None
+        self.process.terminate()
+        await asyncio.to_thread(self.process.wait)
+        await self.start()
+
 
 def front(name: str, folder: Path, *options: str, preload: Mapping[str, str] | None = None) -> Part:
     """Return a server of ours. `options`: those of `autotool serve`."""
