@@ -283,6 +283,10 @@ class Settings(BaseSettings):
     builtin_tools: str = ""
     """Built-in tools to offer, separated by commas: calculator, clock, fetch, python."""
 
+    audit_log: Text | None = None
+    """File to which every call of a server tool adds a line of JSON, without arguments and result (docs/guides/tools.md).
+    While it cannot be written, tools that may change something are not run. Default: none."""
+
     max_tool_turns: int = Field(default=16, ge=1)
     """Maximum and default number of turns of a request that may call server tools."""
 

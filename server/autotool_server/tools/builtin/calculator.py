@@ -89,7 +89,7 @@ class CalculatorTool:
     """Computes an arithmetic expression."""
 
     def __init__(self, policy: Policy = POLICY) -> None:
-        self.spec = ToolSpec("calculator", DESCRIPTION, PARAMETERS, policy)
+        self.spec = ToolSpec("calculator", DESCRIPTION, PARAMETERS, policy, source="builtin")
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
         """Return the value as text. Raises ToolError, which names the fault in the expression."""

@@ -35,7 +35,7 @@ class ClockTool:
     """Returns the current date and time."""
 
     def __init__(self, now: Callable[[tzinfo], datetime] = datetime.now, policy: Policy = POLICY) -> None:
-        self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, policy)
+        self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, policy, source="builtin")
         self._now = now
 
     async def call(self, arguments: Mapping[str, Any]) -> str:

@@ -45,7 +45,7 @@ _HTML = {"text/html", "application/xhtml+xml"}
 
 def fetch_tool(policy: Policy = POLICY, transport: Callable[[], httpx.AsyncBaseTransport] | None = None) -> Tool:
     """Return the tool. `transport` creates the transport of each request; tests replace it."""
-    return _Fetch(ToolSpec("fetch", DESCRIPTION, PARAMETERS, policy), transport or _public)
+    return _Fetch(ToolSpec("fetch", DESCRIPTION, PARAMETERS, policy, source="builtin"), transport or _public)
 
 
 def _public() -> httpx.AsyncBaseTransport:

@@ -35,7 +35,7 @@ class PythonTool:
     """Runs `code` in a new process inside a sandbox that has been probed."""
 
     def __init__(self, sandbox: Sandbox, policy: Policy = POLICY) -> None:
-        self.spec = ToolSpec("python", DESCRIPTION, PARAMETERS, policy)
+        self.spec = ToolSpec("python", DESCRIPTION, PARAMETERS, policy, source="builtin")
         self._sandbox = sandbox
 
     async def call(self, arguments: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from support.tiny import make_tokenizer
 
 from autotool_core.errors import EngineError, InvalidRequestError, UpstreamError
-from autotool_server.engines import breaker
+from autotool_server import breaker
 from autotool_server.engines.base import EngineRequest, Sampling, TokenDelta
 from autotool_server.engines.remote import RemoteEngine
 from autotool_server.launch.listener import listen
@@ -474,9 +474,8 @@ async def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(
             await collect(engine)
     async with serving(Fleet(tokenizer_dir), port):
         monkeypatch.setattr(engine._breaker, "_refuses_until", 0.0)
-        engine._breaker.check()
-        with pytest.raises(EngineError, match="tried again"):
-            engine._breaker.check()  # one call at a time
+        with engine._breaker.attempt(), pytest.raises(EngineError, match="tried again"):
+            await collect(engine)  # one call at a time
         monkeypatch.setattr(engine._breaker, "_refuses_until", 0.0)
         for _ in range(3):
             assert len(await collect(engine)) == 1
@@ -521,7 +520,7 @@ async def test_a_call_that_is_no_trial_changes_nothing_when_its_client_leaves(
     earlier.cancel()
     await asyncio.gather(earlier, return_exceptions=True)
     with pytest.raises(EngineError, match="tried again"):
-        engine._breaker.check()
+        await collect(engine)
 
 
 async def test_answers_that_are_errors_do_not_count_as_a_server_out_of_reach(fleet: Fleet, engine: RemoteEngine) -> None:
