@@ -155,7 +155,8 @@ class Settings(BaseSettings):
     counts anew once the engine has served for 10 minutes."""
 
     engine_hang_seconds: float = Field(default=300, ge=10)
-    """Seconds without a step of the model after which the vllm engine is taken for hung and started again."""
+    """Seconds without a step of the model after which the engine is taken for hung, and its requests end with an error. That of
+    vllm is started again. That of transformers, a thread that nothing can end, ends the server with exit code 1."""
 
     remote_url: Text | None = None
     """Base URL of the remote engine, such as http://gpu-1:8000/v1."""
