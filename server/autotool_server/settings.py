@@ -266,7 +266,8 @@ class Settings(BaseSettings):
     connections, set it above the load balancer's own."""
 
     send_seconds: float = Field(default=30, ge=1)
-    """Seconds after which a client that takes nothing of its answer is cut off, and the answer is ended (Linux)."""
+    """Seconds after which a client that takes nothing of its answer, or next to nothing, is cut off, and the answer is ended
+    (Linux)."""
     schema_seconds: int = Field(default=5, ge=1)
     """CPU time in seconds that checking the JSON schemas of a request and making their grammars may take; more is answered
     400."""
