@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
-from autotool_server.errors import REQUEST_ID
+from autotool_server.request_id import REQUEST_ID
 from autotool_server.tools.base import Policy
 from autotool_server.tools.metrics import AUDIT_FAILURES
 from autotool_server.tools.results import Outcome, Result
@@ -98,7 +98,7 @@ class Audit:
         return {
             "request": REQUEST_ID.get(),
             "key": self.key,
-            "call": call.id,
+            "call": call.id[:64],  # a client sends it where it approves a call
             "tool": call.name[:64],
             "source": call.tool.spec.source if call.tool is not None else None,
             "approval": policy.approval,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from autotool_core.errors import AutoToolError
+from autotool_server.breaker import MAX_FAILURES
 
 
 class ToolError(AutoToolError):
@@ -60,7 +61,7 @@ class Policy:
     """The limit of calls that run at the same time, over all requests; others wait. None for no limit."""
     calls_per_minute: int | None = None
     """The limit of calls that start in any 60 seconds, over all requests; others wait, within `timeout`. None for no limit."""
-    max_failures: int = 0
+    max_failures: int = MAX_FAILURES
     """Failures of the tool itself (time-outs and TransientError) in a row after which its calls are refused for a while; 0 for
     no refusals."""
 

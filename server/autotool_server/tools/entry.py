@@ -11,7 +11,6 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from autotool_core.errors import AutoToolError
-from autotool_server.breaker import MAX_FAILURES
 from autotool_server.tools.base import Approval, Policy, ToolSpec
 
 DEFAULT = Policy()
@@ -35,7 +34,7 @@ class Entry(BaseModel):
     """The limit of calls of a tool that run at the same time, over all requests; others wait."""
     calls_per_minute: int | None = Field(default=None, ge=1)
     """The limit of calls of a tool that start in any 60 seconds, over all requests; others wait, for as long as `timeout`."""
-    max_failures: int = Field(default=MAX_FAILURES, ge=0)
+    max_failures: int = Field(default=DEFAULT.max_failures, ge=0)
     """Failures of a tool in a row, time-outs and failures of its service, after which its calls are refused for a while; 0 for
     no refusals."""
     read_only: list[str] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from autotool_server.tools.base import Policy, ToolError, ToolSpec
 
-POLICY = Policy(read_only=True, idempotent=True)
+POLICY = Policy(read_only=True, idempotent=True, max_failures=0)
 MAX_LENGTH = 1000
 """The length limit of an expression, in characters."""
 MAX_BITS = 10_000

@@ -28,7 +28,7 @@ PARAMETERS = {
     "additionalProperties": False,
 }
 # A run leaves nothing behind, so a discarded or repeated run changes nothing. Each may keep a core busy, and has memory.
-POLICY = Policy(read_only=True, idempotent=True, max_concurrent=max(2, os.cpu_count() or 1))
+POLICY = Policy(read_only=True, idempotent=True, max_failures=0, max_concurrent=max(2, os.cpu_count() or 1))
 
 
 class PythonTool:

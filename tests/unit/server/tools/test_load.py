@@ -27,7 +27,11 @@ from autotool_server import breaker
 from autotool_server.breaker import Breaker, BreakerOpenError
 from autotool_server.tools import limits
 from autotool_server.tools.base import TransientError
+from autotool_server.tools.builtin import BUILTIN_TOOLS
+from autotool_server.tools.entry import Entry
 from autotool_server.tools.limits import Rate
+from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.sources.builtin import BuiltinSource
 
 
 class Clock:
@@ -140,6 +144,15 @@ async def test_only_a_tool_that_fails_itself_is_left_alone(work: Any, policy: di
     assert ('autotool_tool_calls_total{outcome="unavailable",tool="math.add"} 2.0' in page) is is_open
     if "max_failures" not in policy and work in (lose, hang):
         assert 'autotool_tool_breaker_open{tool="math.add"} 1.0' in page
+
+
+def test_a_client_cannot_have_a_built_in_tool_left_alone() -> None:
+    """Their failures are those of what the model asks for: a host that is not there, a program that never ends."""
+    for name in BUILTIN_TOOLS:
+        (tool,) = BuiltinSource(name, Entry(), Secrets({})).tools
+        assert tool.spec.policy.max_failures == 0
+    (tool,) = BuiltinSource("fetch", Entry(max_failures=3), Secrets({})).tools
+    assert tool.spec.policy.max_failures == 3
 
 
 async def test_a_tool_that_answers_again_is_used_again(clock: Clock) -> None:
