@@ -29,6 +29,10 @@ class Call:
         """Return a text that is equal for equal calls: keys are sorted, and 2.0 is 2, since JSON has one number type."""
         return json.dumps([self.name, _canonical(self.arguments)], sort_keys=True, ensure_ascii=False)
 
+    def canonical_arguments(self) -> str:
+        """Return the arguments alone as such a text."""
+        return json.dumps(_canonical(self.arguments), sort_keys=True, ensure_ascii=False)
+
 
 def same_calls(actual: Iterable[Call], expected: Iterable[Call]) -> bool:
     """Return whether both hold the same calls, each the same number of times, in any order."""

@@ -23,5 +23,9 @@ class EngineError(AutoToolError):
     """The engine failed or cannot be reached; the request itself was fine."""
 
 
+class HungThreadError(EngineError):
+    """A thread of the engine hangs. It ends with this process only, so that the engine cannot be started again."""
+
+
 class UpstreamError(EngineError):
     """A remote engine's server answers what no engine may: it is the wrong server, or it is set up wrongly."""

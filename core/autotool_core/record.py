@@ -18,7 +18,7 @@ class ToolExecution(BaseModel):
     outcome: str
     """`ok`; a failure: `error`, `timeout`, `oversize`, `invalid_arguments`, `unknown_tool`, `disabled`; or the reason why
     the tool was not run to its end: `budget`, `not_run`, `repeated` (answered from the same call before it), `refused` (by
-    the user), `approval_required`."""
+    the user), `approval_required`, `rate_limited`, `unavailable`, `not_logged` (the audit log cannot be written)."""
     seconds: float
     """Wall time, retries included."""
     overlap_seconds: float

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +12,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError, UpstreamError
+from autotool_server.request_id import REQUEST_ID
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +50,6 @@ def error_body(message: str, kind: str, field: str | None = None, code: str | No
 
 Description = tuple[int, dict[str, Any], dict[str, str]]
 """Status, body and headers of the response to an error."""
-
-REQUEST_ID = ContextVar("REQUEST_ID", default="-")
-"""The id of the request that is being served, for the log."""
 
 
 def describe(error: Exception) -> Description:

@@ -155,7 +155,8 @@ class Settings(BaseSettings):
     counts anew once the engine has served for 10 minutes."""
 
     engine_hang_seconds: float = Field(default=300, ge=10)
-    """Seconds without a step of the model after which the vllm engine is taken for hung and started again."""
+    """Seconds without a step of the model after which the engine is taken for hung, and its requests end with an error. That of
+    vllm is started again. That of transformers, a thread that nothing can end, ends the server with exit code 1."""
 
     remote_url: Text | None = None
     """Base URL of the remote engine, such as http://gpu-1:8000/v1."""
@@ -265,7 +266,8 @@ class Settings(BaseSettings):
     connections, set it above the load balancer's own."""
 
     send_seconds: float = Field(default=30, ge=1)
-    """Seconds after which a client that takes nothing of its answer is cut off, and the answer is ended (Linux)."""
+    """Seconds after which a client that takes nothing of its answer, or next to nothing, is cut off, and the answer is ended
+    (Linux)."""
     schema_seconds: int = Field(default=5, ge=1)
     """CPU time in seconds that checking the JSON schemas of a request and making their grammars may take; more is answered
     400."""
@@ -282,6 +284,10 @@ class Settings(BaseSettings):
 
     builtin_tools: str = ""
     """Built-in tools to offer, separated by commas: calculator, clock, fetch, python."""
+
+    audit_log: Text | None = None
+    """File to which every call of a server tool adds a line of JSON, without arguments and result (docs/guides/tools.md).
+    While it cannot be written, tools that may change something are not run. Default: none."""
 
     max_tool_turns: int = Field(default=16, ge=1)
     """Maximum and default number of turns of a request that may call server tools."""

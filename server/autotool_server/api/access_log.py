@@ -18,7 +18,8 @@ from autotool_core.errors import AutoToolError
 from autotool_server.api.disconnect import ClientGoneError
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.conversation.job import Job
-from autotool_server.errors import REQUEST_ID, describe
+from autotool_server.errors import describe
+from autotool_server.request_id import REQUEST_ID
 
 logger = logging.getLogger(__name__)
 

@@ -29,6 +29,7 @@ from autotool_server.api.shutdown import StoppingError
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.text_threads import run_here
+from autotool_server.request_id import REQUEST_ID
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ class JobResponse(Response):
             except Exception as error:
                 # The status is sent already: the error is an event of the stream.
                 if not isinstance(error, StoppingError | InvalidRequestError):
-                    logger.exception("stream of request %s failed", errors.REQUEST_ID.get())
+                    logger.exception("stream of request %s failed", REQUEST_ID.get())
                 self._failed(self._protocol.error_response(error)[0], error)
                 event = (self._writer and self._writer.fail(error)) or self._protocol.error_event(error)
                 await send({"type": "http.response.body", "body": event.encode(), "more_body": True})

@@ -15,7 +15,7 @@ from autotool_server.api.access_log import AccessLog
 from autotool_server.api.body import IGNORED_HEADER
 from autotool_server.api.hosts import AllowedHosts
 from autotool_server.api.keys.quotas import LIMIT_HEADERS
-from autotool_server.errors import REQUEST_ID
+from autotool_server.request_id import REQUEST_ID
 
 REQUEST_ID_HEADER = "x-request-id"
 ANTHROPIC_ID_HEADER = "request-id"

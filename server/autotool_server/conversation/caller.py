@@ -14,6 +14,8 @@ NOT_ALLOWED = "not_allowed_for_key"
 class Caller:
     """What the holder of a key may use. None is everything, an empty collection nothing."""
 
+    name: str | None = None
+    """The name of the key in the keys file; None for who has none of them."""
     models: frozenset[str] | None = None
     modes: frozenset[Mode] | None = None
     tools: frozenset[str] | None = None

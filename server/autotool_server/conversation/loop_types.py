@@ -7,6 +7,7 @@ from typing import Any
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server.conversation.approvals import PastCalls
+from autotool_server.tools.audit import Audit
 from autotool_server.tools.base import Tool
 from autotool_server.tools.limits import CallLimits
 from autotool_server.tools.made import ApprovedCalls
@@ -46,6 +47,7 @@ class ServerTools:
     """The calls before the request, and what it decides about those that wait for approval."""
     approved: ApprovedCalls
     limits: CallLimits
+    audit: Audit
 
 
 @dataclass(frozen=True, slots=True)

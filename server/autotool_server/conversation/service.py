@@ -31,6 +31,7 @@ from autotool_server.conversation.turn import Turn, TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
 from autotool_server.engines.base import Engine
 from autotool_server.settings import EFFORTS, Effort, GenerationConfig, Settings
+from autotool_server.tools.audit import Audit
 from autotool_server.tools.base import Tool
 from autotool_server.tools.registry import Registry
 
@@ -166,7 +167,15 @@ class ConversationService:
         escalate = self.settings.escalate and may_be_long
         registry = self.registry
         return ServerTools(
-            context.server_tools, names, budget, registry.secrets, escalate, past, registry.approved, registry.limits
+            context.server_tools,
+            names,
+            budget,
+            registry.secrets,
+            escalate,
+            past,
+            registry.approved,
+            registry.limits,
+            Audit(registry.audit_log, self.caller.name),
         )
 
     def _server_tools(self, request: ConversationRequest) -> Mapping[str, Tool]:

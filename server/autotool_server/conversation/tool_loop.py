@@ -89,7 +89,8 @@ class ToolLoop(Choice[Turn]):
     def _open_calls(self) -> TurnCalls:
         left = self._server.budget.max_calls - self._num_started
         server, made = self._server, self._made.copy()
-        return TurnCalls(server.tools, server.secrets, server.limits, max_calls=left, deadline=self._deadline, made=made)
+        limits = server.limits, server.audit
+        return TurnCalls(server.tools, server.secrets, *limits, max_calls=left, deadline=self._deadline, made=made)
 
     async def _run_decided(self) -> AsyncGenerator[Output]:
         """Run the calls that the user has approved; make the first turn anew, which reads their results."""

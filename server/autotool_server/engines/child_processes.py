@@ -26,6 +26,8 @@ PR_SET_PDEATHSIG = 1
 """https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html"""
 
 LOOK_SECONDS = 1.0
+HANG_SECONDS = 300.0
+"""Time of a step after which an engine hangs: vLLM's own limit for its workers (VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS)."""
 STOPPED_LOOKS = 5
 """Number of looks in a row that find a process stopped, after which the engine is taken for failed."""
 
@@ -73,7 +75,7 @@ def family(processes: Sequence[BaseProcess]) -> list[psutil.Process]:
 
 
 class Watch:
-    """Kills an engine's processes when one of them stays stopped, or when they make no step.
+    """Sees that an engine makes no step, or that one of its processes stays stopped, and kills these processes.
 
     `probe` is answered between two steps. `max_looks`: how many looks, one a second, a step may take. Looks are counted
     because a clock goes on while a machine, and this process with it, is suspended.
@@ -87,10 +89,10 @@ class Watch:
         self._num_waited = 0
         self._num_stopped = 0
         self.failure: str | None = None
-        """Why the processes were killed; None if they were not."""
+        """What was seen; None as long as nothing was."""
 
     async def run(self) -> None:
-        """Look until the processes have been killed, or the task is cancelled."""
+        """Look until the engine has failed and its processes have been killed, or the task is cancelled."""
         try:
             while self.failure is None:
                 await asyncio.sleep(LOOK_SECONDS)
@@ -98,7 +100,7 @@ class Watch:
         finally:
             if self._probing is not None:
                 self._probing.cancel()
-        logger.error("%s Its processes are killed.", self.failure)
+        logger.error("%s", self.failure)
         for process in self._processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

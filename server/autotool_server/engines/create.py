@@ -62,7 +62,8 @@ def create_engine(settings: Settings) -> Engine:
         return vllm.VllmEngine(model, engine_args=settings.engine_arg, hang_seconds=settings.engine_hang_seconds)
     from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
 
-    return TransformersEngine(model, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
+    hang_seconds = settings.engine_hang_seconds
+    return TransformersEngine(model, hang_seconds=hang_seconds, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
 
 
 def _remote(settings: Settings) -> Engine:

@@ -15,8 +15,8 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
 from autotool_core.errors import AutoToolError, EngineError, UpstreamError
 from autotool_core.tokenizer import Tokenizer
+from autotool_server.breaker import PAUSE_SECONDS, Breaker, BreakerOpenError
 from autotool_server.engines.base import EngineRequest, Score, TokenDelta, check_length, grammar_error
-from autotool_server.engines.breaker import Breaker
 from autotool_server.engines.remote_answers import (
     Json,
     Reading,
@@ -155,7 +155,14 @@ class RemoteEngine:
 
     async def _post(self, body: Json, **options: Any) -> Any:
         """Return the beginning of an answer. A connection that fails before it is tried once more, a time-out is not."""
-        is_trial = self._breaker.check()
+        try:
+            with self._breaker.attempt():
+                return await self._post_twice(body, **options)
+        except BreakerOpenError:
+            message = f"The remote server cannot be reached; it is tried again within {PAUSE_SECONDS:g} seconds."
+            raise EngineError(message) from None
+
+    async def _post_twice(self, body: Json, **options: Any) -> Any:
         for is_last in (False, True):
             try:
                 answer = await self._client.post("/completions", body=body, cast_to=object, **options)
@@ -167,10 +174,6 @@ class RemoteEngine:
                 if is_last or isinstance(error, APITimeoutError):
                     self._breaker.failed()
                     raise
-            except asyncio.CancelledError:
-                if is_trial:
-                    self._breaker.abandoned()
-                raise
             else:
                 self._breaker.reached()
                 return answer

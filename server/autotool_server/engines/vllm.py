@@ -24,7 +24,7 @@ from autotool_server.engines.base import (
     check_length,
     grammar_error,
 )
-from autotool_server.engines.child_processes import Watch
+from autotool_server.engines.child_processes import HANG_SECONDS, Watch
 from autotool_server.engines.vllm_errors import request_error
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 SHUTDOWN_SECONDS = 30.0  # a worker takes about five seconds to free its model; vLLM's default kills it just before
-HANG_SECONDS = 300.0
-"""Time of a step after which the engine hangs: vLLM's own limit for its workers (VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS)."""
 SEED_RANGE = range(-(2**63), 2**63)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import click
 from pydantic.fields import FieldInfo
 
-from autotool_core.errors import AutoToolError
+from autotool_core.errors import AutoToolError, HungThreadError
 from autotool_server.launch import checks, logs
 from autotool_server.launch.connections import raise_descriptor_limit
 from autotool_server.launch.listener import listen
@@ -110,8 +110,12 @@ def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
     from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        if not runner.run(lifecycle.serve(settings, registry, listener, _when_ready(demo=demo))):
-            stop.exit_now()
+        try:
+            if not runner.run(lifecycle.serve(settings, registry, listener, _when_ready(demo=demo))):
+                stop.exit_now()
+        except HungThreadError as error:
+            click.echo(f"autotool: {error}", err=True)
+            stop.exit_now(1)
 
 
 def _when_ready(*, demo: bool) -> "WhenReady":

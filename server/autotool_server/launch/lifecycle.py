@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from autotool_core.errors import AutoToolError, EngineError
+from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
@@ -31,7 +31,8 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
 
     `registry`: the settings' tools, not started yet. Health answers while the model loads. Returns False if a thread may still
     be at work that only `stop.exit_now` ends: the signal came while the model was loading, requests were cut, or the store of
-    spend hangs. Raises EngineError if the engine dies more often than it may be started again.
+    spend hangs. Raises EngineError if the engine dies more often than it may be started again,
+    HungThreadError if it is a thread that hangs, which only `stop.exit_now` ends.
     """
     state = ServerState(settings)
     server = Server(http_server.config(create_app(state)))
@@ -74,7 +75,8 @@ async def _until_end(serving: asyncio.Task[None], supervisor: Supervisor, stop: 
         stop.at_once()
     await serving
     if has_died:
-        raise EngineError(f"The engine has died, and the server with it: {supervising.result()}")
+        error = supervising.result()
+        raise type(error)(f"The engine has died, and the server with it: {error}")
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from autotool_core.errors import EngineError
+from autotool_core.errors import EngineError, HungThreadError
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.base import Engine
@@ -45,11 +45,14 @@ class Supervisor:
             if time.monotonic() - began > STEADY_SECONDS:
                 self._num_restarts = 0
             while error is not None:
-                if self._num_restarts >= self._state.settings.engine_restarts or not self._may_restart():
+                if isinstance(error, HungThreadError) or not self._may_restart_again():
                     return error
                 self._is_loaded.clear()
                 error = await self._restart(service, error)
                 self._is_loaded.set()  # not if this is cancelled: then a thread may still load
+
+    def _may_restart_again(self) -> bool:
+        return self._num_restarts < self._state.settings.engine_restarts and self._may_restart()
 
     async def _restart(self, service: ConversationService, cause: EngineError) -> EngineError | None:
         """Start the engine again after a pause. Return the error of a start that fails."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from autotool_core.errors import AutoToolError
+from autotool_server.breaker import MAX_FAILURES
 
 
 class ToolError(AutoToolError):
@@ -58,6 +59,16 @@ class Policy:
     approval: Approval = "never"
     max_concurrent: int | None = None
     """The limit of calls that run at the same time, over all requests; others wait. None for no limit."""
+    calls_per_minute: int | None = None
+    """The limit of calls that start in any 60 seconds, over all requests; others wait, within `timeout`. None for no limit."""
+    max_failures: int = MAX_FAILURES
+    """Failures of the tool itself (time-outs and TransientError) in a row after which its calls are refused for a while; 0 for
+    no refusals."""
+
+    @property
+    def acts(self) -> bool:
+        """Whether a call may change something, or needs the user's approval."""
+        return not self.read_only or self.approval != "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,8 @@ class ToolSpec:
     policy: Policy = field(default_factory=Policy)
     disabled: str | None = None
     """The reason why the tool may not be called until an operator accepts it; None for an enabled tool."""
+    source: str = ""
+    """Where the tool comes from, for the operator: `builtin`, or the table of the tools file, such as `http.weather`."""
 
     @property
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from autotool_server.tools.audit import UNWRITABLE, Audit
 from autotool_server.tools.base import Tool
 from autotool_server.tools.execute import MAX_MESSAGE_CHARACTERS, check, execute
 from autotool_server.tools.limits import CallLimits
@@ -42,6 +43,7 @@ class TurnCalls:
         tools: Mapping[str, Tool],
         secrets: Secrets,
         limits: CallLimits,
+        audit: Audit,
         *,
         max_calls: int,
         deadline: float,
@@ -52,6 +54,7 @@ class TurnCalls:
         self._tools = tools
         self._secrets = secrets
         self._limits = limits
+        self._audit = audit
         self._max_calls = max_calls
         self._deadline = deadline
         # Fixed for the turn, so that its calls of one tool are all treated alike.
@@ -94,22 +97,28 @@ class TurnCalls:
         if isinstance(arguments, Result):
             self._reject(call, arguments)
         elif call.approved is False:
-            call.result = Result(Outcome.REFUSED, NOT_APPROVED)
+            self._answer(call, Result(Outcome.REFUSED, NOT_APPROVED))
         elif (first := self.made.repeated_by(call)) is not None:
             call.first = first
+            self._audit.repeated(call)
         elif time.perf_counter() >= self._deadline:
-            call.result = rejection(Outcome.BUDGET, TIME_USED_UP)
+            self._answer(call, rejection(Outcome.BUDGET, TIME_USED_UP))
         elif self.num_started >= self._max_calls:
-            call.result = rejection(Outcome.BUDGET, CALLS_USED_UP)
+            self._answer(call, rejection(Outcome.BUDGET, CALLS_USED_UP))
         elif self._needs_approval(call):
-            call.result = Result(Outcome.APPROVAL_REQUIRED, "")
+            self._answer(call, Result(Outcome.APPROVAL_REQUIRED, ""))
         elif call.tool is not None:
             self.made.add(call)
             call.task = asyncio.create_task(self._run(call, call.tool, arguments))
         return call.task is not None
 
-    def _reject(self, call: ServerCall, result: Result) -> None:
+    def _answer(self, call: ServerCall, result: Result) -> None:
+        """Give a call its result that is not run."""
         call.result = result
+        self._audit.ended(call, result)
+
+    def _reject(self, call: ServerCall, result: Result) -> None:
+        self._answer(call, result)
         self.made.add_rejected(call)
 
     def _needs_approval(self, call: ServerCall) -> bool:
@@ -124,14 +133,25 @@ class TurnCalls:
         return replace(checked, content=self._secrets.redact(checked.content)[:MAX_MESSAGE_CHARACTERS])
 
     async def _run(self, call: ServerCall, tool: Tool, arguments: Mapping[str, Any]) -> Result:
-        """Run a call until the deadline, which may pass while the model still decodes."""
+        """Run a call until the deadline, which may pass while the model still decodes. Write how it ended to the audit log."""
         started = time.perf_counter()
+
+        async def work() -> Result:
+            if not self._audit.begun(call):
+                return rejection(Outcome.NOT_LOGGED, UNWRITABLE)
+            return await execute(tool, arguments, self._secrets)
+
         try:
-            async with asyncio.timeout(self._deadline - started), self._limits.place(tool):
-                return await execute(tool, arguments, self._secrets)
+            async with asyncio.timeout(self._deadline - started):
+                result = await self._limits.run(tool, work)
         except TimeoutError:
-            result = _cut(call, Outcome.BUDGET, TIME_USED_UP)
-            return replace(result, started=started, ended=time.perf_counter(), attempts=1)
+            cut = _cut(call, Outcome.BUDGET, TIME_USED_UP)
+            result = replace(cut, started=started, ended=time.perf_counter(), attempts=1)
+        except asyncio.CancelledError:
+            self._audit.cancelled(call, time.perf_counter() - started)
+            raise
+        self._audit.ended(call, result)
+        return result
 
     def reject_invalid(self) -> bool:
         """Reject new calls of unknown tools and with invalid arguments. Return whether any call of the turn is invalid."""
@@ -172,7 +192,8 @@ class TurnCalls:
         await self._cancel(outcome, reason)
         for call in self.calls:
             call.settle()
-            call.result = call.result or self._left_open(call, outcome, reason)
+            if call.result is None:
+                self._answer(call, self._left_open(call, outcome, reason))
 
     def _left_open(self, call: ServerCall, outcome: Outcome, reason: str) -> Result:
         """Return the result of a call that has not been started, or that waited for the same call of another request."""

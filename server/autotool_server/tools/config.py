@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from autotool_core.errors import AutoToolError
 from autotool_server.settings import Settings
+from autotool_server.tools.audit import AuditLog
 from autotool_server.tools.base import ToolSource
 from autotool_server.tools.entry import Entry
 from autotool_server.tools.registry import Registry
@@ -35,7 +36,8 @@ def create_registry(settings: Settings) -> Registry:
     of_tables = {source.name for source in sources if isinstance(source, BuiltinSource)}
     names = filter(None, map(str.strip, settings.builtin_tools.split(",")))
     builtin = [BuiltinSource(name, Entry(), secrets) for name in names if name not in of_tables]
-    return Registry([*builtin, *sources], secrets)
+    audit_log = AuditLog(Path(settings.audit_log)) if settings.audit_log is not None else None
+    return Registry([*builtin, *sources], secrets, audit_log)
 
 
 def read_tools_file(path: Path, secrets: Secrets) -> list[ToolSource]:

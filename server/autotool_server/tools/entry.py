@@ -32,6 +32,11 @@ class Entry(BaseModel):
     """The number of retries after a failed call of an idempotent tool."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """The limit of calls of a tool that run at the same time, over all requests; others wait."""
+    calls_per_minute: int | None = Field(default=None, ge=1)
+    """The limit of calls of a tool that start in any 60 seconds, over all requests; others wait, for as long as `timeout`."""
+    max_failures: int = Field(default=DEFAULT.max_failures, ge=0)
+    """Failures of a tool in a row, time-outs and failures of its service, after which its calls are refused for a while; 0 for
+    no refusals."""
     read_only: list[str] = []
     """Tools, by name without the namespace or by pattern (`get_*`), that change nothing."""
     idempotent: list[str] = []
@@ -70,6 +75,8 @@ class Entry(BaseModel):
             max_result_bytes=self.max_result_bytes,
             retries=self.retries,
             max_concurrent=self.max_concurrent,
+            calls_per_minute=self.calls_per_minute,
+            max_failures=self.max_failures,
             read_only=read_only,
             idempotent=read_only or idempotent or _matches_any(self.idempotent, name),
             repeatable=repeatable or _matches_any(self.repeatable, name),

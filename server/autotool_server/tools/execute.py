@@ -85,16 +85,18 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
     """Run a call with valid arguments. Raises nothing but CancelledError, if the call itself is cancelled."""
     started = time.perf_counter()
     attempts = [0]
-    may_have_taken_effect = True
+    may_have_taken_effect, reached = True, None
     timeout = asyncio.timeout(tool.spec.policy.timeout)
     try:
         async with timeout:
             outcome, content = Outcome.OK, await _call_with_retries(tool, arguments, attempts, secrets)
+        reached = True
     except OversizeError as error:
-        outcome, content = Outcome.OVERSIZE, str(error)
+        reached, outcome, content = True, Outcome.OVERSIZE, str(error)
     except ToolError as error:
         # A tool that reports an error has had no effect. One that lost its service, or raised anything else, may have had one.
         may_have_taken_effect = isinstance(error, TransientError)
+        reached = not may_have_taken_effect
         # Redacted before it is cut: half a secret would not be found.
         outcome, content = Outcome.ERROR, _truncate(secrets.redact(str(error)), tool.spec.policy.max_result_bytes)
     except BaseException as error:
@@ -108,8 +110,10 @@ async def execute(tool: Tool, arguments: Mapping[str, Any], secrets: Secrets) ->
         outcome, content = Outcome.ERROR, "The tool failed."
     if timeout.expired() and outcome is not Outcome.OK:
         outcome, content = Outcome.TIMEOUT, f"The tool did not answer within {tool.spec.policy.timeout:g} seconds."
+        reached = False
     content = content if outcome is Outcome.OK else f"{ERROR}{content}"
-    return Result(outcome, secrets.redact(content), started, time.perf_counter(), attempts[0], may_have_taken_effect)
+    ended = time.perf_counter()
+    return Result(outcome, secrets.redact(content), started, ended, attempts[0], may_have_taken_effect, reached)
 
 
 def _is_cancelled() -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from autotool_core.record import ToolExecution, TurnRecord
 from autotool_server.tools.results import Outcome
@@ -11,6 +11,11 @@ SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 BYTES = tuple(4**power for power in range(2, 12))
 TURNS = (1, 2, 3, 4, 6, 8, 12, 16, 32)
 BUDGETS = {"max_turns", "max_calls", "max_seconds", "context"}
+
+BREAKER_OPEN = Gauge(
+    "autotool_tool_breaker_open", "Whether a tool's last calls have failed, so that others are refused", ("tool",)
+)
+AUDIT_FAILURES = Counter("autotool_tool_audit_failures", "Lines that the audit log of calls could not take")
 
 
 class ToolMetrics:

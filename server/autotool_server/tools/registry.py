@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_server.tools import schema_check
+from autotool_server.tools.audit import AuditLog
 from autotool_server.tools.base import Tool, ToolSource
 from autotool_server.tools.limits import CallLimits
 from autotool_server.tools.made import ApprovedCalls
@@ -18,17 +19,25 @@ FINGERPRINT_MISMATCH = (
 
 
 class Registry:
-    """The tools of all sources, as a context manager that starts the sources and stops them at its end."""
+    """The tools of all sources, as a context manager that starts the sources and stops them at its end.
 
-    def __init__(self, sources: Sequence[ToolSource] = (), secrets: Secrets | None = None) -> None:
+    `audit_log`: the file that has a line for every call; it is closed at the end.
+    """
+
+    def __init__(
+        self, sources: Sequence[ToolSource] = (), secrets: Secrets | None = None, audit_log: AuditLog | None = None
+    ) -> None:
         self.secrets = secrets or Secrets({})
         self.approved = ApprovedCalls()
         self.limits = CallLimits()
+        self.audit_log = audit_log
         self._sources = sources
         self._running = AsyncExitStack()
 
     async def __aenter__(self) -> "Registry":
         """Start every source. Raises AutoToolError if one cannot start, or if two tools have the same name."""
+        if self.audit_log is not None:
+            self._running.callback(self.audit_log.close)
         try:
             for source in self._sources:
                 self._running.push_async_callback(source.stop)

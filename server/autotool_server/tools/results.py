@@ -29,6 +29,9 @@ class Outcome(StrEnum):
     REPEATED = "repeated"
     REFUSED = "refused"
     APPROVAL_REQUIRED = "approval_required"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    NOT_LOGGED = "not_logged"
 
 
 INVALID_OUTCOMES = {Outcome.INVALID_ARGUMENTS, Outcome.UNKNOWN_TOOL}
@@ -49,6 +52,8 @@ class Result:
     attempts: int = 0
     may_have_taken_effect: bool = False
     """Whether the tool may have done its work although the call failed. A second call could then do it twice."""
+    reached: bool | None = None
+    """Whether the tool has answered, be it with an error; False if it or its service failed, None where that is not known."""
 
 
 def rejection(outcome: Outcome, message: str) -> Result:

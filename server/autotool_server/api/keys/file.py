@@ -82,7 +82,7 @@ class Key(BaseModel):
     @property
     def caller(self) -> Caller:
         """What the holder may use."""
-        return Caller(self.models, self.modes, self.tools, self.priority)
+        return Caller(self.name, self.models, self.modes, self.tools, self.priority)
 
     @property
     def limits(self) -> Limits:

@@ -22,7 +22,7 @@ from transformers.generation.continuous_batching.cb_logits_processors import Con
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
 from transformers.generation.continuous_batching.requests import FutureRequestState, GenerationOutput
 
-from autotool_core.errors import AutoToolError, EngineError, InvalidRequestError
+from autotool_core.errors import AutoToolError, EngineError, HungThreadError, InvalidRequestError
 from autotool_server.engines import queue_metrics
 from autotool_server.engines.transformers.sampler import CandidateScorer, TokenSampler
 from autotool_server.engines.transformers.scheduler import EXPRESS_SEATS, SCHEDULER
@@ -33,6 +33,8 @@ PAGE_TOKENS = 32
 """The size of a cache page. Prompts share whole pages, so small pages let short prompts share too."""
 STEP_TOKENS = 512
 """The limit of tokens in one forward. A longer prompt is prefilled in several, so that it delays the others little."""
+STEP_LOOK_SECONDS = 0.1
+"""Time between two looks at whether the manager's thread has begun a step."""
 TYPICAL_TOKENS = 1024
 """The cache holds this many tokens for each of `max_num_seqs` requests, and at least one request of full length."""
 CANNOT_BATCH = "transformers cannot batch requests of this type of model; serve it with the vllm engine."
@@ -130,8 +132,31 @@ class Batcher:
         except (ValueError, AttributeError, RuntimeError) as error:
             raise EngineError(CANNOT_BATCH) from error
         self._manager.batch_processor.scheduler.slots = self._slots
+        self._hung: HungThreadError | None = None
+        self._num_steps = 0
+        self._count_steps()
         queue_metrics.watch(self.waiting, self.in_flight)
         self._manager.start()
+
+    def _count_steps(self) -> None:
+        body = self._manager._generation_loop_body  # which waits a tenth of a second where there is nothing to do
+
+        def counted(*args: Any, **kwargs: Any) -> bool:
+            self._num_steps += 1
+            return body(*args, **kwargs)
+
+        self._manager._generation_loop_body = counted
+
+    async def step(self) -> None:
+        """Wait until the manager's thread begins its next step, or has ended."""
+        number = self._num_steps
+        while self._num_steps == number and self._manager.is_running():  # noqa: ASYNC110 the thread has no event for this
+            await asyncio.sleep(STEP_LOOK_SECONDS)
+
+    def abandon(self, reason: str) -> None:
+        """Fail the requests in flight, and every later one: the manager's thread hangs, and no thread can be killed."""
+        self._hung = HungThreadError(reason)
+        self._fail_pending()
 
     async def try_out(self) -> None:
         """Decode one token. Raises EngineError if that stops the manager, as it does for some types of models (MLA)."""
@@ -139,6 +164,8 @@ class Batcher:
             async with aclosing(self.decode([0], 1, (), CandidateScorer((0, 1)))) as chunks:
                 await anext(chunks)
         except EngineError as error:
+            if self._hung is not None:
+                raise self._hung from None
             await asyncio.to_thread(self.stop)
             raise EngineError(CANNOT_BATCH) from error
 
@@ -186,12 +213,16 @@ class Batcher:
         return sum(slot.is_waiting for slot in list(self._slots.values()))
 
     def check(self) -> None:
-        """Raise EngineError if the manager's thread has stopped."""
+        """Raise EngineError if the manager's thread has stopped or hangs."""
+        if self._hung is not None:
+            raise self._hung
         if self._manager.background_thread_status.can_accept_new_requests() or not self._manager.is_running():
             raise EngineError("The engine's thread has stopped; its log has the cause.")
 
     def stop(self) -> None:
-        """Fail the requests in flight and wait for the thread to end."""
+        """Fail the requests in flight and wait for the thread to end, unless it hangs."""
+        if self._hung is not None:
+            return
         self._manager.stop(hard_stop=True)
         self._manager.destroy()
         # The manager fails the requests that it has taken, but not those in its queue.

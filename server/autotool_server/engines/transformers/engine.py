@@ -14,6 +14,7 @@ from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, check_length
 from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer
+from autotool_server.engines.child_processes import HANG_SECONDS, Watch
 from autotool_server.engines.transformers.batcher import Batcher
 from autotool_server.engines.transformers.grammar import GrammarCompiler
 from autotool_server.engines.transformers.sampler import CandidateScorer, Sampler
@@ -36,7 +37,8 @@ class TransformersEngine:
 
     `model`: a local folder or hub id. `dtype`: the name of a torch type, or `auto` for the checkpoint's. `device`: a torch
     device, or `auto` for the GPU if there is one. `max_model_len`: the maximum of tokens; the default and the limit is that
-    of the checkpoint. `max_num_seqs`: the maximum of requests that are decoded at the same time; others wait.
+    of the checkpoint. `max_num_seqs`: the maximum of requests that are decoded at the same time; others wait. `hang_seconds`:
+    the time that a step may take, after which the engine has failed for good.
     """
 
     name = "transformers"
@@ -50,12 +52,15 @@ class TransformersEngine:
         device: str = "auto",
         max_model_len: int | None = None,
         max_num_seqs: int = 32,
+        hang_seconds: float = HANG_SECONDS,
     ) -> None:
         self._model = model
         self._load = partial(_load, model, dtype, device, max_model_len)
         self._max_num_seqs = max_num_seqs
         self._loaded: LoadedModel | None = None
+        self._hang_seconds = hang_seconds
         self._running: Batcher | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def _parts(self) -> LoadedModel:
@@ -102,10 +107,18 @@ class TransformersEngine:
         batcher = await asyncio.to_thread(
             Batcher, loaded.model, loop, max_model_len=loaded.max_model_len, max_num_seqs=self._max_num_seqs
         )
+        self._watching = asyncio.create_task(self._watch(batcher))
         await batcher.try_out()
         self._running, self._loaded = batcher, loaded
 
+    async def _watch(self, batcher: Batcher) -> None:
+        watch = Watch([], batcher.step, self._hang_seconds)
+        await watch.run()
+        batcher.abandon(watch.failure or "")
+
     async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         batcher, self._running, self._loaded = self._running, None, None
         if batcher is not None:
             await asyncio.to_thread(batcher.stop)

@@ -9,7 +9,7 @@ from typing import Any
 
 from autotool_server.tools.base import Policy, ToolError, ToolSpec
 
-POLICY = Policy(read_only=True, idempotent=True)
+POLICY = Policy(read_only=True, idempotent=True, max_failures=0)
 MAX_LENGTH = 1000
 """The length limit of an expression, in characters."""
 MAX_BITS = 10_000
@@ -89,7 +89,7 @@ class CalculatorTool:
     """Computes an arithmetic expression."""
 
     def __init__(self, policy: Policy = POLICY) -> None:
-        self.spec = ToolSpec("calculator", DESCRIPTION, PARAMETERS, policy)
+        self.spec = ToolSpec("calculator", DESCRIPTION, PARAMETERS, policy, source="builtin")
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
         """Return the value as text. Raises ToolError, which names the fault in the expression."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from autotool_server.tools.base import Policy, ToolError, ToolSpec
 from autotool_server.tools.builtin.countries import Country, countries
 
-POLICY = Policy(read_only=True, idempotent=True, repeatable=True)
+POLICY = Policy(read_only=True, idempotent=True, max_failures=0, repeatable=True)
 DESCRIPTION = "The date and time now in a city, in ISO 8601 with the offset from UTC, and the day of the week."
 PARAMETERS = {
     "type": "object",
@@ -35,7 +35,7 @@ class ClockTool:
     """Returns the current date and time."""
 
     def __init__(self, now: Callable[[tzinfo], datetime] = datetime.now, policy: Policy = POLICY) -> None:
-        self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, policy)
+        self.spec = ToolSpec("clock", DESCRIPTION, PARAMETERS, policy, source="builtin")
         self._now = now
 
     async def call(self, arguments: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ MAX_PAGE_BYTES = 1024 * 1024
 """The largest page that is read. The model gets parts of it, of the policy's size."""
 PORTS = {None, 80, 443}
 
-POLICY = Policy(timeout=20.0, read_only=True, idempotent=True)
+POLICY = Policy(timeout=20.0, read_only=True, idempotent=True, max_failures=0)
 
 DESCRIPTION = """Read a public web page or text file by its URL (HTTP GET). HTML is returned as its title and text. \
 A long text is cut; call again with the `start` it names to read on."""
@@ -45,7 +45,7 @@ _HTML = {"text/html", "application/xhtml+xml"}
 
 def fetch_tool(policy: Policy = POLICY, transport: Callable[[], httpx.AsyncBaseTransport] | None = None) -> Tool:
     """Return the tool. `transport` creates the transport of each request; tests replace it."""
-    return _Fetch(ToolSpec("fetch", DESCRIPTION, PARAMETERS, policy), transport or _public)
+    return _Fetch(ToolSpec("fetch", DESCRIPTION, PARAMETERS, policy, source="builtin"), transport or _public)
 
 
 def _public() -> httpx.AsyncBaseTransport:

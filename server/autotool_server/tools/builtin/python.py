@@ -28,14 +28,14 @@ PARAMETERS = {
     "additionalProperties": False,
 }
 # A run leaves nothing behind, so a discarded or repeated run changes nothing. Each may keep a core busy, and has memory.
-POLICY = Policy(read_only=True, idempotent=True, max_concurrent=max(2, os.cpu_count() or 1))
+POLICY = Policy(read_only=True, idempotent=True, max_failures=0, max_concurrent=max(2, os.cpu_count() or 1))
 
 
 class PythonTool:
     """Runs `code` in a new process inside a sandbox that has been probed."""
 
     def __init__(self, sandbox: Sandbox, policy: Policy = POLICY) -> None:
-        self.spec = ToolSpec("python", DESCRIPTION, PARAMETERS, policy)
+        self.spec = ToolSpec("python", DESCRIPTION, PARAMETERS, policy, source="builtin")
         self._sandbox = sandbox
 
     async def call(self, arguments: Mapping[str, Any]) -> bytes:

@@ -38,5 +38,5 @@ def _policy(name: str, entry: Entry, own: Policy) -> Policy:
     """Return the tool's own policy, with what its table says."""
     kinds = {kind: getattr(own, kind) for kind in ("read_only", "idempotent", "repeatable", "approval")}
     policy = entry.policy(name, **kinds)
-    limits = ("timeout", "max_result_bytes", "retries", "max_concurrent")
+    limits = ("timeout", "max_result_bytes", "retries", "max_concurrent", "calls_per_minute", "max_failures")
     return replace(policy, **{limit: getattr(own, limit) for limit in limits if limit not in entry.model_fields_set})

@@ -116,7 +116,8 @@ class FunctionTool:
         options: ToolOptions = getattr(function, _ATTRIBUTE, None) or ToolOptions(function.__name__)
         signature = read_signature(function)
         name = tool_name(f"[python.{namespace}] {function.__qualname__}", namespace, options.name)
-        self.spec = ToolSpec(name, signature.description, signature.parameters, options.policy(entry))
+        policy, source = options.policy(entry), f"python.{namespace}"
+        self.spec = ToolSpec(name, signature.description, signature.parameters, policy, source=source)
         self._function = function
         self._signature = signature
         self._limiter = limiter

@@ -161,7 +161,8 @@ class RouteSource(Generic[EntryT]):
         self._namespace = namespace
         self._entry = entry
         self._secrets = secrets
-        self._label = f"[{self.kind}.{namespace}]"
+        self._source = f"{self.kind}.{namespace}"
+        self._label = f"[{self._source}]"
         self._client: httpx.AsyncClient | None = None
         self._tools: Sequence[Tool] = ()
 
@@ -202,7 +203,7 @@ class HttpSource(RouteSource[HttpEntry]):
         )
         name = tool_name(self._label, self._namespace, endpoint.name)
         route = _build_route(f"{self._label} endpoint {endpoint.name!r}", endpoint)
-        return ToolSpec(name, endpoint.description, endpoint.parameters, policy), route
+        return ToolSpec(name, endpoint.description, endpoint.parameters, policy, source=self._source), route
 
 
 def fill_headers(label: str, headers: Mapping[str, str], secrets: Secrets) -> dict[str, str]:

@@ -120,7 +120,8 @@ class McpSource:
 
     def __init__(self, namespace: str, entry: McpEntry, secrets: Secrets) -> None:
         self._namespace = namespace
-        self._label = f"[mcp.{namespace}]"
+        self._source = f"mcp.{namespace}"
+        self._label = f"[{self._source}]"
         self._entry = entry
         self._secrets = secrets
         self._env: dict[str, str] = {}
@@ -225,7 +226,8 @@ class McpSource:
         is_name = self._is_name(first.name)
         fault = fault_of(first) or (None if is_name else BAD_NAME) or (TWICE if any(item != first for item in items) else None)
         name = f"{self._namespace}.{first.name}" if is_name else listed_name(self._namespace, first.name, taken)
-        spec = ToolSpec(name, first.description or "", first.input_schema, self._entry.policy(first.name))
+        policy = self._entry.policy(first.name)
+        spec = ToolSpec(name, first.description or "", first.input_schema, policy, source=self._source)
         return McpTool(self, first.name, spec, spec.fingerprint, fault and self._secrets.redact(fault))
 
     def _is_name(self, name: str) -> bool:

@@ -90,7 +90,8 @@ class OpenApiSource(RouteSource[OpenApiEntry]):
         for operation, fault in faults:
             logger.warning("%s Its tool is disabled.", fault)
             name = listed_name(self._namespace, operation.tool, made)
-            spec = ToolSpec(name, operation.description, {"type": "object", "properties": {}}, disabled=fault)
+            schema = {"type": "object", "properties": {}}
+            spec = ToolSpec(name, operation.description, schema, disabled=fault, source=self._source)
             made[name] = spec, Route(operation.method, operation.path, {})
         return list(made.values())
 
@@ -114,7 +115,7 @@ class OpenApiSource(RouteSource[OpenApiEntry]):
             raise AutoToolError(
                 f"{operation.label} and another one would be two tools named {name}. Leave one out with exclude."
             )
-        return ToolSpec(name, operation.description, parameters, policy), route
+        return ToolSpec(name, operation.description, parameters, policy, source=self._source), route
 
     def _base(self, document: Document) -> httpx.URL:
         """Return the operator's base URL, else the document's first server, which must be on the document's host."""

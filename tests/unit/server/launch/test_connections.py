@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from typing import Any
 
 import httpx
@@ -203,6 +204,23 @@ async def test_a_reader_that_takes_nothing_is_cut_and_its_engine_request_ends() 
         await server.idle()
         refused = await metric(server, 'autotool_requests_total{mode="short",resolved="short",status="499"}')
         assert refused == 1
+
+
+async def test_a_reader_that_trickles_is_cut_and_its_engine_request_ends() -> None:
+    text = "word " * 20_000
+    async with running(scripted(text), send_seconds=1, max_concurrent_requests=1) as server:
+        fields = {"stream": True, "logprobs": True, "top_logprobs": 20, "max_tokens": 3000}
+        body = json.dumps(json.loads(BODY) | fields).encode()
+        with closing(socket.socket()) as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            peer.connect(("127.0.0.1", int(server.url.split(":")[2].partition("/")[0])))
+            peer.sendall(head(len(body)) + body)
+            await until(lambda: server.state.admission.in_flight == 1)
+            while server.state.admission.in_flight:
+                await asyncio.sleep(0.1)
+                with suppress(ConnectionResetError):
+                    peer.recv(100)
+        assert await metric(server, 'autotool_requests_total{mode="short",resolved="short",status="499"}') == 1
 
 
 async def test_the_bodies_of_all_requests_are_bounded_together() -> None:

@@ -6,12 +6,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from subprocess import PIPE
 
+import httpx
 import pytest
+from support.keys import bearer, write_keys
 from support.served_process import serving, stream
+from support.serving import scripted
+
+from autotool_server.api.state import ServerState
+from autotool_server.launch import lifecycle
+from autotool_server.launch.listener import listen
+from autotool_server.settings import Settings
+from autotool_server.state_store.spend import SpendStore
+from autotool_server.tools.registry import Registry
 
 LOADING = """
 import asyncio, multiprocessing, os, signal, time
@@ -152,3 +163,37 @@ async def test_a_signal_ends_a_server_whose_engine_is_started_again() -> None:
         code = await asyncio.wait_for(server.end(), 25)
     assert code == 0
     assert server.said[1:] == []
+
+
+@pytest.mark.parametrize("hangs", [True, False], ids=["hangs", "answers"])
+async def test_a_spend_store_that_hangs_leaves_a_thread_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    """Which only the end of the process ends, as the caller of `serve` is told."""
+    answers = threading.Event()
+    close = SpendStore.close
+
+    def wait(store: SpendStore) -> None:
+        answers.wait(60)
+        close(store)
+
+    async def ask(url: str, state: ServerState) -> None:
+        async with httpx.AsyncClient(base_url=url, headers=bearer("alice"), timeout=60) as client:
+            assert (await client.post("/chat/completions", json=ASKED)).status_code == 200
+        if hangs:
+            monkeypatch.setattr(SpendStore, "close", wait)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(lifecycle, "create_engine", lambda _: scripted("It is four."))
+    store = f"sqlite:///{tmp_path / 'spend.db'}"
+    settings = Settings(
+        keys=write_keys(tmp_path, alice={}),
+        spend_store=store,
+        profile="smollm2-autotool",
+        served_model_name="scripted",
+        generation_config="vllm",
+    )
+    try:
+        assert await lifecycle.serve(settings, Registry(), listen("127.0.0.1", 0), ask) is not hangs
+    finally:
+        answers.set()

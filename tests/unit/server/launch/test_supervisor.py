@@ -10,7 +10,7 @@ import pytest
 from support.engines import until
 from support.serving import MODEL, Running, running, scripted
 
-from autotool_core.errors import EngineError
+from autotool_core.errors import EngineError, HungThreadError
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.launch import supervisor
 from autotool_server.launch.supervisor import Supervisor
@@ -91,6 +91,16 @@ async def test_restarts_are_limited(engine: Engine, restarts: int, bad_starts: i
             assert str(await task) == last
             assert is_loaded.is_set()
     assert engine.starts == starts
+
+
+async def test_an_engine_whose_thread_hangs_is_not_started_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def health() -> None:
+        raise HungThreadError("It hangs.")
+
+    monkeypatch.setattr(engine, "health", health)
+    async with supervised(engine) as (_, task, _):
+        assert isinstance(await task, HungThreadError)
+    assert engine.starts == 0
 
 
 async def test_restarts_count_anew_after_steady_service(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

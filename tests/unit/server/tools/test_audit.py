@@ -1,0 +1,188 @@
+"""The audit log of calls: what its lines say, and what happens while it cannot be written."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.engines import until
+from support.keys import bearer, write_keys
+from support.serving import Running, running, scripted
+from support.tools import (
+    ADD_1_2,
+    QUESTION,
+    Fixed,
+    Scripted,
+    add,
+    adder,
+    ask,
+    autotool_field,
+    called,
+    executions,
+    fail,
+    hang,
+    metrics,
+    named,
+    results,
+)
+
+from autotool_core.errors import AutoToolError
+from autotool_server.settings import Settings
+from autotool_server.tools.audit import UNWRITABLE, AuditLog, arguments_hash
+from autotool_server.tools.base import Tool
+from autotool_server.tools.config import create_registry
+from autotool_server.tools.registry import Registry
+
+FULL = Path("/dev/full")
+DOUBLING = '''
+from autotool_server.tools import tool
+
+@tool
+def twice(a: int) -> int:
+    """Twice a number."""
+    return 2 * a
+'''
+
+
+@asynccontextmanager
+async def audited(path: Path, texts: list[str], *tools: Tool, **settings: Any) -> AsyncIterator[Running]:
+    async with (
+        Registry([Fixed(tools)], audit_log=AuditLog(path)) as registry,
+        running(scripted(*texts), registry=registry, **settings) as server,
+    ):
+        yield server
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def seen(path: Path) -> list[tuple[str, str]]:
+    return [(line["tool"], line["outcome"]) for line in lines(path)]
+
+
+async def test_a_line_says_who_called_what_and_how_it_ended_without_arguments_and_result(tmp_path: Path) -> None:
+    keys = write_keys(tmp_path, alice={})
+    tool = Scripted("math.add", add, read_only=True)
+    headers = {**bearer("alice"), "x-request-id": "order-7"}
+    async with audited(tmp_path / "audit", [ADD_1_2, "Three."], tool, keys=keys) as server:
+        await ask(server, named("math.add"), extra_headers=headers)
+    (line,) = lines(tmp_path / "audit")
+    arguments = hashlib.sha256(b'{"a": 1, "b": 2}').hexdigest()
+    expected = {"request": "order-7", "key": "alice", "tool": "math.add", "source": "", "approval": "never", "approved": None}
+    assert line.items() >= {**expected, "arguments_sha256": arguments, "outcome": "ok", "result_bytes": 1}.items()
+    assert line["time"].endswith("+00:00")
+    assert line.keys() - expected.keys() == {"time", "call", "arguments_sha256", "outcome", "seconds", "result_bytes"}
+
+
+def test_equal_arguments_have_equal_hashes() -> None:
+    assert arguments_hash('{"b": 2.0, "a": 1}') == arguments_hash('{"a":1,"b":2}')
+    assert len({arguments_hash(text) for text in ("{}", "{", '{"a": 1}', "[" * 100_000, '"\\ud800"')}) == 5
+
+
+CASES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
+    "acts": (ADD_1_2, add, {}, ["begun", "ok"]),
+    "acts, with an error": (ADD_1_2, fail, {}, ["begun", "error"]),
+    "acts, too long": (ADD_1_2, hang, {"timeout": 0.01}, ["begun", "timeout"]),
+    "wrong arguments": (called("math.add", {"a": 1}), add, {}, ["invalid_arguments"]),
+    "no such tool": (called("math.sub", {}), add, {}, ["unknown_tool"]),
+    "twice": (ADD_1_2 + ADD_1_2, add, {}, ["repeated", "begun", "ok"]),
+    "waits for the user": (ADD_1_2, add, {"approval": "always"}, ["approval_required"]),
+}
+
+
+@pytest.mark.parametrize(("text", "work", "policy", "outcomes"), CASES.values(), ids=CASES)
+async def test_every_call_has_one_line_with_its_outcome(
+    tmp_path: Path, text: str, work: Any, policy: dict[str, Any], outcomes: list[str]
+) -> None:
+    async with audited(tmp_path / "audit", [text, "Well."], Scripted("math.add", work, **policy)) as server:
+        await ask(server, named("math.add"))
+    assert [outcome for _, outcome in seen(tmp_path / "audit")] == outcomes
+
+
+@pytest.mark.parametrize(("approves", "outcomes"), [(True, ["begun", "ok"]), (False, ["refused"])])
+async def test_the_decision_of_the_user_is_in_the_line(tmp_path: Path, approves: bool, outcomes: list[str]) -> None:
+    path = tmp_path / "audit"
+    async with audited(path, [ADD_1_2, "Well."], adder(approval="always")) as server:
+        asked = autotool_field(await ask(server, named("math.add")))
+        history = [*QUESTION, *asked["transcript"]]
+        extra = {"tool_approvals": {call["id"]: approves for call in asked["pending_calls"]}}
+        await ask(server, named("math.add"), history, extra=extra)
+    waiting, *decided = lines(path)
+    assert (waiting["outcome"], waiting["approved"]) == ("approval_required", None)
+    assert [(line["outcome"], line["approved"], line["approval"]) for line in decided] == [
+        (outcome, approves, "always") for outcome in outcomes
+    ]
+
+
+async def test_a_call_whose_client_leaves_is_cancelled(tmp_path: Path) -> None:
+    path, tool = tmp_path / "audit", Scripted("math.add", hang)
+    async with audited(path, [ADD_1_2], tool) as server:
+        request = asyncio.create_task(ask(server, named("math.add")))
+        await until(lambda: tool.running == 1)
+        assert seen(path) == [("math.add", "begun")]  # what a crash would leave
+        request.cancel()
+        await server.idle()
+    assert seen(path) == [("math.add", "begun"), ("math.add", "cancelled")]
+
+
+# A log that cannot be written
+
+
+@pytest.mark.parametrize(
+    ("policy", "runs"),
+    [({"read_only": True}, True), ({}, False), ({"read_only": True, "approval": "first"}, False)],
+    ids=["reads", "acts", "needs approval"],
+)
+async def test_a_call_that_acts_is_not_run_while_it_cannot_be_logged(policy: dict[str, Any], runs: bool) -> None:
+    tool = adder(**policy)
+    async with audited(FULL, [ADD_1_2, "Well."], tool) as server:
+        answer = await ask(server, named("math.add"))
+        if pending := autotool_field(answer).get("pending_calls"):
+            history = [*QUESTION, *autotool_field(answer)["transcript"]]
+            answer = await ask(server, named("math.add"), history, extra={"tool_approvals": {pending[0]["id"]: True}})
+        page = await metrics(server)
+    assert len(tool.calls) == runs
+    assert executions(answer)[0] == [("math.add", "ok" if runs else "not_logged")]
+    assert results(answer) == ["3" if runs else f"Error: Not run: {UNWRITABLE}"]
+    assert "autotool_tool_audit_failures_total 0.0" not in page
+
+
+async def test_a_file_that_was_renamed_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "audit"
+    async with audited(path, [ADD_1_2, "Well."] * 2, adder(read_only=True)) as server:
+        await ask(server, named("math.add"))
+        path.rename(tmp_path / "audit.1")
+        await ask(server, named("math.add"))
+    assert seen(tmp_path / "audit.1") == seen(path) == [("math.add", "ok")]
+
+
+async def test_a_folder_that_is_gone_refuses_calls_until_it_is_back(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = AuditLog(folder / "audit")
+    (folder / "audit").unlink()
+    folder.rmdir()
+    assert [log.write({}), log.write({})] == [False, False]
+    folder.mkdir()
+    assert log.write({"outcome": "ok"})
+    assert len(lines(folder / "audit")) == 1
+    log.close()
+
+
+def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(AutoToolError, match=r"audit_log: the file .*nowhere/audit cannot be written: No such file"):
+        create_registry(Settings(audit_log=str(tmp_path / "nowhere/audit")))
+
+
+async def test_the_lines_say_where_a_tool_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "audited_doubling.py").write_text(DOUBLING)
+    (tmp_path / "tools.toml").write_text('[python.math]\nmodule = "audited_doubling"\n')
+    settings = Settings(tools=str(tmp_path / "tools.toml"), builtin_tools="calculator", audit_log=str(tmp_path / "audit"))
+    async with create_registry(settings) as registry:
+        sources = {name: tool.spec.source for name, tool in registry.tools.items()}
+    assert sources == {"math.twice": "python.math", "calculator": "builtin"}
