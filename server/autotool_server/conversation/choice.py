@@ -44,6 +44,11 @@ class Generation(Protocol):
     def prompt_tokens(self) -> int: ...
 
     @property
+    def max_decoded_tokens(self) -> int:
+        """Tokens that the turn may decode, besides that of the decision, as far as its request or the server limits them."""
+        ...
+
+    @property
     def max_new_tokens(self) -> int:
         """Tokens that the turn may decode or have injected, as far as its request or the server limits them."""
         ...

@@ -87,6 +87,17 @@ class Score:
     cached_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an engine holds at once; beyond it, requests wait in its own queue."""
+
+    requests: int
+    tokens: int | None = None
+    """The tokens of its cache, of prompts and output; None where it is not known."""
+    express: int = 0
+    """Places beside `requests` that only requests of one token have."""
+
+
 class Engine(Protocol):
     """Decodes tokens. All methods are called from one asyncio event loop.
 
@@ -123,6 +134,11 @@ class Engine(Protocol):
     @property
     def device(self) -> str:
         """Where tokens are decoded, and in which type, for people: `cuda:0 (NVIDIA H200), bfloat16`; valid once started."""
+        ...
+
+    @property
+    def capacity(self) -> Capacity:
+        """What it holds at once; valid once started."""
         ...
 
     @property

@@ -95,7 +95,7 @@ async def _answer(request: Request, body_type: type[BodyT], work: Work[BodyT]) -
     try:
         with ExitStack() as stack:
             stack.enter_context(state.quotas.place(state.key))
-            stack.enter_context(state.admission.slot())
+            stack.enter_context(state.admission.slot(state.key_name))
             raw = await bodies.read(request, state, stack)
             with state.shutdown.cuts():
                 return await while_connected(request.receive, _response(state, raw, body_type, work))
