@@ -12,6 +12,7 @@ from types import TracebackType
 from autotool_server.api.expected import Throughput, TypicalUse
 from autotool_server.api.metrics import Metrics
 from autotool_server.conversation.fair_order import FairOrder, Waiter
+from autotool_server.conversation.fair_semaphore import SHARE
 from autotool_server.conversation.job import Job
 from autotool_server.engines.base import Capacity
 from autotool_server.errors import OverloadedError
@@ -79,9 +80,12 @@ class AdmissionQueue:
         )
         self._start_waiting()
 
-    def join(self, job: Job, share: str) -> Ticket:
-        """Return the job's place. Raises OverloadedError if its turn is not expected to come within `max_queue_seconds`."""
-        ticket = Ticket(self, job, share, self._typical.expected_tokens(job))
+    def join(self, job: Job) -> Ticket:
+        """Return the job's place, which counts for the current `SHARE`.
+
+        Raises OverloadedError if its turn is not expected to come within `max_queue_seconds`.
+        """
+        ticket = Ticket(self, job, SHARE.get(), self._typical.expected_tokens(job))
         job.queued.began = self._clock()
         if self._is_express(job):
             ticket.is_express = True

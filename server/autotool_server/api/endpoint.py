@@ -55,7 +55,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     state = state_of(request)
     with ExitStack() as stack:
         try:
-            state = auth.authorize(protocol.api_keys(request), state)
+            state = auth.enter(protocol.api_keys(request), request)
             _ = state.service  # refused while the engine starts, before the body is read
             stack.enter_context(state.quotas.place(state.key))
             # Before the body is read, so that a flood of large ones is refused cheaply.
@@ -64,7 +64,7 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             with state.shutdown.cuts():
                 body, job = await while_connected(request.receive, _prepare(protocol, state, raw, request.headers))
                 grant = stack.enter_context(await state.quotas.admit(state.key, job))
-                ticket = stack.enter_context(state.queue.join(job, _share(request, state)))
+                ticket = stack.enter_context(state.queue.join(job))
                 detached = await protocol.detach(body, job, state)
                 slot = ExitStack()
                 response = JobResponse(protocol, body, job, state, grant=grant, ticket=ticket, slot=slot)
@@ -80,13 +80,6 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             state.metrics.refused(response.status_code)
             access_log.note_end(response.status_code, access_log.error_code(error))
             return response
-
-
-def _share(request: Request, state: ServerState) -> str:
-    """Return who the turns of the queue are shared between: the holders of keys, and the addresses of clients without one."""
-    if state.key_name is not None:
-        return f"key {state.key_name}"
-    return request.client.host if request.client is not None else ""
 
 
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:

@@ -14,6 +14,7 @@ from autotool_core.modes import Mode
 from autotool_server.api.admission import Admission
 from autotool_server.api.admission_queue import AdmissionQueue, Ticket
 from autotool_server.api.metrics import Metrics
+from autotool_server.conversation.fair_semaphore import SHARE
 from autotool_server.conversation.job import Job, QueueTimes, TokenUsage
 from autotool_server.engines.base import Capacity
 from autotool_server.errors import OverloadedError
@@ -55,7 +56,8 @@ def make_queue(requests: int = 2, tokens: int | None = None, *, express: int = 0
 
 
 def join(queue: AdmissionQueue, share: str = "a", **job: Any) -> Ticket:
-    return queue.join(cast("Job", FakeJob(**job)), share)
+    SHARE.set(share)
+    return queue.join(cast("Job", FakeJob(**job)))
 
 
 def metric(queue: AdmissionQueue, name: str, **labels: str) -> float:

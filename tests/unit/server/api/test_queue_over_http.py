@@ -109,7 +109,7 @@ async def test_the_engine_has_no_more_than_it_has_room_for() -> None:
         assert max(seen) == 8
         assert not set(seen) - {1, 2, 3, 8, *range(4, 8)}
         await server.idle()
-        assert 'autotool_queue_seconds_count 35.0' in server.state.metrics.page().decode()
+        assert "autotool_queue_seconds_count 35.0" in server.state.metrics.page().decode()
 
 
 @pytest.mark.parametrize("path", PATHS)
