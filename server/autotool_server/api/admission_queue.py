@@ -7,6 +7,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 
 from autotool_server.api.expected import Throughput, TypicalUse
@@ -26,13 +27,13 @@ class Ticket(Waiter):
     """A request's place in the queue, and then among those that run. Leaving it as a context manager gives back what it holds.
 
     A tool loop holds its place while its tools run, and the turns after its first, whose tokens nobody knows before, run
-    without waiting again: `grow` counts what they take.
+    without waiting again: what its conversation grows by is counted then, whether there is room for it or not.
     """
 
-    def __init__(self, queue: "AdmissionQueue", job: Job, share: str, tokens: int) -> None:
-        super().__init__(share, job.priority, tokens)
+    def __init__(self, queue: "AdmissionQueue", job: Job, share: str, cost: float) -> None:
+        super().__init__(share, job.priority, cost)
         self.job = job
-        self.tokens = tokens
+        self.tokens = cost
         """What it holds of the engine's tokens."""
         self.is_express = False
         self.is_waiting = False
@@ -67,7 +68,7 @@ class AdmissionQueue:
         self._num_express = 0
         self.running_requests = 0
         """Choices that run, and so what the engine has at once."""
-        self.running_tokens = 0
+        self.running_tokens = 0.0
         """Tokens that these are expected to need."""
         metrics.queue_requests.set_function(lambda: len(self._waiting))
         metrics.queue_tokens.set_function(lambda: self._waiting.cost)
@@ -86,6 +87,8 @@ class AdmissionQueue:
         Raises OverloadedError if its turn is not expected to come within `max_queue_seconds`.
         """
         ticket = Ticket(self, job, SHARE.get(), self._typical.expected_tokens(job))
+        for choice in job.choices:
+            choice.on_next_turn = partial(self._grow, ticket)
         job.queued.began = self._clock()
         if self._is_express(job):
             ticket.is_express = True
@@ -130,11 +133,12 @@ class AdmissionQueue:
             self._note_if_nobody_waits()
         self._start_waiting()
 
-    def grow(self, ticket: Ticket, tokens: int) -> None:
-        """Count that a running request needs `tokens` by now, if these are more than it holds."""
-        if ticket.is_running and tokens > ticket.tokens:
-            self.running_tokens += tokens - ticket.tokens
-            ticket.tokens = tokens
+    def _grow(self, ticket: Ticket) -> None:
+        """Count what the conversation of a tool loop has grown by."""
+        turns = ticket.job.turns
+        grown = max(ticket.cost + turns[-1].prompt_tokens - turns[0].prompt_tokens, ticket.tokens)
+        self.running_tokens += grown - ticket.tokens
+        ticket.tokens = grown
 
     def _fits(self, ticket: Ticket) -> bool:
         """Whether a ticket may run now: beside the others, or alone if it is larger than all that may run at once."""

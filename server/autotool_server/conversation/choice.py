@@ -1,7 +1,7 @@
 """One choice of a request: the turn that answers it, and how it ended."""
 
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -98,6 +98,8 @@ class Choice(Generic[TurnT_co]):
     def __init__(self, first: TurnT_co) -> None:
         self.index = first.index
         self.turns = [first]
+        self.on_next_turn: Callable[[], None] = lambda: None
+        """Called when a tool loop begins a turn after its first."""
 
     @property
     def transcript(self) -> list[dict[str, Any]] | None:

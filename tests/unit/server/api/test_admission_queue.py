@@ -34,9 +34,13 @@ class FakeJob:
     used: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0, 0, 0))
     queued: QueueTimes = field(default_factory=QueueTimes)
 
+    def __post_init__(self) -> None:
+        turn = SimpleNamespace(prompt_tokens=self.prompt_tokens, max_new_tokens=self.limit)
+        self.choices = [SimpleNamespace(turns=[turn], on_next_turn=None) for _ in range(self.num_choices)]
+
     @property
     def turns(self) -> list[Any]:
-        return [SimpleNamespace(max_new_tokens=self.limit)] * self.num_choices
+        return [turn for choice in self.choices for turn in choice.turns]
 
     def usage(self) -> TokenUsage:
         return self.used
@@ -221,8 +225,10 @@ async def test_one_that_has_waited_for_too_long_is_refused() -> None:
 def test_a_loop_that_needs_more_takes_it_without_waiting() -> None:
     queue = make_queue(9, tokens=250)
     loop = join(queue)
-    queue.grow(loop, 240)
-    queue.grow(loop, 50)
+    choice: Any = loop.job.choices[0]
+    for prompt_tokens in (150, 20):
+        choice.turns.append(SimpleNamespace(prompt_tokens=prompt_tokens, max_new_tokens=50))
+        choice.on_next_turn()
     assert (queue.running_tokens, join(queue).is_running) == (240, False)
     queue.leave(loop)
     assert queue.running_tokens == 100

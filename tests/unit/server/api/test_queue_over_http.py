@@ -11,6 +11,7 @@ import httpx
 import pytest
 from support.keys import bearer, write_keys
 from support.serving import MODEL, Running, held, running, scripted
+from support.tools import ADD_1_2, NUMBERS, Scripted, ask, autotool_field, named, with_tools
 
 from autotool_server.engines.base import Capacity, EngineRequest
 from autotool_server.engines.scripted import ScriptedEngine
@@ -228,3 +229,31 @@ async def test_priorities_of_requests_decide(tmp_path: Path) -> None:
         release.set()
         await asyncio.gather(first, *tasks)
         assert [request.max_tokens for request in engine.requests[1:]] == [13, 12, 10, 11]
+
+
+async def test_a_tool_loop_keeps_its_place_while_its_tools_run_and_grows_without_waiting() -> None:
+    held_tokens: list[float] = []
+
+    async def work(arguments: Any) -> str:
+        await until(lambda: waiting(server) == 1)
+        held_tokens.append(server.state.queue.running_tokens)
+        return "3" * 500
+
+    def text(request: EngineRequest) -> str:
+        held_tokens.append(server.state.queue.running_tokens)
+        return next(texts)
+
+    texts = iter((ADD_1_2, "It is 3.", "Four."))
+    engine = scripted(text)
+    engine.capacity = Capacity(1, 100_000)
+    async with with_tools(engine, Scripted("math.add", work, NUMBERS)) as server:
+        loop = asyncio.create_task(ask(server, named("math.add")))
+        await until(lambda: bool(engine.requests))
+        create: Any = server.client.chat.completions.create
+        other = await create(model=MODEL, messages=ASKED["messages"], max_tokens=20, extra_body={"mode": "short"})
+        assert autotool_field(await loop)["stop_reason"] == "answer"
+        assert other.choices[0].message.content == "Four."
+        first, in_tool, second, _ = held_tokens
+        assert first == in_tool < second
+        await server.idle()
+        assert server.state.queue.running_tokens == 0
