@@ -36,9 +36,9 @@ class Ticket(Waiter):
         self.tokens = cost
         """What it holds of the engine's tokens."""
         self.is_express = False
-        self.is_waiting = False
         self.is_running = False
-        self.has_turn = asyncio.Event()
+        self.has_turn: asyncio.Event | None = None
+        """What its turn is awaited by, for as long as it waits."""
         self._queue = queue
 
     def __enter__(self) -> "Ticket":
@@ -47,10 +47,15 @@ class Ticket(Waiter):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._queue.leave(self)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its turn has not come."""
+        return self.has_turn is not None
+
     async def turn(self) -> None:
         """Wait for the turn to run. Raises OverloadedError after `max_queue_seconds`."""
-        if self.is_waiting:
-            await self._queue.wait(self)
+        if self.has_turn is not None:
+            await self._queue.wait(self, self.has_turn)
 
 
 class AdmissionQueue:
@@ -110,16 +115,16 @@ class AdmissionQueue:
             self._refuse("expected_wait", ticket)
         if not self._waiting:
             self._throughput.begin()
-        ticket.is_waiting = True
+        ticket.has_turn = asyncio.Event()
         self._waiting.add(ticket)
         self._start_waiting()  # a better priority than that of the first may fit where the first does not
 
-    async def wait(self, ticket: Ticket) -> None:
+    async def wait(self, ticket: Ticket, has_turn: asyncio.Event) -> None:
         """Wait for the turn of a ticket."""
         left = self._settings.max_queue_seconds - (self._clock() - (ticket.job.queued.began or 0.0))
         try:
             async with asyncio.timeout(left):
-                await ticket.has_turn.wait()
+                await has_turn.wait()
         except TimeoutError:
             self._refuse("queue_seconds", ticket)
 
@@ -128,7 +133,7 @@ class AdmissionQueue:
         if ticket.is_running:
             self._end(ticket)
         elif ticket.is_waiting:
-            ticket.is_waiting = False
+            ticket.has_turn = None
             self._waiting.remove(ticket)
             self._note_if_nobody_waits()
         self._start_waiting()
@@ -150,7 +155,7 @@ class AdmissionQueue:
         return tokens is None or self.running_tokens + ticket.tokens <= tokens
 
     def _start(self, ticket: Ticket) -> None:
-        ticket.is_waiting, ticket.is_running = False, True
+        ticket.has_turn, ticket.is_running = None, True
         self._num_running += 1
         self._num_express += ticket.is_express
         self.running_requests += 0 if ticket.is_express else ticket.job.num_choices
@@ -163,8 +168,9 @@ class AdmissionQueue:
         """Give their turns to those that fit, in their order: none passes the first, or large ones would wait for ever."""
         while (ticket := self._waiting.first()) is not None and self._fits(ticket):
             self._waiting.take(ticket)
+            if ticket.has_turn is not None:
+                ticket.has_turn.set()
             self._start(ticket)
-            ticket.has_turn.set()
             self._note_if_nobody_waits()
 
     def _end(self, ticket: Ticket) -> None:

@@ -37,7 +37,7 @@ async def serving(engine: ScriptedEngine, places: int = 1, **settings: Any) -> A
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(6000):
         if holds():
             return
         await asyncio.sleep(0.01)
