@@ -247,7 +247,8 @@ class Settings(BaseSettings):
 
     max_running_requests: int | None = Field(default=None, ge=1)
     """Requests that the engine has at once, each choice counted; more wait for their turn. Default: what the engine decodes at
-    once (max_num_seqs of vllm and transformers); 256 with the remote engine, whose servers' max_num_seqs together are best."""
+    once (max_num_seqs of vllm and transformers) and an eighth more; 256 with the remote engine, for which max_num_seqs of all
+    its servers together is best."""
 
     max_running_tokens: int | None = Field(default=None, ge=1)
     """Tokens that the requests in the engine are expected to need together, prompts included; more wait for their turn. A

@@ -24,6 +24,7 @@ from autotool_server.engines.base import (
     TokenLogprob,
     check_length,
     grammar_error,
+    with_next,
 )
 from autotool_server.engines.child_processes import Watch
 from autotool_server.engines.vllm_errors import request_error
@@ -107,7 +108,7 @@ class VllmEngine:
         config = self._llm.vllm_config
         # Of one engine, as vLLM reports both.
         engines, tokens = config.parallel_config.data_parallel_size, config.cache_config.kv_cache_size_tokens
-        return Capacity(engines * config.scheduler_config.max_num_seqs, engines * tokens if tokens else None)
+        return Capacity(with_next(engines * config.scheduler_config.max_num_seqs), engines * tokens if tokens else None)
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
