@@ -160,12 +160,15 @@ def test_what_requests_usually_take_is_expected_of_the_next() -> None:
 
 def measured_queue(**settings: Any) -> tuple[AdmissionQueue, Clock]:
     """A queue of one place in which requests of 100 tokens have taken 10 seconds each."""
-    queue = make_queue(1, **settings)
+    queue = make_queue(1, max_queue_seconds=3600)
     clock = cast("Clock", queue._clock)
     tickets = [join(queue) for _ in range(4)]
     for ticket in tickets:
-        clock.now += 10
+        clock.now += 5
+        queue.leave(join(queue))  # one that only looks in changes nothing
+        clock.now += 5
         queue.leave(ticket)
+    queue._settings = Settings(**settings)
     return queue, clock
 
 
