@@ -42,6 +42,7 @@ class PromptRenderer:
         self.refusals: dict[Mode, str] = {mode: reason for mode, reason in reasons.items() if reason is not None}
         self.prefix_ids: dict[Mode, tuple[int, ...]] = {mode: self.ids(profile.prefix(mode)) for mode in Mode}
         self.decision_tokens = self._find_decision_tokens()
+        self._max_injected = {mode: self._count_injected(mode) for mode in Mode}
         self.marker_ids = {token for marker in profile.markers for token in self._shown_ids(marker)}
         self.efforts = self.template.efforts(profile.template_arguments[Mode.LONG])
         """The values of `reasoning_effort` that the template knows, in rising order."""
@@ -56,6 +57,9 @@ class PromptRenderer:
 
         They are the decision token, the tokens that complete the prefix after it, and those that close the think block.
         """
+        return self._max_injected[mode]
+
+    def _count_injected(self, mode: Mode) -> int:
         think, decision = self._profile.think, self.decision_tokens
         closing = len(self.ids(f"{think.closing_phrase}{think.closing}")) if think is not None else 0
         deciding = 1 + max(map(len, decision.rest.values())) if mode is Mode.AUTO and decision is not None else 0

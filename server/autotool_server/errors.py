@@ -26,7 +26,11 @@ INTERNAL = "The server failed on this request; its log says how."
 
 
 class OverloadedError(AutoToolError):
-    """The server has as many requests as it may serve at once, or is not ready yet."""
+    """The server has as many requests as it may serve at once, or is not ready yet. `retry_after`: in seconds."""
+
+    def __init__(self, message: str = "", retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class RateLimitedError(AutoToolError):
@@ -75,8 +79,8 @@ def _unavailable(error: OverloadedError | EngineError) -> tuple[int, str, dict[s
     """Return the status, code and headers of an error that is not the client's."""
     if isinstance(error, UpstreamError):
         return 502, "engine_error", {}
-    code, wait = ("overloaded", "1") if isinstance(error, OverloadedError) else ("engine_error", "5")
-    return 503, code, {"Retry-After": wait}
+    code, wait = ("overloaded", error.retry_after) if isinstance(error, OverloadedError) else ("engine_error", 5)
+    return 503, code, {"Retry-After": str(wait)}
 
 
 def invalid_body(error: ValidationError, body: Any) -> InvalidRequestError:

@@ -22,7 +22,7 @@ MEMORY_GROWTH = 1.15
 MORE_DESCRIPTORS = 40
 """Open files and connections that may be added: of databases, and of processes that were started again."""
 IDLE_SECONDS = 60
-HELD = ("autotool_requests_in_flight", "autotool_request_body_bytes")
+HELD = ("autotool_requests_in_flight", "autotool_request_body_bytes", "autotool_queue_requests", "autotool_queue_tokens")
 """What is 0 when nothing is being done."""
 
 

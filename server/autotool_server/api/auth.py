@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from autotool_server.api import access_log
 from autotool_server.api.state import ServerState, state_of
+from autotool_server.conversation.fair_semaphore import SHARE
 from autotool_server.errors import UnauthorizedError
 from autotool_server.settings import Settings
 
@@ -42,6 +43,17 @@ def authorize(keys: Iterable[str | None], state: ServerState) -> ServerState:
             access_log.note_key(found.name)
             return state.for_key(found)
     raise UnauthorizedError("Send the API key of this server: `Authorization: Bearer KEY`.")
+
+
+def enter(keys: Iterable[str | None], request: Request) -> ServerState:
+    """Return the state as `authorize` does, and note who the server's means are shared out between.
+
+    These are the holders of keys, and the addresses of clients that have none.
+    """
+    state = authorize(keys, state_of(request))
+    address = request.client.host if request.client is not None else ""
+    SHARE.set(address if state.key_name is None else f"key {state.key_name}")
+    return state
 
 
 async def need_key(request: Request) -> None:

@@ -20,6 +20,7 @@ from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
 from autotool_server.api import access_log, auth
 from autotool_server.api import body as bodies
+from autotool_server.api.admission_queue import Ticket
 from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.keys.quotas import Grant
 from autotool_server.api.metrics import CLIENT_GONE
@@ -55,18 +56,19 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     state = state_of(request)
     with ExitStack() as stack:
         try:
-            state = auth.authorize(protocol.api_keys(request), state)
+            state = auth.enter(protocol.api_keys(request), request)
             _ = state.service  # refused while the engine starts, before the body is read
             stack.enter_context(state.quotas.place(state.key))
             # Before the body is read, so that a flood of large ones is refused cheaply.
-            stack.enter_context(state.admission.slot())
+            stack.enter_context(state.admission.slot(state.key_name))
             raw = await bodies.read(request, state, stack)
             with state.shutdown.cuts():
                 body, job = await while_connected(request.receive, _prepare(protocol, state, raw, request.headers))
                 grant = stack.enter_context(await state.quotas.admit(state.key, job))
+                ticket = stack.enter_context(state.queue.join(job))
                 detached = await protocol.detach(body, job, state)
                 slot = ExitStack()
-                response = JobResponse(protocol, body, job, state, grant=grant, slot=slot)
+                response = JobResponse(protocol, body, job, state, grant=grant, ticket=ticket, slot=slot)
                 # What it starts takes its first step later, so that an error here still releases everything.
                 answer = response if detached is None else detached(response.run_detached())
                 slot.push(stack.pop_all())
@@ -97,14 +99,24 @@ class JobResponse(Response):
     """Runs a job and sends its answer, for as long as the client is there. Releases the slot at the end."""
 
     def __init__(
-        self, protocol: Protocol[Any], body: BaseModel, job: Job, state: ServerState, *, grant: Grant, slot: ExitStack
+        self,
+        protocol: Protocol[Any],
+        body: BaseModel,
+        job: Job,
+        state: ServerState,
+        *,
+        grant: Grant,
+        ticket: Ticket,
+        slot: ExitStack,
     ) -> None:
         self._protocol = protocol
         self._body = body
         self._job = job
         self._state = state
         self._grant = grant
+        self._ticket = ticket
         self._slot = slot
+        self._is_detached = False
         self._status = 200
         self._error: str | None = None
         self._is_started = False
@@ -125,6 +137,7 @@ class JobResponse(Response):
         async def discard(_: Message) -> None:
             pass
 
+        self._is_detached = True
         with access_log.in_background():
             return await self._run({"type": "http"}, never_leaves, discard)
 
@@ -135,7 +148,8 @@ class JobResponse(Response):
             try:
                 is_stream = self._protocol.is_stream(self._body)
                 access_log.note_job(self._job, is_stream=is_stream)
-                await while_connected(receive, self._stream(send) if is_stream else self._complete(scope, receive, send))
+                answering = self._stream(send) if is_stream else self._complete(scope, receive, send)
+                await while_connected(receive, answering)
             except ClientGoneError as error:
                 self._failed(CLIENT_GONE, error)
             except asyncio.CancelledError as error:
@@ -156,7 +170,15 @@ class JobResponse(Response):
         """Keep what the metrics and the log say of an error."""
         self._status, self._error = status, access_log.error_code(error)
 
+    async def _wait(self) -> None:
+        """Wait for the turn to run. A stop refuses what waits, but for background responses, which have been accepted."""
+        if self._ticket.is_waiting:
+            shutdown = self._state.shutdown
+            with shutdown.cuts() if self._is_detached else shutdown.arrives():
+                await self._ticket.turn()
+
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._wait()
         builder = self._protocol.builder(self._body, self._job, self._state)
         with self._state.shutdown.cuts():
             async with aclosing(self._job.run()) as outputs:
@@ -173,6 +195,7 @@ class JobResponse(Response):
 
     async def _stream(self, send: Send) -> None:
         """Send events. The status waits for the first output, so that a refusal is a status and not a 200."""
+        await self._wait()
         async with aclosing(self._events()) as events:
             with self._state.shutdown.cuts():
                 first = await anext(events)

@@ -8,6 +8,7 @@ from fastapi import Request
 
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.api.admission import Admission
+from autotool_server.api.admission_queue import AdmissionQueue
 from autotool_server.api.keys.file import Key
 from autotool_server.api.keys.keyring import make_keyring
 from autotool_server.api.keys.quotas import Quotas
@@ -27,7 +28,9 @@ class ServerState:
         self.settings = settings
         self.metrics = Metrics()
         # The largest body always fits if it is alone.
-        self.admission = Admission(settings.max_concurrent_requests, max(settings.max_bodies_bytes, settings.max_body_bytes))
+        max_body_bytes = max(settings.max_bodies_bytes, settings.max_body_bytes)
+        self.admission = Admission(settings.max_concurrent_requests, max_body_bytes, self.metrics.refusals)
+        self.queue = AdmissionQueue(settings, self.metrics)
         self.shutdown = Shutdown()
         self.metrics.in_flight.set_function(lambda: self.admission.in_flight)
         self.metrics.body_bytes.set_function(lambda: self.admission.body_bytes)
@@ -68,6 +71,7 @@ class ServerState:
     @service.setter
     def service(self, service: ConversationService) -> None:
         self._service = service
+        self.queue.fit(service.engine.capacity)
 
     def withdraw_service(self, why: str) -> None:
         """Take the service away until it is set again. `why`: a sentence for clients."""

@@ -1,7 +1,7 @@
 """One choice of a request: the turn that answers it, and how it ended."""
 
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -42,6 +42,11 @@ class Generation(Protocol):
 
     @property
     def prompt_tokens(self) -> int: ...
+
+    @property
+    def max_decoded_tokens(self) -> int:
+        """Tokens that the turn may decode, besides that of the decision, as far as its request or the server limits them."""
+        ...
 
     @property
     def max_new_tokens(self) -> int:
@@ -93,6 +98,8 @@ class Choice(Generic[TurnT_co]):
     def __init__(self, first: TurnT_co) -> None:
         self.index = first.index
         self.turns = [first]
+        self.on_next_turn: Callable[[], None] = lambda: None
+        """Called when a tool loop begins a turn after its first."""
 
     @property
     def transcript(self) -> list[dict[str, Any]] | None:

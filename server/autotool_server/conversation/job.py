@@ -28,6 +28,20 @@ class TokenUsage:
     """Those decoded inside a think block."""
 
 
+@dataclass(slots=True)
+class QueueTimes:
+    """When a request waited for its turn to run, as `time.perf_counter`."""
+
+    began: float | None = None
+    ended: float | None = None
+    """None for one that has not had its turn."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it waited until its turn; 0 if it has had none."""
+        return self.ended - self.began if self.ended is not None and self.began is not None else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A request that was accepted: one `Choice` per answer. All of a conversation have the same prompt."""
@@ -45,6 +59,9 @@ class Job:
     """Number of prompts; the choices of a prompt follow each other."""
     sampling: Sampling = field(default_factory=Sampling)
     """How tokens are drawn: what the request asked for, and the server's defaults for what it left out."""
+    priority: int = 0
+    """Lower is run earlier."""
+    queued: QueueTimes = field(default_factory=QueueTimes)
 
     @property
     def turns(self) -> list[Generation]:
@@ -57,10 +74,24 @@ class Job:
         return [turn for choice in self.choices[:: len(self.choices) // self.num_prompts] for turn in choice.turns]
 
     @property
+    def num_choices(self) -> int:
+        """Number of choices, which the engine decodes side by side."""
+        return len(self.choices)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompts, each once."""
+        return sum(turn.prompt_tokens for turn in self.charged_turns)
+
+    @property
     def reserved_tokens(self) -> int:
         """Tokens that the request may use in its first turns: the prompt and the limits of what is decoded."""
-        prompt = sum(turn.prompt_tokens for turn in self.charged_turns)
-        return prompt + sum(turn.max_new_tokens for turn in self.turns)
+        return self.prompt_tokens + sum(turn.max_new_tokens for turn in self.turns)
+
+    @property
+    def decodes_one_token(self) -> bool:
+        """Whether the request is over with one token, besides that of a decision."""
+        return len(self.choices) == 1 and self.choices[0].transcript is None and self.turns[0].max_decoded_tokens <= 1
 
     def usage(self) -> TokenUsage:
         """Return the tokens used so far."""

@@ -111,6 +111,11 @@ class PlainTurn:
         return len(self.request.prompt_ids)
 
     @property
+    def max_decoded_tokens(self) -> int:
+        """Tokens that the text may have."""
+        return self.request.max_tokens
+
+    @property
     def max_new_tokens(self) -> int:
         """Tokens that the text may have."""
         return self.request.max_tokens
@@ -215,7 +220,16 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
     ]
     choices = [Choice(turn) for turn in turns]
     sampling = request.sampling.filled(service.defaults.sampling)
-    return Job(request.id, service.model, None, choices, request.ignored, num_prompts=len(prompts), sampling=sampling)
+    return Job(
+        request.id,
+        service.model,
+        None,
+        choices,
+        request.ignored,
+        num_prompts=len(prompts),
+        sampling=sampling,
+        priority=service.caller.priority_of(0),
+    )
 
 
 def _check_counts(request: PlainRequest, max_choices: int) -> None:

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.conversation import schema_worker
+from autotool_server.conversation.fair_semaphore import FairSemaphore
 from autotool_server.conversation.schema_worker import Report
 from autotool_server.errors import OverloadedError
 
@@ -54,12 +55,12 @@ def preload() -> None:
 
 
 class SchemaWorkers:
-    """A bounded number of workers. `cpu_seconds`: what a task may take."""
+    """A bounded number of workers, shared out fairly. `cpu_seconds`: what a task may take."""
 
     def __init__(self, cpu_seconds: int) -> None:
         number = number_of_workers()
         self._cpu_seconds = cpu_seconds
-        self._slots = asyncio.Semaphore(number)
+        self._slots = FairSemaphore(number)
         self._threads = ThreadPoolExecutor(number, thread_name_prefix="schemas")
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()

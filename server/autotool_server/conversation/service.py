@@ -139,8 +139,16 @@ class ConversationService:
             choices = [self._tool_loop(context, self._turn(first), checked.budget, checked.past)]
         else:
             choices = [Choice(self._turn(of_choice(first, index))) for index in range(request.num_choices)]
-        answer_id = request.answer_id or request.id
-        return Job(answer_id, self.model, context.mode, choices, request.ignored, request.effort, sampling=context.sampling)
+        return Job(
+            request.answer_id or request.id,
+            self.model,
+            context.mode,
+            choices,
+            request.ignored,
+            request.effort,
+            sampling=context.sampling,
+            priority=request.priority,
+        )
 
     def _context(self, request: ConversationRequest) -> RequestContext:
         tools = self._server_tools(request)

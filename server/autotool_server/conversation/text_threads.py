@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol, TypeVar
 
+from autotool_server.conversation.fair_semaphore import FairSemaphore
+
 T = TypeVar("T")
 
 
@@ -18,16 +20,19 @@ class Run(Protocol):
 
 
 class TextThreads:
-    """A bounded number of threads. What waits for one is dropped when it is cancelled; what has begun runs to its end."""
+    """A bounded number of threads, shared out fairly. What waits is dropped when it is cancelled; what has begun runs on."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max(2, min(8, (os.cpu_count() or 1) // 2)), thread_name_prefix="texts")
+        number = max(2, min(8, (os.cpu_count() or 1) // 2))
+        self._pool = ThreadPoolExecutor(number, thread_name_prefix="texts")
+        self._free = FairSemaphore(number)
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Return a function's result, computed in a thread."""
         context = contextvars.copy_context()
         work = partial(context.run, function, *arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        async with self._free:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
         """Drop what waits."""

@@ -81,6 +81,7 @@ class ToolLoop(Choice[Turn]):
                 if (next_turn := await self._next()) is not None:
                     yield StreamEvent("turn", self._record(len(self.turns) - 1).model_dump(mode="json"))
                     self.turns.append(next_turn)
+                    self.on_next_turn()
         finally:
             for calls in (*self._decided, *self._turn_calls):
                 await calls.close(Outcome.NOT_RUN, "The request ended.")

@@ -73,9 +73,14 @@ class Turn:
         self._steps = 0
 
     @property
+    def max_decoded_tokens(self) -> int:
+        """Tokens that the turn may decode, besides that of the decision, as far as its request or the server limits them."""
+        return self.request.limits.expected
+
+    @property
     def max_new_tokens(self) -> int:
         """Tokens that the turn may decode or have injected, as far as its request or the server limits them."""
-        return self.request.limits.expected + self._renderer.max_injected_tokens(self.request.mode)
+        return self.max_decoded_tokens + self._renderer.max_injected_tokens(self.request.mode)
 
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Decide, reason, answer. Closing the generator aborts the engine's work for the turn."""

@@ -87,6 +87,23 @@ class Score:
     cached_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an engine is to be given at once."""
+
+    requests: int
+    """Those that it decodes, and a few that wait in its own queue (`with_next`)."""
+    tokens: int | None = None
+    """The tokens of its cache, of prompts and output; None where it is not known."""
+    express: int = 0
+    """Places beside `requests` that only requests of one token have."""
+
+
+def with_next(num_decoded: int) -> int:
+    """Return so many requests and an eighth more, so that the next ones are there when others end, and no step lacks them."""
+    return num_decoded + max(num_decoded // 8, 1)
+
+
 class Engine(Protocol):
     """Decodes tokens. All methods are called from one asyncio event loop.
 
@@ -123,6 +140,11 @@ class Engine(Protocol):
     @property
     def device(self) -> str:
         """Where tokens are decoded, and in which type, for people: `cuda:0 (NVIDIA H200), bfloat16`; valid once started."""
+        ...
+
+    @property
+    def capacity(self) -> Capacity:
+        """What it is to be given at once; valid once started."""
         ...
 
     @property

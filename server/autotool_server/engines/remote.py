@@ -16,7 +16,7 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 from autotool_core.errors import AutoToolError, EngineError, UpstreamError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.breaker import PAUSE_SECONDS, Breaker, BreakerOpenError
-from autotool_server.engines.base import EngineRequest, Score, TokenDelta, check_length, grammar_error
+from autotool_server.engines.base import Capacity, EngineRequest, Score, TokenDelta, check_length, grammar_error
 from autotool_server.engines.remote_answers import (
     Json,
     Reading,
@@ -36,6 +36,8 @@ REQUEST_ERROR_STATUSES = ("400", "413", "422")  # all other errors are faults of
 UPSTREAM_STATUSES = ("401", "402", "403", "404", "405", "407")
 """Statuses of a server that is the wrong one, or does not take this server's key (--remote-api-key)."""
 HEALTH_SECONDS = 5.0
+MAX_NUM_SEQS = 256
+"""vLLM's default on most machines. A server does not say what it holds."""
 
 
 class RemoteEngine:
@@ -74,6 +76,7 @@ class RemoteEngine:
         self.model_name = ""
         self.max_model_len = 0
         self.eos_token_ids: tuple[int, ...] = ()
+        self.capacity = Capacity(MAX_NUM_SEQS)
         self._in_flight = 0
 
     @property

@@ -5,7 +5,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.engines.base import EngineRequest, Score, TokenDelta, TokenLogprob
+from autotool_server.engines.base import Capacity, EngineRequest, Score, TokenDelta, TokenLogprob
 
 Script = Callable[[EngineRequest], Sequence[int]]
 
@@ -15,7 +15,7 @@ class ScriptedEngine:
 
     `log_odds`: the difference of `score` between the first and the second candidate. `gate`, if given, is awaited before
     every token, so that a test can pause a generation at any point. `requests` are all started requests, `aborted` the ids
-    of those that did not run to their end.
+    of those that did not run to their end. `capacity` may be set before the engine is served.
     """
 
     name = "scripted"
@@ -30,6 +30,7 @@ class ScriptedEngine:
         self.eos_token_ids = eos_token_ids
         self.script = script
         self.log_odds = log_odds
+        self.capacity = Capacity(requests=2048)
         self.gate: Callable[[], asyncio.Future[None] | None] | None = None
         self.requests: list[EngineRequest] = []
         self.aborted: list[str] = []

@@ -16,6 +16,7 @@ from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines import vllm_start
 from autotool_server.engines.base import (
+    Capacity,
     EngineRequest,
     FinishReason,
     Score,
@@ -23,6 +24,7 @@ from autotool_server.engines.base import (
     TokenLogprob,
     check_length,
     grammar_error,
+    with_next,
 )
 from autotool_server.engines.child_processes import HANG_SECONDS, Watch
 from autotool_server.engines.vllm_errors import request_error
@@ -98,6 +100,13 @@ class VllmEngine:
         kind, name = current_platform.device_type, current_platform.get_device_name()
         named = kind if kind == name else f"{kind} ({name})"
         return f"{f'{number} x ' if number > 1 else ''}{named}, {str(config.model_config.dtype).removeprefix('torch.')}"
+
+    @property
+    def capacity(self) -> Capacity:
+        config = self._llm.vllm_config
+        # Of one engine, as vLLM reports both.
+        engines, tokens = config.parallel_config.data_parallel_size, config.cache_config.kv_cache_size_tokens
+        return Capacity(with_next(engines * config.scheduler_config.max_num_seqs), engines * tokens if tokens else None)
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:

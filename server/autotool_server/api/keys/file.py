@@ -60,9 +60,9 @@ class Key(BaseModel):
     tools: Texts | None = None
     """Server tools that may be used, by their names or as groups such as `weather.*`."""
 
-    priority: int | None = None
-    """The best priority of its requests, and theirs if they ask for none; lower is decoded earlier, where the engine
-    schedules by priority."""
+    priority: int = 0
+    """The best priority of its requests, and theirs if they ask for none; lower is run earlier. Of all fields it is the one
+    that limits if it is left out: or else any holder of a key could pass all others."""
 
     concurrent_requests: Limit | None = None
     """Requests at once, on each server."""

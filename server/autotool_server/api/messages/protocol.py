@@ -27,7 +27,7 @@ from autotool_server.api.messages.schemas import CountRequest, MessagesRequest
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.protocol import Protocol
-from autotool_server.api.state import ServerState, state_of
+from autotool_server.api.state import ServerState
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.request import ConversationRequest
 from autotool_server.conversation.text_threads import Run
@@ -112,7 +112,7 @@ class Messages(Protocol[MessagesRequest]):
     async def _count(self, request: Request) -> Response:
         """Answer how many tokens the prompt of a body has. It takes no slot, since nothing is decoded."""
         try:
-            state = auth.authorize(self.api_keys(request), state_of(request))
+            state = auth.enter(self.api_keys(request), request)
             _ = state.service  # refused while the engine starts, before the body is read
             with ExitStack() as stack:
                 stack.enter_context(state.quotas.place(state.key))

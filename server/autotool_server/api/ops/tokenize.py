@@ -19,7 +19,7 @@ from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.fields import MAX_INT32, Body, ServerTool, TemplateFields
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import Operation, documented
-from autotool_server.api.state import ServerState, state_of
+from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 
 router = APIRouter()
@@ -90,12 +90,12 @@ async def detokenize(request: Request) -> Response:
 
 
 async def _answer(request: Request, body_type: type[BodyT], work: Work[BodyT]) -> Response:
-    state = auth.authorize(auth.every_key(request), state_of(request))
+    state = auth.enter(auth.every_key(request), request)
     _ = state.service  # refused while the engine starts, before the body is read
     try:
         with ExitStack() as stack:
             stack.enter_context(state.quotas.place(state.key))
-            stack.enter_context(state.admission.slot())
+            stack.enter_context(state.admission.slot(state.key_name))
             raw = await bodies.read(request, state, stack)
             with state.shutdown.cuts():
                 return await while_connected(request.receive, _response(state, raw, body_type, work))

@@ -24,6 +24,7 @@ from transformers.generation.continuous_batching.requests import FutureRequestSt
 
 from autotool_core.errors import AutoToolError, EngineError, HungThreadError, InvalidRequestError
 from autotool_server.engines import queue_metrics
+from autotool_server.engines.base import Capacity, with_next
 from autotool_server.engines.transformers.sampler import CandidateScorer, TokenSampler
 from autotool_server.engines.transformers.scheduler import EXPRESS_SEATS, SCHEDULER
 
@@ -121,6 +122,7 @@ class Batcher:
         self._loop = loop
         self._ids = itertools.count()
         tokens = max(max_model_len, TYPICAL_TOKENS * max_num_seqs)
+        self.capacity = Capacity(with_next(max_num_seqs), tokens, EXPRESS_SEATS)
         try:
             self._manager = _make_manager(
                 model, Router(self._slots, loop), PerRequestProcessor(self._slots), tokens, max_num_seqs

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.engines.base import EngineRequest, FinishReason, Score, TokenDelta, check_length
+from autotool_server.engines.base import Capacity, EngineRequest, FinishReason, Score, TokenDelta, check_length
 from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer
 from autotool_server.engines.child_processes import HANG_SECONDS, Watch
 from autotool_server.engines.transformers.batcher import Batcher
@@ -95,6 +95,10 @@ class TransformersEngine:
         model = self._parts.model
         name = f" ({torch.cuda.get_device_name(model.device)})" if model.device.type == "cuda" else ""
         return f"{model.device}{name}, {str(model.dtype).removeprefix('torch.')}"
+
+    @property
+    def capacity(self) -> Capacity:
+        return self._batcher.capacity
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:

@@ -332,5 +332,14 @@ async def test_cancelled_at_any_moment(engine: Engine, held: Callable[[], float]
     await idle(engine, held)
 
 
+async def test_capacity(engine: Engine) -> None:
+    capacity = engine.capacity
+    if engine.name == "remote":
+        assert (capacity.requests, capacity.tokens) == (256, None)
+    else:
+        assert capacity.requests == MAX_NUM_SEQS * 9 / 8
+        assert engine.max_model_len <= (capacity.tokens or 0) < 2**20
+
+
 async def test_health(engine: Engine) -> None:
     await engine.health()

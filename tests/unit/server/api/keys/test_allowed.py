@@ -142,4 +142,4 @@ async def test_a_key_bounds_the_priority_of_its_requests(tmp_path: Path) -> None
                 assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
         async with client_of(server, "alice") as client:
             assert (await client.post("/v1/completions", json={"model": MODEL, "prompt": "?"})).status_code == 200
-    assert [request.priority for request in engine.requests] == [5, 5, 9, -9, 5]
+    assert [request.priority for request in engine.requests] == [5, 5, 9, 0, 5]

@@ -40,7 +40,8 @@ def test_every_field_is_read_and_what_is_left_out_is_not_limited(tmp_path: Path)
     assert (alice.name, other.name) == ("alice", "b.c")
     assert alice.caller.modes == {Mode.SHORT, Mode.AUTO}
     assert alice.limits.tokens == {"minute": 4, "day": 5, "month": 6}
-    assert set(other.model_dump(exclude_none=True)) == {"name", "hash"}
+    assert set(other.model_dump(exclude_defaults=True)) == {"name", "hash"}
+    assert (alice.priority, other.priority) == (-1, 0)
     assert (alice.has_budget, other.has_budget) == (True, False)
     assert (alice.limits.requests_per_minute, other.limits) == (3, Limits())
 

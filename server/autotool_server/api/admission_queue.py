@@ -1,0 +1,209 @@
+"""The queue before the engine: a bounded number of requests and tokens run, and the others wait for their turn.
+
+The order is that of `conversation.fair_order`; a share is the client's key, or the address of a client without one.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+
+from autotool_server.api.expected import Throughput, TypicalUse
+from autotool_server.api.metrics import Metrics
+from autotool_server.conversation.fair_order import FairOrder, Waiter
+from autotool_server.conversation.fair_semaphore import SHARE
+from autotool_server.conversation.job import Job
+from autotool_server.engines.base import Capacity
+from autotool_server.errors import OverloadedError
+from autotool_server.settings import Settings
+
+MAX_RETRY_SECONDS = 60
+"""The longest time that clients are told to wait: the official ones of OpenAI and Anthropic take no more at its word."""
+
+
+class Ticket(Waiter):
+    """A request's place in the queue, and then among those that run. Leaving it as a context manager gives back what it holds.
+
+    A tool loop holds its place while its tools run, and the turns after its first, whose tokens nobody knows before, run
+    without waiting again: what its conversation grows by is counted then, whether there is room for it or not.
+    """
+
+    def __init__(self, queue: "AdmissionQueue", job: Job, share: str, cost: float) -> None:
+        super().__init__(share, job.priority, cost)
+        self.job = job
+        self.tokens = cost
+        """What it holds of the engine's tokens."""
+        self.is_express = False
+        self.is_running = False
+        self.has_turn: asyncio.Event | None = None
+        """What its turn is awaited by, for as long as it waits."""
+        self._queue = queue
+
+    def __enter__(self) -> "Ticket":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._queue.leave(self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its turn has not come."""
+        return self.has_turn is not None
+
+    async def turn(self) -> None:
+        """Wait for the turn to run. Raises OverloadedError after `max_queue_seconds`."""
+        if self.has_turn is not None:
+            await self._queue.wait(self, self.has_turn)
+
+
+class AdmissionQueue:
+    """Lets requests run, as many at once as the engine holds (docs/guides/serve.md)."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._metrics = metrics
+        self._capacity = Capacity(settings.max_concurrent_requests)
+        self._waiting = FairOrder[Ticket]()
+        self._throughput = Throughput(clock)
+        self._typical = TypicalUse()
+        self._num_running = 0
+        self._num_express = 0
+        self.running_requests = 0
+        """Choices that run, and so what the engine has at once."""
+        self.running_tokens = 0.0
+        """Tokens that these are expected to need."""
+        metrics.queue_requests.set_function(lambda: len(self._waiting))
+        metrics.queue_tokens.set_function(lambda: self._waiting.cost)
+
+    def fit(self, engine: Capacity) -> None:
+        """Let as much run at once as an engine holds, where the settings say nothing else."""
+        requests, tokens = self._settings.max_running_requests, self._settings.max_running_tokens
+        self._capacity = Capacity(
+            engine.requests if requests is None else requests, engine.tokens if tokens is None else tokens, engine.express
+        )
+        self._start_waiting()
+
+    def join(self, job: Job) -> Ticket:
+        """Return the job's place, which counts for the current `SHARE`.
+
+        Raises OverloadedError if its turn is not expected to come within `max_queue_seconds`.
+        """
+        ticket = Ticket(self, job, SHARE.get(), self._typical.expected_tokens(job))
+        for choice in job.choices:
+            choice.on_next_turn = partial(self._grow, ticket)
+        job.queued.began = self._clock()
+        if self._is_express(job):
+            ticket.is_express = True
+            self._start(ticket)
+        elif not self._waiting and self._fits(ticket):
+            self._start(ticket)
+        else:
+            self._wait_in_order(ticket)
+        return ticket
+
+    def _is_express(self, job: Job) -> bool:
+        """Whether a job takes one of the places that the engine keeps for requests of one token."""
+        return self._num_express < self._capacity.express and job.decodes_one_token
+
+    def _wait_in_order(self, ticket: Ticket) -> None:
+        expected = self._expected_wait(ticket)
+        limit = self._settings.max_queue_seconds
+        if limit == 0 or (expected is not None and expected > limit):
+            self._refuse("expected_wait", ticket)
+        if not self._waiting:
+            self._throughput.begin()
+        ticket.has_turn = asyncio.Event()
+        self._waiting.add(ticket)
+        self._start_waiting()  # a better priority than that of the first may fit where the first does not
+
+    async def wait(self, ticket: Ticket, has_turn: asyncio.Event) -> None:
+        """Wait for the turn of a ticket."""
+        left = self._settings.max_queue_seconds - (self._clock() - (ticket.job.queued.began or 0.0))
+        try:
+            async with asyncio.timeout(left):
+                await has_turn.wait()
+        except TimeoutError:
+            self._refuse("queue_seconds", ticket)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Take back what a ticket holds, and let those run that then fit."""
+        if ticket.is_running:
+            self._end(ticket)
+        elif ticket.is_waiting:
+            ticket.has_turn = None
+            self._waiting.remove(ticket)
+            self._note_if_nobody_waits()
+        self._start_waiting()
+
+    def _grow(self, ticket: Ticket) -> None:
+        """Count what the conversation of a tool loop has grown by."""
+        turns = ticket.job.turns
+        grown = max(ticket.cost + turns[-1].prompt_tokens - turns[0].prompt_tokens, ticket.tokens)
+        self.running_tokens += grown - ticket.tokens
+        ticket.tokens = grown
+
+    def _fits(self, ticket: Ticket) -> bool:
+        """Whether a ticket may run now: beside the others, or alone if it is larger than all that may run at once."""
+        if self._num_running == self._num_express:
+            return True
+        if self.running_requests + ticket.job.num_choices > self._capacity.requests:
+            return False
+        tokens = self._capacity.tokens
+        return tokens is None or self.running_tokens + ticket.tokens <= tokens
+
+    def _start(self, ticket: Ticket) -> None:
+        ticket.has_turn, ticket.is_running = None, True
+        self._num_running += 1
+        self._num_express += ticket.is_express
+        self.running_requests += 0 if ticket.is_express else ticket.job.num_choices
+        self.running_tokens += ticket.tokens
+        queued = ticket.job.queued
+        queued.ended = self._clock()
+        self._metrics.queue_seconds.observe(queued.seconds)
+
+    def _start_waiting(self) -> None:
+        """Give their turns to those that fit, in their order: none passes the first, or large ones would wait for ever."""
+        while (ticket := self._waiting.first()) is not None and self._fits(ticket):
+            self._waiting.take(ticket)
+            if ticket.has_turn is not None:
+                ticket.has_turn.set()
+            self._start(ticket)
+            self._note_if_nobody_waits()
+
+    def _end(self, ticket: Ticket) -> None:
+        ticket.is_running = False
+        self._num_running -= 1
+        self._num_express -= ticket.is_express
+        self.running_requests -= 0 if ticket.is_express else ticket.job.num_choices
+        self.running_tokens -= ticket.tokens
+        usage = ticket.job.usage()
+        self._typical.note(ticket.job, usage)
+        self._throughput.note(ticket.cost)
+        self._waiting.correct(ticket, usage.prompt - usage.cached + usage.completion)
+
+    def _note_if_nobody_waits(self) -> None:
+        if not self._waiting:
+            self._throughput.end()
+
+    def _expected_wait(self, ticket: Ticket) -> float | None:
+        """Return the seconds until the turn of one that comes now; None before there is anything to tell it from.
+
+        What is ahead of it, and it itself, need as many tokens of those that run.
+        """
+        rate = self._throughput.rate(self._num_running)
+        return None if rate is None else (self._waiting.ahead(ticket.share, ticket.priority) + ticket.cost) / rate
+
+    def _refuse(self, reason: str, ticket: Ticket) -> None:
+        """Raise OverloadedError, with the seconds until the expected wait is as long as it may be."""
+        self._metrics.refusals.labels(reason).inc()
+        limit = self._settings.max_queue_seconds
+        wait = (self._expected_wait(ticket) or 0.0) - limit
+        seconds = min(max(math.ceil(wait), 1), MAX_RETRY_SECONDS)
+        raise OverloadedError(
+            f"The server has more requests than it can answer within {limit:g} seconds of waiting. Try again in {seconds} "
+            f"second{'s' * (seconds > 1)}.",
+            retry_after=seconds,
+        )

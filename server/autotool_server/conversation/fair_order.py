@@ -1,0 +1,136 @@
+"""The order in which those who wait get what they wait for: by priority, fairly between shares, first come first served.
+
+Between shares it is the Virtual Token Counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024,
+https://arxiv.org/abs/2401.00588), which is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) in tokens: each share
+counts what it was given, and the one with the least is next. A share that comes anew counts from where the others are, so that
+nobody saves up turns by not asking. What is given is counted as expected, and corrected when it is known.
+
+Lower priorities do not starve: every eighth turn goes by fairness alone, whatever the priorities.
+"""
+
+import itertools
+from collections import Counter, OrderedDict
+from typing import Generic, TypeVar
+
+TURNS_PER_EQUAL_TURN = 8
+"""Of so many turns one is given without regard to priorities."""
+MAX_KNOWN_SHARES = 4096
+"""Shares that are remembered beside those that wait, before those that got no more than the others are forgotten."""
+
+
+class Waiter:
+    """One that waits. `cost`: what it is expected to take, in any unit. Of priorities the lowest number is the best."""
+
+    def __init__(self, share: str, priority: int = 0, cost: float = 1) -> None:
+        self.share = share
+        self.priority = priority
+        self.cost = cost
+        self.number = 0
+        """The place in the order of arrival."""
+        self.period: int | None = None
+        """The period in which its cost was counted; None if it never was."""
+
+
+WaiterT = TypeVar("WaiterT", bound=Waiter)
+
+
+class _Line(OrderedDict[WaiterT, None]):
+    """Those of one share and priority, first come first. A dict would take longer the more of its first keys have gone."""
+
+    cost = 0.0
+
+    @property
+    def first(self) -> WaiterT:
+        return next(iter(self))
+
+
+class FairOrder(Generic[WaiterT]):
+    """Those who wait, and what each share has been given since somebody began to wait."""
+
+    def __init__(self) -> None:
+        self.cost = 0.0
+        """Of all that wait."""
+        self._numbers = itertools.count()
+        self._lines: dict[int, dict[str, _Line[WaiterT]]] = {}
+        self._waiting = Counter[str]()
+        self._given: dict[str, float] = {}
+        self._floor = 0.0
+        self._num_turns = 0
+        self._period = 0
+
+    def __len__(self) -> int:
+        return self._waiting.total() if self._lines else 0
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, waiter: WaiterT) -> None:
+        """Let one wait."""
+        share = waiter.share
+        if share not in self._waiting:
+            self._given[share] = max(self._given.get(share, 0.0), self._floor)
+        waiter.number = next(self._numbers)
+        line = self._lines.setdefault(waiter.priority, {}).setdefault(share, _Line())
+        line[waiter] = None
+        line.cost += waiter.cost
+        self.cost += waiter.cost
+        self._waiting[share] += 1
+
+    def first(self) -> WaiterT | None:
+        """Return the one whose turn is next; None if nobody waits."""
+        if not self._lines:
+            return None
+        if self._num_turns % TURNS_PER_EQUAL_TURN == TURNS_PER_EQUAL_TURN - 1:
+            share = min(self._waiting, key=self._given.__getitem__)
+            lines = [shares[share] for shares in self._lines.values() if share in shares]
+            return min((line.first for line in lines), key=lambda waiter: waiter.number)
+        shares = self._lines[min(self._lines)]
+        return shares[min(shares, key=self._given.__getitem__)].first
+
+    def take(self, waiter: WaiterT) -> None:
+        """Give its turn to the one that is next, and count its cost."""
+        self._num_turns += 1
+        self._floor = max(self._floor, self._given[waiter.share])
+        self._given[waiter.share] += waiter.cost
+        waiter.period = self._period
+        self.remove(waiter)
+
+    def remove(self, waiter: WaiterT) -> None:
+        """Let one wait no longer."""
+        shares = self._lines[waiter.priority]
+        line = shares[waiter.share]
+        del line[waiter]
+        line.cost -= waiter.cost
+        self.cost -= waiter.cost
+        self._waiting[waiter.share] -= 1
+        if not self._waiting[waiter.share]:
+            del self._waiting[waiter.share]
+        if not line:
+            del shares[waiter.share]
+        if not shares:
+            del self._lines[waiter.priority]
+        self._forget()
+
+    def correct(self, waiter: WaiterT, cost: float) -> None:
+        """Count the true cost of one that had its turn in place of the expected one."""
+        if waiter.period == self._period and waiter.share in self._given:
+            self._given[waiter.share] += cost - waiter.cost
+
+    def ahead(self, share: str, priority: int) -> float:
+        """Return the cost of those that would have their turns before one that came now."""
+        before = sum(line.cost for other, shares in self._lines.items() if other < priority for line in shares.values())
+        shares = self._lines.get(priority, {})
+        own = shares[share].cost if share in shares else 0.0
+        level = max(self._given.get(share, 0.0), self._floor) + own
+        others = ((line.cost, level - self._given[other]) for other, line in shares.items() if other != share)
+        return before + own + sum(min(cost, max(lead, 0.0)) for cost, lead in others)
+
+    def _forget(self) -> None:
+        """Forget what nobody's turn depends on any more: everything when nobody waits."""
+        if not self._lines:
+            self._given.clear()
+            self._floor, self.cost = 0.0, 0.0
+            self._period += 1
+        elif len(self._given) > len(self._waiting) + MAX_KNOWN_SHARES:
+            kept = {share: given for share, given in self._given.items() if share in self._waiting or given > self._floor}
+            self._given = kept
