@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
-from autotool_server.api import access_log, auth
+from autotool_server.api import access_log, auth, traces
 from autotool_server.api import body as bodies
 from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.keys.quotas import Grant
@@ -29,6 +30,7 @@ from autotool_server.api.shutdown import StoppingError
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.text_threads import run_here
+from autotool_server.tracing import spans
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ def router(protocol: Protocol[Any]) -> APIRouter:
 
 async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     """Accept a request. Its job runs while the response is sent, so that a client that leaves ends it."""
+    arrived_at = time.perf_counter()
     state = state_of(request)
     with ExitStack() as stack:
         try:
@@ -62,7 +65,10 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             raw = await bodies.read(request, state, stack)
             with state.shutdown.cuts():
                 body, job = await while_connected(request.receive, _prepare(protocol, state, raw, request.headers))
-                grant = stack.enter_context(await state.quotas.admit(state.key, job))
+                queued_at = time.perf_counter()
+                with spans.entered(spans.current().child("admission")):
+                    grant = stack.enter_context(await state.quotas.admit(state.key, job))
+                job = replace(job, arrived_at=arrived_at, queue_seconds=time.perf_counter() - queued_at)
                 detached = await protocol.detach(body, job, state)
                 slot = ExitStack()
                 response = JobResponse(protocol, body, job, state, grant=grant, slot=slot)
@@ -76,20 +82,27 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
         except Exception as error:
             response = errors.response(error, protocol.error_response)
             state.metrics.refused(response.status_code)
-            access_log.note_end(response.status_code, access_log.error_code(error))
+            _note_end(response.status_code, access_log.error_code(error))
             return response
+
+
+def _note_end(status: int, error: str | None) -> None:
+    """Note for the log and the trace how the current request has ended."""
+    access_log.note_end(status, error)
+    traces.note_end(status, error)
 
 
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:
     """Return the checked body and its job. A large body is worked on in threads, so that streams go on."""
     in_thread = state.service.texts.run
     run = in_thread if len(raw) > LARGE_BODY else run_here
-    parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
-    body = protocol.with_headers(parsed.body, headers)
-    loaded = await protocol.load(body, state)
-    if loaded is not body:  # what a small body refers to may be large
-        run = in_thread
-    return loaded, await protocol.prepare(loaded, parsed.ignored, state, run)
+    with spans.entered(spans.current().child("prepare", {"autotool.body_bytes": len(raw)})):
+        parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
+        body = protocol.with_headers(parsed.body, headers)
+        loaded = await protocol.load(body, state)
+        if loaded is not body:  # what a small body refers to may be large
+            run = in_thread
+        return loaded, await protocol.prepare(loaded, parsed.ignored, state, run)
 
 
 class JobResponse(Response):
@@ -106,6 +119,7 @@ class JobResponse(Response):
         self._slot = slot
         self._status = 200
         self._error: str | None = None
+        self._is_stream = protocol.is_stream(body)
         self._is_started = False
         self._writer: StreamWriter | None = None
         self.background = None
@@ -124,7 +138,7 @@ class JobResponse(Response):
         async def discard(_: Message) -> None:
             pass
 
-        with access_log.in_background():
+        with access_log.in_background(), spans.entered(spans.current().child("background")):
             return await self._run({"type": "http"}, never_leaves, discard)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> JSONResponse | None:
@@ -132,9 +146,8 @@ class JobResponse(Response):
         started = time.perf_counter()
         with self._slot:
             try:
-                is_stream = self._protocol.is_stream(self._body)
-                access_log.note_job(self._job, is_stream=is_stream)
-                await while_connected(receive, self._stream(send) if is_stream else self._complete(scope, receive, send))
+                access_log.note_job(self._job, is_stream=self._is_stream)
+                await while_connected(receive, self._stream(send) if self._is_stream else self._complete(scope, receive, send))
             except ClientGoneError as error:
                 self._failed(CLIENT_GONE, error)
             except asyncio.CancelledError as error:
@@ -147,8 +160,9 @@ class JobResponse(Response):
                 return errors.response(error, self._protocol.error_response)
             finally:
                 self._grant.status = self._status
-                self._state.metrics.ended(self._job, started, self._status)
-                access_log.note_end(self._status, self._error)
+                self._state.metrics.ended(self._job, started, self._status, spans.current().exemplar)
+                traces.note_job(self._job, is_stream=self._is_stream)
+                _note_end(self._status, self._error)
         return None
 
     def _failed(self, status: int, error: BaseException) -> None:

@@ -15,6 +15,7 @@ from autotool_server.api.access_log import AccessLog
 from autotool_server.api.body import IGNORED_HEADER
 from autotool_server.api.hosts import AllowedHosts
 from autotool_server.api.keys.quotas import LIMIT_HEADERS
+from autotool_server.api.traces import Traces
 from autotool_server.errors import REQUEST_ID
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -41,6 +42,8 @@ class App(FastAPI):
             app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)
         if self.log_requests != "off":
             app = AccessLog(app, self.log_requests)
+        if (tracer := self.state.server.tracer) is not None:
+            app = Traces(app, tracer)
         return RequestIds(ClosesConnections(app, lambda: self.state.server.shutdown.is_draining))
 
 

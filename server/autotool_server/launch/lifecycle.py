@@ -34,6 +34,8 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
     spend hangs. Raises EngineError if the engine dies more often than it may be started again.
     """
     state = ServerState(settings)
+    if state.tracer is not None:
+        state.tracer.install()
     server = Server(http_server.config(create_app(state)))
     stop = Stop(server, state)
     started = asyncio.Event()
