@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 # Above this, rendering and tokenising take long enough to keep other requests waiting.
 LARGE_BODY = 32 * 1024
+MIN_TRACED_WAIT = 0.001
+"""Seconds to be let in from which on they have a span of their own, which costs a hundredth of a small request."""
 
 
 @cache
@@ -66,9 +68,9 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             with state.shutdown.cuts():
                 body, job = await while_connected(request.receive, _prepare(protocol, state, raw, request.headers))
                 queued_at = time.perf_counter()
-                with spans.entered(spans.current().child("admission")):
-                    grant = stack.enter_context(await state.quotas.admit(state.key, job))
+                grant = stack.enter_context(await state.quotas.admit(state.key, job))
                 job = replace(job, arrived_at=arrived_at, queue_seconds=time.perf_counter() - queued_at)
+                _trace_wait(job)
                 detached = await protocol.detach(body, job, state)
                 slot = ExitStack()
                 response = JobResponse(protocol, body, job, state, grant=grant, slot=slot)
@@ -84,6 +86,12 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             state.metrics.refused(response.status_code)
             _note_end(response.status_code, access_log.error_code(error))
             return response
+
+
+def _trace_wait(job: Job) -> None:
+    """Add the wait to be let in to the trace, unless there was none."""
+    if (waited := job.queue_seconds) is not None and waited >= MIN_TRACED_WAIT:
+        spans.current().past("admission", waited)
 
 
 def _note_end(status: int, error: str | None) -> None:

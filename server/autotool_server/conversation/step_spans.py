@@ -32,21 +32,18 @@ class StepSpans:
     @contextmanager
     def decision(self, prompt_ids: Sequence[int]) -> Iterator[Span]:
         """Surround the step that decodes the decision token."""
-        with self._step("decide", prompt_ids) as span:
+        with self._step("decide", prompt_ids, dict) as span:
             yield span
 
     @contextmanager
     def generation(self, request: EngineRequest) -> Iterator[EngineRequest]:
         """Surround a generation. Yields the request with the headers of the span."""
-        with self._step(self.operation, request.prompt_ids) as span:
-            if span.is_recording:
-                limits = {"max_tokens": request.max_tokens, "temperature": float(request.sampling.temperature)}
-                span.set({f"gen_ai.request.{name}": value for name, value in limits.items()})
+        with self._step(self.operation, request.prompt_ids, lambda: _asked(request)) as span:
             yield replace(request, trace_headers=span.headers) if span.headers else request
 
     @contextmanager
-    def _step(self, operation: str, prompt_ids: Sequence[int]) -> Iterator[Span]:
-        """Start a span, and note in the end what the step has used, however it ends."""
+    def _step(self, operation: str, prompt_ids: Sequence[int], asked: Callable[[], Attributes]) -> Iterator[Span]:
+        """Start a span, and note in the end what the step was asked and has used, however it ends."""
         decoded, reasoned = self.ledger.completion_tokens, self.ledger.reasoning_tokens
         kind = "internal" if self.engine.in_process else "client"
         with spans.current().child(f"{operation} {self.model}", kind=kind) as span:
@@ -62,6 +59,14 @@ class StepSpans:
                             "gen_ai.usage.input_tokens": len(prompt_ids),
                             "gen_ai.usage.output_tokens": self.ledger.completion_tokens - decoded,
                             "gen_ai.usage.reasoning.output_tokens": self.ledger.reasoning_tokens - reasoned,
+                            **asked(),
                             **self.describe(),
                         }
                     )
+
+
+def _asked(request: EngineRequest) -> Attributes:
+    return {
+        "gen_ai.request.max_tokens": request.max_tokens,
+        "gen_ai.request.temperature": float(request.sampling.temperature),
+    }

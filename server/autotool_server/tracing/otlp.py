@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -62,8 +63,14 @@ class OtlpSpan(Span):
         return None if trace_id is None else {"trace_id": trace_id}
 
     def child(self, name: str, attributes: Attributes = {}, kind: Kind = "internal") -> Span:  # noqa: B006 it is only read
+        if not self.is_recording:
+            return self  # no more is known of what is not sampled than its trace, which is the same
         span = self._tracer.start_span(name, self._context, _KINDS[kind], _given(attributes))
         return OtlpSpan(self._tracer, span)
+
+    def past(self, name: str, seconds: float) -> None:
+        if self.is_recording:
+            self._tracer.start_span(name, self._context, start_time=time.time_ns() - round(seconds * 1e9)).end()
 
     def set(self, attributes: Attributes) -> None:
         self._span.set_attributes(_given(attributes))

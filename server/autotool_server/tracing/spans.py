@@ -44,6 +44,9 @@ class Span:
         """Start a span within this one."""
         return self
 
+    def past(self, name: str, seconds: float) -> None:
+        """Add a span within this one that ends now, and began so many seconds ago."""
+
     def set(self, attributes: Attributes) -> None:
         """Add attributes."""
 
