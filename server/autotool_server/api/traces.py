@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from autotool_server.api.access_log import MAX_PATH, PROBES
 from autotool_server.api.metrics import CLIENT_GONE
@@ -30,19 +30,11 @@ class Traces:
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        status = CLIENT_GONE
-
-        async def noting_send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
         with spans.entered(self._tracer.server_span(scope["method"], Headers(scope=scope), _asked(scope))) as span:
             try:
-                await self._app(scope, receive, noting_send)
+                await self._app(scope, receive, send)
             finally:
-                _note_answer(span, scope, status)
+                _note_route(span, scope)
 
 
 def _asked(scope: Scope) -> Mapping[str, Any]:
@@ -54,19 +46,25 @@ def _asked(scope: Scope) -> Mapping[str, Any]:
     }
 
 
-def _note_answer(span: Span, scope: Scope, status: int) -> None:
-    route = getattr(scope.get("route"), "path", None)
-    span.set({"http.response.status_code": status, "http.route": route})
-    if route is not None:
+def _note_route(span: Span, scope: Scope) -> None:
+    if (route := getattr(scope.get("route"), "path", None)) is not None:
+        span.set({"http.route": route})
         span.rename(f"{scope['method']} {route}")
+
+
+def note_status(status: int) -> None:
+    """Note the status that the response to the current request begins with."""
+    span = spans.current()
+    span.set({"http.response.status_code": status})
     if status == CLIENT_GONE or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         span.fail("cancelled" if status == CLIENT_GONE else str(status))
 
 
 def note_end(status: int, error: str | None) -> None:
-    """Note how the current request has ended. `error`: the code of its error, for which a stream has no status."""
+    """Note how the current request has ended, which a stream's status line cannot say. `error`: the code of its error."""
     span = spans.current()
-    if error is None or not span.is_recording:
+    span.set({"http.response.status_code": status})
+    if error is None:
         return
     if status == CLIENT_GONE or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         span.fail(error)
