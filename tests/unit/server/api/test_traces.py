@@ -21,6 +21,7 @@ from autotool_core.errors import AutoToolError
 from autotool_server import tracing
 from autotool_server.engines.create import _vllm_args
 from autotool_server.settings import Settings
+from autotool_server.tracing import otlp
 
 SECRET = "xylophone"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -279,6 +280,18 @@ async def test_a_latency_leads_to_its_trace(collector: Collector) -> None:
     assert text.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "trace_id" not in text.text
     assert "autotool_request_seconds_bucket" in text.text
+
+
+async def test_beside_the_server_only_vllm_is_traced(collector: Collector) -> None:
+    """The SDK of MCP would export what servers say in errors, and every listing of tools."""
+    tracer = tracing.open_tracer(collector.url)
+    assert tracer is not None
+    provider = otlp._ForVllm(tracer._provider)
+    for name in ("vllm.tracing.otel", "mcp-python-sdk"):
+        with provider.get_tracer(name).start_as_current_span(name):
+            pass
+    await tracer.close()
+    assert [span.name for span in collector.spans] == ["vllm.tracing.otel"]
 
 
 def test_the_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
