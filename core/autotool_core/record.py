@@ -79,6 +79,26 @@ class PendingCall(BaseModel):
     """A JSON object as text."""
 
 
+class Timings(BaseModel):
+    """Where the time of a request went, in seconds. What did not happen is left out.
+
+    With several choices, or turns, it is that of the choice that took longest, and of all its turns together.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    queue: float | None = None
+    """Waiting to be let in, once the request had been read and prepared."""
+    decide: float | None = None
+    """Decoding the decision tokens."""
+    first_token: float | None = None
+    """From the arrival of the request to the first decoded token, which may be a decision."""
+    reasoning: float | None = None
+    """Decoding think blocks: from a turn's first token to the end of its block."""
+    total: float | None = None
+    """From the arrival of the request until this record was made."""
+
+
 class DecisionRecord(BaseModel):
     """The mode of the request, and every turn."""
 
@@ -99,3 +119,5 @@ class DecisionRecord(BaseModel):
     """The calls that wait for the user's approval where `stop_reason` is `approval_required`."""
     ignored: list[str] = []
     """Paths of the request's fields that the server does not have and left out."""
+    timings: Timings | None = None
+    """Where the time went."""

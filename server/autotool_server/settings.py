@@ -239,6 +239,11 @@ class Settings(BaseSettings):
     """Least severe messages to show on standard error. Default: warnings of this server, and errors of the libraries that
     it uses."""
 
+    otlp_traces_endpoint: Text | None = None
+    """Collector of OpenTelemetry to send a trace of every request to, such as http://localhost:4318/v1/traces, or
+    grpc://localhost:4317 for OTLP over gRPC (extra traces; docs/guides/traces.md). The variables OTEL_* hold for it. It has no
+    prompts, arguments or results. Default: no traces."""
+
     drain_seconds: float = Field(default=300, ge=0)
     """Seconds that requests may still take after the first Ctrl-C or SIGTERM; what is left then ends with an error. Set it at
     least 20 seconds below the time after which the process is killed, such as the 30 seconds of Kubernetes."""

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import uvicorn
 from pydantic import SecretStr
@@ -118,10 +119,10 @@ class PromptedEngine(ScriptedEngine):
         text = write(self.tokenizer.decode(list(request.prompt_ids), skip_special_tokens=False))
         return [*self.tokenizer.encode(text, add_special_tokens=False), self.eos_token_ids[0]]
 
-    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
+    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...], **options: Any) -> Score:
         prompt = self.tokenizer.decode(list(prompt_ids), skip_special_tokens=False)
         self.log_odds = 50.0 if next_step(prompt).thought else -50.0
-        return await super().score(request_id, prompt_ids, candidates)
+        return await super().score(request_id, prompt_ids, candidates, **options)
 
 
 async def serve(api_key: str, folder: str) -> None:

@@ -27,7 +27,8 @@ from mcp.shared.subscriptions import ToolsListChanged
 from starlette.responses import Response
 
 PAGE = 3
-SPOILED, LISTINGS = "spoiled.json", "listings"
+SPOILED, LISTINGS, TRACE = "spoiled.json", "listings", "trace.json"
+"""Files: how to spoil listings, the listings that were asked for, and the `_meta` and the headers of the last sum."""
 DISCOVER = "server/discover"
 """The first request of newer clients, which older servers do not support."""
 UNKNOWN = types.ErrorData(code=types.METHOD_NOT_FOUND, message="Method not found")
@@ -83,7 +84,9 @@ class Calls:
         self.met = 0
         self.all_here = asyncio.Event()
 
-    async def add(self, _: Any, a: int, b: int, **__: Any) -> str:
+    async def add(self, ctx: Any, a: int, b: int, **__: Any) -> str:
+        headers = {} if ctx.request is None else dict(ctx.request.headers)
+        (self.folder / TRACE).write_text(json.dumps([dict(ctx.meta or {}), headers]))
         return str(a + b)
 
     async def new(self, _: Any) -> str:

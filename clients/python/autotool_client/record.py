@@ -2,9 +2,9 @@
 
 from pydantic import BaseModel
 
-from autotool_core.record import DecisionRecord, PendingCall, TurnRecord
+from autotool_core.record import DecisionRecord, PendingCall, Timings, TurnRecord
 
-__all__ = ["DecisionRecord", "PendingCall", "TurnRecord", "reasoning", "record"]
+__all__ = ["DecisionRecord", "PendingCall", "Timings", "TurnRecord", "reasoning", "record"]
 
 
 def record(response: BaseModel) -> DecisionRecord | None:

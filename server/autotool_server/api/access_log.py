@@ -15,11 +15,13 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autotool_core.errors import AutoToolError
+from autotool_core.record import Timings
 from autotool_server.api.disconnect import ClientGoneError
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.conversation.job import Job
 from autotool_server.errors import describe
 from autotool_server.request_id import REQUEST_ID
+from autotool_server.tracing import spans
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +168,7 @@ def as_json(entry: Entry) -> str:
     """Return the line for programs: an object that always has the same keys."""
     head = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "request_id": entry.id}
     route = {"method": entry.method, "path": entry.path, "status": entry.status, "stream": entry.is_stream}
-    route |= {"background": entry.is_background, "key": entry.key}
+    route |= {"background": entry.is_background, "key": entry.key, "trace_id": spans.current().trace_id}
     return json.dumps(head | route | _values(entry))
 
 
@@ -180,6 +182,7 @@ def _values(entry: Entry) -> dict[str, Any]:
     usage = job.usage() if job is not None else None
     resolved = dict.fromkeys(turn.resolved for turn in turns if turn.resolved is not None and turn.ledger.completion_tokens)
     first = [turn.ledger.first_token_at for turn in turns if turn.ledger.first_token_at is not None]
+    timings = job.timings() if job is not None else Timings()
     return {
         "id": job.id if job is not None else None,
         "mode": job.mode if job is not None else None,
@@ -190,10 +193,17 @@ def _values(entry: Entry) -> dict[str, Any]:
         "cached_tokens": usage.cached if usage is not None else None,
         "reasoning_tokens": usage.reasoning if usage is not None else None,
         "answer_tokens": usage.completion - usage.reasoning if usage is not None else None,
-        "first_token_seconds": round(min(first) - entry.started, 4) if first else None,
-        "seconds": round(time.perf_counter() - entry.started, 4),
+        "queue_seconds": _seconds(timings.queue),
+        "decide_seconds": _seconds(timings.decide),
+        "first_token_seconds": _seconds(min(first) - entry.started) if first else None,
+        "reasoning_seconds": _seconds(timings.reasoning),
+        "seconds": _seconds(time.perf_counter() - entry.started),
         "error": entry.error,
     }
+
+
+def _seconds(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)
 
 
 def _rounded(number: float | None, unit: str) -> str | None:

@@ -94,7 +94,7 @@ class AdmissionQueue:
         ticket = Ticket(self, job, SHARE.get(), self._typical.expected_tokens(job))
         for choice in job.choices:
             choice.on_next_turn = partial(self._grow, ticket)
-        job.queued.began = self._clock()
+        job.queued.began = self._clock() if job.queued.began is None else job.queued.began
         if self._is_express(job):
             ticket.is_express = True
             self._start(ticket)

@@ -40,6 +40,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         # Closed last: what a router ends, such as responses in the background, is counted too.
         stack.push_async_callback(app.state.server.quotas.close)
+        if app.state.server.tracer is not None:
+            stack.push_async_callback(app.state.server.tracer.close)
         for router in _routers():
             await stack.enter_async_context(router.lifespan_context(app))
         yield

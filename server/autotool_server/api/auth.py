@@ -11,6 +11,7 @@ from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.fair_semaphore import SHARE
 from autotool_server.errors import UnauthorizedError
 from autotool_server.settings import Settings
+from autotool_server.tracing import spans
 
 
 def bearer_key(request: Request) -> str | None:
@@ -41,6 +42,7 @@ def authorize(keys: Iterable[str | None], state: ServerState) -> ServerState:
     for key in given:
         if keyring is not None and (found := keyring.find(key)) is not None:
             access_log.note_key(found.name)
+            spans.current().set({"autotool.key": found.name})
             return state.for_key(found)
     raise UnauthorizedError("Send the API key of this server: `Authorization: Bearer KEY`.")
 

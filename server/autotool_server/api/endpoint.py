@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
-from autotool_server.api import access_log, auth
+from autotool_server.api import access_log, auth, traces
 from autotool_server.api import body as bodies
 from autotool_server.api.admission_queue import Ticket
 from autotool_server.api.disconnect import ClientGoneError, while_connected
@@ -31,11 +32,14 @@ from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.text_threads import run_here
 from autotool_server.request_id import REQUEST_ID
+from autotool_server.tracing import spans
 
 logger = logging.getLogger(__name__)
 
 # Above this, rendering and tokenising take long enough to keep other requests waiting.
 LARGE_BODY = 32 * 1024
+MIN_TRACED_WAIT = 0.001
+"""Seconds to be let in from which on they have a span of their own, which costs a hundredth of a small request."""
 
 
 @cache
@@ -53,6 +57,7 @@ def router(protocol: Protocol[Any]) -> APIRouter:
 
 async def _accept(protocol: Protocol[Any], request: Request) -> Response:
     """Accept a request. Its job runs while the response is sent, so that a client that leaves ends it."""
+    arrived_at = time.perf_counter()
     state = state_of(request)
     with ExitStack() as stack:
         try:
@@ -64,7 +69,10 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             raw = await bodies.read(request, state, stack)
             with state.shutdown.cuts():
                 body, job = await while_connected(request.receive, _prepare(protocol, state, raw, request.headers))
+                queued_at = time.perf_counter()
                 grant = stack.enter_context(await state.quotas.admit(state.key, job))
+                job = replace(job, arrived_at=arrived_at)
+                job.queued.began = queued_at
                 ticket = stack.enter_context(state.queue.join(job))
                 detached = await protocol.detach(body, job, state)
                 slot = ExitStack()
@@ -79,20 +87,33 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
         except Exception as error:
             response = errors.response(error, protocol.error_response)
             state.metrics.refused(response.status_code)
-            access_log.note_end(response.status_code, access_log.error_code(error))
+            _note_end(response.status_code, access_log.error_code(error))
             return response
+
+
+def _trace_wait(job: Job) -> None:
+    """Add the wait to be let in to the trace, unless there was none."""
+    if (waited := job.queued.seconds) >= MIN_TRACED_WAIT:
+        spans.current().past("admission", waited)
+
+
+def _note_end(status: int, error: str | None) -> None:
+    """Note for the log and the trace how the current request has ended."""
+    access_log.note_end(status, error)
+    traces.note_end(status, error)
 
 
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:
     """Return the checked body and its job. A large body is worked on in threads, so that streams go on."""
     in_thread = state.service.texts.run
     run = in_thread if len(raw) > LARGE_BODY else run_here
-    parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
-    body = protocol.with_headers(parsed.body, headers)
-    loaded = await protocol.load(body, state)
-    if loaded is not body:  # what a small body refers to may be large
-        run = in_thread
-    return loaded, await protocol.prepare(loaded, parsed.ignored, state, run)
+    with spans.entered(spans.current().child("prepare", {"autotool.body_bytes": len(raw)})):
+        parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
+        body = protocol.with_headers(parsed.body, headers)
+        loaded = await protocol.load(body, state)
+        if loaded is not body:  # what a small body refers to may be large
+            run = in_thread
+        return loaded, await protocol.prepare(loaded, parsed.ignored, state, run)
 
 
 class JobResponse(Response):
@@ -119,6 +140,7 @@ class JobResponse(Response):
         self._is_detached = False
         self._status = 200
         self._error: str | None = None
+        self._is_stream = protocol.is_stream(body)
         self._is_started = False
         self._writer: StreamWriter | None = None
         self.background = None
@@ -138,7 +160,7 @@ class JobResponse(Response):
             pass
 
         self._is_detached = True
-        with access_log.in_background():
+        with access_log.in_background(), spans.entered(spans.current().child("background")):
             return await self._run({"type": "http"}, never_leaves, discard)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> JSONResponse | None:
@@ -146,9 +168,8 @@ class JobResponse(Response):
         started = time.perf_counter()
         with self._slot:
             try:
-                is_stream = self._protocol.is_stream(self._body)
-                access_log.note_job(self._job, is_stream=is_stream)
-                answering = self._stream(send) if is_stream else self._complete(scope, receive, send)
+                access_log.note_job(self._job, is_stream=self._is_stream)
+                answering = self._stream(send) if self._is_stream else self._complete(scope, receive, send)
                 await while_connected(receive, answering)
             except ClientGoneError as error:
                 self._failed(CLIENT_GONE, error)
@@ -162,8 +183,9 @@ class JobResponse(Response):
                 return errors.response(error, self._protocol.error_response)
             finally:
                 self._grant.status = self._status
-                self._state.metrics.ended(self._job, started, self._status)
-                access_log.note_end(self._status, self._error)
+                self._state.metrics.ended(self._job, started, self._status, spans.current().exemplar)
+                traces.note_job(self._job, is_stream=self._is_stream)
+                _note_end(self._status, self._error)
         return None
 
     def _failed(self, status: int, error: BaseException) -> None:
@@ -176,6 +198,7 @@ class JobResponse(Response):
             shutdown = self._state.shutdown
             with shutdown.cuts() if self._is_detached else shutdown.arrives():
                 await self._ticket.turn()
+        _trace_wait(self._job)
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._wait()

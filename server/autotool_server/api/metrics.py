@@ -1,8 +1,11 @@
 """Prometheus metrics, prefix `autotool_`. The default registry, where vLLM keeps its own, is shown on the same page."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.registry import Collector
 
 from autotool_server.conversation.choice import Generation
 from autotool_server.conversation.job import Job
@@ -11,6 +14,8 @@ from autotool_server.tools.metrics import ToolMetrics
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 PER_TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 PROBABILITIES = tuple(tenth / 10 for tenth in range(1, 10))
+
+Exemplar = dict[str, str] | None
 
 CLIENT_GONE = 499
 """Status of a request whose client left, as nginx reports it."""
@@ -82,23 +87,23 @@ class Metrics:
         )
         self.tools = ToolMetrics(registry)
 
-    def page(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry) + generate_latest(REGISTRY)
+    def page(self, encode: Callable[[Collector], bytes] = generate_latest) -> bytes:
+        """Return all metrics in a format, by default Prometheus' text. OpenMetrics has exemplars, which lead to traces."""
+        return encode(_Both((self.registry, REGISTRY)))
 
     def refused(self, status: int) -> None:
         """Count a request that never became a job."""
         self.requests.labels("none", "none", str(status)).inc()
 
-    def ended(self, job: Job, started: float, status: int) -> None:
-        """Account for a job, however it ended."""
+    def ended(self, job: Job, started: float, status: int, exemplar: Exemplar = None) -> None:
+        """Account for a job, however it ended. `exemplar`: the labels of its trace."""
         resolved = {_resolved(turn) for turn in job.turns if turn.ledger.completion_tokens}
         label = resolved.pop() if len(resolved) == 1 else "mixed" if resolved else "none"
         self.requests.labels(job.mode.value if job.mode is not None else "none", label, str(status)).inc()
-        self.request_seconds.labels(label).observe(time.perf_counter() - started)
+        self.request_seconds.labels(label).observe(time.perf_counter() - started, exemplar)
         for choice in job.choices:
             for number, turn in enumerate(choice.turns):
-                self._turn(turn, started if number == 0 else turn.ledger.started_at)
+                self._turn(turn, started if number == 0 else turn.ledger.started_at, exemplar)
             if choice.transcript is not None:
                 self.tools.loop_ended(choice.records(), choice.stop_reason)
         # Once, as in the answer's usage, whatever the number of choices.
@@ -111,22 +116,33 @@ class Metrics:
             for kind, number in tokens.items():
                 self.tokens.labels(_resolved(turn), kind).inc(number)
 
-    def _turn(self, turn: Generation, started: float) -> None:
+    def _turn(self, turn: Generation, started: float, exemplar: Exemplar) -> None:
         ledger, resolved = turn.ledger, _resolved(turn)
         if ledger.first_token_at is None or ledger.last_token_at is None:
             return
         if turn.p_long is not None:
             self.p_long.observe(turn.p_long)
         self._count(turn, decision=ledger.decision_tokens, reasoning=ledger.reasoning_tokens, content=ledger.content_tokens)
-        self.first_token.labels(resolved).observe(ledger.first_token_at - started)
+        self.first_token.labels(resolved).observe(ledger.first_token_at - started, exemplar)
         if ledger.first_content_at is not None:
-            self.first_content.labels(resolved).observe(ledger.first_content_at - started)
+            self.first_content.labels(resolved).observe(ledger.first_content_at - started, exemplar)
         if ledger.completion_tokens > 1:
             between = (ledger.last_token_at - ledger.first_token_at) / (ledger.completion_tokens - 1)
             self.per_token.labels(resolved).observe(between)
 
     def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, text, ("resolved",), buckets=buckets, registry=self.registry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Both(Collector):
+    """The metrics of several registries as one page."""
+
+    registries: Sequence[Collector]
+
+    def collect(self) -> Iterator[Metric]:
+        for registry in self.registries:
+            yield from registry.collect()
 
 
 def _resolved(turn: Generation) -> str:

@@ -10,11 +10,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from autotool_server.api import openapi
+from autotool_server.api import openapi, traces
 from autotool_server.api.access_log import AccessLog
 from autotool_server.api.body import IGNORED_HEADER
 from autotool_server.api.hosts import AllowedHosts
 from autotool_server.api.keys.quotas import LIMIT_HEADERS
+from autotool_server.api.traces import Traces
 from autotool_server.request_id import REQUEST_ID
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -41,6 +42,8 @@ class App(FastAPI):
             app = CORSMiddleware(app, self.allowed_origins, allow_methods=("*",), allow_headers=("*",), expose_headers=exposed)
         if self.log_requests != "off":
             app = AccessLog(app, self.log_requests)
+        if (tracer := self.state.server.tracer) is not None:
+            app = Traces(app, tracer)
         return RequestIds(ClosesConnections(app, lambda: self.state.server.shutdown.is_draining))
 
 
@@ -79,6 +82,7 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
+                traces.note_status(message["status"])  # here, since a function around each message costs more than a span
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
 

@@ -17,6 +17,7 @@ from autotool_server.api.shutdown import Shutdown
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
+from autotool_server.tracing import open_tracer
 
 OwnT = TypeVar("OwnT")
 
@@ -27,6 +28,7 @@ class ServerState:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.tracer = open_tracer(settings.otlp_traces_endpoint)
         # The largest body always fits if it is alone.
         max_body_bytes = max(settings.max_bodies_bytes, settings.max_body_bytes)
         self.admission = Admission(settings.max_concurrent_requests, max_body_bytes, self.metrics.refusals)

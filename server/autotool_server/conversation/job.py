@@ -1,14 +1,16 @@
 """An accepted request: its choices, run side by side, and what they used."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from autotool_core.modes import Mode
-from autotool_core.record import DecisionRecord
+from autotool_core.record import DecisionRecord, Timings
 from autotool_server.conversation.choice import Choice, Generation, Output
+from autotool_server.conversation.ledger import Ledger
 from autotool_server.engines.base import Sampling
 
 ChoiceOutput = tuple[Choice[Generation], Output]
@@ -30,7 +32,7 @@ class TokenUsage:
 
 @dataclass(slots=True)
 class QueueTimes:
-    """When a request waited for its turn to run, as `time.perf_counter`."""
+    """When a request waited to be let in and for its turn to run, as `time.perf_counter`."""
 
     began: float | None = None
     ended: float | None = None
@@ -62,6 +64,8 @@ class Job:
     priority: int = 0
     """Lower is run earlier."""
     queued: QueueTimes = field(default_factory=QueueTimes)
+    arrived_at: float = field(default_factory=time.perf_counter)
+    """When the request arrived, as `time.perf_counter`."""
 
     @property
     def turns(self) -> list[Generation]:
@@ -102,6 +106,23 @@ class Job:
             reasoning=sum(turn.ledger.reasoning_tokens for turn in self.turns),
         )
 
+    def timings(self) -> Timings:
+        """Return where the time has gone so far."""
+        first = [turn.ledger.first_token_at for turn in self.turns if turn.ledger.first_token_at is not None]
+        return Timings(
+            queue=self.queued.seconds if self.queued.ended is not None else None,
+            decide=self._longest(lambda ledger: ledger.decide_seconds),
+            first_token=min(first) - self.arrived_at if first else None,
+            reasoning=self._longest(lambda ledger: ledger.reasoning_seconds),
+            total=time.perf_counter() - self.arrived_at,
+        )
+
+    def _longest(self, seconds: Callable[[Ledger], float | None]) -> float | None:
+        """Return the sum of the turns of that choice whose sum is largest; None where no turn has any."""
+        of_choices = [[seconds(turn.ledger) for turn in choice.turns] for choice in self.choices]
+        sums = [sum(filter(None, of_turns)) for of_turns in of_choices if any(of_turns)]
+        return max(sums, default=None)
+
     def record(self, *, shows_reasoning: bool = True) -> dict[str, Any]:
         """Return the decision record as JSON values; without the transcript's reasoning where the client wants none."""
         first = self.choices[0]
@@ -114,10 +135,12 @@ class Job:
             effort=self.effort,
             ignored=[*self.ignored],
             pending_calls=first.pending_calls,
+            timings=self.timings(),
         )
         loop_only = set[str]() if first.transcript is not None else {"stop_reason", "transcript"}
         absent = {name for name in ("effort", "ignored", "pending_calls") if not getattr(record, name)}
-        return record.model_dump(mode="json", exclude=loop_only | absent)
+        dumped = record.model_dump(mode="json", exclude=loop_only | absent)
+        return dumped | {"timings": {name: round(value, 6) for name, value in dumped["timings"].items() if value is not None}}
 
     async def run(self) -> AsyncGenerator[ChoiceOutput]:
         """Yield the outputs of all choices in the order in which they come. Closing the generator ends all of them."""

@@ -28,6 +28,17 @@ class Ledger:
         """Every decoded token."""
         return self.decision_tokens + self.reasoning_tokens + self.content_tokens
 
+    @property
+    def decide_seconds(self) -> float | None:
+        """Time until the decision; None without one."""
+        return self.first_token_at - self.started_at if self.first_token_at is not None and self.decision_tokens else None
+
+    @property
+    def reasoning_seconds(self) -> float | None:
+        """Time from the first token, which may be the decision, to the end of the think block; None without one."""
+        end = self.first_content_at or self.last_token_at
+        return end - self.first_token_at if self.reasoning_tokens and end and self.first_token_at else None
+
     def count(self, section: Section, tokens: int) -> None:
         """Charge decoded tokens to the section in which they were decoded."""
         if section is Section.REASONING:

@@ -17,11 +17,13 @@ from autotool_server.conversation.job import Job
 from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.request import RequestedSampling
 from autotool_server.conversation.service import ConversationService
+from autotool_server.conversation.step_spans import CACHED, FINISH, StepSpans
 from autotool_server.conversation.stops import StopFilter
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.conversation.turn import DETOKENIZER_CONTEXT
 from autotool_server.conversation.turn_requests import sampling_of_choice
 from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta
+from autotool_server.tracing.spans import Attributes
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's."""
@@ -78,11 +80,12 @@ class PlainTurn:
     """Plain text has no mode."""
     p_long = None
 
-    def __init__(self, engine: Engine, request: PlainTurnRequest) -> None:
+    def __init__(self, engine: Engine, request: PlainTurnRequest, model: str) -> None:
         self.request = request
         self.ledger = Ledger()
         self.finish_reason: FinishReason = "length"
         self._engine = engine
+        self._spans = StepSpans(engine, model, self.ledger, "text_completion", self._span_attributes)
         self._stops = StopFilter(request.request.stop)
         eos = () if request.request.ignore_eos else engine.eos_token_ids
         self._stop_token_ids = (*eos, *request.request.stop_token_ids)
@@ -124,16 +127,20 @@ class PlainTurn:
         """Yield the text as it is decoded. Closing the generator aborts the engine's work for it."""
         self.ledger.started_at = time.perf_counter()
         if self.request.max_tokens > 0:
-            async with aclosing(self._engine.generate(self._engine_request())) as deltas:
-                async for delta in deltas:
-                    is_first = self.ledger.first_token_at is None
-                    output = self._read(delta)
-                    # The first token is an output even where it has no text: a stream begins with it.
-                    if is_first or output.events or output.logprobs:
-                        yield output
-                    if self._stops.matched is not None:
-                        break
+            with self._spans.generation(self._engine_request()) as request:
+                async with aclosing(self._engine.generate(request)) as deltas:
+                    async for delta in deltas:
+                        is_first = self.ledger.first_token_at is None
+                        output = self._read(delta)
+                        # The first token is an output even where it has no text: a stream begins with it.
+                        if is_first or output.events or output.logprobs:
+                            yield output
+                        if self._stops.matched is not None:
+                            break
         yield self._output(self._finish())
+
+    def _span_attributes(self) -> Attributes:
+        return {CACHED: self.ledger.cached_tokens, FINISH: (self.finish_reason,)}
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
@@ -214,7 +221,7 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
             _max_tokens(request, service.least_tokens(prompt), service.engine.max_model_len, "at least ")
     prompts = [_prompt_ids(prompt, service.engine, request) for prompt in request.prompts]
     turns = [
-        PlainTurn(service.engine, _turn_request(request, ids, number * request.num_choices + index, service))
+        PlainTurn(service.engine, _turn_request(request, ids, number * request.num_choices + index, service), service.model)
         for number, ids in enumerate(prompts)
         for index in range(request.num_choices)
     ]

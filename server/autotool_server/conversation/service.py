@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -34,6 +35,7 @@ from autotool_server.settings import EFFORTS, Effort, GenerationConfig, Settings
 from autotool_server.tools.audit import Audit
 from autotool_server.tools.base import Tool
 from autotool_server.tools.registry import Registry
+from autotool_server.tracing import spans
 
 
 class ConversationService:
@@ -118,7 +120,8 @@ class ConversationService:
         `run` runs what takes long for a long prompt; schemas are worked on in processes of their own.
         """
         checked = await run(self._checked, request)
-        grammars = await self.schemas.grammars(checked.schemas, first_field(request))
+        with spans.current().child("schemas") if checked.schemas is not None else nullcontext():
+            grammars = await self.schemas.grammars(checked.schemas, first_field(request))
         return await run(self._job, replace(checked, context=replace(checked.context, grammars=grammars)))
 
     def _checked(self, request: ConversationRequest) -> "_Checked":
@@ -160,12 +163,13 @@ class ConversationService:
         return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling)
 
     def _turn(self, request: TurnRequest) -> Turn:
-        return Turn(self.engine, self.renderer, self._profile, request)
+        return Turn(self.engine, self.renderer, self._profile, request, self.model)
 
     def _tool_loop(self, context: RequestContext, first: Turn, budget: Budget, past: PastCalls) -> ToolLoop:
         async def make_turn(step: NextTurn) -> Turn:
-            # Rendering and tokenising a long history would hold up every other stream.
-            return self._turn(await self.texts.run(self._turn_requests.later, context, step))
+            with spans.current().child("prepare", {"autotool.turn": step.number}):
+                # Rendering and tokenising a long history would hold up every other stream.
+                return self._turn(await self.texts.run(self._turn_requests.later, context, step))
 
         return ToolLoop(first, make_turn, self._server_tools_config(context, budget, past))
 

@@ -21,8 +21,10 @@ from autotool_core.prompt import DecisionTokens, PromptRenderer
 from autotool_core.record import TurnRecord
 from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.plan import Step, Transition, TurnLimits, TurnPlan, TurnState
+from autotool_server.conversation.step_spans import CACHED, FINISH, StepSpans
 from autotool_server.conversation.token_reader import TokenReader, TurnOutput
 from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta
+from autotool_server.tracing.spans import Attributes
 
 # A sentencepiece-like tokenizer needs a few ids of context to know where a word begins.
 DETOKENIZER_CONTEXT = 8
@@ -53,9 +55,14 @@ class TurnRequest:
 
 
 class Turn:
-    """Runs one turn. After `run` has ended, `finish_reason`, `record()` and `ledger` describe how it went."""
+    """Runs one turn. After `run` has ended, `finish_reason`, `record()` and `ledger` describe how it went.
 
-    def __init__(self, engine: Engine, renderer: PromptRenderer, profile: Profile, request: TurnRequest) -> None:
+    `model`: the name under which the model is served, for traces.
+    """
+
+    def __init__(
+        self, engine: Engine, renderer: PromptRenderer, profile: Profile, request: TurnRequest, model: str = ""
+    ) -> None:
         self.request = request
         self.ledger = Ledger()
         self.finish_reason: FinishReason = "stop"
@@ -71,6 +78,7 @@ class Turn:
         self._profile = profile
         self._ids = list(request.prompt_ids)
         self._steps = 0
+        self._spans = StepSpans(engine, model, self.ledger, "chat", self._span_attributes)
 
     @property
     def max_decoded_tokens(self) -> int:
@@ -151,11 +159,13 @@ class Turn:
         tokens = self._renderer.decision_tokens
         if self.request.mode is not Mode.AUTO or tokens is None:
             return
-        score = await self._engine.score(f"{self.request.id}-decision", self._ids, (tokens.long, tokens.short))
-        self._settle(tokens, score.logprobs)
-        self.ledger.decision_tokens = 1
-        self.ledger.cached_tokens = score.cached_tokens
-        self.ledger.note_time(content=False)
+        request_id, candidates = f"{self.request.id}-decision", (tokens.long, tokens.short)
+        with self._spans.decision(self._ids) as span:
+            score = await self._engine.score(request_id, self._ids, candidates, trace_headers=span.headers)
+            self._settle(tokens, score.logprobs)
+            self.ledger.decision_tokens = 1
+            self.ledger.cached_tokens = score.cached_tokens
+            self.ledger.note_time(content=False)
 
     def _settle(self, tokens: DecisionTokens, logprobs: tuple[float, ...]) -> None:
         """Draw the mode from the log-probabilities (nats) of the long and the short decision token."""
@@ -218,21 +228,32 @@ class Turn:
 
     async def _decode(self, step: Step, reader: TokenReader) -> AsyncGenerator[TurnOutput]:
         self._steps += 1
-        request = self._engine_request(step)
-        # The engine may still read the ids that it was given.
-        self._ids = list(self._ids)
-        async with aclosing(self._engine.generate(request)) as deltas:
-            async for delta in deltas:
-                first = self.ledger.reasoning_tokens + self.ledger.content_tokens == 0
-                self._note(delta)
-                output = reader.read(delta, keep=self._ids.append, reasoning_only=step.reasoning_only)
-                # The first token is an output even where it has no text: a stream begins with it.
-                if first or output.events or output.logprobs:
-                    yield output
-                if reader.limit_reached:
-                    self.finish_reason = "length"
-                if reader.is_over or reader.limit_reached or (step.reasoning_only and not reader.in_reasoning):
-                    break
+        with self._spans.generation(self._engine_request(step)) as request:
+            # The engine may still read the ids that it was given.
+            self._ids = list(self._ids)
+            async with aclosing(self._engine.generate(request)) as deltas:
+                async for delta in deltas:
+                    first = self.ledger.reasoning_tokens + self.ledger.content_tokens == 0
+                    self._note(delta)
+                    output = reader.read(delta, keep=self._ids.append, reasoning_only=step.reasoning_only)
+                    # The first token is an output even where it has no text: a stream begins with it.
+                    if first or output.events or output.logprobs:
+                        yield output
+                    if reader.limit_reached:
+                        self.finish_reason = "length"
+                    if reader.is_over or reader.limit_reached or (step.reasoning_only and not reader.in_reasoning):
+                        break
+
+    def _span_attributes(self) -> Attributes:
+        """Return what the turn knows at the end of a step, for its span."""
+        has_decided = self.ledger.decision_tokens or self.request.mode is not Mode.AUTO
+        return {
+            "autotool.mode": self.request.mode.value,
+            "autotool.resolved": self.resolved.value if has_decided else None,
+            "autotool.p_long": self.p_long,
+            CACHED: self.ledger.cached_tokens if self._steps + self.ledger.decision_tokens <= 1 else None,
+            FINISH: (self.finish_reason,) if self._steps else None,
+        }
 
     def _engine_request(self, step: Step) -> EngineRequest:
         return EngineRequest(

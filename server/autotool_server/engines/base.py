@@ -52,6 +52,8 @@ class EngineRequest:
     """The number of alternatives to report with each token's log-probability; None for no log-probabilities."""
     priority: int = 0
     """Lower is decoded earlier, where the engine schedules by priority; elsewhere it has no effect."""
+    trace_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """`traceparent` and `tracestate` of the step's span, for engines that trace too; empty where there is no trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +170,15 @@ class Engine(Protocol):
         """Decode a request. Closing the generator, or cancelling the task that iterates it, aborts it in the engine."""
         ...
 
-    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
-        """Return the log-probability of each candidate as the token after the prompt.
+    async def score(
+        self,
+        request_id: str,
+        prompt_ids: Sequence[int],
+        candidates: tuple[int, ...],
+        *,
+        trace_headers: Mapping[str, str] | None = None,
+    ) -> Score:
+        """Return the log-probability of each candidate as the token after the prompt. `trace_headers`: as of a request.
 
         The engine decodes one token and keeps the prompt in its cache for the generation that follows. Cancellation aborts
         the request.

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+from collections.abc import Mapping
 from typing import Literal
 
 from autotool_core.errors import AutoToolError
@@ -9,6 +10,7 @@ from autotool_server import default_model
 from autotool_server.engines import vllm, vllm_start
 from autotool_server.engines.base import Engine
 from autotool_server.settings import Settings
+from autotool_server.tracing import endpoint
 
 EngineName = Literal["vllm", "remote", "transformers"]
 
@@ -59,11 +61,18 @@ def create_engine(settings: Settings) -> Engine:
         return _remote(settings)
     model = settings.model if settings.model is not None else str(default_model.ensure())
     if name == "vllm":
-        return vllm.VllmEngine(model, engine_args=settings.engine_arg, hang_seconds=settings.engine_hang_seconds)
+        return vllm.VllmEngine(model, engine_args=_vllm_args(settings), hang_seconds=settings.engine_hang_seconds)
     from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
 
     hang_seconds = settings.engine_hang_seconds
     return TransformersEngine(model, hang_seconds=hang_seconds, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
+
+
+def _vllm_args(settings: Settings) -> Mapping[str, str | bool | int | float]:
+    """Return vLLM's arguments: it traces to where this server does, so that its spans are in the same traces."""
+    if settings.otlp_traces_endpoint is None:
+        return settings.engine_arg
+    return {"otlp_traces_endpoint": endpoint.parse(settings.otlp_traces_endpoint).url, **settings.engine_arg}
 
 
 def _remote(settings: Settings) -> Engine:

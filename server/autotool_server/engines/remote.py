@@ -6,7 +6,7 @@ This process loads no weights.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -141,7 +141,8 @@ class RemoteEngine:
         body = completion_body(request, self.model_name, self.eos_token_ids)
         with self._counted(), self._convert_errors(has_grammar=request.structural_tag is not None):
             # Plain JSON: the library's typed chunks take four times the processor time for each token.
-            async with await self._post(body, stream=True, stream_cls=AsyncStream[Any]) as chunks:
+            sending = self._post(body, request.trace_headers, stream=True, stream_cls=AsyncStream[Any])
+            async with await sending as chunks:
                 async for chunk in chunks:
                     if (delta := reading.take(chunk)) is not None:
                         yield delta
@@ -149,26 +150,35 @@ class RemoteEngine:
                         break
         yield reading.last()
 
-    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
+    async def score(
+        self,
+        request_id: str,
+        prompt_ids: Sequence[int],
+        candidates: tuple[int, ...],
+        *,
+        trace_headers: Mapping[str, str] | None = None,
+    ) -> Score:
         check_length(len(prompt_ids), 1, self.max_model_len)
         body = score_body(request_id, prompt_ids, candidates, self.model_name)
         with self._counted(), self._convert_errors():
-            answer = await self._post(body)
+            answer = await self._post(body, trace_headers or {})
         return Score(candidate_logprobs(answer, candidates), cached_tokens(answer))
 
-    async def _post(self, body: Json, **options: Any) -> Any:
+    async def _post(self, body: Json, headers: Mapping[str, str], **options: Any) -> Any:
         """Return the beginning of an answer. A connection that fails before it is tried once more, a time-out is not."""
         try:
             with self._breaker.attempt():
-                return await self._post_twice(body, **options)
+                return await self._post_twice(body, headers, **options)
         except BreakerOpenError:
             message = f"The remote server cannot be reached; it is tried again within {PAUSE_SECONDS:g} seconds."
             raise EngineError(message) from None
 
-    async def _post_twice(self, body: Json, **options: Any) -> Any:
+    async def _post_twice(self, body: Json, headers: Mapping[str, str], **options: Any) -> Any:
         for is_last in (False, True):
             try:
-                answer = await self._client.post("/completions", body=body, cast_to=object, **options)
+                answer = await self._client.post(
+                    "/completions", body=body, cast_to=object, options={"headers": headers}, **options
+                )
             except APIStatusError:
                 self._breaker.reached()
                 raise

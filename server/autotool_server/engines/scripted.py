@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import Capacity, EngineRequest, Score, TokenDelta, TokenLogprob
@@ -15,7 +15,8 @@ class ScriptedEngine:
 
     `log_odds`: the difference of `score` between the first and the second candidate. `gate`, if given, is awaited before
     every token, so that a test can pause a generation at any point. `requests` are all started requests, `aborted` the ids
-    of those that did not run to their end. `capacity` may be set before the engine is served.
+    of those that did not run to their end, `trace_headers` those of the scores. `capacity` may be set before the engine is
+    served.
     """
 
     name = "scripted"
@@ -34,6 +35,7 @@ class ScriptedEngine:
         self.gate: Callable[[], asyncio.Future[None] | None] | None = None
         self.requests: list[EngineRequest] = []
         self.aborted: list[str] = []
+        self.trace_headers: list[Mapping[str, str] | None] = []
         self._in_flight = 0
 
     async def start(self) -> None:
@@ -70,8 +72,16 @@ class ScriptedEngine:
             if not ended:
                 self.aborted.append(request.request_id)
 
-    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
+    async def score(
+        self,
+        request_id: str,
+        prompt_ids: Sequence[int],
+        candidates: tuple[int, ...],
+        *,
+        trace_headers: Mapping[str, str] | None = None,
+    ) -> Score:
         """Return the scripted log-odds."""
+        self.trace_headers.append(trace_headers)
         self._in_flight += 1
         try:
             await self._wait()

@@ -158,21 +158,36 @@ class VllmEngine:
         with self._errors():
             params = _sampling_params(request, self._eos)
         first = True
-        async with aclosing(self._outputs(request.request_id, request.prompt_ids, params, request.priority)) as outputs:
+        options = {"priority": request.priority, "trace_headers": request.trace_headers}
+        async with aclosing(self._outputs(request.request_id, request.prompt_ids, params, **options)) as outputs:
             async for output in outputs:
                 yield _delta(output, request.logprobs, first)
                 first = False
 
-    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
+    async def score(
+        self,
+        request_id: str,
+        prompt_ids: Sequence[int],
+        candidates: tuple[int, ...],
+        *,
+        trace_headers: Mapping[str, str] | None = None,
+    ) -> Score:
         check_length(len(prompt_ids), 1, self.max_model_len)
         with self._errors():
             params = _score_params(candidates)
-        [output] = [output async for output in self._outputs(request_id, prompt_ids, params)]
+        outputs = self._outputs(request_id, prompt_ids, params, trace_headers=trace_headers)
+        [output] = [output async for output in outputs]
         [position] = output.outputs[0].logprobs or [{}]
         return Score(tuple(position[token].logprob for token in candidates), output.num_cached_tokens or 0)
 
     async def _outputs(
-        self, request_id: str, prompt_ids: Sequence[int], params: SamplingParams, priority: int = 0
+        self,
+        request_id: str,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        *,
+        priority: int = 0,
+        trace_headers: Mapping[str, str] | None,
     ) -> AsyncGenerator[RequestOutput]:
         from vllm.inputs import TokensPrompt, tokens_input  # noqa: PLC0415 vLLM is an optional extra
 
@@ -183,7 +198,14 @@ class VllmEngine:
         try:
             with self._errors():
                 # `reasoning_ended`: otherwise a reasoning parser in `engine_args` would delay the grammar.
-                generation = self._llm.generate(prompt, params, request_id, priority=priority, reasoning_ended=True)
+                generation = self._llm.generate(
+                    prompt,
+                    params,
+                    request_id,
+                    priority=priority,
+                    reasoning_ended=True,
+                    trace_headers=trace_headers or None,  # vLLM warns about any where it has no endpoint
+                )
                 async with aclosing(generation) as outputs:
                     async for output in outputs:
                         _raise_if_aborted(output.outputs[0].finish_reason, has_grammar=params.structured_outputs is not None)

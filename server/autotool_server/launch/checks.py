@@ -8,6 +8,7 @@ from autotool_server.launch import model_source
 from autotool_server.settings import Settings
 from autotool_server.tools.config import create_registry
 from autotool_server.tools.registry import Registry
+from autotool_server.tracing import endpoint
 
 
 def check(settings: Settings) -> Registry:
@@ -18,6 +19,8 @@ def check(settings: Settings) -> Registry:
     engine = engine_name(settings)
     if settings.profile is not None:
         profile.named(settings.profile)
+    if settings.otlp_traces_endpoint is not None:
+        endpoint.parse(settings.otlp_traces_endpoint)
     registry = create_registry(settings)
     make_keyring(settings)
     if settings.model is not None:

@@ -35,6 +35,8 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
     HungThreadError if it is a thread that hangs, which only `stop.exit_now` ends.
     """
     state = ServerState(settings)
+    if state.tracer is not None:
+        state.tracer.install()
     server = Server(http_server.config(create_app(state)))
     stop = Stop(server, state)
     started = asyncio.Event()

@@ -23,6 +23,8 @@ from autotool_server.tools.results import (
 )
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.server_call import ServerCall
+from autotool_server.tracing import spans
+from autotool_server.tracing.spans import Attributes
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +135,18 @@ class TurnCalls:
         return replace(checked, content=self._secrets.redact(checked.content)[:MAX_MESSAGE_CHARACTERS])
 
     async def _run(self, call: ServerCall, tool: Tool, arguments: Mapping[str, Any]) -> Result:
-        """Run a call until the deadline, which may pass while the model still decodes. Write how it ended to the audit log."""
+        """Run a call, in a task of its own, until the deadline, which may pass while the model still decodes.
+
+        The audit log says how it ended.
+        """
+        with spans.entered(spans.current().child(f"execute_tool {tool.spec.name}", _described(call, tool))) as span:
+            result = await self._run_in_time(call, tool, arguments)
+            span.set({"autotool.outcome": result.outcome, "autotool.attempts": result.attempts})
+            if result.outcome is not Outcome.OK:
+                span.fail(result.outcome)
+            return result
+
+    async def _run_in_time(self, call: ServerCall, tool: Tool, arguments: Mapping[str, Any]) -> Result:
         started = time.perf_counter()
 
         async def work() -> Result:
@@ -215,6 +228,16 @@ class TurnCalls:
             for call in (running[task] for task in hanging):
                 logger.warning("tool %s still runs %g s after its call was cancelled", call.name, CANCEL_SECONDS)
                 call.result = call.if_cancelled
+
+
+def _described(call: ServerCall, tool: Tool) -> Attributes:
+    """Return what the span of a call says of it, by OpenTelemetry's conventions."""
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": tool.spec.name,
+        "gen_ai.tool.call.id": call.id,
+        "gen_ai.tool.type": "extension",
+    }
 
 
 def _cut(call: ServerCall, outcome: Outcome, reason: str) -> Result:

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request
+from prometheus_client.exposition import choose_encoder
 from starlette.responses import PlainTextResponse, Response
 
 from autotool_server.api.openapi import Operation, documented
@@ -53,5 +54,6 @@ async def get_version() -> dict[str, str]:
 @router.get("/metrics", response_class=PlainTextResponse)
 @documented(PROBE)
 async def metrics(request: Request) -> Response:
-    """Return the metrics in Prometheus' text format."""
-    return Response(state_of(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    """Return the metrics in Prometheus' text format, or as OpenMetrics where the client accepts it."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(state_of(request).metrics.page(encode), media_type=media_type)

@@ -1,7 +1,7 @@
 """The `transformers` engine in this process. The library batches requests (`batcher`), `sampler` samples their tokens."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -148,8 +148,15 @@ class TransformersEngine:
                     cached_tokens=chunk.cached_tokens,
                 )
 
-    async def score(self, request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...]) -> Score:
-        del request_id  # the batcher assigns its own ids
+    async def score(
+        self,
+        request_id: str,
+        prompt_ids: Sequence[int],
+        candidates: tuple[int, ...],
+        *,
+        trace_headers: Mapping[str, str] | None = None,
+    ) -> Score:
+        del request_id, trace_headers  # the batcher assigns its own ids and has no traces
         if len(candidates) != 2:
             raise ValueError("score compares two candidates.")
         self._check(prompt_ids, 1)

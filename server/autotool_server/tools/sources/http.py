@@ -20,6 +20,7 @@ from autotool_server.tools.base import Tool, ToolError, ToolSpec, TransientError
 from autotool_server.tools.entry import Entry, tool_name
 from autotool_server.tools.network import charset, read_body, read_prefix, tls_context
 from autotool_server.tools.secrets import Secrets
+from autotool_server.tracing import spans
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -118,6 +119,7 @@ class HttpTool:
         """Send the request and return the body. Raises ToolError for a status other than 2xx, or if there is no response."""
         try:
             request = self.route.request(self.client, arguments)
+            request.headers.update(spans.current().headers)
         except (ValueError, httpx.InvalidURL) as error:
             raise ToolError(
                 "The arguments cannot be sent over HTTP: they hold text or numbers that have no form there."

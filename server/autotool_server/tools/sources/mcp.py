@@ -177,7 +177,13 @@ class McpSource:
             # No read time-out: the executor limits the time of a call.
             timeout = httpx2.Timeout(START_SECONDS, read=None)
             async with (
-                httpx2.AsyncClient(headers=self._headers, timeout=timeout, trust_env=False, verify=tls_context()) as client,
+                httpx2.AsyncClient(
+                    headers=self._headers,
+                    timeout=timeout,
+                    trust_env=False,
+                    verify=tls_context(),
+                    event_hooks={"request": [_trace_header]},
+                ) as client,
                 streamable_http_client(self._entry.url, http_client=client) as streams,
             ):
                 yield streams
@@ -248,6 +254,18 @@ class McpSource:
     def _stderr_report(self) -> str:
         text = " ".join(self._secrets.redact(self._stderr).split())[-MAX_REASON_CHARACTERS:]
         return f"It wrote to stderr: {text}" if text else "It wrote nothing to stderr; run its command by itself to see more."
+
+
+async def _trace_header(request: httpx2.Request) -> None:
+    """Repeat the trace that the SDK writes into a message in a header, for what only reads these, such as a proxy.
+
+    The SDK sends all messages in one task, which is in nobody's trace.
+    """
+    content = request.content if request.method == "POST" else b""
+    if b'"traceparent"' not in content:
+        return
+    meta = (json.loads(content).get("params") or {}).get("_meta") or {}
+    request.headers.update({name: meta[name] for name in ("traceparent", "tracestate") if isinstance(meta.get(name), str)})
 
 
 def _relay_command(command: Sequence[str], folder: Path) -> list[str]:

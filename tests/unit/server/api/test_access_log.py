@@ -77,7 +77,10 @@ async def test_a_line_for_programs(lines: pytest.LogCaptureFixture) -> None:
     assert entry["answer_tokens"] + entry["reasoning_tokens"] == usage.completion_tokens
     assert entry["id"] == completion.id
     assert entry["request_id"] == completion._request_id
-    assert 0 < entry["first_token_seconds"] <= entry["seconds"]
+    assert 0 < entry["decide_seconds"] < entry["first_token_seconds"] <= entry["seconds"]
+    assert 0 < entry["reasoning_seconds"] < entry["seconds"]
+    assert 0 <= entry["queue_seconds"] < entry["first_token_seconds"]
+    assert entry["trace_id"] is None
     assert entry["p_long"] == pytest.approx(0.88, abs=0.01)
 
 
@@ -88,7 +91,7 @@ async def test_a_stream_has_the_same_line(lines: pytest.LogCaptureFixture) -> No
         async for _ in await ask(server, stream=True):
             pass
         streamed = await line(server, lines)
-    varying = {"time", "id", "request_id", "seconds", "first_token_seconds", "stream"}
+    varying = {"time", "id", "request_id", "stream", *(name for name in whole if name.endswith("seconds"))}
     assert {name: value for name, value in whole.items() if name not in varying} == {
         name: value for name, value in streamed.items() if name not in varying
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import mcp_servers
+from support.collector import collecting
 from support.engines import until
 from support.mcp_served import SECRETS, SUM, Served, alive, started, stdio
 
@@ -14,6 +15,9 @@ from autotool_server.tools.base import OversizeError, ToolError, TransientError
 from autotool_server.tools.execute import check, execute
 from autotool_server.tools.results import Outcome, Result
 from autotool_server.tools.sources.mcp import CHANGED, GONE, NEW, McpEntry, McpTool
+from autotool_server.tracing import open_tracer, spans
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def test_every_page_is_listed_and_the_servers_hints_are_not_believed(calm: Served) -> None:
@@ -34,6 +38,23 @@ async def test_results_are_text_and_other_content_is_named(calm: Served) -> None
         "[font/ttf, 1234 bytes]",
         "[more: file:///c]",
     ]
+
+
+async def test_the_trace_of_a_call_is_passed_on(calm: Served) -> None:
+    with collecting() as collector:
+        tracer = open_tracer(collector.url)
+        assert tracer is not None
+        with spans.entered(tracer.server_span("request", {"traceparent": TRACEPARENT}, {})) as span:
+            assert await calm.call("add", **SUM) == "3"
+        await tracer.close()
+    meta, headers = json.loads((calm.folder / mcp_servers.TRACE).read_text())
+    assert meta["traceparent"] == span.headers["traceparent"]
+    assert TRACEPARENT.split("-")[1] in meta["traceparent"]
+    assert headers.get("traceparent") == (meta["traceparent"] if calm.entry.url else None)
+    assert [span.name for span in collector.spans] == ["request"], "what the SDK traces quotes errors of servers"
+    assert await calm.call("add", **SUM) == "3"
+    meta, headers = json.loads((calm.folder / mcp_servers.TRACE).read_text())
+    assert "traceparent" not in {**meta, **headers}
 
 
 async def test_calls_run_at_once(calm: Served) -> None:

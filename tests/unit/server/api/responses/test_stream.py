@@ -25,7 +25,7 @@ def order(events: list[dict[str, Any]]) -> list[str]:
 
 def without_ids(response: dict[str, Any]) -> Any:
     """Return a response without what is new in every one."""
-    names = {"id", "call_id", "created_at", "completed_at", "seconds", "overlap_seconds"}
+    names = {"id", "call_id", "created_at", "completed_at", "seconds", "overlap_seconds", "timings"}
 
     def strip(value: Any) -> Any:
         if isinstance(value, list):

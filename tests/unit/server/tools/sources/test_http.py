@@ -14,6 +14,7 @@ from autotool_core.errors import AutoToolError
 from autotool_server.tools.base import OversizeError, Policy, ToolError
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources.http import HttpEntry, HttpSource, HttpTool
+from autotool_server.tracing import spans
 
 KEY = "key-of-the-weather-service"
 PLACE = {"type": "object", "properties": {"city": {"type": "string"}, "unit": {}}, "required": ["city"]}
@@ -60,6 +61,20 @@ async def sent(given: HttpEntry, arguments: Mapping[str, Any]) -> httpx.Request:
     async with tool_of(given, service) as tool:
         assert await tool.call(arguments) == b"fine"
     return service.requests[0]
+
+
+async def test_the_trace_of_a_call_is_passed_on() -> None:
+    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=b"}
+
+    class Traced(spans.Span):
+        @property
+        def headers(self) -> Mapping[str, str]:
+            return trace
+
+    with spans.entered(Traced()):
+        request = await sent(entry(), {"city": "Rome"})
+    assert request.headers.items() >= trace.items()
+    assert "traceparent" not in (await sent(entry(), {"city": "Rome"})).headers
 
 
 async def test_get() -> None:
