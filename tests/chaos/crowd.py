@@ -3,10 +3,9 @@
 import asyncio
 import json
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -116,9 +115,8 @@ class Crowd:
             return self._note("wrong", ask, repr(error))
 
     async def _ask(self, session: aiohttp.ClientSession, ask: Ask, target: Target) -> Outcome:
-        leaving = random.random() < 0.5 and ask.manner == "leaves"
-        if leaving and await _left_early(session, ask, target):
-            return "left"
+        if ask.manner == "leaves" and random.random() < 0.5:
+            return await _leave_early(session, ask, target)
         async with target.post(session, ask) as answer:
             if ask.manner == "leaves" and answer.status == 200:
                 await answer.content.read(200)
@@ -154,13 +152,12 @@ async def _whole(session: aiohttp.ClientSession, ask: Ask, target: Target) -> st
         return text_of(ask.path, await answer.json())
 
 
-async def _left_early(session: aiohttp.ClientSession, ask: Ask, target: Target) -> bool:
-    """Send a request and leave within half a second. Return whether there was no answer until then."""
-    try:
-        async with asyncio.timeout(random.random() / 2), target.post(session, ask):
-            return False
-    except TimeoutError:
-        return True
+async def _leave_early(session: aiohttp.ClientSession, ask: Ask, target: Target) -> Outcome:
+    """Send a request and leave within half a second, whatever has come until then."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(random.random() / 2), target.post(session, ask) as answer:
+            await answer.read()
+    return "left"
 
 
 async def _streamed(answer: aiohttp.ClientResponse, ask: Ask) -> str:
@@ -219,26 +216,3 @@ class Slowloris:
             self.closed += 1
         finally:
             writer.close()
-
-
-@dataclass
-class Watch:
-    """Asks every tenth of a second whether the server is alive, as a supervisor does."""
-
-    url: str
-    seconds: list[float] = field(default_factory=list[float])
-    """What each answer took."""
-    failures: int = 0
-
-    async def run(self) -> None:
-        """Ask until cancelled."""
-        async with aiohttp.ClientSession() as session:
-            while True:
-                started = time.monotonic()
-                try:
-                    async with session.get(self.url + "/health/live") as answer:
-                        self.failures += answer.status != 200
-                    self.seconds.append(time.monotonic() - started)
-                except aiohttp.ClientError:
-                    self.failures += 1
-                await asyncio.sleep(0.1)

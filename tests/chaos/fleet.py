@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from support import postgresql
 from support.keys import bearer, write_keys
 
 from chaos.clock import Clock
-from chaos.crowd import Crowd, Outcome, Watch
+from chaos.crowd import Crowd, Outcome
 from chaos.faults import Fault, clock_jumps, happening, restarted
 from chaos.parts import NAME, Part, front, router, stock_vllm
 from chaos.report import Report
 from chaos.traffic import asks, known_answers
+from chaos.watch import watched
 
 BUDGET = 60_000
 """Tokens a day of the key that has a budget."""
@@ -81,12 +82,12 @@ async def _storm(fleet: Fleet, count: int, at_once: int, seed: int) -> Report:
     urls = [part.url for part in fleet.fronts]
     known = await Crowd(urls[:1], keys=["free"]).learn(known_answers(NAME))
     crowd = Crowd(urls, known, keys=["free", "free", "budgeted"])
-    watches = [Watch(url) for url in urls]
+    watches = [part.log.with_suffix(".watch") for part in fleet.fronts]
     noted: list[tuple[str, Counter[Outcome]]] = []
     faults = [_noting(fault, crowd, noted) for fault in _faults(fleet)]
-    async with AsyncExitStack() as stack:
-        for watch in watches:
-            stack.push_async_callback(_ended, asyncio.ensure_future(watch.run()))
+    with ExitStack() as stack:
+        for url, watch in zip(urls, watches, strict=True):
+            stack.enter_context(watched(url, watch))
         happened = asyncio.ensure_future(happening(faults, crowd, count))
         await crowd.run(asks(seed, NAME, tool=None), count, at_once)
         await happened
@@ -95,16 +96,11 @@ async def _storm(fleet: Fleet, count: int, at_once: int, seed: int) -> Report:
     for (name, before), (_, after) in zip(noted, [*noted[1:], ("", crowd.outcomes)], strict=True):
         lost = ", ".join(f"{after[kind] - before[kind]} {kind}" for kind in LOST)
         report.add(f"since {name}", lost)
-    for number, watch in enumerate(watches, 1):
-        report.add_watch(watch, name=f"front {number}: ")
+    for part, watch in zip(fleet.fronts, watches, strict=True):
+        report.add_watch(watch, name=f"{part.name}: ")
     used = await _used(fleet)
     report.add(f"tokens used of a budget of {BUDGET:,}", f"{used:,}", wrong=used > BUDGET)
     return report
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _noting(fault: Fault, crowd: Crowd, noted: list[tuple[str, Counter[Outcome]]]) -> Fault:

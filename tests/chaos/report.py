@@ -1,13 +1,15 @@
 """What a scenario has shown."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from chaos.crowd import Crowd, Watch
+from chaos import watch
+from chaos.crowd import Crowd
 from chaos.parts import Part
 
 MEBIBYTE = 2**20
@@ -55,11 +57,9 @@ class Report:
         for outcome, examples in crowd.examples.items():
             self.notes.extend(f"{outcome}: {example}" for example in examples)
 
-    def add_watch(self, watch: Watch, *, name: str = "") -> None:
-        """Add how fast the server said that it was alive."""
-        seconds = sorted(watch.seconds)
-        shown = " / ".join(f"{seconds[int(len(seconds) * part)] * 1000:.0f}" for part in (0.5, 0.99, 0.99999))
-        self.add(f"{name}/health/live, ms, median / p99 / longest", shown)
+    def add_watch(self, file: Path, *, name: str = "") -> None:
+        """Add how fast a server said that it was alive."""
+        self.add(f"{name}`/health/live`, ms: median / p99 / longest", watch.shown(file))
 
     def table(self) -> str:
         """Return the figures as a table of Markdown, and below it what is not as it should be."""

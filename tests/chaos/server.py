@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.crowd import Crowd, Slowloris, Watch
+from chaos.crowd import Crowd, Slowloris
 from chaos.faults import Fault, full, happening, restarted, signalled
 from chaos.parts import MODEL, NAME, TESTS, Part, free_port, front
 from chaos.report import MEBIBYTE, Report, Sample, metrics
 from chaos.traffic import Ask, asks, known_answers
+from chaos.watch import watched
 
 SLOWLORIS = 20
 SETTLED = 0.3
@@ -60,7 +61,8 @@ class Storm:
     """The requests of a run, and what is seen meanwhile."""
 
     crowd: Crowd
-    watch: Watch
+    watch: Path
+    """The file of what `/health/live` took."""
     loris: Slowloris
     before: dict[str, float]
     """The server's metrics before the first request."""
@@ -77,7 +79,8 @@ async def run(folder: Path, count: int, at_once: int, seed: int) -> Report:
             await parts.echo.start()
             await parts.server.start()
             storm = await _prepare(parts.server, count)
-            await _rage(parts, storm, asks(seed, NAME, tool="tools.echo"), at_once)
+            with watched(parts.server.url, storm.watch):
+                await _rage(parts, storm, asks(seed, NAME, tool="tools.echo"), at_once)
             return await _report(parts.server, storm)
         finally:
             parts.server.kill(whole=True)
@@ -86,14 +89,14 @@ async def run(folder: Path, count: int, at_once: int, seed: int) -> Report:
 
 async def _prepare(server: Part, count: int) -> Storm:
     known = await Crowd([server.url]).learn(known_answers(NAME))
-    crowd, watch = Crowd([server.url], known), Watch(server.url)
+    crowd, watch = Crowd([server.url], known), server.log.with_name("watch")
     loris = Slowloris("127.0.0.1", server.port, SLOWLORIS)
     return Storm(crowd, watch, loris, await metrics(server), [Sample.of(server)], count)
 
 
 async def _rage(parts: Parts, storm: Storm, make: Callable[[], Ask], at_once: int) -> None:
     """Send all requests, with everything that goes wrong meanwhile."""
-    beside = [asyncio.ensure_future(work) for work in (storm.watch.run(), storm.loris.run(), _sampled(parts.server, storm))]
+    beside = [asyncio.ensure_future(work) for work in (storm.loris.run(), _sampled(parts.server, storm))]
     faults = asyncio.ensure_future(happening(_faults(parts), storm.crowd, storm.count))
     await storm.crowd.run(make, storm.count, at_once)
     await faults

@@ -17,7 +17,7 @@ from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.base import Engine, EngineRequest
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.launch import http_server
-from autotool_server.launch.listener import base_url, listen
+from autotool_server.launch.listener import acceptors, base_url, listen
 from autotool_server.settings import Settings
 from autotool_server.tools.registry import Registry
 from support.tiny import make_tokenizer
@@ -56,7 +56,7 @@ async def running(
     state.service = service = ConversationService(engine, profile, model, state.settings, registry)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(http_server.config(create_app(state)))
-    task = asyncio.create_task(server.serve([listener]))
+    task = asyncio.create_task(server.serve(acceptors(listener)))
     url = base_url(listener)
     try:
         async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=240) as client:

@@ -22,7 +22,7 @@ from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.launch import http_server, supervisor
 from autotool_server.launch.command_line import loop_factory
-from autotool_server.launch.listener import listen
+from autotool_server.launch.listener import acceptors, listen
 from autotool_server.settings import Settings
 
 SERVED = "scripted"
@@ -57,7 +57,7 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     listener = listen("127.0.0.1", 0)
     port.put(listener.getsockname()[1])
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(server.serve([listener]))
+        runner.run(server.serve(acceptors(listener)))
 
 
 async def _stream(client: httpx.AsyncClient, mode: str, tokens: int, until: float) -> int:

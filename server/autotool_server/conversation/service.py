@@ -5,8 +5,6 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import Any
 
 from autotool_core import modes
 from autotool_core.errors import AutoToolError, InvalidRequestError
@@ -19,7 +17,7 @@ from autotool_server.conversation.caller import ANYBODY, Caller
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.loop_types import Budget, NextTurn, ServerTools
-from autotool_server.conversation.messages import template_message
+from autotool_server.conversation.rendered import Rendered
 from autotool_server.conversation.request import ConversationRequest, ToolBudget
 from autotool_server.conversation.request_defaults import RequestDefaults
 from autotool_server.conversation.schema_task import first_field, task_text
@@ -65,6 +63,8 @@ class ConversationService:
         self.default_mode = _default_mode(settings, self.renderer)
         """The mode of requests that ask for none."""
         self._template = TemplateArguments(self._profile, self.renderer.efforts)
+        self.rendered = Rendered(self.renderer.template)
+        """Which messages the chat template shows."""
         budgets = DefaultBudgets.of(settings, profile)
         self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
         self.least_tokens = self._turn_requests.least_tokens
@@ -155,7 +155,7 @@ class ConversationService:
 
     def _context(self, request: ConversationRequest) -> RequestContext:
         tools = self._server_tools(request)
-        if not self._renders_parallel_calls:
+        if not self.rendered.parallel_calls:
             request = replace(request, parallel_tool_calls=False)
         request = replace(request, priority=self.caller.priority_of(request.priority))
         sampling = request.sampling.filled(self.defaults.sampling)
@@ -205,7 +205,7 @@ class ConversationService:
             raise InvalidRequestError(
                 f"{fields.num_choices} must be 1 with server tools, which would run once for each.", fields.num_choices
             )
-        if not self._renders_results:
+        if not self.rendered.results:
             raise InvalidRequestError("The model's chat template has no place for results of tools.", fields.tools)
         chosen = self.registry.choose(named)
         for name in chosen:
@@ -217,26 +217,6 @@ class ConversationService:
                 fields.tools,
             )
         return chosen
-
-    @cached_property
-    def _renders_results(self) -> bool:
-        return self.renderer.template.shows("result-1", _history_of_calls(1))
-
-    @cached_property
-    def _renders_parallel_calls(self) -> bool:
-        """Whether the chat template takes a turn of several calls; without, a turn makes one.
-
-        The template of Llama 3 refuses several, and that of gpt-oss leaves out all calls but the first.
-        """
-        shows = self.renderer.template.shows
-        rendered = [text for text in ("result", "called") if shows(f"{text}-1", _history_of_calls(1))]
-        return all(shows(f"{text}-2", _history_of_calls(2)) for text in rendered)
-
-    @cached_property
-    def renders_late_system(self) -> bool:
-        """Whether the chat template takes a system message after the first message."""
-        history = [*map(template_message, ("user", "assistant", "user"), "?!?"), template_message("system", "instruction")]
-        return self.renderer.template.shows("instruction", history)
 
     def _budget(self, request: ConversationRequest) -> Budget:
         settings, field = self.settings, request.fields.tool_budget
@@ -324,11 +304,3 @@ def _check_counts(request: ConversationRequest) -> None:
         raise InvalidRequestError(f"{fields.min_tokens} can be at most {fields.max_tokens}.", fields.min_tokens)
     if "" in request.stop:
         raise InvalidRequestError("stop must not hold an empty text.", "stop")
-
-
-def _history_of_calls(count: int) -> list[dict[str, Any]]:
-    """Return a conversation with calls of one turn, `called-1` and so on, and their results, `result-1` and so on."""
-    numbers = range(1, count + 1)
-    calls = [{"id": f"c{n}", "type": "function", "function": {"name": f"called-{n}", "arguments": "{}"}} for n in numbers]
-    results = [template_message("tool", f"result-{n}", tool_call_id=f"c{n}") for n in numbers]
-    return [template_message("user", "?"), template_message("assistant", "", tool_calls=calls), *results]

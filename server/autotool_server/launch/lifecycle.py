@@ -16,7 +16,7 @@ from autotool_server.engines import generation_config, profiles
 from autotool_server.engines.base import Engine
 from autotool_server.engines.create import create_engine, served_name
 from autotool_server.launch import http_server
-from autotool_server.launch.listener import base_url
+from autotool_server.launch.listener import acceptors, base_url
 from autotool_server.launch.stop import Server, Stop
 from autotool_server.launch.supervisor import Supervisor, freeze_loaded_objects
 from autotool_server.settings import Settings
@@ -49,7 +49,7 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
             await _until_end(serving, Supervisor(state, started, lambda: not stop.has_begun), stop)
 
     with stop.on_signals():
-        serving = asyncio.create_task(server.serve([listener]))
+        serving = asyncio.create_task(server.serve(acceptors(listener)))
         working = asyncio.create_task(work())
         try:
             await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,8 @@ import socket
 
 from autotool_core.errors import AutoToolError
 
+NUM_ACCEPTORS = 16
+
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises AutoToolError if the address cannot be bound."""
@@ -19,6 +21,15 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
     listener.listen(2048)
     return listener
+
+
+def acceptors(listener: socket.socket) -> list[socket.socket]:
+    """Return a listening socket and further handles to it, to be served all: an event loop accepts with each of them.
+
+    uvloop accepts one connection a turn of its loop, so that in a burst of requests, when turns are long, new connections, and
+    the probes of health among them, would wait for tens of seconds.
+    """
+    return [listener, *(listener.dup() for _ in range(NUM_ACCEPTORS - 1))]
 
 
 def base_url(listener: socket.socket) -> str:

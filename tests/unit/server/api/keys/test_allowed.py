@@ -13,6 +13,7 @@ from support.keys import bearer, client_of, write_keys
 from support.serving import MODEL, running, scripted
 from support.tools import adder, called, named, with_tools
 
+from autotool_core.chat_template import ChatTemplate
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
 from autotool_server.settings import Settings
@@ -143,3 +144,15 @@ async def test_a_key_bounds_the_priority_of_its_requests(tmp_path: Path) -> None
         async with client_of(server, "alice") as client:
             assert (await client.post("/v1/completions", json={"model": MODEL, "prompt": "?"})).status_code == 200
     assert [request.priority for request in engine.requests] == [5, 5, 9, 0, 5]
+
+
+async def test_what_a_template_shows_is_found_once_for_all_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller has a copy of the service: what each copy found by itself was rendered again for each request."""
+    asked: list[str] = []
+    shows = ChatTemplate.shows
+    monkeypatch.setattr(ChatTemplate, "shows", lambda self, text, *rest: (asked.append(text), shows(self, text, *rest))[1])
+    async with running(scripted("x"), keys=write_keys(tmp_path, alice={}, bob={})) as server:
+        for key in ("alice", "bob", "alice"):
+            async with client_of(server, key) as client:
+                assert (await client.post("/v1/chat/completions", json=CHAT)).status_code == 200
+    assert len(asked) == len(set(asked)) > 0
