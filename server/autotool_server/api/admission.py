@@ -35,7 +35,8 @@ class Admission:
         """
         if self.in_flight >= self._limit or self._has_enough(key_name):
             self._refusals.labels("concurrent_requests").inc()
-            raise OverloadedError("The server is serving as many requests as it may. Try again in a second.")
+            who = "The server is" if self.in_flight >= self._limit else "For this key the server is"
+            raise OverloadedError(f"{who} serving as many requests as it may. Try again in a second.")
         self.in_flight += 1
         self._is_idle.clear()
         if key_name is not None:

@@ -33,7 +33,7 @@ class Ticket(Waiter):
     def __init__(self, queue: "AdmissionQueue", job: Job, share: str, cost: float) -> None:
         super().__init__(share, job.priority, cost)
         self.job = job
-        self.tokens = cost
+        self.tokens = self.tokens_at_start = cost
         """What it holds of the engine's tokens."""
         self.is_express = False
         self.is_running = False
@@ -52,10 +52,10 @@ class Ticket(Waiter):
         """Whether its turn has not come."""
         return self.has_turn is not None
 
-    async def turn(self) -> None:
-        """Wait for the turn to run. Raises OverloadedError after `max_queue_seconds`."""
+    async def turn(self, *, is_limited: bool = True) -> None:
+        """Wait for the turn to run. Raises OverloadedError after `max_queue_seconds`, unless the wait is not limited."""
         if self.has_turn is not None:
-            await self._queue.wait(self, self.has_turn)
+            await self._queue.wait(self, self.has_turn, is_limited=is_limited)
 
 
 class AdmissionQueue:
@@ -111,7 +111,8 @@ class AdmissionQueue:
     def _wait_in_order(self, ticket: Ticket) -> None:
         expected = self._expected_wait(ticket)
         limit = self._settings.max_queue_seconds
-        if limit == 0 or (expected is not None and expected > limit):
+        # The first in the line is not refused by what was measured: it would be measured no more if nobody waited.
+        if limit == 0 or (self._waiting and expected is not None and expected > limit):
             self._refuse("expected_wait", ticket)
         if not self._waiting:
             self._throughput.begin()
@@ -119,11 +120,11 @@ class AdmissionQueue:
         self._waiting.add(ticket)
         self._start_waiting()  # a better priority than that of the first may fit where the first does not
 
-    async def wait(self, ticket: Ticket, has_turn: asyncio.Event) -> None:
+    async def wait(self, ticket: Ticket, has_turn: asyncio.Event, *, is_limited: bool) -> None:
         """Wait for the turn of a ticket."""
         left = self._settings.max_queue_seconds - (self._clock() - (ticket.job.queued.began or 0.0))
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(left if is_limited else None):
                 await has_turn.wait()
         except TimeoutError:
             self._refuse("queue_seconds", ticket)
@@ -141,7 +142,7 @@ class AdmissionQueue:
     def _grow(self, ticket: Ticket) -> None:
         """Count what the conversation of a tool loop has grown by."""
         turns = ticket.job.turns
-        grown = max(ticket.cost + turns[-1].prompt_tokens - turns[0].prompt_tokens, ticket.tokens)
+        grown = max(ticket.tokens_at_start + turns[-1].prompt_tokens - turns[0].prompt_tokens, ticket.tokens)
         self.running_tokens += grown - ticket.tokens
         ticket.tokens = grown
 
@@ -160,13 +161,18 @@ class AdmissionQueue:
         self._num_express += ticket.is_express
         self.running_requests += 0 if ticket.is_express else ticket.job.num_choices
         self.running_tokens += ticket.tokens
+        ticket.tokens_at_start = ticket.tokens
         queued = ticket.job.queued
         queued.ended = self._clock()
         self._metrics.queue_seconds.observe(queued.seconds)
 
     def _start_waiting(self) -> None:
         """Give their turns to those that fit, in their order: none passes the first, or large ones would wait for ever."""
-        while (ticket := self._waiting.first()) is not None and self._fits(ticket):
+        while (ticket := self._waiting.first()) is not None:
+            # More may be known of its mode than when it came.
+            ticket.tokens = min(ticket.tokens, self._typical.expected_tokens(ticket.job))
+            if not self._fits(ticket):
+                return
             self._waiting.take(ticket)
             if ticket.has_turn is not None:
                 ticket.has_turn.set()
@@ -181,7 +187,8 @@ class AdmissionQueue:
         self.running_tokens -= ticket.tokens
         usage = ticket.job.usage()
         self._typical.note(ticket.job, usage)
-        self._throughput.note(ticket.cost)
+        if usage.completion:  # one that failed or left before was not served
+            self._throughput.note(ticket.cost)
         self._waiting.correct(ticket, usage.prompt - usage.cached + usage.completion)
 
     def _note_if_nobody_waits(self) -> None:
@@ -203,7 +210,6 @@ class AdmissionQueue:
         wait = (self._expected_wait(ticket) or 0.0) - limit
         seconds = min(max(math.ceil(wait), 1), MAX_RETRY_SECONDS)
         raise OverloadedError(
-            f"The server has more requests than it can answer within {limit:g} seconds of waiting. Try again in {seconds} "
-            f"second{'s' * (seconds > 1)}.",
+            f"The server has more requests than it can answer soon enough. Try again in {seconds} second{'s' * (seconds > 1)}.",
             retry_after=seconds,
         )

@@ -1,6 +1,7 @@
 """API keys: the client's, those of many clients, and the operator's."""
 
 import hmac
+import ipaddress
 from collections.abc import Iterable
 
 from fastapi import Request
@@ -54,8 +55,17 @@ def enter(keys: Iterable[str | None], request: Request) -> ServerState:
     """
     state = authorize(keys, state_of(request))
     address = request.client.host if request.client is not None else ""
-    SHARE.set(address if state.key_name is None else f"key {state.key_name}")
+    SHARE.set(_network(address) if state.key_name is None else f"key {state.key_name}")
     return state
+
+
+def _network(address: str) -> str:
+    """Return the address of a client, or the network of an IPv6 address: one client may have all of its addresses."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # that of a Unix socket, or of a test
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
 
 
 async def need_key(request: Request) -> None:

@@ -197,7 +197,7 @@ class JobResponse(Response):
         if self._ticket.is_waiting:
             shutdown = self._state.shutdown
             with shutdown.cuts() if self._is_detached else shutdown.arrives():
-                await self._ticket.turn()
+                await self._ticket.turn(is_limited=not self._is_detached)
         _trace_wait(self._job)
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:

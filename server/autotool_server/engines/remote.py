@@ -59,7 +59,7 @@ class RemoteEngine:
         tokenizer: str | None = None,
         api_key: str | None = None,
         timeout: float = 600.0,
-        connect_timeout: float = 5.0,
+        connect_timeout: float = 15.0,
     ) -> None:
         self._root = base_url.rstrip("/").removesuffix("/v1")
         # For logs and start-up errors, without the user and the password that a URL may have.

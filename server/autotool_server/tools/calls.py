@@ -152,6 +152,7 @@ class TurnCalls:
         async def work() -> Result:
             if not self._audit.begun(call):
                 return rejection(Outcome.NOT_LOGGED, UNWRITABLE)
+            call.begun = True
             return await execute(tool, arguments, self._secrets)
 
         try:
@@ -159,7 +160,7 @@ class TurnCalls:
                 result = await self._limits.run(tool, work)
         except TimeoutError:
             cut = _cut(call, Outcome.BUDGET, TIME_USED_UP)
-            result = replace(cut, started=started, ended=time.perf_counter(), attempts=1)
+            result = replace(cut, started=started, ended=time.perf_counter(), attempts=int(call.begun))
         except asyncio.CancelledError:
             self._audit.cancelled(call, time.perf_counter() - started)
             raise
@@ -241,6 +242,7 @@ def _described(call: ServerCall, tool: Tool) -> Attributes:
 
 
 def _cut(call: ServerCall, outcome: Outcome, reason: str) -> Result:
-    """Return the result of a call that was cancelled while it ran. A tool that changes nothing might as well not have run."""
+    """Return the result of a call that was cancelled. A tool that changes nothing might as well not have run."""
     is_harmless = call.tool is not None and call.tool.spec.policy.read_only
-    return rejection(outcome, reason) if is_harmless else interruption(outcome, reason)
+    has_run = call.begun or (call.first is not None and call.first.begun)
+    return rejection(outcome, reason) if is_harmless or not has_run else interruption(outcome, reason)

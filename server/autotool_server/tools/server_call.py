@@ -27,6 +27,8 @@ class ServerCall:
     result: Result | None = None
     if_cancelled: Result = INTERRUPTED
     """What the result is where the task is cancelled."""
+    begun: bool = False
+    """Whether the tool may have been called: a call that waits for its place has not."""
     reported: bool = False
     """Whether `TurnCalls.finished` has returned the call."""
 

@@ -21,8 +21,8 @@ class Endpoint:
 
     @property
     def place(self) -> str:
-        """Its host and port, without the user and the password that a URL may have."""
-        return urlsplit(self.url).netloc.rpartition("@")[2]
+        """Its host and port."""
+        return urlsplit(self.url).netloc
 
     @property
     def is_secure(self) -> bool:
@@ -35,8 +35,16 @@ def parse(text: str) -> Endpoint:
 
     The protocol is that of the SDK's variables, else OTLP's default. Raises AutoToolError where they do not fit together.
     """
-    url = urlsplit(text)
-    if url.scheme not in {"http", "https", "grpc"} or not url.netloc.rpartition("@")[2]:
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        url = urlsplit("")
+    if "@" in url.netloc:
+        raise AutoToolError(
+            "Setting otlp_traces_endpoint must have no user and no password, which logs may show: send them by the variable "
+            "OTEL_EXPORTER_OTLP_HEADERS."
+        )
+    if url.scheme not in {"http", "https", "grpc"} or not url.netloc:
         raise AutoToolError(
             "Setting otlp_traces_endpoint must be the URL of a collector, such as http://localhost:4318/v1/traces or "
             "grpc://localhost:4317."

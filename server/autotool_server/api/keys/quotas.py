@@ -66,7 +66,8 @@ class KeyGrant(Grant):
     def _use(self) -> Use:
         """Return what was used: nothing where the engine failed or refused before it decoded anything."""
         usage = self._job.usage()
-        is_charged = usage.completion > 0 or self.status in (200, CLIENT_GONE)
+        has_run = self._job.queued.ended is not None  # or else the prompt is known, and was not decoded
+        is_charged = usage.completion > 0 or (has_run and self.status in (200, CLIENT_GONE))
         return Use(1, usage.prompt, usage.completion) if is_charged else Use(1)
 
 

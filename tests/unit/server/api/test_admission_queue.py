@@ -162,7 +162,7 @@ def measured_queue(**settings: Any) -> tuple[AdmissionQueue, Clock]:
     """A queue of one place in which requests of 100 tokens have taken 10 seconds each."""
     queue = make_queue(1, max_queue_seconds=3600)
     clock = cast("Clock", queue._clock)
-    tickets = [join(queue) for _ in range(4)]
+    tickets = [join(queue, used=TokenUsage(10, 90, 0, 0)) for _ in range(4)]
     for ticket in tickets:
         clock.now += 5
         queue.leave(join(queue))  # one that only looks in changes nothing
@@ -203,6 +203,43 @@ def test_the_time_in_which_nobody_waits_says_nothing_of_the_throughput() -> None
     # 200 tokens at 10 a second, whatever was in between.
     with pytest.raises(OverloadedError):
         join(queue)
+
+
+def test_the_first_in_the_line_waits_whatever_was_measured() -> None:
+    """Or else a rate that was once low would stay so: it is measured while somebody waits."""
+    queue, _ = measured_queue(max_queue_seconds=1)
+    assert running(join(queue), join(queue)) == [True, False]
+    with pytest.raises(OverloadedError):
+        join(queue)
+
+
+def test_failures_say_nothing_of_the_throughput() -> None:
+    queue = make_queue(1)
+    first, second, _ = join(queue), join(queue), join(queue)
+    cast("Clock", queue._clock).now += 10
+    for ticket in (first, second):
+        queue.leave(ticket)
+    assert queue._throughput.rate(1) is None
+
+
+def test_those_who_wait_need_no_more_than_is_usual_once_that_is_known() -> None:
+    queue = make_queue(9, tokens=1000)
+    first, *others = (join(queue, limit=890) for _ in range(9))
+    assert running(first, *others) == [True] + [False] * 8
+    cast("FakeJob", first.job).used = TokenUsage(10, 40, 0, 0)
+    queue.leave(first)
+    assert running(*others) == [True] * 8
+    assert queue.running_tokens == 8 * 50
+
+
+async def test_one_that_has_been_accepted_waits_without_a_limit() -> None:
+    queue = make_queue(1, max_queue_seconds=0.01)
+    first, accepted = join(queue), join(queue)
+    waiting = asyncio.create_task(accepted.turn(is_limited=False))
+    await asyncio.sleep(0.05)
+    queue.leave(first)
+    await waiting
+    assert accepted.is_running
 
 
 def test_no_waiting_at_all() -> None:

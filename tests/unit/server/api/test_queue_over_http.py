@@ -123,7 +123,7 @@ async def test_what_has_waited_for_too_long_is_refused_in_the_protocols_shape(pa
         refused = await send(client, path, stream=stream)
         assert refused.status_code == (529 if path == "/v1/messages" else 503)
         assert refused.headers["retry-after"] == "1"
-        assert "0.05 seconds of waiting" in refused.json()["error"]["message"]
+        assert "soon enough. Try again in 1 second." in refused.json()["error"]["message"]
         release.set()
         assert (await first).status_code == 200
         assert (await send(client, path, stream=stream)).status_code == 200
@@ -257,3 +257,21 @@ async def test_a_tool_loop_keeps_its_place_while_its_tools_run_and_grows_without
         assert first == in_tool < second
         await server.idle()
         assert server.state.queue.running_tokens == 0
+
+
+async def test_one_that_leaves_before_its_turn_is_charged_no_tokens(tmp_path: Path) -> None:
+    engine = scripted("x")
+    release = held(engine, after=0)
+    async with serving(engine, keys=write_keys(tmp_path, alice={}, bob={})) as (server, client):
+        first = asyncio.create_task(client.post(CHAT, json=ASKED, headers=bearer("alice")))
+        await until(lambda: engine.in_flight() == 1)
+        leaver = asyncio.create_task(client.post(CHAT, json=ASKED, headers=bearer("bob")))
+        await until(lambda: waiting(server) == 1)
+        leaver.cancel()
+        await until(lambda: waiting(server) == 0)
+        release.set()
+        assert (await first).status_code == 200
+        await server.idle()
+        for key, has_run in (("alice", True), ("bob", False)):
+            used = (await client.get("/v1/usage", headers=bearer(key))).json()["today"]
+            assert (used["requests"], used["total_tokens"] > 0) == (1, has_run)

@@ -253,7 +253,7 @@ async def test_the_end_of_the_server_sends_what_is_left(collector: Collector, mo
 
 async def test_a_collector_that_is_down_is_told_once(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
     collector.status = 400
-    async with running(scripted("Four."), otlp_traces_endpoint=collector.url.replace("//", "//user:pass@")) as server:
+    async with running(scripted("Four."), otlp_traces_endpoint=collector.url) as server:
         for batches in (1, 2):
             assert (await ask(server)).choices[0].message.content == "Four."
             await until(functools.partial(collector.has_received, batches))
@@ -304,7 +304,9 @@ def test_the_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch
     ("given", "protocol", "expected"),
     [
         ("http://localhost:4318", "", ("http://localhost:4318/v1/traces", "http/protobuf")),
-        ("https://user@host/otlp/v1/traces", "", ("https://user@host/otlp/v1/traces", "http/protobuf")),
+        ("https://host/otlp/v1/traces", "", ("https://host/otlp/v1/traces", "http/protobuf")),
+        ("https://user:secret@host/otlp/v1/traces", "", "must have no user and no password"),
+        ("http://[x", "", "must be the URL of a collector"),
         ("grpc://localhost:4317", "", ("grpc://localhost:4317", "grpc")),
         ("http://localhost:4317", "grpc", ("http://localhost:4317", "grpc")),
         ("grpc://localhost:4317", "http/protobuf", "must be grpc or http/protobuf"),

@@ -187,6 +187,7 @@ async def test_a_call_that_finds_no_place_in_time_is_charged_to_the_budget() -> 
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
     assert executions(answer)[0] == [("math.add", "budget")]
+    assert results(answer)[0].startswith("Error: Not run: ")  # and not "may have taken effect"
     assert len(tool.calls) == 1
 
 
