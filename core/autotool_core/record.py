@@ -92,11 +92,11 @@ class Timings(BaseModel):
     decide: float | None = None
     """Decoding the decision tokens."""
     first_token: float | None = None
-    """From the arrival of the request to the first decoded token, which may be a decision."""
+    """The time from the arrival of the request to the first decoded token, which may be a decision."""
     reasoning: float | None = None
     """Decoding think blocks: from a turn's first token to the end of its block."""
     total: float | None = None
-    """From the arrival of the request until this record was made."""
+    """The time from the arrival of the request until this record was made."""
 
 
 class DecisionRecord(BaseModel):

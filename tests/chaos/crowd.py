@@ -61,7 +61,7 @@ class Crowd:
     outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
     """What became of every try of every request."""
     statuses: Counter[int] = field(default_factory=Counter[int])
-    """Of the answers to patient clients, by status."""
+    """The numbers of answers to patient clients, by status."""
     examples: dict[Outcome, list[str]] = field(default_factory=dict[Outcome, list[str]])
     """Some of what did not go right."""
     done: int = 0

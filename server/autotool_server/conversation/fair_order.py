@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 from typing import Generic, TypeVar
 
 TURNS_PER_EQUAL_TURN = 8
-"""Of so many turns one is given without regard to priorities."""
+"""The number of turns of which one is given without regard to priorities."""
 MAX_KNOWN_SHARES = 4096
 """Shares that are remembered beside those that wait, before those that got no more than the others are forgotten."""
 
@@ -49,7 +49,7 @@ class FairOrder(Generic[WaiterT]):
 
     def __init__(self) -> None:
         self.cost = 0.0
-        """Of all that wait."""
+        """The sum of the costs of all that wait."""
         self._numbers = itertools.count()
         self._lines: dict[int, dict[str, _Line[WaiterT]]] = {}
         self._waiting = Counter[str]()

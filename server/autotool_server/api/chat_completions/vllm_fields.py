@@ -80,7 +80,7 @@ class VllmFields(Body):
     thinking_token_budget: int | None = Field(default=None, ge=-1, le=MAX_INT32)
     """The same as `max_reasoning_tokens`; -1 is no limit but that of the whole answer, whatever the server's default."""
     priority: int = Field(default=0, ge=-INT64, lt=INT64)
-    """Of requests that wait for their turn, those with a lower one run earlier. A key may have a best one."""
+    """The lower it is, the earlier the request runs if it must wait. A key may have a best one."""
     return_token_ids: bool = False
     """The answer has `prompt_token_ids`, and each choice `token_ids`: every token after the prompt, those that the server has
     put there included. Not with server tools."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from support.engines import until
 from support.keys import bearer, write_keys
 from support.serving import MODEL, Running, held, running, scripted
 from support.tools import ADD_1_2, NUMBERS, Scripted, ask, autotool_field, named, with_tools
@@ -34,14 +35,6 @@ async def serving(engine: ScriptedEngine, places: int = 1, **settings: Any) -> A
         url = server.url.removesuffix("/v1")
         async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
             yield server, client
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(6000):
-        if holds():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError
 
 
 def waiting(server: Running) -> int:

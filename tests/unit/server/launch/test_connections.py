@@ -4,12 +4,13 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from typing import Any
 
 import httpx
 import pytest
+from support.engines import until
 from support.serving import Running, held, running, scripted
 
 from autotool_server.launch.connections import Connections
@@ -65,13 +66,6 @@ async def connected(server: Running) -> AsyncIterator[Peer]:
         yield Peer(reader, writer)
     finally:
         writer.transport.abort()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; fails after some seconds."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 the server knows nothing of the test
-            await asyncio.sleep(0.01)
 
 
 async def trickle(peer: Peer, ended: asyncio.Task[Any]) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from support.engines import until
 from support.keys import bearer, client_of, write_keys
 from support.serving import MODEL, Running, failing, held, running, scripted
 
@@ -34,14 +35,6 @@ async def serving(folder: Path, engine: ScriptedEngine, **limits: Any) -> AsyncI
         client_of(server, "alice") as client,
     ):
         yield server, client
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if holds():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError
 
 
 async def used(client: httpx.AsyncClient) -> dict[str, Any]:
