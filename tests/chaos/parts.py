@@ -83,10 +83,14 @@ class Part:
         self.process.wait()
 
     async def again(self, after: float) -> None:
-        """Kill it and start it again after some seconds, as a supervisor does."""
+        """Kill it and start it again after some seconds, as a supervisor does: once more if what it needs is not there yet."""
         self.kill(whole=self.leaves_children)
         await asyncio.sleep(after)
-        await self.start()
+        try:
+            await self.start()
+        except RuntimeError:
+            await asyncio.sleep(after)
+            await self.start()
 
     async def rolled(self) -> None:
         """End it as an orchestrator does for a new version, and start it when it has ended."""

@@ -30,7 +30,6 @@ from autotool_server.api.protocol import Protocol, StreamWriter
 from autotool_server.api.shutdown import StoppingError
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
-from autotool_server.conversation.text_threads import run_here
 from autotool_server.request_id import REQUEST_ID
 from autotool_server.tracing import spans
 
@@ -105,14 +104,14 @@ def _note_end(status: int, error: str | None) -> None:
 
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:
     """Return the checked body and its job. A large body is worked on in threads, so that streams go on."""
-    in_thread = state.service.texts.run
-    run = in_thread if len(raw) > LARGE_BODY else run_here
+    texts = state.service.texts
+    run = texts.run if len(raw) > LARGE_BODY else texts.run_on_loop
     with spans.entered(spans.current().child("prepare", {"autotool.body_bytes": len(raw)})):
         parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
         body = protocol.with_headers(parsed.body, headers)
         loaded = await protocol.load(body, state)
         if loaded is not body:  # what a small body refers to may be large
-            run = in_thread
+            run = texts.run
         return loaded, await protocol.prepare(loaded, parsed.ignored, state, run)
 
 

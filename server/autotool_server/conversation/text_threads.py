@@ -1,4 +1,4 @@
-"""The threads for large prompts, which take seconds to check, to render and to tokenise, and much memory: few of them."""
+"""Where prompts are checked, rendered and tokenised: small ones on the event loop, large ones in threads."""
 
 import asyncio
 import contextvars
@@ -20,12 +20,16 @@ class Run(Protocol):
 
 
 class TextThreads:
-    """A bounded number of threads, shared out fairly. What waits is dropped when it is cancelled; what has begun runs on."""
+    """A bounded number of threads, and the event loop, both shared out fairly.
+
+    A large prompt takes seconds and much memory. What waits is dropped when it is cancelled; what has begun runs on.
+    """
 
     def __init__(self) -> None:
         number = max(2, min(8, (os.cpu_count() or 1) // 2))
         self._pool = ThreadPoolExecutor(number, thread_name_prefix="texts")
         self._free = FairSemaphore(number)
+        self._free_loop = FairSemaphore(1)
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Return a function's result, computed in a thread."""
@@ -34,11 +38,17 @@ class TextThreads:
         async with self._free:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
+    async def run_on_loop(self, function: Callable[..., T], *arguments: object) -> T:
+        """Return a function's result, computed on the event loop: what is small takes less time than handing it to a thread.
+
+        A turn of the loop runs one. In a burst of requests new connections, probes of health and streams come in between.
+        """
+        await self._free_loop.acquire()
+        try:
+            return function(*arguments)
+        finally:
+            asyncio.get_running_loop().call_soon(self._free_loop.release)
+
     def close(self) -> None:
         """Drop what waits."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-async def run_here(function: Callable[..., T], *arguments: object) -> T:
-    """Return a function's result, computed at once: what is small takes less time than handing it to a thread."""
-    return function(*arguments)

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from autotool_core.errors import AutoToolError, HungThreadError
 from autotool_server.launch import checks, logs
 from autotool_server.launch.connections import raise_descriptor_limit
-from autotool_server.launch.listener import listen
+from autotool_server.launch.listener import bind
 from autotool_server.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
     registry = checks.check(settings)
     if demo and settings.keys is not None and settings.api_key is None:
         raise AutoToolError("--demo sends requests of its own. Set an API key (--api-key) beside the keys file for it.")
-    listener = listen(settings.host, settings.port)
+    listener = bind(settings.host, settings.port)
     logs.configure(settings)
     raise_descriptor_limit()
     # Imported now that nothing else can be wrong: torch and the web framework take seconds.

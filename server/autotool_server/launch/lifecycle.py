@@ -27,7 +27,7 @@ WhenReady = Callable[[str, ServerState], Awaitable[None]]
 
 
 async def serve(settings: Settings, registry: Registry, listener: socket.socket, when_ready: WhenReady | None = None) -> bool:
-    """Serve on a listening socket until a signal ends the server. `when_ready` is called once requests are answered.
+    """Serve on a bound socket until a signal ends the server. `when_ready` is called once requests are answered.
 
     `registry`: the settings' tools, not started yet. Health answers while the model loads. Returns False if a thread may still
     be at work that only `stop.exit_now` ends: the signal came while the model was loading, requests were cut, or the store of

@@ -1,6 +1,7 @@
 """What is shared out fairly: places, threads and processes for the work on requests."""
 
 import asyncio
+import itertools
 import random
 
 import pytest
@@ -75,3 +76,20 @@ async def test_threads_for_long_prompts_are_shared_out() -> None:
     await asyncio.gather(*tasks)
     texts.close()
     assert order.index("few") < 20
+
+
+async def test_the_loop_turns_between_two_pieces_of_work_on_it() -> None:
+    """Or else a probe of health waits until all requests of a burst are prepared."""
+    texts, order = TextThreads(), list[str]()
+    probe = asyncio.create_task(turns(order))
+    await asyncio.gather(*(texts.run_on_loop(order.append, "work") for _ in range(20)))
+    probe.cancel()
+    texts.close()
+    assert order.count("work") == 20
+    assert all(pair != ("work", "work") for pair in itertools.pairwise(order))
+
+
+async def turns(order: list[str]) -> None:
+    while True:
+        order.append("turn")
+        await asyncio.sleep(0)

@@ -19,7 +19,7 @@ def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> settings.Settings
         pass
 
     monkeypatch.setattr(lifecycle, "serve", serve)
-    monkeypatch.setattr(command_line, "listen", nothing)
+    monkeypatch.setattr(command_line, "bind", nothing)
     monkeypatch.setattr(command_line.logs, "configure", nothing)  # logging of the tests' own process
     monkeypatch.setattr(command_line.checks, "check", nothing)
     result = CliRunner().invoke(command_line.command, arguments)

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from autotool_server.launch.listener import acceptors, listen
+from autotool_core.errors import AutoToolError
+from autotool_server.launch.listener import acceptors, bind, listen
 
 BURST = 128
 
@@ -46,3 +47,25 @@ async def turns_until_accepted() -> int:
         for server in servers:
             server.close()
     return turns
+
+
+def test_a_bound_socket_refuses_connections_until_it_is_served() -> None:
+    """A server that imports its libraries answers nobody: a balancer learns at once that it must take another."""
+    listener = bind("127.0.0.1", 0)
+    with socket.socket() as client, pytest.raises(ConnectionRefusedError):
+        client.connect(listener.getsockname())
+    handles = acceptors(listener)
+    with socket.socket() as client:
+        client.connect(listener.getsockname())
+    for handle in handles:
+        handle.close()
+
+
+def test_of_two_servers_that_start_at_one_port_the_second_says_so() -> None:
+    first = bind("127.0.0.1", 0)
+    second = bind(*first.getsockname())
+    handles = acceptors(first)
+    with pytest.raises(AutoToolError, match="--port"):
+        acceptors(second)
+    for handle in [*handles, second]:
+        handle.close()
