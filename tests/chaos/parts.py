@@ -20,6 +20,7 @@ AUTOTOOL = str(Path(sys.executable).with_name("autotool"))
 VLLM = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
 """One thread for each engine: the model is tiny, and threads of several engines would wait for each other."""
 START_SECONDS = 240
+MAX_STARTS = 5
 
 
 def free_port() -> int:
@@ -83,14 +84,15 @@ class Part:
         self.process.wait()
 
     async def again(self, after: float) -> None:
-        """Kill it and start it again after some seconds, as a supervisor does: once more if what it needs is not there yet."""
+        """Kill it, and start it after some seconds, as a supervisor does: again if what it needs is not there yet."""
         self.kill(whole=self.leaves_children)
-        await asyncio.sleep(after)
-        try:
-            await self.start()
-        except RuntimeError:
+        for tries_left in reversed(range(MAX_STARTS)):
             await asyncio.sleep(after)
-            await self.start()
+            try:
+                return await self.start()
+            except RuntimeError:
+                if not tries_left:
+                    raise
 
     async def rolled(self) -> None:
         """End it as an orchestrator does for a new version, and start it when it has ended."""
