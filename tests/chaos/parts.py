@@ -86,13 +86,13 @@ class Part:
     async def again(self, after: float) -> None:
         """Kill it, and start it after some seconds, as a supervisor does: again if what it needs is not there yet."""
         self.kill(whole=self.leaves_children)
-        for tries_left in reversed(range(MAX_STARTS)):
+        for _ in range(MAX_STARTS - 1):
             await asyncio.sleep(after)
-            try:
-                return await self.start()
-            except RuntimeError:
-                if not tries_left:
-                    raise
+            with suppress(RuntimeError):
+                await self.start()
+                return
+        await asyncio.sleep(after)
+        await self.start()
 
     async def rolled(self) -> None:
         """End it as an orchestrator does for a new version, and start it when it has ended."""

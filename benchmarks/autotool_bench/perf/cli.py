@@ -58,23 +58,35 @@ def load(
     measure(LoadOptions(model, modes.split(","), rounds, streams, requests, input_tokens, output_tokens, out))
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def overhead(
     model: Annotated[Path, typer.Option(help="Folder of a checkpoint; only its tokenizer and chat template are used.")],
     streams: Streams = 32,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens per answer.")] = 512,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per mode.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per mode, and per round with further options.")] = 10.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of a comparison.")] = 15,
+    key: Annotated[str, typer.Option(help="Key that the clients send.")] = "none",
+    serve_options: Annotated[
+        list[str] | None,
+        typer.Argument(help="Options of `autotool serve`, of which the cost is measured.", metavar="SERVE_OPTION"),
+    ] = None,
 ) -> None:
     """CPU time that the server itself spends per token: one process on one core, an engine that costs nothing.
 
     Watch the CPU time per token: it stays the same on a noisy machine, the tokens per second do not. Takes about 40 seconds.
+    With options of `autotool serve`, a server with them and one without are measured in turn, in auto.
 
       autotool bench perf overhead --model training/checkpoints/graded-tiny
+      autotool bench perf overhead --model training/checkpoints/graded-tiny --tokens 16 --key K --keys keys.toml
     """
     require(MEASUREMENT, "server", "bench")
-    from autotool_bench.perf.overhead import measure  # noqa: PLC0415 needs the extras
+    from autotool_bench.perf.overhead import Load, compare, measure  # noqa: PLC0415 needs the extras
 
-    measure(str(model), streams, tokens, seconds)
+    load = Load(streams, tokens, seconds, key)
+    if serve_options:
+        compare(str(model), load, serve_options, rounds)
+    else:
+        measure(str(model), load)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

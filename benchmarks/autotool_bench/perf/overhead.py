@@ -3,12 +3,16 @@
 The command is `autotool bench perf overhead`. The server runs in a child process pinned to one core, its clients on the others,
 with the event loop of `autotool serve` and, as there, without collections of what was loaded at the start.
 The figure to watch is CPU time per token: it stays the same on a noisy machine, where the wall time of a run does not.
+The cost of options is a ratio: two servers, one of them with the options, are measured in turn.
 """
 
 import asyncio
 import multiprocessing
 import os
+import statistics
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -21,12 +25,23 @@ from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.launch import http_server, supervisor
-from autotool_server.launch.command_line import loop_factory
+from autotool_server.launch.command_line import loop_factory, parse
 from autotool_server.launch.listener import acceptors, listen
-from autotool_server.settings import Settings
+from autotool_server.settings import load_settings
 
 SERVED = "scripted"
 WORDS = "The quick brown fox jumps over the lazy dog, and then it thinks about what to do next. "
+MODES = ("long", "short", "auto")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the clients send: `streams` requests at a time, each for so many `tokens`, with a `key`, for some seconds."""
+
+    streams: int
+    tokens: int
+    seconds: float
+    key: str = "none"
 
 
 @dataclass(frozen=True)
@@ -38,8 +53,21 @@ class OverheadResult:
     seconds: float
     cpu_seconds: float
 
+    @property
+    def per_token(self) -> float:
+        """CPU time of a token, in microseconds."""
+        return 1e6 * self.cpu_seconds / self.tokens
 
-def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
+
+@dataclass(frozen=True)
+class _Server:
+    """A server in a child process."""
+
+    process: psutil.Process
+    url: str
+
+
+def _serve(model: str, tokens: int, options: Sequence[str], port: "multiprocessing.Queue[int]") -> None:
     from transformers import AutoTokenizer  # noqa: PLC0415 slow, and only the child needs it
 
     from autotool_core.profile import BUILTIN  # noqa: PLC0415
@@ -48,8 +76,10 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     tokenizer = AutoTokenizer.from_pretrained(model)
     words = tokenizer.encode(WORDS, add_special_tokens=False)
     script = (words * (tokens // len(words) + 1))[:tokens]
-    settings = Settings(port=0, answer_reserve=0)
+    settings = load_settings(**{"port": 0, "answer_reserve": 0, **parse(options)})
     state = ServerState(settings)
+    if state.tracer is not None:
+        state.tracer.install()
     engine = ScriptedEngine(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
     state.service = ConversationService(engine, BUILTIN["smollm2-autotool"], SERVED, settings)
     server = uvicorn.Server(http_server.config(create_app(state)))
@@ -58,6 +88,20 @@ def _serve(model: str, tokens: int, port: "multiprocessing.Queue[int]") -> None:
     port.put(listener.getsockname()[1])
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(server.serve(acceptors(listener)))
+
+
+@contextmanager
+def _served(model: str, tokens: int, options: Sequence[str] = ()) -> Iterator[_Server]:
+    """Run a server."""
+    context = multiprocessing.get_context("spawn")
+    port = context.Queue()
+    child = context.Process(target=_serve, args=(model, tokens, options, port), daemon=True)
+    child.start()
+    try:
+        yield _Server(psutil.Process(child.pid), f"http://127.0.0.1:{port.get(timeout=120)}")
+    finally:
+        child.terminate()
+        child.join()
 
 
 async def _stream(client: httpx.AsyncClient, mode: str, tokens: int, until: float) -> int:
@@ -74,33 +118,54 @@ async def _stream(client: httpx.AsyncClient, mode: str, tokens: int, until: floa
     return chunks
 
 
-async def _measure(
-    process: psutil.Process, url: str, mode: str, *, streams: int, tokens: int, seconds: float
-) -> OverheadResult:
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        await _stream(client, mode, tokens, time.perf_counter() + 0.5)
-        before, began = sum(process.cpu_times()[:2]), time.perf_counter()
-        chunks = await asyncio.gather(*(_stream(client, mode, tokens, began + seconds) for _ in range(streams)))
+async def _measured(server: _Server, mode: str, load: Load) -> OverheadResult:
+    headers = {"authorization": f"Bearer {load.key}"}
+    async with httpx.AsyncClient(base_url=server.url, timeout=60, headers=headers) as client:
+        await _stream(client, mode, load.tokens, time.perf_counter() + 0.5)
+        before, began = sum(server.process.cpu_times()[:2]), time.perf_counter()
+        until = began + load.seconds
+        chunks = await asyncio.gather(*(_stream(client, mode, load.tokens, until) for _ in range(load.streams)))
         wall = time.perf_counter() - began
-        return OverheadResult(mode, sum(chunks), wall, sum(process.cpu_times()[:2]) - before)
+        return OverheadResult(mode, sum(chunks), wall, sum(server.process.cpu_times()[:2]) - before)
 
 
-def measure(model: str, streams: int, tokens: int, seconds: float) -> None:
-    """Start the server, measure every mode for so many seconds, print."""
-    context = multiprocessing.get_context("spawn")
-    port = context.Queue()
-    child = context.Process(target=_serve, args=(model, tokens, port), daemon=True)
-    child.start()
-    url = f"http://127.0.0.1:{port.get(timeout=120)}"
-    os.sched_setaffinity(0, set(range(1, os.cpu_count() or 1)) or {0})
-    for mode in ("long", "short", "auto"):
-        _print(asyncio.run(_measure(psutil.Process(child.pid), url, mode, streams=streams, tokens=tokens, seconds=seconds)))
-    child.terminate()
+def measure(model: str, load: Load) -> None:
+    """Start the server, measure every mode, print."""
+    with _served(model, load.tokens) as server, _clients_cores():
+        for mode in MODES:
+            _print(asyncio.run(_measured(server, mode, load)))
+
+
+def compare(model: str, load: Load, options: Sequence[str], rounds: int) -> None:
+    """Measure a server with options of `autotool serve` and one without in turn, in auto. Print the ratio of their costs."""
+    ratios: list[float] = []
+    with _served(model, load.tokens) as plain, _served(model, load.tokens, options) as optioned, _clients_cores():
+        for number in range(rounds):
+            pair = (plain, optioned) if number % 2 else (optioned, plain)
+            costs = {server.url: asyncio.run(_measured(server, "auto", load)).per_token for server in pair}
+            ratios.append(costs[optioned.url] / costs[plain.url])
+            typer.echo(
+                f"round {number + 1}: {costs[plain.url]:6.1f} and with the options {costs[optioned.url]:6.1f} us CPU a token"
+            )
+    low, middle, high = statistics.quantiles(ratios, n=4) if rounds > 1 else ratios * 3
+    typer.echo(
+        f"CPU time with the options: {middle:.3f} of that without (median of {rounds}; quartiles {low:.3f} to {high:.3f})"
+    )
+
+
+@contextmanager
+def _clients_cores() -> Iterator[None]:
+    """Keep this process, which has the clients, off the core of the servers."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, before - {0} or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _print(result: OverheadResult) -> None:
-    per_token = 1e6 * result.cpu_seconds / result.tokens
     typer.echo(
-        f"{result.mode:5}  {result.tokens / result.seconds:8.0f} tokens/s   {per_token:6.1f} us CPU per token"
-        f"   {1e6 / per_token:8.0f} tokens/s on a whole core"
+        f"{result.mode:5}  {result.tokens / result.seconds:8.0f} tokens/s   {result.per_token:6.1f} us CPU per token"
+        f"   {1e6 / result.per_token:8.0f} tokens/s on a whole core"
     )

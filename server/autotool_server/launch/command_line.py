@@ -5,7 +5,7 @@ import importlib.util
 import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -151,3 +151,13 @@ command = click.Command(
     first start. Every option can also be set by a variable: AUTOTOOL_PORT=9000 is --port 9000.
     """,
 )
+
+
+def parse(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that options of `autotool serve` name. Raises AutoToolError for one that there is not."""
+    try:
+        options = command.make_context("serve", [*arguments]).params
+    except click.UsageError as error:
+        raise AutoToolError(error.format_message()) from None
+    options.pop("demo")
+    return _given(options, options.pop("source"))
