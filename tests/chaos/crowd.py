@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -100,6 +101,7 @@ class Crowd:
         self.done += 1
 
     async def _outcome(self, session: aiohttp.ClientSession, ask: Ask, target: Target) -> Outcome:
+        started = time.monotonic()
         try:
             async with asyncio.timeout(STUCK_SECONDS):
                 return await self._ask(session, ask, target)
@@ -110,7 +112,7 @@ class Crowd:
         except FailedError as error:
             return self._note("failed", ask, str(error))
         except (CutError, aiohttp.ClientError, ConnectionError) as error:
-            return self._note("cut", ask, repr(error))
+            return self._note("cut", ask, f"after {time.monotonic() - started:.1f} s: {error!r}")
         except (ValueError, LookupError, TypeError) as error:
             return self._note("wrong", ask, repr(error))
 
