@@ -78,7 +78,19 @@ def free_port() -> int:
 def configure(folder: Path, server: str) -> tuple[Path, int]:
     """Write the file with a port, a certificate and a server of this test. Return the whole configuration, and the port."""
     port = free_port()
-    make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", f"/CN={NAME}"]
+    make = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        f"/CN={NAME}",
+    ]
     files = ["-out", str(folder / "cert.pem"), "-keyout", str(folder / "cert.key")]
     subprocess.run([str(OPENSSL), *make, *files], check=True, capture_output=True)
     text = TEXT
