@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from support.exported import assert_exported
 from support.examples import commands
+from support.exported import assert_exported
 
 from autotool_server.settings import Settings
 
