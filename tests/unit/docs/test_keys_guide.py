@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp()
 def shown_after(text: str) -> str:
     """Return what the page shows below the command that has the text."""
     found = blocks(PAGE)
-    return next(below.text for block, below in zip(found, found[1:], strict=False) if text in block.text)
+    return next(below.text for block, below in pairwise(found) if text in block.text)
 
 
 @pytest.fixture
