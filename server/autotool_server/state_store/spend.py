@@ -239,8 +239,8 @@ def _use_since(connection: Connection, first: str, last: str) -> Mapping[str, Us
     sums = [func.sum(USE.c[name]) for name in ("requests", "prompt_tokens", "completion_tokens")]
     query = select(USE.c.key, USE.c.mode, *sums).where(USE.c.day.between(first, last)).group_by(USE.c.key, USE.c.mode)
     used: dict[str, dict[str, Use]] = {}
-    for key, mode, *numbers in connection.execute(query):
-        used.setdefault(key, {})[mode] = Use(*map(int, numbers))
+    for row in connection.execute(query):
+        used.setdefault(row[0], {})[row[1]] = Use(*map(int, row[2:]))
     return used
 
 
