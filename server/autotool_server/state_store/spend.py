@@ -238,9 +238,10 @@ def _use_since(connection: Connection, first: str, last: str) -> Mapping[str, Us
     """Return what all keys have used from one day to another, by key and mode."""
     sums = [func.sum(USE.c[name]) for name in ("requests", "prompt_tokens", "completion_tokens")]
     query = select(USE.c.key, USE.c.mode, *sums).where(USE.c.day.between(first, last)).group_by(USE.c.key, USE.c.mode)
+    rows: Sequence[Any] = connection.execute(query).all()
     used: dict[str, dict[str, Use]] = {}
-    for row in connection.execute(query):
-        used.setdefault(row[0], {})[row[1]] = Use(*map(int, row[2:]))
+    for key, mode, *numbers in rows:
+        used.setdefault(key, {})[mode] = Use(*map(int, numbers))
     return used
 
 

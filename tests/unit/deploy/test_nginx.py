@@ -75,7 +75,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def configure(folder: Path, server: str) -> tuple[Path, int]:
+def configure(folder: Path, before: str, server: str) -> tuple[Path, int]:
     """Write the file with a port, a certificate and a server of this test. Return the whole configuration, and the port."""
     port = free_port()
     make = [
@@ -98,7 +98,7 @@ def configure(folder: Path, server: str) -> tuple[Path, int]:
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         f"/etc/nginx/tls/{NAME}.pem": str(folder / "cert.pem"),
         f"/etc/nginx/tls/{NAME}.key": str(folder / "cert.key"),
-        "server 127.0.0.1:8000;": f"server {server};",
+        "server 127.0.0.1:8000;": f"{before} server {server};",
     }.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -110,17 +110,22 @@ def configure(folder: Path, server: str) -> tuple[Path, int]:
 
 @NEEDED
 def test_nginx_finds_no_fault_in_the_file(tmp_path: Path) -> None:
-    config, _ = configure(tmp_path, "127.0.0.1:8000")
+    config, _ = configure(tmp_path, "server 127.0.0.1:8001;", "127.0.0.1:8000")
     done = subprocess.run([str(NGINX), "-t", "-p", tmp_path, "-c", config], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr
 
 
 @asynccontextmanager
-async def proxied(folder: Path, engine: ScriptedEngine, **settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Running]]:
-    """Serve behind nginx. Yields a client that comes from an address of its own and asks by the public name."""
+async def proxied(
+    folder: Path, engine: ScriptedEngine, before: str = "", **settings: Any
+) -> AsyncIterator[tuple[httpx.AsyncClient, Running]]:
+    """Serve behind nginx. Yields a client that comes from an address of its own and asks by the public name.
+
+    `before`: another line of `upstream`, before that of the server.
+    """
     async with running(engine, **settings) as server:
-        config, port = configure(folder, server.url.removeprefix("http://").removesuffix("/v1"))
+        config, port = configure(folder, before, server.url.removeprefix("http://").removesuffix("/v1"))
         nginx = await asyncio.create_subprocess_exec(str(NGINX), "-p", str(folder), "-c", str(config))
         transport = httpx.AsyncHTTPTransport(verify=_tls(folder), local_address="127.0.0.9", retries=9)
         url = f"https://127.0.0.1:{port}"
@@ -203,3 +208,12 @@ async def test_a_server_without_a_key_must_know_the_public_name(tmp_path: Path) 
     async with proxied(tmp_path, scripted("x")) as (client, _):
         answer = await client.post(CHAT, json=ASKED)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "host_not_allowed")
+
+
+@NEEDED
+async def test_the_next_server_is_asked_while_one_is_started_again(tmp_path: Path) -> None:
+    closed = f"server 127.0.0.1:{free_port()};"
+    async with proxied(tmp_path, scripted("x"), closed, allowed_hosts=(NAME,)) as (client, _):
+        statuses = [(await client.post(CHAT, json=ASKED)).status_code for _ in range(4)]
+    assert statuses == [200] * 4
+    assert "Connection refused" in (tmp_path / "error.log").read_text()
