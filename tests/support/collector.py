@@ -1,14 +1,20 @@
-"""A collector of OpenTelemetry: it receives spans as OTLP over HTTP and keeps them."""
+"""Collectors of OpenTelemetry: they receive spans as OTLP, over HTTP or gRPC, and keep them."""
 
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 
 ERROR = 2
 """The code of a status."""
@@ -93,6 +99,27 @@ def collecting(port: int = 0) -> Iterator[Collector]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def collecting_over_grpc() -> Iterator[Collector]:
+    """Run a collector that speaks gRPC without TLS."""
+    collector = Collector()
+
+    class Service(TraceServiceServicer):
+        def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:  # noqa: N802 the name of the protocol
+            collector.num_batches += 1
+            collector.spans += _read(request)
+            return ExportTraceServiceResponse()
+
+    server: Any = grpc.server(ThreadPoolExecutor(2))
+    add_TraceServiceServicer_to_server(Service(), server)
+    collector.url = f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        yield collector
+    finally:
+        server.stop(None).wait()
 
 
 def _read(request: ExportTraceServiceRequest) -> list[Collected]:

@@ -87,5 +87,5 @@ def test_checkpoints_of_the_same_name_are_rejected(monkeypatch: pytest.MonkeyPat
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "_is_installed", lambda name: name != "trl")
-    with pytest.raises(AutoToolError, match=r"^This measurement needs the package trl: .*autotool-server\[train,bench\]"):
+    with pytest.raises(AutoToolError, match=r"^This measurement needs the package trl: .*'\.\[train,bench\]'"):
         invoke("perf", "grpo-overhead", "--model", "x")

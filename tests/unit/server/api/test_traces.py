@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from openai import APIStatusError
-from support.collector import ERROR, Collected, Collector, collecting
+from support.collector import ERROR, Collected, Collector, collecting, collecting_over_grpc
 from support.engines import until
 from support.keys import write_keys
 from support.serving import MODEL, Running, failing, held, running, scripted
@@ -296,7 +296,7 @@ async def test_beside_the_server_only_vllm_is_traced(collector: Collector) -> No
 
 def test_the_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "autotool_server.tracing.otlp", None)
-    with pytest.raises(AutoToolError, match=r"otlp_traces_endpoint needs .*autotool-server\[traces\]"):
+    with pytest.raises(AutoToolError, match=r"otlp_traces_endpoint needs .*'\.\[traces\]'"):
         tracing.open_tracer("http://localhost:4318")
 
 
@@ -324,6 +324,16 @@ def test_endpoints(monkeypatch: pytest.MonkeyPatch, given: str, protocol: str, e
         return
     found = tracing.endpoint.parse(given)
     assert (found.url, found.protocol) == expected
+
+
+async def test_a_collector_that_speaks_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    with collecting_over_grpc() as collector:
+        async with running(scripted("It is four."), otlp_traces_endpoint=collector.url) as server:
+            await ask(server)
+            [root] = await collector.holds(POST)
+    assert root.resource["service.name"] == "autotool-server"
+    assert SECRET not in str(collector.spans)
 
 
 def test_vllm_traces_to_the_same_place_unless_it_is_given_another() -> None:
