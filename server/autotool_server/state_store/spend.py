@@ -82,6 +82,8 @@ class Change:
     """What ended requests have used, by day and mode."""
     asked: Sequence[int] = ()
     """Tokens that each of the requests may use that ask to be let in."""
+    withdrawn: Mapping[int, int] = field(default_factory=dict[int, int])
+    """Requests that were let in and then refused elsewhere, by the minute that they were counted in (`Verdict.minute`)."""
 
 
 class SpendStore:
@@ -185,7 +187,7 @@ class SpendStore:
         for change in limited:
             answers = zip(change.asked, verdicts[change.key], strict=True)
             admitted = [tokens for tokens, verdict in answers if verdict.refused_by is None]
-            minutes.append({"key": change.key, "minute": minute, "requests": len(admitted), "tokens": _used(change)})
+            minutes += _minute_rows(change, len(admitted), minute)
             tokens = change.reserved + sum(admitted)
             reserved.append({"key": change.key, "server": self._server, "tokens": tokens, "ends_at": ends_at})
         connection.execute(self._add_minutes, minutes)
@@ -207,7 +209,22 @@ def _decide(change: Change, spent: Spent | None, now: float) -> list[Verdict]:
 def _windows(minutes: Mapping[tuple[str, int], tuple[int, int]], change: Change, minute: int) -> tuple[Window, Window]:
     """Return the windows of requests and tokens."""
     current, previous = (minutes.get((change.key, number), (0, 0)) for number in (minute, minute - 1))
-    return Window(current[0], previous[0]), Window(current[1] + _used(change), previous[1])
+    requests = Window(_counted(current[0], change, minute), _counted(previous[0], change, minute - 1))
+    return requests, Window(current[1] + _used(change), previous[1])
+
+
+def _counted(requests: int, change: Change, minute: int) -> int:
+    """Return the requests of a minute without those withdrawn. These may have been counted in a store that was lost."""
+    return max(requests - change.withdrawn.get(minute, 0), 0)
+
+
+def _minute_rows(change: Change, admitted: int, minute: int) -> list[dict[str, Any]]:
+    """Return what is added to the minutes of a key: this one and the one before, since no others count any more."""
+    requests = admitted - change.withdrawn.get(minute, 0)
+    rows = [{"key": change.key, "minute": minute, "requests": requests, "tokens": _used(change)}]
+    if earlier := change.withdrawn.get(minute - 1):
+        rows.append({"key": change.key, "minute": minute - 1, "requests": -earlier, "tokens": 0})
+    return rows
 
 
 def _used(change: Change) -> int:

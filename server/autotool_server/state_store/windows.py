@@ -78,6 +78,8 @@ class Verdict:
     requests: Standing | None = None
     tokens: Standing | None = None
     """The standing in the shortest period that has a limit."""
+    minute: int = 0
+    """The minute, from the Unix epoch, whose requests this one is counted among if it goes on."""
     exhausted_for: float = 0.0
     """Seconds for which the limit that refuses would refuse the smallest request too, even if those in flight use nothing."""
 
@@ -120,7 +122,7 @@ def _verdict(limits: Limits, spent: Spent, now: float) -> Verdict:
     """Return the verdict on a request that fits."""
     requests = limits.requests_per_minute
     standing = None if requests is None else _of_window(requests, spent.requests, now)
-    return Verdict(requests=standing, tokens=_tokens(limits, spent, now))
+    return Verdict(requests=standing, tokens=_tokens(limits, spent, now), minute=int(now // MINUTE))
 
 
 def _tokens(limits: Limits, spent: Spent, now: float) -> Standing | None:

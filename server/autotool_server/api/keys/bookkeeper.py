@@ -98,6 +98,11 @@ class Bookkeeper:
         self._account(key).end(tokens, day_of(time.time()).date().isoformat(), mode, use)
         self._want(WRITE_SECONDS)
 
+    def withdraw(self, key: Key, tokens: int, minute: int) -> None:
+        """Count a request no longer that was let in, had reserved `tokens`, and was counted in a minute (`Verdict.minute`)."""
+        self._account(key).withdraw(tokens, minute)
+        self._want(WRITE_SECONDS)
+
     async def use(self, key: Key) -> tuple[UseByMode, UseByMode]:
         """Return what a key has used today and this month, by mode. Raises StoreLostError."""
         await self._write_all()
