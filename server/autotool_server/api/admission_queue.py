@@ -205,11 +205,11 @@ class AdmissionQueue:
 
     def _refuse(self, reason: str, ticket: Ticket) -> None:
         """Raise OverloadedError, with the seconds until the expected wait is as long as it may be."""
-        self._metrics.refusals.labels(reason).inc()
         limit = self._settings.max_queue_seconds
         wait = (self._expected_wait(ticket) or 0.0) - limit
         seconds = min(max(math.ceil(wait), 1), MAX_RETRY_SECONDS)
         raise OverloadedError(
             f"The server has more requests than it can answer soon enough. Try again in {seconds} second{'s' * (seconds > 1)}.",
+            reason,
             retry_after=seconds,
         )

@@ -46,12 +46,6 @@ class Metrics:
         self.queue_seconds = Histogram(
             "autotool_queue_seconds", "Time that requests wait for their turn to run", buckets=SECONDS, registry=registry
         )
-        self.refusals = Counter(
-            "autotool_requests_refused",
-            "Requests answered 503 because the server had too much to do, by what there was too much of",
-            ("reason",),
-            registry=registry,
-        )
         self.requests = Counter(
             "autotool_requests",
             "Requests by the mode asked for, what it resolved to (none: ended before or plain text, mixed: n > 1) and status",

@@ -40,7 +40,7 @@ class StoreLostError(OverloadedError):
     """What a key has used cannot be known now."""
 
     def __init__(self) -> None:
-        super().__init__("What this key has used cannot be read now. Try again in a few seconds.")
+        super().__init__("What this key has used cannot be read now. Try again in a few seconds.", "spend_store")
 
 
 class Bookkeeper:

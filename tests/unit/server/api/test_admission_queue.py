@@ -185,7 +185,7 @@ def test_a_wait_that_would_be_too_long_is_refused_at_once(waiting: int, seconds:
         join(queue)
     # It would have to wait for those before it and for a place of its own, 10 seconds each.
     assert seconds - 5 <= raised.value.retry_after <= seconds
-    assert metric(queue, "autotool_requests_refused_total", reason="expected_wait") == 1
+    assert raised.value.reason == "expected_wait"
     # Another share has its turn after one of them, and nobody's urgent request waits behind them.
     assert not join(queue, "b").is_running
 
@@ -257,8 +257,7 @@ async def test_one_that_has_waited_for_too_long_is_refused() -> None:
     with join(queue):
         with join(queue) as late, pytest.raises(OverloadedError) as raised:
             await late.turn()
-        assert raised.value.retry_after == 1
-        assert metric(queue, "autotool_requests_refused_total", reason="queue_seconds") == 1
+        assert (raised.value.retry_after, raised.value.reason) == (1, "queue_seconds")
         assert metric(queue, "autotool_queue_requests") == 0
 
 
@@ -336,7 +335,7 @@ def slots(admission: Admission, number: int, key: str | None) -> Iterator[int]:
 
 
 def test_one_key_does_not_take_all_the_slots() -> None:
-    admission = Admission(100, 2**20, Metrics().refusals)
+    admission = Admission(100, 2**20)
     with slots(admission, 1000, "many") as many, slots(admission, 1000, "few") as few:
         assert (many, few) == (80, 16)
         with slots(admission, 1000, "third") as third:
@@ -347,5 +346,5 @@ def test_one_key_does_not_take_all_the_slots() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 4])
 def test_a_few_slots_are_all_for_one_key(limit: int) -> None:
-    with slots(Admission(limit, 2**20, Metrics().refusals), 1000, "a") as taken:
+    with slots(Admission(limit, 2**20), 1000, "a") as taken:
         assert taken == limit
