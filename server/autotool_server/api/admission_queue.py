@@ -94,7 +94,7 @@ class AdmissionQueue:
         ticket = Ticket(self, job, SHARE.get(), self._typical.expected_tokens(job))
         for choice in job.choices:
             choice.on_next_turn = partial(self._grow, ticket)
-        job.queued.began = self._clock() if job.queued.began is None else job.queued.began
+        job.queued.began = self._clock()
         if self._is_express(job):
             ticket.is_express = True
             self._start(ticket)
@@ -122,12 +122,18 @@ class AdmissionQueue:
 
     async def wait(self, ticket: Ticket, has_turn: asyncio.Event, *, is_limited: bool) -> None:
         """Wait for the turn of a ticket."""
-        left = self._settings.max_queue_seconds - (self._clock() - (ticket.job.queued.began or 0.0))
+        left = self._settings.max_queue_seconds - self._waited(ticket)
         try:
             async with asyncio.timeout(left if is_limited else None):
                 await has_turn.wait()
         except TimeoutError:
+            self._metrics.queue_seconds.observe(self._waited(ticket))
             self._refuse("queue_seconds", ticket)
+
+    def _waited(self, ticket: Ticket) -> float:
+        """Return the seconds since a ticket was taken."""
+        began = ticket.job.queued.began
+        return self._clock() - began if began is not None else 0.0
 
     def leave(self, ticket: Ticket) -> None:
         """Take back what a ticket holds, and let those run that then fit."""

@@ -44,7 +44,10 @@ class Metrics:
             "autotool_queue_tokens", "Tokens that the waiting requests are expected to need", registry=registry
         )
         self.queue_seconds = Histogram(
-            "autotool_queue_seconds", "Time that requests wait for their turn to run", buckets=SECONDS, registry=registry
+            "autotool_queue_seconds",
+            "Time that requests wait for their turn to run, or until they are refused",
+            buckets=SECONDS,
+            registry=registry,
         )
         self.requests = Counter(
             "autotool_requests",

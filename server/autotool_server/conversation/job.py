@@ -32,7 +32,7 @@ class TokenUsage:
 
 @dataclass(slots=True)
 class QueueTimes:
-    """When a request waited to be let in and for its turn to run, as `time.perf_counter`."""
+    """When a request waited in the queue for its turn to run, as `time.perf_counter`."""
 
     began: float | None = None
     ended: float | None = None
