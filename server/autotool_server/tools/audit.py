@@ -77,12 +77,12 @@ class Audit:
         return self.log is None or not acts or self.log.write({**self._line(call), "outcome": BEGUN})
 
     def ended(self, call: ServerCall, result: Result) -> None:
-        """Write how a call has ended, or why it was not run."""
+        """Write how a call has ended, or why it was not run, unless its end is written."""
         size = len(result.content.encode(errors="replace"))
         self._write(call, result.outcome, result.ended - result.started, size)
 
     def cancelled(self, call: ServerCall, seconds: float) -> None:
-        """Write that a call was cancelled while it waited or ran."""
+        """Write that a call was cancelled before it began, while it waited or while it ran."""
         self._write(call, CANCELLED, seconds, 0)
 
     def repeated(self, call: ServerCall) -> None:
@@ -90,7 +90,9 @@ class Audit:
         self._write(call, Outcome.REPEATED, 0.0, 0)
 
     def _write(self, call: ServerCall, outcome: str, seconds: float, size: int) -> None:
-        if self.log is not None:
+        """Write the line of a call's end, the first time that it has one."""
+        if self.log is not None and not call.is_logged:
+            call.is_logged = True
             self.log.write({**self._line(call), "outcome": outcome, "seconds": round(seconds, 3), "result_bytes": size})
 
     def _line(self, call: ServerCall) -> dict[str, Any]:

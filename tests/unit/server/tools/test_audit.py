@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,17 @@ from support.tools import (
 
 from autotool_core.errors import AutoToolError
 from autotool_server.settings import Settings
-from autotool_server.tools.audit import UNWRITABLE, AuditLog, arguments_hash
+from autotool_server.tools import calls as calls_module
+from autotool_server.tools.audit import UNWRITABLE, Audit, AuditLog, arguments_hash
 from autotool_server.tools.base import Tool
+from autotool_server.tools.calls import TurnCalls
 from autotool_server.tools.config import create_registry
+from autotool_server.tools.limits import CallLimits
+from autotool_server.tools.made import ApprovedCalls, MadeCalls
 from autotool_server.tools.registry import Registry
+from autotool_server.tools.results import Outcome
+from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.server_call import ServerCall
 
 FULL = Path("/dev/full")
 DOUBLING = '''
@@ -128,6 +136,72 @@ async def test_a_call_whose_client_leaves_is_cancelled(tmp_path: Path) -> None:
         request.cancel()
         await server.idle()
     assert seen(path) == [("math.add", "begun"), ("math.add", "cancelled")]
+
+
+@asynccontextmanager
+async def turn(path: Path, tool: Tool, made: MadeCalls | None = None) -> AsyncIterator[TurnCalls]:
+    log, secrets, made = AuditLog(path), Secrets({}), made or MadeCalls(ApprovedCalls(), set())
+    calls = TurnCalls({}, secrets, CallLimits(), Audit(log), max_calls=9, deadline=time.perf_counter() + 60, made=made)
+    yield calls
+    await asyncio.sleep(0)  # the line of a task that has just ended is written in the next step of the loop
+    log.close()
+
+
+def approved(tool: Tool) -> ServerCall:
+    return ServerCall("call_1", tool.spec.name, tool, '{"a": 1, "b": 2}', complete=True, approved=True)
+
+
+@pytest.mark.parametrize("work", [add, fail, hang])
+@pytest.mark.parametrize("steps", range(6))
+async def test_the_end_of_a_call_is_one_line_whenever_it_is_cancelled(tmp_path: Path, work: Any, steps: int) -> None:
+    tool = Scripted("math.add", work)
+    async with turn(tmp_path / "audit", tool) as calls:
+        calls.add(approved(tool))
+        calls.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await calls.close(Outcome.NOT_RUN, "The request ended.")
+        await calls.close(Outcome.NOT_RUN, "The request ended.")
+    outcomes = [outcome for _, outcome in seen(tmp_path / "audit") if outcome != "begun"]
+    assert len(outcomes) == 1
+    assert outcomes[0] in {add: ("cancelled", "ok"), fail: ("cancelled", "error"), hang: ("cancelled",)}[work]
+
+
+async def test_a_call_that_does_not_end_when_it_is_cancelled_has_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_module, "CANCEL_SECONDS", 0.01)
+    release = asyncio.Event()
+
+    async def go_on(_: Any) -> str:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        return "3"
+
+    tool = Scripted("math.add", go_on)
+    async with turn(tmp_path / "audit", tool) as calls:
+        call = calls.add(approved(tool))
+        calls.start()
+        await until(lambda: tool.running == 1)
+        await calls.close(Outcome.NOT_RUN, "The request ended.")
+        release.set()
+        assert call.task is not None
+        await asyncio.wait({call.task})
+    assert seen(tmp_path / "audit") == [("math.add", "begun"), ("math.add", "cancelled")]
+
+
+async def test_a_repeated_call_whose_first_goes_on_elsewhere_has_one_line(tmp_path: Path) -> None:
+    tool, made = Scripted("math.add", hang), MadeCalls(ApprovedCalls(), set())
+    async with turn(tmp_path / "first", tool, made) as first, turn(tmp_path / "audit", tool, made) as calls:
+        first.add(approved(tool))
+        first.start()
+        await until(lambda: tool.running == 1)
+        calls.add(approved(tool))
+        calls.start()
+        await calls.close(Outcome.BUDGET, "The budget of time for tools is used up.")
+        assert seen(tmp_path / "audit") == [("math.add", "repeated")]
+        await first.close(Outcome.NOT_RUN, "The request ended.")
 
 
 # A log that cannot be written
