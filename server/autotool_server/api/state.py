@@ -72,8 +72,8 @@ class ServerState:
 
     @service.setter
     def service(self, service: ConversationService) -> None:
+        self.queue.fit(service.engine.capacity)  # before, so that an error here leaves no service
         self._service = service
-        self.queue.fit(service.engine.capacity)
 
     def withdraw_service(self, why: str) -> None:
         """Take the service away until it is set again. `why`: a sentence for clients."""
