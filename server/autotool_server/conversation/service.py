@@ -150,17 +150,17 @@ class ConversationService:
             request.ignored,
             request.effort,
             sampling=context.sampling,
-            priority=request.priority,
+            priority=context.priority,
         )
 
     def _context(self, request: ConversationRequest) -> RequestContext:
         tools = self._server_tools(request)
         if not self.rendered.parallel_calls:
             request = replace(request, parallel_tool_calls=False)
-        request = replace(request, priority=self.caller.priority_of(request.priority))
         sampling = request.sampling.filled(self.defaults.sampling)
         arguments = self._template.arguments(request)
-        return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling)
+        priority = self.caller.priority_of(request.priority)
+        return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling, priority)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request, self.model)
