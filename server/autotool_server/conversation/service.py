@@ -185,7 +185,7 @@ class ConversationService:
             registry.secrets,
             escalate,
             past,
-            registry.approved,
+            registry.approved.of_key(self.caller.name),
             registry.limits,
             Audit(registry.audit_log, self.caller.name),
         )
