@@ -157,7 +157,7 @@ class TurnCalls:
         started = time.perf_counter()
 
         async def work() -> Result:
-            if not self._audit.begun(call):
+            if not await self._audit.begun(call):
                 return rejection(Outcome.NOT_LOGGED, UNWRITABLE)
             call.begun = True
             return await execute(tool, arguments, self._secrets)

@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from support.tools import (
 
 from autotool_core.errors import AutoToolError
 from autotool_server.settings import Settings
+from autotool_server.tools import audit
 from autotool_server.tools import calls as calls_module
 from autotool_server.tools.audit import UNWRITABLE, Audit, AuditLog, arguments_hash
 from autotool_server.tools.base import Tool
@@ -144,7 +146,7 @@ async def turn(path: Path, tool: Tool, made: MadeCalls | None = None) -> AsyncIt
     calls = TurnCalls({}, secrets, CallLimits(), Audit(log), max_calls=9, deadline=time.perf_counter() + 60, made=made)
     yield calls
     await asyncio.sleep(0)  # the line of a task that has just ended is written in the next step of the loop
-    log.close()
+    await log.close()
 
 
 def approved(tool: Tool) -> ServerCall:
@@ -200,8 +202,8 @@ async def test_a_repeated_call_whose_first_goes_on_elsewhere_has_one_line(tmp_pa
         calls.add(approved(tool))
         calls.start()
         await calls.close(Outcome.BUDGET, "The budget of time for tools is used up.")
-        assert seen(tmp_path / "audit") == [("math.add", "repeated")]
         await first.close(Outcome.NOT_RUN, "The request ended.")
+    assert seen(tmp_path / "audit") == [("math.add", "repeated")]
 
 
 # A log that cannot be written
@@ -230,6 +232,7 @@ async def test_a_file_that_was_renamed_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     async with audited(path, [ADD_1_2, "Well."] * 2, adder(read_only=True)) as server:
         await ask(server, named("math.add"))
+        await until(lambda: seen(path))
         path.rename(tmp_path / "audit.1")
         await ask(server, named("math.add"))
     assert seen(tmp_path / "audit.1") == seen(path) == [("math.add", "ok")]
@@ -241,11 +244,64 @@ async def test_a_folder_that_is_gone_refuses_calls_until_it_is_back(tmp_path: Pa
     log = AuditLog(folder / "audit")
     (folder / "audit").unlink()
     folder.rmdir()
-    assert [log.write({}), log.write({})] == [False, False]
+    assert [await log.write({}), await log.write({})] == [False, False]
     folder.mkdir()
-    assert log.write({"outcome": "ok"})
+    assert await log.write({"outcome": "ok"})
     assert len(lines(folder / "audit")) == 1
-    log.close()
+    await log.close()
+    assert not await log.write({"outcome": "ok"})
+
+
+# A disk that is slow
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """While the event is not set, writing takes long."""
+    go_on, emit = threading.Event(), audit._File.emit
+    monkeypatch.setattr(audit._File, "emit", lambda file, record: go_on.wait(5) and emit(file, record))
+    yield go_on
+    go_on.set()
+
+
+async def test_a_slow_disk_holds_up_no_request_and_lets_nothing_act_before_its_line(
+    tmp_path: Path, disk: threading.Event
+) -> None:
+    path, tool = tmp_path / "audit", adder()
+    reader = Scripted("math.sub", add, read_only=True)
+    texts = [ADD_1_2, called("math.sub", {"a": 1, "b": 2}), "Three.", "Three."]
+    async with audited(path, texts, tool, reader) as server:
+        acting = asyncio.create_task(ask(server, named("math.add")))
+        await until(lambda: server.state.admission.in_flight == 1)
+        reading = await ask(server, named("math.sub"))
+        assert results(reading) == ["3"]
+        assert (tool.calls, lines(path)) == ([], [])
+        disk.set()
+        assert results(await acting) == ["3"]
+    assert seen(path)[0] == ("math.add", "begun")
+    assert sorted(seen(path)) == [("math.add", "begun"), ("math.add", "ok"), ("math.sub", "ok")]
+
+
+async def test_the_end_of_the_server_writes_what_is_left(tmp_path: Path, disk: threading.Event) -> None:
+    tool = Scripted("math.add", add, read_only=True)
+    async with audited(tmp_path / "audit", [ADD_1_2, "Three."], tool) as server:
+        await ask(server, named("math.add"))
+        asyncio.get_running_loop().call_later(0.1, disk.set)
+    assert seen(tmp_path / "audit") == [("math.add", "ok")]
+
+
+async def test_a_disk_that_hangs_at_the_end_is_told(
+    tmp_path: Path, disk: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(audit, "CLOSE_SECONDS", 0.05)
+    registry = Registry(audit_log=AuditLog(tmp_path / "audit"))
+    async with registry:
+        assert registry.audit_log is not None
+        writing = registry.audit_log.write({})
+    assert registry.is_at_work
+    disk.set()
+    assert await writing
+    assert "The audit log could not be written to its end" in caplog.text
 
 
 def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
