@@ -32,9 +32,7 @@ class Admission:
         """
         if self.in_flight >= self._limit or self._has_enough(key_name):
             who = "The server is" if self.in_flight >= self._limit else "For this key the server is"
-            raise OverloadedError(
-                f"{who} serving as many requests as it may. Try again in a second.", "concurrent_requests"
-            )
+            raise OverloadedError(f"{who} serving as many requests as it may. Try again in a second.", "concurrent_requests")
         self.in_flight += 1
         self._is_idle.clear()
         if key_name is not None:

@@ -27,10 +27,9 @@ from autotool_server.api.keys.quotas import Grant
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import documented
 from autotool_server.api.protocol import Protocol, StreamWriter
-from autotool_server.api.shutdown import StoppingError
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
-from autotool_server.errors import OverloadedError
+from autotool_server.errors import OverloadedError, RateLimitedError
 from autotool_server.request_id import REQUEST_ID
 from autotool_server.tracing import spans
 
@@ -249,7 +248,7 @@ class JobResponse(Response):
                         await send({"type": "http.response.body", "body": event, "more_body": True})
             except Exception as error:
                 # The status is sent already: the error is an event of the stream.
-                if not isinstance(error, StoppingError | InvalidRequestError):
+                if not isinstance(error, OverloadedError | RateLimitedError | InvalidRequestError):
                     logger.exception("stream of request %s failed", REQUEST_ID.get())
                 self._failed(self._protocol.error_response(error)[0], error)
                 event = (self._writer and self._writer.fail(error)) or self._protocol.error_event(error)

@@ -82,6 +82,8 @@ class Change:
     """What ended requests have used, by day and mode."""
     asked: Sequence[int] = ()
     """Tokens that each of the requests may use that ask to be let in."""
+    further: Sequence[int] = ()
+    """Tokens that each of the further turns may use which requests ask for that are in; their verdicts come first."""
     withdrawn: Mapping[int, int] = field(default_factory=dict[int, int])
     """Requests that were let in and then refused elsewhere, by the minute that they were counted in (`Verdict.minute`)."""
 
@@ -120,7 +122,7 @@ class SpendStore:
             if rows := [_use_row(change.key, *place, use) for change in changes for place, use in change.used.items()]:
                 connection.execute(self._add_use, rows)
             limited = [change for change in changes if change.limits != Limits()]
-            spent = self._spent(connection, [change for change in limited if change.asked], now)
+            spent = self._spent(connection, [change for change in limited if change.asked or change.further], now)
             verdicts = [_decide(change, spent.get(change.key), now) for change in changes]
             if limited:
                 by_key = {change.key: found for change, found in zip(changes, verdicts, strict=True)}
@@ -185,10 +187,11 @@ class SpendStore:
         minute, ends_at = int(now // MINUTE), int(now) + LEASE_SECONDS
         minutes, reserved = list[dict[str, Any]](), list[dict[str, Any]]()
         for change in limited:
-            answers = zip(change.asked, verdicts[change.key], strict=True)
-            admitted = [tokens for tokens, verdict in answers if verdict.refused_by is None]
-            minutes += _minute_rows(change, len(admitted), minute)
-            tokens = change.reserved + sum(admitted)
+            found = verdicts[change.key]
+            admitted = sum(verdict.refused_by is None for verdict in found[len(change.further) :])
+            minutes += _minute_rows(change, admitted, minute)
+            answers = zip((*change.further, *change.asked), found, strict=True)
+            tokens = change.reserved + sum(tokens for tokens, verdict in answers if verdict.refused_by is None)
             reserved.append({"key": change.key, "server": self._server, "tokens": tokens, "ends_at": ends_at})
         connection.execute(self._add_minutes, minutes)
         connection.execute(self._set_reserved, reserved)
@@ -200,6 +203,9 @@ class SpendStore:
 
 def _decide(change: Change, spent: Spent | None, now: float) -> list[Verdict]:
     verdicts, spent = list[Verdict](), spent or Spent()
+    for tokens in change.further:
+        verdict, spent = decide(change.limits.budgets, spent, tokens, now, requests=0)
+        verdicts.append(verdict)
     for tokens in change.asked:
         verdict, spent = decide(change.limits, spent, tokens, now)
         verdicts.append(verdict)

@@ -16,10 +16,11 @@ Used = dict[tuple[str, str], Use]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request that waits to be let in."""
+    """A request that waits to be let in, or to go on with a further turn."""
 
     tokens: int
     answer: asyncio.Future[Verdict]
+    is_further: bool = False
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Account:
         """Return what there is to write and to ask, as a part of the next batch."""
         # A client that has left meanwhile must not take what another one asks for.
         waiting = [question for question in self.questions if not question.answer.done()]
+        waiting.sort(key=lambda question: not question.is_further)  # as the verdicts on a change
         batch = Batch(self, self.reserved, self.unwritten, self.since_lost, self.withdrawn, waiting)
         self.unwritten, self.since_lost, self.withdrawn, self.questions = {}, {}, Counter(), []
         return batch
@@ -72,8 +74,10 @@ class Batch:
     def change(self, *, in_memory: bool = False) -> Change:
         """Return it as the store takes it; `in_memory`: as what stands in for a lost store takes it."""
         key, used = self.account.key, self.since_lost if in_memory else self.used
-        asked = [question.tokens for question in self.questions]
-        return Change(key.name, key.limits, self.reserved, used, asked, self.withdrawn)
+        asked, further = (
+            [question.tokens for question in self.questions if question.is_further is kind] for kind in (False, True)
+        )
+        return Change(key.name, key.limits, self.reserved, used, asked, further, self.withdrawn)
 
     def restore(self) -> None:
         """Keep what was used for a later batch, since the store does not have it."""

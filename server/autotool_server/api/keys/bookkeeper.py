@@ -70,12 +70,14 @@ class Bookkeeper:
         except SQLAlchemyError as error:
             self._lose(error)
 
-    async def ask(self, key: Key, tokens: int) -> Verdict:
+    async def ask(self, key: Key, tokens: int, *, is_further: bool = False) -> Verdict:
         """Return whether a request that may use `tokens` may go on; they are reserved then, until `end`.
+
+        `is_further`: whether it has been let in before, so that only the budgets of the key count.
 
         Raises StoreLostError for a key with a budget where the store is lost.
         """
-        question = Question(tokens, asyncio.get_running_loop().create_future())
+        question = Question(tokens, asyncio.get_running_loop().create_future(), is_further)
         self._account(key).questions.append(question)
         self._want(0.0)
         try:

@@ -96,6 +96,20 @@ def test_what_was_counted_in_a_store_that_was_lost_makes_no_room_in_another(tmp_
     assert [verdict.refused_by for verdict in store.change([change], NOW)[0]] == [None, "requests_per_minute"]
 
 
+def test_a_further_turn_counts_for_the_budget_alone(tmp_path: Path) -> None:
+    store = SpendStore(url(tmp_path))
+    limits = Limits(1, {"minute": 50, "day": 100})
+    change = Change("a", limits, asked=[10, 10], further=[60, 41])
+    assert [verdict.refused_by for verdict in store.change([change], NOW)[0]] == [
+        None,
+        "tokens_per_day",
+        "tokens_per_minute",
+        "tokens_per_minute",
+    ]
+    later = store.change([Change("a", limits, reserved=60, asked=[1], further=[41, 40])], NOW)[0]
+    assert [verdict.refused_by for verdict in later] == ["tokens_per_day", None, "tokens_per_minute"]
+
+
 def test_old_rows_are_deleted(tmp_path: Path) -> None:
     now = time.time()
     store = SpendStore(url(tmp_path))

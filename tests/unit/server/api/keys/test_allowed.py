@@ -136,7 +136,16 @@ async def test_a_tool_that_is_not_allowed_is_a_403_that_names_it(tmp_path: Path)
 
 async def test_a_key_bounds_the_priority_of_its_requests(tmp_path: Path) -> None:
     keys = write_keys(tmp_path, alice={"priority": 5}, bob={}, carol={"priority": -5})
-    cases = (("alice", None), ("alice", -9), ("alice", 9), ("bob", -9), ("carol", None), ("carol", -9), ("carol", 0), ("own", -9))
+    cases = (
+        ("alice", None),
+        ("alice", -9),
+        ("alice", 9),
+        ("bob", -9),
+        ("carol", None),
+        ("carol", -9),
+        ("carol", 0),
+        ("own", -9),
+    )
     async with running(engine := scripted("x"), keys=keys, api_key="own") as server:
         for key, asked in cases:
             async with client_of(server, key) as client:
