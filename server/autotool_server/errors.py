@@ -188,7 +188,7 @@ def _inside(body: Any, part: int | str) -> Any:
 def response(
     error: Exception, describe_error: Callable[[Exception], Description] = describe, *, is_probe: bool = False
 ) -> JSONResponse:
-    """Return the response to an error. It is counted if it is a refusal, unless it answers a probe, and logged if it is a fault.
+    """Return the response to an error: a refusal is counted, unless it answers a probe, and a fault of the server is logged.
 
     `describe_error` gives a protocol's shape.
     """

@@ -45,7 +45,7 @@ class Span:
         return self
 
     def past(self, name: str, seconds: float, error_type: str | None = None) -> None:
-        """Add a span within this one that ends now, and began so many seconds ago. `error_type`: as what its work has failed."""
+        """Add a span within this one that ends now, and began so many seconds ago. `error_type`: how its work has failed."""
 
     def set(self, attributes: Attributes) -> None:
         """Add attributes."""

@@ -56,7 +56,7 @@ class Grant:
 class KeyGrant(Grant):
     """The grant of a request with a key of the keys file."""
 
-    def __init__(self, quotas: "Quotas", books: "Bookkeeper", key: Key, job: Job, verdict: Verdict, tokens: int) -> None:
+    def __init__(self, quotas: "Quotas", books: "Bookkeeper", key: Key, job: Job, *, verdict: Verdict, tokens: int) -> None:
         super().__init__(_headers(verdict))
         self._quotas = quotas
         self._books = books
@@ -135,7 +135,7 @@ class Quotas:
         tokens = job.reserved_tokens if is_limited else 0
         _check_size(key.limits, tokens)
         verdict = await self.reserve(self._books, key, tokens) if is_limited else Verdict()
-        return KeyGrant(self, self._books, key, job, verdict, tokens)
+        return KeyGrant(self, self._books, key, job, verdict=verdict, tokens=tokens)
 
     async def reserve(self, books: "Bookkeeper", key: Key, tokens: int, *, is_further: bool = False) -> Verdict:
         """Reserve tokens of a key. `is_further`: for a further turn of a request that was let in.
