@@ -204,12 +204,12 @@ class JobResponse(Response):
         self._status, self._error = status, access_log.error_code(error)
 
     async def _wait(self) -> None:
-        """Wait for the turn to run. A stop refuses what waits, but for background responses, which have been accepted."""
+        """Wait to be admitted. A stop refuses what waits, but for background responses, which have been accepted."""
         if self._ticket.is_waiting:
             shutdown = self._state.shutdown
             try:
                 with shutdown.cuts() if self._is_detached else shutdown.arrives():
-                    await self._ticket.turn(is_limited=not self._is_detached)
+                    await self._ticket.admission(is_limited=not self._is_detached)
             except BaseException as error:
                 _trace_end_of_wait(self._job, error)
                 raise
