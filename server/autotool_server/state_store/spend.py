@@ -10,10 +10,26 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, String, Table, bindparam, case, delete, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    case,
+    delete,
+    func,
+    inspect,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from autotool_core.errors import AutoToolError
 from autotool_server.state_store import database
@@ -199,6 +215,39 @@ class SpendStore:
             self._minute = minute
             connection.execute(delete(MINUTES).where(MINUTES.c.minute < minute - 1))
             connection.execute(delete(RESERVED).where(RESERVED.c.ends_at < int(now) - LEASE_SECONDS))
+
+
+def read_use(url: str, now: float) -> Mapping[str, Mapping[str, UseByMode]]:
+    """Return what all keys have used, by period, key and mode. The periods are today's date and its month. `now`: Unix time.
+
+    Nothing is written, and no file is made. Raises AutoToolError for an address that is none, and for a database that cannot be
+    read or that no server has used.
+    """
+    engine = database.make_engine(url, "spend_store")
+    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").is_file():
+        raise AutoToolError(f"There is no spend store at {engine.url.database}.")
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(USE.name):
+                raise AutoToolError("This database is no spend store: no server with --spend-store has used it.")
+            today = _date(now)
+            return {today: _use_since(connection, today, today), today[:7]: _use_since(connection, _month(now), today)}
+    except SQLAlchemyError as error:
+        # The driver's message may hold the address, and so the password.
+        raise AutoToolError(f"The spend store cannot be read ({type(error).__name__}).") from None
+    finally:
+        engine.dispose()
+
+
+def _use_since(connection: Connection, first: str, last: str) -> Mapping[str, UseByMode]:
+    """Return what all keys have used from one day to another, by key and mode."""
+    sums = [func.sum(USE.c[name]) for name in ("requests", "prompt_tokens", "completion_tokens")]
+    query = select(USE.c.key, USE.c.mode, *sums).where(USE.c.day.between(first, last)).group_by(USE.c.key, USE.c.mode)
+    rows: Sequence[Any] = connection.execute(query).all()
+    used: dict[str, dict[str, Use]] = {}
+    for key, mode, *numbers in rows:
+        used.setdefault(key, {})[mode] = Use(*map(int, numbers))
+    return used
 
 
 def _decide(change: Change, spent: Spent | None, now: float) -> list[Verdict]:

@@ -68,7 +68,8 @@ def test_a_package_of_the_extra_that_only_the_end_of_the_work_needs_is_missed_at
     done = autotool("bench", "run", "--suite", "graded", "--out", "nowhere", before=plant)
     assert done.returncode == 1
     assert done.stderr == (
-        'autotool: `autotool bench` needs the packages jinja2 and matplotlib: pip install "autotool-server[bench]".\n'
+        "autotool: `autotool bench` needs the packages jinja2 and matplotlib: run `pip install -e '.[bench]'` in the checkout "
+        "of AutoTool Server.\n"
     )
     assert "Usage" in autotool("bench", "run", "--help", before=plant).stdout
 
@@ -77,7 +78,7 @@ def test_a_missing_extra_is_named() -> None:
     for package, arguments in (("pydantic_settings", ["--help"]), ("fastapi", ["--port", "0"])):
         done = autotool("serve", *arguments, before=f"import sys; sys.modules['{package}'] = None")
         assert done.returncode == 1
-        fix = 'pip install "autotool-server[server]"'
+        fix = "run `pip install -e '.[server]'` in the checkout of AutoTool Server"
         assert done.stderr == f"autotool: `autotool serve` needs the package {package}: {fix}.\n"
 
 

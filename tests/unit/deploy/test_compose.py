@@ -40,7 +40,7 @@ def test_the_engines_are_those_of_the_image(name: str) -> None:
 def test_every_setting_is_passed_on_but_for_the_images_address_and_port() -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields.keys() - {"host", "port"}}
     variables = COMPOSE["x-server"]["environment"]
-    assert variables.keys() == settings | {"HF_TOKEN"}
+    assert variables.keys() == settings | {"HF_TOKEN", "FORWARDED_ALLOW_IPS"}
     assert all(value is None for value in variables.values()), "passed on where they are set, and not as an empty text"
 
 

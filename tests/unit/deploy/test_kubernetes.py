@@ -1,8 +1,12 @@
 """The Kubernetes manifests, held together. `make lint` checks each against its schema."""
 
+import copy
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import yaml
 
 from autotool_server.api.app import create_app
@@ -67,3 +71,32 @@ def test_the_autoscaler_scales_the_deployment_by_a_metric_of_the_server() -> Non
     (rule,) = ADAPTER["rules"]["custom"]
     assert rule["name"]["as"] == name
     assert rule["seriesQuery"].startswith(f"{name}{{")
+
+
+def merged(of: Any, patch: Any) -> Any:
+    """Return a part of a manifest with a strategic merge patch: lists of named objects are merged by their names."""
+    if isinstance(of, dict) and isinstance(patch, dict):
+        return {**of, **{name: merged(of.get(name), value) for name, value in patch.items()}}
+    if isinstance(of, list) and isinstance(patch, list):
+        old, new = ({item["name"]: item for item in items} for items in (of, patch))
+        return list(merged(old, new).values())
+    return copy.deepcopy(patch)
+
+
+def test_the_guides_audit_log_is_a_file_of_each_pod_on_a_volume() -> None:
+    guide = (FOLDER.parents[1] / "docs/guides/deploy.md").read_text()
+    section = guide.partition("\n## The audit log")[2].partition("\n## ")[0]
+    shown = re.findall(r"^    ```yaml\n(.*?)^    ```", section, re.MULTILINE | re.DOTALL)
+    patch, claim = (yaml.safe_load(textwrap.dedent(text)) for text in shown)
+    deployment = merged(DEPLOYMENT, patch)
+    for manifest in (deployment, claim):
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    added = {variable["name"]: variable for variable in container["env"]}
+    assert list(added).index("POD_NAME") < list(added).index("AUTOTOOL_AUDIT_LOG"), "a value refers to variables before it"
+    (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == "audit")
+    assert added["AUTOTOOL_AUDIT_LOG"]["value"] == f"{mount['mountPath']}/$(POD_NAME).jsonl"
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == mount["name"])
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert len(container["volumeMounts"]) == len(CONTAINER["volumeMounts"]) + 1

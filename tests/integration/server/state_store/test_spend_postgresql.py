@@ -1,6 +1,7 @@
 """Servers that share the limits of keys by PostgreSQL, which is stopped and started again under them."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from support.serving import MODEL, Running, running, scripted
 
 from autotool_server.api.keys import bookkeeper
 from autotool_server.state_store.database import make_engine
-from autotool_server.state_store.spend import Change, SpendStore
+from autotool_server.state_store.spend import Change, SpendStore, read_use
 from autotool_server.state_store.windows import Limits
 
 pytestmark = postgresql.NEEDED
@@ -49,6 +50,8 @@ async def test_servers_never_exceed_a_common_budget(database: str, tmp_path: Pat
                 await client.get("/v1/usage")  # writes what this server has
         async with client_of(servers[0], "alice") as client:
             assert (await client.get("/v1/usage")).json()["this_month"]["total_tokens"] == sum(totals)
+    *_, month = read_use(database, time.time()).values()
+    assert {key: sum(use.tokens for use in by_mode.values()) for key, by_mode in month.items()}["alice"] == sum(totals)
 
 
 async def test_a_database_that_is_stopped_refuses_keys_with_budgets_alone(

@@ -246,5 +246,5 @@ def test_a_missing_package_is_one_sentence(server: FakeAPI, tmp_path: Path) -> N
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     with typing_at(server.url, tmp_path, columns=200, variables={"PYTHONPATH": path}) as typist:
         assert typist.wait_for_exit() == 1
-    fix = 'pip install "autotool-server[chat]".'
+    fix = "run `pip install -e '.[chat]'` in the checkout of AutoTool Server."
     assert typist.screen.text() == f"autotool: `autotool chat` in a terminal needs the package prompt_toolkit: {fix}"

@@ -70,11 +70,14 @@ async def test_an_engine_that_fails_is_started_again(engine: Engine, caplog: pyt
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
             assert answer.json()["error"]["message"].startswith("The engine has failed and is being started again.")
         assert (await client.get("/../health/live")).status_code == 200
+        assert "autotool_ready 0.0" in (await client.get("/../metrics")).text
         engine.may_start.set()
         await is_loaded.wait()
         assert (await client.post("/chat/completions", json=ASKED)).status_code == 200
         assert (await client.get("/../health/ready")).status_code == 200
-        assert "autotool_engine_restarts_total 1.0" in (await client.get("/../metrics")).text
+        page = (await client.get("/../metrics")).text
+        assert "autotool_engine_restarts_total 1.0" in page
+        assert "autotool_ready 1.0" in page
         assert not task.done()
     assert "The engine is gone. The engine is started again (1 of 3)." in caplog.text
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from support.engines import until
 from support.keys import bearer, client_of, write_keys
 from support.serving import MODEL, Running, failing, held, running, scripted
 
+from autotool_core.profile import BUILTIN
 from autotool_server.engines.base import Capacity
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.state_store.spend import SpendStore
@@ -145,6 +147,33 @@ async def test_a_request_that_never_fits_is_a_400_that_says_so(tmp_path: Path) -
             refused = await client.post("/v1/chat/completions", json=ASKED | more)
             assert refused.status_code == 400
             assert "50 a minute (tokens_per_minute). Ask for fewer." in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "limits"),
+    [
+        ({}, {}, 4096),
+        ({}, {"default_max_tokens": 1000}, 1000),
+        ({"n": 2}, {}, 2 * 4096),
+        ({"max_tokens": 300}, {}, 300),
+        ({"mode": "long"}, {}, 4096),
+        ({"mode": "long", "max_reasoning_tokens": 500}, {}, 4096 + 500),
+        ({"mode": "long", "max_tokens": 300, "max_reasoning_tokens": 500}, {}, 300 + 500),
+        # Reasoning that the request does not limit itself is not reserved.
+        ({"mode": None, "reasoning_effort": "medium"}, {}, 4096),
+        ({"mode": "long"}, {"default_max_reasoning_tokens": 500}, 4096),
+    ],
+)
+async def test_what_a_request_reserves(tmp_path: Path, more: dict[str, Any], settings: dict[str, Any], limits: int) -> None:
+    """docs/guides/keys.md, "How large a limit must be"."""
+    (engine := scripted("x")).max_model_len = 20_000
+    keys = write_keys(tmp_path, alice={"tokens_per_minute": 1})
+    async with running(engine, BUILTIN["qwen3"], keys=keys, **settings) as server, client_of(server, "alice") as client:
+        answer = await client.post("/v1/chat/completions", json={**ASKED, "max_tokens": None, **more})
+        assert answer.json()["error"]["code"] == "request_too_large_for_key"
+        reserved = int(re.findall(r"may use ([\d,]+) tokens", answer.json()["error"]["message"])[0].replace(",", ""))
+        # Besides them the prompt, and for each answer the markers that may have to be injected.
+        assert limits < reserved < limits + 60
 
 
 async def test_usage_is_told_by_mode_and_only_to_the_key_itself(tmp_path: Path) -> None:

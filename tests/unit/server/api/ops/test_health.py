@@ -31,6 +31,14 @@ async def test_a_probe_needs_no_key_and_says_whether_requests_can_be_served(
         assert (await client.request(method, path)).status_code == 503
 
 
+async def test_a_server_that_stops_is_not_ready_for_prometheus_either() -> None:
+    async with running(scripted("x")) as server, client_of(server) as client:
+        assert "\nautotool_ready 1.0\n" in (await client.get("/metrics")).text
+        server.state.shutdown.drain()
+        assert (await client.get("/health/ready")).status_code == 503
+        assert "\nautotool_ready 0.0\n" in (await client.get("/metrics")).text
+
+
 async def test_the_version_is_text() -> None:
     async with running(scripted("x"), api_key="k") as server, client_of(server) as client:
         assert (await client.get("/version")).json()["version"][0].isdigit()
