@@ -88,7 +88,7 @@ class Timings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     queue: float | None = None
-    """Waiting to be let in, once the request had been read and prepared."""
+    """Waiting in the queue, once the request had been read and prepared, and the limits of its key had let it in."""
     decide: float | None = None
     """Decoding the decision tokens."""
     first_token: float | None = None

@@ -1,12 +1,13 @@
 """Errors over HTTP: they name the field and never repeat its value. OpenAI's shape is the default."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from prometheus_client import Counter
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
@@ -25,11 +26,23 @@ TIMEOUT = 408
 INTERNAL = "The server failed on this request; its log says how."
 
 
-class OverloadedError(AutoToolError):
-    """The server has as many requests as it may serve at once, or is not ready yet. `retry_after`: in seconds."""
+REFUSED = Counter(
+    "autotool_requests_refused",
+    "Requests that were refused because the server had too much to do or was not ready, by the reason",
+    ("reason",),
+)
 
-    def __init__(self, message: str = "", retry_after: int = 1) -> None:
+
+class OverloadedError(AutoToolError):
+    """The server has as many requests as it may serve at once, or is not ready.
+
+    `reason`: a word for what there was too much of, or what was missing, by which `response` counts refusals. `retry_after`:
+    in seconds.
+    """
+
+    def __init__(self, message: str, reason: str, retry_after: int = 1) -> None:
         super().__init__(message)
+        self.reason = reason
         self.retry_after = retry_after
 
 
@@ -172,16 +185,20 @@ def _inside(body: Any, part: int | str) -> Any:
     return body.get(part) if isinstance(body, dict) else None
 
 
-def response(error: Exception, describe_error: Callable[[Exception], Description] = describe) -> JSONResponse:
-    """Return the response to an error, and log it if the server is at fault. `describe_error` gives a protocol's shape."""
+def response(
+    error: Exception, describe_error: Callable[[Exception], Description] = describe, *, is_probe: bool = False
+) -> JSONResponse:
+    """Return the response to an error: a refusal is counted, unless it answers a probe, and a fault of the server is logged.
+
+    `describe_error` gives a protocol's shape.
+    """
     status, body, headers = describe_error(error)
-    if status >= 500 and not isinstance(error, OverloadedError):
+    if isinstance(error, OverloadedError):
+        if not is_probe:
+            REFUSED.labels(error.reason).inc()
+    elif status >= 500:
         logger.error("request %s failed: %s", REQUEST_ID.get(), error, exc_info=error if status == 500 else None)
     return JSONResponse(body, status, headers)
-
-
-async def _handle(_: Request, error: Exception) -> JSONResponse:
-    return response(error)
 
 
 async def _handle_parameter(_: Request, error: Exception) -> JSONResponse:
@@ -191,8 +208,12 @@ async def _handle_parameter(_: Request, error: Exception) -> JSONResponse:
     return response(InvalidRequestError(f"{name}: {message}.", name))
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the app in OpenAI's shape."""
+def install(app: FastAPI, probes: Collection[str] = ()) -> None:
+    """Answer every error of the app in OpenAI's shape. `probes`: paths that only ask whether the server is ready."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return response(error, is_probe=request.url.path in probes)
+
     for kind in (AutoToolError, HTTPException, Exception):
-        app.add_exception_handler(kind, _handle)
+        app.add_exception_handler(kind, handle)
     app.add_exception_handler(RequestValidationError, _handle_parameter)

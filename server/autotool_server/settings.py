@@ -249,19 +249,19 @@ class Settings(BaseSettings):
     least 20 seconds below the time after which the process is killed, such as the 30 seconds of Kubernetes."""
 
     max_concurrent_requests: int = Field(default=2048, ge=1)
-    """Requests served at once, those that wait for their turn included; more are answered 503 with Retry-After."""
+    """Requests served at once, those that wait to be admitted included; more are answered 503 with Retry-After."""
 
     max_running_requests: int | None = Field(default=None, ge=1)
-    """Requests that the engine has at once, each choice counted; more wait for their turn. Default: what the engine decodes at
+    """Requests that the engine has at once, each choice counted; more wait to be admitted. Default: what the engine decodes at
     once (max_num_seqs of vllm and transformers) and an eighth more; 256 with the remote engine, for which max_num_seqs of all
     its servers together is best."""
 
     max_running_tokens: int | None = Field(default=None, ge=1)
-    """Tokens that the requests in the engine are expected to need together, prompts included; more wait for their turn. A
+    """Tokens that the requests in the engine are expected to need together, prompts included; more wait to be admitted. A
     request that is larger runs alone. Default: the size of the engine's cache; no limit with the remote engine."""
 
     max_queue_seconds: float = Field(default=60, ge=0)
-    """Seconds that a request may wait for its turn; then, or at once if the wait is expected to be longer, it is answered 503
+    """Seconds that a request may wait to be admitted; then, or at once if the wait is expected to be longer, it is answered 503
     with Retry-After. 0: no request waits. A proxy in front must wait longer for a first byte: most give up after 60 seconds."""
 
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)

@@ -5,15 +5,17 @@ from typing import Any, cast
 
 from prometheus_client import REGISTRY, Metric
 
+from autotool_server import errors
 from autotool_server.api.metrics import Metrics
 from autotool_server.engines import queue_metrics
 
 
 def exported() -> list[Metric]:
-    """Return the metrics of the server, and of its engine's queue."""
+    """Return the metrics of the server, and those of the process: of its engine's queue, its tools and its refusals."""
     assert queue_metrics.SECONDS
-    of_engine = [metric for metric in REGISTRY.collect() if metric.name.startswith("autotool_")]
-    return [*Metrics().registry.collect(), *of_engine]
+    assert errors.REFUSED
+    of_process = [metric for metric in REGISTRY.collect() if metric.name.startswith("autotool_")]
+    return [*Metrics().registry.collect(), *of_process]
 
 
 def assert_exported(expression: str, shown: set[str]) -> None:

@@ -5,8 +5,6 @@ from collections import Counter as Counts
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import Counter
-
 from autotool_server.errors import OverloadedError
 
 FREE_SHARE = 4
@@ -16,8 +14,7 @@ FREE_SHARE = 4
 class Admission:
     """Counts requests in flight, and the bytes of bodies, and refuses those above the limits."""
 
-    def __init__(self, limit: int, max_body_bytes: int, refusals: Counter) -> None:
-        self._refusals = refusals
+    def __init__(self, limit: int, max_body_bytes: int) -> None:
         self._limit = limit
         self._max_body_bytes = max_body_bytes
         self._held = Counts[str]()
@@ -34,9 +31,8 @@ class Admission:
         Transactions on Networking 6(2), 1998). One key alone so gets to four fifths, and two to eight ninths together.
         """
         if self.in_flight >= self._limit or self._has_enough(key_name):
-            self._refusals.labels("concurrent_requests").inc()
             who = "The server is" if self.in_flight >= self._limit else "For this key the server is"
-            raise OverloadedError(f"{who} serving as many requests as it may. Try again in a second.")
+            raise OverloadedError(f"{who} serving as many requests as it may. Try again in a second.", "concurrent_requests")
         self.in_flight += 1
         self._is_idle.clear()
         if key_name is not None:
@@ -64,8 +60,9 @@ class Admission:
         def grow(count: int) -> None:
             nonlocal held
             if self.body_bytes + count > self._max_body_bytes:
-                self._refusals.labels("body_bytes").inc()
-                raise OverloadedError("The server holds as many bytes of requests as it may. Try again in a second.")
+                raise OverloadedError(
+                    "The server holds as many bytes of requests as it may. Try again in a second.", "body_bytes"
+                )
             self.body_bytes += count
             held += count
 

@@ -1,4 +1,4 @@
-"""The queue before the engine: a bounded number of requests and tokens run, and the others wait for their turn.
+"""The queue before the engine: a bounded number of requests and tokens run, and the others wait to be admitted.
 
 The order is that of `conversation.fair_order`; a share is the client's key, or the address of a client without one.
 """
@@ -13,7 +13,7 @@ from types import TracebackType
 from autotool_server.api.expected import Throughput, TypicalUse
 from autotool_server.api.metrics import Metrics
 from autotool_server.conversation.fair_order import FairOrder, Waiter
-from autotool_server.conversation.fair_semaphore import SHARE
+from autotool_server.conversation.fair_semaphore import CURRENT_CLIENT
 from autotool_server.conversation.job import Job
 from autotool_server.engines.base import Capacity
 from autotool_server.errors import OverloadedError
@@ -37,8 +37,8 @@ class Ticket(Waiter):
         """What it holds of the engine's tokens."""
         self.is_express = False
         self.is_running = False
-        self.has_turn: asyncio.Event | None = None
-        """What its turn is awaited by, for as long as it waits."""
+        self.admitted: asyncio.Event | None = None
+        """What its admission is awaited by, for as long as it waits."""
         self._queue = queue
 
     def __enter__(self) -> "Ticket":
@@ -49,13 +49,13 @@ class Ticket(Waiter):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether its turn has not come."""
-        return self.has_turn is not None
+        """Whether it is not admitted yet."""
+        return self.admitted is not None
 
-    async def turn(self, *, is_limited: bool = True) -> None:
-        """Wait for the turn to run. Raises OverloadedError after `max_queue_seconds`, unless the wait is not limited."""
-        if self.has_turn is not None:
-            await self._queue.wait(self, self.has_turn, is_limited=is_limited)
+    async def admission(self, *, is_limited: bool = True) -> None:
+        """Wait to be admitted. Raises OverloadedError after `max_queue_seconds`, unless the wait is not limited."""
+        if self.admitted is not None:
+            await self._queue.wait(self, self.admitted, is_limited=is_limited)
 
 
 class AdmissionQueue:
@@ -87,14 +87,14 @@ class AdmissionQueue:
         self._start_waiting()
 
     def join(self, job: Job) -> Ticket:
-        """Return the job's place, which counts for the current `SHARE`.
+        """Return the job's place, which counts for the `CURRENT_CLIENT`.
 
-        Raises OverloadedError if its turn is not expected to come within `max_queue_seconds`.
+        Raises OverloadedError if it is not expected to be admitted within `max_queue_seconds`.
         """
-        ticket = Ticket(self, job, SHARE.get(), self._typical.expected_tokens(job))
+        ticket = Ticket(self, job, CURRENT_CLIENT.get(), self._typical.expected_tokens(job))
         for choice in job.choices:
             choice.on_next_turn = partial(self._grow, ticket)
-        job.queued.began = self._clock() if job.queued.began is None else job.queued.began
+        job.queued.began = self._clock()
         if self._is_express(job):
             ticket.is_express = True
             self._start(ticket)
@@ -116,25 +116,31 @@ class AdmissionQueue:
             self._refuse("expected_wait", ticket)
         if not self._waiting:
             self._throughput.begin()
-        ticket.has_turn = asyncio.Event()
+        ticket.admitted = asyncio.Event()
         self._waiting.add(ticket)
         self._start_waiting()  # a better priority than that of the first may fit where the first does not
 
-    async def wait(self, ticket: Ticket, has_turn: asyncio.Event, *, is_limited: bool) -> None:
-        """Wait for the turn of a ticket."""
-        left = self._settings.max_queue_seconds - (self._clock() - (ticket.job.queued.began or 0.0))
+    async def wait(self, ticket: Ticket, admitted: asyncio.Event, *, is_limited: bool) -> None:
+        """Wait for the admission of a ticket."""
+        left = self._settings.max_queue_seconds - self._waited(ticket)
         try:
             async with asyncio.timeout(left if is_limited else None):
-                await has_turn.wait()
+                await admitted.wait()
         except TimeoutError:
+            self._metrics.queue_seconds.observe(self._waited(ticket))
             self._refuse("queue_seconds", ticket)
+
+    def _waited(self, ticket: Ticket) -> float:
+        """Return the seconds since a ticket was taken."""
+        began = ticket.job.queued.began
+        return self._clock() - began if began is not None else 0.0
 
     def leave(self, ticket: Ticket) -> None:
         """Take back what a ticket holds, and let those run that then fit."""
         if ticket.is_running:
             self._end(ticket)
         elif ticket.is_waiting:
-            ticket.has_turn = None
+            ticket.admitted = None
             self._waiting.remove(ticket)
             self._note_if_nobody_waits()
         self._start_waiting()
@@ -156,7 +162,7 @@ class AdmissionQueue:
         return tokens is None or self.running_tokens + ticket.tokens <= tokens
 
     def _start(self, ticket: Ticket) -> None:
-        ticket.has_turn, ticket.is_running = None, True
+        ticket.admitted, ticket.is_running = None, True
         self._num_running += 1
         self._num_express += ticket.is_express
         self.running_requests += 0 if ticket.is_express else ticket.job.num_choices
@@ -167,15 +173,15 @@ class AdmissionQueue:
         self._metrics.queue_seconds.observe(queued.seconds)
 
     def _start_waiting(self) -> None:
-        """Give their turns to those that fit, in their order: none passes the first, or large ones would wait for ever."""
+        """Admit those that fit, in their order: none passes the first, or large ones would wait for ever."""
         while (ticket := self._waiting.first()) is not None:
             # More may be known of its mode than when it came.
             ticket.tokens = min(ticket.tokens, self._typical.expected_tokens(ticket.job))
             if not self._fits(ticket):
                 return
             self._waiting.take(ticket)
-            if ticket.has_turn is not None:
-                ticket.has_turn.set()
+            if ticket.admitted is not None:
+                ticket.admitted.set()
             self._start(ticket)
             self._note_if_nobody_waits()
 
@@ -196,7 +202,7 @@ class AdmissionQueue:
             self._throughput.end()
 
     def _expected_wait(self, ticket: Ticket) -> float | None:
-        """Return the seconds until the turn of one that comes now; None before there is anything to tell it from.
+        """Return the seconds until the admission of one that comes now; None before there is anything to tell it from.
 
         What is ahead of it, and it itself, need as many tokens of those that run.
         """
@@ -205,11 +211,11 @@ class AdmissionQueue:
 
     def _refuse(self, reason: str, ticket: Ticket) -> None:
         """Raise OverloadedError, with the seconds until the expected wait is as long as it may be."""
-        self._metrics.refusals.labels(reason).inc()
         limit = self._settings.max_queue_seconds
         wait = (self._expected_wait(ticket) or 0.0) - limit
         seconds = min(max(math.ceil(wait), 1), MAX_RETRY_SECONDS)
         raise OverloadedError(
             f"The server has more requests than it can answer soon enough. Try again in {seconds} second{'s' * (seconds > 1)}.",
+            reason,
             retry_after=seconds,
         )

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from autotool_server import errors
 from autotool_server.api import endpoint
+from autotool_server.api.access_log import PROBES
 from autotool_server.api.middleware import App
 from autotool_server.api.ops import health, models, not_served, tokenize, tools, usage
 from autotool_server.api.protocol import protocols
@@ -24,7 +25,7 @@ def create_app(state: ServerState) -> App:
         protocol.start(state)
     for router in _routers():
         app.router.routes.extend(router.routes)  # `include_router` makes each of them again
-    errors.install(app)
+    errors.install(app, PROBES)
     return app
 
 

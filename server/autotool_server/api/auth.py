@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from autotool_server.api import access_log
 from autotool_server.api.state import ServerState, state_of
-from autotool_server.conversation.fair_semaphore import SHARE
+from autotool_server.conversation.fair_semaphore import CURRENT_CLIENT
 from autotool_server.errors import UnauthorizedError
 from autotool_server.settings import Settings
 from autotool_server.tracing import spans
@@ -55,7 +55,7 @@ def enter(keys: Iterable[str | None], request: Request) -> ServerState:
     """
     state = authorize(keys, state_of(request))
     address = request.client.host if request.client is not None else ""
-    SHARE.set(_network(address) if state.key_name is None else f"key {state.key_name}")
+    CURRENT_CLIENT.set(_network(address) if state.key_name is None else f"key {state.key_name}")
     return state
 
 

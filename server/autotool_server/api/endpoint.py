@@ -21,15 +21,15 @@ from autotool_core.errors import InvalidRequestError
 from autotool_server import errors
 from autotool_server.api import access_log, auth, traces
 from autotool_server.api import body as bodies
-from autotool_server.api.admission_queue import Ticket
+from autotool_server.api.admission_queue import AdmissionQueue, Ticket
 from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.keys.quotas import Grant
 from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import documented
 from autotool_server.api.protocol import Protocol, StreamWriter
-from autotool_server.api.shutdown import StoppingError
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.conversation.job import Job
+from autotool_server.errors import OverloadedError, RateLimitedError
 from autotool_server.request_id import REQUEST_ID
 from autotool_server.tracing import spans
 
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 # Above this, rendering and tokenising take long enough to keep other requests waiting.
 LARGE_BODY = 32 * 1024
 MIN_TRACED_WAIT = 0.001
-"""Seconds to be let in from which on they have a span of their own, which costs a hundredth of a small request."""
+"""Seconds in the queue from which on they have a span of their own, which costs a hundredth of a small request."""
 
 
 @cache
@@ -68,11 +68,9 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             raw = await bodies.read(request, state, stack)
             with state.shutdown.cuts():
                 body, job = await while_connected(request.receive, _prepare(protocol, state, raw, request.headers))
-                queued_at = time.perf_counter()
                 grant = stack.enter_context(await state.quotas.admit(state.key, job))
                 job = replace(job, arrived_at=arrived_at)
-                job.queued.began = queued_at
-                ticket = stack.enter_context(state.queue.join(job))
+                ticket = stack.enter_context(_join(state.queue, job))
                 detached = await protocol.detach(body, job, state)
                 slot = ExitStack()
                 response = JobResponse(protocol, body, job, state, grant=grant, ticket=ticket, slot=slot)
@@ -90,10 +88,24 @@ async def _accept(protocol: Protocol[Any], request: Request) -> Response:
             return response
 
 
+def _join(queue: AdmissionQueue, job: Job) -> Ticket:
+    try:
+        return queue.join(job)
+    except OverloadedError as error:
+        _trace_end_of_wait(job, error)
+        raise
+
+
 def _trace_wait(job: Job) -> None:
-    """Add the wait to be let in to the trace, unless there was none."""
+    """Add the wait in the queue to the trace, unless there was none."""
     if (waited := job.queued.seconds) >= MIN_TRACED_WAIT:
         spans.current().past("admission", waited)
+
+
+def _trace_end_of_wait(job: Job, error: BaseException) -> None:
+    """Add the wait of a job to the trace that does not run: the queue or a stop has refused it, or its client has left."""
+    waited = time.perf_counter() - job.queued.began if job.queued.began is not None else 0.0
+    spans.current().past("admission", waited, spans.error_type(error))
 
 
 def _note_end(status: int, error: str | None) -> None:
@@ -192,11 +204,15 @@ class JobResponse(Response):
         self._status, self._error = status, access_log.error_code(error)
 
     async def _wait(self) -> None:
-        """Wait for the turn to run. A stop refuses what waits, but for background responses, which have been accepted."""
+        """Wait to be admitted. A stop refuses what waits, but for background responses, which have been accepted."""
         if self._ticket.is_waiting:
             shutdown = self._state.shutdown
-            with shutdown.cuts() if self._is_detached else shutdown.arrives():
-                await self._ticket.turn(is_limited=not self._is_detached)
+            try:
+                with shutdown.cuts() if self._is_detached else shutdown.arrives():
+                    await self._ticket.admission(is_limited=not self._is_detached)
+            except BaseException as error:
+                _trace_end_of_wait(self._job, error)
+                raise
         _trace_wait(self._job)
 
     async def _complete(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -232,7 +248,7 @@ class JobResponse(Response):
                         await send({"type": "http.response.body", "body": event, "more_body": True})
             except Exception as error:
                 # The status is sent already: the error is an event of the stream.
-                if not isinstance(error, StoppingError | InvalidRequestError):
+                if not isinstance(error, OverloadedError | RateLimitedError | InvalidRequestError):
                     logger.exception("stream of request %s failed", REQUEST_ID.get())
                 self._failed(self._protocol.error_response(error)[0], error)
                 event = (self._writer and self._writer.fail(error)) or self._protocol.error_event(error)

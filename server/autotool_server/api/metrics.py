@@ -40,17 +40,14 @@ class Metrics:
         self.body_bytes = Gauge(
             "autotool_request_body_bytes", "Bodies of requests that are read or answered, in bytes", registry=registry
         )
-        self.queue_requests = Gauge("autotool_queue_requests", "Requests that wait for their turn to run", registry=registry)
+        self.queue_requests = Gauge("autotool_queue_requests", "Requests that wait to be admitted", registry=registry)
         self.queue_tokens = Gauge(
             "autotool_queue_tokens", "Tokens that the waiting requests are expected to need", registry=registry
         )
         self.queue_seconds = Histogram(
-            "autotool_queue_seconds", "Time that requests wait for their turn to run", buckets=SECONDS, registry=registry
-        )
-        self.refusals = Counter(
-            "autotool_requests_refused",
-            "Requests answered 503 because the server had too much to do, by what there was too much of",
-            ("reason",),
+            "autotool_queue_seconds",
+            "Time that requests wait to be admitted, or until they are refused",
+            buckets=SECONDS,
             registry=registry,
         )
         self.requests = Counter(

@@ -11,7 +11,7 @@ class StoppingError(OverloadedError):
     """The server stops, and the request has not been answered to its end."""
 
     def __init__(self) -> None:
-        super().__init__("The server is stopping. Send the request again in a few seconds.")
+        super().__init__("The server is stopping. Send the request again in a few seconds.", "stopping")
 
 
 class _Limit:

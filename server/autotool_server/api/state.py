@@ -31,7 +31,7 @@ class ServerState:
         self.tracer = open_tracer(settings.otlp_traces_endpoint)
         # The largest body always fits if it is alone.
         max_body_bytes = max(settings.max_bodies_bytes, settings.max_body_bytes)
-        self.admission = Admission(settings.max_concurrent_requests, max_body_bytes, self.metrics.refusals)
+        self.admission = Admission(settings.max_concurrent_requests, max_body_bytes)
         self.queue = AdmissionQueue(settings, self.metrics)
         self.shutdown = Shutdown()
         self.metrics.ready.set_function(lambda: self._service is not None and not self.shutdown.is_draining)
@@ -68,13 +68,13 @@ class ServerState:
     def service(self) -> ConversationService:
         """The conversation service. Raises OverloadedError while the engine starts."""
         if self._service is None:
-            raise OverloadedError(f"{self._why_none} Try again in a few seconds.")
+            raise OverloadedError(f"{self._why_none} Try again in a few seconds.", "not_ready")
         return self._service
 
     @service.setter
     def service(self, service: ConversationService) -> None:
+        self.queue.fit(service.engine.capacity)  # before, so that an error here leaves no service
         self._service = service
-        self.queue.fit(service.engine.capacity)
 
     def withdraw_service(self, why: str) -> None:
         """Take the service away until it is set again. `why`: a sentence for clients."""

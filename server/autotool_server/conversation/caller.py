@@ -49,11 +49,12 @@ class Caller:
             return True
         return any(allowed.endswith(".*") and name.startswith(allowed[:-1]) for allowed in self.tools)
 
-    def priority_of(self, asked: int) -> int:
-        """Return the priority of a request that asks for one; 0 is none asked for."""
-        if self.priority is None:
-            return asked
-        return max(self.priority, asked) if asked else self.priority
+    def priority_of(self, asked: int | None = None) -> int:
+        """Return the priority of a request, which may ask for one: it gets none better than the caller's."""
+        own = self.priority
+        if asked is None or own is None:
+            return asked or own or 0
+        return max(own, asked)
 
 
 def _refusal(message: str, field: str | None) -> InvalidRequestError:

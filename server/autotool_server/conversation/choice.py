@@ -1,7 +1,7 @@
 """One choice of a request: the turn that answers it, and how it ended."""
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -100,6 +100,8 @@ class Choice(Generic[TurnT_co]):
         self.turns = [first]
         self.on_next_turn: Callable[[], None] = lambda: None
         """Called when a tool loop begins a turn after its first."""
+        self.before_next_turn: Callable[[Generation, Sequence[Generation]], Awaitable[None]] = _let_it_begin
+        """Awaited with a further turn of a tool loop before it begins, and those before it; raises what is to end the loop."""
 
     @property
     def transcript(self) -> list[dict[str, Any]] | None:
@@ -127,6 +129,10 @@ class Choice(Generic[TurnT_co]):
             async for output in outputs:
                 yield _with_ids(output)
         yield ChoiceEnd(self.finish_reason, self.turns[0].stop_string)
+
+
+async def _let_it_begin(_: Generation, __: Sequence[Generation]) -> None:
+    """Let a turn begin."""
 
 
 def _with_ids(output: TurnOutput) -> TurnOutput:

@@ -3,17 +3,17 @@
 Between shares it is the Virtual Token Counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024,
 https://arxiv.org/abs/2401.00588), which is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) in tokens: each share
 counts what it was given, and the one with the least is next. A share that comes anew counts from where the others are, so that
-nobody saves up turns by not asking. What is given is counted as expected, and corrected when it is known.
+nobody saves up by not asking. What is given is counted as expected, and corrected when it is known.
 
-Lower priorities do not starve: every eighth turn goes by fairness alone, whatever the priorities.
+Lower priorities do not starve: every eighth that is served is chosen by fairness alone, whatever the priorities.
 """
 
 import itertools
 from collections import Counter, OrderedDict
 from typing import Generic, TypeVar
 
-TURNS_PER_EQUAL_TURN = 8
-"""The number of turns of which one is given without regard to priorities."""
+SERVED_PER_EQUAL = 8
+"""Of so many that are served, one is chosen without regard to priorities."""
 MAX_KNOWN_SHARES = 4096
 """Shares that are remembered beside those that wait, before those that got no more than the others are forgotten."""
 
@@ -55,7 +55,7 @@ class FairOrder(Generic[WaiterT]):
         self._waiting = Counter[str]()
         self._given: dict[str, float] = {}
         self._floor = 0.0
-        self._num_turns = 0
+        self._num_served = 0
         self._period = 0
 
     def __len__(self) -> int:
@@ -77,10 +77,10 @@ class FairOrder(Generic[WaiterT]):
         self._waiting[share] += 1
 
     def first(self) -> WaiterT | None:
-        """Return the one whose turn is next; None if nobody waits."""
+        """Return the one that is served next; None if nobody waits."""
         if not self._lines:
             return None
-        if self._num_turns % TURNS_PER_EQUAL_TURN == TURNS_PER_EQUAL_TURN - 1:
+        if self._num_served % SERVED_PER_EQUAL == SERVED_PER_EQUAL - 1:
             share = min(self._waiting, key=self._given.__getitem__)
             lines = [shares[share] for shares in self._lines.values() if share in shares]
             return min((line.first for line in lines), key=lambda waiter: waiter.number)
@@ -88,8 +88,8 @@ class FairOrder(Generic[WaiterT]):
         return shares[min(shares, key=self._given.__getitem__)].first
 
     def take(self, waiter: WaiterT) -> None:
-        """Give its turn to the one that is next, and count its cost."""
-        self._num_turns += 1
+        """Serve the one that is next, and count its cost."""
+        self._num_served += 1
         self._floor = max(self._floor, self._given[waiter.share])
         self._given[waiter.share] += waiter.cost
         waiter.period = self._period
@@ -112,12 +112,12 @@ class FairOrder(Generic[WaiterT]):
         self._forget()
 
     def correct(self, waiter: WaiterT, cost: float) -> None:
-        """Count the true cost of one that had its turn in place of the expected one."""
+        """Count the true cost of one that was served in place of the expected one."""
         if waiter.period == self._period and waiter.share in self._given:
             self._given[waiter.share] += cost - waiter.cost
 
     def ahead(self, share: str, priority: int) -> float:
-        """Return the cost of those that would have their turns before one that came now."""
+        """Return the cost of those that would be served before one that came now."""
         before = sum(line.cost for other, shares in self._lines.items() if other < priority for line in shares.values())
         shares = self._lines.get(priority, {})
         own = shares[share].cost if share in shares else 0.0
@@ -126,7 +126,7 @@ class FairOrder(Generic[WaiterT]):
         return before + own + sum(min(cost, max(lead, 0.0)) for cost, lead in others)
 
     def _forget(self) -> None:
-        """Forget what nobody's turn depends on any more: everything when nobody waits."""
+        """Forget what the order does not depend on any more: everything when nobody waits."""
         if not self._lines:
             self._given.clear()
             self._floor, self.cost = 0.0, 0.0

@@ -5,47 +5,47 @@ from contextvars import ContextVar
 
 from autotool_server.conversation.fair_order import FairOrder, Waiter
 
-SHARE = ContextVar("SHARE", default="")
-"""Who is served: the shares between which a server's means are shared out fairly."""
+CURRENT_CLIENT = ContextVar("CURRENT_CLIENT", default="")
+"""Whose request this is, by key or network address: the server's means are shared out fairly between all of these."""
 
 
 class _Acquirer(Waiter):
     def __init__(self, share: str) -> None:
         super().__init__(share)
-        self.has_turn = asyncio.Event()
+        self.has_place = asyncio.Event()
 
 
 class FairSemaphore:
-    """As `asyncio.Semaphore`, but with the order of `FairOrder` between those that wait, by the `SHARE` of each."""
+    """As `asyncio.Semaphore`, but with the order of `FairOrder` between those that wait, by the client of each."""
 
     def __init__(self, value: int) -> None:
         self._free = value
         self._waiting = FairOrder[_Acquirer]()
 
     async def acquire(self) -> None:
-        """Take a place, as soon as it is this one's turn."""
+        """Take a place, as soon as this one is the next to have one."""
         if self._free:
             self._free -= 1
             return
-        waiter = _Acquirer(SHARE.get())
+        waiter = _Acquirer(CURRENT_CLIENT.get())
         self._waiting.add(waiter)
         try:
-            await waiter.has_turn.wait()
+            await waiter.has_place.wait()
         except asyncio.CancelledError:
-            if waiter.has_turn.is_set():
+            if waiter.has_place.is_set():
                 self.release()
             else:
                 self._waiting.remove(waiter)
             raise
 
     def release(self) -> None:
-        """Give a place back: to the one whose turn is next, if any waits."""
+        """Give a place back: to the one that is next, if any waits."""
         waiter = self._waiting.first()
         if waiter is None:
             self._free += 1
         else:
             self._waiting.take(waiter)
-            waiter.has_turn.set()
+            waiter.has_place.set()
 
     async def __aenter__(self) -> None:
         await self.acquire()

@@ -32,15 +32,15 @@ class TokenUsage:
 
 @dataclass(slots=True)
 class QueueTimes:
-    """When a request waited to be let in and for its turn to run, as `time.perf_counter`."""
+    """When a request waited in the queue to be admitted, as `time.perf_counter`."""
 
     began: float | None = None
     ended: float | None = None
-    """None for one that has not had its turn."""
+    """None for one that has not been admitted."""
 
     @property
     def seconds(self) -> float:
-        """How long it waited until its turn; 0 if it has had none."""
+        """How long it waited to be admitted; 0 if it has not been."""
         return self.ended - self.began if self.ended is not None and self.began is not None else 0.0
 
 

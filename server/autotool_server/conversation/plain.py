@@ -235,7 +235,7 @@ def prepare(service: ConversationService, request: PlainRequest) -> Job:
         request.ignored,
         num_prompts=len(prompts),
         sampling=sampling,
-        priority=service.caller.priority_of(0),
+        priority=service.caller.priority_of(),
     )
 
 
@@ -273,7 +273,7 @@ def _turn_request(
     sampling = request.sampling.filled(service.defaults.sampling)
     limit = service.defaults.bounded_text(_max_tokens(request, len(prompt_ids), service.engine.max_model_len))
     sampling = sampling_of_choice(sampling, choice % request.num_choices)
-    return PlainTurnRequest(choice, prompt_ids, limit, sampling, service.caller.priority_of(0), request)
+    return PlainTurnRequest(choice, prompt_ids, limit, sampling, service.caller.priority_of(), request)
 
 
 def _max_tokens(request: PlainRequest, prompt_tokens: int, context: int, known: str = "") -> int:

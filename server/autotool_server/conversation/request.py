@@ -158,8 +158,8 @@ class ConversationRequest:
     """Decoded tokens before the answer may end, of the answer alone if `max_reasoning_tokens` is given."""
     skip_special_tokens: bool = True
     """Whether the text leaves out special tokens; without them it never has the token that ends it."""
-    priority: int = 0
-    """Lower is decoded earlier, where the engine schedules by priority."""
+    priority: int | None = None
+    """Lower is run earlier; None for the caller's own."""
     logprobs: int | None = None
     """Number of alternatives reported beside each content token's log-probability; None reports nothing."""
     num_choices: int = 1

@@ -98,7 +98,8 @@ class SchemaWorkers:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._slots.acquire()
         except TimeoutError:
-            raise OverloadedError("The server is at work on too many JSON schemas. Try again in a second.") from None
+            message = "The server is at work on too many JSON schemas. Try again in a second."
+            raise OverloadedError(message, "schema_workers") from None
 
     def close(self) -> None:
         """Kill all workers, and wait until they have ended."""

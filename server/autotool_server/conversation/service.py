@@ -17,12 +17,12 @@ from autotool_server.conversation.caller import ANYBODY, Caller
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.loop_types import Budget, NextTurn, ServerTools
-from autotool_server.conversation.rendered import Rendered
 from autotool_server.conversation.request import ConversationRequest, ToolBudget
 from autotool_server.conversation.request_defaults import RequestDefaults
 from autotool_server.conversation.schema_task import first_field, task_text
 from autotool_server.conversation.schema_workers import SchemaWorkers
 from autotool_server.conversation.schemas import Schemas
+from autotool_server.conversation.template_abilities import TemplateAbilities
 from autotool_server.conversation.template_arguments import TemplateArguments
 from autotool_server.conversation.text_threads import Run, TextThreads
 from autotool_server.conversation.tool_loop import ToolLoop
@@ -63,8 +63,8 @@ class ConversationService:
         self.default_mode = _default_mode(settings, self.renderer)
         """The mode of requests that ask for none."""
         self._template = TemplateArguments(self._profile, self.renderer.efforts)
-        self.rendered = Rendered(self.renderer.template)
-        """Which messages the chat template shows."""
+        self.template_abilities = TemplateAbilities(self.renderer.template)
+        """Which messages the chat template can show."""
         budgets = DefaultBudgets.of(settings, profile)
         self._turn_requests = TurnRequests(engine, self.renderer, self._profile, budgets)
         self.least_tokens = self._turn_requests.least_tokens
@@ -150,17 +150,17 @@ class ConversationService:
             request.ignored,
             request.effort,
             sampling=context.sampling,
-            priority=request.priority,
+            priority=context.priority,
         )
 
     def _context(self, request: ConversationRequest) -> RequestContext:
         tools = self._server_tools(request)
-        if not self.rendered.parallel_calls:
+        if not self.template_abilities.parallel_calls:
             request = replace(request, parallel_tool_calls=False)
-        request = replace(request, priority=self.caller.priority_of(request.priority))
         sampling = request.sampling.filled(self.defaults.sampling)
         arguments = self._template.arguments(request)
-        return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling)
+        priority = self.caller.priority_of(request.priority)
+        return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling, priority)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request, self.model)
@@ -185,7 +185,7 @@ class ConversationService:
             registry.secrets,
             escalate,
             past,
-            registry.approved,
+            registry.approved.of_key(self.caller.name),
             registry.limits,
             Audit(registry.audit_log, self.caller.name),
         )
@@ -205,7 +205,7 @@ class ConversationService:
             raise InvalidRequestError(
                 f"{fields.num_choices} must be 1 with server tools, which would run once for each.", fields.num_choices
             )
-        if not self.rendered.results:
+        if not self.template_abilities.results:
             raise InvalidRequestError("The model's chat template has no place for results of tools.", fields.tools)
         chosen = self.registry.choose(named)
         for name in chosen:

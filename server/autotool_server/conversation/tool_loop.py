@@ -80,6 +80,7 @@ class ToolLoop(Choice[Turn]):
                             yield output
                 if (next_turn := await self._next()) is not None:
                     yield StreamEvent("turn", self._record(len(self.turns) - 1).model_dump(mode="json"))
+                    await self.before_next_turn(next_turn, self.turns)
                     self.turns.append(next_turn)
                     self.on_next_turn()
         finally:
@@ -106,6 +107,7 @@ class ToolLoop(Choice[Turn]):
                 yield self._result(call)
         self._made = calls.made
         if (turn := await self._make_next(_results(calls))) is not None:
+            await self.before_next_turn(turn, ())
             self.turns[0] = turn
 
     async def _decode(self) -> AsyncGenerator[Output]:

@@ -39,6 +39,8 @@ class RequestContext:
     """Variables for the chat template, beside those that tell it the mode."""
     sampling: Sampling = field(default_factory=Sampling)
     """The request's, with the server's defaults for what it leaves out."""
+    priority: int = 0
+    """The request's, as far as its caller may have it; lower is run earlier."""
     grammars: Sequence[str | None] = ()
     """The grammar of each shape of `TurnRequests.shapes`; none where no schema constrains an answer."""
 
@@ -224,7 +226,7 @@ def _turn_request(
         ignore_eos=request.ignore_eos,
         skip_special_tokens=request.skip_special_tokens,
         logprobs=request.logprobs,
-        priority=request.priority,
+        priority=context.priority,
         tools=shape.tools,
         parallel_tool_calls=request.parallel_tool_calls,
     )

@@ -80,7 +80,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(_too_large())
         elif self._limit.is_full and self.url.partition(b"?")[0].decode(errors="replace") not in PROBES:
             self._limit.refused()
-            self._refuse(OverloadedError("The server has as many connections as it may. Try again in a second."))
+            self._refuse(OverloadedError("The server has as many connections as it may. Try again in a second.", "connections"))
         else:
             self._serve()
 

@@ -31,7 +31,7 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
 
     `registry`: the settings' tools, not started yet. Health answers while the model loads. Returns False if a thread may still
     be at work that only `stop.exit_now` ends: the signal came while the model was loading, requests were cut, or the store of
-    spend hangs. Raises EngineError if the engine dies more often than it may be started again,
+    spend or the audit log hangs. Raises EngineError if the engine dies more often than it may be started again,
     HungThreadError if it is a thread that hangs, which only `stop.exit_now` ends.
     """
     state = ServerState(settings)
@@ -63,7 +63,7 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
             await asyncio.gather(working, return_exceptions=True)
         else:
             await working
-    return not (cut or state.shutdown.is_cut or state.quotas.is_at_work)
+    return not (cut or state.shutdown.is_cut or state.quotas.is_at_work or registry.is_at_work)
 
 
 async def _until_end(serving: asyncio.Task[None], supervisor: Supervisor, stop: Stop) -> None:

@@ -66,10 +66,10 @@ class Supervisor:
             await service.engine.stop()
             await asyncio.sleep(pause)
             await service.engine.start()
+            freeze_loaded_objects()
+            self._state.service = service
         except Exception as error:  # libraries raise all kinds
             return error if isinstance(error, EngineError) else EngineError(f"It did not start: {error}")
-        freeze_loaded_objects()
-        self._state.service = service
         return None
 
 

@@ -98,6 +98,10 @@ class Change:
     """What ended requests have used, by day and mode."""
     asked: Sequence[int] = ()
     """Tokens that each of the requests may use that ask to be let in."""
+    further: Sequence[int] = ()
+    """Tokens that each of the further turns may use which requests ask for that are in; their verdicts come first."""
+    withdrawn: Mapping[int, int] = field(default_factory=dict[int, int])
+    """Requests that were let in and then refused elsewhere, by the minute that they were counted in (`Verdict.minute`)."""
 
 
 class SpendStore:
@@ -134,7 +138,7 @@ class SpendStore:
             if rows := [_use_row(change.key, *place, use) for change in changes for place, use in change.used.items()]:
                 connection.execute(self._add_use, rows)
             limited = [change for change in changes if change.limits != Limits()]
-            spent = self._spent(connection, [change for change in limited if change.asked], now)
+            spent = self._spent(connection, [change for change in limited if change.asked or change.further], now)
             verdicts = [_decide(change, spent.get(change.key), now) for change in changes]
             if limited:
                 by_key = {change.key: found for change, found in zip(changes, verdicts, strict=True)}
@@ -199,10 +203,11 @@ class SpendStore:
         minute, ends_at = int(now // MINUTE), int(now) + LEASE_SECONDS
         minutes, reserved = list[dict[str, Any]](), list[dict[str, Any]]()
         for change in limited:
-            answers = zip(change.asked, verdicts[change.key], strict=True)
-            admitted = [tokens for tokens, verdict in answers if verdict.refused_by is None]
-            minutes.append({"key": change.key, "minute": minute, "requests": len(admitted), "tokens": _used(change)})
-            tokens = change.reserved + sum(admitted)
+            found = verdicts[change.key]
+            admitted = sum(verdict.refused_by is None for verdict in found[len(change.further) :])
+            minutes += _minute_rows(change, admitted, minute)
+            answers = zip((*change.further, *change.asked), found, strict=True)
+            tokens = change.reserved + sum(tokens for tokens, verdict in answers if verdict.refused_by is None)
             reserved.append({"key": change.key, "server": self._server, "tokens": tokens, "ends_at": ends_at})
         connection.execute(self._add_minutes, minutes)
         connection.execute(self._set_reserved, reserved)
@@ -247,6 +252,9 @@ def _use_since(connection: Connection, first: str, last: str) -> Mapping[str, Us
 
 def _decide(change: Change, spent: Spent | None, now: float) -> list[Verdict]:
     verdicts, spent = list[Verdict](), spent or Spent()
+    for tokens in change.further:
+        verdict, spent = decide(change.limits.budgets, spent, tokens, now, requests=0)
+        verdicts.append(verdict)
     for tokens in change.asked:
         verdict, spent = decide(change.limits, spent, tokens, now)
         verdicts.append(verdict)
@@ -256,7 +264,22 @@ def _decide(change: Change, spent: Spent | None, now: float) -> list[Verdict]:
 def _windows(minutes: Mapping[tuple[str, int], tuple[int, int]], change: Change, minute: int) -> tuple[Window, Window]:
     """Return the windows of requests and tokens."""
     current, previous = (minutes.get((change.key, number), (0, 0)) for number in (minute, minute - 1))
-    return Window(current[0], previous[0]), Window(current[1] + _used(change), previous[1])
+    requests = Window(_counted(current[0], change, minute), _counted(previous[0], change, minute - 1))
+    return requests, Window(current[1] + _used(change), previous[1])
+
+
+def _counted(requests: int, change: Change, minute: int) -> int:
+    """Return the requests of a minute without those withdrawn. These may have been counted in a store that was lost."""
+    return max(requests - change.withdrawn.get(minute, 0), 0)
+
+
+def _minute_rows(change: Change, admitted: int, minute: int) -> list[dict[str, Any]]:
+    """Return what is added to the minutes of a key: this one and the one before, since no others count any more."""
+    requests = admitted - change.withdrawn.get(minute, 0)
+    rows = [{"key": change.key, "minute": minute, "requests": requests, "tokens": _used(change)}]
+    if earlier := change.withdrawn.get(minute - 1):
+        rows.append({"key": change.key, "minute": minute - 1, "requests": -earlier, "tokens": 0})
+    return rows
 
 
 def _used(change: Change) -> int:

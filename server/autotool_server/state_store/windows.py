@@ -25,6 +25,11 @@ class Limits:
     requests_per_minute: int | None = None
     tokens: Mapping[Period, int] = field(default_factory=dict[Period, int])
 
+    @property
+    def budgets(self) -> "Limits":
+        """The limits of a day and a month alone."""
+        return Limits(tokens={period: limit for period, limit in self.tokens.items() if period != "minute"})
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -78,19 +83,24 @@ class Verdict:
     requests: Standing | None = None
     tokens: Standing | None = None
     """The standing in the shortest period that has a limit."""
+    minute: int = 0
+    """The minute, from the Unix epoch, whose requests this one is counted among if it goes on."""
     exhausted_for: float = 0.0
     """Seconds for which the limit that refuses would refuse the smallest request too, even if those in flight use nothing."""
 
 
-def decide(limits: Limits, spent: Spent, tokens: int, now: float) -> tuple[Verdict, Spent]:
-    """Return whether a request that may use `tokens` fits, and what is spent with it. `now`: Unix time."""
+def decide(limits: Limits, spent: Spent, tokens: int, now: float, requests: int = 1) -> tuple[Verdict, Spent]:
+    """Return whether what may use `tokens` fits, and what is spent with it. `now`: Unix time.
+
+    `requests`: 1 for a request, 0 for a further turn of one that goes on.
+    """
     waits: dict[Limit, float] = {limit: wait for limit, wait in _waits(limits, spent, tokens, now) if wait > 0}
     if waits:
         limit: Limit = max(waits, key=lambda name: waits[name])
         exhausted_for = dict(_waits(limits, replace(spent, reserved=0), 1, now)).get(limit, 0.0)
         return replace(_verdict(limits, spent, now), refused_by=limit, wait=waits[limit], exhausted_for=exhausted_for), spent
-    requests = replace(spent.requests, current=spent.requests.current + 1)
-    spent = replace(spent, requests=requests, reserved=spent.reserved + tokens)
+    window = replace(spent.requests, current=spent.requests.current + requests)
+    spent = replace(spent, requests=window, reserved=spent.reserved + tokens)
     return _verdict(limits, spent, now), spent
 
 
@@ -120,7 +130,7 @@ def _verdict(limits: Limits, spent: Spent, now: float) -> Verdict:
     """Return the verdict on a request that fits."""
     requests = limits.requests_per_minute
     standing = None if requests is None else _of_window(requests, spent.requests, now)
-    return Verdict(requests=standing, tokens=_tokens(limits, spent, now))
+    return Verdict(requests=standing, tokens=_tokens(limits, spent, now), minute=int(now // MINUTE))
 
 
 def _tokens(limits: Limits, spent: Spent, now: float) -> Standing | None:

@@ -1,9 +1,11 @@
 """The audit log: one line of JSON for every call of a server tool, without its arguments and its result."""
 
+import asyncio
 import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +23,8 @@ from autotool_server.tools.server_call import ServerCall
 
 logger = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 5.0
+"""How long the end of the server waits for the last lines."""
 BEGUN = "begun"
 CANCELLED = "cancelled"
 UNWRITABLE = "The operator's log of calls cannot be written, without which this tool is not run. Answer with what you have."
@@ -36,27 +40,55 @@ class _File(WatchedFileHandler):
 
 
 class AuditLog:
-    """The file of the audit log. Raises AutoToolError if it cannot be opened."""
+    """The file of the audit log, written by a thread of its own: a slow disk must not hold up the event loop.
+
+    Raises AutoToolError if it cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._is_closed = False
+        self.is_at_work = False
+        """Whether the thread may still write after `close`, which would keep the process from ending."""
         try:
             self._file = _File(path, encoding="utf-8")
         except OSError as error:
             raise AutoToolError(f"Setting audit_log: the file {path} cannot be written: {error.strerror}.") from None
 
-    def write(self, line: Mapping[str, Any]) -> bool:
-        """Append a line, with the time. Return whether it was written."""
+    def write(self, line: Mapping[str, Any]) -> asyncio.Future[bool]:
+        """Append a line, with the time, after those before it. The future says whether it was written."""
         text = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **line})
+        loop = asyncio.get_running_loop()
+        if not self._is_closed:
+            return loop.run_in_executor(self._writer, self._append, text)
+        unwritten = loop.create_future()
+        unwritten.set_result(self._failed("it is closed"))
+        return unwritten
+
+    def _append(self, text: str) -> bool:
         try:
             self._file.emit(logging.makeLogRecord({"msg": text}))
         except (OSError, ValueError) as error:  # a file that was closed after a fault is a ValueError
-            AUDIT_FAILURES.inc()
-            logger.error("The audit log cannot be written: %s", error)  # noqa: TRY400 the reason is in the message
-            return False
+            return self._failed(error)
         return True
 
-    def close(self) -> None:
-        """Close the file."""
+    def _failed(self, reason: object) -> bool:
+        """Tell of a line that is lost. Return False."""
+        AUDIT_FAILURES.inc()
+        logger.error("The audit log cannot be written: %s", reason)
+        return False
+
+    async def close(self) -> None:
+        """Write what is left, and close the file. This waits for `CLOSE_SECONDS` at most."""
+        self._is_closed = True
+        closing = asyncio.get_running_loop().run_in_executor(self._writer, self._close)
+        await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        self._writer.shutdown(wait=False)
+        self.is_at_work = not closing.done()
+        if self.is_at_work:
+            logger.error("The audit log could not be written to its end within %g seconds.", CLOSE_SECONDS)
+
+    def _close(self) -> None:
         try:
             self._file.close()
         except OSError as error:
@@ -71,18 +103,18 @@ class Audit:
     key: str | None = None
     """The name of the client's key in the keys file."""
 
-    def begun(self, call: ServerCall) -> bool:
+    async def begun(self, call: ServerCall) -> bool:
         """Write that a call begins, if its tool acts, so that a crash leaves a trace of it. Return whether the call may run."""
         acts = call.tool is not None and call.tool.spec.policy.acts
-        return self.log is None or not acts or self.log.write({**self._line(call), "outcome": BEGUN})
+        return self.log is None or not acts or await self.log.write({**self._line(call), "outcome": BEGUN})
 
     def ended(self, call: ServerCall, result: Result) -> None:
-        """Write how a call has ended, or why it was not run."""
+        """Write how a call has ended, or why it was not run, unless its end is written."""
         size = len(result.content.encode(errors="replace"))
         self._write(call, result.outcome, result.ended - result.started, size)
 
     def cancelled(self, call: ServerCall, seconds: float) -> None:
-        """Write that a call was cancelled while it waited or ran."""
+        """Write that a call was cancelled before it began, while it waited or while it ran."""
         self._write(call, CANCELLED, seconds, 0)
 
     def repeated(self, call: ServerCall) -> None:
@@ -90,7 +122,9 @@ class Audit:
         self._write(call, Outcome.REPEATED, 0.0, 0)
 
     def _write(self, call: ServerCall, outcome: str, seconds: float, size: int) -> None:
-        if self.log is not None:
+        """Write the line of a call's end, the first time that it has one."""
+        if self.log is not None and not call.is_logged:
+            call.is_logged = True
             self.log.write({**self._line(call), "outcome": outcome, "seconds": round(seconds, 3), "result_bytes": size})
 
     def _line(self, call: ServerCall) -> dict[str, Any]:

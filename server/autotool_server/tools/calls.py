@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from autotool_server.tools.audit import UNWRITABLE, Audit
@@ -112,7 +113,16 @@ class TurnCalls:
         elif call.tool is not None:
             self.made.add(call)
             call.task = asyncio.create_task(self._run(call, call.tool, arguments))
+            # The task itself could not: one that is cancelled before its first step never runs.
+            call.task.add_done_callback(partial(self._log_end, call, time.perf_counter()))
         return call.task is not None
+
+    def _log_end(self, call: ServerCall, started: float, task: asyncio.Task[Result]) -> None:
+        if task.cancelled():
+            self._audit.cancelled(call, time.perf_counter() - started)
+            return
+        failed = Result(Outcome.ERROR, "", started, time.perf_counter())
+        self._audit.ended(call, task.result() if task.exception() is None else failed)
 
     def _answer(self, call: ServerCall, result: Result) -> None:
         """Give a call its result that is not run."""
@@ -135,10 +145,7 @@ class TurnCalls:
         return replace(checked, content=self._secrets.redact(checked.content)[:MAX_MESSAGE_CHARACTERS])
 
     async def _run(self, call: ServerCall, tool: Tool, arguments: Mapping[str, Any]) -> Result:
-        """Run a call, in a task of its own, until the deadline, which may pass while the model still decodes.
-
-        The audit log says how it ended.
-        """
+        """Run a call, in a task of its own, until the deadline, which may pass while the model still decodes."""
         with spans.entered(spans.current().child(f"execute_tool {tool.spec.name}", _described(call, tool))) as span:
             result = await self._run_in_time(call, tool, arguments)
             span.set({"autotool.outcome": result.outcome, "autotool.attempts": result.attempts})
@@ -150,22 +157,17 @@ class TurnCalls:
         started = time.perf_counter()
 
         async def work() -> Result:
-            if not self._audit.begun(call):
+            if not await self._audit.begun(call):
                 return rejection(Outcome.NOT_LOGGED, UNWRITABLE)
             call.begun = True
             return await execute(tool, arguments, self._secrets)
 
         try:
             async with asyncio.timeout(self._deadline - started):
-                result = await self._limits.run(tool, work)
+                return await self._limits.run(tool, work)
         except TimeoutError:
             cut = _cut(call, Outcome.BUDGET, TIME_USED_UP)
-            result = replace(cut, started=started, ended=time.perf_counter(), attempts=int(call.begun))
-        except asyncio.CancelledError:
-            self._audit.cancelled(call, time.perf_counter() - started)
-            raise
-        self._audit.ended(call, result)
-        return result
+            return replace(cut, started=started, ended=time.perf_counter(), attempts=int(call.begun))
 
     def reject_invalid(self) -> bool:
         """Reject new calls of unknown tools and with invalid arguments. Return whether any call of the turn is invalid."""
@@ -229,6 +231,7 @@ class TurnCalls:
             for call in (running[task] for task in hanging):
                 logger.warning("tool %s still runs %g s after its call was cancelled", call.name, CANCEL_SECONDS)
                 call.result = call.if_cancelled
+                self._audit.cancelled(call, CANCEL_SECONDS)
 
 
 def _described(call: ServerCall, tool: Tool) -> Attributes:

@@ -14,20 +14,30 @@ MAX_APPROVED = 1024
 
 
 class ApprovedCalls:
-    """The last approved calls that this server has run, so that a request that is sent again does not run them again."""
+    """The last approved calls that this server has run, so that a request that is sent again does not run them again.
 
-    def __init__(self) -> None:
-        self._calls: dict[tuple[str, str, str], ServerCall] = {}
+    `key`: the name of the client's key. What the holder of one key has approved is unknown to all others.
+    """
+
+    def __init__(self, key: str | None = None) -> None:
+        self._key = key
+        self._calls: dict[tuple[str | None, str, str, str], ServerCall] = {}
+
+    def of_key(self, key: str | None) -> "ApprovedCalls":
+        """Return the approved calls of a key's holder. Those of all are kept together, up to `MAX_APPROVED`."""
+        approved = ApprovedCalls(key)
+        approved._calls = self._calls
+        return approved
 
     def add(self, call: ServerCall) -> None:
         """Note that an approved call is run."""
-        self._calls[call.id, call.name, call.arguments] = call
+        self._calls[self._key, call.id, call.name, call.arguments] = call
         if len(self._calls) > MAX_APPROVED:
             del self._calls[next(iter(self._calls))]
 
     def find(self, call: ServerCall) -> ServerCall | None:
         """Return the call as it was run for an earlier request; None if it was not, or was cancelled without effect."""
-        earlier = self._calls.get((call.id, call.name, call.arguments))
+        earlier = self._calls.get((self._key, call.id, call.name, call.arguments))
         return earlier if earlier is not None and has_run(earlier.content) else None
 
 

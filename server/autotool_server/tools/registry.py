@@ -37,7 +37,7 @@ class Registry:
     async def __aenter__(self) -> "Registry":
         """Start every source. Raises AutoToolError if one cannot start, or if two tools have the same name."""
         if self.audit_log is not None:
-            self._running.callback(self.audit_log.close)
+            self._running.push_async_callback(self.audit_log.close)
         try:
             for source in self._sources:
                 self._running.push_async_callback(source.stop)
@@ -53,6 +53,11 @@ class Registry:
 
     async def __aexit__(self, *_: object) -> None:
         await self._running.aclose()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a thread may still write the audit log after the end."""
+        return self.audit_log is not None and self.audit_log.is_at_work
 
     @property
     def tools(self) -> Mapping[str, Tool]:

@@ -31,6 +31,8 @@ class ServerCall:
     """Whether the tool may have been called: a call that waits for its place has not."""
     reported: bool = False
     """Whether `TurnCalls.finished` has returned the call."""
+    is_logged: bool = False
+    """Whether the audit log says how the call has ended."""
 
     @property
     def is_new(self) -> bool:

@@ -68,9 +68,14 @@ class OtlpSpan(Span):
         span = self._tracer.start_span(name, self._context, _KINDS[kind], _given(attributes))
         return OtlpSpan(self._tracer, span)
 
-    def past(self, name: str, seconds: float) -> None:
-        if self.is_recording:
-            self._tracer.start_span(name, self._context, start_time=time.time_ns() - round(seconds * 1e9)).end()
+    def past(self, name: str, seconds: float, error_type: str | None = None) -> None:
+        if not self.is_recording:
+            return
+        began = time.time_ns() - round(seconds * 1e9)
+        span = OtlpSpan(self._tracer, self._tracer.start_span(name, self._context, start_time=began))
+        if error_type is not None:
+            span.fail(error_type)
+        span.end()
 
     def set(self, attributes: Attributes) -> None:
         self._span.set_attributes(_given(attributes))

@@ -44,8 +44,8 @@ class Span:
         """Start a span within this one."""
         return self
 
-    def past(self, name: str, seconds: float) -> None:
-        """Add a span within this one that ends now, and began so many seconds ago."""
+    def past(self, name: str, seconds: float, error_type: str | None = None) -> None:
+        """Add a span within this one that ends now, and began so many seconds ago. `error_type`: how its work has failed."""
 
     def set(self, attributes: Attributes) -> None:
         """Add attributes."""

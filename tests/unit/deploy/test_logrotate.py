@@ -36,18 +36,18 @@ def numbers(path: Path) -> list[int]:
 
 @pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not installed")
 @pytest.mark.skipif(os.geteuid() != 0, reason="logrotate changes owners, as root")
-def test_no_line_is_lost_and_the_server_needs_no_signal(tmp_path: Path) -> None:
+async def test_no_line_is_lost_and_the_server_needs_no_signal(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     # As the folder of a service's own user.
     os.chown(folder, 61234, 61234)
     log = AuditLog(folder / "audit.jsonl")
-    assert log.write({"number": 1})
+    assert await log.write({"number": 1})
     rotate(folder)
     assert not (folder / "audit.jsonl").exists()
-    assert log.write({"number": 2})
-    assert log.write({"number": 3})
-    log.close()
+    assert await log.write({"number": 2})
+    assert await log.write({"number": 3})
+    await log.close()
     (old,) = folder.glob("audit.jsonl-*")
     assert (numbers(old), numbers(folder / "audit.jsonl")) == ([1], [2, 3])
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from support.serving import MODEL, Running, held, running, scripted
 
-from autotool_server.conversation.fair_semaphore import SHARE
+from autotool_server.conversation.fair_semaphore import CURRENT_CLIENT
 from autotool_server.engines.base import EngineRequest
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.settings import Settings
@@ -163,7 +163,7 @@ async def test_clients_have_their_own_addresses_and_cannot_choose_them(tmp_path:
     shares: list[str | None] = []
 
     def script(_: EngineRequest) -> str:
-        shares.append(SHARE.get())
+        shares.append(CURRENT_CLIENT.get())
         return "x"
 
     async with proxied(tmp_path, scripted(script), allowed_hosts=(NAME,)) as (client, _):

@@ -76,8 +76,9 @@ def test_an_audit_log_that_cannot_be_opened(tmp_path: Path) -> None:
     quoted_error(raised)
 
 
-def test_an_audit_log_that_cannot_be_written(caplog: pytest.LogCaptureFixture) -> None:
-    assert not AuditLog(Path("/dev/full")).write({})
+async def test_an_audit_log_that_cannot_be_written(caplog: pytest.LogCaptureFixture) -> None:
+    log = AuditLog(Path("/dev/full"))
+    assert not await log.write({})
     assert_quoted(caplog.messages[-1])
 
 

@@ -213,7 +213,7 @@ def test_the_reference_has_every_status_of_an_error() -> None:
     sources = [path.read_text() for path in (ROOT / "server/autotool_server").rglob("*.py")]
     raised = {int(status) for source in sources for status in re.findall(r"\bstatus=([45]\d\d)\b", source)}
     limited = RateLimitedError("", "requests", "rate_limit_exceeded", {})
-    errors = (EngineError(), UpstreamError(), OverloadedError(), UnauthorizedError(), limited, ValueError())
+    errors = (EngineError(), UpstreamError(), OverloadedError("", "stopping"), UnauthorizedError(), limited, ValueError())
     described = {describe(error)[0] for error in errors}
     of_routing = {307, 405}
     documented = {

@@ -79,8 +79,9 @@ class VllmFields(Body):
     """false leaves the reasoning out of the answer; it is decoded and counted all the same."""
     thinking_token_budget: int | None = Field(default=None, ge=-1, le=MAX_INT32)
     """The same as `max_reasoning_tokens`; -1 is no limit but that of the whole answer, whatever the server's default."""
-    priority: int = Field(default=0, ge=-INT64, lt=INT64)
-    """The lower it is, the earlier the request runs if it must wait. A key may have a best one."""
+    priority: int | None = Field(default=None, ge=-INT64, lt=INT64)
+    """The lower it is, the earlier the request runs if it must wait. Left out: 0, or that of the key, which is also the best
+    that the request may ask for."""
     return_token_ids: bool = False
     """The answer has `prompt_token_ids`, and each choice `token_ids`: every token after the prompt, those that the server has
     put there included. Not with server tools."""

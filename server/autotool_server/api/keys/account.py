@@ -1,6 +1,7 @@
 """What this server knows of one key, and has not brought to the store of spend yet."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,10 +16,11 @@ Used = dict[tuple[str, str], Use]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request that waits to be let in."""
+    """A request that waits to be let in, or to go on with a further turn."""
 
     tokens: int
     answer: asyncio.Future[Verdict]
+    is_further: bool = False
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Account:
     """What ended requests have used."""
     since_lost: Used = field(default_factory=dict[tuple[str, str], Use])
     """The part of it that the process's memory, which stands in for a lost store, does not have yet."""
+    withdrawn: Counter[int] = field(default_factory=Counter[int])
+    """Requests that were let in and are not to be counted, by the minute that they were counted in."""
 
     def end(self, tokens: int, day: str, mode: str, use: Use) -> None:
         """Note what a request has used that had reserved `tokens`."""
@@ -41,12 +45,18 @@ class Account:
         for used in (self.unwritten, self.since_lost):
             add(used, {(day, mode): use})
 
+    def withdraw(self, tokens: int, minute: int) -> None:
+        """Note that a request which had reserved `tokens`, and was counted in a minute, is not to be counted."""
+        self.reserved -= tokens
+        self.withdrawn[minute] += 1
+
     def take(self) -> "Batch":
         """Return what there is to write and to ask, as a part of the next batch."""
         # A client that has left meanwhile must not take what another one asks for.
         waiting = [question for question in self.questions if not question.answer.done()]
-        batch = Batch(self, self.reserved, self.unwritten, self.since_lost, waiting)
-        self.unwritten, self.since_lost, self.questions = {}, {}, []
+        waiting.sort(key=lambda question: not question.is_further)  # as the verdicts on a change
+        batch = Batch(self, self.reserved, self.unwritten, self.since_lost, self.withdrawn, waiting)
+        self.unwritten, self.since_lost, self.withdrawn, self.questions = {}, {}, Counter(), []
         return batch
 
 
@@ -58,12 +68,16 @@ class Batch:
     reserved: int
     used: Used
     since_lost: Used
+    withdrawn: Mapping[int, int]
     questions: list[Question]
 
     def change(self, *, in_memory: bool = False) -> Change:
         """Return it as the store takes it; `in_memory`: as what stands in for a lost store takes it."""
         key, used = self.account.key, self.since_lost if in_memory else self.used
-        return Change(key.name, key.limits, self.reserved, used, [question.tokens for question in self.questions])
+        asked, further = (
+            [question.tokens for question in self.questions if question.is_further is kind] for kind in (False, True)
+        )
+        return Change(key.name, key.limits, self.reserved, used, asked, further, self.withdrawn)
 
     def restore(self) -> None:
         """Keep what was used for a later batch, since the store does not have it."""

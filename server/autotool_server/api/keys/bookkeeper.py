@@ -40,7 +40,7 @@ class StoreLostError(OverloadedError):
     """What a key has used cannot be known now."""
 
     def __init__(self) -> None:
-        super().__init__("What this key has used cannot be read now. Try again in a few seconds.")
+        super().__init__("What this key has used cannot be read now. Try again in a few seconds.", "spend_store")
 
 
 class Bookkeeper:
@@ -70,12 +70,14 @@ class Bookkeeper:
         except SQLAlchemyError as error:
             self._lose(error)
 
-    async def ask(self, key: Key, tokens: int) -> Verdict:
+    async def ask(self, key: Key, tokens: int, *, is_further: bool = False) -> Verdict:
         """Return whether a request that may use `tokens` may go on; they are reserved then, until `end`.
+
+        `is_further`: whether it has been let in before, so that only the budgets of the key count.
 
         Raises StoreLostError for a key with a budget where the store is lost.
         """
-        question = Question(tokens, asyncio.get_running_loop().create_future())
+        question = Question(tokens, asyncio.get_running_loop().create_future(), is_further)
         self._account(key).questions.append(question)
         self._want(0.0)
         try:
@@ -96,6 +98,11 @@ class Bookkeeper:
     def end(self, key: Key, tokens: int, mode: str, use: Use) -> None:
         """Note what a request has used that had reserved `tokens`."""
         self._account(key).end(tokens, day_of(time.time()).date().isoformat(), mode, use)
+        self._want(WRITE_SECONDS)
+
+    def withdraw(self, key: Key, tokens: int, minute: int) -> None:
+        """Count a request no longer that was let in, had reserved `tokens`, and was counted in a minute (`Verdict.minute`)."""
+        self._account(key).withdraw(tokens, minute)
         self._want(WRITE_SECONDS)
 
     async def use(self, key: Key) -> tuple[UseByMode, UseByMode]:

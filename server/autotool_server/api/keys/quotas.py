@@ -6,13 +6,14 @@ Headers: https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-head
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.api.keys.file import Key
 from autotool_server.api.metrics import CLIENT_GONE, Metrics
+from autotool_server.conversation.choice import Generation
 from autotool_server.conversation.job import Job
 from autotool_server.errors import RateLimitedError
 from autotool_server.settings import Settings
@@ -35,7 +36,10 @@ _UNITS = {
 
 
 class Grant:
-    """What a request was let in with. At its end, what it has used is noted, and the rest of what it reserved given back."""
+    """What a request was let in with. At its end, what it has used is noted, and the rest of what it reserved given back.
+
+    A request that is refused before it runs is not counted at all.
+    """
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         self.headers = headers or {}
@@ -52,22 +56,43 @@ class Grant:
 class KeyGrant(Grant):
     """The grant of a request with a key of the keys file."""
 
-    def __init__(self, books: "Bookkeeper", key: Key, job: Job, headers: Mapping[str, str], tokens: int) -> None:
-        super().__init__(headers)
+    def __init__(self, quotas: "Quotas", books: "Bookkeeper", key: Key, job: Job, *, verdict: Verdict, tokens: int) -> None:
+        super().__init__(_headers(verdict))
+        self._quotas = quotas
         self._books = books
         self._key = key
         self._job = job
+        self._verdict = verdict
         self._tokens = tokens
+        if key.has_budget:
+            for choice in job.choices:
+                choice.before_next_turn = self._reserve
 
     def __exit__(self, *_: object) -> None:
+        if not self._has_run and self.status != CLIENT_GONE:
+            self._books.withdraw(self._key, self._tokens, self._verdict.minute)
+            self._quotas.forget_refusal(self._key)
+            return
         mode = self._job.mode.value if self._job.mode is not None else PLAIN
         self._books.end(self._key, self._tokens, mode, self._use())
+
+    async def _reserve(self, turn: Generation, earlier: Sequence[Generation]) -> None:
+        """Reserve what a tool loop may use with its next turn. Raises RateLimitedError if the budget of its key has no room."""
+        used = sum(past.prompt_tokens + past.ledger.completion_tokens for past in earlier)
+        missing = used + turn.prompt_tokens + turn.max_new_tokens - self._tokens
+        if missing > 0:
+            await self._quotas.reserve(self._books, self._key, missing, is_further=True)
+            self._tokens += missing
+
+    @property
+    def _has_run(self) -> bool:
+        """Whether the queue has let it run, or else the prompt is known, and was not decoded."""
+        return self._job.queued.ended is not None
 
     def _use(self) -> Use:
         """Return what was used: nothing where the engine failed or refused before it decoded anything."""
         usage = self._job.usage()
-        has_run = self._job.queued.ended is not None  # or else the prompt is known, and was not decoded
-        is_charged = usage.completion > 0 or (has_run and self.status in (200, CLIENT_GONE))
+        is_charged = usage.completion > 0 or (self._has_run and self.status in (200, CLIENT_GONE))
         return Use(1, usage.prompt, usage.completion) if is_charged else Use(1)
 
 
@@ -106,16 +131,27 @@ class Quotas:
         """
         if key is None or self._books is None:
             return Grant()
-        if key.limits == Limits():
-            return KeyGrant(self._books, key, job, {}, 0)
-        tokens = job.reserved_tokens
+        is_limited = key.limits != Limits()
+        tokens = job.reserved_tokens if is_limited else 0
         _check_size(key.limits, tokens)
-        verdict = await self._books.ask(key, tokens)
-        if verdict.refused_by is not None:
-            if verdict.exhausted_for > 0:
-                self._refused_until[key.name] = (key, time.monotonic() + verdict.exhausted_for, verdict)
-            raise self._refusal(key, verdict, verdict.wait)
-        return KeyGrant(self._books, key, job, _headers(verdict), tokens)
+        verdict = await self.reserve(self._books, key, tokens) if is_limited else Verdict()
+        return KeyGrant(self, self._books, key, job, verdict=verdict, tokens=tokens)
+
+    async def reserve(self, books: "Bookkeeper", key: Key, tokens: int, *, is_further: bool = False) -> Verdict:
+        """Reserve tokens of a key. `is_further`: for a further turn of a request that was let in.
+
+        Raises RateLimitedError if they do not fit now, and StoreLostError.
+        """
+        verdict = await books.ask(key, tokens, is_further=is_further)
+        if verdict.refused_by is None:
+            return verdict
+        if verdict.exhausted_for > 0:
+            self._refused_until[key.name] = (key, time.monotonic() + verdict.exhausted_for, verdict)
+        raise self._refusal(key, verdict, verdict.wait)
+
+    def forget_refusal(self, key: Key) -> None:
+        """Ask the store again at the next request of a key: what it was refused for has been given back."""
+        self._refused_until.pop(key.name, None)
 
     async def use(self, key: Key) -> tuple[UseByMode, UseByMode]:
         """Return what a key has used today and this month, by mode. Raises StoreLostError."""

@@ -139,7 +139,8 @@ async def _count_tokens(state: ServerState, raw: bytes, betas: Sequence[str]) ->
 
 def _request_for(state: ServerState, body: MessagesRequest | CountRequest) -> ConversationRequest:
     service = state.service
-    return conversation_request(body, Abilities(Mode.AUTO not in service.renderer.refusals, service.rendered.late_system))
+    abilities = Abilities(Mode.AUTO not in service.renderer.refusals, service.template_abilities.late_system)
+    return conversation_request(body, abilities)
 
 
 PROTOCOL = Messages()

@@ -58,7 +58,7 @@ class Resources:
         except SQLAlchemyError as error:
             # The message of the driver may hold the address, and so the password.
             logger.error("the store of responses cannot be reached (%s)", type(error).__name__)  # noqa: TRY400 for that reason
-            raise OverloadedError(LOST) from None
+            raise OverloadedError(LOST, "response_store") from None
 
     def run(self, response_id: str, work: Coroutine[Any, Any, None]) -> None:
         """Run a response in the background, and renew its lease in the store."""

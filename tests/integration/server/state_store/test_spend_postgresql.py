@@ -15,7 +15,8 @@ from support.serving import MODEL, Running, running, scripted
 
 from autotool_server.api.keys import bookkeeper
 from autotool_server.state_store.database import make_engine
-from autotool_server.state_store.spend import read_use
+from autotool_server.state_store.spend import Change, SpendStore, read_use
+from autotool_server.state_store.windows import Limits
 
 pytestmark = postgresql.NEEDED
 __all__ = ["database"]
@@ -66,6 +67,19 @@ async def test_a_database_that_is_stopped_refuses_keys_with_budgets_alone(
         assert (await ask(server, "bob")).status_code == 200
         async with client_of(server, "free") as client:
             assert (await client.get("/v1/usage")).json()["today"]["requests"] == 3
+
+
+def test_servers_share_what_is_withdrawn(database: str) -> None:
+    one, other = SpendStore(database), SpendStore(database)
+    now, limits = 1_800_000_010.0, Limits(2)
+    minute = one.change([Change("a", limits, asked=[1, 1])], now)[0][0].minute
+    assert other.change([Change("a", limits, asked=[1])], now + 1)[0][0].refused_by == "requests_per_minute"
+    one.change([Change("a", limits, withdrawn={minute: 2})], now + 60)
+    verdicts = other.change([Change("a", limits, asked=[1, 1, 1])], now + 60)[0]
+    assert [verdict.refused_by for verdict in verdicts] == [None, None, "requests_per_minute"]
+    one.change([Change("a", limits, asked=[1], withdrawn={minute: 1, minute + 1: 1})], now + 61)
+    for store in (one, other):
+        store.close()
 
 
 def test_no_statement_waits_for_ever_unless_the_address_says_so(database: str) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from support.tools import Scripted as Tool
 
 from autotool_core.errors import AutoToolError
 from autotool_server import tracing
+from autotool_server.engines.base import Capacity
 from autotool_server.engines.create import _vllm_args
 from autotool_server.settings import Settings
 from autotool_server.tracing import otlp
@@ -191,22 +193,82 @@ async def test_a_key_is_named_and_never_shown(collector: Collector, tmp_path: Pa
     assert "Bearer" not in repr(collector.spans)
 
 
-async def test_a_wait_to_be_let_in_is_a_span(collector: Collector) -> None:
+@asynccontextmanager
+async def full(collector: Collector, **settings: Any) -> AsyncIterator[tuple[Running, asyncio.Event, asyncio.Task[Any]]]:
+    """Serve while one request takes the only place, until the event is set."""
+    engine = scripted("Four.")
+    engine.capacity = Capacity(1)
+    release = held(engine, after=0)
+    async with running(engine, otlp_traces_endpoint=collector.url, **settings) as server:
+        first = asyncio.create_task(ask(server))
+        await until(lambda: len(engine.requests) == 1)
+        yield server, release, first
+        release.set()
+        await asyncio.wait({first})
+        await server.idle()
+
+
+def queue_seconds(server: Running) -> tuple[float, float]:
+    """Return the number of waits, and their sum."""
+    value = server.state.metrics.registry.get_sample_value
+    return value("autotool_queue_seconds_count") or 0, value("autotool_queue_seconds_sum") or 0
+
+
+async def test_a_wait_in_the_queue_is_a_span(collector: Collector) -> None:
+    async with full(collector) as (server, release, first):
+        second = asyncio.create_task(ask(server, headers=CALLED))
+        await until(lambda: len(server.state.queue._waiting) == 1)
+        await asyncio.sleep(0.05)
+        release.set()
+        timings = (await second).model_extra["autotool"]["timings"]
+        await first
+        await collector.holds("POST", 2)
+    waited = collector.one("admission")
+    assert (waited.trace_id, waited.status) == (TRACE, (0, ""))
+    assert waited.seconds == pytest.approx(timings["queue"], abs=1e-3)
+    assert timings["queue"] >= 0.05
+    assert timings["first_token"] > timings["queue"]
+
+
+async def test_the_store_of_spend_is_no_part_of_the_wait(collector: Collector) -> None:
     async with running(scripted("Four."), otlp_traces_endpoint=collector.url) as server:
         admit = server.state.quotas.admit
 
         async def late(key: Any, job: Any) -> Any:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(1)
             return await admit(key, job)
 
         server.state.quotas.admit = late
         timings = (await ask(server)).model_extra["autotool"]["timings"]
         await collector.holds("POST")
-    waited, root = collector.one("admission"), collector.one("POST")
-    assert waited.parent == root.id
-    assert waited.seconds == pytest.approx(timings["queue"], abs=1e-3)
-    assert timings["queue"] > 0.04
-    assert timings["first_token"] > timings["queue"]
+        assert queue_seconds(server) == (1, pytest.approx(timings["queue"], abs=1e-5))
+    assert timings["queue"] < 1 < timings["total"]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05], ids=["at once", "after waiting"])
+async def test_a_refused_wait_is_a_span_with_an_error(collector: Collector, seconds: float) -> None:
+    async with full(collector, max_queue_seconds=seconds) as (server, _, _):
+        with pytest.raises(APIStatusError):
+            await ask(server, headers=CALLED)
+        await collector.holds("POST")
+        num_waits, waited = queue_seconds(server)
+    refused, (root,) = collector.one("admission"), [span for span in collector.named("POST") if span.trace_id == TRACE]
+    assert (refused.parent, refused.status) == (root.id, (ERROR, "OverloadedError"))
+    assert (num_waits, waited >= seconds) == (1 if seconds == 0 else 2, True)
+
+
+@pytest.mark.parametrize(("end", "kind"), [("leave", "cancelled"), ("stop", "StoppingError")])
+async def test_a_wait_that_a_leaver_or_a_stop_ends_is_a_span_with_an_error(collector: Collector, end: str, kind: str) -> None:
+    async with full(collector) as (server, _, _):
+        waiting = asyncio.create_task(ask(server))
+        await until(lambda: len(server.state.queue._waiting) == 1)
+        if end == "leave":
+            waiting.cancel()
+        else:
+            server.state.shutdown.drain()
+        await asyncio.wait({waiting})
+        await collector.holds("POST")
+    assert collector.one("admission").status == (ERROR, kind)
 
 
 async def test_work_in_the_background_is_in_the_trace_of_its_request(collector: Collector, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Calls that the user must approve: the request ends, and goes on with the user's decisions."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from support.grammars import accepts
+from support.keys import bearer, write_keys
 from support.serving import Running, scripted
 from support.tools import (
     ADD_1_2,
@@ -131,6 +133,20 @@ async def test_a_request_that_is_sent_again_runs_nothing_again(repeatable: bool)
     assert len(send.calls) == 1
     assert [executions(one)[0] for one in sent] == [[("send", "ok")], [("send", "repeated")], [("send", "repeated")]]
     assert all(results(one)[0].endswith("sent") for one in sent)
+
+
+async def test_what_one_key_has_approved_answers_no_other_key(tmp_path: Path) -> None:
+    """A key that knows another's call, its id included, must neither read its result nor pass for having approved it."""
+    keys, send = write_keys(tmp_path, alice={}, bob={}), sender()
+    async with with_tools(scripted(SEND_1_1, "Sent."), adder(), send, keys=keys, api_key="own") as server:
+        answer = await ask(server, TOOLS, extra_headers=bearer("alice"))
+        for number, key in enumerate(("alice", "bob", "own"), 1):
+            for _ in range(2):
+                follow = await decide(server, answer, True, extra_headers=bearer(key))
+                assert results(follow)[0].endswith("2")
+            assert len(send.calls) == number
+        waiting = await decide(server, answer, False, extra_headers=bearer("bob"))
+        assert results(waiting) == [NOT_APPROVED]
 
 
 @pytest.mark.parametrize(("read_only", "runs"), [(False, 1), (True, 2)])

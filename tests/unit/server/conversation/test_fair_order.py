@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from autotool_server.conversation.fair_order import MAX_KNOWN_SHARES, TURNS_PER_EQUAL_TURN, FairOrder, Waiter
+from autotool_server.conversation.fair_order import MAX_KNOWN_SHARES, SERVED_PER_EQUAL, FairOrder, Waiter
 
 
 def order_of(*waiters: Waiter) -> FairOrder[Waiter]:
@@ -55,14 +55,14 @@ def test_a_share_that_did_not_ask_has_no_credit_for_it() -> None:
 
 def test_priorities_go_first_and_do_not_let_others_starve() -> None:
     order = order_of(*(Waiter("low", priority=5) for _ in range(9)), *(Waiter("high", priority=-1) for _ in range(80)))
-    shares = [waiter.share for waiter in taken(order, 7 * TURNS_PER_EQUAL_TURN)]
-    assert shares == (["high"] * (TURNS_PER_EQUAL_TURN - 1) + ["low"]) * 7
+    shares = [waiter.share for waiter in taken(order, 7 * SERVED_PER_EQUAL)]
+    assert shares == (["high"] * (SERVED_PER_EQUAL - 1) + ["low"]) * 7
 
 
 def test_a_low_priority_of_the_same_share_does_not_starve_either() -> None:
     low = Waiter("a", priority=9)
     order = order_of(low, *(Waiter("a") for _ in range(50)))
-    assert taken(order, TURNS_PER_EQUAL_TURN)[-1] is low
+    assert taken(order, SERVED_PER_EQUAL)[-1] is low
 
 
 def test_what_was_not_used_is_given_back_to_the_share() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from autotool_server.conversation.fair_semaphore import SHARE, FairSemaphore
+from autotool_server.conversation.fair_semaphore import CURRENT_CLIENT, FairSemaphore
 from autotool_server.conversation.text_threads import TextThreads
 
 
@@ -14,7 +14,7 @@ async def test_one_that_asks_often_does_not_hold_up_the_others() -> None:
     semaphore, order = FairSemaphore(2), list[str]()
 
     async def work(share: str) -> None:
-        SHARE.set(share)
+        CURRENT_CLIENT.set(share)
         async with semaphore:
             await asyncio.sleep(0)
             order.append(share)
@@ -34,7 +34,7 @@ async def test_no_place_is_lost_whoever_leaves(seed: int) -> None:
 
     async def work() -> None:
         nonlocal held
-        SHARE.set(rng.choice("abc"))
+        CURRENT_CLIENT.set(rng.choice("abc"))
         async with semaphore:
             held += 1
             assert held <= 3
@@ -68,7 +68,7 @@ async def test_threads_for_long_prompts_are_shared_out() -> None:
     texts, order = TextThreads(), list[str]()
 
     async def work(share: str) -> None:
-        SHARE.set(share)
+        CURRENT_CLIENT.set(share)
         await texts.run(order.append, share)
 
     tasks = [asyncio.create_task(work("many")) for _ in range(40)]

@@ -280,6 +280,7 @@ async def test_probes_are_answered_while_every_other_connection_is_busy(caplog: 
         assert [(await peer.answer())[0] for peer in busy] == [200, 200, 200]
         await busy[0].send(POST)
         assert (await busy[0].answer())[0] == 200
+        assert await metric(server, 'autotool_requests_refused_total{reason="connections"}') >= 1
     assert [record.levelno for record in caplog.records if "connections" in record.message] == [logging.WARNING]
 
 

@@ -11,7 +11,9 @@ from support.engines import until
 from support.serving import MODEL, Running, running, scripted
 
 from autotool_core.errors import EngineError, HungThreadError
+from autotool_server.engines.base import Capacity
 from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.errors import OverloadedError
 from autotool_server.launch import supervisor
 from autotool_server.launch.supervisor import Supervisor
 
@@ -93,6 +95,31 @@ async def test_restarts_are_limited(engine: Engine, restarts: int, bad_starts: i
             last = "It did not start: There is no memory." if bad_starts else "The engine is gone."
             assert str(await task) == last
             assert is_loaded.is_set()
+    assert engine.starts == starts
+
+
+@pytest.mark.parametrize(("restarts", "bad_ends", "starts"), [(3, 2, 3), (2, 2, 2)])
+async def test_an_error_after_the_start_is_a_failed_restart(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, restarts: int, bad_ends: int, starts: int
+) -> None:
+    engine.may_start.set()
+
+    def fit(_: Capacity) -> None:
+        if 0 < engine.starts <= bad_ends:
+            raise MemoryError("There is no memory.")
+
+    async with supervised(engine, restarts=restarts) as (server, task, is_loaded):
+        monkeypatch.setattr(server.state.queue, "fit", fit)
+        engine.failure = "The engine is gone."
+        if restarts > bad_ends:
+            await until(lambda: engine.starts == starts and is_loaded.is_set())
+            assert not task.done()
+            assert server.state.service.engine is engine
+        else:
+            assert str(await task) == "It did not start: There is no memory."
+            with pytest.raises(OverloadedError):
+                _ = server.state.service
+        assert server.state.metrics.registry.get_sample_value("autotool_engine_restarts_total") == starts
     assert engine.starts == starts
 
 

@@ -77,6 +77,39 @@ def test_servers_share_the_requests_of_a_minute(tmp_path: Path) -> None:
     assert one.change([Change("a", limits, asked=[1])], NOW + 90)[0][0].refused_by is None
 
 
+@pytest.mark.parametrize("later", [1, 45], ids=["in the minute", "in the next"])
+def test_a_request_that_is_withdrawn_is_not_counted_any_more(tmp_path: Path, later: float) -> None:
+    one, other = SpendStore(url(tmp_path)), SpendStore(url(tmp_path))
+    minute = one.change([Change("a", Limits(1), asked=[1])], NOW)[0][0].minute
+    assert other.change([Change("a", Limits(1), asked=[1])], NOW + later)[0][0].refused_by == "requests_per_minute"
+    # Those that are asked for in the same change are the first to have its place.
+    verdicts = one.change([Change("a", Limits(1), asked=[1, 1], withdrawn={minute: 1})], NOW + later)[0]
+    assert [verdict.refused_by for verdict in verdicts] == [None, "requests_per_minute"]
+    again = {verdicts[0].minute: 1}
+    one.change([Change("a", Limits(1), withdrawn=again)], NOW + later)
+    assert other.change([Change("a", Limits(1), asked=[1])], NOW + later)[0][0].refused_by is None
+
+
+def test_what_was_counted_in_a_store_that_was_lost_makes_no_room_in_another(tmp_path: Path) -> None:
+    store = SpendStore(url(tmp_path))
+    change = Change("a", Limits(1), asked=[1, 1], withdrawn={int(NOW // 60): 5, int(NOW // 60) - 1: 5, 7: 5})
+    assert [verdict.refused_by for verdict in store.change([change], NOW)[0]] == [None, "requests_per_minute"]
+
+
+def test_a_further_turn_counts_for_the_budget_alone(tmp_path: Path) -> None:
+    store = SpendStore(url(tmp_path))
+    limits = Limits(1, {"minute": 50, "day": 100})
+    change = Change("a", limits, asked=[10, 10], further=[60, 41])
+    assert [verdict.refused_by for verdict in store.change([change], NOW)[0]] == [
+        None,
+        "tokens_per_day",
+        "tokens_per_minute",
+        "tokens_per_minute",
+    ]
+    later = store.change([Change("a", limits, reserved=60, asked=[1], further=[41, 40])], NOW)[0]
+    assert [verdict.refused_by for verdict in later] == ["tokens_per_day", None, "tokens_per_minute"]
+
+
 def test_old_rows_are_deleted(tmp_path: Path) -> None:
     now = time.time()
     store = SpendStore(url(tmp_path))

@@ -3,8 +3,10 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +34,18 @@ from support.tools import (
 
 from autotool_core.errors import AutoToolError
 from autotool_server.settings import Settings
-from autotool_server.tools.audit import UNWRITABLE, AuditLog, arguments_hash
+from autotool_server.tools import audit
+from autotool_server.tools import calls as calls_module
+from autotool_server.tools.audit import UNWRITABLE, Audit, AuditLog, arguments_hash
 from autotool_server.tools.base import Tool
+from autotool_server.tools.calls import TurnCalls
 from autotool_server.tools.config import create_registry
+from autotool_server.tools.limits import CallLimits
+from autotool_server.tools.made import ApprovedCalls, MadeCalls
 from autotool_server.tools.registry import Registry
+from autotool_server.tools.results import Outcome
+from autotool_server.tools.secrets import Secrets
+from autotool_server.tools.server_call import ServerCall
 
 FULL = Path("/dev/full")
 DOUBLING = '''
@@ -130,6 +140,72 @@ async def test_a_call_whose_client_leaves_is_cancelled(tmp_path: Path) -> None:
     assert seen(path) == [("math.add", "begun"), ("math.add", "cancelled")]
 
 
+@asynccontextmanager
+async def turn(path: Path, tool: Tool, made: MadeCalls | None = None) -> AsyncIterator[TurnCalls]:
+    log, secrets, made = AuditLog(path), Secrets({}), made or MadeCalls(ApprovedCalls(), set())
+    calls = TurnCalls({}, secrets, CallLimits(), Audit(log), max_calls=9, deadline=time.perf_counter() + 60, made=made)
+    yield calls
+    await asyncio.sleep(0)  # the line of a task that has just ended is written in the next step of the loop
+    await log.close()
+
+
+def approved(tool: Tool) -> ServerCall:
+    return ServerCall("call_1", tool.spec.name, tool, '{"a": 1, "b": 2}', complete=True, approved=True)
+
+
+@pytest.mark.parametrize("work", [add, fail, hang])
+@pytest.mark.parametrize("steps", range(6))
+async def test_the_end_of_a_call_is_one_line_whenever_it_is_cancelled(tmp_path: Path, work: Any, steps: int) -> None:
+    tool = Scripted("math.add", work)
+    async with turn(tmp_path / "audit", tool) as calls:
+        calls.add(approved(tool))
+        calls.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await calls.close(Outcome.NOT_RUN, "The request ended.")
+        await calls.close(Outcome.NOT_RUN, "The request ended.")
+    outcomes = [outcome for _, outcome in seen(tmp_path / "audit") if outcome != "begun"]
+    assert len(outcomes) == 1
+    assert outcomes[0] in {add: ("cancelled", "ok"), fail: ("cancelled", "error"), hang: ("cancelled",)}[work]
+
+
+async def test_a_call_that_does_not_end_when_it_is_cancelled_has_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_module, "CANCEL_SECONDS", 0.01)
+    release = asyncio.Event()
+
+    async def go_on(_: Any) -> str:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        return "3"
+
+    tool = Scripted("math.add", go_on)
+    async with turn(tmp_path / "audit", tool) as calls:
+        call = calls.add(approved(tool))
+        calls.start()
+        await until(lambda: tool.running == 1)
+        await calls.close(Outcome.NOT_RUN, "The request ended.")
+        release.set()
+        assert call.task is not None
+        await asyncio.wait({call.task})
+    assert seen(tmp_path / "audit") == [("math.add", "begun"), ("math.add", "cancelled")]
+
+
+async def test_a_repeated_call_whose_first_goes_on_elsewhere_has_one_line(tmp_path: Path) -> None:
+    tool, made = Scripted("math.add", hang), MadeCalls(ApprovedCalls(), set())
+    async with turn(tmp_path / "first", tool, made) as first, turn(tmp_path / "audit", tool, made) as calls:
+        first.add(approved(tool))
+        first.start()
+        await until(lambda: tool.running == 1)
+        calls.add(approved(tool))
+        calls.start()
+        await calls.close(Outcome.BUDGET, "The budget of time for tools is used up.")
+        await first.close(Outcome.NOT_RUN, "The request ended.")
+    assert seen(tmp_path / "audit") == [("math.add", "repeated")]
+
+
 # A log that cannot be written
 
 
@@ -156,6 +232,7 @@ async def test_a_file_that_was_renamed_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     async with audited(path, [ADD_1_2, "Well."] * 2, adder(read_only=True)) as server:
         await ask(server, named("math.add"))
+        await until(lambda: seen(path))
         path.rename(tmp_path / "audit.1")
         await ask(server, named("math.add"))
     assert seen(tmp_path / "audit.1") == seen(path) == [("math.add", "ok")]
@@ -167,11 +244,64 @@ async def test_a_folder_that_is_gone_refuses_calls_until_it_is_back(tmp_path: Pa
     log = AuditLog(folder / "audit")
     (folder / "audit").unlink()
     folder.rmdir()
-    assert [log.write({}), log.write({})] == [False, False]
+    assert [await log.write({}), await log.write({})] == [False, False]
     folder.mkdir()
-    assert log.write({"outcome": "ok"})
+    assert await log.write({"outcome": "ok"})
     assert len(lines(folder / "audit")) == 1
-    log.close()
+    await log.close()
+    assert not await log.write({"outcome": "ok"})
+
+
+# A disk that is slow
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """While the event is not set, writing takes long."""
+    go_on, emit = threading.Event(), audit._File.emit
+    monkeypatch.setattr(audit._File, "emit", lambda file, record: go_on.wait(5) and emit(file, record))
+    yield go_on
+    go_on.set()
+
+
+async def test_a_slow_disk_holds_up_no_request_and_lets_nothing_act_before_its_line(
+    tmp_path: Path, disk: threading.Event
+) -> None:
+    path, tool = tmp_path / "audit", adder()
+    reader = Scripted("math.sub", add, read_only=True)
+    texts = [ADD_1_2, called("math.sub", {"a": 1, "b": 2}), "Three.", "Three."]
+    async with audited(path, texts, tool, reader) as server:
+        acting = asyncio.create_task(ask(server, named("math.add")))
+        await until(lambda: server.state.admission.in_flight == 1)
+        reading = await ask(server, named("math.sub"))
+        assert results(reading) == ["3"]
+        assert (tool.calls, lines(path)) == ([], [])
+        disk.set()
+        assert results(await acting) == ["3"]
+    assert seen(path)[0] == ("math.add", "begun")
+    assert sorted(seen(path)) == [("math.add", "begun"), ("math.add", "ok"), ("math.sub", "ok")]
+
+
+async def test_the_end_of_the_server_writes_what_is_left(tmp_path: Path, disk: threading.Event) -> None:
+    tool = Scripted("math.add", add, read_only=True)
+    async with audited(tmp_path / "audit", [ADD_1_2, "Three."], tool) as server:
+        await ask(server, named("math.add"))
+        asyncio.get_running_loop().call_later(0.1, disk.set)
+    assert seen(tmp_path / "audit") == [("math.add", "ok")]
+
+
+async def test_a_disk_that_hangs_at_the_end_is_told(
+    tmp_path: Path, disk: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(audit, "CLOSE_SECONDS", 0.05)
+    registry = Registry(audit_log=AuditLog(tmp_path / "audit"))
+    async with registry:
+        assert registry.audit_log is not None
+        writing = registry.audit_log.write({})
+    assert registry.is_at_work
+    disk.set()
+    assert await writing
+    assert "The audit log could not be written to its end" in caplog.text
 
 
 def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:

@@ -135,15 +135,25 @@ async def test_a_tool_that_is_not_allowed_is_a_403_that_names_it(tmp_path: Path)
 
 
 async def test_a_key_bounds_the_priority_of_its_requests(tmp_path: Path) -> None:
-    keys = write_keys(tmp_path, alice={"priority": 5}, bob={})
-    async with running(engine := scripted("x"), keys=keys) as server:
-        for key, asked in (("alice", None), ("alice", -9), ("alice", 9), ("bob", -9)):
+    keys = write_keys(tmp_path, alice={"priority": 5}, bob={}, carol={"priority": -5})
+    cases = (
+        ("alice", None),
+        ("alice", -9),
+        ("alice", 9),
+        ("bob", -9),
+        ("carol", None),
+        ("carol", -9),
+        ("carol", 0),
+        ("own", -9),
+    )
+    async with running(engine := scripted("x"), keys=keys, api_key="own") as server:
+        for key, asked in cases:
             async with client_of(server, key) as client:
                 body = CHAT | {"mode": "short"} | ({} if asked is None else {"priority": asked})
                 assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
         async with client_of(server, "alice") as client:
             assert (await client.post("/v1/completions", json={"model": MODEL, "prompt": "?"})).status_code == 200
-    assert [request.priority for request in engine.requests] == [5, 5, 9, 0, 5]
+    assert [request.priority for request in engine.requests] == [5, 5, 9, 0, -5, -5, 0, -9, 5]
 
 
 async def test_what_a_template_shows_is_found_once_for_all_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from support.keys import bearer, client_of, write_keys
 from support.serving import MODEL, Running, failing, held, running, scripted
 
 from autotool_core.profile import BUILTIN
+from autotool_server.engines.base import Capacity
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.state_store.spend import SpendStore
 
@@ -245,3 +246,37 @@ async def test_a_background_response_that_the_end_of_the_server_ends_is_counted(
         await until(lambda: len(engine.requests) == 1)
     used_today, _ = SpendStore(store).use("alice", time.time())
     assert [use.requests for use in used_today.values()] == [1]
+
+
+@asynccontextmanager
+async def with_full_queue(folder: Path, seconds: float, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve while a request of bob's takes the only place, which it leaves at the end."""
+    engine = scripted("x")
+    engine.capacity = Capacity(1)
+    release = held(engine, after=0)
+    keys = write_keys(folder, alice=limits, bob={})
+    async with running(engine, keys=keys, max_queue_seconds=seconds) as server, client_of(server, "alice") as client:
+        first = asyncio.create_task(client.post("/v1/chat/completions", json=ASKED, headers=bearer("bob")))
+        await until(lambda: len(engine.requests) == 1)
+        yield client
+        release.set()
+        assert (await first).status_code == 200
+        answer = await client.post("/v1/chat/completions", json=ASKED)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-ratelimit-remaining-requests"] == str(limits["requests_per_minute"] - 1)
+        assert (await used(client))["today"]["requests"] == 1
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05], ids=["at once", "after waiting"])
+async def test_requests_that_the_queue_refuses_are_not_counted(tmp_path: Path, seconds: float) -> None:
+    async with with_full_queue(tmp_path, seconds, requests_per_minute=2, tokens_per_minute=80) as client:
+        for _ in range(4):  # more than either limit lets in
+            assert (await client.post("/v1/chat/completions", json=ASKED)).status_code == 503
+
+
+async def test_a_key_is_not_refused_any_more_for_requests_that_the_queue_has_refused(tmp_path: Path) -> None:
+    async with with_full_queue(tmp_path, 2, requests_per_minute=1) as client:
+        posts = (asyncio.create_task(client.post("/v1/chat/completions", json=ASKED)) for _ in range(2))
+        refused = await asyncio.gather(*posts)
+        # One of them waits, and meanwhile counts for the limit.
+        assert sorted(answer.status_code for answer in refused) == [429, 503]

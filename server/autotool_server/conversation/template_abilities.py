@@ -1,4 +1,4 @@
-"""Which messages a chat template shows, found by rendering some."""
+"""Which messages a chat template can show, found by rendering some."""
 
 from functools import cached_property
 from typing import Any
@@ -7,7 +7,7 @@ from autotool_core.chat_template import ChatTemplate
 from autotool_server.conversation.messages import template_message
 
 
-class Rendered:
+class TemplateAbilities:
     """What is found of a template, once: the service has a copy for each caller, and all of them share this."""
 
     def __init__(self, template: ChatTemplate) -> None:
