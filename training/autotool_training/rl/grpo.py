@@ -115,13 +115,13 @@ class AutoToolGRPOTrainer(GRPOTrainer):
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return TRL's batch with `live` (B,): whether the trajectory's group has unequal rewards."""
+        """Return TRL's batch with `counted` (B,): whether the trajectory counts in the entropy term."""
         batch = super()._generate_and_score_completions(inputs)
         facts: Any = self.accelerator.gather(rollout_facts(self._scored, self.accelerator.device))
         live = live_groups(facts[:, 0], self.num_generations if self.model.training else self.num_generations_eval)
         self._note(rollout_metrics(facts, live))
         start = self.accelerator.process_index * len(inputs)
-        return {**batch, "live": live[start : start + len(inputs)]}
+        return {**batch, "counted": self._constraint.counted(live)[start : start + len(inputs)]}
 
     def _get_per_token_logps_and_entropies(self, model: Any, *rows: Any, **kwargs: Any) -> Any:
         if self._share:
@@ -147,7 +147,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         mask = inputs["completion_mask"]
         entropy = sequence_entropy(token_entropy, mask)
         present = [mode & mask.any(1) for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
-        modes = Modes(*(mode & inputs["live"] for mode in present))
+        modes = Modes(*(mode & inputs["counted"] for mode in present))
         steps = self.current_gradient_accumulation_steps if self.model.training else 1
         term = self._constraint.term(entropy, modes) / steps
         sums = entropy_sums(entropy, present)

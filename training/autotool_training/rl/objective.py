@@ -2,8 +2,8 @@
 
 L_GRPO is TRL's, set up by `GRPO`: advantage = reward - group mean without standard deviation, token-level
 normalisation, clip 0.2/0.28, no KL, truncated samples masked, truncated importance weights against the mismatch of
-engine and trainer. The mean runs over all trajectories; those of a group whose rewards are all equal have weight 0,
-because they would change the weights without a signal, and so do truncated ones.
+engine and trainer. The mean runs over all trajectories; truncated ones have weight 0 and, with
+`mask_zero_variance_groups`, also those of a group whose rewards are all equal.
 """
 
 import math
@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from autotool_core.errors import AutoToolError
@@ -49,7 +50,7 @@ def live_groups(rewards: Tensor, group: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """The trajectories of a batch that count in each mode, (B,) of bool: live, not truncated, with a decision token."""
+    """The trajectories of a batch that count in each mode, (B,) of bool: counted, not truncated, with a decision token."""
 
     short: Tensor
     long: Tensor
@@ -70,10 +71,15 @@ class EntropyConstraint:
         if targets is not None and variant != "static-beta":
             self._short_target = targets.shared if self._coupled else targets.short
             self._long_target = targets.shared if self._coupled else targets.long
+        self._masks_dead = settings.mask_zero_variance_groups
         scale = 0.0 if variant in UNCONSTRAINED else 1.0
         adaptive = variant in {"autotool", "no-decoupling"}
         self._short_beta = scale * settings.short_beta
         self.controller = BetaController(scale * settings.long_beta, settings.beta_lr * adaptive, settings.beta_cap)
+
+    def counted(self, live: Tensor) -> Tensor:
+        """Return which trajectories (N,) count, of all groups or of the live ones only; `live` is from `live_groups`."""
+        return live if self._masks_dead else torch.ones_like(live)
 
     def betas(self, entropy: Tensor, modes: Modes) -> Tensor:
         """Return β_i (B,) for H_i (B,)."""

@@ -57,6 +57,9 @@ class ObjectiveSettings(_Settings):
     """Learning rate of β_l, which is updated once an optimiser step."""
     beta_cap: float = Field(default=0.02, gt=0)
     """β_l stays in [0, cap]."""
+    mask_zero_variance_groups: bool = False
+    """Leave groups of equal rewards out of the entropy term and out of what adapts β_l. The paper's formula has no such
+    factor, and collapse makes such groups. True was the only way before this setting."""
     rewards: RewardTable = RewardTable()
     length_penalty: float = Field(default=0.5, ge=0, le=1)
     """Variant `length-penalty`: the penalty of a right answer of the full length."""

@@ -154,7 +154,7 @@ def test_advantages_are_rewards_less_the_group_mean_and_truncated_rollouts_are_m
     batch = trainer._generate_and_score_completions(rows(trainer, groups=6))
     rewards = torch.tensor([scored.reward for scored in trainer._scored]).view(-1, GROUP)
     torch.testing.assert_close(batch["advantages"].view(-1, GROUP), rewards - rewards.mean(1, keepdim=True))
-    assert batch["live"].view(-1, GROUP)[:, 0].tolist() == [len(set(group)) > 1 for group in rewards.tolist()]
+    assert batch["counted"].all()
     ended = batch["completion_ids"].eq(trainer.processing_class.eos_token_id).any(1)
     assert 0 < ended.sum() < len(ended)
     assert torch.equal(batch["completion_mask"].any(1), ended)
@@ -173,8 +173,9 @@ def test_adapters_of_peft_train_alone(tmp_path: Path) -> None:
     assert set(batch["completion_ids"][:, 0].tolist()) <= {trainer._reader.decision.short, trainer._reader.decision.long}
 
 
-def test_groups_of_equal_rewards_change_no_weight(tmp_path: Path) -> None:
-    settings = ObjectiveSettings(targets=TARGETS, rewards=RewardTable(right_short=0, right_long=0, wrong_long=0, wrong_short=0))
+def test_masked_groups_of_equal_rewards_change_no_weight(tmp_path: Path) -> None:
+    rewards = RewardTable(right_short=0, right_long=0, wrong_long=0, wrong_short=0)
+    settings = ObjectiveSettings(targets=TARGETS, rewards=rewards, mask_zero_variance_groups=True)
     trainer = make_trainer(tmp_path, settings=settings, **ending_soon())
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     trainer.train()

@@ -23,7 +23,7 @@ class Hand:
     """A batch small enough to compute: five rollouts of at most three tokens, over a vocabulary of three."""
 
     ADVANTAGES = (0.5, -0.5, 0.75, 0.0, 0.0)
-    LIVE = (True, True, True, True, False)
+    COUNTED = (True, True, True, True, False)
     LENGTHS = (3, 2, 1, 3, 2)
     # Ratios of new to old probability: below, within and above the clip range for both signs of the advantage.
     RATIOS = ((1.5, 1.0, 0.5), (0.5, 1.5, 1.0), (1.1, 1.0, 1.0), (1.0, 2.0, 0.1), (1.0, 0.9, 1.0))
@@ -44,7 +44,7 @@ class Hand:
             "advantages": torch.tensor(self.ADVANTAGES, dtype=torch.float64),
             "num_items_in_batch": self.mask.sum(),
             "old_per_token_logps": self.old,
-            "live": torch.tensor(self.LIVE),
+            "counted": torch.tensor(self.COUNTED),
         }
 
     def scores(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,13 +81,13 @@ def middle(values: Sequence[float]) -> float:
 
 def test_the_loss_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entropies = Hand(hand_trainer(tmp_path, 9, 9)).entropies()
-    # Both short ones are below their target, of the two live long ones the lower.
+    # Both short ones are below their target, of the two counted long ones the lower.
     trainer = hand_trainer(tmp_path, max(entropies), middle(entropies[1:3]))
     hand = Hand(trainer)
     term = (0.3 * (entropies[0] + entropies[3]) + 0.2 * min(entropies[1:3])) / 5
     loss = hand.loss(trainer, hand.logits.clone().requires_grad_(), monkeypatch)
     assert loss.item() == pytest.approx(hand.policy() - term, abs=1e-12)
-    # β_l stays where the live long ones are at their target on average, and a second pass moves it where they are not.
+    # β_l stays where the counted long ones are at their target on average, and a second pass moves it where they are not.
     assert trainer._constraint.controller.value == pytest.approx(0.2, abs=1e-12)
     hand.loss(trainer, (3 * hand.logits).requires_grad_(), monkeypatch)
     sharper = middle((hand.scores(3 * hand.logits)[1] * hand.mask).sum(1)[1:3].div(torch.tensor([2, 1])).tolist())

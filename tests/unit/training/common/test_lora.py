@@ -45,7 +45,7 @@ def test_the_trained_rows_of_both_matrices_are_merged() -> None:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "trainable_tokens" in name:
-                weight += 1
+                weight.add_(1)
     merged = model.merge_and_unload()
     markers = start.tokenizer.convert_tokens_to_ids(list(start.profile.markers))
     for old, matrix in zip(before, (merged.get_input_embeddings(), merged.get_output_embeddings()), strict=True):

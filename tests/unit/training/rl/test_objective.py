@@ -18,7 +18,7 @@ from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveS
 from autotool_training.rl.trajectory import Fault, Trajectory
 
 TARGETS = EntropyTargets(short=0.2, long=0.6, shared=0.4)
-# Two short, two long, one long of a dead group.
+# Two short, two long, one long that does not count.
 ENTROPY = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.5], dtype=torch.float64)
 MODES = Modes(torch.tensor([True, True, False, False, False]), torch.tensor([False, False, True, True, False]))
 
@@ -76,6 +76,13 @@ def test_gradient_of_the_term_against_finite_differences(variant: Variant) -> No
 def test_groups_of_equal_rewards_are_dead() -> None:
     rewards = torch.tensor([1.0, 1.0, 0.5, 1.0, -1.0, -1.0])
     assert live_groups(rewards, 2).tolist() == [False, False, True, True, False, False]
+
+
+def test_groups_of_equal_rewards_count_unless_they_are_masked() -> None:
+    live = torch.tensor([True, False, False])
+    for masked, counted in ((False, [True, True, True]), (True, [True, False, False])):
+        settings = ObjectiveSettings(targets=TARGETS, mask_zero_variance_groups=masked)
+        assert EntropyConstraint(settings).counted(live).tolist() == counted
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))
