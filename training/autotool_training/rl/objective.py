@@ -30,6 +30,8 @@ GRPO: Mapping[str, Any] = {
     "vllm_importance_sampling_mode": "token_truncate",
 }
 """Arguments of `GRPOConfig` that make TRL's loss L_GRPO."""
+# A target of 0 nats has no shares.
+_MIN_UNIT = 1e-6
 COLUMNS = frozenset({"prompt", "gold", "tools"})
 
 
@@ -72,10 +74,13 @@ class EntropyConstraint:
             self._short_target = targets.shared if self._coupled else targets.short
             self._long_target = targets.shared if self._coupled else targets.long
         self._masks_dead = settings.mask_zero_variance_groups
+        relative = settings.beta_step == "relative"
+        self._unit = max(self._long_target, _MIN_UNIT) if relative else 1.0
         scale = 0.0 if variant in UNCONSTRAINED else 1.0
         adaptive = variant in {"autotool", "no-decoupling"}
         self._short_beta = scale * settings.short_beta
-        self.controller = BetaController(scale * settings.long_beta, settings.beta_lr * adaptive, settings.beta_cap)
+        lr = settings.beta_lr * adaptive * (settings.beta_cap if relative else 1.0)
+        self.controller = BetaController(scale * settings.long_beta, lr, settings.beta_cap)
 
     def counted(self, live: Tensor) -> Tensor:
         """Return which trajectories (N,) count, of all groups or of the live ones only; `live` is from `live_groups`."""
@@ -93,6 +98,9 @@ class EntropyConstraint:
         return (self.betas(entropy.detach(), modes) * entropy).mean()
 
     def gap_sums(self, entropy: Tensor, modes: Modes) -> Tensor:
-        """Return the sums of this batch for the controller's step (2,), which micro-batches and ranks add up."""
+        """Return the sums of this batch for the controller's step (2,), which micro-batches and ranks add up.
+
+        The gaps are in nats, or shares of the target with `beta_step = "relative"`.
+        """
         controlled = modes.short | modes.long if self._coupled else modes.long
-        return gap_sums(entropy, controlled, self._long_target)
+        return gap_sums(entropy / self._unit, controlled, self._long_target / self._unit)

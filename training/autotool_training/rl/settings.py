@@ -53,8 +53,12 @@ class ObjectiveSettings(_Settings):
     """β_s, constant."""
     long_beta: float = Field(default=0.005, ge=0)
     """β_l at the start."""
-    beta_lr: float = Field(default=5e-4, gt=0)
-    """Learning rate of β_l, which is updated once an optimiser step."""
+    beta_step: Literal["relative", "absolute"] = "relative"
+    """Units of a step of β_l: `relative`, in which a mean entropy that is a share g under H_l raises β_l by `beta_lr` · g of the
+    cap, whatever the entropies are; or `absolute`, by `beta_lr` · (H_l - H) with entropies in nats, the only way before."""
+    beta_lr: float = Field(default=0.1, gt=0)
+    """Learning rate of β_l, which is updated once an optimiser step. With 0.1 and half of H_l lost β_l crosses its range in 20
+    steps. In `absolute` steps it was 5e-4."""
     beta_cap: float = Field(default=0.02, gt=0)
     """β_l stays in [0, cap]."""
     mask_zero_variance_groups: bool = False

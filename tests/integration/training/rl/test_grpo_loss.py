@@ -68,7 +68,7 @@ class Hand:
 
 def hand_trainer(folder: Path, hs: float, hl: float) -> AutoToolGRPOTrainer:
     targets = EntropyTargets(short=hs, long=hl, shared=0)
-    settings = ObjectiveSettings(targets=targets, short_beta=0.3, long_beta=0.2, beta_cap=0.4, beta_lr=0.01)
+    settings = ObjectiveSettings(targets=targets, short_beta=0.3, long_beta=0.2, beta_cap=0.4, beta_lr=0.01, beta_step="absolute")
     trainer = make_trainer(folder, settings=settings, gradient_accumulation_steps=1)
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1

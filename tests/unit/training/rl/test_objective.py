@@ -52,7 +52,32 @@ def test_only_the_adaptive_variants_move(variant: Variant) -> None:
     # The long ones are 0.1 above their target on average, and so are all live ones above the shared target.
     constraint.controller.step(*constraint.gap_sums(ENTROPY + 0.1, MODES).tolist())
     moves = variant in {"autotool", "no-decoupling"}
-    assert constraint.controller.value - before == pytest.approx(-5e-4 * 0.1 if moves else 0.0)
+    target = TARGETS.shared if variant == "no-decoupling" else TARGETS.long
+    assert constraint.controller.value - before == pytest.approx(-0.1 * 0.02 * 0.1 / target if moves else 0.0)
+
+
+@pytest.mark.parametrize("target", [0.005, 0.05, 0.5])
+def test_beta_crosses_its_range_in_tens_of_steps_whatever_the_entropies_are(target: float) -> None:
+    targets = EntropyTargets(short=target, long=target, shared=target)
+    constraint = EntropyConstraint(ObjectiveSettings(targets=targets, long_beta=0, beta_cap=0.02))
+    steps = 0
+    while constraint.controller.value < 0.02 and steps < 100:
+        constraint.controller.step(*constraint.gap_sums(torch.full((5,), target / 2), MODES).tolist())
+        steps += 1
+    assert 10 <= steps <= 40
+
+
+def test_absolute_steps_are_in_nats() -> None:
+    settings = ObjectiveSettings(targets=TARGETS, long_beta=0.01, beta_step="absolute", beta_lr=5e-4)
+    constraint = EntropyConstraint(settings)
+    constraint.controller.step(*constraint.gap_sums(ENTROPY + 0.1, MODES).tolist())
+    assert constraint.controller.value == pytest.approx(0.01 - 5e-4 * 0.1)
+
+
+def test_a_target_of_nothing_lowers_beta() -> None:
+    constraint = EntropyConstraint(ObjectiveSettings(targets=EntropyTargets(short=0, long=0, shared=0)))
+    constraint.controller.step(*constraint.gap_sums(ENTROPY, MODES).tolist())
+    assert constraint.controller.value == 0.0
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))
