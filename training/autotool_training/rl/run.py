@@ -39,8 +39,11 @@ class RlSettings(BaseModel):
 
     objective: ObjectiveSettings = ObjectiveSettings(variant="grpo")
     """The objective; missing entropy targets are measured before the first step."""
-    percentile: float = Field(default=50, gt=0, lt=100)
-    """Percentile of the entropies of the base's answers that gives the targets H_s and H_l."""
+    target_answers: Literal["chosen", "forced"] = "chosen"
+    """The base's answers that give the targets H_s and H_l: `chosen`, those that it chooses to give in the mode, which β_l is
+    adapted by too (each answer weighs as the probability of its mode); or `forced`, all alike, the only way before."""
+    percentile: float | None = Field(default=None, gt=0, lt=100)
+    """Percentile of their entropies that is the target. None: the mean, which β_l is adapted by too. It was 50."""
     probes: int = Field(default=64, ge=2)
     """Records whose answers the targets are measured on, in each mode."""
     steps: int = Field(default=200, ge=1)
@@ -159,7 +162,9 @@ def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
     if not stored.exists():
         job.base.model.to(device)
         batch, max_tokens = settings.prompts * settings.group, settings.max_response_tokens
-        probes = Probes(settings.probes, batch, max_tokens, settings.percentile, job.seed)
+        probes = Probes(
+            settings.probes, batch, max_tokens, settings.percentile, job.seed, settings.target_answers
+        )
         with jsonl.atomic_write(stored) as part:
             part.write_text(measure_targets(job.base, job.records, probes).model_dump_json())
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(stored.read_text())})

@@ -209,7 +209,9 @@ def test_trl_and_measurement_share_one_entropy(tmp_path: Path) -> None:
     whole = [row[kept.bool()].tolist() for row, kept in zip(batch["completion_ids"], batch["completion_mask"], strict=True)]
     ended = [at for at, response in enumerate(whole) if response]
     means = [entropies[at, : len(whole[at])].mean().item() for at in ended]
-    assert measure(trainer.model, [(prompt, whole[at]) for at in ended]).tolist() == pytest.approx(means, abs=1e-5)
+    decision = trainer._reader.decision
+    measured, _ = measure(trainer.model, [(prompt, whole[at]) for at in ended], [decision.short, decision.long])
+    assert measured.tolist() == pytest.approx(means, abs=1e-5)
 
 
 def test_prompts_that_do_not_end_with_the_auto_prefix_are_refused(tmp_path: Path) -> None:
