@@ -148,15 +148,24 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         entropy = sequence_entropy(token_entropy, mask)
         present = [mode & mask.any(1) for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
         modes = Modes(*(mode & inputs["counted"] for mode in present))
-        steps = self.current_gradient_accumulation_steps if self.model.training else 1
-        term = self._constraint.term(entropy, modes) / steps
-        sums = entropy_sums(entropy, present)
+        term = self._constraint.term(entropy, modes, self._weights(mask.sum(1).to(entropy.dtype), inputs["num_items_in_batch"]))
+        thinking = mask.bool() & self._reader.think_mask(inputs["completion_ids"])
+        blocks = sequence_entropy(token_entropy, thinking), present[1] & thinking.any(1)
+        sums = entropy_sums([(entropy, present[0]), (entropy, present[1]), blocks])
         if self.model.training:
             norms = torch.stack([gradient_l1(policy_loss, logps), gradient_l1(term, token_entropy)])
             self._end_micro_batch(torch.cat([sums, norms, self._constraint.gap_sums(entropy, modes)]))
         else:
             self._note(entropy_metrics(self._over_ranks(sums)))
         return policy_loss - term
+
+    def _weights(self, lengths: Tensor, tokens: Tensor) -> Tensor:
+        """Return w_i (B,) by `lengths` (B,); `tokens` is the number of those that were generated together, on all ranks."""
+        parts = self.current_gradient_accumulation_steps if self.model.training else 1
+        # This is the normaliser of TRL's loss `dapo`.
+        batches = parts / cast("Any", self.args).steps_per_generation if self.model.training else 1
+        share = tokens.clamp(min=1) / self.accelerator.num_processes * batches
+        return self._constraint.weights(lengths, share, len(lengths) * parts)
 
     def _end_micro_batch(self, sums: Tensor) -> None:
         """Add up the sums; after the last micro-batch of an optimiser step add up those of all ranks, log, and update β_l."""

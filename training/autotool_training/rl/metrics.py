@@ -40,19 +40,22 @@ def rollout_metrics(facts: Tensor, live: Tensor) -> dict[str, float]:
     return metrics
 
 
-def entropy_sums(entropy: Tensor, modes: Sequence[Tensor]) -> Tensor:
-    """Return Σ H_i and the count of each mode (4,), which ranks and micro-batches add up.
+def entropy_sums(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return Σ H_i and the count of each part (2·parts,), which ranks and micro-batches add up.
 
-    `entropy` is (B,); `modes` are masks (B,) of the short and the long trajectories.
+    A part is H_i (B,) with the mask (B,) of its trajectories: of short ones, of long ones, and of the think blocks of these.
     """
-    weights = [mode.to(entropy.dtype) for mode in modes]
-    return torch.stack([part for weight in weights for part in ((entropy.detach() * weight).sum(), weight.sum())])
+    weighted = [(entropy.detach(), chosen.to(entropy.dtype)) for entropy, chosen in parts]
+    return torch.stack([value for entropy, weight in weighted for value in ((entropy * weight).sum(), weight.sum())])
 
 
 def entropy_metrics(sums: Sequence[float]) -> dict[str, float]:
-    """Return the mean H_i per mode, in nats, from `entropy_sums`. A mode that did not occur is left out."""
-    modes = ((ResolvedMode.SHORT, *sums[:2]), (ResolvedMode.LONG, *sums[2:]))
-    return {f"entropy/{mode}": total / count for mode, total, count in modes if count}
+    """Return the mean H_i, in nats, of whole responses by mode and of think blocks alone, from `entropy_sums`.
+
+    What did not occur is left out.
+    """
+    parts = zip((ResolvedMode.SHORT, ResolvedMode.LONG, "think"), sums[::2], sums[1::2], strict=True)
+    return {f"entropy/{name}": total / count for name, total, count in parts if count}
 
 
 def gradient_l1(loss: Tensor, tokens: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""The objective: L = L_GRPO - mean_i β_i·H_i, and the second term of each variant.
+"""The objective: L = L_GRPO - Σ_i w_i·β_i·H_i, and the second term of each variant.
 
 L_GRPO is TRL's, set up by `GRPO`: advantage = reward - group mean without standard deviation, token-level
 normalisation, clip 0.2/0.28, no KL, truncated samples masked, truncated importance weights against the mismatch of
-engine and trainer. The mean runs over all trajectories; truncated ones have weight 0 and, with
-`mask_zero_variance_groups`, also those of a group whose rewards are all equal.
+engine and trainer. The paper has both terms under one mean. Here the policy loss is a mean over tokens, and so w_i is the
+trajectory's part of the tokens, or with `entropy_aggregation = "seq-mean-token-mean"` one over the number of trajectories.
+Truncated trajectories have β_i = 0 and, with `mask_zero_variance_groups`, also those of a group whose rewards are all equal.
 """
 
 import math
@@ -73,6 +74,7 @@ class EntropyConstraint:
         if targets is not None and variant != "static-beta":
             self._short_target = targets.shared if self._coupled else targets.short
             self._long_target = targets.shared if self._coupled else targets.long
+        self._by_token = settings.entropy_aggregation == "token-mean"
         self._masks_dead = settings.mask_zero_variance_groups
         relative = settings.beta_step == "relative"
         self._unit = max(self._long_target, _MIN_UNIT) if relative else 1.0
@@ -93,9 +95,13 @@ class EntropyConstraint:
         short = mode_beta(entropy, modes.short, short_beta, self._short_target)
         return short + mode_beta(entropy, modes.long, long_beta, self._long_target)
 
-    def term(self, entropy: Tensor, modes: Modes) -> Tensor:
-        """Return mean_i β_i·H_i, to be subtracted from L_GRPO; differentiable in H_i (B,) alone."""
-        return (self.betas(entropy.detach(), modes) * entropy).mean()
+    def weights(self, lengths: Tensor, tokens: Tensor | float, trajectories: int) -> Tensor:
+        """Return w_i (B,) of trajectories with `lengths` (B,) tokens, of the numbers of tokens and trajectories of a step."""
+        return lengths / tokens if self._by_token else torch.full_like(lengths, 1 / trajectories)
+
+    def term(self, entropy: Tensor, modes: Modes, weights: Tensor) -> Tensor:
+        """Return Σ_i w_i·β_i·H_i, to be subtracted from L_GRPO; differentiable in H_i (B,) alone."""
+        return (weights * self.betas(entropy.detach(), modes) * entropy).sum()
 
     def gap_sums(self, entropy: Tensor, modes: Modes) -> Tensor:
         """Return the sums of this batch for the controller's step (2,), which micro-batches and ranks add up.

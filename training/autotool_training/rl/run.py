@@ -162,9 +162,7 @@ def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
     if not stored.exists():
         job.base.model.to(device)
         batch, max_tokens = settings.prompts * settings.group, settings.max_response_tokens
-        probes = Probes(
-            settings.probes, batch, max_tokens, settings.percentile, job.seed, settings.target_answers
-        )
+        probes = Probes(settings.probes, batch, max_tokens, settings.percentile, job.seed, settings.target_answers)
         with jsonl.atomic_write(stored) as part:
             part.write_text(measure_targets(job.base, job.records, probes).model_dump_json())
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(stored.read_text())})

@@ -19,7 +19,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.collect import Collected, collect
 from autotool_core.parsing.stream import Section, TurnParser
-from autotool_core.profile import Profile
+from autotool_core.profile import Profile, ThinkFormat
 from autotool_core.prompt import DecisionTokens, PromptRenderer
 from autotool_core.tokenizer import Tokenizer
 
@@ -28,6 +28,13 @@ def mode_masks(response_ids: Tensor, decision: DecisionTokens) -> tuple[Tensor, 
     """Return which responses (B, T) are short (m_i = 1) and which long: two (B,) of bool, both False without a decision."""
     first = response_ids[:, 0]
     return first == decision.short, first == decision.long
+
+
+def think_mask(response_ids: Tensor, start: int, close: int) -> Tensor:
+    """Return which tokens (B, T) of long responses are in the think block, which begins at `start` and ends before `close`."""
+    inside = (response_ids == close).cumsum(1) == 0
+    inside[:, :start] = False
+    return inside
 
 
 class Fault(StrEnum):
@@ -65,12 +72,19 @@ class TrajectoryReader:
         self._tokenizer = tokenizer
         self._profile = profile
         self._kept = renderer.marker_ids
+        self._block_start = 1 + len(self.decision.rest[ResolvedMode.LONG])
+        # A checkpoint that can do `auto` has the marker as one token.
+        self._close = renderer.ids((profile.think or ThinkFormat()).close)[-1]
         self._eos = frozenset(eos_token_ids)
 
     def mode(self, response_ids: Sequence[int]) -> ResolvedMode | None:
         """Return the mode of one response."""
         short, long = mode_masks(torch.tensor([list(response_ids[:1]) or [-1]]), self.decision)
         return ResolvedMode.SHORT if short.item() else ResolvedMode.LONG if long.item() else None
+
+    def think_mask(self, response_ids: Tensor) -> Tensor:
+        """Return which tokens (B, T) of long responses are in the think block."""
+        return think_mask(response_ids, self._block_start, self._close)
 
     def read(self, prompt_ids: Sequence[int], response_ids: Sequence[int], tools: Sequence[Mapping[str, Any]]) -> Trajectory:
         """Parse the response to a prompt that ends with the `auto` prefix. `tools` are the prompt's, in OpenAI's form."""

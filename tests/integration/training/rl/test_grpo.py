@@ -50,7 +50,14 @@ def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
     assert rising == (variant in {"autotool", "no-decoupling"})
     logged = set().union(*trainer.state.log_history)
     per_mode = {f"{name}/{mode}" for name in ("reward", "accuracy", "length", "entropy") for mode in ("short", "long")}
-    assert logged >= per_mode | {"thinking_rate", "beta_long", "zero_variance_groups", "entropy_gradient_share", "malformed"}
+    assert logged >= per_mode | {
+        "thinking_rate",
+        "beta_long",
+        "zero_variance_groups",
+        "entropy_gradient_share",
+        "entropy/think",
+        "malformed",
+    }
 
 
 def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_betas_and_term(variant: Variant, betas: list[float]) -> None:
     constraint = make(variant)
     assert constraint.betas(ENTROPY, MODES).tolist() == pytest.approx(betas)
     by_hand = sum(beta * entropy for beta, entropy in zip(betas, ENTROPY.tolist(), strict=True)) / 5
-    assert constraint.term(ENTROPY, MODES).item() == pytest.approx(by_hand)
+    assert constraint.term(ENTROPY, MODES, torch.full((5,), 0.2)).item() == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))
@@ -90,12 +90,26 @@ def test_gradient_of_the_term_against_finite_differences(variant: Variant) -> No
     constraint = EntropyConstraint(ObjectiveSettings(variant=variant, targets=targets, short_beta=0.7, long_beta=0.02))
 
     def term(x: torch.Tensor) -> torch.Tensor:
-        return constraint.term(sequence_entropy(token_entropy(x), mask), MODES)
+        return constraint.term(sequence_entropy(token_entropy(x), mask), MODES, torch.full((5,), 0.2, dtype=torch.float64))
 
     assert torch.autograd.gradcheck(term, (logits,), eps=1e-6, atol=1e-9)
     (gradient,) = torch.autograd.grad(term(logits), logits)
     assert not gradient[4].any()
     assert bool(gradient.any()) == (variant not in {"grpo", "length-penalty"})
+
+
+@pytest.mark.parametrize(("aggregation", "felt"), [("token-mean", [1, 1]), ("seq-mean-token-mean", [5, 5 / 9])])
+def test_each_token_feels_its_beta(aggregation: Literal["token-mean", "seq-mean-token-mean"], felt: list[float]) -> None:
+    # A short answer of 2 tokens and a long one of 18: the gradient of a token, in units of β over the number of tokens.
+    settings = ObjectiveSettings(targets=TARGETS, short_beta=0.01, long_beta=0.01, entropy_aggregation=aggregation)
+    constraint = EntropyConstraint(settings)
+    mask = torch.arange(18) < torch.tensor([[2], [18]])
+    tokens = torch.full((2, 18), 0.1, requires_grad=True)
+    modes = Modes(torch.tensor([True, False]), torch.tensor([False, True]))
+    weights = constraint.weights(mask.sum(1).float(), 20, 2)
+    (gradient,) = torch.autograd.grad(constraint.term(sequence_entropy(tokens, mask), modes, weights), tokens)
+    assert (gradient[:, 0] * 20 / 0.01).tolist() == pytest.approx(felt)
+    assert not gradient[~mask].any()
 
 
 def test_groups_of_equal_rewards_are_dead() -> None:
@@ -161,8 +175,10 @@ def test_rollout_metrics() -> None:
 
 
 def test_entropy_metrics() -> None:
-    sums = metrics.entropy_sums(ENTROPY, [MODES.short, MODES.short & MODES.long])
-    assert metrics.entropy_metrics(sums.tolist()) == pytest.approx({"entropy/short": 0.2})
+    parts = [(ENTROPY, MODES.short), (ENTROPY, MODES.short & MODES.long), (2 * ENTROPY, MODES.long)]
+    assert metrics.entropy_metrics(metrics.entropy_sums(parts).tolist()) == pytest.approx(
+        {"entropy/short": 0.2, "entropy/think": 1.2}
+    )
 
 
 def test_gradient_share() -> None:

@@ -88,6 +88,15 @@ def test_reading(bench: Bench, text: str, wanted: Trajectory) -> None:
     assert bench.read(text) == wanted
 
 
+def test_the_tokens_of_the_think_block(bench: Bench) -> None:
+    closed, open_block = bench.ids(f"\nAdd.\n</think>\n\n{CALL}"), bench.ids("\nAdd", ended=False)
+    width = len(closed)
+    inside = bench.reader.think_mask(torch.tensor([closed, open_block + [bench.eos] * (width - len(open_block))]))
+    block = bench.renderer.ids("\nAdd.\n")
+    assert inside[0].tolist() == [0 < at < len(block) for at in range(width)]
+    assert inside[1, : len(open_block)].tolist() == [at > 0 for at in range(len(open_block))]
+
+
 def test_a_response_without_its_end_is_truncated(bench: Bench) -> None:
     assert bench.read(f"\n\n</think>\n\n{CALL}", ended=False) == Trajectory(SHORT, fault=Fault.TRUNCATED)
 
