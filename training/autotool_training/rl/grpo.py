@@ -33,7 +33,7 @@ from autotool_training.rl.metrics import (
     rollout_metrics,
     share_metrics,
 )
-from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, live_groups
+from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, finished, keep_decisions, live_groups
 from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
 from autotool_training.rl.rollout import force_decision_token, with_merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
@@ -115,13 +115,20 @@ class AutoToolGRPOTrainer(GRPOTrainer):
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return TRL's batch with `counted` (B,): whether the trajectory counts in the entropy term."""
+        """Return TRL's batch, in which cut responses have loss on their decision alone, with two masks (B,) of bool.
+
+        `whole`: the trajectory was not cut; `counted`: it counts in the entropy term if it was not.
+        """
         batch = super()._generate_and_score_completions(inputs)
         facts: Any = self.accelerator.gather(rollout_facts(self._scored, self.accelerator.device))
         live = live_groups(facts[:, 0], self.num_generations if self.model.training else self.num_generations_eval)
         self._note(rollout_metrics(facts, live))
         start = self.accelerator.process_index * len(inputs)
-        return {**batch, "counted": self._constraint.counted(live)[start : start + len(inputs)]}
+        counted = self._constraint.counted(live)[start : start + len(inputs)]
+        whole = finished(batch["completion_ids"], batch["completion_mask"], self.eos_token_ids)
+        mask = keep_decisions(batch["completion_mask"], whole)
+        tokens = cast("Tensor", self.accelerator.gather(mask.sum())).sum()
+        return {**batch, "completion_mask": mask, "num_items_in_batch": tokens, "counted": counted, "whole": whole}
 
     def _get_per_token_logps_and_entropies(self, model: Any, *rows: Any, **kwargs: Any) -> Any:
         if self._share:
@@ -146,7 +153,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         (logps, token_entropy), self._tokens = self._tokens, None
         mask = inputs["completion_mask"]
         entropy = sequence_entropy(token_entropy, mask)
-        present = [mode & mask.any(1) for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
+        present = [mode & inputs["whole"] for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
         modes = Modes(*(mode & inputs["counted"] for mode in present))
         term = self._constraint.term(entropy, modes, self._weights(mask.sum(1).to(entropy.dtype), inputs["num_items_in_batch"]))
         thinking = mask.bool() & self._reader.think_mask(inputs["completion_ids"])

@@ -1,10 +1,11 @@
 """The objective: L = L_GRPO - Σ_i w_i·β_i·H_i, and the second term of each variant.
 
-L_GRPO is TRL's, set up by `GRPO`: advantage = reward - group mean without standard deviation, token-level
-normalisation, clip 0.2/0.28, no KL, truncated samples masked, truncated importance weights against the mismatch of
-engine and trainer. The paper has both terms under one mean. Here the policy loss is a mean over tokens, and so w_i is the
-trajectory's part of the tokens, or with `entropy_aggregation = "seq-mean-token-mean"` one over the number of trajectories.
-Truncated trajectories have β_i = 0 and, with `mask_zero_variance_groups`, also those of a group whose rewards are all equal.
+L_GRPO is TRL's, set up by `GRPO`: advantage = reward - group mean without standard deviation, token-level normalisation,
+clip 0.2/0.28, no KL, truncated samples masked after their decision token (`keep_decisions`), truncated importance weights
+against the mismatch of engine and trainer. The paper has both terms under one mean. Here the policy loss is a mean over
+tokens, and so w_i is the trajectory's part of the tokens, or with `entropy_aggregation = "seq-mean-token-mean"` one over
+the number of trajectories. Truncated trajectories have β_i = 0 and, with `mask_zero_variance_groups`, also those of a group
+whose rewards are all equal.
 """
 
 import math
@@ -25,7 +26,8 @@ GRPO: Mapping[str, Any] = {
     "epsilon": 0.2,
     "epsilon_high": 0.28,
     "beta": 0.0,
-    "mask_truncated_completions": True,
+    # TRL would mask the decision too.
+    "mask_truncated_completions": False,
     "temperature": 1.0,
     "vllm_importance_sampling_correction": True,
     "vllm_importance_sampling_mode": "token_truncate",
@@ -49,6 +51,24 @@ def live_groups(rewards: Tensor, group: int) -> Tensor:
     """Return which trajectories (N,) of bool are in a group of unequal rewards; `rewards` is (N,), in groups of `group`."""
     grouped = rewards.view(-1, group)
     return (grouped.amax(1) > grouped.amin(1)).repeat_interleave(group)
+
+
+def finished(response_ids: Tensor, mask: Tensor, eos: Collection[int]) -> Tensor:
+    """Return which responses (B, T) under a `mask` of their tokens (B, T) end with one of the end tokens, (B,) of bool."""
+    last = response_ids.gather(1, (mask.sum(1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
+    return torch.isin(last, torch.tensor([*eos], device=last.device)) & mask.any(1)
+
+
+def keep_decisions(mask: Tensor, whole: Tensor) -> Tensor:
+    """Return the mask (B, T) of tokens with loss: all of a whole response, and the first one of a response that was cut.
+
+    What a cut answer would have been is unknown, so that its tokens are masked (DAPO, arXiv 2503.14476). Its decision is
+    known, and so is what came of it: no answer. With the decision masked too, its low reward would only be in the baseline,
+    and push the decision of all others up. Leaving it out of the baseline instead would make an endless thought cost nothing.
+    """
+    kept = mask * whole.unsqueeze(1)
+    kept[:, 0] = mask[:, 0]
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,9 @@ def test_prompts_are_unchanged_and_rollouts_start_with_a_decision_token(tmp_path
     assert "generate" not in vars(trainer.model)
 
 
-def test_advantages_are_rewards_less_the_group_mean_and_truncated_rollouts_are_masked(tmp_path: Path) -> None:
+def test_advantages_are_rewards_less_the_group_mean_and_of_cut_rollouts_the_decision_has_loss(
+    tmp_path: Path,
+) -> None:
     trainer = make_trainer(tmp_path, **ending_soon())
     batch = trainer._generate_and_score_completions(rows(trainer, groups=6))
     rewards = torch.tensor([scored.reward for scored in trainer._scored]).view(-1, GROUP)
@@ -164,7 +166,11 @@ def test_advantages_are_rewards_less_the_group_mean_and_truncated_rollouts_are_m
     assert batch["counted"].all()
     ended = batch["completion_ids"].eq(trainer.processing_class.eos_token_id).any(1)
     assert 0 < ended.sum() < len(ended)
-    assert torch.equal(batch["completion_mask"].any(1), ended)
+    assert torch.equal(batch["whole"], ended)
+    mask = batch["completion_mask"]
+    assert mask[:, 0].all()
+    assert torch.equal(mask[:, 1:].any(1), ended)
+    assert batch["num_items_in_batch"] == mask.sum()
 
 
 def test_adapters_of_peft_train_alone(tmp_path: Path) -> None:

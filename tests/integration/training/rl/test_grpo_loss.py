@@ -47,6 +47,7 @@ class Hand:
             "advantages": torch.tensor(self.ADVANTAGES, dtype=torch.float64),
             "num_items_in_batch": self.mask.sum(),
             "old_per_token_logps": self.old,
+            "whole": torch.ones(5, dtype=torch.bool),
             "counted": torch.tensor(self.COUNTED),
         }
 

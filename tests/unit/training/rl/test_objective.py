@@ -12,7 +12,15 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training.rl import metrics
 from autotool_training.rl.entropy import sequence_entropy, token_entropy
-from autotool_training.rl.objective import GRPO, EntropyConstraint, Modes, check_setup, live_groups
+from autotool_training.rl.objective import (
+    GRPO,
+    EntropyConstraint,
+    Modes,
+    check_setup,
+    finished,
+    keep_decisions,
+    live_groups,
+)
 from autotool_training.rl.reward import Scored
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings, Variant
 from autotool_training.rl.trajectory import Fault, Trajectory
@@ -110,6 +118,28 @@ def test_each_token_feels_its_beta(aggregation: Literal["token-mean", "seq-mean-
     (gradient,) = torch.autograd.grad(constraint.term(sequence_entropy(tokens, mask), modes, weights), tokens)
     assert (gradient[:, 0] * 20 / 0.01).tolist() == pytest.approx(felt)
     assert not gradient[~mask].any()
+
+
+def test_a_response_that_ends_is_whole_and_of_a_cut_one_the_decision_has_loss() -> None:
+    ids = torch.tensor([[1, 5, 9, 0], [1, 5, 5, 5], [1, 9, 5, 0]])
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 0]])
+    whole = finished(ids, mask, [9])
+    assert whole.tolist() == [True, False, False]
+    assert keep_decisions(mask, whole).tolist() == [[1, 1, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
+
+
+def test_truncation_pushes_neither_towards_thinking_nor_away_from_it() -> None:
+    # A quarter of the long answers is cut and the others are right, and of the short ones three in eight are wrong: both modes
+    # have a mean reward of 0.25, so that there is nothing to learn about the decision.
+    long = torch.tensor([True] * 8 + [False] * 8)
+    rewards = torch.tensor([-0.5] * 2 + [0.5] * 6 + [1.0] * 5 + [-1.0] * 3)
+    whole = torch.tensor([False] * 2 + [True] * 14)
+    mask = keep_decisions(torch.ones(16, 4, dtype=torch.int), whole)
+    log_odds = torch.zeros((), requires_grad=True)
+    logps = torch.nn.functional.logsigmoid(torch.where(long, log_odds, -log_odds))
+    ((rewards - rewards.mean()) * mask[:, 0] * logps).sum().backward()
+    assert log_odds.grad is not None
+    assert log_odds.grad.item() == pytest.approx(0)
 
 
 def test_groups_of_equal_rewards_are_dead() -> None:
