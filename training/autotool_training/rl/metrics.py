@@ -10,7 +10,10 @@ from autotool_training.rl.reward import Scored
 
 
 def rollout_facts(scored: Sequence[Scored], device: torch.device) -> Tensor:
-    """Return one row for each rollout (N, 6): reward, right, length, short, long, malformed. Ranks can gather it."""
+    """Return one row for each rollout (N, 7): reward, right, length, tokens of the think block, short, long, malformed.
+
+    Ranks can gather it.
+    """
     rows = [_facts(rollout) for rollout in scored]
     return torch.tensor(rows, dtype=torch.float32, device=device)
 
@@ -18,15 +21,17 @@ def rollout_facts(scored: Sequence[Scored], device: torch.device) -> Tensor:
 def _facts(rollout: Scored) -> tuple[float, ...]:
     mode, fault = rollout.trajectory.mode, rollout.trajectory.fault
     is_short, is_long = mode is ResolvedMode.SHORT, mode is ResolvedMode.LONG
-    return rollout.reward, rollout.right, rollout.length, is_short, is_long, fault is not None
+    lengths = rollout.length, rollout.think_length
+    return rollout.reward, rollout.right, *lengths, is_short, is_long, fault is not None
 
 
 def rollout_metrics(facts: Tensor, live: Tensor) -> dict[str, float]:
     """Return reward, accuracy and length in tokens per mode, thinking rate, and shares of malformed rollouts and dead groups.
 
-    `facts` (N, 6) is of all ranks, `live` (N,) from `objective.live_groups`. A mode that did not occur is left out.
+    `think_tokens` are those of the think blocks of long rollouts, and `call_tokens` per mode all others.
+    `facts` (N, 7) is of all ranks, `live` (N,) from `objective.live_groups`. A mode that did not occur is left out.
     """
-    _, right, _, short, long, malformed = facts.unbind(1)
+    _, right, length, thinking, short, long, malformed = facts.unbind(1)
     metrics = {
         "accuracy": right.mean().item(),
         "thinking_rate": long.mean().item(),
@@ -37,6 +42,9 @@ def rollout_metrics(facts: Tensor, live: Tensor) -> dict[str, float]:
         if chosen.any():
             means = facts[chosen, :3].mean(0).tolist()
             metrics |= {f"{name}/{mode}": mean for name, mean in zip(("reward", "accuracy", "length"), means, strict=True)}
+            metrics[f"call_tokens/{mode}"] = (length - thinking)[chosen].mean().item()
+    if long.any():
+        metrics["think_tokens"] = thinking[long.bool()].mean().item()
     return metrics
 
 

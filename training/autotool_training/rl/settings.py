@@ -27,7 +27,10 @@ class EntropyTargets(_Settings):
 
 
 class RewardTable(_Settings):
-    """Reward by correctness and mode. Malformed and truncated trajectories are wrong."""
+    """Reward by correctness and mode. Malformed and truncated trajectories are wrong.
+
+    One without a decision, or long with nothing but white space in its think block, gets the lowest reward of a wrong one.
+    """
 
     right_short: float = 1.0
     right_long: float = 0.5

@@ -39,7 +39,8 @@ def betas(trainer: AutoToolGRPOTrainer) -> list[float]:
 
 @pytest.mark.parametrize("variant", get_args(Variant))
 def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
-    trainer = make_trainer(tmp_path, variant, **ending_soon())
+    # A random model is seldom right: with this seed it is at times.
+    trainer = make_trainer(tmp_path, variant, seed=4, **ending_soon())
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     trainer.train()
     assert len(losses(trainer)) == STEPS

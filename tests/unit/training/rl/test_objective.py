@@ -187,8 +187,10 @@ def test_setup_is_checked() -> None:
         check_setup(SimpleNamespace(**{**GRPO, "temperature": 0.7}), ["prompt", "gold", "tools"])
 
 
-def scored(mode: ResolvedMode | None, reward: float, length: int, *, right: bool, fault: Fault | None = None) -> Scored:
-    return Scored(Trajectory(mode, fault=fault), right, reward, length)
+def scored(
+    mode: ResolvedMode | None, reward: float, length: int, *, right: bool, fault: Fault | None = None, think: int = 0
+) -> Scored:
+    return Scored(Trajectory(mode, fault=fault), right, reward, length, think)
 
 
 def test_rollout_metrics() -> None:
@@ -200,8 +202,17 @@ def test_rollout_metrics() -> None:
     ]
     live = torch.tensor([True, True, False, False])
     wanted = {"accuracy": 0.5, "thinking_rate": 0.0, "malformed": 0.25, "zero_variance_groups": 0.5}
-    wanted |= {"reward/short": 1 / 3, "accuracy/short": 2 / 3, "length/short": 20.0}
+    wanted |= {"reward/short": 1 / 3, "accuracy/short": 2 / 3, "length/short": 20.0, "call_tokens/short": 20.0}
     assert metrics.rollout_metrics(metrics.rollout_facts(rollouts, torch.device("cpu")), live) == pytest.approx(wanted)
+
+
+def test_tokens_of_thoughts_are_logged_apart_from_those_of_calls() -> None:
+    rollouts = [
+        scored(ResolvedMode.LONG, 0.5, 90, right=True, think=60),
+        scored(ResolvedMode.LONG, 0.5, 50, right=True, think=30),
+    ]
+    logged = metrics.rollout_metrics(metrics.rollout_facts(rollouts, torch.device("cpu")), torch.tensor([True, True]))
+    assert (logged["think_tokens"], logged["call_tokens/long"], logged["length/long"]) == (45, 25, 70)
 
 
 def test_entropy_metrics() -> None:

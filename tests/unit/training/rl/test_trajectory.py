@@ -82,6 +82,10 @@ def test_the_first_token_alone_settles_the_mode(bench: Bench) -> None:
         ("\n\n</think>\n\n<tool_call>add", Trajectory(SHORT, fault=Fault.MARKER)),
         (f"\n\n</think>\n\nFirst I add. {CALL}", Trajectory(SHORT, (ADD,), Fault.TEXT_BESIDE_CALL)),
         ("\nHm.\n</think>\n\n", Trajectory(LONG, fault=Fault.EMPTY)),
+        (f"\n</think>\n\n{CALL}", Trajectory(LONG, fault=Fault.EMPTY_BLOCK)),
+        (f"\n \t \n</think>\n\n{CALL}", Trajectory(LONG, fault=Fault.EMPTY_BLOCK)),
+        ('\n</think>\n\n<tool_call>\n{"name": "add"', Trajectory(LONG, fault=Fault.EMPTY_BLOCK)),
+        ("\n", Trajectory(LONG, fault=Fault.EMPTY_BLOCK)),
     ],
 )
 def test_reading(bench: Bench, text: str, wanted: Trajectory) -> None:
@@ -99,6 +103,8 @@ def test_the_tokens_of_the_think_block(bench: Bench) -> None:
 
 def test_a_response_without_its_end_is_truncated(bench: Bench) -> None:
     assert bench.read(f"\n\n</think>\n\n{CALL}", ended=False) == Trajectory(SHORT, fault=Fault.TRUNCATED)
+    assert bench.read("\nHm", ended=False) == Trajectory(LONG, fault=Fault.TRUNCATED)
+    assert bench.read("\n</think>\n\nab", ended=False) == Trajectory(LONG, fault=Fault.EMPTY_BLOCK)
 
 
 def test_without_tools_a_call_is_no_call(bench: Bench) -> None:
