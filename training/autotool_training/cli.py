@@ -258,8 +258,9 @@ def rl(
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     drawn = settings.seed if seed is None else seed
     start = checkpoint.load_checkpoint(base) if base else settings.base.load_base(drawn)
-    kept = list(files.read(records, strict=strict, skipped=_warn()))
-    train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training)
+    warn = _warn()
+    kept = list(files.read(records, strict=strict, skipped=warn))
+    train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training, skipped=warn)
     report.after_rl(out)
 
 

@@ -7,7 +7,7 @@ the records are chosen (`refine.select`).
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,9 +77,9 @@ def refine_records(job: ProbeJob) -> Counts:
     """Probe, choose, and write the kept records and, as JSON, the counts.
 
     The rewards are appended to `<out>.probes.jsonl` as they are made: a run that is started again continues from them, and
-    rounds can be added; a checkpoint that was made again in its folder is probed again. Raises AutoToolError if existing
-    rewards were made with other settings, if there is nothing to probe, if two records have the same id, or if the disk is
-    full.
+    rounds can be added; a checkpoint that was made again in its folder is probed again. Records with a prompt of more than
+    `rl.max_prompt_tokens` are dropped and counted. Raises AutoToolError if existing rewards were made with other settings, if
+    there is nothing to probe, if all prompts are too long, if two records have the same id, or if the disk is full.
     """
     if not job.records or not job.rounds:
         raise AutoToolError("Refinement needs records and at least one checkpoint: look at the counts of `label`.")
@@ -87,11 +87,18 @@ def refine_records(job: ProbeJob) -> Counts:
     with explain_full_disk(job.out):
         job.out.parent.mkdir(parents=True, exist_ok=True)
         probed = _probe(job)
+        long, fitting = _split_by_length(job.records, probed)
+        if not fitting:
+            raise AutoToolError(f"Every prompt has more than {job.rl.max_prompt_tokens} tokens: raise rl.max_prompt_tokens.")
+        job = replace(job, records=fitting)
         accuracy = _rates(job, probed, _accuracy)
         rates = accuracy if job.settings.rate == "accuracy" else _rates(job, probed, _reward_rate(job))
         selection = select_records(rates, seed=job.seed, min_alignment=job.settings.min_alignment, accuracy=accuracy)
         files.write(job.out, (job.records[index] for index in selection.kept))
         counts = _counts(job.records, frozenset(selection.kept), selection.verdicts)
+        for record in long:
+            counts.seen[record.source] += 1
+            counts.dropped[record.source][f"prompt of more than {job.rl.max_prompt_tokens} tokens"] += 1
         counts.write(job.out.with_name(f"{job.out.stem}.counts.json"))
     return counts
 
@@ -116,7 +123,8 @@ def _read(job: ProbeJob) -> defaultdict[tuple[int, str], _ProbedGroups]:
     done: defaultdict[tuple[int, str], _ProbedGroups] = defaultdict(dict)
     lines = jsonl.read(job.probes)
     header = next(lines, None)
-    if header is not None and (other := [name for name, value in _identity(job).items() if header.get(name) != value]):
+    # What the header lacks is a setting that came later.
+    if header is not None and (other := [name for name, value in _identity(job).items() if header.get(name, value) != value]):
         raise AutoToolError(f"{job.probes} holds probes with other settings ({', '.join(other)}): give another --out.")
     contents = {str(folder): fingerprint(folder) for folder in job.rounds}
     for line in lines:
@@ -134,13 +142,14 @@ def _identity(job: ProbeJob) -> dict[str, Any]:
         "records": records_digest(job.records),
         "group": job.settings.group,
         "seed": job.seed,
+        "max_prompt_tokens": job.rl.max_prompt_tokens,
         "max_response_tokens": job.rl.max_response_tokens,
         "rewards": objective.length_penalty if objective.variant == "length-penalty" else objective.rewards.model_dump(),
     }
 
 
 class _ProbeRound:
-    """The groups of rollouts of one checkpoint."""
+    """The groups of rollouts of one checkpoint. A record whose prompt is too long has an empty group."""
 
     def __init__(self, job: ProbeJob, number: int, folder: Path, done: _ProbedGroups, progress: Progress) -> None:
         self._job, self._number, self._folder, self._done, self._progress = job, number, folder, done, progress
@@ -154,14 +163,20 @@ class _ProbeRound:
         if not left:
             return
         roller = _RolloutSampler(load_step(self._folder, self._job.base), self._job)
+        for record in left:
+            if not roller.fits(record):
+                self._keep(appender, record, ())
+        left = [record for record in left if record.id not in self._done]
         size = max(1, self._job.settings.batch // self._job.settings.group)
         for start in range(0, len(left), size):
             part = left[start : start + size]
             for record, group in zip(part, roller.groups(part, self._seed(part[0])), strict=True):
-                line = self._line(record, group)
-                appender.write(line)
-                self._done[record.id] = line
+                self._keep(appender, record, group)
             self._show()
+
+    def _keep(self, appender: jsonl.Appender, record: Record, group: Sequence[Scored]) -> None:
+        line = self._done[record.id] = self._line(record, group)
+        appender.write(line)
 
     def _line(self, record: Record, group: Sequence[Scored]) -> dict[str, Any]:
         rewards, right = [scored.reward for scored in group], sum(scored.right for scored in group)
@@ -174,7 +189,7 @@ class _ProbeRound:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
 
     def _show(self) -> None:
-        rollouts = len(self._done) * self._job.settings.group
+        rollouts = sum(len(line["rewards"]) for line in self._done.values())
         share = f"{sum(line['right'] for line in self._done.values()) / rollouts:.1%} right" if rollouts else "starting"
         self._progress.update(self._bar, completed=len(self._done), description=f"{self._folder}: {share}")
 
@@ -187,11 +202,16 @@ class _RolloutSampler:
         self._eos = [checkpoint.tokenizer.eos_token_id]
         self._writer = ExampleWriter(checkpoint.tokenizer, checkpoint.profile, self._eos[0])
         self._reader = TrajectoryReader(checkpoint.tokenizer, checkpoint.profile, self._eos)
+        self._max_prompt_tokens = job.rl.max_prompt_tokens
         self._max_tokens, self._group = job.rl.max_response_tokens, job.settings.group
         self._scorer = RolloutScorer(self._reader, job.rl.objective, self._max_tokens)
         self._share = job.rl.share
         if self._share:
             enable(self._model)
+
+    def fits(self, record: Record) -> bool:
+        """Return whether the record's prompt is short enough."""
+        return self._writer.fits(record, self._max_prompt_tokens)
 
     def groups(self, records: Sequence[Record], seed: int) -> Iterator[list[Scored]]:
         """Yield each record's group, scored."""
@@ -204,6 +224,12 @@ class _RolloutSampler:
             rollouts = responses[index * self._group : (index + 1) * self._group]
             prompt = prompts[index * self._group]
             yield [self._scorer.score(prompt, response, record.tools, gold) for response in rollouts]
+
+
+def _split_by_length(records: Sequence[Record], probed: Sequence[_ProbedGroups]) -> tuple[list[Record], list[Record]]:
+    """Return the records whose prompt was too long in a round, and the others."""
+    long = {record.id for record in records if not all(groups[record.id]["rewards"] for groups in probed)}
+    return [record for record in records if record.id in long], [record for record in records if record.id not in long]
 
 
 def _rates(job: ProbeJob, rounds: Sequence[_ProbedGroups], rate: Callable[[dict[str, Any]], float]) -> list[list[float]]:

@@ -28,14 +28,16 @@ from autotool_training.rl.epoch_sampler import EpochSampler
 from autotool_training.rl.metrics import (
     entropy_metrics,
     entropy_sums,
+    gap_metrics,
     gradient_l1,
+    logp_gap_sums,
     rollout_facts,
     rollout_metrics,
     share_metrics,
 )
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, finished, keep_decisions, live_groups
 from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
-from autotool_training.rl.rollout import force_decision_token, with_merged_adapter
+from autotool_training.rl.rollout import LogpRecorder, force_decision_token, with_merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
 
@@ -74,6 +76,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._scored: list[Scored] = []
         self._tokens: Any = None
         self._sums: Tensor | None = None
+        self._recorder = LogpRecorder()
         self._share = share
         if share:
             enable(model)
@@ -110,7 +113,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
         base = getattr(model, "get_base_model", lambda: model)()
         by_transformers = not (self.use_vllm or self.use_transformers_continuous_batching)
-        deciding = force_decision_token(base, self._reader.decision, share=self._share)
+        deciding = force_decision_token(base, self._reader.decision, share=self._share, recorder=self._recorder)
         with with_merged_adapter(adapted), without_kv_copies(base) if by_transformers else nullcontext(), deciding:
             return super()._generate_single_turn(*args, **kwargs)
 
@@ -128,6 +131,9 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         whole = finished(batch["completion_ids"], batch["completion_mask"], self.eos_token_ids)
         mask = keep_decisions(batch["completion_mask"], whole)
         tokens = cast("Tensor", self.accelerator.gather(mask.sum())).sum()
+        sampled = self._recorder.take(mask.size(1))
+        # vLLM's are in the batch already, by this name.
+        batch |= {} if sampled is None else {"sampling_per_token_logps": sampled}
         return {**batch, "completion_mask": mask, "num_items_in_batch": tokens, "counted": counted, "whole": whole}
 
     def _get_per_token_logps_and_entropies(self, model: Any, *rows: Any, **kwargs: Any) -> Any:
@@ -159,9 +165,10 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         thinking = mask.bool() & self._reader.think_mask(inputs["completion_ids"])
         blocks = sequence_entropy(token_entropy, thinking), present[1] & thinking.any(1)
         sums = entropy_sums([(entropy, present[0]), (entropy, present[1]), blocks])
+        gaps = logp_gap_sums(logps, inputs.get("sampling_per_token_logps"), mask)
         if self.model.training:
             norms = torch.stack([gradient_l1(policy_loss, logps), gradient_l1(term, token_entropy)])
-            self._end_micro_batch(torch.cat([sums, norms, self._constraint.gap_sums(entropy, modes)]))
+            self._end_micro_batch(torch.cat([sums, gaps, norms, self._constraint.gap_sums(entropy, modes)]))
         else:
             self._note(entropy_metrics(self._over_ranks(sums)))
         return policy_loss - term
@@ -179,12 +186,13 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._sums = sums if self._sums is None else self._sums + sums
         if not self.accelerator.sync_gradients:
             return
-        *entropies, policy, term, gap_sum, count = self._over_ranks(self._sums)
+        *entropies, logp_gap, tokens, policy, term, gap_sum, count = self._over_ranks(self._sums)
         self._sums = None
         if not math.isfinite(policy + term):
             raise AutoToolError("The loss is not a number: lower learning_rate and resume from the last checkpoint.")
         controller = self._constraint.controller
-        self._note({**entropy_metrics(entropies), **share_metrics(policy, term), "beta_long": controller.value})
+        self._note({**entropy_metrics(entropies), **share_metrics(policy, term), **gap_metrics(logp_gap, tokens)})
+        self._note({"beta_long": controller.value})
         controller.step(gap_sum, count)
 
     def _over_ranks(self, sums: Tensor) -> list[float]:

@@ -66,15 +66,34 @@ def entropy_metrics(sums: Sequence[float]) -> dict[str, float]:
     return {f"entropy/{name}": total / count for name, total, count in parts if count}
 
 
+def logp_gap_sums(logps: Tensor, sampled: Tensor | None, mask: Tensor) -> Tensor:
+    """Return Σ |difference| of the trainer's and the decoder's log-probabilities (B, T), where known, and the count (2,)."""
+    if sampled is None:
+        return logps.new_zeros(2)
+    known = mask.bool() & ~sampled.isnan()
+    gaps = (logps.detach() - sampled)[known].abs()
+    return torch.stack([gaps.sum(), known.sum().to(gaps.dtype)])
+
+
+def gap_metrics(total: float, count: float) -> dict[str, float]:
+    """Return the mean gap of log-probabilities in nats a token, from `logp_gap_sums`; left out if nothing is known.
+
+    It is what the decoder's precision, kernels and merged weights make of the same model: rollouts are drawn from a policy
+    that is off by so much.
+    """
+    return {"logp_gap": total / count} if count else {}
+
+
 def gradient_l1(loss: Tensor, tokens: Tensor) -> Tensor:
     """Return Σ |∂loss/∂tokens| for values of tokens (B, T) that the loss was computed from; their own graph is kept."""
     return torch.autograd.grad(loss, tokens, retain_graph=True)[0].abs().sum()
 
 
 def share_metrics(policy: float, entropy: float) -> dict[str, float]:
-    """Return the entropy term's share of the gradient: its L1 norm over the sum of both terms' norms.
+    """Return the entropy term's share of the weight on tokens: its L1 norm over the sum of both terms' norms.
 
-    The policy loss has a gradient on log-probabilities and the entropy term on entropies, both in nats, so that the share
-    measures their weight without a second backward pass through the model. Left out if both are 0.
+    The policy loss has a gradient on log-probabilities and the entropy term on entropies, both in nats. The share compares
+    these weights. It is none of the parameters' gradient, which would need a second backward pass: an entropy's gradient is
+    small where the model is certain. Left out if both are 0.
     """
-    return {"entropy_gradient_share": entropy / (policy + entropy)} if policy + entropy else {}
+    return {"entropy_weight_share": entropy / (policy + entropy)} if policy + entropy else {}

@@ -25,7 +25,7 @@ from autotool_training.common.resume import base_identity, claim_run_dir, record
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
-from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings
+from autotool_training.rl.settings import OLDER_OBJECTIVE, UNTARGETED, EntropyTargets, ObjectiveSettings
 from autotool_training.rl.targets import Probes, measure_targets
 
 TARGETS_FILE = "targets.json"
@@ -57,6 +57,8 @@ class RlSettings(BaseModel):
     share: bool = False
     """Compute a prompt once for its rollouts (`common.prefix_sharing`): for all of them when transformers decodes, and for
     those of a micro-batch in training, to which they are assigned at random."""
+    max_prompt_tokens: int = Field(default=2048, ge=1)
+    """Records with a longer prompt are left out, here and in **refine**, and told: one of them could end a run."""
     max_response_tokens: int = Field(default=256, ge=8)
     learning_rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=10, ge=0)
@@ -89,24 +91,43 @@ def train(
     *,
     seed: int,
     begin: Callable[[Path], None] | None = None,
+    skipped: Callable[[str], None] | None = None,
 ) -> Checkpoint:
     """Train and write the checkpoint into `out`, resuming a stopped run there, β_l and targets included.
 
-    A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and, for TensorBoard, to
-    `out/tensorboard`. `begin` is called with `out` once it is known to be this run's.
+    A run that ended is left as it is, unless `settings` has more steps: then it goes on from its last checkpoint. Metrics of
+    every step go to `out/metrics.jsonl` and, for TensorBoard, to `out/tensorboard`. `begin` is called with `out` once it is
+    known to be this run's, and `skipped` with a sentence if prompts are too long.
     Raises AutoToolError if there are too few records for a step, the folder holds another run, the loss is not a number or
     the disk is full.
     """
     args = grpo_config(settings, out / "steps", seed)
-    _reject_too_few(records, settings, args)
+    fitting = _fitting(base, records, settings.max_prompt_tokens, skipped)
+    _reject_too_few(fitting, settings, args)
     run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": records_digest(records)}
-    claim_run_dir(out, {**run, **base_identity(base)}, begin)
+    claim_run_dir(out, {**run, **base_identity(base)}, begin, assumed={"settings": _assumed()}, growing="settings.steps")
     if done := load_finished(out):
         return done
     with explain_full_disk(out):
-        trainer = _trainer(_Job(base, records, settings, out, seed), args)
+        trainer = _trainer(_Job(base, fitting, settings, out, seed), args)
         resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
+
+
+def _assumed() -> dict[str, Any]:
+    """Return the settings of a run whose folder does not hold them: the defaults, or what older code did."""
+    settings, objective = RlSettings(target_answers="forced"), ObjectiveSettings(**OLDER_OBJECTIVE)
+    return {**settings.model_dump(), "objective": objective.model_dump()}
+
+
+def _fitting(
+    base: Checkpoint, records: Sequence[Record], max_tokens: int, skipped: Callable[[str], None] | None
+) -> list[Record]:
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    fitting = [record for record in records if writer.fits(record, max_tokens)]
+    if skipped and (long := len(records) - len(fitting)):
+        skipped(f"{long} records have prompts of more than {max_tokens} tokens (rl.max_prompt_tokens)")
+    return fitting
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Settings of the RL objective; `variant` selects the paper's method or one of its ablations."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -9,6 +10,14 @@ UNCONSTRAINED: tuple[Variant, ...] = ("grpo", "length-penalty")
 """Variants without an entropy term."""
 UNTARGETED: tuple[Variant, ...] = (*UNCONSTRAINED, "static-beta")
 """Variants that need no entropy targets."""
+
+
+OLDER_OBJECTIVE: Mapping[str, Any] = {
+    "beta_step": "absolute",
+    "entropy_aggregation": "seq-mean-token-mean",
+    "mask_zero_variance_groups": True,
+}
+"""What code did before it had these settings, which a run of that code does not hold."""
 
 
 class _Settings(BaseModel):

@@ -107,6 +107,17 @@ def test_another_threshold_needs_no_new_rollouts_and_another_group_another_file(
         refine_records(job(out, [run], some, group=3))
 
 
+def test_a_record_with_a_long_prompt_is_left_out_and_counted(run: Path, tmp_path: Path) -> None:
+    one, other = records(2)
+    long = other.model_copy(update={"messages": [{"role": "user", "content": "What? " * 500}]})
+    limited = RL.model_copy(update={"max_prompt_tokens": 400})
+    probing = replace(job(tmp_path / "refined.jsonl", [run], [one, long]), rl=limited)
+    for _ in range(2):  # again without new rollouts
+        counts = refine_records(probing)
+        assert counts.dropped["graded"]["prompt of more than 400 tokens"] == 1
+        assert [(line["id"], len(line["rewards"])) for line in lines(probing)[1:]] == [(long.id, 0), (one.id, 2)]  # pyright: ignore[reportArgumentType]
+
+
 def test_a_checkpoint_that_was_made_again_in_its_folder_is_probed_again(run: Path, tmp_path: Path) -> None:
     some, folder = records(2), tmp_path / "sft"
     shutil.copytree(run, folder)

@@ -55,7 +55,7 @@ def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
         "thinking_rate",
         "beta_long",
         "zero_variance_groups",
-        "entropy_gradient_share",
+        "entropy_weight_share",
         "entropy/think",
         "malformed",
     }
@@ -93,6 +93,12 @@ def test_rollouts_are_decoded_without_copies_of_the_keys(tmp_path: Path, monkeyp
     trainer.train()
     assert decoded == {prefix_sharing.ATTENTION}
     assert trainer.model.config._attn_implementation == before == (prefix_sharing.ATTENTION if share else "sdpa")
+
+
+def test_the_gap_between_decoder_and_trainer_is_logged(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, max_steps=1, save_strategy="no")
+    trainer.train()
+    assert 0 <= trainer.state.log_history[0]["logp_gap"] < 1e-4
 
 
 def test_a_killed_run_resumes_with_the_results_of_an_uninterrupted_one(tmp_path: Path) -> None:

@@ -222,6 +222,13 @@ def test_entropy_metrics() -> None:
     )
 
 
+def test_the_gap_of_log_probabilities_is_the_mean_over_what_is_known() -> None:
+    logps, mask = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, -1.0]]), torch.tensor([[1, 1, 1], [1, 0, 0]])
+    sampled = torch.tensor([[-1.5, -2.0, torch.nan], [-0.75, -9.0, torch.nan]])
+    assert metrics.gap_metrics(*metrics.logp_gap_sums(logps, sampled, mask).tolist()) == {"logp_gap": 0.25}
+    assert metrics.gap_metrics(*metrics.logp_gap_sums(logps, None, mask).tolist()) == {}
+
+
 def test_gradient_share() -> None:
     logps = torch.tensor([[-1.0, -2.0]], requires_grad=True)
     entropies = torch.tensor([[1.0, 3.0]], requires_grad=True)
@@ -230,5 +237,5 @@ def test_gradient_share() -> None:
         metrics.gradient_l1(entropies.sum() / 4, entropies),
     )
     assert (policy.item(), term.item()) == (1.5, 0.5)
-    assert metrics.share_metrics(policy.item(), term.item()) == {"entropy_gradient_share": 0.25}
+    assert metrics.share_metrics(policy.item(), term.item()) == {"entropy_weight_share": 0.25}
     assert metrics.share_metrics(0.0, 0.0) == {}
