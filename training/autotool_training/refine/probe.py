@@ -1,13 +1,15 @@
-"""`autotool train refine`: probe rounds by checkpoints of the SFT run, which choose the records for RL.
+"""`autotool train refine`: probe rounds along a short run of GRPO, which choose the records for RL.
 
-Each checkpoint is a round: it answers every record G times in `auto`, as RL's rollouts do, and gets RL's rewards, by which
-the records are chosen (`refine.select`).
+Plain GRPO trains on all records for a few steps. The checkpoint that it starts from and those on its way are the rounds: each
+answers every record G times in `auto`, as RL's rollouts do, and gets RL's rewards, by which the records are chosen
+(`refine.select`). With `rounds = 0` nothing is trained, and each named checkpoint is a round.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +23,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.progress import progress_bar
 from autotool_training.common import records as files
 from autotool_training.common.callbacks import explain_full_disk
-from autotool_training.common.checkpoint import Checkpoint, load_step
+from autotool_training.common.checkpoint import Checkpoint, list_checkpoints, load_step
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.fingerprint import fingerprint
 from autotool_training.common.prefix_sharing import enable, without_kv_copies
@@ -30,6 +32,7 @@ from autotool_training.common.resume import records_digest
 from autotool_training.common.sampling import sample
 from autotool_training.data.counts import Counts
 from autotool_training.refine.select import select_records
+from autotool_training.rl import run as rl
 from autotool_training.rl.reward import RolloutScorer, Scored, reward_range
 from autotool_training.rl.rollout import force_decision_token
 from autotool_training.rl.run import RlSettings
@@ -45,11 +48,18 @@ class RefineSettings(BaseModel):
     """Rollouts of a record in each round."""
     batch: int = Field(default=64, ge=1)
     """Rollouts that are decoded at once, rounded down to whole groups."""
+    rounds: int = Field(default=3, ge=0)
+    """Rounds along a short run of plain GRPO on all records, by the settings of `rl`, from the last checkpoint that is named,
+    which is a round too: rewards then follow how RL changes the model. 0: the named checkpoints are the rounds, as those of
+    SFT, the only way before."""
+    round_steps: int = Field(default=10, ge=1)
+    """GRPO steps between two rounds."""
     rate: Literal["reward", "accuracy"] = "reward"
     """The rate of a record in a round: its mean reward, scaled to [0, 1], so that a record is too easy only if it is always
     right *and* short; or the share of right rollouts in either mode."""
-    min_alignment: float = Field(default=0.6, le=1)
-    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest."""
+    min_alignment: float | None = Field(default=None, le=1)
+    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest. None:
+    the median, so that half of these records is kept. It was 0.6, which the noise of few rollouts decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,8 @@ class ProbeJob:
 
     records: Sequence[Record]
     rounds: Sequence[Path]
-    """The checkpoint of each round; one that is named twice is probed with two seeds."""
+    """The checkpoint of each round; one that is named twice is probed with two seeds. With GRPO rounds it starts from the last
+    one, and the others are not used."""
     base: Callable[[], Checkpoint]
     """Loads the base of checkpoints that are adapters."""
     settings: RefineSettings
@@ -66,6 +77,13 @@ class ProbeJob:
     seed: int
     out: Path
     """The file to which the chosen records are written."""
+    bases: Mapping[Path, Callable[[], Checkpoint]] = field(default_factory=dict[Path, Callable[[], Checkpoint]])
+    """Loaders of the bases of single rounds; `base` loads that of all others."""
+
+    @property
+    def grpo(self) -> Path:
+        """Return the folder of the short run of GRPO."""
+        return self.out.with_name(f"{self.out.stem}.grpo")
 
     @property
     def probes(self) -> Path:
@@ -86,6 +104,7 @@ def refine_records(job: ProbeJob) -> Counts:
     files.reject_duplicate_ids(job.records)
     with explain_full_disk(job.out):
         job.out.parent.mkdir(parents=True, exist_ok=True)
+        job = _with_grpo_rounds(job) if job.settings.rounds else job
         probed = _probe(job)
         long, fitting = _split_by_length(job.records, probed)
         if not fitting:
@@ -101,6 +120,19 @@ def refine_records(job: ProbeJob) -> Counts:
             counts.dropped[record.source][f"prompt of more than {job.rl.max_prompt_tokens} tokens"] += 1
         counts.write(job.out.with_name(f"{job.out.stem}.counts.json"))
     return counts
+
+
+def _with_grpo_rounds(job: ProbeJob) -> ProbeJob:
+    """Train by plain GRPO on all records, or go on, and return the job with the checkpoints of the run as rounds."""
+    settings, start = job.settings, job.rounds[-1]
+    penalty = job.rl.objective.variant == "length-penalty"
+    objective = job.rl.objective if penalty else job.rl.objective.model_copy(update={"variant": "grpo"})
+    saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
+    short = job.rl.model_copy(update={"objective": objective, **saved})
+    rl.train(load_step(start, job.base), job.records, short, job.grpo, seed=job.seed)
+    # An adapter on the way is one of the checkpoint that GRPO started from.
+    bases = {folder: partial(load_step, start, job.base) for folder in list_checkpoints(job.grpo / "steps")}
+    return replace(job, rounds=[start, *bases], bases=bases)
 
 
 _ProbedGroups = dict[str, dict[str, Any]]
@@ -162,7 +194,7 @@ class _ProbeRound:
         left = [record for record in self._job.records if record.id not in self._done]
         if not left:
             return
-        roller = _RolloutSampler(load_step(self._folder, self._job.base), self._job)
+        roller = _RolloutSampler(load_step(self._folder, self._job.bases.get(self._folder, self._job.base)), self._job)
         for record in left:
             if not roller.fits(record):
                 self._keep(appender, record, ())

@@ -14,7 +14,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training.common import resume
-from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, explain_full_disk
+from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, ProfileWriter, explain_full_disk
 from autotool_training.common.checkpoint import Checkpoint, load_finished
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.export import reject_sharded_adapter, write_trained
@@ -71,6 +71,8 @@ class RlSettings(BaseModel):
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     save_steps: int = Field(default=50, ge=1)
+    keep: int = Field(default=1, ge=1)
+    """Number of latest checkpoints in `steps/` that are kept, each complete with template and profile."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -167,7 +169,12 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         train_dataset=_dataset(job.writer(), job.records),
         processing_class=job.base.tokenizer,
         peft_config=job.settings.lora and lora_config(job.base, job.settings.lora),
-        callbacks=[FiniteLoss(), MetricsWriter(job.out / "metrics.jsonl"), Curves(job.out)],
+        callbacks=[
+            FiniteLoss(),
+            MetricsWriter(job.out / "metrics.jsonl"),
+            Curves(job.out),
+            ProfileWriter(job.base.profile),
+        ],
     )
     reject_sharded_adapter(trainer)
     patch_fused_head(trainer.model)
@@ -209,7 +216,7 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         gradient_checkpointing=settings.gradient_checkpointing,
         bf16=settings.precision == "bfloat16",
         save_steps=settings.save_steps,
-        save_total_limit=1,
+        save_total_limit=settings.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",
