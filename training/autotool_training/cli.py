@@ -204,13 +204,14 @@ def refine(
 ) -> None:
     """Drop records from which RL would learn little: half of the too easy and the too hard ones, and the unaligned ones.
 
-    Each checkpoint is a probe round: it answers every record refine.group times in mode=auto and gets the rewards of
-    rl.objective. A record is too easy if it has the best reward in all rounds, and too hard if no answer is right; others are
-    kept if their rewards rise over the rounds as the mean of all does (refine.min_alignment).
+    Plain GRPO trains on the records from the last named checkpoint, and refine.rounds checkpoints on its way are probe
+    rounds; with refine.rounds=0 the named checkpoints are. Each answers every record refine.group times in mode=auto and
+    gets the rewards of rl.objective. A record is too easy if it has the best reward in all rounds, and too hard if no
+    answer is right; others are kept if their rewards rise over the rounds as the mean of all does (refine.min_alignment).
 
-    Let SFT keep its checkpoints (sft.save_steps, sft.keep) and name the folder that holds them. A checkpoint that is named
-    several times is probed with as many seeds. A run that is started again continues from <out>.probes.jsonl, which holds all
-    rewards, so that another refine.min_alignment or refine.rate needs no new rollouts.
+    For refine.rounds=0 let SFT keep its checkpoints (sft.save_steps, sft.keep) and name the folder that holds them. A
+    checkpoint that is named several times is then probed with as many seeds. A run that is started again continues from
+    <out>.probes.jsonl, which holds all rewards, so that another refine.min_alignment or refine.rate needs no new rollouts.
     """
     from autotool_training import report  # noqa: PLC0415 `--help` answers at once
     from autotool_training.common import checkpoint as checkpoints  # noqa: PLC0415
@@ -258,8 +259,9 @@ def rl(
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     drawn = settings.seed if seed is None else seed
     start = checkpoint.load_checkpoint(base) if base else settings.base.load_base(drawn)
-    kept = list(files.read(records, strict=strict, skipped=_warn()))
-    train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training)
+    warn = _warn()
+    kept = list(files.read(records, strict=strict, skipped=warn))
+    train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training, skipped=warn)
     report.after_rl(out)
 
 

@@ -40,12 +40,13 @@ def _build(recipe: Recipe, folder: Path) -> None:
 def _small(recipe: Recipe) -> Recipe:
     sizes = recipe.base.scratch.model_copy(update=TINY)
     sft_sizes = {"epochs": 1, "batch_size": len(LEVELS), "accumulation": 1, "max_tokens": sizes.max_position, "save_steps": 1}
+    refine_sizes = {"group": 2, "batch": 4, "rounds": min(recipe.refine.rounds, 1), "round_steps": 1}
     rl_sizes = {"steps": 1, "prompts": 2, "group": 2, "accumulation": 1, "probes": 2, "max_response_tokens": 16}
     return recipe.model_copy(
         update={
             "base": recipe.base.model_copy(update={"source": "scratch", "scratch": sizes}),
             "sft": recipe.sft.model_copy(update=sft_sizes),
-            "refine": recipe.refine.model_copy(update={"group": 2, "batch": 4}),
+            "refine": recipe.refine.model_copy(update=refine_sizes),
             "rl": recipe.rl.model_copy(update={**rl_sizes, "rollouts": "transformers", "vllm_url": None}),
         }
     )

@@ -49,6 +49,10 @@ class ExampleWriter:
         """Return the prompt's token ids, which are the server's, the mode's prefix included."""
         return self._renderer.render(record.messages, record.tools, mode)
 
+    def fits(self, record: Record, max_tokens: int) -> bool:
+        """Return whether the prompt has at most `max_tokens` tokens."""
+        return len(self.prompt(record)) <= max_tokens
+
     def example(self, record: Record, mode: ResolvedMode) -> Example:
         """Return the gold answer in a mode. Raises AutoToolError for a long one without reasoning."""
         text = self._renderer.ids(self._text(record, mode))

@@ -10,7 +10,7 @@ from autotool_training.common.checkpoint import Checkpoint
 
 
 class LoraSettings(BaseModel):
-    """Settings of LoRA on all linear layers; of the embeddings only the markers' rows are trained."""
+    """Settings of LoRA on all linear layers; of the embeddings, input and output, only the markers' rows are trained."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,15 +20,29 @@ class LoraSettings(BaseModel):
 
 
 def lora_config(base: Checkpoint, settings: LoraSettings) -> LoraConfig:
-    """Return PEFT's settings: every linear layer, and the embedding rows of the markers."""
+    """Return PEFT's settings: every linear layer, and the markers' rows of the input and the output embeddings."""
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules="all-linear",
-        trainable_token_indices=base.tokenizer.convert_tokens_to_ids(list(base.profile.markers)),
+        trainable_token_indices=_marker_rows(base),
         task_type="CAUSAL_LM",
     )
+
+
+def _marker_rows(base: Checkpoint) -> list[int] | dict[str, list[int]]:
+    """Return the rows that are trained: those of one matrix if the embeddings are tied, otherwise by the name of each matrix.
+
+    PEFT applies a list to the input embeddings, and to the output embeddings only if they are tied to these. A marker whose
+    output row is not trained would be read, and hardly ever written.
+    """
+    rows = base.tokenizer.convert_tokens_to_ids(list(base.profile.markers))
+    matrices = (base.model.get_input_embeddings(), base.model.get_output_embeddings())
+    if matrices[0].weight is matrices[1].weight:
+        return rows
+    names = {module: name for name, module in base.model.named_modules()}
+    return {names[matrix]: rows for matrix in matrices}
 
 
 def save_and_merge(model: Any, adapter: Path) -> Any:

@@ -11,6 +11,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
+from autotool_core.profile import FILE_NAME
 from autotool_training.common.checkpoint import Checkpoint, numbered_checkpoints
 from autotool_training.common.fingerprint import comparable, fingerprint
 from autotool_training.common.progress import shown_steps
@@ -19,24 +20,60 @@ from autotool_training.common.records import Record
 RUN_FILE = "run.json"
 
 
-def claim_run_dir(out: Path, run: Mapping[str, Any], begin: Callable[[Path], None] | None = None) -> None:
+def claim_run_dir(
+    out: Path,
+    run: Mapping[str, Any],
+    begin: Callable[[Path], None] | None = None,
+    *,
+    assumed: Mapping[str, Any] | None = None,
+    growing: str | None = None,
+) -> None:
     """Make a folder that of a run, or check that it already is; `run` has JSON values of all that the run depends on.
 
-    `begin` is called with the folder once it is known to be the run's. Raises AutoToolError if the folder holds another run,
-    naming the values that differ. The fingerprints are not compared if the folder holds a run of older code, which stored
-    none.
+    `begin` is called with the folder once it is known to be the run's. `assumed` has the values that a run of older code had
+    without storing them, such as settings that came later, and `growing` names a number, as in `settings.steps`, of which the
+    run may get more: a finished run then counts as unfinished. Raises AutoToolError if the folder holds another run, naming
+    the values that differ. The fingerprints are not compared if the folder holds a run of older code, which stored none.
     """
     out.mkdir(parents=True, exist_ok=True)
-    file = out / RUN_FILE
+    file, wanted = out / RUN_FILE, json.loads(json.dumps(run))
     if not file.exists():
-        # Every process of a run writes the same values, so that it does not matter which one is last.
-        with jsonl.atomic_write(file, per_process=True) as part:
-            part.write_text(json.dumps(run, indent=2) + "\n")
-    held = json.loads(file.read_text())
-    if differing := sorted(_differing(held, comparable(json.loads(json.dumps(run)), held))):
-        raise AutoToolError(f"{out} holds a run with other settings ({', '.join(differing)}): give another --out.")
+        _write(file, wanted)
+    held = _filled(json.loads(file.read_text()), json.loads(json.dumps(assumed or {})))
+    differing = sorted(_differing(held, comparable(wanted, held)))
+    grows = growing in differing and _value(wanted, growing) > _value(held, growing)
+    if other := [name for name in differing if not (grows and name == growing)]:
+        raise AutoToolError(f"{out} holds a run with other settings ({', '.join(other)}): give another --out.")
+    if grows:
+        _unfinish(out)
+        _write(file, wanted)
     if begin is not None:
         begin(out)
+
+
+def _write(file: Path, run: Mapping[str, Any]) -> None:
+    # Every process of a run writes the same values, so that it does not matter which one is last.
+    with jsonl.atomic_write(file, per_process=True) as part:
+        part.write_text(json.dumps(run, indent=2) + "\n")
+
+
+def _filled(held: Mapping[str, Any], assumed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the held values with those of `assumed` that are missing, in sections too."""
+    both = {key for key in held.keys() & assumed.keys() if isinstance(held[key], dict) and isinstance(assumed[key], dict)}
+    return {**assumed, **held, **{key: _filled(held[key], assumed[key]) for key in both}}
+
+
+def _value(run: Mapping[str, Any], name: str) -> Any:
+    for key in name.split("."):
+        run = run[key]
+    return run
+
+
+def _unfinish(out: Path) -> None:
+    """Let a finished run go on. Raises AutoToolError if the checkpoint is gone that it would go on from."""
+    if (out / FILE_NAME).exists() and last_complete(out / "steps") is None:
+        raise AutoToolError(f"{out} is finished and has no checkpoint in steps/ to go on from: give another --out.")
+    (out / FILE_NAME).unlink(missing_ok=True)
 
 
 def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any], section: str = "") -> Iterable[str]:

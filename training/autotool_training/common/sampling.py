@@ -18,7 +18,9 @@ def sample(
 ) -> list[list[int]]:
     """Return a response of at most `max_tokens` tokens to each prompt, with the end token if it was reached.
 
-    A temperature of 0 is greedy decoding. `seed` seeds torch; None draws from torch's generators as they are.
+    A temperature of 0 is greedy decoding. `seed` seeds torch; None draws from torch's generators as they are. The
+    `repetition_penalty` of the checkpoint's generation config is not applied: calls repeat names and values, and entropies
+    and rewards are to be those of the model's own answers.
     """
     pad = next(iter(eos))
     width = max(map(len, prompts))
@@ -33,6 +35,7 @@ def sample(
         max_new_tokens=max_tokens,
         eos_token_id=list(eos),
         pad_token_id=pad,
+        repetition_penalty=1.0,
         # One process samples while the others wait: with sharded weights generate would wait for them at every token.
         synced_gpus=False,
         **(drawn if temperature else {"do_sample": False}),

@@ -1,13 +1,15 @@
-"""`autotool train refine`: probe rounds by checkpoints of the SFT run, which choose the records for RL.
+"""`autotool train refine`: probe rounds along a short run of GRPO, which choose the records for RL.
 
-Each checkpoint is a round: it answers every record G times in `auto`, as RL's rollouts do, and gets RL's rewards, by which
-the records are chosen (`refine.select`).
+Plain GRPO trains on all records for a few steps. The checkpoint that it starts from and those on its way are the rounds: each
+answers every record G times in `auto`, as RL's rollouts do, and gets RL's rewards, by which the records are chosen
+(`refine.select`). With `rounds = 0` nothing is trained, and each named checkpoint is a round.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +23,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.progress import progress_bar
 from autotool_training.common import records as files
 from autotool_training.common.callbacks import explain_full_disk
-from autotool_training.common.checkpoint import Checkpoint, load_step
+from autotool_training.common.checkpoint import Checkpoint, list_checkpoints, load_step
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.fingerprint import fingerprint
 from autotool_training.common.prefix_sharing import enable, without_kv_copies
@@ -30,6 +32,7 @@ from autotool_training.common.resume import records_digest
 from autotool_training.common.sampling import sample
 from autotool_training.data.counts import Counts
 from autotool_training.refine.select import select_records
+from autotool_training.rl import run as rl
 from autotool_training.rl.reward import RolloutScorer, Scored, reward_range
 from autotool_training.rl.rollout import force_decision_token
 from autotool_training.rl.run import RlSettings
@@ -45,11 +48,18 @@ class RefineSettings(BaseModel):
     """Rollouts of a record in each round."""
     batch: int = Field(default=64, ge=1)
     """Rollouts that are decoded at once, rounded down to whole groups."""
+    rounds: int = Field(default=3, ge=0)
+    """Rounds along a short run of plain GRPO on all records, by the settings of `rl`, from the last checkpoint that is named,
+    which is a round too: rewards then follow how RL changes the model. 0: the named checkpoints are the rounds, as those of
+    SFT, the only way before."""
+    round_steps: int = Field(default=10, ge=1)
+    """GRPO steps between two rounds."""
     rate: Literal["reward", "accuracy"] = "reward"
     """The rate of a record in a round: its mean reward, scaled to [0, 1], so that a record is too easy only if it is always
     right *and* short; or the share of right rollouts in either mode."""
-    min_alignment: float = Field(default=0.6, le=1)
-    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest."""
+    min_alignment: float | None = Field(default=None, le=1)
+    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest. None:
+    the median, so that half of these records is kept. It was 0.6, which the noise of few rollouts decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,8 @@ class ProbeJob:
 
     records: Sequence[Record]
     rounds: Sequence[Path]
-    """The checkpoint of each round; one that is named twice is probed with two seeds."""
+    """The checkpoint of each round; one that is named twice is probed with two seeds. With GRPO rounds it starts from the last
+    one, and the others are not used."""
     base: Callable[[], Checkpoint]
     """Loads the base of checkpoints that are adapters."""
     settings: RefineSettings
@@ -66,6 +77,13 @@ class ProbeJob:
     seed: int
     out: Path
     """The file to which the chosen records are written."""
+    bases: Mapping[Path, Callable[[], Checkpoint]] = field(default_factory=dict[Path, Callable[[], Checkpoint]])
+    """Loaders of the bases of single rounds; `base` loads that of all others."""
+
+    @property
+    def grpo(self) -> Path:
+        """Return the folder of the short run of GRPO."""
+        return self.out.with_name(f"{self.out.stem}.grpo")
 
     @property
     def probes(self) -> Path:
@@ -77,23 +95,44 @@ def refine_records(job: ProbeJob) -> Counts:
     """Probe, choose, and write the kept records and, as JSON, the counts.
 
     The rewards are appended to `<out>.probes.jsonl` as they are made: a run that is started again continues from them, and
-    rounds can be added; a checkpoint that was made again in its folder is probed again. Raises AutoToolError if existing
-    rewards were made with other settings, if there is nothing to probe, if two records have the same id, or if the disk is
-    full.
+    rounds can be added; a checkpoint that was made again in its folder is probed again. Records with a prompt of more than
+    `rl.max_prompt_tokens` are dropped and counted. Raises AutoToolError if existing rewards were made with other settings, if
+    there is nothing to probe, if all prompts are too long, if two records have the same id, or if the disk is full.
     """
     if not job.records or not job.rounds:
         raise AutoToolError("Refinement needs records and at least one checkpoint: look at the counts of `label`.")
     files.reject_duplicate_ids(job.records)
     with explain_full_disk(job.out):
         job.out.parent.mkdir(parents=True, exist_ok=True)
+        job = _with_grpo_rounds(job) if job.settings.rounds else job
         probed = _probe(job)
+        long, fitting = _split_by_length(job.records, probed)
+        if not fitting:
+            raise AutoToolError(f"Every prompt has more than {job.rl.max_prompt_tokens} tokens: raise rl.max_prompt_tokens.")
+        job = replace(job, records=fitting)
         accuracy = _rates(job, probed, _accuracy)
         rates = accuracy if job.settings.rate == "accuracy" else _rates(job, probed, _reward_rate(job))
         selection = select_records(rates, seed=job.seed, min_alignment=job.settings.min_alignment, accuracy=accuracy)
         files.write(job.out, (job.records[index] for index in selection.kept))
         counts = _counts(job.records, frozenset(selection.kept), selection.verdicts)
+        for record in long:
+            counts.seen[record.source] += 1
+            counts.dropped[record.source][f"prompt of more than {job.rl.max_prompt_tokens} tokens"] += 1
         counts.write(job.out.with_name(f"{job.out.stem}.counts.json"))
     return counts
+
+
+def _with_grpo_rounds(job: ProbeJob) -> ProbeJob:
+    """Train by plain GRPO on all records, or go on, and return the job with the checkpoints of the run as rounds."""
+    settings, start = job.settings, job.rounds[-1]
+    penalty = job.rl.objective.variant == "length-penalty"
+    objective = job.rl.objective if penalty else job.rl.objective.model_copy(update={"variant": "grpo"})
+    saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
+    short = job.rl.model_copy(update={"objective": objective, **saved})
+    rl.train(load_step(start, job.base), job.records, short, job.grpo, seed=job.seed)
+    # An adapter on the way is one of the checkpoint that GRPO started from.
+    bases = {folder: partial(load_step, start, job.base) for folder in list_checkpoints(job.grpo / "steps")}
+    return replace(job, rounds=[start, *bases], bases=bases)
 
 
 _ProbedGroups = dict[str, dict[str, Any]]
@@ -116,7 +155,8 @@ def _read(job: ProbeJob) -> defaultdict[tuple[int, str], _ProbedGroups]:
     done: defaultdict[tuple[int, str], _ProbedGroups] = defaultdict(dict)
     lines = jsonl.read(job.probes)
     header = next(lines, None)
-    if header is not None and (other := [name for name, value in _identity(job).items() if header.get(name) != value]):
+    # What the header lacks is a setting that came later.
+    if header is not None and (other := [name for name, value in _identity(job).items() if header.get(name, value) != value]):
         raise AutoToolError(f"{job.probes} holds probes with other settings ({', '.join(other)}): give another --out.")
     contents = {str(folder): fingerprint(folder) for folder in job.rounds}
     for line in lines:
@@ -134,13 +174,14 @@ def _identity(job: ProbeJob) -> dict[str, Any]:
         "records": records_digest(job.records),
         "group": job.settings.group,
         "seed": job.seed,
+        "max_prompt_tokens": job.rl.max_prompt_tokens,
         "max_response_tokens": job.rl.max_response_tokens,
         "rewards": objective.length_penalty if objective.variant == "length-penalty" else objective.rewards.model_dump(),
     }
 
 
 class _ProbeRound:
-    """The groups of rollouts of one checkpoint."""
+    """The groups of rollouts of one checkpoint. A record whose prompt is too long has an empty group."""
 
     def __init__(self, job: ProbeJob, number: int, folder: Path, done: _ProbedGroups, progress: Progress) -> None:
         self._job, self._number, self._folder, self._done, self._progress = job, number, folder, done, progress
@@ -153,15 +194,21 @@ class _ProbeRound:
         left = [record for record in self._job.records if record.id not in self._done]
         if not left:
             return
-        roller = _RolloutSampler(load_step(self._folder, self._job.base), self._job)
+        roller = _RolloutSampler(load_step(self._folder, self._job.bases.get(self._folder, self._job.base)), self._job)
+        for record in left:
+            if not roller.fits(record):
+                self._keep(appender, record, ())
+        left = [record for record in left if record.id not in self._done]
         size = max(1, self._job.settings.batch // self._job.settings.group)
         for start in range(0, len(left), size):
             part = left[start : start + size]
             for record, group in zip(part, roller.groups(part, self._seed(part[0])), strict=True):
-                line = self._line(record, group)
-                appender.write(line)
-                self._done[record.id] = line
+                self._keep(appender, record, group)
             self._show()
+
+    def _keep(self, appender: jsonl.Appender, record: Record, group: Sequence[Scored]) -> None:
+        line = self._done[record.id] = self._line(record, group)
+        appender.write(line)
 
     def _line(self, record: Record, group: Sequence[Scored]) -> dict[str, Any]:
         rewards, right = [scored.reward for scored in group], sum(scored.right for scored in group)
@@ -174,7 +221,7 @@ class _ProbeRound:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
 
     def _show(self) -> None:
-        rollouts = len(self._done) * self._job.settings.group
+        rollouts = sum(len(line["rewards"]) for line in self._done.values())
         share = f"{sum(line['right'] for line in self._done.values()) / rollouts:.1%} right" if rollouts else "starting"
         self._progress.update(self._bar, completed=len(self._done), description=f"{self._folder}: {share}")
 
@@ -187,11 +234,16 @@ class _RolloutSampler:
         self._eos = [checkpoint.tokenizer.eos_token_id]
         self._writer = ExampleWriter(checkpoint.tokenizer, checkpoint.profile, self._eos[0])
         self._reader = TrajectoryReader(checkpoint.tokenizer, checkpoint.profile, self._eos)
+        self._max_prompt_tokens = job.rl.max_prompt_tokens
         self._max_tokens, self._group = job.rl.max_response_tokens, job.settings.group
         self._scorer = RolloutScorer(self._reader, job.rl.objective, self._max_tokens)
         self._share = job.rl.share
         if self._share:
             enable(self._model)
+
+    def fits(self, record: Record) -> bool:
+        """Return whether the record's prompt is short enough."""
+        return self._writer.fits(record, self._max_prompt_tokens)
 
     def groups(self, records: Sequence[Record], seed: int) -> Iterator[list[Scored]]:
         """Yield each record's group, scored."""
@@ -204,6 +256,12 @@ class _RolloutSampler:
             rollouts = responses[index * self._group : (index + 1) * self._group]
             prompt = prompts[index * self._group]
             yield [self._scorer.score(prompt, response, record.tools, gold) for response in rollouts]
+
+
+def _split_by_length(records: Sequence[Record], probed: Sequence[_ProbedGroups]) -> tuple[list[Record], list[Record]]:
+    """Return the records whose prompt was too long in a round, and the others."""
+    long = {record.id for record in records if not all(groups[record.id]["rewards"] for groups in probed)}
+    return [record for record in records if record.id in long], [record for record in records if record.id not in long]
 
 
 def _rates(job: ProbeJob, rounds: Sequence[_ProbedGroups], rate: Callable[[dict[str, Any]], float]) -> list[list[float]]:

@@ -9,11 +9,15 @@ A probe round gives each item a rate r_jt in [0, 1]: its share of right rollouts
    1 minus the variance of its rate about the trajectory, in units of the distance to a rate of 1 (LIMR, arXiv 2502.11886):
 
        s_j = 1 - Σ_t (r_jt - c_t)² / Σ_t (1 - c_t)²        kept if s_j ≥ min_alignment
+
+   The fewer the rollouts, the further a rate is from any trajectory by chance, so that no number suits all groups. Without
+   `min_alignment` it is the median of the scores: of these items the better aligned half stays, as half of the others does.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from autotool_core.errors import AutoToolError
 
@@ -34,7 +38,7 @@ def select_records(
     rates: Sequence[Sequence[float]],
     *,
     seed: int,
-    min_alignment: float = 0.6,
+    min_alignment: float | None = None,
     accuracy: Sequence[Sequence[float]] | None = None,
 ) -> Selection:
     """Choose items by their rates (items, rounds).
@@ -49,7 +53,8 @@ def select_records(
     extreme = {*easy, *hard}
     middle = [index for index in range(len(rates)) if index not in extreme]
     scores = alignment([rates[index] for index in middle])
-    unaligned = [index for index, score in zip(middle, scores, strict=True) if score < min_alignment]
+    least = min_alignment if min_alignment is not None or not scores else median(scores)
+    unaligned = [index for index, score in zip(middle, scores, strict=True) if least is not None and score < least]
     draw = random.Random(seed)  # noqa: S311 sampling, not a secret
     dropped_easy, dropped_hard = (draw.sample(part, len(part) // 2) for part in (easy, hard))
     dropped = {*dropped_easy, *dropped_hard, *unaligned}

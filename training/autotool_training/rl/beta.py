@@ -4,6 +4,8 @@
     L_βl  = Σ (1-m_i)·β_l·(H_i - H_l) / Σ (1-m_i)
 
 Descending L_βl raises β_l while long trajectories lie below their target on average, and lowers it while they lie above.
+With `beta_step = "relative"` H_i and H_l are in units of H_l and a step is in units of the cap, so that one learning rate fits
+entropies of any size: those of calls are a hundredth of those of prose.
 """
 
 from typing import TypeVar
@@ -22,7 +24,7 @@ def mode_beta(entropy: Tensor, mode: Tensor, beta: float, target: float) -> Tens
 
 
 def gap_sums(entropy: Tensor, controlled: Tensor, target: float) -> Tensor:
-    """Return Σ (H_i - H_l) and the count over the controlled trajectories (2,), which ranks add up."""
+    """Return Σ (H_i - H_l), in any one unit, and the count over the controlled trajectories (2,), which ranks add up."""
     weight = controlled.to(entropy.dtype)
     return torch.stack([((entropy.detach() - target) * weight).sum(), weight.sum()])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,28 +30,48 @@ def _entropy(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(model: torch.nn.Module, rollouts: Iterable[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
-    """Return H_i (N,), on the CPU, of pairs of prompt and response ids under a causal model of transformers."""
+def measure(
+    model: torch.nn.Module, rollouts: Iterable[tuple[Sequence[int], Sequence[int]]], decisions: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return H_i (N,) of pairs of prompt and response ids under a causal model of transformers, and p_i (N,), on the CPU.
+
+    p_i is the probability of the response's first token among the `decisions`, token ids, of which it is one.
+    """
     device = next(model.parameters()).device
     entropies: list[Tensor] = []
+    odds: list[Tensor] = []
     for prompt, response in rollouts:
         ids = torch.tensor([[*prompt, *response]], device=device)
         # Logits predict the next token, so that those of the last token are not used.
         logits = model(input_ids=ids, logits_to_keep=len(response) + 1).logits[:, :-1]
         entropies.append(token_entropy(logits).mean())
-    return torch.stack(entropies).cpu()
+        odds.append(torch.softmax(logits[0, 0, [*decisions]].double(), -1)[[*decisions].index(response[0])])
+    return torch.stack(entropies).cpu(), torch.stack(odds).cpu()
 
 
-def entropy_targets(entropy: Tensor, short: Tensor, percentile: float = 50) -> EntropyTargets:
-    """Return percentiles of H_i (N,) measured after SFT: of the short trajectories, of the long ones, of all.
+def entropy_targets(
+    entropy: Tensor, short: Tensor, weight: Tensor | None = None, percentile: float | None = None
+) -> EntropyTargets:
+    """Return the weighted means of H_i (N,) measured after SFT: of the short trajectories, of the long ones, of all.
 
-    `short` is (N,) of bool. Short JSON has far lower entropy than prose, hence a target for each mode. Raises ValueError if
-    a mode has no trajectory.
+    `short` is (N,) of bool; `weight` (N,) is positive, and None weighs all alike. With `percentile` it is that in place of
+    the mean. Short JSON has far lower entropy than prose, hence a target for each mode. Raises ValueError if a mode has no
+    trajectory.
     """
     if not short.any() or short.all():
         raise ValueError("Entropy targets need trajectories of both modes: generate in mode=short and in mode=long.")
-    quantile = percentile / 100
-    short_target, long_target, shared = (
-        float(torch.quantile(part.double(), quantile)) for part in (entropy[short], entropy[~short], entropy)
-    )
-    return EntropyTargets(short=short_target, long=long_target, shared=shared)
+    weights = torch.ones_like(entropy) if weight is None else weight
+    parts = (short, ~short, torch.ones_like(short))
+    targets = [_summary(entropy[part].double(), weights[part].double(), percentile) for part in parts]
+    return EntropyTargets(short=targets[0], long=targets[1], shared=targets[2])
+
+
+def _summary(values: Tensor, weights: Tensor, percentile: float | None) -> float:
+    if percentile is None:
+        return float((values * weights).sum() / weights.sum())
+    order = values.argsort()
+    values, weights = values[order], weights[order]
+    # Each value lies in the middle of its weight; equal weights give the usual interpolated percentile.
+    middles = weights.cumsum(0) - weights / 2
+    span = float(middles[-1] - middles[0])
+    return float(np.interp(float(middles[0]) + span * percentile / 100, middles.numpy(), values.numpy()))

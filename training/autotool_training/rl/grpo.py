@@ -28,14 +28,16 @@ from autotool_training.rl.epoch_sampler import EpochSampler
 from autotool_training.rl.metrics import (
     entropy_metrics,
     entropy_sums,
+    gap_metrics,
     gradient_l1,
+    logp_gap_sums,
     rollout_facts,
     rollout_metrics,
     share_metrics,
 )
-from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, live_groups
+from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, finished, keep_decisions, live_groups
 from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
-from autotool_training.rl.rollout import force_decision_token, with_merged_adapter
+from autotool_training.rl.rollout import LogpRecorder, force_decision_token, with_merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
 
@@ -74,6 +76,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._scored: list[Scored] = []
         self._tokens: Any = None
         self._sums: Tensor | None = None
+        self._recorder = LogpRecorder()
         self._share = share
         if share:
             enable(model)
@@ -110,18 +113,28 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
         base = getattr(model, "get_base_model", lambda: model)()
         by_transformers = not (self.use_vllm or self.use_transformers_continuous_batching)
-        deciding = force_decision_token(base, self._reader.decision, share=self._share)
+        deciding = force_decision_token(base, self._reader.decision, share=self._share, recorder=self._recorder)
         with with_merged_adapter(adapted), without_kv_copies(base) if by_transformers else nullcontext(), deciding:
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return TRL's batch with `live` (B,): whether the trajectory's group has unequal rewards."""
+        """Return TRL's batch, in which cut responses have loss on their decision alone, with two masks (B,) of bool.
+
+        `whole`: the trajectory was not cut; `counted`: it counts in the entropy term if it was not.
+        """
         batch = super()._generate_and_score_completions(inputs)
         facts: Any = self.accelerator.gather(rollout_facts(self._scored, self.accelerator.device))
         live = live_groups(facts[:, 0], self.num_generations if self.model.training else self.num_generations_eval)
         self._note(rollout_metrics(facts, live))
         start = self.accelerator.process_index * len(inputs)
-        return {**batch, "live": live[start : start + len(inputs)]}
+        counted = self._constraint.counted(live)[start : start + len(inputs)]
+        whole = finished(batch["completion_ids"], batch["completion_mask"], self.eos_token_ids)
+        mask = keep_decisions(batch["completion_mask"], whole)
+        tokens = cast("Tensor", self.accelerator.gather(mask.sum())).sum()
+        sampled = self._recorder.take(mask.size(1))
+        # vLLM's are in the batch already, by this name.
+        batch |= {} if sampled is None else {"sampling_per_token_logps": sampled}
+        return {**batch, "completion_mask": mask, "num_items_in_batch": tokens, "counted": counted, "whole": whole}
 
     def _get_per_token_logps_and_entropies(self, model: Any, *rows: Any, **kwargs: Any) -> Any:
         if self._share:
@@ -146,29 +159,40 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         (logps, token_entropy), self._tokens = self._tokens, None
         mask = inputs["completion_mask"]
         entropy = sequence_entropy(token_entropy, mask)
-        present = [mode & mask.any(1) for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
-        modes = Modes(*(mode & inputs["live"] for mode in present))
-        steps = self.current_gradient_accumulation_steps if self.model.training else 1
-        term = self._constraint.term(entropy, modes) / steps
-        sums = entropy_sums(entropy, present)
+        present = [mode & inputs["whole"] for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
+        modes = Modes(*(mode & inputs["counted"] for mode in present))
+        term = self._constraint.term(entropy, modes, self._weights(mask.sum(1).to(entropy.dtype), inputs["num_items_in_batch"]))
+        thinking = mask.bool() & self._reader.think_mask(inputs["completion_ids"])
+        blocks = sequence_entropy(token_entropy, thinking), present[1] & thinking.any(1)
+        sums = entropy_sums([(entropy, present[0]), (entropy, present[1]), blocks])
+        gaps = logp_gap_sums(logps, inputs.get("sampling_per_token_logps"), mask)
         if self.model.training:
             norms = torch.stack([gradient_l1(policy_loss, logps), gradient_l1(term, token_entropy)])
-            self._end_micro_batch(torch.cat([sums, norms, self._constraint.gap_sums(entropy, modes)]))
+            self._end_micro_batch(torch.cat([sums, gaps, norms, self._constraint.gap_sums(entropy, modes)]))
         else:
             self._note(entropy_metrics(self._over_ranks(sums)))
         return policy_loss - term
+
+    def _weights(self, lengths: Tensor, tokens: Tensor) -> Tensor:
+        """Return w_i (B,) by `lengths` (B,); `tokens` is the number of those that were generated together, on all ranks."""
+        parts = self.current_gradient_accumulation_steps if self.model.training else 1
+        # This is the normaliser of TRL's loss `dapo`.
+        batches = parts / cast("Any", self.args).steps_per_generation if self.model.training else 1
+        share = tokens.clamp(min=1) / self.accelerator.num_processes * batches
+        return self._constraint.weights(lengths, share, len(lengths) * parts)
 
     def _end_micro_batch(self, sums: Tensor) -> None:
         """Add up the sums; after the last micro-batch of an optimiser step add up those of all ranks, log, and update β_l."""
         self._sums = sums if self._sums is None else self._sums + sums
         if not self.accelerator.sync_gradients:
             return
-        *entropies, policy, term, gap_sum, count = self._over_ranks(self._sums)
+        *entropies, logp_gap, tokens, policy, term, gap_sum, count = self._over_ranks(self._sums)
         self._sums = None
         if not math.isfinite(policy + term):
             raise AutoToolError("The loss is not a number: lower learning_rate and resume from the last checkpoint.")
         controller = self._constraint.controller
-        self._note({**entropy_metrics(entropies), **share_metrics(policy, term), "beta_long": controller.value})
+        self._note({**entropy_metrics(entropies), **share_metrics(policy, term), **gap_metrics(logp_gap, tokens)})
+        self._note({"beta_long": controller.value})
         controller.step(gap_sum, count)
 
     def _over_ranks(self, sums: Tensor) -> list[float]:

@@ -1,9 +1,11 @@
-"""The objective: L = L_GRPO - mean_i β_i·H_i, and the second term of each variant.
+"""The objective: L = L_GRPO - Σ_i w_i·β_i·H_i, and the second term of each variant.
 
-L_GRPO is TRL's, set up by `GRPO`: advantage = reward - group mean without standard deviation, token-level
-normalisation, clip 0.2/0.28, no KL, truncated samples masked, truncated importance weights against the mismatch of
-engine and trainer. The mean runs over all trajectories; those of a group whose rewards are all equal have weight 0,
-because they would change the weights without a signal, and so do truncated ones.
+L_GRPO is TRL's, set up by `GRPO`: advantage = reward - group mean without standard deviation, token-level normalisation,
+clip 0.2/0.28, no KL, truncated samples masked after their decision token (`keep_decisions`), truncated importance weights
+against the mismatch of engine and trainer. The paper has both terms under one mean. Here the policy loss is a mean over
+tokens, and so w_i is the trajectory's part of the tokens, or with `entropy_aggregation = "seq-mean-token-mean"` one over
+the number of trajectories. Truncated trajectories have β_i = 0 and, with `mask_zero_variance_groups`, also those of a group
+whose rewards are all equal.
 """
 
 import math
@@ -11,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from autotool_core.errors import AutoToolError
@@ -23,12 +26,15 @@ GRPO: Mapping[str, Any] = {
     "epsilon": 0.2,
     "epsilon_high": 0.28,
     "beta": 0.0,
-    "mask_truncated_completions": True,
+    # TRL would mask the decision too.
+    "mask_truncated_completions": False,
     "temperature": 1.0,
     "vllm_importance_sampling_correction": True,
     "vllm_importance_sampling_mode": "token_truncate",
 }
 """Arguments of `GRPOConfig` that make TRL's loss L_GRPO."""
+# A target of 0 nats has no shares.
+_MIN_UNIT = 1e-6
 COLUMNS = frozenset({"prompt", "gold", "tools"})
 
 
@@ -47,9 +53,27 @@ def live_groups(rewards: Tensor, group: int) -> Tensor:
     return (grouped.amax(1) > grouped.amin(1)).repeat_interleave(group)
 
 
+def finished(response_ids: Tensor, mask: Tensor, eos: Collection[int]) -> Tensor:
+    """Return which responses (B, T) under a `mask` of their tokens (B, T) end with one of the end tokens, (B,) of bool."""
+    last = response_ids.gather(1, (mask.sum(1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
+    return torch.isin(last, torch.tensor([*eos], device=last.device)) & mask.any(1)
+
+
+def keep_decisions(mask: Tensor, whole: Tensor) -> Tensor:
+    """Return the mask (B, T) of tokens with loss: all of a whole response, and the first one of a response that was cut.
+
+    What a cut answer would have been is unknown, so that its tokens are masked (DAPO, arXiv 2503.14476). Its decision is
+    known, and so is what came of it: no answer. With the decision masked too, its low reward would only be in the baseline,
+    and push the decision of all others up. Leaving it out of the baseline instead would make an endless thought cost nothing.
+    """
+    kept = mask * whole.unsqueeze(1)
+    kept[:, 0] = mask[:, 0]
+    return kept
+
+
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """The trajectories of a batch that count in each mode, (B,) of bool: live, not truncated, with a decision token."""
+    """The trajectories of a batch that count in each mode, (B,) of bool: counted, not truncated, with a decision token."""
 
     short: Tensor
     long: Tensor
@@ -70,10 +94,19 @@ class EntropyConstraint:
         if targets is not None and variant != "static-beta":
             self._short_target = targets.shared if self._coupled else targets.short
             self._long_target = targets.shared if self._coupled else targets.long
+        self._by_token = settings.entropy_aggregation == "token-mean"
+        self._masks_dead = settings.mask_zero_variance_groups
+        relative = settings.beta_step == "relative"
+        self._unit = max(self._long_target, _MIN_UNIT) if relative else 1.0
         scale = 0.0 if variant in UNCONSTRAINED else 1.0
         adaptive = variant in {"autotool", "no-decoupling"}
         self._short_beta = scale * settings.short_beta
-        self.controller = BetaController(scale * settings.long_beta, settings.beta_lr * adaptive, settings.beta_cap)
+        lr = settings.beta_lr * adaptive * (settings.beta_cap if relative else 1.0)
+        self.controller = BetaController(scale * settings.long_beta, lr, settings.beta_cap)
+
+    def counted(self, live: Tensor) -> Tensor:
+        """Return which trajectories (N,) count, of all groups or of the live ones only; `live` is from `live_groups`."""
+        return live if self._masks_dead else torch.ones_like(live)
 
     def betas(self, entropy: Tensor, modes: Modes) -> Tensor:
         """Return β_i (B,) for H_i (B,)."""
@@ -82,11 +115,18 @@ class EntropyConstraint:
         short = mode_beta(entropy, modes.short, short_beta, self._short_target)
         return short + mode_beta(entropy, modes.long, long_beta, self._long_target)
 
-    def term(self, entropy: Tensor, modes: Modes) -> Tensor:
-        """Return mean_i β_i·H_i, to be subtracted from L_GRPO; differentiable in H_i (B,) alone."""
-        return (self.betas(entropy.detach(), modes) * entropy).mean()
+    def weights(self, lengths: Tensor, tokens: Tensor | float, trajectories: int) -> Tensor:
+        """Return w_i (B,) of trajectories with `lengths` (B,) tokens, of the numbers of tokens and trajectories of a step."""
+        return lengths / tokens if self._by_token else torch.full_like(lengths, 1 / trajectories)
+
+    def term(self, entropy: Tensor, modes: Modes, weights: Tensor) -> Tensor:
+        """Return Σ_i w_i·β_i·H_i, to be subtracted from L_GRPO; differentiable in H_i (B,) alone."""
+        return (weights * self.betas(entropy.detach(), modes) * entropy).sum()
 
     def gap_sums(self, entropy: Tensor, modes: Modes) -> Tensor:
-        """Return the sums of this batch for the controller's step (2,), which micro-batches and ranks add up."""
+        """Return the sums of this batch for the controller's step (2,), which micro-batches and ranks add up.
+
+        The gaps are in nats, or shares of the target with `beta_step = "relative"`.
+        """
         controlled = modes.short | modes.long if self._coupled else modes.long
-        return gap_sums(entropy, controlled, self._long_target)
+        return gap_sums(entropy / self._unit, controlled, self._long_target / self._unit)

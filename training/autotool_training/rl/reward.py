@@ -13,17 +13,18 @@ from autotool_core.calls import Call, same_calls
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training.rl.settings import ObjectiveSettings, RewardTable
-from autotool_training.rl.trajectory import Trajectory, TrajectoryReader
+from autotool_training.rl.trajectory import Fault, Trajectory, TrajectoryReader
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A trajectory, its reward and its length in tokens."""
+    """A trajectory, its reward and its length in tokens, all of them and those of the think block."""
 
     trajectory: Trajectory
     right: bool
     reward: float
     length: int
+    think_length: int = 0
 
 
 def parse_gold(text: str) -> tuple[Call, ...]:
@@ -42,7 +43,7 @@ def is_right(trajectory: Trajectory, gold: Sequence[Call]) -> bool:
 
 
 def table_reward(table: RewardTable, mode: ResolvedMode | None, *, right: bool) -> float:
-    """Return the reward of a mode; a trajectory without a decision token gets the lowest."""
+    """Return the reward of a mode; None, which gets the lowest, is for a trajectory without a decision token or a thought."""
     if mode is ResolvedMode.LONG:
         return table.right_long if right else table.wrong_long
     if mode is ResolvedMode.SHORT:
@@ -78,7 +79,10 @@ class RolloutScorer:
         trajectory = self._reader.read(prompt_ids, response_ids, tools)
         right = is_right(trajectory, gold)
         length = len(response_ids)
-        return Scored(trajectory, right, self._reward(trajectory.mode, length, right=right), length)
+        # A long answer with nothing in its think block is no thought: it would halve the price of being wrong.
+        mode = None if trajectory.fault is Fault.EMPTY_BLOCK else trajectory.mode
+        reward = self._reward(mode, length, right=right)
+        return Scored(trajectory, right, reward, length, self._reader.think_length(response_ids))
 
     def _reward(self, mode: ResolvedMode | None, length: int, *, right: bool) -> float:
         if self._settings.variant == "length-penalty":

@@ -35,15 +35,43 @@ class _DecisionTokenOnly(LogitsProcessor):
         return scores
 
 
+class LogpRecorder(LogitsProcessor):
+    """Records the log-probabilities of the tokens that are decoded, before any of them is forbidden."""
+
+    def __init__(self) -> None:
+        self._steps: list[Tensor] = []
+        self._last: Tensor | None = None
+
+    def __call__(self, input_ids: LongTensor, scores: FloatTensor) -> FloatTensor:
+        if self._last is not None:
+            self._steps.append(self._last.gather(1, input_ids[:, -1:]))
+        self._last = torch.log_softmax(scores, -1, dtype=torch.float32)
+        return scores
+
+    def take(self, width: int) -> Tensor | None:
+        """Return what was recorded (B, width), and forget it; None if nothing was.
+
+        NaN stands for what is not known: the last token, and padding.
+        """
+        steps, self._steps, self._last = self._steps, [], None
+        if not steps:
+            return None
+        known = torch.cat(steps, 1)[:, :width]
+        return torch.nn.functional.pad(known, (0, width - known.size(1)), value=torch.nan)
+
+
 @contextmanager
-def force_decision_token(model: Any, decision: DecisionTokens, *, share: bool = False) -> Generator[None]:
+def force_decision_token(
+    model: Any, decision: DecisionTokens, *, share: bool = False, recorder: LogpRecorder | None = None
+) -> Generator[None]:
     """Let `model.generate` start with a decision token. `model` is the base model within any adapter.
 
     The method of the instance is replaced, because TRL 1.16 calls it without a way to add a logits processor.
 
     With `share` (after `prefix_sharing.enable`) equal prompts are computed once.
     """
-    generate = partial(model.generate, logits_processor=[_DecisionTokenOnly(decision)])
+    processors = [*([recorder] if recorder else []), _DecisionTokenOnly(decision)]
+    generate = partial(model.generate, logits_processor=processors)
     model.generate = partial(_generate_from_prefill, model, generate) if share else generate
     try:
         yield

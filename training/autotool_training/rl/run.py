@@ -14,7 +14,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training.common import resume
-from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, explain_full_disk
+from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, ProfileWriter, explain_full_disk
 from autotool_training.common.checkpoint import Checkpoint, load_finished
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.export import reject_sharded_adapter, write_trained
@@ -25,7 +25,7 @@ from autotool_training.common.resume import base_identity, claim_run_dir, record
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
-from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings
+from autotool_training.rl.settings import OLDER_OBJECTIVE, UNTARGETED, EntropyTargets, ObjectiveSettings
 from autotool_training.rl.targets import Probes, measure_targets
 
 TARGETS_FILE = "targets.json"
@@ -39,8 +39,11 @@ class RlSettings(BaseModel):
 
     objective: ObjectiveSettings = ObjectiveSettings(variant="grpo")
     """The objective; missing entropy targets are measured before the first step."""
-    percentile: float = Field(default=50, gt=0, lt=100)
-    """Percentile of the entropies of the base's answers that gives the targets H_s and H_l."""
+    target_answers: Literal["chosen", "forced"] = "chosen"
+    """The base's answers that give the targets H_s and H_l: `chosen`, those that it chooses to give in the mode, which β_l is
+    adapted by too (each answer weighs as the probability of its mode); or `forced`, all alike, the only way before."""
+    percentile: float | None = Field(default=None, gt=0, lt=100)
+    """Percentile of their entropies that is the target. None: the mean, which β_l is adapted by too. It was 50."""
     probes: int = Field(default=64, ge=2)
     """Records whose answers the targets are measured on, in each mode."""
     steps: int = Field(default=200, ge=1)
@@ -54,6 +57,8 @@ class RlSettings(BaseModel):
     share: bool = False
     """Compute a prompt once for its rollouts (`common.prefix_sharing`): for all of them when transformers decodes, and for
     those of a micro-batch in training, to which they are assigned at random."""
+    max_prompt_tokens: int = Field(default=2048, ge=1)
+    """Records with a longer prompt are left out, here and in **refine**, and told: one of them could end a run."""
     max_response_tokens: int = Field(default=256, ge=8)
     learning_rate: float = Field(default=1e-5, gt=0)
     warmup_steps: int = Field(default=10, ge=0)
@@ -66,6 +71,8 @@ class RlSettings(BaseModel):
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     save_steps: int = Field(default=50, ge=1)
+    keep: int = Field(default=1, ge=1)
+    """Number of latest checkpoints in `steps/` that are kept, each complete with template and profile."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -86,24 +93,43 @@ def train(
     *,
     seed: int,
     begin: Callable[[Path], None] | None = None,
+    skipped: Callable[[str], None] | None = None,
 ) -> Checkpoint:
     """Train and write the checkpoint into `out`, resuming a stopped run there, β_l and targets included.
 
-    A run that ended is left as it is. Metrics of every step go to `out/metrics.jsonl` and, for TensorBoard, to
-    `out/tensorboard`. `begin` is called with `out` once it is known to be this run's.
+    A run that ended is left as it is, unless `settings` has more steps: then it goes on from its last checkpoint. Metrics of
+    every step go to `out/metrics.jsonl` and, for TensorBoard, to `out/tensorboard`. `begin` is called with `out` once it is
+    known to be this run's, and `skipped` with a sentence if prompts are too long.
     Raises AutoToolError if there are too few records for a step, the folder holds another run, the loss is not a number or
     the disk is full.
     """
     args = grpo_config(settings, out / "steps", seed)
-    _reject_too_few(records, settings, args)
+    fitting = _fitting(base, records, settings.max_prompt_tokens, skipped)
+    _reject_too_few(fitting, settings, args)
     run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": records_digest(records)}
-    claim_run_dir(out, {**run, **base_identity(base)}, begin)
+    claim_run_dir(out, {**run, **base_identity(base)}, begin, assumed={"settings": _assumed()}, growing="settings.steps")
     if done := load_finished(out):
         return done
     with explain_full_disk(out):
-        trainer = _trainer(_Job(base, records, settings, out, seed), args)
+        trainer = _trainer(_Job(base, fitting, settings, out, seed), args)
         resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
+
+
+def _assumed() -> dict[str, Any]:
+    """Return the settings of a run whose folder does not hold them: the defaults, or what older code did."""
+    settings, objective = RlSettings(target_answers="forced"), ObjectiveSettings(**OLDER_OBJECTIVE)
+    return {**settings.model_dump(), "objective": objective.model_dump()}
+
+
+def _fitting(
+    base: Checkpoint, records: Sequence[Record], max_tokens: int, skipped: Callable[[str], None] | None
+) -> list[Record]:
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    fitting = [record for record in records if writer.fits(record, max_tokens)]
+    if skipped and (long := len(records) - len(fitting)):
+        skipped(f"{long} records have prompts of more than {max_tokens} tokens (rl.max_prompt_tokens)")
+    return fitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +169,12 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         train_dataset=_dataset(job.writer(), job.records),
         processing_class=job.base.tokenizer,
         peft_config=job.settings.lora and lora_config(job.base, job.settings.lora),
-        callbacks=[FiniteLoss(), MetricsWriter(job.out / "metrics.jsonl"), Curves(job.out)],
+        callbacks=[
+            FiniteLoss(),
+            MetricsWriter(job.out / "metrics.jsonl"),
+            Curves(job.out),
+            ProfileWriter(job.base.profile),
+        ],
     )
     reject_sharded_adapter(trainer)
     patch_fused_head(trainer.model)
@@ -159,7 +190,7 @@ def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
     if not stored.exists():
         job.base.model.to(device)
         batch, max_tokens = settings.prompts * settings.group, settings.max_response_tokens
-        probes = Probes(settings.probes, batch, max_tokens, settings.percentile, job.seed)
+        probes = Probes(settings.probes, batch, max_tokens, settings.percentile, job.seed, settings.target_answers)
         with jsonl.atomic_write(stored) as part:
             part.write_text(measure_targets(job.base, job.records, probes).model_dump_json())
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(stored.read_text())})
@@ -185,7 +216,7 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         gradient_checkpointing=settings.gradient_checkpointing,
         bf16=settings.precision == "bfloat16",
         save_steps=settings.save_steps,
-        save_total_limit=1,
+        save_total_limit=settings.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",

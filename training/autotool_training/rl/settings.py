@@ -1,6 +1,7 @@
 """Settings of the RL objective; `variant` selects the paper's method or one of its ablations."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -9,6 +10,14 @@ UNCONSTRAINED: tuple[Variant, ...] = ("grpo", "length-penalty")
 """Variants without an entropy term."""
 UNTARGETED: tuple[Variant, ...] = (*UNCONSTRAINED, "static-beta")
 """Variants that need no entropy targets."""
+
+
+OLDER_OBJECTIVE: Mapping[str, Any] = {
+    "beta_step": "absolute",
+    "entropy_aggregation": "seq-mean-token-mean",
+    "mask_zero_variance_groups": True,
+}
+"""What code did before it had these settings, which a run of that code does not hold."""
 
 
 class _Settings(BaseModel):
@@ -27,7 +36,10 @@ class EntropyTargets(_Settings):
 
 
 class RewardTable(_Settings):
-    """Reward by correctness and mode. Malformed and truncated trajectories are wrong."""
+    """Reward by correctness and mode. Malformed and truncated trajectories are wrong.
+
+    One without a decision, or long with nothing but white space in its think block, gets the lowest reward of a wrong one.
+    """
 
     right_short: float = 1.0
     right_long: float = 0.5
@@ -53,10 +65,21 @@ class ObjectiveSettings(_Settings):
     """β_s, constant."""
     long_beta: float = Field(default=0.005, ge=0)
     """β_l at the start."""
-    beta_lr: float = Field(default=5e-4, gt=0)
-    """Learning rate of β_l, which is updated once an optimiser step."""
+    beta_step: Literal["relative", "absolute"] = "relative"
+    """Units of a step of β_l: `relative`, in which a mean entropy that is a share g under H_l raises β_l by `beta_lr` · g of
+    the cap, whatever the entropies are; or `absolute`, by `beta_lr` · (H_l - H) in nats, the only way before."""
+    beta_lr: float = Field(default=0.1, gt=0)
+    """Learning rate of β_l, which is updated once an optimiser step. With 0.1 and half of H_l lost β_l crosses its range in 20
+    steps. In `absolute` steps it was 5e-4."""
     beta_cap: float = Field(default=0.02, gt=0)
     """β_l stays in [0, cap]."""
+    entropy_aggregation: Literal["token-mean", "seq-mean-token-mean"] = "token-mean"
+    """Mean by which the β_i·H_i of a step are added to the loss, in verl's words. `token-mean`: over all tokens, as in the
+    policy loss, so that each token feels its β_i. `seq-mean-token-mean`: over trajectories, in which a token of a long answer
+    feels less of it than one of a short answer; the only way before."""
+    mask_zero_variance_groups: bool = False
+    """Leave groups of equal rewards out of the entropy term and out of what adapts β_l. The paper's formula has no such
+    factor, and collapse makes such groups. True was the only way before this setting."""
     rewards: RewardTable = RewardTable()
     length_penalty: float = Field(default=0.5, ge=0, le=1)
     """Variant `length-penalty`: the penalty of a right answer of the full length."""

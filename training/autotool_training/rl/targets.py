@@ -1,8 +1,14 @@
-"""Entropy targets of a run: percentiles of H_i over the base's own answers in both modes."""
+"""Entropy targets of a run: what H_i is over the base's own answers in both modes.
+
+The controller of β_l compares the mean H_i of the answers that chose to be long with the target, so that this is the same
+mean at the start: all records are answered in both modes, and an answer weighs as the probability that the base chooses its
+mode for this record. That gives the expected mean over chosen answers, and needs no luck with a mode that is rarely chosen.
+"""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -15,6 +21,7 @@ from autotool_training.common.sampling import sample
 from autotool_training.rl.entropy import entropy_targets, measure
 from autotool_training.rl.settings import EntropyTargets
 
+_MIN_ODDS = 1e-12
 _Rollout = tuple[list[int], list[int]]
 
 
@@ -28,8 +35,11 @@ class Probes:
     """Answers that are decoded at once."""
     max_tokens: int
     """Limit of the tokens of an answer."""
-    percentile: float
+    percentile: float | None
+    """None: the mean."""
     seed: int
+    answers: Literal["chosen", "forced"] = "chosen"
+    """Whether an answer weighs as the probability of its mode, or all alike."""
 
 
 def measure_targets(base: Checkpoint, records: Sequence[Record], probes: Probes) -> EntropyTargets:
@@ -42,7 +52,10 @@ def measure_targets(base: Checkpoint, records: Sequence[Record], probes: Probes)
     torch.manual_seed(probes.seed)
     short, long = (_rollouts(base, drawn, mode, probes) for mode in (ResolvedMode.SHORT, ResolvedMode.LONG))
     is_short = torch.tensor([True] * len(short) + [False] * len(long))
-    return entropy_targets(measure(base.model, [*short, *long]), is_short, probes.percentile)
+    entropy, odds = measure(base.model, [*short, *long], [rollouts[0][1][0] for rollouts in (short, long)])
+    # A mode that is never chosen has targets nevertheless.
+    weight = odds.clamp(min=_MIN_ODDS) if probes.answers == "chosen" else None
+    return entropy_targets(entropy, is_short, weight, probes.percentile)
 
 
 def _rollouts(base: Checkpoint, records: Sequence[Record], mode: ResolvedMode, probes: Probes) -> list[_Rollout]:

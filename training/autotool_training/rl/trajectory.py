@@ -19,7 +19,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.collect import Collected, collect
 from autotool_core.parsing.stream import Section, TurnParser
-from autotool_core.profile import Profile
+from autotool_core.profile import Profile, ThinkFormat
 from autotool_core.prompt import DecisionTokens, PromptRenderer
 from autotool_core.tokenizer import Tokenizer
 
@@ -30,6 +30,13 @@ def mode_masks(response_ids: Tensor, decision: DecisionTokens) -> tuple[Tensor, 
     return first == decision.short, first == decision.long
 
 
+def think_mask(response_ids: Tensor, start: int, close: int) -> Tensor:
+    """Return which tokens (B, T) of long responses are in the think block, which begins at `start` and ends before `close`."""
+    inside = (response_ids == close).cumsum(1) == 0
+    inside[:, :start] = False
+    return inside
+
+
 class Fault(StrEnum):
     """Why a trajectory is malformed."""
 
@@ -37,6 +44,7 @@ class Fault(StrEnum):
     PREFIX = "decision token without the rest of its prefix"
     TRUNCATED = "truncated"
     OPEN_BLOCK = "think block not closed"
+    EMPTY_BLOCK = "nothing in the think block"
     BROKEN_CALL = "broken call"
     MARKER = "marker in the content"
     TEXT_BESIDE_CALL = "text beside the calls of a short answer"
@@ -65,12 +73,25 @@ class TrajectoryReader:
         self._tokenizer = tokenizer
         self._profile = profile
         self._kept = renderer.marker_ids
+        self._block_start = 1 + len(self.decision.rest[ResolvedMode.LONG])
+        # A checkpoint that can do `auto` has the marker as one token.
+        self._close = renderer.ids((profile.think or ThinkFormat()).close)[-1]
         self._eos = frozenset(eos_token_ids)
 
     def mode(self, response_ids: Sequence[int]) -> ResolvedMode | None:
         """Return the mode of one response."""
         short, long = mode_masks(torch.tensor([list(response_ids[:1]) or [-1]]), self.decision)
         return ResolvedMode.SHORT if short.item() else ResolvedMode.LONG if long.item() else None
+
+    def think_mask(self, response_ids: Tensor) -> Tensor:
+        """Return which tokens (B, T) of long responses are in the think block."""
+        return think_mask(response_ids, self._block_start, self._close)
+
+    def think_length(self, response_ids: Sequence[int]) -> int:
+        """Return the number of tokens in the think block of one response; 0 for one that is not long."""
+        if self.mode(response_ids) is not ResolvedMode.LONG:
+            return 0
+        return int(self.think_mask(torch.tensor([list(response_ids)])).sum())
 
     def read(self, prompt_ids: Sequence[int], response_ids: Sequence[int], tools: Sequence[Mapping[str, Any]]) -> Trajectory:
         """Parse the response to a prompt that ends with the `auto` prefix. `tools` are the prompt's, in OpenAI's form."""
@@ -81,16 +102,20 @@ class TrajectoryReader:
         start = 1 + len(rest)
         if tuple(response_ids[1:start]) != rest:
             return Trajectory(mode, fault=Fault.PREFIX)
-        if response_ids[-1] not in self._eos:
-            return Trajectory(mode, fault=Fault.TRUNCATED)
+        whole = response_ids[-1] in self._eos
         parser = TurnParser(self._profile, self._profile.prefix(Mode(mode)), tools)
         detokenizer = Detokenizer(self._tokenizer, [*prompt_ids, *response_ids[:start]], self._kept)
         events = [
-            *parser.feed(detokenizer.push(response_ids[start:-1])),
+            *parser.feed(detokenizer.push(response_ids[start : len(response_ids) - whole])),
             *parser.feed(detokenizer.finish()),
             *parser.finish(),
         ]
-        return self._judge(mode, collect(events), is_open=parser.section is Section.REASONING)
+        turn = collect(events)
+        if mode is ResolvedMode.LONG and not turn.reasoning.strip():
+            return Trajectory(mode, fault=Fault.EMPTY_BLOCK)
+        if not whole:
+            return Trajectory(mode, fault=Fault.TRUNCATED)
+        return self._judge(mode, turn, is_open=parser.section is Section.REASONING)
 
     def _judge(self, mode: ResolvedMode, turn: Collected, *, is_open: bool) -> Trajectory:
         if turn.calls is None:

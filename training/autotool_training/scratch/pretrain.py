@@ -56,7 +56,8 @@ def pretrain(
     Raises AutoToolError if the folder holds another run, the loss is not a number or the disk is full.
     """
     start = {**base_identity(base), "parameters": base.model.num_parameters()}
-    claim_run_dir(out, {"stage": "scratch", "seed": seed, "settings": settings.model_dump(by_alias=True), **start}, begin)
+    run = {"stage": "scratch", "seed": seed, "settings": settings.model_dump(by_alias=True), **start}
+    claim_run_dir(out, run, begin, assumed={"settings": PretrainSettings().model_dump(by_alias=True)})
     if done := load_finished(out):
         return done
     with explain_full_disk(out):

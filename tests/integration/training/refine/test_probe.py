@@ -22,7 +22,7 @@ from autotool_training.rl.run import RlSettings
 from autotool_training.rl.settings import ObjectiveSettings, RewardTable
 from autotool_training.sft import train as sft
 
-SETTINGS = RefineSettings(group=2, batch=4, min_alignment=-1e9)
+SETTINGS = RefineSettings(rounds=0, group=2, batch=4, min_alignment=-1e9)
 RL = RlSettings(objective=ObjectiveSettings(variant="autotool"), max_response_tokens=8)
 WARM_UP = sft.SftSettings(modes="both", warmup_steps=1, batch_size=4, save_steps=1, keep=2)
 
@@ -31,9 +31,9 @@ def base() -> checkpoint.Checkpoint:
     return scratch.make(SIZES, seed=0)
 
 
-def job(out: Path, rounds: Sequence[Path], some: Sequence[Record], **changes: object) -> ProbeJob:
+def job(out: Path, folders: Sequence[Path], some: Sequence[Record], **changes: object) -> ProbeJob:
     settings = SETTINGS.model_copy(update=changes)
-    return ProbeJob(records=some, rounds=rounds, base=base, settings=settings, rl=RL, seed=0, out=out)
+    return ProbeJob(records=some, rounds=folders, base=base, settings=settings, rl=RL, seed=0, out=out)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,23 @@ def test_records_are_probed_and_chosen(run: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "refined.counts.json").read_text())["total"]["records"] == 5
 
 
+def test_the_rounds_are_those_of_a_short_run_of_grpo(run: Path, tmp_path: Path) -> None:
+    some = records(3)
+    short = RL.model_copy(update={"prompts": 2, "group": 2, "lora": LoraSettings(rank=2, alpha=4), "warmup_steps": 0})
+    probing = replace(job(tmp_path / "refined.jsonl", [run], some, rounds=2, round_steps=1), rl=short)
+    refine_records(probing)
+    steps = probing.grpo / "steps"
+    rounds = [(str(run), 0), (str(steps / "checkpoint-1"), 1), (str(steps / "checkpoint-2"), 2)]
+    assert [(line["checkpoint"], line["round"]) for line in lines(probing)[1:]] == [one for one in rounds for _ in some]
+    # The adapter of a step is one of the checkpoint that GRPO started from.
+    last = checkpoint.load_step(steps / "checkpoint-2", lambda: checkpoint.load_checkpoint(str(run))).model.state_dict()
+    ended = checkpoint.load_checkpoint(str(probing.grpo)).model.state_dict()
+    assert all(value.allclose(ended[name], atol=1e-5) for name, value in last.items())
+    before = lines(probing)
+    refine_records(probing)
+    assert lines(probing) == before
+
+
 def test_an_interrupted_run_resumes_and_has_the_same_result(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some, rounds = records(6), [run, run]
     straight, cut = (job(tmp_path / name / "refined.jsonl", rounds, some) for name in ("straight", "cut"))
@@ -105,6 +122,17 @@ def test_another_threshold_needs_no_new_rollouts_and_another_group_another_file(
     assert lines(job(out, [run], some)) == before
     with pytest.raises(AutoToolError, match=r"other settings \(group\)"):
         refine_records(job(out, [run], some, group=3))
+
+
+def test_a_record_with_a_long_prompt_is_left_out_and_counted(run: Path, tmp_path: Path) -> None:
+    one, other = records(2)
+    long = other.model_copy(update={"messages": [{"role": "user", "content": "What? " * 500}]})
+    limited = RL.model_copy(update={"max_prompt_tokens": 400})
+    probing = replace(job(tmp_path / "refined.jsonl", [run], [one, long]), rl=limited)
+    for _ in range(2):  # again without new rollouts
+        counts = refine_records(probing)
+        assert counts.dropped["graded"]["prompt of more than 400 tokens"] == 1
+        assert [(line["id"], len(line["rewards"])) for line in lines(probing)[1:]] == [(long.id, 0), (one.id, 2)]  # pyright: ignore[reportArgumentType]
 
 
 def test_a_checkpoint_that_was_made_again_in_its_folder_is_probed_again(run: Path, tmp_path: Path) -> None:

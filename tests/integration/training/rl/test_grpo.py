@@ -39,7 +39,8 @@ def betas(trainer: AutoToolGRPOTrainer) -> list[float]:
 
 @pytest.mark.parametrize("variant", get_args(Variant))
 def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
-    trainer = make_trainer(tmp_path, variant, **ending_soon())
+    # A random model is seldom right: with this seed it is at times.
+    trainer = make_trainer(tmp_path, variant, seed=4, **ending_soon())
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     trainer.train()
     assert len(losses(trainer)) == STEPS
@@ -50,7 +51,14 @@ def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
     assert rising == (variant in {"autotool", "no-decoupling"})
     logged = set().union(*trainer.state.log_history)
     per_mode = {f"{name}/{mode}" for name in ("reward", "accuracy", "length", "entropy") for mode in ("short", "long")}
-    assert logged >= per_mode | {"thinking_rate", "beta_long", "zero_variance_groups", "entropy_gradient_share", "malformed"}
+    assert logged >= per_mode | {
+        "thinking_rate",
+        "beta_long",
+        "zero_variance_groups",
+        "entropy_weight_share",
+        "entropy/think",
+        "malformed",
+    }
 
 
 def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +93,12 @@ def test_rollouts_are_decoded_without_copies_of_the_keys(tmp_path: Path, monkeyp
     trainer.train()
     assert decoded == {prefix_sharing.ATTENTION}
     assert trainer.model.config._attn_implementation == before == (prefix_sharing.ATTENTION if share else "sdpa")
+
+
+def test_the_gap_between_decoder_and_trainer_is_logged(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, max_steps=1, save_strategy="no")
+    trainer.train()
+    assert 0 <= trainer.state.log_history[0]["logp_gap"] < 1e-4
 
 
 def test_a_killed_run_resumes_with_the_results_of_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -149,15 +163,21 @@ def test_prompts_are_unchanged_and_rollouts_start_with_a_decision_token(tmp_path
     assert "generate" not in vars(trainer.model)
 
 
-def test_advantages_are_rewards_less_the_group_mean_and_truncated_rollouts_are_masked(tmp_path: Path) -> None:
+def test_advantages_are_rewards_less_the_group_mean_and_of_cut_rollouts_the_decision_has_loss(
+    tmp_path: Path,
+) -> None:
     trainer = make_trainer(tmp_path, **ending_soon())
     batch = trainer._generate_and_score_completions(rows(trainer, groups=6))
     rewards = torch.tensor([scored.reward for scored in trainer._scored]).view(-1, GROUP)
     torch.testing.assert_close(batch["advantages"].view(-1, GROUP), rewards - rewards.mean(1, keepdim=True))
-    assert batch["live"].view(-1, GROUP)[:, 0].tolist() == [len(set(group)) > 1 for group in rewards.tolist()]
+    assert batch["counted"].all()
     ended = batch["completion_ids"].eq(trainer.processing_class.eos_token_id).any(1)
     assert 0 < ended.sum() < len(ended)
-    assert torch.equal(batch["completion_mask"].any(1), ended)
+    assert torch.equal(batch["whole"], ended)
+    mask = batch["completion_mask"]
+    assert mask[:, 0].all()
+    assert torch.equal(mask[:, 1:].any(1), ended)
+    assert batch["num_items_in_batch"] == mask.sum()
 
 
 def test_adapters_of_peft_train_alone(tmp_path: Path) -> None:
@@ -173,8 +193,9 @@ def test_adapters_of_peft_train_alone(tmp_path: Path) -> None:
     assert set(batch["completion_ids"][:, 0].tolist()) <= {trainer._reader.decision.short, trainer._reader.decision.long}
 
 
-def test_groups_of_equal_rewards_change_no_weight(tmp_path: Path) -> None:
-    settings = ObjectiveSettings(targets=TARGETS, rewards=RewardTable(right_short=0, right_long=0, wrong_long=0, wrong_short=0))
+def test_masked_groups_of_equal_rewards_change_no_weight(tmp_path: Path) -> None:
+    rewards = RewardTable(right_short=0, right_long=0, wrong_long=0, wrong_short=0)
+    settings = ObjectiveSettings(targets=TARGETS, rewards=rewards, mask_zero_variance_groups=True)
     trainer = make_trainer(tmp_path, settings=settings, **ending_soon())
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     trainer.train()
@@ -208,7 +229,9 @@ def test_trl_and_measurement_share_one_entropy(tmp_path: Path) -> None:
     whole = [row[kept.bool()].tolist() for row, kept in zip(batch["completion_ids"], batch["completion_mask"], strict=True)]
     ended = [at for at, response in enumerate(whole) if response]
     means = [entropies[at, : len(whole[at])].mean().item() for at in ended]
-    assert measure(trainer.model, [(prompt, whole[at]) for at in ended]).tolist() == pytest.approx(means, abs=1e-5)
+    decision = trainer._reader.decision
+    measured, _ = measure(trainer.model, [(prompt, whole[at]) for at in ended], [decision.short, decision.long])
+    assert measured.tolist() == pytest.approx(means, abs=1e-5)
 
 
 def test_prompts_that_do_not_end_with_the_auto_prefix_are_refused(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """The equations of the objective inside TRL's loss, by hand and against finite differences."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from autotool_core.errors import AutoToolError
 from autotool_training.rl.entropy import token_entropy
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings
+
+Aggregation = Literal["token-mean", "seq-mean-token-mean"]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +26,7 @@ class Hand:
     """A batch small enough to compute: five rollouts of at most three tokens, over a vocabulary of three."""
 
     ADVANTAGES = (0.5, -0.5, 0.75, 0.0, 0.0)
-    LIVE = (True, True, True, True, False)
+    COUNTED = (True, True, True, True, False)
     LENGTHS = (3, 2, 1, 3, 2)
     # Ratios of new to old probability: below, within and above the clip range for both signs of the advantage.
     RATIOS = ((1.5, 1.0, 0.5), (0.5, 1.5, 1.0), (1.1, 1.0, 1.0), (1.0, 2.0, 0.1), (1.0, 0.9, 1.0))
@@ -44,7 +47,8 @@ class Hand:
             "advantages": torch.tensor(self.ADVANTAGES, dtype=torch.float64),
             "num_items_in_batch": self.mask.sum(),
             "old_per_token_logps": self.old,
-            "live": torch.tensor(self.LIVE),
+            "whole": torch.ones(5, dtype=torch.bool),
+            "counted": torch.tensor(self.COUNTED),
         }
 
     def scores(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,9 +70,10 @@ class Hand:
         return -sum(tokens) / len(tokens)
 
 
-def hand_trainer(folder: Path, hs: float, hl: float) -> AutoToolGRPOTrainer:
+def hand_trainer(folder: Path, hs: float, hl: float, **changes: Any) -> AutoToolGRPOTrainer:
     targets = EntropyTargets(short=hs, long=hl, shared=0)
-    settings = ObjectiveSettings(targets=targets, short_beta=0.3, long_beta=0.2, beta_cap=0.4, beta_lr=0.01)
+    betas: dict[str, Any] = {"short_beta": 0.3, "long_beta": 0.2, "beta_cap": 0.4, "beta_lr": 0.01, "beta_step": "absolute"}
+    settings = ObjectiveSettings(targets=targets, **betas, **changes)
     trainer = make_trainer(folder, settings=settings, gradient_accumulation_steps=1)
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
@@ -79,15 +84,19 @@ def middle(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def test_the_loss_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("aggregation", ["token-mean", "seq-mean-token-mean"])
+def test_the_loss_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aggregation: Aggregation) -> None:
     entropies = Hand(hand_trainer(tmp_path, 9, 9)).entropies()
-    # Both short ones are below their target, of the two live long ones the lower.
-    trainer = hand_trainer(tmp_path, max(entropies), middle(entropies[1:3]))
+    # Both short ones are below their target, of the two counted long ones the lower.
+    trainer = hand_trainer(tmp_path, max(entropies), middle(entropies[1:3]), entropy_aggregation=aggregation)
     hand = Hand(trainer)
-    term = (0.3 * (entropies[0] + entropies[3]) + 0.2 * min(entropies[1:3])) / 5
+    lengths = hand.LENGTHS if aggregation == "token-mean" else (1,) * 5
+    lower = 1 if entropies[1] < entropies[2] else 2
+    betas = [0.3, *(0.2 * (at == lower) for at in (1, 2)), 0.3, 0.0]
+    term = sum(map(math.prod, zip(betas, entropies, lengths, strict=True))) / sum(lengths)
     loss = hand.loss(trainer, hand.logits.clone().requires_grad_(), monkeypatch)
     assert loss.item() == pytest.approx(hand.policy() - term, abs=1e-12)
-    # β_l stays where the live long ones are at their target on average, and a second pass moves it where they are not.
+    # β_l stays where the counted long ones are at their target on average, and a second pass moves it where they are not.
     assert trainer._constraint.controller.value == pytest.approx(0.2, abs=1e-12)
     hand.loss(trainer, (3 * hand.logits).requires_grad_(), monkeypatch)
     sharper = middle((hand.scores(3 * hand.logits)[1] * hand.mask).sum(1)[1:3].div(torch.tensor([2, 1])).tolist())

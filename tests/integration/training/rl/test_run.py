@@ -1,6 +1,7 @@
 """RL of a tiny model from records to a checkpoint; the objective itself is tested in tests/unit."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,28 @@ def stop() -> None:
 
 
 def test_a_run_with_other_settings_is_refused_in_its_folder(whole: Path) -> None:
-    other = SETTINGS.model_copy(update={"steps": 3})
+    other = SETTINGS.model_copy(update={"steps": 1})
     with pytest.raises(AutoToolError, match=r"holds a run with other settings \(seed, settings\.steps\)"):
         train(scratch.make(SIZES, seed=0), records(8), other, whole, seed=1)
+
+
+def test_a_finished_run_goes_on_with_more_steps(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rl"
+    shutil.copytree(whole, out)
+    before = metrics(out)
+    train(scratch.make(SIZES, seed=0), records(8), SETTINGS.model_copy(update={"steps": 3}), out, seed=0)
+    after = metrics(out)
+    assert after[: len(before)] == before
+    assert [line["step"] for line in after if "beta_long" in line] == [1, 2, 3]
+    assert (out / "mode_profile.json").exists()
+
+
+def test_records_with_long_prompts_are_left_out_and_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    short = SETTINGS.model_copy(update={"max_prompt_tokens": 8})
+    with pytest.raises(AutoToolError, match="RL has 0 records"):
+        train(scratch.make(SIZES, seed=0), records(3), short, tmp_path / "out", seed=0, skipped=told.append)
+    assert told == ["3 records have prompts of more than 8 tokens (rl.max_prompt_tokens)"]
 
 
 @pytest.mark.parametrize("count", [0, 1])

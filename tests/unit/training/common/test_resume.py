@@ -75,6 +75,34 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
 
 
+def test_a_setting_that_came_later_is_no_other_run_unless_it_changes_what_was_done(tmp_path: Path) -> None:
+    resume.claim_run_dir(tmp_path, {"settings": {"rl": {"steps": 5}}})
+    assumed = {"settings": {"rl": {"limit": 2048, "way": "old"}, "more": 1}}
+    later = {"settings": {"rl": {"steps": 5, "limit": 2048, "way": "old"}, "more": 1}}
+    resume.claim_run_dir(tmp_path, later, assumed=assumed)
+    later["settings"]["rl"]["way"] = "new"
+    with pytest.raises(AutoToolError, match=r"other settings \(settings\.rl\.way\)"):
+        resume.claim_run_dir(tmp_path, later, assumed=assumed)
+
+
+def test_a_finished_run_may_get_more_steps_and_not_fewer(tmp_path: Path) -> None:
+    def claim(steps: int) -> None:
+        resume.claim_run_dir(tmp_path, {"settings": {"steps": steps}}, growing="settings.steps")
+
+    claim(5)
+    profile = tmp_path / "mode_profile.json"
+    profile.touch()
+    claim(5)
+    assert profile.exists()
+    with pytest.raises(AutoToolError, match="no checkpoint in steps/ to go on from"):
+        claim(8)
+    saved(tmp_path / "steps", 5)
+    claim(8)
+    assert not profile.exists()
+    with pytest.raises(AutoToolError, match=r"other settings \(settings\.steps\)"):
+        claim(5)
+
+
 def test_a_run_of_another_base_is_refused_and_one_of_older_code_resumes(tmp_path: Path) -> None:
     base = scratch.make(SIZES, seed=0)
     assert resume.base_identity(base) == {"base": "", "base_contents": None}
@@ -98,10 +126,18 @@ def test_a_run_begins_once_the_folder_is_its_own(tmp_path: Path) -> None:
     assert begun == [tmp_path] * 2
 
 
+def test_a_run_from_before_the_readings_of_the_entropy_term_goes_on_by_what_it_did() -> None:
+    assumed = rl._assumed()
+    done = {name: assumed["objective"][name] for name in ("beta_step", "entropy_aggregation", "mask_zero_variance_groups")}
+    assert done == {"beta_step": "absolute", "entropy_aggregation": "seq-mean-token-mean", "mask_zero_variance_groups": True}
+    assert assumed["target_answers"] == "forced"
+    assert assumed["max_prompt_tokens"] == rl.RlSettings().max_prompt_tokens
+
+
 def test_every_stage_stores_the_identity_of_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed: list[dict[str, Any]] = []
 
-    def stop(_: Path, run: dict[str, Any], begin: object) -> None:
+    def stop(_: Path, run: dict[str, Any], begin: object, **__: object) -> None:
         claimed.append(run)
         raise KeyboardInterrupt
 

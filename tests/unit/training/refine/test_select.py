@@ -16,7 +16,7 @@ def test_half_of_the_extremes_and_the_unaligned_are_dropped() -> None:
     learning = [[0.2, 0.5, 0.8]] * 10
     unlearning = [[1.0, 0.5, 0.0]]
     rates = [*[[1, 1, 1]] * 5, *[[0, 0, 0]] * 4, *learning, *unlearning]
-    refined = select_records(rates, seed=0)
+    refined = select_records(rates, seed=0, min_alignment=0.6)
     assert refined.counts == {
         "items": 20,
         "too_easy": 5,
@@ -36,7 +36,7 @@ def test_half_of_the_extremes_and_the_unaligned_are_dropped() -> None:
 
 def test_extremes_do_not_change_the_trajectory() -> None:
     middle = [[0.2, 0.8], [0.3, 0.7]]
-    assert set(select_records([*middle, *[[0, 0]] * 50], seed=0).kept) >= {0, 1}
+    assert set(select_records([*middle, *[[0, 0]] * 50], seed=0, min_alignment=0.6).kept) >= {0, 1}
 
 
 def test_an_item_that_always_thinks_and_is_never_right_is_too_hard() -> None:
@@ -46,6 +46,16 @@ def test_an_item_that_always_thinks_and_is_never_right_is_too_hard() -> None:
     refined = select_records([*learning, *thinking], seed=0, accuracy=accuracy)
     assert refined.counts["too_hard"] == 10
     assert len(refined.kept) == 15
+
+
+def test_without_a_threshold_the_better_aligned_half_is_kept_whatever_the_noise() -> None:
+    # Rates of two rollouts, none of which comes near the trajectory: a threshold of 0.6 would keep none, and of 0 all.
+    rates = [[0.0, 0.5], [0.5, 0.0], [0.0, 0.5], [0.5, 1.0], [0.0, 1.0], [1.0, 0.0]]
+    scores = alignment(rates)
+    kept = select_records(rates, seed=0).kept
+    assert min(scores[index] for index in kept) >= max(scores[index] for index in range(6) if index not in kept)
+    assert len(rates) / 2 <= len(kept) < len(rates)
+    assert select_records([[1.0]] * 4, seed=0).counts["kept"] == 2
 
 
 def test_only_the_seed_changes_the_result() -> None:

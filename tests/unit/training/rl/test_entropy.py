@@ -39,12 +39,27 @@ def test_entropy_gradient_against_finite_differences() -> None:
     assert torch.autograd.gradcheck(lambda x: sequence_entropy(token_entropy(x), mask), (logits,))
 
 
-def test_targets_are_percentiles_per_mode() -> None:
+def test_targets_are_means_per_mode_by_weight() -> None:
     entropy = torch.tensor([1.0, 2.0, 3.0, 10.0, 20.0])
     short = torch.tensor([True, True, True, False, False])
     targets = entropy_targets(entropy, short)
+    assert (targets.short, targets.long, targets.shared) == pytest.approx((2.0, 15.0, 7.2))
+    targets = entropy_targets(entropy, short, torch.tensor([0.5, 0.25, 0.25, 0.75, 0.25]))
+    assert (targets.short, targets.long, targets.shared) == pytest.approx((1.75, 12.5, 14.25 / 2))
+
+
+def test_targets_are_percentiles_per_mode() -> None:
+    entropy = torch.tensor([1.0, 20.0, 3.0, 10.0, 2.0])
+    short = torch.tensor([True, False, True, False, True])
+    targets = entropy_targets(entropy, short, percentile=50)
     assert (targets.short, targets.long, targets.shared) == (2.0, 15.0, 3.0)
     assert entropy_targets(entropy, short, percentile=100).long == 20.0
+    for percentile in (10.0, 37.5, 90.0):
+        wanted = torch.quantile(entropy.double(), percentile / 100).item()
+        assert entropy_targets(entropy, short, percentile=percentile).shared == pytest.approx(wanted)
+    # Of two answers the heavier one decides.
+    weight = torch.tensor([1e-9, 1.0, 1e-9, 1e-9, 1.0])
+    assert entropy_targets(entropy, short, weight, percentile=50).short == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("short", [[True, True], [False, False]])
@@ -66,5 +81,7 @@ class _Uniform(torch.nn.Module):
 
 
 def test_measured_entropy_is_of_the_tokens_before_the_response() -> None:
-    measured = measure(_Uniform(), [([5, 3], [1, 7]), ([0], [2])])
+    measured, odds = measure(_Uniform(), [([5, 3], [1, 7]), ([0], [2])], [1, 2])
     assert measured.tolist() == pytest.approx([(math.log(4) + math.log(2)) / 2, 0.0])
+    # After 3 tokens 0 to 3 are alike, and after 0 there is only that one.
+    assert odds.tolist() == pytest.approx([0.5, 0.5])

@@ -62,6 +62,8 @@ def test_short_is_better_only_above_the_break_even(p_long: float) -> None:
         (f"\n\n</think>\n\n{CALL}", True, True, 1.0),
         (f"\nHm.\n</think>\n\n{CALL}", True, True, 0.5),
         ("\nHm.\n</think>\n\nNo tool fits.", True, False, -0.5),
+        (f"\n \n</think>\n\n{CALL}", True, False, -1.0),
+        ("\n\n\n</think>\n\nNo tool fits.", True, False, -1.0),
         ("\n\n</think>\n\nNo tool fits.", True, False, -1.0),
         (f"\n\n</think>\n\n{CALL}", False, False, -1.0),
         (f"\nHm.\n</think>\n\n{CALL}", False, False, -0.5),
@@ -73,6 +75,13 @@ def test_short_is_better_only_above_the_break_even(p_long: float) -> None:
 def test_scoring(text: str, *, ended: bool, right: bool, reward: float) -> None:
     scored = score(text, ObjectiveSettings(targets=TARGETS), ended=ended)
     assert (scored.right, scored.reward) == (right, reward)
+
+
+def test_tokens_of_the_think_block_are_counted_apart() -> None:
+    tokenizer, settings = make_tokenizer(), ObjectiveSettings(targets=TARGETS)
+    scored = score(f"\nHm.\n</think>\n\n{CALL}", settings)
+    assert scored.think_length == len(tokenizer.encode("Hm.\n"))
+    assert score(f"\n\n</think>\n\n{CALL}", settings).think_length == 0
 
 
 def test_length_penalty_ignores_the_mode_and_the_length_of_wrong_answers() -> None:

@@ -10,7 +10,7 @@ from autotool_core.prompt import DecisionTokens
 from autotool_training import scratch
 from autotool_training.common import prefix_sharing
 from autotool_training.common.lora import LoraSettings, lora_config
-from autotool_training.rl.rollout import force_decision_token, with_merged_adapter
+from autotool_training.rl.rollout import LogpRecorder, force_decision_token, with_merged_adapter
 
 
 @torch.no_grad()
@@ -49,6 +49,24 @@ def test_equal_prompts_are_computed_once_and_decoded_the_same(share: bool) -> No
     for at in range(4):
         alone = decoded(base.model, prompts[at : at + 1], present[at : at + 1], share=False)
         torch.testing.assert_close(together[at : at + 1], alone)
+
+
+@torch.no_grad()
+def test_the_log_probabilities_of_decoded_tokens_are_recorded() -> None:
+    base = scratch.make(scratch.ScratchSettings(), seed=0)
+    prompt, recorder = torch.tensor([[5, 9, 7, 4]]), LogpRecorder()
+    drawn = {"max_new_tokens": 5, "do_sample": True, "top_k": 0, "eos_token_id": None}
+    base.model.generation_config.eos_token_id = None
+    with force_decision_token(base.model.eval(), DecisionTokens(11, 12, {}), recorder=recorder):
+        ids = base.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **drawn)
+    recorded = recorder.take(6)
+    assert recorded is not None
+    logps = torch.log_softmax(base.model(ids).logits[:, 3:-1], -1).gather(2, ids[:, 4:, None]).squeeze(2)
+    torch.testing.assert_close(recorded[:, 1:4], logps[:, 1:4])
+    # The first is that before the other tokens are forbidden, and the last is not known.
+    torch.testing.assert_close(recorded[:, 0], logps[:, 0])
+    assert recorded[:, 4:].isnan().all()
+    assert recorder.take(6) is None
 
 
 def decoded(model: Any, prompts: torch.Tensor, present: torch.Tensor, *, share: bool) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """Entropy targets are measured on what the objective measures."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from autotool_training.common.examples import ExampleWriter
 from autotool_training.rl import targets
 from autotool_training.rl.targets import Probes, measure_targets
 
-PROBES = Probes(count=4, batch=3, max_tokens=8, percentile=50, seed=1)
+PROBES = Probes(count=4, batch=3, max_tokens=8, percentile=None, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +31,9 @@ def answered(monkeypatch: pytest.MonkeyPatch, base: Checkpoint, *, ended: int) -
     def sample(model: Any, prompts: Sequence[Sequence[int]], max_tokens: int, eos: Sequence[int]) -> list[list[int]]:
         return [[7, 8, *eos] if at < ended else [9] * max_tokens for at in range(len(prompts))]
 
-    def measure(model: Any, rollouts: Sequence[tuple[list[int], list[int]]]) -> Tensor:
+    def measure(model: Any, rollouts: Sequence[tuple[list[int], list[int]]], decisions: Sequence[int]) -> tuple[Tensor, Tensor]:
         seen.extend(rollouts)
-        return torch.arange(len(rollouts), dtype=torch.float32)
+        return torch.arange(len(rollouts), dtype=torch.float32), torch.ones(len(rollouts))
 
     monkeypatch.setattr(targets, "sample", sample)
     monkeypatch.setattr(targets, "measure", measure)
@@ -59,9 +60,21 @@ def test_a_mode_with_only_truncated_answers_is_measured_by_them(base: Checkpoint
     assert len(answered(monkeypatch, base, ended=0)) == 2 * PROBES.count
 
 
+@pytest.mark.parametrize(("answers", "long"), [("chosen", 0.2 * 0.9 + 0.6 * 0.1), ("forced", 0.4)])
+def test_targets_are_the_mean_over_the_answers_that_the_base_would_choose(
+    base: Checkpoint, monkeypatch: pytest.MonkeyPatch, answers: Literal["chosen", "forced"], long: float
+) -> None:
+    # Of two records the base thinks about one in nine of ten cases, and about the other in one.
+    entropy, odds = torch.tensor([0.1, 0.3, 0.2, 0.6]), torch.tensor([0.1, 0.9, 0.9, 0.1])
+    monkeypatch.setattr(targets, "sample", lambda model, prompts, *_: [[7, base.tokenizer.eos_token_id] for _ in prompts])
+    monkeypatch.setattr(targets, "measure", lambda *_: (entropy, odds))
+    probes = replace(PROBES, count=2, answers=answers)
+    assert measure_targets(base, records(2), probes).long == pytest.approx(long)
+
+
 def test_only_the_seed_changes_the_result(base: Checkpoint) -> None:
     torch.manual_seed(5)
     first = measure_targets(base, records(6), PROBES)
     torch.manual_seed(6)
     assert measure_targets(base, records(6), PROBES) == first
-    assert measure_targets(base, records(6), Probes(4, 3, 8, 50, seed=2)) != first
+    assert measure_targets(base, records(6), Probes(4, 3, 8, None, seed=2)) != first

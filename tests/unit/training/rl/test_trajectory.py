@@ -82,14 +82,29 @@ def test_the_first_token_alone_settles_the_mode(bench: Bench) -> None:
         ("\n\n</think>\n\n<tool_call>add", Trajectory(SHORT, fault=Fault.MARKER)),
         (f"\n\n</think>\n\nFirst I add. {CALL}", Trajectory(SHORT, (ADD,), Fault.TEXT_BESIDE_CALL)),
         ("\nHm.\n</think>\n\n", Trajectory(LONG, fault=Fault.EMPTY)),
+        (f"\n</think>\n\n{CALL}", Trajectory(LONG, fault=Fault.EMPTY_BLOCK)),
+        (f"\n \t \n</think>\n\n{CALL}", Trajectory(LONG, fault=Fault.EMPTY_BLOCK)),
+        ('\n</think>\n\n<tool_call>\n{"name": "add"', Trajectory(LONG, fault=Fault.EMPTY_BLOCK)),
+        ("\n", Trajectory(LONG, fault=Fault.EMPTY_BLOCK)),
     ],
 )
 def test_reading(bench: Bench, text: str, wanted: Trajectory) -> None:
     assert bench.read(text) == wanted
 
 
+def test_the_tokens_of_the_think_block(bench: Bench) -> None:
+    closed, open_block = bench.ids(f"\nAdd.\n</think>\n\n{CALL}"), bench.ids("\nAdd", ended=False)
+    width = len(closed)
+    inside = bench.reader.think_mask(torch.tensor([closed, open_block + [bench.eos] * (width - len(open_block))]))
+    block = bench.renderer.ids("\nAdd.\n")
+    assert inside[0].tolist() == [0 < at < len(block) for at in range(width)]
+    assert inside[1, : len(open_block)].tolist() == [at > 0 for at in range(len(open_block))]
+
+
 def test_a_response_without_its_end_is_truncated(bench: Bench) -> None:
     assert bench.read(f"\n\n</think>\n\n{CALL}", ended=False) == Trajectory(SHORT, fault=Fault.TRUNCATED)
+    assert bench.read("\nHm", ended=False) == Trajectory(LONG, fault=Fault.TRUNCATED)
+    assert bench.read("\n</think>\n\nab", ended=False) == Trajectory(LONG, fault=Fault.EMPTY_BLOCK)
 
 
 def test_without_tools_a_call_is_no_call(bench: Bench) -> None:

@@ -1,0 +1,56 @@
+"""LoRA trains the markers' rows of the embeddings: of one matrix, or of both where input and output have their own."""
+
+from typing import Any
+
+import pytest
+import torch
+from peft import get_peft_model
+from support.tiny import make_llama, make_tokenizer
+
+from autotool_core.profile import BUILTIN
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.lora import LoraSettings, lora_config
+
+PROMPT = torch.tensor([[5, 9, 7]])
+
+
+def base(*, tied: bool) -> Checkpoint:
+    tokenizer = make_tokenizer()
+    return Checkpoint(make_llama(tokenizer, tie_word_embeddings=tied), tokenizer, BUILTIN["smollm2-autotool"])
+
+
+def adapted(start: Checkpoint) -> Any:
+    return get_peft_model(start.model, lora_config(start, LoraSettings(rank=2, alpha=4)))
+
+
+def loss_of(model: Any, token: int) -> torch.Tensor:
+    return -torch.log_softmax(model(PROMPT).logits[0, -1], -1)[token]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_marker_can_be_learnt(tied: bool) -> None:
+    start = base(tied=tied)
+    model, marker = adapted(start), start.tokenizer.convert_tokens_to_ids("</think>")
+    rows = [weight for name, weight in model.named_parameters() if "trainable_tokens" in name]
+    assert [weight.requires_grad for weight in rows] == [True] * (1 if tied else 2)
+    optimiser = torch.optim.AdamW(rows, lr=0.2)
+    for _ in range(20):
+        optimiser.zero_grad()
+        loss_of(model, marker).backward()
+        optimiser.step()
+    assert loss_of(model, marker).item() < 0.1
+
+
+def test_the_trained_rows_of_both_matrices_are_merged() -> None:
+    start = base(tied=False)
+    before = [matrix.weight.clone() for matrix in (start.model.get_input_embeddings(), start.model.get_output_embeddings())]
+    model = adapted(start)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "trainable_tokens" in name:
+                weight.add_(1)
+    merged = model.merge_and_unload()
+    markers = start.tokenizer.convert_tokens_to_ids(list(start.profile.markers))
+    for old, matrix in zip(before, (merged.get_input_embeddings(), merged.get_output_embeddings()), strict=True):
+        moved = (matrix.weight - old).abs().amax(1).nonzero().flatten().tolist()
+        assert moved == sorted(markers)
