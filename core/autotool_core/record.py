@@ -110,7 +110,7 @@ class DecisionRecord(BaseModel):
     stop_reason: str | None = None
     """The reason why a request with server tools ended: `answer`, `client_tools`, `length`, `stop`, `approval_required`,
     `repeated_call` (the model made one call again and again), or the budget that was used up (`max_turns`, `max_calls`,
-    `max_seconds`, `context`); None without server tools."""
+    `max_seconds`, `context`, `key_budget`); None without server tools."""
     transcript: list[dict[str, Any]] | None = None
     """The messages that a follow-up request appends to its own; None without server tools."""
     effort: str | None = None

@@ -25,7 +25,8 @@ SLOW_SECONDS = 0.05
 """Between two events that a slow reader takes."""
 MAX_EXAMPLES = 4
 REFUSALS = (429, 503, 529)
-FAILED = 500
+STATUSES = {"engine_error": 503, "overloaded": 503, "overloaded_error": 529, "api_error": 500, "insufficient_quota": 429}
+"""The status that the server counts for a stream that ends with an error, by the error's code or kind."""
 MAX_WAIT = 5.0
 """The most seconds that a client waits after a refusal, before it sends its request again."""
 MAX_TRIES = 30
@@ -145,10 +146,9 @@ class Crowd:
     async def _streamed(self, answer: aiohttp.ClientResponse, ask: Ask) -> str:
         try:
             return await _streamed(answer, ask)
-        except FailedError:
-            # As the server counts it: the status that it would have had before its first event.
+        except FailedError as error:
             self.statuses[answer.status] -= 1
-            self.statuses[FAILED] += 1
+            self.statuses[next((status for name, status in STATUSES.items() if f'"{name}"' in str(error)), 500)] += 1
             raise
 
     def _note(self, outcome: Outcome, ask: Ask, text: str) -> Outcome:

@@ -138,6 +138,7 @@ def measure(model: str, load: Load) -> None:
 
 def compare(model: str, load: Load, options: Sequence[str], rounds: int) -> None:
     """Measure a server with options of `autotool serve` and one without in turn, in auto. Print the ratio of their costs."""
+    parse(options)  # so that a mistake is told here, and not by a server that does not start
     ratios: list[float] = []
     with _served(model, load.tokens) as plain, _served(model, load.tokens, options) as optioned, _clients_cores():
         for number in range(rounds):

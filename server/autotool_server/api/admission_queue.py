@@ -127,6 +127,8 @@ class AdmissionQueue:
             async with asyncio.timeout(left if is_limited else None):
                 await admitted.wait()
         except TimeoutError:
+            if ticket.is_running:  # it was admitted at the last moment
+                return
             self._metrics.queue_seconds.observe(self._waited(ticket))
             self._refuse("queue_seconds", ticket)
 

@@ -117,7 +117,7 @@ def _note_end(status: int, error: str | None) -> None:
 async def _prepare(protocol: Protocol[Any], state: ServerState, raw: bytes, headers: Headers) -> tuple[BaseModel, Job]:
     """Return the checked body and its job. A large body is worked on in threads, so that streams go on."""
     texts = state.service.texts
-    run = texts.run if len(raw) > LARGE_BODY else texts.run_on_loop
+    run = texts.run if len(raw) > LARGE_BODY else texts.on_loop()
     with spans.entered(spans.current().child("prepare", {"autotool.body_bytes": len(raw)})):
         parsed = await run(bodies.parse, protocol.body_type, raw, state.settings.unknown_fields)
         body = protocol.with_headers(parsed.body, headers)

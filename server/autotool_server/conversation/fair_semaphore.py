@@ -10,8 +10,8 @@ CURRENT_CLIENT = ContextVar("CURRENT_CLIENT", default="")
 
 
 class _Acquirer(Waiter):
-    def __init__(self, share: str) -> None:
-        super().__init__(share)
+    def __init__(self, share: str, priority: int) -> None:
+        super().__init__(share, priority)
         self.has_place = asyncio.Event()
 
 
@@ -22,12 +22,17 @@ class FairSemaphore:
         self._free = value
         self._waiting = FairOrder[_Acquirer]()
 
-    async def acquire(self) -> None:
-        """Take a place, as soon as this one is the next to have one."""
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for a place."""
+        return len(self._waiting) > 0
+
+    async def acquire(self, priority: int = 0) -> None:
+        """Take a place, as soon as this one is the next to have one. Of priorities the lowest number is the best."""
         if self._free:
             self._free -= 1
             return
-        waiter = _Acquirer(CURRENT_CLIENT.get())
+        waiter = _Acquirer(CURRENT_CLIENT.get(), priority)
         self._waiting.add(waiter)
         try:
             await waiter.has_place.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import itertools
 import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,15 +39,28 @@ class TextThreads:
         async with self._free:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    async def run_on_loop(self, function: Callable[..., T], *arguments: object) -> T:
-        """Return a function's result, computed on the event loop: what is small takes less time than handing it to a thread.
+    def on_loop(self) -> Run:
+        """Return what runs the work on a small prompt, on the event loop: that takes less time than handing it to a thread.
 
-        A turn of the loop runs one. In a burst of requests new connections, probes of health and streams come in between.
+        A turn of the loop runs one piece of work. In a burst of requests new connections, probes of health and streams come in
+        between. A request that has begun is worked on before those that have not.
         """
-        await self._free_loop.acquire()
-        try:
-            return function(*arguments)
-        finally:
+        pieces = itertools.count()
+
+        async def run(function: Callable[..., T], *arguments: object) -> T:
+            await self._free_loop.acquire(priority=-next(pieces))
+            try:
+                return function(*arguments)
+            finally:
+                self._release_loop()
+
+        return run
+
+    def _release_loop(self) -> None:
+        """Let the next piece of work begin in the next turn of the loop."""
+        if self._free_loop.is_awaited:
+            self._free_loop.release()  # the one that waits is woken in the next turn
+        else:
             asyncio.get_running_loop().call_soon(self._free_loop.release)
 
     def close(self) -> None:

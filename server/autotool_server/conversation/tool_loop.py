@@ -6,7 +6,7 @@ most once in a request: one that is made again is answered from its first result
 """
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -18,6 +18,7 @@ from autotool_server.conversation.loop_types import NextTurn, NoRoomError, Serve
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.conversation.transcript import TextJoiner, TurnTranscript
 from autotool_server.conversation.turn import Turn
+from autotool_server.errors import OverloadedError, RateLimitedError
 from autotool_server.tools.calls import TurnCalls
 from autotool_server.tools.results import ERROR, Outcome
 from autotool_server.tools.server_call import ServerCall
@@ -55,7 +56,7 @@ class ToolLoop(Choice[Turn]):
     @property
     def finish_reason(self) -> str:
         """`tool_calls` if calls of client tools ended the choice; `length` if a limit of tokens did; else `stop`."""
-        if self.stop_reason in ("context", "length"):
+        if self.stop_reason in ("context", "length", "key_budget"):
             return "length"
         reason = self.turns[-1].finish_reason
         has_client_calls = bool(self._transcripts) and self._transcripts[-1].client_calls > 0
@@ -80,9 +81,7 @@ class ToolLoop(Choice[Turn]):
                             yield output
                 if (next_turn := await self._next()) is not None:
                     yield StreamEvent("turn", self._record(len(self.turns) - 1).model_dump(mode="json"))
-                    await self.before_next_turn(next_turn, self.turns)
-                    self.turns.append(next_turn)
-                    self.on_next_turn()
+                    await self._begin(next_turn)
         finally:
             for calls in (*self._decided, *self._turn_calls):
                 await calls.close(Outcome.NOT_RUN, "The request ended.")
@@ -106,9 +105,26 @@ class ToolLoop(Choice[Turn]):
             async for call in finished:
                 yield self._result(call)
         self._made = calls.made
-        if (turn := await self._make_next(_results(calls))) is not None:
-            await self.before_next_turn(turn, ())
+        turn = await self._make_next(_results(calls))
+        if turn is not None and await self._may_begin(turn, ()):
             self.turns[0] = turn
+
+    async def _begin(self, turn: Turn) -> None:
+        if await self._may_begin(turn, self.turns):
+            self.turns.append(turn)
+            self.on_next_turn()
+
+    async def _may_begin(self, turn: Turn, earlier: Sequence[Turn]) -> bool:
+        """Return whether a further turn may begin. If not, set `stop_reason`.
+
+        An error would lose the results of calls, and clients would send a request again whose calls have acted.
+        """
+        try:
+            await self.before_next_turn(turn, earlier)
+        except (RateLimitedError, OverloadedError):
+            self.stop_reason = "key_budget"
+            return False
+        return True
 
     async def _decode(self) -> AsyncGenerator[Output]:
         """Run the turn; start its read-only calls as soon as the model has written them."""

@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from autotool_core.errors import AutoToolError
+from autotool_core.errors import AutoToolError, EngineError, HungThreadError
 from autotool_core.modes import Mode
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
@@ -62,8 +62,16 @@ async def serve(settings: Settings, registry: Registry, listener: socket.socket,
             # Its outcome does not matter any more: Ctrl-C reaches the engine's own processes too, so that their load fails.
             await asyncio.gather(working, return_exceptions=True)
         else:
-            await working
+            await _ended(working, lambda: registry.is_at_work or state.quotas.is_at_work)
     return not (cut or state.shutdown.is_cut or state.quotas.is_at_work or registry.is_at_work)
+
+
+async def _ended(working: asyncio.Task[None], is_at_work: Callable[[], bool]) -> None:
+    """Wait for the end. An error of the engine is a HungThreadError where a thread would keep the process from ending."""
+    try:
+        await working
+    except EngineError as error:
+        raise HungThreadError(str(error)) if is_at_work() else error from None
 
 
 async def _until_end(serving: asyncio.Task[None], supervisor: Supervisor, stop: Stop) -> None:

@@ -97,7 +97,7 @@ def _prepare(engine: Engine, tables: MetaData, part: str, changes: Sequence[Chan
 def _url(text: str, option: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the second for a port that is no number, with a part of the password in its text
         raise AutoToolError(f"{option}: give an address such as sqlite:///state.db.") from None
     if url.drivername in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")

@@ -23,10 +23,13 @@ from autotool_server.tools.server_call import ServerCall
 
 logger = logging.getLogger(__name__)
 
+BEGIN_SECONDS = 10.0
+"""How long a call that acts waits for its first line before it is not run."""
 CLOSE_SECONDS = 5.0
 """How long the end of the server waits for the last lines."""
 BEGUN = "begun"
 CANCELLED = "cancelled"
+STILL_RUNNING = "still_running"
 UNWRITABLE = "The operator's log of calls cannot be written, without which this tool is not run. Answer with what you have."
 
 
@@ -64,6 +67,13 @@ class AuditLog:
         unwritten = loop.create_future()
         unwritten.set_result(self._failed("it is closed"))
         return unwritten
+
+    async def write_soon(self, line: Mapping[str, Any]) -> bool:
+        """Append a line. Return whether it was written within `BEGIN_SECONDS`; a disk that hangs may write it later."""
+        try:
+            return await asyncio.wait_for(asyncio.shield(self.write(line)), BEGIN_SECONDS)
+        except TimeoutError:
+            return self._failed(f"it has taken nothing for {BEGIN_SECONDS:g} seconds")
 
     def _append(self, text: str) -> bool:
         try:
@@ -106,7 +116,7 @@ class Audit:
     async def begun(self, call: ServerCall) -> bool:
         """Write that a call begins, if its tool acts, so that a crash leaves a trace of it. Return whether the call may run."""
         acts = call.tool is not None and call.tool.spec.policy.acts
-        return self.log is None or not acts or await self.log.write({**self._line(call), "outcome": BEGUN})
+        return self.log is None or not acts or await self.log.write_soon({**self._line(call), "outcome": BEGUN})
 
     def ended(self, call: ServerCall, result: Result) -> None:
         """Write how a call has ended, or why it was not run, unless its end is written."""
@@ -116,6 +126,11 @@ class Audit:
     def cancelled(self, call: ServerCall, seconds: float) -> None:
         """Write that a call was cancelled before it began, while it waited or while it ran."""
         self._write(call, CANCELLED, seconds, 0)
+
+    def still_running(self, call: ServerCall, seconds: float) -> None:
+        """Write that a call goes on which was cancelled `seconds` ago. How it ends is a line of its own."""
+        if self.log is not None:
+            self.log.write({**self._line(call), "outcome": STILL_RUNNING, "seconds": round(seconds, 3)})
 
     def repeated(self, call: ServerCall) -> None:
         """Write that a call is answered from the same one before it."""

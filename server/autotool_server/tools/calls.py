@@ -231,7 +231,7 @@ class TurnCalls:
             for call in (running[task] for task in hanging):
                 logger.warning("tool %s still runs %g s after its call was cancelled", call.name, CANCEL_SECONDS)
                 call.result = call.if_cancelled
-                self._audit.cancelled(call, CANCEL_SECONDS)
+                self._audit.still_running(call, CANCEL_SECONDS)
 
 
 def _described(call: ServerCall, tool: Tool) -> Attributes:

@@ -77,11 +77,13 @@ class Batch:
         asked, further = (
             [question.tokens for question in self.questions if question.is_further is kind] for kind in (False, True)
         )
-        return Change(key.name, key.limits, self.reserved, used, asked, further, self.withdrawn)
+        # What stands in has not counted those that are withdrawn.
+        return Change(key.name, key.limits, self.reserved, used, asked, further, {} if in_memory else self.withdrawn)
 
     def restore(self) -> None:
-        """Keep what was used for a later batch, since the store does not have it."""
+        """Keep for a later batch what was used and what was withdrawn, since the store does not have it."""
         add(self.account.unwritten, self.used)
+        self.account.withdrawn.update(self.withdrawn)
 
     def answer(self, verdicts: list[Verdict] | Exception) -> None:
         """Tell the requests. What is reserved for one whose client has left meanwhile is given back."""

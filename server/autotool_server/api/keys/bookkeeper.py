@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,6 +33,7 @@ RENEWAL_SECONDS = 15.0
 does not have is tried again then too."""
 TIMEOUT_SECONDS = 5.0
 """How long the store may take before it counts as lost."""
+NO_MINUTE = 0
 RETRY_SECONDS = 5.0
 """Time before a lost store is tried again."""
 
@@ -78,7 +80,10 @@ class Bookkeeper:
         Raises StoreLostError for a key with a budget where the store is lost.
         """
         question = Question(tokens, asyncio.get_running_loop().create_future(), is_further)
-        self._account(key).questions.append(question)
+        account = self._account(key)
+        account.questions.append(question)
+        if not is_further:  # a request that goes on has the key as it was when it came
+            account.key = key
         self._want(0.0)
         try:
             return await question.answer
@@ -132,7 +137,6 @@ class Bookkeeper:
 
     def _account(self, key: Key) -> Account:
         account = self._accounts.setdefault(key.name, Account(key))
-        account.key = key
         self._changed.add(key.name)
         return account
 
@@ -193,7 +197,9 @@ class Bookkeeper:
             changes = [batch.change(in_memory=True) for batch in batches]
             verdicts = await asyncio.to_thread(self._stand_in.change, changes, time.time())
             for batch, found in zip(batches, verdicts, strict=True):
-                batch.answer(lost if batch.account.key.has_budget else found)
+                # The store has not counted them in any minute, so that they cannot be withdrawn from one.
+                uncounted = [replace(verdict, minute=NO_MINUTE) for verdict in found]
+                batch.answer(lost if batch.account.key.has_budget else uncounted)
         else:
             for batch, found in zip(batches, verdicts, strict=True):
                 batch.answer(found)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from autotool_server.api.keys.bookkeeper import Bookkeeper
 
 LIMIT_HEADERS = tuple(f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset"))
+MAX_REMEMBERED = 2.0
+"""Seconds for which a refusal by requests a minute is remembered."""
 PLAIN = "plain"
 """What stands for the mode of plain text."""
 
@@ -86,8 +88,8 @@ class KeyGrant(Grant):
 
     @property
     def _has_run(self) -> bool:
-        """Whether the queue has let it run, or else the prompt is known, and was not decoded."""
-        return self._job.queued.ended is not None
+        """Whether it has begun to run, or else the prompt is known, and was not decoded."""
+        return self._job.queued.ended is not None and self.status is not None
 
     def _use(self) -> Use:
         """Return what was used: nothing where the engine failed or refused before it decoded anything."""
@@ -145,8 +147,8 @@ class Quotas:
         verdict = await books.ask(key, tokens, is_further=is_further)
         if verdict.refused_by is None:
             return verdict
-        if verdict.exhausted_for > 0:
-            self._refused_until[key.name] = (key, time.monotonic() + verdict.exhausted_for, verdict)
+        if (seconds := _remembered(verdict)) > 0:
+            self._refused_until[key.name] = (key, time.monotonic() + seconds, verdict)
         raise self._refusal(key, verdict, verdict.wait)
 
     def forget_refusal(self, key: Key) -> None:
@@ -193,6 +195,15 @@ def _open_books(settings: Settings, metrics: Metrics) -> "Bookkeeper | None":
     from autotool_server.api.keys.bookkeeper import Bookkeeper  # noqa: PLC0415 only those who have keys need the library
 
     return Bookkeeper(settings.spend_store, metrics)
+
+
+def _remembered(verdict: Verdict) -> float:
+    """Return the seconds in which a refusal holds without asking the store.
+
+    Of requests a minute they are few: another server may have its request taken back meanwhile.
+    """
+    limit = MAX_REMEMBERED if verdict.refused_by == "requests_per_minute" else math.inf
+    return min(verdict.exhausted_for, limit)
 
 
 def _check_size(limits: Limits, tokens: int) -> None:

@@ -27,3 +27,8 @@ def test_an_option_that_there_is_not_is_named() -> None:
     assert parse(["--max-tool-turns", "3"]) == {"max_tool_turns": "3"}
     with pytest.raises(AutoToolError, match="--no-such"):
         parse(["--no-such", "3"])
+
+
+def test_an_option_that_there_is_not_is_told_before_servers_start() -> None:
+    with pytest.raises(AutoToolError, match="--no-such"):
+        CliRunner().invoke(cli.app, ("perf", "overhead", "--model", MODEL, "--", "--no-such"), catch_exceptions=False)

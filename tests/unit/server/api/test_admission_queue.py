@@ -348,3 +348,12 @@ def test_one_key_does_not_take_all_the_slots() -> None:
 def test_a_few_slots_are_all_for_one_key(limit: int) -> None:
     with slots(Admission(limit, 2**20), 1000, "a") as taken:
         assert taken == limit
+
+
+async def test_one_that_is_admitted_at_the_last_moment_runs() -> None:
+    """Its event and the end of its wait may come in one turn of the event loop."""
+    queue = make_queue(requests=1, max_queue_seconds=0.01)
+    with queue.join(cast("Job", FakeJob())), queue.join(cast("Job", FakeJob())) as second:
+        second.is_running = True
+        await queue.wait(second, asyncio.Event(), is_limited=True)
+        second.is_running = False

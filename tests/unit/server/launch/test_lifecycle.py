@@ -17,6 +17,7 @@ from support.keys import bearer, write_keys
 from support.served_process import serving, stream
 from support.serving import scripted
 
+from autotool_core.errors import EngineError, HungThreadError
 from autotool_server.api.state import ServerState
 from autotool_server.launch import lifecycle
 from autotool_server.launch.listener import listen
@@ -197,3 +198,13 @@ async def test_a_spend_store_that_hangs_leaves_a_thread_at_work(
         assert await lifecycle.serve(settings, Registry(), listen("127.0.0.1", 0), ask) is not hangs
     finally:
         answers.set()
+
+
+@pytest.mark.parametrize("is_at_work", [True, False])
+async def test_a_thread_that_hangs_does_not_keep_a_server_whose_engine_died_from_ending(*, is_at_work: bool) -> None:
+    async def work() -> None:
+        raise EngineError("It is gone.")
+
+    with pytest.raises(HungThreadError if is_at_work else EngineError, match="It is gone") as caught:
+        await lifecycle._ended(asyncio.create_task(work()), lambda: is_at_work)
+    assert isinstance(caught.value, HungThreadError) == is_at_work

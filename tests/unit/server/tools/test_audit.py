@@ -169,7 +169,7 @@ async def test_the_end_of_a_call_is_one_line_whenever_it_is_cancelled(tmp_path: 
     assert outcomes[0] in {add: ("cancelled", "ok"), fail: ("cancelled", "error"), hang: ("cancelled",)}[work]
 
 
-async def test_a_call_that_does_not_end_when_it_is_cancelled_has_its_line(
+async def test_a_call_that_does_not_end_when_it_is_cancelled_has_its_true_end_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls_module, "CANCEL_SECONDS", 0.01)
@@ -190,7 +190,7 @@ async def test_a_call_that_does_not_end_when_it_is_cancelled_has_its_line(
         release.set()
         assert call.task is not None
         await asyncio.wait({call.task})
-    assert seen(tmp_path / "audit") == [("math.add", "begun"), ("math.add", "cancelled")]
+    assert seen(tmp_path / "audit") == [("math.add", "begun"), ("math.add", "still_running"), ("math.add", "ok")]
 
 
 async def test_a_repeated_call_whose_first_goes_on_elsewhere_has_one_line(tmp_path: Path) -> None:
@@ -316,3 +316,16 @@ async def test_the_lines_say_where_a_tool_comes_from(tmp_path: Path) -> None:
     async with create_registry(settings) as registry:
         sources = {name: tool.spec.source for name, tool in registry.tools.items()}
     assert sources == {"math.twice": "python.math", "calculator": "builtin"}
+
+
+async def test_a_call_that_acts_does_not_wait_for_ever_for_a_disk_that_hangs(
+    tmp_path: Path, disk: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "BEGIN_SECONDS", 0.05)
+    tool = adder()
+    async with audited(tmp_path / "audit", [ADD_1_2, "Three."], tool) as server:
+        answer = await ask(server, named("math.add"))
+        assert results(answer) == [f"Error: Not run: {audit.UNWRITABLE}"]
+        disk.set()
+    assert tool.calls == []
+    assert seen(tmp_path / "audit") == [("math.add", "begun"), ("math.add", "not_logged")]
