@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.examples import commands
+from support.examples import blocks, commands
 from support.exported import assert_exported
 
 from autotool_server.settings import Settings
@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[3]
 FILE = ROOT / "deploy/prometheus/alerts.yml"
 GUIDE = ROOT / "docs/guides/deploy.md"
 (GROUP,) = yaml.safe_load(FILE.read_text())["groups"]
+(PROMETHEUS,) = (block.text for block in blocks(GUIDE) if "scrape_configs" in block.text)
 RULES: dict[str, dict[str, Any]] = {rule["alert"]: rule for rule in GROUP["rules"]}
 PROMTOOL = shutil.which("promtool")
 NEEDED = pytest.mark.skipif(PROMTOOL is None, reason="promtool (Debian's package prometheus) is not installed")
@@ -27,8 +28,10 @@ STATUS = 'autotool_requests_total{job="autotool", instance="a", mode="auto", res
 REFUSED = 'autotool_requests_refused_total{job="autotool", instance="a", reason="queue_seconds"}'
 TOOL = 'autotool_tool_breaker_open{job="autotool", instance="a", tool="shop.order"}'
 BUCKET = 'autotool_queue_seconds_bucket{job="autotool", instance="a", le="%s"}'
+VLLM = 'up{job="vllm", instance="engine-1:8101"}'
 HEALTHY = {
     f"up{ONE}": "1x60",
+    VLLM: "1x60",
     f"autotool_ready{ONE}": "1x60",
     f"autotool_engine_restarts_total{ONE}": "0x60",
     STATUS % 200: "0+60x60",
@@ -43,13 +46,16 @@ HEALTHY = {
     TOOL: "0x60",
     f"autotool_tool_audit_failures_total{ONE}": "0x60",
 }
-"""A minute apart, for an hour: `a+bxn` is a, a+b, and so on."""
+"""A minute apart, for an hour: `a+bxn` is a, a+b, and so on; `_` is none."""
 FAULTS: dict[str, dict[str, str]] = {
     "AutotoolDown": {f"up{ONE}": "0x60"},
     "AutotoolNotReady": {f"autotool_ready{ONE}": "0x60"},
     "AutotoolEngineRestarts": {f"autotool_engine_restarts_total{ONE}": "0x50 1x10"},
+    # A server that has refused nothing does not export the count of refusals.
+    "AutotoolEngineFails": {STATUS % 503: "0+2x60", REFUSED: "_x60"},
+    "AutotoolEngineDown": {VLLM: "0x60"},
     "AutotoolErrors": {STATUS % 500: "0+3x60"},
-    "AutotoolRefuses": {REFUSED: "0+12x60"},
+    "AutotoolRefuses": {REFUSED: "0+12x60", STATUS % 503: "0+12x60"},
     "AutotoolQueueIsLong": {BUCKET % "1.0": "0x60"},
     "AutotoolConnectionsRefused": {f"autotool_connections_refused_total{ONE}": "0+1x60"},
     "AutotoolSpendStoreLost": {f"autotool_spend_store_up{ONE}": "0x60"},
@@ -77,6 +83,22 @@ def test_prometheus_reads_the_rules_for_its_own_jobs() -> None:
     assert config["rule_files"] == [FILE.name]
     (job,) = config["scrape_configs"]
     assert f'job="{job["job_name"]}"' in RULES["AutotoolDown"]["expr"]
+
+
+def test_the_guides_prometheus_has_the_jobs_of_the_rules_and_reads_them() -> None:
+    config = yaml.safe_load(PROMETHEUS)
+    assert config["rule_files"] == [FILE.name]
+    asked = set(re.findall(r'job="(\w+)"', " ".join(rule["expr"] for rule in RULES.values())))
+    assert asked == {job["job_name"] for job in config["scrape_configs"]}
+
+
+@NEEDED
+def test_prometheus_finds_no_fault_in_the_guides_configuration(tmp_path: Path) -> None:
+    shutil.copy(FILE, tmp_path)
+    (tmp_path / "prometheus.yml").write_text(PROMETHEUS)
+    command = [str(PROMTOOL), "check", "config", tmp_path / "prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_rules_wait_for_as_long_as_a_stop_takes_and_half_of_the_longest_wait() -> None:

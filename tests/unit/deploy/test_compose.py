@@ -1,6 +1,7 @@
 """compose.yaml and the files that its services read, held together. `make lint` checks the file against its schema."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,20 @@ def test_the_engines_are_those_of_the_image(name: str) -> None:
 def test_every_setting_is_passed_on_but_for_the_images_address_and_port() -> None:
     settings = {PREFIX + name.upper() for name in Settings.model_fields.keys() - {"host", "port"}}
     variables = COMPOSE["x-server"]["environment"]
-    assert variables.keys() == settings | {"HF_TOKEN", "FORWARDED_ALLOW_IPS"}
+    # The guide's table of those that traces have.
+    rows = re.findall(r"^\| (`OTEL_[^|]*) \|", (ROOT / "docs/guides/traces.md").read_text(), re.MULTILINE)
+    traces = {name for row in rows for name in re.findall(r"OTEL_\w+", row)} | {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"}
+    assert variables.keys() == settings | traces | {"HF_TOKEN", "FORWARDED_ALLOW_IPS"}
     assert all(value is None for value in variables.values()), "passed on where they are set, and not as an empty text"
+
+
+def test_prometheus_keeps_the_traces_of_latencies_and_reads_its_file() -> None:
+    service = COMPOSE["services"]["prometheus"]
+    options = dict(option.removeprefix("--").split("=") for option in service["command"])
+    assert options["enable-feature"] == "exemplar-storage"
+    folders = dict(volume.split(":")[:2] for volume in service["volumes"])
+    assert options["config.file"] == folders["./deploy/prometheus/prometheus.yml"]
+    assert options["storage.tsdb.path"] == folders["prometheus"]
 
 
 def mounts() -> Iterator[tuple[str, str]]:

@@ -54,6 +54,12 @@ def test_the_variables_are_settings_and_kubernetes_adds_none_of_their_prefix() -
     assert {name for name in variables() if name.startswith(PREFIX)} <= known
 
 
+def test_a_model_that_was_not_trained_to_decide_is_served_in_long() -> None:
+    options = dict(zip(CONTAINER["args"][::2], CONTAINER["args"][1::2], strict=True))
+    assert options == {"--model": "Qwen/Qwen3-8B", "--default-mode": "long"}
+    assert {name.removeprefix("--").replace("-", "_") for name in options} <= Settings.model_fields.keys()
+
+
 def test_probes_and_metrics_are_routes_of_the_server() -> None:
     probes = {kind: CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
     assert probes == {"startup": "/health/ready", "liveness": "/health/live", "readiness": "/health/ready"}

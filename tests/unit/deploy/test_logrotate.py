@@ -54,6 +54,7 @@ async def test_no_line_is_lost_and_the_server_needs_no_signal(tmp_path: Path) ->
 
 def test_the_file_rotates_what_the_guide_has_the_service_write() -> None:
     (path,) = re.findall(r"^(\S+) \{$", FILE.read_text(), re.MULTILINE)
-    (written,) = re.findall(r"^AUTOTOOL_AUDIT_LOG=(\S+)$", GUIDE, re.MULTILINE)
-    assert Path(written).match(path)
+    written = re.findall(r"^AUTOTOOL_AUDIT_LOG=(\S+)$", GUIDE, re.MULTILINE)
+    assert written
+    assert all(Path(file).match(path) for file in written)
     assert "sudo install -m 644 deploy/logrotate/autotool /etc/logrotate.d/autotool" in GUIDE

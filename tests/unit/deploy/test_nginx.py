@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 import shutil
 import socket
 import ssl
@@ -75,8 +76,11 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def configure(folder: Path, before: str, server: str) -> tuple[Path, int]:
-    """Write the file with a port, a certificate and a server of this test. Return the whole configuration, and the port."""
+def configure(folder: Path, before: str, server: str, requests: int | None = None) -> tuple[Path, int]:
+    """Write the file with a port, a certificate and a server of this test. Return the whole configuration, and the port.
+
+    `requests`: those that an address may have at once; as in the file if there is none.
+    """
     port = free_port()
     make = [
         "req",
@@ -99,6 +103,7 @@ def configure(folder: Path, before: str, server: str) -> tuple[Path, int]:
         f"/etc/nginx/tls/{NAME}.pem": str(folder / "cert.pem"),
         f"/etc/nginx/tls/{NAME}.key": str(folder / "cert.key"),
         "server 127.0.0.1:8000;": f"{before} server {server};",
+        "limit_conn autotool_addresses 128;": f"limit_conn autotool_addresses {requests or 128};",
     }.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -116,16 +121,20 @@ def test_nginx_finds_no_fault_in_the_file(tmp_path: Path) -> None:
     assert "[warn]" not in done.stderr
 
 
+def address(server: Running) -> str:
+    return server.url.removeprefix("http://").removesuffix("/v1")
+
+
 @asynccontextmanager
 async def proxied(
-    folder: Path, engine: ScriptedEngine, before: str = "", **settings: Any
+    folder: Path, engine: ScriptedEngine, before: str = "", requests: int | None = None, **settings: Any
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Running]]:
     """Serve behind nginx. Yields a client that comes from an address of its own and asks by the public name.
 
-    `before`: another line of `upstream`, before that of the server.
+    `before`: another line of `upstream`, before that of the server. `requests`: those that an address may have at once.
     """
     async with running(engine, **settings) as server:
-        config, port = configure(folder, before, server.url.removeprefix("http://").removesuffix("/v1"))
+        config, port = configure(folder, before, address(server), requests)
         nginx = await asyncio.create_subprocess_exec(str(NGINX), "-p", str(folder), "-c", str(config))
         transport = httpx.AsyncHTTPTransport(verify=_tls(folder), local_address="127.0.0.9", retries=9)
         url = f"https://127.0.0.1:{port}"
@@ -210,10 +219,54 @@ async def test_a_server_without_a_key_must_know_the_public_name(tmp_path: Path) 
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "host_not_allowed")
 
 
+BEARERS = [{"authorization": f"Bearer {number}"} for number in range(20)]
+"""Of so many keys each of two servers has some."""
+
+
+@NEEDED
+async def test_a_key_stays_at_its_server(tmp_path: Path) -> None:
+    texts = {"one": scripted("one"), "two": scripted("two")}
+    async with (
+        running(texts["one"], allowed_hosts=(NAME,)) as first,
+        proxied(tmp_path, texts["two"], f"server {address(first)};", allowed_hosts=(NAME,)) as (client, _),
+    ):
+
+        async def text(headers: dict[str, str]) -> str:
+            answer = await client.post(CHAT, json=ASKED, headers=headers)
+            return answer.json()["choices"][0]["message"]["content"]
+
+        found = [{await text(headers) for _ in range(2)} for headers in BEARERS]
+    assert all(len(of_key) == 1 for of_key in found)
+    assert set.union(*found) == texts.keys()
+
+
+@NEEDED
+async def test_an_address_may_not_have_more_requests_at_once(tmp_path: Path) -> None:
+    release = held(engine := scripted("one two"))
+    async with proxied(tmp_path, engine, requests=1, allowed_hosts=(NAME,)) as (client, _):
+        async with client.stream("POST", CHAT, json={**ASKED, "stream": True}) as answer:
+            assert answer.status_code == 200
+            assert (await client.get("/v1/models")).status_code == 429
+            release.set()
+            await answer.aread()
+        assert (await client.get("/v1/models")).status_code == 200
+
+
+def test_the_guide_takes_a_server_out_and_puts_it_back(tmp_path: Path) -> None:
+    guide = (ROOT / "docs/guides/deploy.md").read_text()
+    file = tmp_path / "autotool.conf"
+    file.write_text(fronts := TEXT.replace("server 127.0.0.1:8000;", "server front-1:8000;\n    server front-2:8000;"))
+    out, back = (shlex.split(line) for line in re.findall(r"^ *sudo (sed .*)$", guide, re.MULTILINE))
+    subprocess.run([*out[:-1], file], check=True)
+    assert file.read_text() == fronts.replace("server front-1:8000;", "server front-1:8000 down;") != fronts
+    subprocess.run([*back[:-1], file], check=True)
+    assert file.read_text() == fronts
+
+
 @NEEDED
 async def test_the_next_server_is_asked_while_one_is_started_again(tmp_path: Path) -> None:
     closed = f"server 127.0.0.1:{free_port()};"
     async with proxied(tmp_path, scripted("x"), closed, allowed_hosts=(NAME,)) as (client, _):
-        statuses = [(await client.post(CHAT, json=ASKED)).status_code for _ in range(4)]
-    assert statuses == [200] * 4
+        statuses = [(await client.post(CHAT, json=ASKED, headers=bearer)).status_code for bearer in BEARERS]
+    assert statuses == [200] * len(BEARERS)
     assert "Connection refused" in (tmp_path / "error.log").read_text()

@@ -38,13 +38,14 @@ def test_options_and_variables_of_the_server_are_settings(page: Path) -> None:
 
 
 def test_the_commands_are_found() -> None:
-    assert {"engine", "remote-url", "keys"} <= options(ROOT / "docs/guides/deploy.md", "autotool serve")
+    assert {"engine", "remote-url", "model"} <= options(ROOT / "docs/guides/serve.md", "autotool serve")
 
 
 @pytest.mark.skipif(not ROUTER.is_file() and shutil.which("vllm-router") is None, reason="vllm-router is not installed")
 def test_the_routers_options_exist() -> None:
     command = str(ROUTER) if ROUTER.is_file() else "vllm-router"
     help_text = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
-    given = options(ROOT / "docs/guides/deploy.md", "vllm-router")
+    unit = (ROOT / "deploy/systemd/vllm-router.service").read_text()
+    given = set(re.findall(r" --([a-z][a-z-]*)", unit.partition("ExecStart=")[2].partition("\n")[0]))
     assert "worker-urls" in given
     assert given <= set(re.findall(r"--([a-z][a-z-]*)", help_text))
