@@ -85,11 +85,16 @@ def load_checkpoint(source: str, *, trust_remote_code: bool = False) -> Checkpoi
 
 
 def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
-    """Load a checkpoint that a run saved between its steps: whole weights, or an adapter of the run's base."""
+    """Load a checkpoint that a run saved between its steps: whole weights, or an adapter of the run's base.
+
+    Either way the model has the folder as its name, by which the runs that start from it know it (`resume.base_identity`).
+    """
     if not (folder / "adapter_config.json").exists():
         return load_checkpoint(str(folder))
     start = base()
-    return Checkpoint(PeftModel.from_pretrained(start.model, str(folder)).merge_and_unload(), start.tokenizer, start.profile)
+    model = PeftModel.from_pretrained(start.model, str(folder)).merge_and_unload()
+    model.name_or_path = str(folder)
+    return Checkpoint(model, start.tokenizer, start.profile)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
