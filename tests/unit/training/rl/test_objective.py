@@ -76,7 +76,8 @@ def test_beta_crosses_its_range_in_tens_of_steps_whatever_the_entropies_are(targ
 
 
 def test_absolute_steps_are_in_nats() -> None:
-    settings = ObjectiveSettings(targets=TARGETS, long_beta=0.01, beta_step="absolute", beta_lr=5e-4)
+    settings = ObjectiveSettings(targets=TARGETS, long_beta=0.01, beta_step="absolute")
+    assert (settings.beta_lr, ObjectiveSettings().beta_lr) == (5e-4, 0.1)
     constraint = EntropyConstraint(settings)
     constraint.controller.step(*constraint.gap_sums(ENTROPY + 0.1, MODES).tolist())
     assert constraint.controller.value == pytest.approx(0.01 - 5e-4 * 0.1)
@@ -168,6 +169,7 @@ def test_missing_targets_are_refused_if_the_variant_needs_them(variant: Variant)
     [
         ("variant", {"variant": "none"}),
         ("beta_lr", {"beta_lr": 0}),
+        ('beta_lr = 0.0005 is one of absolute steps.* beta_step = "absolute"', {"beta_lr": 5e-4}),
         ("long_beta", {"long_beta": 0.5}),
         ("short_beta", {"short_beta": math.inf}),
         ("entropy_coef", {"entropy_coef": 1}),
