@@ -70,7 +70,8 @@ class ObjectiveSettings(_Settings):
     """β_l at the start."""
     beta_step: Literal["relative", "absolute"] = "relative"
     """Units of a step of β_l: `relative`, in which a mean entropy that is a share g under H_l raises β_l by `beta_lr` · g of
-    the cap, whatever the entropies are; or `absolute`, by `beta_lr` · (H_l - H) in nats, the only way before."""
+    the cap, and one above lowers it, by `beta_lr` of the cap at most; or `absolute`, by `beta_lr` · (H_l - H) in nats, the
+    only way before."""
     beta_lr: float = Field(default_factory=lambda known: _BETA_LR[known["beta_step"]], gt=0)
     """Learning rate of β_l, which is updated once an optimiser step. Default: 0.1, with which β_l crosses its range in 20 steps
     if half of H_l is lost, and 5e-4 in `absolute` steps. In `relative` steps at least 0.01."""
