@@ -60,9 +60,14 @@ class Checkpoint:
         (folder / FILE_NAME).write_text(self.profile.model_dump_json(indent=2) + "\n")
 
 
+def is_finished(folder: Path) -> bool:
+    """Return whether the stage whose folder it is has ended: the profile is written last."""
+    return (folder / FILE_NAME).exists()
+
+
 def load_finished(folder: Path) -> Checkpoint | None:
-    """Return the checkpoint that a stage has written into a folder; None if it has not ended: the profile is written last."""
-    return load_checkpoint(str(folder)) if (folder / FILE_NAME).exists() else None
+    """Return the checkpoint that a stage has written into a folder; None if it has not ended."""
+    return load_checkpoint(str(folder)) if is_finished(folder) else None
 
 
 def load_checkpoint(source: str, *, trust_remote_code: bool = False) -> Checkpoint:

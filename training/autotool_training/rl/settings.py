@@ -10,6 +10,17 @@ UNCONSTRAINED: tuple[Variant, ...] = ("grpo", "length-penalty")
 """Variants without an entropy term."""
 UNTARGETED: tuple[Variant, ...] = (*UNCONSTRAINED, "static-beta")
 """Variants that need no entropy targets."""
+ENTROPY_TERM = (
+    "targets",
+    "short_beta",
+    "long_beta",
+    "beta_step",
+    "beta_lr",
+    "beta_cap",
+    "entropy_aggregation",
+    "mask_zero_variance_groups",
+)
+"""Settings that the variants without an entropy term do not use."""
 
 
 OLDER_OBJECTIVE: Mapping[str, Any] = {
