@@ -49,9 +49,9 @@ class RefineSettings(BaseModel):
     batch: int = Field(default=64, ge=1)
     """Rollouts that are decoded at once, rounded down to whole groups."""
     rounds: int = Field(default=3, ge=0)
-    """Rounds along a short run of plain GRPO on all records, by the settings of `rl`, from the last checkpoint that is named,
-    which is a round too: rewards then follow how RL changes the model. 0: the named checkpoints are the rounds, as those of
-    SFT, the only way before."""
+    """Rounds along a short run of plain GRPO on all records, by the settings of `rl` (transformers always decodes), from the
+    last checkpoint that is named, which is a round too: rewards then follow how RL changes the model. 0: the named checkpoints
+    are the rounds, as those of SFT, the only way before."""
     round_steps: int = Field(default=10, ge=1)
     """GRPO steps between two rounds."""
     rate: Literal["reward", "accuracy"] = "reward"
@@ -95,7 +95,7 @@ def refine_records(job: ProbeJob) -> Counts:
     """Probe, choose, and write the kept records and, as JSON, the counts.
 
     The rewards are appended to `<out>.probes.jsonl` as they are made: a run that is started again continues from them, and
-    rounds can be added; a checkpoint that was made again in its folder is probed again. Records with a prompt of more than
+    rounds can be added, of GRPO too; a checkpoint that was made again in its folder is probed again. Records with a prompt of more than
     `rl.max_prompt_tokens` are dropped and counted. Raises AutoToolError if existing rewards were made with other settings, if
     there is nothing to probe, if all prompts are too long, if two records have the same id, or if the disk is full.
     """
@@ -124,15 +124,21 @@ def refine_records(job: ProbeJob) -> Counts:
 
 def _with_grpo_rounds(job: ProbeJob) -> ProbeJob:
     """Train by plain GRPO on all records, or go on, and return the job with the checkpoints of the run as rounds."""
-    settings, start = job.settings, job.rounds[-1]
-    penalty = job.rl.objective.variant == "length-penalty"
-    objective = job.rl.objective if penalty else job.rl.objective.model_copy(update={"variant": "grpo"})
-    saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
-    short = job.rl.model_copy(update={"objective": objective, **saved})
-    rl.train(load_step(start, job.base), job.records, short, job.grpo, seed=job.seed)
+    start = job.rounds[-1]
+    rl.train(load_step(start, job.base), job.records, _short_run(job), job.grpo, seed=job.seed)
     # An adapter on the way is one of the checkpoint that GRPO started from.
     bases = {folder: partial(load_step, start, job.base) for folder in list_checkpoints(job.grpo / "steps")}
     return replace(job, rounds=[start, *bases], bases=bases)
+
+
+def _short_run(job: ProbeJob) -> RlSettings:
+    """Return the settings of the short run: those of `rl`, with plain GRPO and the decoder of the probes."""
+    settings, objective = job.settings, job.rl.objective
+    penalty = objective.variant == "length-penalty"
+    plain = objective if penalty else objective.model_copy(update={"variant": "grpo"})
+    decoder = {"rollouts": "transformers", "vllm_url": None}
+    saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
+    return job.rl.model_copy(update={"objective": plain, **decoder, **saved})
 
 
 _ProbedGroups = dict[str, dict[str, Any]]

@@ -91,6 +91,13 @@ def test_the_rounds_are_those_of_a_short_run_of_grpo(run: Path, tmp_path: Path) 
     before = lines(probing)
     refine_records(probing)
     assert lines(probing) == before
+    # Settings of RL that plain GRPO and the probes do not use change nothing, and a round can be added.
+    other = {"objective": ObjectiveSettings(variant="no-adaptive", long_beta=0.001), "percentile": 50.0, "keep": 9}
+    served = {"rollouts": "vllm-server", "vllm_url": "http://localhost:9"}
+    more = probing.settings.model_copy(update={"rounds": 3, "min_alignment": 0.1})
+    refine_records(replace(probing, settings=more, rl=short.model_copy(update={**other, **served})))
+    assert lines(probing)[: len(before)] == before
+    assert [line["round"] for line in lines(probing)[len(before) :]] == [3] * len(some)
 
 
 def test_a_run_of_grpo_that_began_from_another_adapter_is_not_used(run: Path, tmp_path: Path) -> None:
