@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,9 +57,9 @@ class RefineSettings(BaseModel):
     rate: Literal["reward", "accuracy"] = "reward"
     """The rate of a record in a round: its mean reward, scaled to [0, 1], so that a record is too easy only if it is always
     right *and* short; or the share of right rollouts in either mode."""
-    min_alignment: float | None = Field(default=None, le=1)
-    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest. None:
-    the median, so that half of these records is kept. It was 0.6, which the noise of few rollouts decides."""
+    min_alignment: Annotated[float, Field(le=1)] | Literal["median"] = "median"
+    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest. With
+    `median`, that of these records, half of them is kept. It was 0.6, which the noise of few rollouts decides."""
 
 
 @dataclass(frozen=True, slots=True)

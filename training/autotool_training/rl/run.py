@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from datasets import Dataset
@@ -53,8 +53,8 @@ class RlSettings(BaseModel):
     target_answers: Literal["chosen", "forced"] = "chosen"
     """The base's answers that give the targets H_s and H_l: `chosen`, those that it chooses to give in the mode, which β_l is
     adapted by too (each answer weighs as the probability of its mode); or `forced`, all alike, the only way before."""
-    percentile: float | None = Field(default=None, gt=0, lt=100)
-    """Percentile of their entropies that is the target. None: the mean, which β_l is adapted by too. It was 50."""
+    percentile: Annotated[float, Field(gt=0, lt=100)] | Literal["mean"] = "mean"
+    """Percentile of their entropies that is the target, or `mean`, which β_l is adapted by too. It was 50."""
     probes: int = Field(default=64, ge=2)
     """Records whose answers the targets are measured on, in each mode."""
     steps: int = Field(default=200, ge=1)

@@ -16,7 +16,7 @@ from autotool_training.common.examples import ExampleWriter
 from autotool_training.rl import targets
 from autotool_training.rl.targets import Probes, measure_targets
 
-PROBES = Probes(count=4, batch=3, max_tokens=8, percentile=None, seed=1)
+PROBES = Probes(count=4, batch=3, max_tokens=8, percentile="mean", seed=1)
 
 
 @pytest.fixture(scope="module")
