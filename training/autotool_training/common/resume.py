@@ -14,6 +14,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.profile import FILE_NAME
 from autotool_training.common.checkpoint import Checkpoint, is_finished, numbered_checkpoints
 from autotool_training.common.fingerprint import comparable, fingerprint
+from autotool_training.common.lora import reject_other_rows
 from autotool_training.common.progress import shown_steps
 from autotool_training.common.records import Record
 
@@ -121,9 +122,12 @@ def records_digest(records: Iterable[Record]) -> str:
 def train(trainer: Trainer, folder: Path) -> None:
     """Run a trainer from the last complete checkpoint in its folder, or from the start.
 
-    A run that made all its steps, and was stopped before its result was written, makes no further step.
+    A run that made all its steps, and was stopped before its result was written, makes no further step. Raises AutoToolError
+    if the checkpoint's adapter trains other rows of the embeddings.
     """
     checkpoint = last_complete(folder)
+    if checkpoint is not None:
+        reject_other_rows(trainer, checkpoint)
     if checkpoint is not None and _made_all_steps(trainer, checkpoint):
         # A private name of transformers 5.19: the public way to load a checkpoint also trains.
         trainer._load_from_checkpoint(str(checkpoint))

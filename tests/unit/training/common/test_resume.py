@@ -72,7 +72,9 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     resume.claim_run_dir(tmp_path / "out", run)
     resume.claim_run_dir(tmp_path / "out", run)
     other = {"seed": 1, "settings": {"rl": {"steps": 6, "group": (1, 2)}}}
-    with pytest.raises(AutoToolError, match=r"out holds a run with other settings \(seed, settings\.rl\.steps=5\): give another"):
+    with pytest.raises(
+        AutoToolError, match=r"out holds a run with other settings \(seed, settings\.rl\.steps=5\): give another"
+    ):
         resume.claim_run_dir(tmp_path / "out", other)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
 
