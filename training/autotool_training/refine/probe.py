@@ -95,9 +95,10 @@ def refine_records(job: ProbeJob) -> Counts:
     """Probe, choose, and write the kept records and, as JSON, the counts.
 
     The rewards are appended to `<out>.probes.jsonl` as they are made: a run that is started again continues from them, and
-    rounds can be added, of GRPO too; a checkpoint that was made again in its folder is probed again. Records with a prompt of more than
-    `rl.max_prompt_tokens` are dropped and counted. Raises AutoToolError if existing rewards were made with other settings, if
-    there is nothing to probe, if all prompts are too long, if two records have the same id, or if the disk is full.
+    rounds can be added, of GRPO too; a checkpoint that was made again in its folder is probed again. Records with a prompt of
+    more than `rl.max_prompt_tokens` are dropped and counted. Raises AutoToolError if existing rewards or the short run of GRPO
+    were made with other settings or from another checkpoint, if there is nothing to probe, if all prompts are too long, if two
+    records have the same id, or if the disk is full.
     """
     if not job.records or not job.rounds:
         raise AutoToolError("Refinement needs records and at least one checkpoint: look at the counts of `label`.")

@@ -55,9 +55,9 @@ def entropy_targets(
 ) -> EntropyTargets:
     """Return the weighted means of H_i (N,) measured after SFT: of the short trajectories, of the long ones, of all.
 
-    `short` is (N,) of bool; `weight` (N,) is positive, and None weighs all alike. With a number as `percentile` it is
-    that in place of the mean. Short JSON has far lower entropy than prose, hence a target for each mode. Raises ValueError if a mode has no
-    trajectory.
+    `short` is (N,) of bool; `weight` (N,) is positive, and None weighs all alike. With a number as `percentile` it is that
+    percentile in place of the mean. Short JSON has far lower entropy than prose, hence a target for each mode. Raises
+    ValueError if a mode has no trajectory.
     """
     if not short.any() or short.all():
         raise ValueError("Entropy targets need trajectories of both modes: generate in mode=short and in mode=long.")

@@ -138,8 +138,8 @@ def _reject_older_objective(out: Path, steps: int) -> None:
         return
     if not is_finished(out) or held["settings"]["steps"] < steps:
         raise AutoToolError(
-            f"{out} holds a run of older code, whose rewards and losses of cut and of empty thoughts were others, and cannot go "
-            "on: give another --out."
+            f"{out} holds a run of older code, which treated cut answers and empty think blocks otherwise, and cannot go on: "
+            "give another --out."
         )
 
 

@@ -105,7 +105,7 @@ class ObjectiveSettings(_Settings):
             raise ValueError("long_beta is above beta_cap: lower it, or raise the cap.")
         if self.beta_step == "relative" and self.beta_lr < _MIN_RELATIVE_LR:
             raise ValueError(
-                f"beta_lr = {self.beta_lr:g} is one of absolute steps: with relative ones β_l would need more than 100 steps to "
+                f"beta_lr = {self.beta_lr:g} is one of absolute steps: with relative ones β_l would need hundreds of steps to "
                 'cross its range. Leave it out, or set beta_step = "absolute"'
             )
         return self

@@ -105,7 +105,7 @@ def test_the_loss_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aggre
     term = sum(map(math.prod, zip(betas, entropies, lengths, strict=True))) / sum(lengths)
     loss = hand.loss(trainer, hand.logits.clone().requires_grad_(), monkeypatch)
     assert loss.item() == pytest.approx(hand.policy() - term, abs=1e-12)
-    # β_l stays where the whole and counted long ones are at their target on average, and a second pass moves it where they are not.
+    # β_l stays where the whole and counted long ones are at their target on average, and moves where they are not.
     assert trainer._constraint.controller.value == pytest.approx(0.2, abs=1e-12)
     hand.loss(trainer, (3 * hand.logits).requires_grad_(), monkeypatch)
     sharper = middle((hand.scores(3 * hand.logits)[1] * hand.mask).sum(1)[1:3].div(torch.tensor([2, 1])).tolist())

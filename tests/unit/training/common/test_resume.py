@@ -166,7 +166,7 @@ def test_a_finished_run_of_older_code_is_refused_only_where_its_settings_had_an_
 
 
 def test_an_older_run_does_not_go_on_with_another_objective(tmp_path: Path) -> None:
-    with pytest.raises(AutoToolError, match="holds a run of older code.* cannot go on: give another --out"):
+    with pytest.raises(AutoToolError, match=r"holds a run of older code.* cannot go on: give another --out"):
         claim_older(tmp_path, "grpo")
     (tmp_path / "mode_profile.json").touch()
     claim_older(tmp_path, "grpo")
