@@ -77,4 +77,4 @@ def test_only_the_seed_changes_the_result(base: Checkpoint) -> None:
     first = measure_targets(base, records(6), PROBES)
     torch.manual_seed(6)
     assert measure_targets(base, records(6), PROBES) == first
-    assert measure_targets(base, records(6), Probes(4, 3, 8, None, seed=2)) != first
+    assert measure_targets(base, records(6), Probes(4, 3, 8, "mean", seed=2)) != first
