@@ -99,6 +99,8 @@ def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
     start = base()
     model = PeftModel.from_pretrained(start.model, str(folder)).merge_and_unload()
     model.name_or_path = str(folder)
+    # PEFT has frozen the weights, which a run without LoRA trains.
+    model.requires_grad_(True)
     return Checkpoint(model, start.tokenizer, start.profile)
 
 
