@@ -53,7 +53,7 @@ def test_an_adapter_of_one_matrix_is_not_resumed_with_both(tmp_path: Path, tied:
     trainer.model.save_pretrained(tmp_path)
     reject_other_rows(trainer, tmp_path)
     older = lora_config(base(tied=True), LoraSettings(rank=2, alpha=4))
-    get_peft_model(base(tied=tied).model, older).save_pretrained(tmp_path)
+    get_peft_model(base(tied=tied).model, older).save_pretrained(str(tmp_path))
     with nullcontext() if tied else pytest.raises(AutoToolError, match="is an adapter of older code"):
         reject_other_rows(trainer, tmp_path)
 
