@@ -29,6 +29,14 @@ def test_a_recipe_is_read_and_changed(recipe: Path) -> None:
     assert (read.seed, read.sft.epochs, read.rl.objective.variant, read.base.scratch.layers) == (9, 5.0, "static-beta", 3)
 
 
+def test_a_threshold_of_a_shipped_recipe_can_be_set_back_to_the_stated_rule() -> None:
+    for name in ("graded-tiny", "graded-tiny-ci", "qwen2.5-7b-ci", "smollm2-135m"):
+        read = load_recipe(Path(name), ["refine.min_alignment=median", "rl.percentile=mean"])
+        assert (read.refine.min_alignment, read.rl.percentile) == ("median", "mean")
+    read = load_recipe(Path("graded-tiny"), ["refine.min_alignment=0.5", "rl.percentile=50"])
+    assert (read.refine.min_alignment, read.rl.percentile) == (0.5, 50)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -36,6 +44,8 @@ def test_a_recipe_is_read_and_changed(recipe: Path) -> None:
         ("sft.epochs=many", r"sft\.epochs: Input should be a valid number"),
         ("sft.epochs", "write section.key=value"),
         ("base.source.x=1", r"base\.source is a value \(str\), not a section: write base\.source=value"),
+        ("rl.percentile=100", r"rl\.percentile.*less than 100"),
+        ("refine.min_alignment=2", r"refine\.min_alignment.*less than or equal to 1"),
         ("seed.x.y=1", r"seed is a value \(int\)"),
         ("rl.objective.variant=magic", "'autotool', 'grpo'"),
     ],

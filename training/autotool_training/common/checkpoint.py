@@ -60,9 +60,14 @@ class Checkpoint:
         (folder / FILE_NAME).write_text(self.profile.model_dump_json(indent=2) + "\n")
 
 
+def is_finished(folder: Path) -> bool:
+    """Return whether the stage whose folder it is has ended: the profile is written last."""
+    return (folder / FILE_NAME).exists()
+
+
 def load_finished(folder: Path) -> Checkpoint | None:
-    """Return the checkpoint that a stage has written into a folder; None if it has not ended: the profile is written last."""
-    return load_checkpoint(str(folder)) if (folder / FILE_NAME).exists() else None
+    """Return the checkpoint that a stage has written into a folder; None if it has not ended."""
+    return load_checkpoint(str(folder)) if is_finished(folder) else None
 
 
 def load_checkpoint(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
@@ -85,11 +90,18 @@ def load_checkpoint(source: str, *, trust_remote_code: bool = False) -> Checkpoi
 
 
 def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
-    """Load a checkpoint that a run saved between its steps: whole weights, or an adapter of the run's base."""
+    """Load a checkpoint that a run saved between its steps: whole weights, or an adapter of the run's base.
+
+    Either way the model has the folder as its name, by which the runs that start from it know it (`resume.base_identity`).
+    """
     if not (folder / "adapter_config.json").exists():
         return load_checkpoint(str(folder))
     start = base()
-    return Checkpoint(PeftModel.from_pretrained(start.model, str(folder)).merge_and_unload(), start.tokenizer, start.profile)
+    model = PeftModel.from_pretrained(start.model, str(folder)).merge_and_unload()
+    model.name_or_path = str(folder)
+    # PEFT has frozen the weights, which a run without LoRA trains.
+    model.requires_grad_(True)
+    return Checkpoint(model, start.tokenizer, start.profile)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

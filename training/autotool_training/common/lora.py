@@ -1,11 +1,13 @@
 """LoRA: adapters of the linear layers, and the markers' rows of the embeddings."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
 from pydantic import BaseModel, ConfigDict, Field
 
+from autotool_core.errors import AutoToolError
 from autotool_training.common.checkpoint import Checkpoint
 
 
@@ -43,6 +45,19 @@ def _marker_rows(base: Checkpoint) -> list[int] | dict[str, list[int]]:
         return rows
     names = {module: name for name, module in base.model.named_modules()}
     return {names[matrix]: rows for matrix in matrices}
+
+
+def reject_other_rows(trainer: Any, checkpoint: Path) -> None:
+    """Raise AutoToolError if the adapter in a checkpoint has other rows than the trainer's, whose state it could not give."""
+    file = checkpoint / "adapter_config.json"
+    if not file.exists():
+        return
+    held = json.loads(file.read_text()).get("trainable_token_indices")
+    if held != trainer.model.peft_config["default"].trainable_token_indices:
+        raise AutoToolError(
+            f"{checkpoint} is an adapter of older code, without the markers' rows of the output embeddings, and cannot go on: "
+            "give another --out."
+        )
 
 
 def save_and_merge(model: Any, adapter: Path) -> Any:

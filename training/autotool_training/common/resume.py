@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import FILE_NAME
-from autotool_training.common.checkpoint import Checkpoint, numbered_checkpoints
+from autotool_training.common.checkpoint import Checkpoint, is_finished, numbered_checkpoints
 from autotool_training.common.fingerprint import comparable, fingerprint
+from autotool_training.common.lora import reject_other_rows
 from autotool_training.common.progress import shown_steps
 from autotool_training.common.records import Record
 
@@ -27,28 +28,36 @@ def claim_run_dir(
     *,
     assumed: Mapping[str, Any] | None = None,
     growing: str | None = None,
+    unused: Collection[str] = (),
 ) -> None:
     """Make a folder that of a run, or check that it already is; `run` has JSON values of all that the run depends on.
 
     `begin` is called with the folder once it is known to be the run's. `assumed` has the values that a run of older code had
     without storing them, such as settings that came later, and `growing` names a number, as in `settings.steps`, of which the
-    run may get more: a finished run then counts as unfinished. Raises AutoToolError if the folder holds another run, naming
-    the values that differ. The fingerprints are not compared if the folder holds a run of older code, which stored none.
+    run may get more: a finished run then counts as unfinished. `unused` names values and sections that are stored and do not
+    matter. Raises AutoToolError if the folder holds another run, naming what differs, with its values of settings. The
+    fingerprints are not compared if the folder holds a run of older code, which stored none.
     """
     out.mkdir(parents=True, exist_ok=True)
     file, wanted = out / RUN_FILE, json.loads(json.dumps(run))
     if not file.exists():
         _write(file, wanted)
     held = _filled(json.loads(file.read_text()), json.loads(json.dumps(assumed or {})))
-    differing = sorted(_differing(held, comparable(wanted, held)))
+    differing = sorted(_compared(_differing(held, comparable(wanted, held)), unused))
     grows = growing in differing and _value(wanted, growing) > _value(held, growing)
-    if other := [name for name in differing if not (grows and name == growing)]:
+    if other := [_with_value(held, name) for name in differing if not (grows and name == growing)]:
         raise AutoToolError(f"{out} holds a run with other settings ({', '.join(other)}): give another --out.")
     if grows:
         _unfinish(out)
         _write(file, wanted)
     if begin is not None:
         begin(out)
+
+
+def stored_run(out: Path) -> dict[str, Any] | None:
+    """Return what the run in a folder depends on, as `claim_run_dir` has stored it; None if the folder holds no run."""
+    file = out / RUN_FILE
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 def _write(file: Path, run: Mapping[str, Any]) -> None:
@@ -64,14 +73,25 @@ def _filled(held: Mapping[str, Any], assumed: Mapping[str, Any]) -> dict[str, An
 
 
 def _value(run: Mapping[str, Any], name: str) -> Any:
-    for key in name.split("."):
-        run = run[key]
-    return run
+    *sections, key = name.split(".")
+    for section in sections:
+        run = run[section]
+    return run.get(key)
+
+
+def _with_value(held: Mapping[str, Any], name: str) -> str:
+    """Return the name of what differs and, of a setting, the held value: what would have to be set for the run to go on."""
+    return f"{name}={json.dumps(_value(held, name))}" if name.startswith("settings.") else name
+
+
+def _compared(names: Iterable[str], unused: Collection[str]) -> Iterable[str]:
+    sections = tuple(f"{name}." for name in unused)
+    return (name for name in names if not f"{name}.".startswith(sections))
 
 
 def _unfinish(out: Path) -> None:
     """Let a finished run go on. Raises AutoToolError if the checkpoint is gone that it would go on from."""
-    if (out / FILE_NAME).exists() and last_complete(out / "steps") is None:
+    if is_finished(out) and last_complete(out / "steps") is None:
         raise AutoToolError(f"{out} is finished and has no checkpoint in steps/ to go on from: give another --out.")
     (out / FILE_NAME).unlink(missing_ok=True)
 
@@ -102,9 +122,12 @@ def records_digest(records: Iterable[Record]) -> str:
 def train(trainer: Trainer, folder: Path) -> None:
     """Run a trainer from the last complete checkpoint in its folder, or from the start.
 
-    A run that made all its steps, and was stopped before its result was written, makes no further step.
+    A run that made all its steps, and was stopped before its result was written, makes no further step. Raises AutoToolError
+    if the checkpoint's adapter trains other rows of the embeddings.
     """
     checkpoint = last_complete(folder)
+    if checkpoint is not None:
+        reject_other_rows(trainer, checkpoint)
     if checkpoint is not None and _made_all_steps(trainer, checkpoint):
         # A private name of transformers 5.19: the public way to load a checkpoint also trains.
         trainer._load_from_checkpoint(str(checkpoint))

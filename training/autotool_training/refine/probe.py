@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,17 +49,17 @@ class RefineSettings(BaseModel):
     batch: int = Field(default=64, ge=1)
     """Rollouts that are decoded at once, rounded down to whole groups."""
     rounds: int = Field(default=3, ge=0)
-    """Rounds along a short run of plain GRPO on all records, by the settings of `rl`, from the last checkpoint that is named,
-    which is a round too: rewards then follow how RL changes the model. 0: the named checkpoints are the rounds, as those of
-    SFT, the only way before."""
+    """Rounds along a short run of plain GRPO on all records, by the settings of `rl` (transformers always decodes), from the
+    last checkpoint that is named, which is a round too: rewards then follow how RL changes the model. 0: the named checkpoints
+    are the rounds, as those of SFT, the only way before."""
     round_steps: int = Field(default=10, ge=1)
     """GRPO steps between two rounds."""
     rate: Literal["reward", "accuracy"] = "reward"
     """The rate of a record in a round: its mean reward, scaled to [0, 1], so that a record is too easy only if it is always
     right *and* short; or the share of right rollouts in either mode."""
-    min_alignment: float | None = Field(default=None, le=1)
-    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest. None:
-    the median, so that half of these records is kept. It was 0.6, which the noise of few rollouts decides."""
+    min_alignment: Annotated[float, Field(le=1)] | Literal["median"] = "median"
+    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest. With
+    `median`, that of these records, half of them is kept. It was 0.6, which the noise of few rollouts decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,10 @@ def refine_records(job: ProbeJob) -> Counts:
     """Probe, choose, and write the kept records and, as JSON, the counts.
 
     The rewards are appended to `<out>.probes.jsonl` as they are made: a run that is started again continues from them, and
-    rounds can be added; a checkpoint that was made again in its folder is probed again. Records with a prompt of more than
-    `rl.max_prompt_tokens` are dropped and counted. Raises AutoToolError if existing rewards were made with other settings, if
-    there is nothing to probe, if all prompts are too long, if two records have the same id, or if the disk is full.
+    rounds can be added, of GRPO too; a checkpoint that was made again in its folder is probed again. Records with a prompt of
+    more than `rl.max_prompt_tokens` are dropped and counted. Raises AutoToolError if existing rewards or the short run of GRPO
+    were made with other settings or from another checkpoint, if there is nothing to probe, if all prompts are too long, if two
+    records have the same id, or if the disk is full.
     """
     if not job.records or not job.rounds:
         raise AutoToolError("Refinement needs records and at least one checkpoint: look at the counts of `label`.")
@@ -124,15 +125,21 @@ def refine_records(job: ProbeJob) -> Counts:
 
 def _with_grpo_rounds(job: ProbeJob) -> ProbeJob:
     """Train by plain GRPO on all records, or go on, and return the job with the checkpoints of the run as rounds."""
-    settings, start = job.settings, job.rounds[-1]
-    penalty = job.rl.objective.variant == "length-penalty"
-    objective = job.rl.objective if penalty else job.rl.objective.model_copy(update={"variant": "grpo"})
-    saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
-    short = job.rl.model_copy(update={"objective": objective, **saved})
-    rl.train(load_step(start, job.base), job.records, short, job.grpo, seed=job.seed)
+    start = job.rounds[-1]
+    rl.train(load_step(start, job.base), job.records, _short_run(job), job.grpo, seed=job.seed)
     # An adapter on the way is one of the checkpoint that GRPO started from.
     bases = {folder: partial(load_step, start, job.base) for folder in list_checkpoints(job.grpo / "steps")}
     return replace(job, rounds=[start, *bases], bases=bases)
+
+
+def _short_run(job: ProbeJob) -> RlSettings:
+    """Return the settings of the short run: those of `rl`, with plain GRPO and the decoder of the probes."""
+    settings, objective = job.settings, job.rl.objective
+    penalty = objective.variant == "length-penalty"
+    plain = objective if penalty else objective.model_copy(update={"variant": "grpo"})
+    decoder = {"rollouts": "transformers", "vllm_url": None}
+    saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
+    return job.rl.model_copy(update={"objective": plain, **decoder, **saved})
 
 
 _ProbedGroups = dict[str, dict[str, Any]]

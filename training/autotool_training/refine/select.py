@@ -10,14 +10,15 @@ A probe round gives each item a rate r_jt in [0, 1]: its share of right rollouts
 
        s_j = 1 - Σ_t (r_jt - c_t)² / Σ_t (1 - c_t)²        kept if s_j ≥ min_alignment
 
-   The fewer the rollouts, the further a rate is from any trajectory by chance, so that no number suits all groups. Without
-   `min_alignment` it is the median of the scores: of these items the better aligned half stays, as half of the others does.
+   The fewer the rollouts, the further a rate is from any trajectory by chance, so that no number suits all groups. By
+   default it is the median of the scores: of these items the better aligned half stays, as half of the others does.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 from autotool_core.errors import AutoToolError
 
@@ -38,7 +39,7 @@ def select_records(
     rates: Sequence[Sequence[float]],
     *,
     seed: int,
-    min_alignment: float | None = None,
+    min_alignment: float | Literal["median"] = "median",
     accuracy: Sequence[Sequence[float]] | None = None,
 ) -> Selection:
     """Choose items by their rates (items, rounds).
@@ -53,8 +54,8 @@ def select_records(
     extreme = {*easy, *hard}
     middle = [index for index in range(len(rates)) if index not in extreme]
     scores = alignment([rates[index] for index in middle])
-    least = min_alignment if min_alignment is not None or not scores else median(scores)
-    unaligned = [index for index, score in zip(middle, scores, strict=True) if least is not None and score < least]
+    least = min_alignment if min_alignment != "median" else median(scores or [0.0])
+    unaligned = [index for index, score in zip(middle, scores, strict=True) if score < least]
     draw = random.Random(seed)  # noqa: S311 sampling, not a secret
     dropped_easy, dropped_hard = (draw.sample(part, len(part) // 2) for part in (easy, hard))
     dropped = {*dropped_easy, *dropped_hard, *unaligned}

@@ -5,9 +5,11 @@
 
 Descending L_βl raises β_l while long trajectories lie below their target on average, and lowers it while they lie above.
 With `beta_step = "relative"` H_i and H_l are in units of H_l and a step is in units of the cap, so that one learning rate fits
-entropies of any size: those of calls are a hundredth of those of prose.
+entropies of any size: those of calls are a hundredth of those of prose. The mean gap is then clamped to [-1, 1]. It cannot be
+lower anyway, but one answer of high entropy could make it many times as high, and undo dozens of steps up in one step down.
 """
 
+import math
 from typing import TypeVar
 
 import torch
@@ -35,19 +37,24 @@ def beta_loss(beta: _Number, gap_sum: float, count: float) -> _Number:
 
 
 class BetaController:
-    """Holds β_l: one clamped gradient step for each optimiser step; constant if `lr` is 0."""
+    """Holds β_l: one clamped gradient step for each optimiser step; constant if `lr` is 0.
 
-    def __init__(self, value: float, lr: float, cap: float) -> None:
+    `max_gap` is the largest mean gap, above or below the target, in the unit of the gaps.
+    """
+
+    def __init__(self, value: float, lr: float, cap: float, max_gap: float = math.inf) -> None:
         self.value = value
         self._lr = lr
         self._cap = cap
+        self._max_gap = max_gap
 
     def step(self, gap_sum: float, count: float) -> None:
         """Descend L_βl by the sums of a whole optimiser step, over all ranks. Without a long trajectory β_l stays."""
         if count == 0 or self._lr == 0:
             return
+        limit = self._max_gap * count
         beta = torch.tensor(self.value, dtype=torch.float64, requires_grad=True)
-        (gradient,) = torch.autograd.grad(beta_loss(beta, gap_sum, count), beta)
+        (gradient,) = torch.autograd.grad(beta_loss(beta, min(max(gap_sum, -limit), limit), count), beta)
         self.value = min(max(self.value - self._lr * gradient.item(), 0.0), self._cap)
 
     def state_dict(self) -> dict[str, float]:

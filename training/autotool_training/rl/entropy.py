@@ -1,6 +1,7 @@
 """H_i, the entropy of both controller and loss: full vocabulary, temperature 1, nats, mean over the response's tokens."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -50,13 +51,13 @@ def measure(
 
 
 def entropy_targets(
-    entropy: Tensor, short: Tensor, weight: Tensor | None = None, percentile: float | None = None
+    entropy: Tensor, short: Tensor, weight: Tensor | None = None, percentile: float | Literal["mean"] = "mean"
 ) -> EntropyTargets:
     """Return the weighted means of H_i (N,) measured after SFT: of the short trajectories, of the long ones, of all.
 
-    `short` is (N,) of bool; `weight` (N,) is positive, and None weighs all alike. With `percentile` it is that in place of
-    the mean. Short JSON has far lower entropy than prose, hence a target for each mode. Raises ValueError if a mode has no
-    trajectory.
+    `short` is (N,) of bool; `weight` (N,) is positive, and None weighs all alike. With a number as `percentile` it is that
+    percentile in place of the mean. Short JSON has far lower entropy than prose, hence a target for each mode. Raises
+    ValueError if a mode has no trajectory.
     """
     if not short.any() or short.all():
         raise ValueError("Entropy targets need trajectories of both modes: generate in mode=short and in mode=long.")
@@ -66,8 +67,8 @@ def entropy_targets(
     return EntropyTargets(short=targets[0], long=targets[1], shared=targets[2])
 
 
-def _summary(values: Tensor, weights: Tensor, percentile: float | None) -> float:
-    if percentile is None:
+def _summary(values: Tensor, weights: Tensor, percentile: float | Literal["mean"]) -> float:
+    if percentile == "mean":
         return float((values * weights).sum() / weights.sum())
     order = values.argsort()
     values, weights = values[order], weights[order]

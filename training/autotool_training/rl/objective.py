@@ -102,7 +102,8 @@ class EntropyConstraint:
         adaptive = variant in {"autotool", "no-decoupling"}
         self._short_beta = scale * settings.short_beta
         lr = settings.beta_lr * adaptive * (settings.beta_cap if relative else 1.0)
-        self.controller = BetaController(scale * settings.long_beta, lr, settings.beta_cap)
+        max_gap = 1.0 if relative else math.inf
+        self.controller = BetaController(scale * settings.long_beta, lr, settings.beta_cap, max_gap)
 
     def counted(self, live: Tensor) -> Tensor:
         """Return which trajectories (N,) count, of all groups or of the live ones only; `live` is from `live_groups`."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from datasets import Dataset
@@ -15,21 +15,32 @@ from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training.common import resume
 from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, ProfileWriter, explain_full_disk
-from autotool_training.common.checkpoint import Checkpoint, load_finished
+from autotool_training.common.checkpoint import Checkpoint, is_finished, load_finished
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.export import reject_sharded_adapter, write_trained
 from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
-from autotool_training.common.resume import base_identity, claim_run_dir, records_digest
+from autotool_training.common.resume import base_identity, claim_run_dir, records_digest, stored_run
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
-from autotool_training.rl.settings import OLDER_OBJECTIVE, UNTARGETED, EntropyTargets, ObjectiveSettings
+from autotool_training.rl.settings import (
+    ENTROPY_TERM,
+    OLDER_OBJECTIVE,
+    UNCONSTRAINED,
+    UNTARGETED,
+    EntropyTargets,
+    ObjectiveSettings,
+    Variant,
+)
 from autotool_training.rl.targets import Probes, measure_targets
 
 TARGETS_FILE = "targets.json"
 """Holds a run's entropy targets, which a resumed run uses again."""
+OBJECTIVE_VERSION = 2
+"""Counts the changes of rewards and losses that no setting takes back. Runs from before this number have none: their cut
+rollouts had no loss on the decision, long answers with an empty think block counted as thought, and no prompt was too long."""
 
 
 class RlSettings(BaseModel):
@@ -42,8 +53,8 @@ class RlSettings(BaseModel):
     target_answers: Literal["chosen", "forced"] = "chosen"
     """The base's answers that give the targets H_s and H_l: `chosen`, those that it chooses to give in the mode, which β_l is
     adapted by too (each answer weighs as the probability of its mode); or `forced`, all alike, the only way before."""
-    percentile: float | None = Field(default=None, gt=0, lt=100)
-    """Percentile of their entropies that is the target. None: the mean, which β_l is adapted by too. It was 50."""
+    percentile: Annotated[float, Field(gt=0, lt=100)] | Literal["mean"] = "mean"
+    """Percentile of their entropies that is the target, or `mean`, which β_l is adapted by too. It was 50."""
     probes: int = Field(default=64, ge=2)
     """Records whose answers the targets are measured on, in each mode."""
     steps: int = Field(default=200, ge=1)
@@ -100,14 +111,18 @@ def train(
     A run that ended is left as it is, unless `settings` has more steps: then it goes on from its last checkpoint. Metrics of
     every step go to `out/metrics.jsonl` and, for TensorBoard, to `out/tensorboard`. `begin` is called with `out` once it is
     known to be this run's, and `skipped` with a sentence if prompts are too long.
-    Raises AutoToolError if there are too few records for a step, the folder holds another run, the loss is not a number or
-    the disk is full.
+    Raises AutoToolError if there are too few records for a step, the folder holds another run or an unfinished one of older
+    code with another objective, the loss is not a number or the disk is full.
     """
     args = grpo_config(settings, out / "steps", seed)
     fitting = _fitting(base, records, settings.max_prompt_tokens, skipped)
-    _reject_too_few(fitting, settings, args)
+    _reject_older_objective(out, settings.steps)
+    if not is_finished(out):
+        _reject_too_few(fitting, settings, args)
     run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": records_digest(records)}
-    claim_run_dir(out, {**run, **base_identity(base)}, begin, assumed={"settings": _assumed()}, growing="settings.steps")
+    run |= {"objective_version": OBJECTIVE_VERSION, **base_identity(base)}
+    assumed = {"settings": _assumed(settings)}
+    claim_run_dir(out, run, begin, assumed=assumed, growing="settings.steps", unused=_unused(settings.objective.variant))
     if done := load_finished(out):
         return done
     with explain_full_disk(out):
@@ -116,10 +131,34 @@ def train(
         return write_trained(trainer, base, out)
 
 
-def _assumed() -> dict[str, Any]:
+def _reject_older_objective(out: Path, steps: int) -> None:
+    """Raise AutoToolError if the folder's run would go on, and has begun with an objective that no setting brings back."""
+    held = stored_run(out)
+    if held is None or held.get("stage") != "rl" or held.get("objective_version") == OBJECTIVE_VERSION:
+        return
+    if not is_finished(out) or held["settings"]["steps"] < steps:
+        raise AutoToolError(
+            f"{out} holds a run of older code, which treated cut answers and empty think blocks otherwise, and cannot go on: "
+            "give another --out."
+        )
+
+
+def _assumed(settings: RlSettings) -> dict[str, Any]:
     """Return the settings of a run whose folder does not hold them: the defaults, or what older code did."""
-    settings, objective = RlSettings(target_answers="forced"), ObjectiveSettings(**OLDER_OBJECTIVE)
-    return {**settings.model_dump(), "objective": objective.model_dump()}
+    older, objective = RlSettings(target_answers="forced"), ObjectiveSettings(**OLDER_OBJECTIVE)
+    # Older code had no limit. Its runs do not go on, so that it does not matter which one a finished run is asked for with.
+    older = older.model_copy(update={"max_prompt_tokens": settings.max_prompt_tokens})
+    return {**older.model_dump(), "objective": objective.model_dump()}
+
+
+def _unused(variant: Variant) -> list[str]:
+    """Return what is stored of a run of a variant and does not matter, in the words of `claim_run_dir`."""
+    constrained = variant not in UNCONSTRAINED
+    targets = [] if constrained else ["percentile", "target_answers", "probes"]
+    term = () if constrained else ENTROPY_TERM
+    objective = [*term, "rewards" if variant == "length-penalty" else "length_penalty"]
+    settings = ["keep", *targets, *(f"objective.{name}" for name in objective)]
+    return ["objective_version", *(f"settings.{name}" for name in settings)]
 
 
 def _fitting(

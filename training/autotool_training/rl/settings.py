@@ -10,6 +10,17 @@ UNCONSTRAINED: tuple[Variant, ...] = ("grpo", "length-penalty")
 """Variants without an entropy term."""
 UNTARGETED: tuple[Variant, ...] = (*UNCONSTRAINED, "static-beta")
 """Variants that need no entropy targets."""
+ENTROPY_TERM = (
+    "targets",
+    "short_beta",
+    "long_beta",
+    "beta_step",
+    "beta_lr",
+    "beta_cap",
+    "entropy_aggregation",
+    "mask_zero_variance_groups",
+)
+"""Settings that the variants without an entropy term do not use."""
 
 
 OLDER_OBJECTIVE: Mapping[str, Any] = {
@@ -18,6 +29,9 @@ OLDER_OBJECTIVE: Mapping[str, Any] = {
     "mask_zero_variance_groups": True,
 }
 """What code did before it had these settings, which a run of that code does not hold."""
+_BETA_LR: Mapping[str, float] = {"relative": 0.1, "absolute": 5e-4}
+# The lowest one of relative steps: those of absolute steps are far below, and would hardly move β_l.
+_MIN_RELATIVE_LR = 0.01
 
 
 class _Settings(BaseModel):
@@ -67,10 +81,11 @@ class ObjectiveSettings(_Settings):
     """β_l at the start."""
     beta_step: Literal["relative", "absolute"] = "relative"
     """Units of a step of β_l: `relative`, in which a mean entropy that is a share g under H_l raises β_l by `beta_lr` · g of
-    the cap, whatever the entropies are; or `absolute`, by `beta_lr` · (H_l - H) in nats, the only way before."""
-    beta_lr: float = Field(default=0.1, gt=0)
-    """Learning rate of β_l, which is updated once an optimiser step. With 0.1 and half of H_l lost β_l crosses its range in 20
-    steps. In `absolute` steps it was 5e-4."""
+    the cap, and one above lowers it, by `beta_lr` of the cap at most; or `absolute`, by `beta_lr` · (H_l - H) in nats, the
+    only way before."""
+    beta_lr: float = Field(default_factory=lambda known: _BETA_LR[known["beta_step"]], gt=0)
+    """Learning rate of β_l, which is updated once an optimiser step. Default: 0.1, with which β_l crosses its range in 20 steps
+    if half of H_l is lost, and 5e-4 in `absolute` steps. In `relative` steps at least 0.01."""
     beta_cap: float = Field(default=0.02, gt=0)
     """β_l stays in [0, cap]."""
     entropy_aggregation: Literal["token-mean", "seq-mean-token-mean"] = "token-mean"
@@ -88,4 +103,9 @@ class ObjectiveSettings(_Settings):
     def _complete(self) -> Self:
         if self.long_beta > self.beta_cap:
             raise ValueError("long_beta is above beta_cap: lower it, or raise the cap.")
+        if self.beta_step == "relative" and self.beta_lr < _MIN_RELATIVE_LR:
+            raise ValueError(
+                f"beta_lr = {self.beta_lr:g} is one of absolute steps: with relative ones β_l would need hundreds of steps to "
+                'cross its range. Leave it out, or set beta_step = "absolute"'
+            )
         return self

@@ -35,8 +35,7 @@ class Probes:
     """Answers that are decoded at once."""
     max_tokens: int
     """Limit of the tokens of an answer."""
-    percentile: float | None
-    """None: the mean."""
+    percentile: float | Literal["mean"]
     seed: int
     answers: Literal["chosen", "forced"] = "chosen"
     """Whether an answer weighs as the probability of its mode, or all alike."""

@@ -81,6 +81,9 @@ def test_the_rounds_are_those_of_a_short_run_of_grpo(run: Path, tmp_path: Path) 
     steps = probing.grpo / "steps"
     rounds = [(str(run), 0), (str(steps / "checkpoint-1"), 1), (str(steps / "checkpoint-2"), 2)]
     assert [(line["checkpoint"], line["round"]) for line in lines(probing)[1:]] == [one for one in rounds for _ in some]
+    # The rounds are of plain GRPO, which needs no targets, whatever the variant of RL is.
+    assert json.loads((probing.grpo / "run.json").read_text())["settings"]["objective"]["variant"] == "grpo"
+    assert not (probing.grpo / "targets.json").exists()
     # The adapter of a step is one of the checkpoint that GRPO started from.
     last = checkpoint.load_step(steps / "checkpoint-2", lambda: checkpoint.load_checkpoint(str(run))).model.state_dict()
     ended = checkpoint.load_checkpoint(str(probing.grpo)).model.state_dict()
@@ -88,6 +91,23 @@ def test_the_rounds_are_those_of_a_short_run_of_grpo(run: Path, tmp_path: Path) 
     before = lines(probing)
     refine_records(probing)
     assert lines(probing) == before
+    # Settings of RL that plain GRPO and the probes do not use change nothing, and a round can be added.
+    other = {"objective": ObjectiveSettings(variant="no-adaptive", long_beta=0.001), "percentile": 50.0, "keep": 9}
+    served = {"rollouts": "vllm-server", "vllm_url": "http://localhost:9"}
+    more = probing.settings.model_copy(update={"rounds": 3, "min_alignment": 0.1})
+    refine_records(replace(probing, settings=more, rl=short.model_copy(update={**other, **served})))
+    assert lines(probing)[: len(before)] == before
+    assert [line["round"] for line in lines(probing)[len(before) :]] == [3] * len(some)
+
+
+def test_a_run_of_grpo_that_began_from_another_adapter_is_not_used(run: Path, tmp_path: Path) -> None:
+    some, start, short = records(3), tmp_path / "checkpoint-3", RL.model_copy(update={"prompts": 2, "group": 2})
+    shutil.copytree(run / "steps/checkpoint-3", start)
+    probing = replace(job(tmp_path / "refined.jsonl", [start], some, rounds=1, round_steps=1), rl=short)
+    refine_records(probing)
+    shutil.copy(run / "steps/checkpoint-2/adapter_model.safetensors", start)
+    with pytest.raises(AutoToolError, match=r"refined\.grpo holds a run with other settings \(base_contents\)"):
+        refine_records(probing)
 
 
 def test_an_interrupted_run_resumes_and_has_the_same_result(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

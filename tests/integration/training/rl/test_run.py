@@ -84,7 +84,7 @@ def stop() -> None:
 
 def test_a_run_with_other_settings_is_refused_in_its_folder(whole: Path) -> None:
     other = SETTINGS.model_copy(update={"steps": 1})
-    with pytest.raises(AutoToolError, match=r"holds a run with other settings \(seed, settings\.steps\)"):
+    with pytest.raises(AutoToolError, match=r"holds a run with other settings \(seed, settings\.steps=2\)"):
         train(scratch.make(SIZES, seed=0), records(8), other, whole, seed=1)
 
 
@@ -105,6 +105,20 @@ def test_records_with_long_prompts_are_left_out_and_told(tmp_path: Path) -> None
     with pytest.raises(AutoToolError, match="RL has 0 records"):
         train(scratch.make(SIZES, seed=0), records(3), short, tmp_path / "out", seed=0, skipped=told.append)
     assert told == ["3 records have prompts of more than 8 tokens (rl.max_prompt_tokens)"]
+
+
+def test_a_finished_run_whose_prompts_are_now_too_long_is_left_as_it_is(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rl"
+    shutil.copytree(whole, out)
+    held = json.loads((out / "run.json").read_text())
+    del held["objective_version"], held["settings"]["max_prompt_tokens"]
+    (out / "run.json").write_text(json.dumps(held))
+    short = SETTINGS.model_copy(update={"max_prompt_tokens": 8})
+    train(scratch.make(SIZES, seed=0), records(8), short, out, seed=0)
+    assert metrics(out) == metrics(whole)
+    (out / "mode_profile.json").unlink()
+    with pytest.raises(AutoToolError, match="holds a run of older code"):
+        train(scratch.make(SIZES, seed=0), records(8), short, out, seed=0)
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -1,5 +1,8 @@
 """LoRA trains the markers' rows of the embeddings: of one matrix, or of both where input and output have their own."""
 
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,9 +10,10 @@ import torch
 from peft import get_peft_model
 from support.tiny import make_llama, make_tokenizer
 
+from autotool_core.errors import AutoToolError
 from autotool_core.profile import BUILTIN
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.common.lora import LoraSettings, lora_config
+from autotool_training.common.lora import LoraSettings, lora_config, reject_other_rows
 
 PROMPT = torch.tensor([[5, 9, 7]])
 
@@ -39,6 +43,19 @@ def test_a_marker_can_be_learnt(tied: bool) -> None:
         loss_of(model, marker).backward()
         optimiser.step()
     assert loss_of(model, marker).item() < 0.1
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_adapter_of_one_matrix_is_not_resumed_with_both(tmp_path: Path, tied: bool) -> None:
+    start = base(tied=tied)
+    trainer = SimpleNamespace(model=adapted(start))
+    reject_other_rows(trainer, tmp_path)  # no adapter
+    trainer.model.save_pretrained(tmp_path)
+    reject_other_rows(trainer, tmp_path)
+    older = lora_config(base(tied=True), LoraSettings(rank=2, alpha=4))
+    get_peft_model(base(tied=tied).model, older).save_pretrained(str(tmp_path))
+    with nullcontext() if tied else pytest.raises(AutoToolError, match="is an adapter of older code"):
+        reject_other_rows(trainer, tmp_path)
 
 
 def test_the_trained_rows_of_both_matrices_are_merged() -> None:

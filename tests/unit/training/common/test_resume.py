@@ -1,9 +1,10 @@
 """Where a run resumes, and how a full disk is recognised."""
 
 import errno
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from safetensors import SafetensorError
@@ -16,6 +17,7 @@ from autotool_training import scratch
 from autotool_training.common import resume
 from autotool_training.common.callbacks import MIN_FREE_BYTES, MetricsWriter, explain_full_disk, is_disk_full
 from autotool_training.rl import run as rl
+from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.scratch import pretrain
 from autotool_training.sft import train as sft
 
@@ -70,7 +72,9 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     resume.claim_run_dir(tmp_path / "out", run)
     resume.claim_run_dir(tmp_path / "out", run)
     other = {"seed": 1, "settings": {"rl": {"steps": 6, "group": (1, 2)}}}
-    with pytest.raises(AutoToolError, match=r"out holds a run with other settings \(seed, settings\.rl\.steps\): give another"):
+    with pytest.raises(
+        AutoToolError, match=r"out holds a run with other settings \(seed, settings\.rl\.steps=5\): give another"
+    ):
         resume.claim_run_dir(tmp_path / "out", other)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
 
@@ -81,8 +85,15 @@ def test_a_setting_that_came_later_is_no_other_run_unless_it_changes_what_was_do
     later = {"settings": {"rl": {"steps": 5, "limit": 2048, "way": "old"}, "more": 1}}
     resume.claim_run_dir(tmp_path, later, assumed=assumed)
     later["settings"]["rl"]["way"] = "new"
-    with pytest.raises(AutoToolError, match=r"other settings \(settings\.rl\.way\)"):
+    with pytest.raises(AutoToolError, match=r"other settings \(settings\.rl\.way=\"old\"\)"):
         resume.claim_run_dir(tmp_path, later, assumed=assumed)
+
+
+def test_what_does_not_matter_is_not_compared(tmp_path: Path) -> None:
+    resume.claim_run_dir(tmp_path, {"settings": {"keep": 1, "term": {"beta": 0.1}, "keeper": 1}, "version": 1})
+    other = {"settings": {"keep": 2, "term": {"beta": 0.2}, "keeper": 2}, "version": 2}
+    with pytest.raises(AutoToolError, match=r"other settings \(settings\.keeper=1\)"):
+        resume.claim_run_dir(tmp_path, other, unused=["version", "settings.keep", "settings.term"])
 
 
 def test_a_finished_run_may_get_more_steps_and_not_fewer(tmp_path: Path) -> None:
@@ -99,7 +110,7 @@ def test_a_finished_run_may_get_more_steps_and_not_fewer(tmp_path: Path) -> None
     saved(tmp_path / "steps", 5)
     claim(8)
     assert not profile.exists()
-    with pytest.raises(AutoToolError, match=r"other settings \(settings\.steps\)"):
+    with pytest.raises(AutoToolError, match=r"other settings \(settings\.steps=8\)"):
         claim(5)
 
 
@@ -126,12 +137,41 @@ def test_a_run_begins_once_the_folder_is_its_own(tmp_path: Path) -> None:
     assert begun == [tmp_path] * 2
 
 
-def test_a_run_from_before_the_readings_of_the_entropy_term_goes_on_by_what_it_did() -> None:
-    assumed = rl._assumed()
+def test_a_run_from_before_the_readings_of_the_entropy_term_is_known_by_what_it_did() -> None:
+    assumed = rl._assumed(rl.RlSettings(max_prompt_tokens=9))
     done = {name: assumed["objective"][name] for name in ("beta_step", "entropy_aggregation", "mask_zero_variance_groups")}
     assert done == {"beta_step": "absolute", "entropy_aggregation": "seq-mean-token-mean", "mask_zero_variance_groups": True}
     assert assumed["target_answers"] == "forced"
-    assert assumed["max_prompt_tokens"] == rl.RlSettings().max_prompt_tokens
+    assert assumed["max_prompt_tokens"] == 9
+
+
+def claim_older(out: Path, variant: Literal["grpo", "length-penalty", "autotool"], **changes: Any) -> None:
+    """Store an RL run of older code that has ended, and ask for it with the settings of today."""
+    held = {"percentile": 50.0, "objective": {"variant": variant, "beta_lr": 5e-4}}
+    (out / "run.json").write_text(json.dumps({"stage": "rl", "settings": {"steps": 200, **held}}))
+    settings = rl.RlSettings(**{"objective": ObjectiveSettings(variant=variant), **changes})
+    run = {"stage": "rl", "settings": settings.model_dump(), "objective_version": rl.OBJECTIVE_VERSION}
+    rl._reject_older_objective(out, settings.steps)
+    resume.claim_run_dir(out, run, assumed={"settings": rl._assumed(settings)}, unused=rl._unused(variant))
+
+
+def test_a_finished_run_of_older_code_is_refused_only_where_its_settings_had_an_effect(tmp_path: Path) -> None:
+    (tmp_path / "mode_profile.json").touch()
+    for variant in ("grpo", "length-penalty"):
+        claim_older(tmp_path, variant, max_prompt_tokens=9)
+    with pytest.raises(AutoToolError, match=r'settings\.objective\.beta_step="absolute".*settings\.percentile=50\.0'):
+        claim_older(tmp_path, "autotool")
+    back = ObjectiveSettings(beta_step="absolute", entropy_aggregation="seq-mean-token-mean", mask_zero_variance_groups=True)
+    claim_older(tmp_path, "autotool", objective=back, percentile=50, target_answers="forced")
+
+
+def test_an_older_run_does_not_go_on_with_another_objective(tmp_path: Path) -> None:
+    with pytest.raises(AutoToolError, match=r"holds a run of older code.* cannot go on: give another --out"):
+        claim_older(tmp_path, "grpo")
+    (tmp_path / "mode_profile.json").touch()
+    claim_older(tmp_path, "grpo")
+    with pytest.raises(AutoToolError, match="holds a run of older code"):
+        claim_older(tmp_path, "grpo", steps=201)
 
 
 def test_every_stage_stores_the_identity_of_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,8 @@ def test_beta_crosses_its_range_in_tens_of_steps_whatever_the_entropies_are(targ
 
 
 def test_absolute_steps_are_in_nats() -> None:
-    settings = ObjectiveSettings(targets=TARGETS, long_beta=0.01, beta_step="absolute", beta_lr=5e-4)
+    settings = ObjectiveSettings(targets=TARGETS, long_beta=0.01, beta_step="absolute")
+    assert (settings.beta_lr, ObjectiveSettings().beta_lr) == (5e-4, 0.1)
     constraint = EntropyConstraint(settings)
     constraint.controller.step(*constraint.gap_sums(ENTROPY + 0.1, MODES).tolist())
     assert constraint.controller.value == pytest.approx(0.01 - 5e-4 * 0.1)
@@ -84,8 +85,20 @@ def test_absolute_steps_are_in_nats() -> None:
 
 def test_a_target_of_nothing_lowers_beta() -> None:
     constraint = EntropyConstraint(ObjectiveSettings(targets=EntropyTargets(short=0, long=0, shared=0)))
-    constraint.controller.step(*constraint.gap_sums(ENTROPY, MODES).tolist())
+    for _ in range(3):
+        constraint.controller.step(*constraint.gap_sums(ENTROPY, MODES).tolist())
     assert constraint.controller.value == 0.0
+
+
+@pytest.mark.parametrize("outlier", [0.7, 9.0, math.log(50_000)])
+def test_one_outlier_lowers_beta_by_no_more_than_the_loss_of_all_entropy_raises_it(outlier: float) -> None:
+    targets = EntropyTargets(short=0.05, long=0.05, shared=0.05)
+    constraint = EntropyConstraint(ObjectiveSettings(targets=targets, long_beta=0.01, beta_cap=0.02))
+    modes = Modes(torch.tensor([False] * 3), torch.tensor([True] * 3))
+    for entropies, moved in (([0.05, 0.05, outlier], -0.002), ([0.0] * 3, 0.002)):
+        constraint.controller.value = 0.01
+        constraint.controller.step(*constraint.gap_sums(torch.tensor(entropies, dtype=torch.float64), modes).tolist())
+        assert constraint.controller.value - 0.01 == pytest.approx(moved)
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))
@@ -168,6 +181,7 @@ def test_missing_targets_are_refused_if_the_variant_needs_them(variant: Variant)
     [
         ("variant", {"variant": "none"}),
         ("beta_lr", {"beta_lr": 0}),
+        ('beta_lr = 0.0005 is one of absolute steps.* beta_step = "absolute"', {"beta_lr": 5e-4}),
         ("long_beta", {"long_beta": 0.5}),
         ("short_beta", {"short_beta": math.inf}),
         ("entropy_coef", {"entropy_coef": 1}),

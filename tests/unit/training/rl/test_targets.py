@@ -16,7 +16,7 @@ from autotool_training.common.examples import ExampleWriter
 from autotool_training.rl import targets
 from autotool_training.rl.targets import Probes, measure_targets
 
-PROBES = Probes(count=4, batch=3, max_tokens=8, percentile=None, seed=1)
+PROBES = Probes(count=4, batch=3, max_tokens=8, percentile="mean", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -77,4 +77,4 @@ def test_only_the_seed_changes_the_result(base: Checkpoint) -> None:
     first = measure_targets(base, records(6), PROBES)
     torch.manual_seed(6)
     assert measure_targets(base, records(6), PROBES) == first
-    assert measure_targets(base, records(6), Probes(4, 3, 8, None, seed=2)) != first
+    assert measure_targets(base, records(6), Probes(4, 3, 8, "mean", seed=2)) != first
