@@ -11,6 +11,7 @@ import pytest
 import typer
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from typer.testing import CliRunner
 
@@ -73,6 +74,8 @@ def test_the_bar_fits_80_columns() -> None:
 
 def test_curves_are_in_the_folder_of_the_run_and_go_on_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "elsewhere"))
+    # Files are read in the order of their names, which end with this number: of one second, 10 would come before 9.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     for steps in ((1, 2, 3), (3, 4)):
         curves = Curves(tmp_path)
         curves.on_train_begin(arguments(), state(steps[0] - 1), TrainerControl())
