@@ -139,6 +139,8 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 command = click.Command(
     "serve",
+    # Its own, since click keeps the help option of the first context that the command is used in.
+    context_settings={"help_option_names": ["-h", "--help"]},
     callback=_serve,
     params=[
         click.Argument(["source"], metavar="[MODEL]", required=False),
