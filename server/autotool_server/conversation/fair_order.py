@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 from typing import Generic, TypeVar
 
 SERVED_PER_EQUAL = 8
-"""Of so many that are served, one is chosen without regard to priorities."""
+"""How many are served for each one that is chosen without regard to priorities, that one included."""
 MAX_KNOWN_SHARES = 4096
 """Shares that are remembered beside those that wait, before those that got no more than the others are forgotten."""
 

@@ -220,7 +220,7 @@ async def test_a_server_without_a_key_must_know_the_public_name(tmp_path: Path) 
 
 
 BEARERS = [{"authorization": f"Bearer {number}"} for number in range(20)]
-"""Of so many keys each of two servers has some."""
+"""Headers with keys, so many that each of two servers has some of them."""
 
 
 @NEEDED

@@ -21,9 +21,9 @@ class Answers:
     """What the requests of all tests came to. They are sent at once, since one batch takes little longer than one request."""
 
     whole: dict[tuple[str, bool], Any]
-    """By mode, and whether parallel calls are allowed."""
+    """The answers, by mode and by whether parallel calls are allowed."""
     chunks: list[Any]
-    """Of a stream in the mode short, with parallel calls."""
+    """The chunks of a stream in the mode short, with parallel calls."""
 
 
 def body(mode: str, *, parallel: bool) -> dict[str, Any]:
