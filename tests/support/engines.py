@@ -43,12 +43,12 @@ async def collect(engine: Engine, request: EngineRequest) -> Output:
         async for delta in deltas:
             assert delta.token_ids
             assert output.finish_reason is None
-            _add(output, delta)
+            add_delta(output, delta)
     assert output.finish_reason is not None
     return output
 
 
-def _add(output: Output, delta: TokenDelta) -> None:
+def add_delta(output: Output, delta: TokenDelta) -> None:
     output.tokens += delta.token_ids
     output.logprobs += delta.logprobs or ()
     output.finish_reason = delta.finish_reason

@@ -26,7 +26,8 @@ from autotool_server.conversation.template_abilities import TemplateAbilities
 from autotool_server.conversation.template_arguments import TemplateArguments
 from autotool_server.conversation.text_threads import Run, TextThreads
 from autotool_server.conversation.tool_loop import ToolLoop
-from autotool_server.conversation.turn import Turn, TurnRequest
+from autotool_server.conversation.turn import Turn
+from autotool_server.conversation.turn_request import TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
 from autotool_server.engines.base import Engine
 from autotool_server.settings import EFFORTS, Effort, GenerationConfig, Settings

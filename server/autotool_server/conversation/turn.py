@@ -8,50 +8,34 @@ import random
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
-from autotool_core.decision import decide
+from autotool_core.decision import Decision
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.events import Event
-from autotool_core.parsing.stream import TurnParser
+from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.profile import Profile
 from autotool_core.prompt import DecisionTokens, PromptRenderer
 from autotool_core.record import TurnRecord
 from autotool_server.conversation.ledger import Ledger
-from autotool_server.conversation.plan import Step, Transition, TurnLimits, TurnPlan, TurnState
+from autotool_server.conversation.plan import Step, Transition, TurnPlan, TurnState
 from autotool_server.conversation.step_spans import CACHED, FINISH, StepSpans
 from autotool_server.conversation.token_reader import TokenReader, TurnOutput
-from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta
+from autotool_server.conversation.turn_request import TurnRequest
+from autotool_server.engines.base import (
+    DecisionRequest,
+    Engine,
+    EngineRequest,
+    FinishReason,
+    Outcome,
+    Score,
+    TokenDelta,
+)
 from autotool_server.tracing.spans import Attributes
 
 # A sentencepiece-like tokenizer needs a few ids of context to know where a word begins.
 DETOKENIZER_CONTEXT = 8
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
-    """What one turn of a choice needs from the engine."""
-
-    id: str
-    choice: int
-    """Index of the choice that the turn belongs to."""
-    prompt_ids: Sequence[int]
-    """Conversation and response prefix of `mode`."""
-    mode: Mode
-    reasoning_bias: float
-    limits: TurnLimits
-    sampling: Sampling
-    stop: tuple[str, ...] = ()
-    ignore_eos: bool = False
-    """Whether the tokens that end a turn are text like any other."""
-    skip_special_tokens: bool = True
-    logprobs: int | None = None
-    priority: int = 0
-    tools: Sequence[Mapping[str, Any]] = ()
-    """OpenAI function tools that may be called."""
-    parallel_tool_calls: bool = True
 
 
 class Turn:
@@ -93,21 +77,28 @@ class Turn:
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Decide, reason, answer. Closing the generator aborts the engine's work for the turn."""
         self.ledger.started_at = time.perf_counter()
-        await self._decide()
-        plan, reader = self._plan(), self._reader()
-        transition: Transition | None = plan.first(self._state(reader))
-        while transition is not None:
-            if events := self._apply(transition, reader):
-                yield TurnOutput(events)
-            if transition.step is None:
-                self.finish_reason = "length"
-                break
-            async with aclosing(self._decode(transition.step, reader)) as outputs:
-                async for output in outputs:
-                    yield output
-            yield reader.flush()
-            transition = plan.following(transition.step, self._state(reader))
-        yield self._finish(reader)
+        decided = await self._decide()
+        try:
+            if decided is not None:
+                yield TurnOutput(())  # a stream begins with the decision
+            plan, reader = self._plan(), self._reader()
+            transition: Transition | None = plan.first(self._state(reader.in_reasoning))
+            while transition is not None:
+                if events := self._apply(transition, reader):
+                    yield TurnOutput(events)
+                if transition.step is None:
+                    self.finish_reason = "length"
+                    break
+                async with aclosing(self._decode(transition.step, reader, decided)) as outputs:
+                    async for output in outputs:
+                        yield output
+                decided = None
+                yield reader.flush()
+                transition = plan.following(transition.step, self._state(reader.in_reasoning, is_over=reader.is_over))
+            yield self._finish(reader)
+        finally:
+            if decided is not None:
+                await decided.aclose()
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
@@ -154,30 +145,50 @@ class Turn:
         """Return every token after the request's prompt from number `start` on: decoded and injected ones, in their order."""
         return self._ids[len(self.request.prompt_ids) + start :]
 
-    async def _decide(self) -> None:
-        """In `auto`, decode the decision token and inject what completes the prefix of the mode that it settles."""
+    async def _decide(self) -> AsyncGenerator[TokenDelta] | None:
+        """In `auto`, let the engine decode the decision token, and append what completes the prefix of the mode it settles.
+
+        Return the deltas of the first step, which the engine goes on with by itself; None where there is nothing to decide.
+        """
         tokens = self._renderer.decision_tokens
         if self.request.mode is not Mode.AUTO or tokens is None:
-            return
-        request_id, candidates = f"{self.request.id}-decision", (tokens.long, tokens.short)
+            return None
         with self._spans.decision(self._ids) as span:
-            score = await self._engine.score(request_id, self._ids, candidates, trace_headers=span.headers)
-            self._settle(tokens, score.logprobs)
+            request = self._decision_request(tokens, span.headers)
+            steps = self._engine.decide(request)
+            score = cast("Score", await anext(steps))
+            self._settle(tokens, request.settle(score))
             self.ledger.decision_tokens = 1
             self.ledger.cached_tokens = score.cached_tokens
             self.ledger.note_time(content=False)
+        return cast("AsyncGenerator[TokenDelta]", steps)
 
-    def _settle(self, tokens: DecisionTokens, logprobs: tuple[float, ...]) -> None:
-        """Draw the mode from the log-probabilities (nats) of the long and the short decision token."""
+    def _decision_request(self, tokens: DecisionTokens, trace_headers: Mapping[str, str]) -> DecisionRequest:
         seed = self.request.sampling.seed
-        decision = decide(
-            *logprobs,
+        return DecisionRequest(
+            request_id=self.request.id,
+            prompt_ids=self._ids,
+            candidates=(tokens.long, tokens.short),
+            outcomes={resolved: self._outcome(resolved, tokens) for resolved in ResolvedMode},
             reasoning_bias=self.request.reasoning_bias,
             temperature=self.request.sampling.temperature,
             uniform=(random if seed is None else random.Random(seed)).random(),  # noqa: S311 sampling, not a secret
+            trace_headers=trace_headers,
         )
+
+    def _outcome(self, resolved: ResolvedMode, tokens: DecisionTokens) -> Outcome:
+        """Return what follows where the decision is for this mode: what `run` does with its first transition."""
+        first = self._plan().first(self._state(self._parser(resolved).section is Section.REASONING))
+        injected = [*tokens.rest[resolved], *self._renderer.ids(first.injected)]
+        if first.step is None:
+            return Outcome(injected, None)
+        token = tokens.long if resolved is ResolvedMode.LONG else tokens.short
+        return Outcome(injected, self._engine_request(first.step, 1, [*self._ids, token, *injected]))
+
+    def _settle(self, tokens: DecisionTokens, decision: Decision) -> None:
+        """Take the mode that was drawn, and append its token and the rest of its prefix."""
         self.resolved, self.p_long = decision.resolved, decision.p_long
-        self._ids.append(tokens.long if self.resolved is ResolvedMode.LONG else tokens.short)
+        self._ids = [*self._ids, tokens.long if self.resolved is ResolvedMode.LONG else tokens.short]
         self._inject(tokens.rest[self.resolved])
 
     def _plan(self) -> TurnPlan:
@@ -193,11 +204,10 @@ class Turn:
 
     def _reader(self) -> TokenReader:
         request = self.request
-        parser = TurnParser(self._profile, self._profile.prefix(Mode(self.resolved)), request.tools)
         context = self._ids[-DETOKENIZER_CONTEXT:]
         shown = self._renderer.marker_ids if request.skip_special_tokens else self._engine.tokenizer.all_special_ids
         return TokenReader(
-            parser,
+            self._parser(self.resolved),
             Detokenizer(self._engine.tokenizer, context, shown),
             self.ledger,
             self._end_ids,
@@ -208,15 +218,18 @@ class Turn:
             parallel_tool_calls=request.parallel_tool_calls,
         )
 
-    def _state(self, reader: TokenReader) -> TurnState:
+    def _parser(self, resolved: ResolvedMode) -> TurnParser:
+        return TurnParser(self._profile, self._profile.prefix(Mode(resolved)), self.request.tools)
+
+    def _state(self, in_reasoning: bool, *, is_over: bool = False) -> TurnState:
         ledger = self.ledger
         return TurnState(
-            reader.in_reasoning,
+            in_reasoning,
             ledger.completion_tokens - ledger.decision_tokens,
             ledger.reasoning_tokens,
             ledger.content_tokens,
             self.finish_reason,
-            reader.is_over,
+            is_over,
         )
 
     def _apply(self, transition: Transition, reader: TokenReader) -> list[Event]:
@@ -226,12 +239,15 @@ class Turn:
         # What the parser held back as the possible beginning of a marker is reasoning after all.
         return reader.feed(transition.injected) if transition.closes_reasoning else []
 
-    async def _decode(self, step: Step, reader: TokenReader) -> AsyncGenerator[TurnOutput]:
+    async def _decode(
+        self, step: Step, reader: TokenReader, decided: AsyncGenerator[TokenDelta] | None
+    ) -> AsyncGenerator[TurnOutput]:
+        """Decode a step. `decided`: its deltas, where the engine has begun it after the decision."""
         self._steps += 1
-        with self._spans.generation(self._engine_request(step)) as request:
+        with self._spans.generation(self._engine_request(step, self._steps, self._ids)) as request:
             # The engine may still read the ids that it was given.
             self._ids = list(self._ids)
-            async with aclosing(self._engine.generate(request)) as deltas:
+            async with aclosing(decided or self._engine.generate(request)) as deltas:
                 async for delta in deltas:
                     first = self.ledger.reasoning_tokens + self.ledger.content_tokens == 0
                     self._note(delta)
@@ -255,10 +271,10 @@ class Turn:
             FINISH: (self.finish_reason,) if self._steps else None,
         }
 
-    def _engine_request(self, step: Step) -> EngineRequest:
+    def _engine_request(self, step: Step, number: int, prompt_ids: Sequence[int]) -> EngineRequest:
         return EngineRequest(
-            request_id=f"{self.request.id}-{self._steps}",
-            prompt_ids=self._ids,
+            request_id=f"{self.request.id}-{number}",
+            prompt_ids=prompt_ids,
             max_tokens=step.max_tokens,
             stop_token_ids=step.stop_token_ids,
             min_tokens=step.min_tokens,

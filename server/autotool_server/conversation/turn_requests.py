@@ -17,7 +17,7 @@ from autotool_server.conversation.loop_types import NextTurn, NoRoomError
 from autotool_server.conversation.messages import template_message
 from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.request import AllowedTools, ConversationRequest, ToolChoice
-from autotool_server.conversation.turn import TurnRequest
+from autotool_server.conversation.turn_request import TurnRequest
 from autotool_server.engines.base import Engine, Sampling
 from autotool_server.settings import Effort
 from autotool_server.tools.base import Tool

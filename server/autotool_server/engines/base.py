@@ -5,10 +5,13 @@ suite against every engine.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from autotool_core.decision import Decision, decide
 from autotool_core.errors import InvalidRequestError
+from autotool_core.modes import ResolvedMode
 from autotool_core.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length"]
@@ -54,6 +57,43 @@ class EngineRequest:
     """Lower is decoded earlier, where the engine schedules by priority; elsewhere it has no effect."""
     trace_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """`traceparent` and `tracestate` of the step's span, for engines that trace too; empty where there is no trace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What follows a decision for one of the modes."""
+
+    injected_ids: Sequence[int]
+    """Tokens that follow the decision token in the prompt, and that the model does not decode."""
+    generation: EngineRequest | None
+    """The generation after them, with the whole prompt; None where no token is left for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRequest:
+    """The request for a decision between two tokens, and for the generation that follows it."""
+
+    request_id: str
+    """Unique among the requests in flight."""
+    prompt_ids: Sequence[int]
+    candidates: tuple[int, int]
+    """The decision tokens of long and short, in this order."""
+    outcomes: Mapping[ResolvedMode, Outcome]
+    reasoning_bias: float = 0.0
+    temperature: float = 1.0
+    uniform: float = 0.0
+    """A random number from [0, 1), by which the mode is drawn."""
+    trace_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """As those of an `EngineRequest`."""
+
+    @property
+    def generations(self) -> Sequence[EngineRequest]:
+        """The generations that may follow."""
+        return [outcome.generation for outcome in self.outcomes.values() if outcome.generation is not None]
+
+    def settle(self, score: "Score") -> Decision:
+        """Draw the mode from the score of the candidates."""
+        return decide(*score.logprobs, reasoning_bias=self.reasoning_bias, temperature=self.temperature, uniform=self.uniform)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +225,29 @@ class Engine(Protocol):
         """
         ...
 
+    def decide(self, request: DecisionRequest) -> "AsyncGenerator[Score | TokenDelta]":
+        """Yield the score of the candidates, then the deltas of the generation that the drawn mode has, if any.
+
+        The mode is the one that `DecisionRequest.settle` draws. Closing the generator aborts the request in the engine.
+        """
+        ...
+
     def in_flight(self) -> int:
         """Return the number of requests in the engine; 0 after every request has finished, been closed or cancelled."""
         ...
+
+
+async def decide_in_two(engine: Engine, request: DecisionRequest) -> "AsyncGenerator[Score | TokenDelta]":
+    """Do what `Engine.decide` does by a request for the score and one for the generation, which any engine can answer."""
+    score = await engine.score(
+        f"{request.request_id}-decision", request.prompt_ids, request.candidates, trace_headers=request.trace_headers
+    )
+    yield score
+    generation = request.outcomes[request.settle(score).resolved].generation
+    if generation is not None:
+        async with aclosing(engine.generate(generation)) as deltas:
+            async for delta in deltas:
+                yield delta
 
 
 def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> None:

@@ -16,7 +16,16 @@ from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 from autotool_core.errors import AutoToolError, EngineError, UpstreamError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.breaker import PAUSE_SECONDS, Breaker, BreakerOpenError
-from autotool_server.engines.base import Capacity, EngineRequest, Score, TokenDelta, check_length, grammar_error
+from autotool_server.engines.base import (
+    Capacity,
+    DecisionRequest,
+    EngineRequest,
+    Score,
+    TokenDelta,
+    check_length,
+    decide_in_two,
+    grammar_error,
+)
 from autotool_server.engines.remote_answers import (
     Json,
     Reading,
@@ -149,6 +158,9 @@ class RemoteEngine:
                     if reading.is_over:
                         break
         yield reading.last()
+
+    def decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
+        return decide_in_two(self, request)
 
     async def score(
         self,

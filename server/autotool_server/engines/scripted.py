@@ -5,7 +5,15 @@ import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.engines.base import Capacity, EngineRequest, Score, TokenDelta, TokenLogprob
+from autotool_server.engines.base import (
+    Capacity,
+    DecisionRequest,
+    EngineRequest,
+    Score,
+    TokenDelta,
+    TokenLogprob,
+    decide_in_two,
+)
 
 Script = Callable[[EngineRequest], Sequence[int]]
 
@@ -91,6 +99,9 @@ class ScriptedEngine:
         finally:
             self._in_flight -= 1
         return Score((self.log_odds, 0.0), cached_tokens=0)
+
+    def decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
+        return decide_in_two(self, request)
 
     async def _wait(self) -> None:
         waited = self.gate() if self.gate is not None else None

@@ -12,31 +12,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, cast
 
-from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.errors import EngineError
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines import vllm_start
 from autotool_server.engines.base import (
     Capacity,
+    DecisionRequest,
     EngineRequest,
-    FinishReason,
     Score,
     TokenDelta,
-    TokenLogprob,
     check_length,
-    grammar_error,
+    decide_in_two,
     with_next,
 )
 from autotool_server.engines.child_processes import HANG_SECONDS, Watch
 from autotool_server.engines.vllm_errors import request_error
+from autotool_server.engines.vllm_outputs import delta_after_decision, delta_of, raise_if_aborted, score_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from vllm import RequestOutput, SamplingParams
-    from vllm.outputs import CompletionOutput
     from vllm.v1.engine.async_llm import AsyncLLM
 
 SHUTDOWN_SECONDS = 30.0  # a worker takes about five seconds to free its model; vLLM's default kills it just before
-SEED_RANGE = range(-(2**63), 2**63)
 
 
 class VllmEngine:
@@ -66,6 +64,7 @@ class VllmEngine:
         self._started: AsyncLLM | None = None
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._eos: tuple[int, ...] = ()
+        self._has_scheduler = False
         self._active: set[str] = set()
 
     @property
@@ -128,11 +127,12 @@ class VllmEngine:
         self._watch = Watch(processes, self._started.is_sleeping, self._hang_seconds)
         self._watching = asyncio.create_task(self._watch.run())
 
-        from autotool_server.engines import checkpoint  # noqa: PLC0415 imports transformers
+        from autotool_server.engines import checkpoint, vllm_args  # noqa: PLC0415 they import transformers and vLLM
 
         self._tokenizer = await asyncio.to_thread(vllm_start.tokenizer_of, self._llm, self.checkpoint)
         configured = self._llm.model_config.try_get_generation_config().get("eos_token_id")
         self._eos = checkpoint.eos_token_ids(configured, self._tokenizer)
+        self._has_scheduler = vllm_args.decides(self._llm.vllm_config)
 
     async def stop(self) -> None:
         llm, self._started, self._tokenizer = self._started, None, None
@@ -154,14 +154,16 @@ class VllmEngine:
         return self._started.get_num_unfinished_requests() if self._started else 0
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+        from autotool_server.engines import vllm_params  # noqa: PLC0415 vLLM is an optional extra
+
         check_length(len(request.prompt_ids), request.max_tokens, self.max_model_len)
         with self._errors():
-            params = _sampling_params(request, self._eos)
+            params = vllm_params.generation_params(request, self._eos)
         first = True
         options = {"priority": request.priority, "trace_headers": request.trace_headers}
         async with aclosing(self._outputs(request.request_id, request.prompt_ids, params, **options)) as outputs:
             async for output in outputs:
-                yield _delta(output, request.logprobs, first)
+                yield delta_of(output, request.logprobs, first=first)
                 first = False
 
     async def score(
@@ -172,13 +174,39 @@ class VllmEngine:
         *,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
+        from autotool_server.engines import vllm_params  # noqa: PLC0415 vLLM is an optional extra
+
         check_length(len(prompt_ids), 1, self.max_model_len)
         with self._errors():
-            params = _score_params(candidates)
+            params = vllm_params.score_params(candidates)
         outputs = self._outputs(request_id, prompt_ids, params, trace_headers=trace_headers)
         [output] = [output async for output in outputs]
-        [position] = output.outputs[0].logprobs or [{}]
-        return Score(tuple(position[token].logprob for token in candidates), output.num_cached_tokens or 0)
+        return score_of(output, candidates)
+
+    def decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
+        return self._decide(request) if self._decides(request) else decide_in_two(self, request)
+
+    def _decides(self, request: DecisionRequest) -> bool:
+        """Return whether the request can be decided by vLLM's scheduler, and go on as one."""
+        first = request.generations[0] if len(request.generations) == len(request.outcomes) else None
+        # A seeded generator begins with a request, and would not begin again after the decision.
+        return first is not None and self._has_scheduler and (first.sampling.seed is None or not first.sampling.temperature)
+
+    async def _decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
+        from autotool_server.engines import vllm_params  # noqa: PLC0415 vLLM is an optional extra
+
+        longest = max(request.generations, key=lambda generation: len(generation.prompt_ids) + generation.max_tokens)
+        check_length(len(longest.prompt_ids), longest.max_tokens, self.max_model_len)
+        with self._errors():
+            params = vllm_params.decision_params(request, self._eos)
+        options = {"priority": longest.priority, "trace_headers": request.trace_headers}
+        async with aclosing(self._outputs(request.request_id, request.prompt_ids, params, **options)) as outputs:
+            decided = await anext(outputs)
+            yield score_of(decided, request.candidates)
+            if (delta := delta_after_decision(decided, longest.logprobs)) is not None:
+                yield delta
+            async for output in outputs:
+                yield delta_of(output, longest.logprobs, first=False)
 
     async def _outputs(
         self,
@@ -208,7 +236,7 @@ class VllmEngine:
                 )
                 async with aclosing(generation) as outputs:
                     async for output in outputs:
-                        _raise_if_aborted(output.outputs[0].finish_reason, has_grammar=params.structured_outputs is not None)
+                        raise_if_aborted(output.outputs[0].finish_reason, has_grammar=params.structured_outputs is not None)
                         yield output
         finally:
             self._active.discard(request_id)
@@ -228,80 +256,3 @@ class VllmEngine:
             raise EngineError(f"vLLM failed: {failure or 'One of its processes has ended; its log has the cause.'}") from None
         except VLLMError as error:
             raise EngineError(f"vLLM failed: {error}") from error
-
-
-def _sampling_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingParams:
-    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams  # noqa: PLC0415
-
-    sampling = request.sampling
-    if sampling.seed is not None and sampling.seed not in SEED_RANGE:
-        raise InvalidRequestError("seed must be a 64-bit integer.", "seed")
-    tag = request.structural_tag
-    return SamplingParams(
-        max_tokens=request.max_tokens,
-        # Only the request's stop tokens stop. A grammar ends with an end-of-sequence token, which must stop too.
-        ignore_eos=True,
-        stop_token_ids=list(request.stop_token_ids + (eos if tag else ())),
-        min_tokens=request.min_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        presence_penalty=sampling.presence_penalty,
-        frequency_penalty=sampling.frequency_penalty,
-        repetition_penalty=sampling.repetition_penalty,
-        seed=sampling.seed,
-        logit_bias=dict(sampling.logit_bias) or None,
-        logprobs=request.logprobs,
-        structured_outputs=StructuredOutputsParams(structural_tag=tag) if tag else None,
-        detokenize=False,
-        output_kind=RequestOutputKind.DELTA,
-        skip_clone=True,
-    )
-
-
-def _score_params(candidates: tuple[int, ...]) -> SamplingParams:
-    from vllm.sampling_params import RequestOutputKind, SamplingParams  # noqa: PLC0415
-
-    return SamplingParams(
-        max_tokens=1,
-        temperature=0.0,
-        allowed_token_ids=list(candidates),
-        logprob_token_ids=list(candidates),
-        detokenize=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-        skip_clone=True,
-    )
-
-
-def _delta(output: RequestOutput, alternatives: int | None, first: bool) -> TokenDelta:
-    completion = output.outputs[0]
-    return TokenDelta(
-        token_ids=completion.token_ids,
-        logprobs=_logprobs(completion, alternatives) if alternatives is not None else None,
-        finish_reason=_FINISH[completion.finish_reason] if completion.finish_reason else None,
-        cached_tokens=(output.num_cached_tokens or 0) if first else 0,
-    )
-
-
-_FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}
-
-
-def _raise_if_aborted(finish_reason: str | None, *, has_grammar: bool) -> None:
-    if finish_reason == "abort":
-        raise EngineError("The engine stopped before the generation was finished.")
-    if finish_reason == "error" and has_grammar:
-        # vLLM ends a request so whose grammar it cannot compile, or whose grammar allows none of the tokens.
-        raise grammar_error()
-    if finish_reason == "error":
-        raise EngineError("The engine failed on this request; its log has the cause.")
-
-
-def _logprobs(completion: CompletionOutput, alternatives: int) -> tuple[TokenLogprob, ...]:
-    logprobs: list[TokenLogprob] = []
-    for token, position in zip(completion.token_ids, completion.logprobs or [], strict=True):
-        reported = {candidate: entry.logprob for candidate, entry in (position or {}).items()}
-        # vLLM lists the decoded token first, regardless of its rank.
-        ranked = sorted(reported.items(), key=lambda pair: -pair[1])
-        logprobs.append(TokenLogprob(token, reported[token], tuple(ranked[:alternatives])))
-    return tuple(logprobs)

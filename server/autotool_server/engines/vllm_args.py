@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.platforms import current_platform
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -21,6 +22,12 @@ CPU_CACHE_BYTES = 2 * 2**30
 
 # Structural tags are defined by xgrammar; vLLM's `auto` passes tags that xgrammar rejects to other backends.
 DEFAULTS: Arguments = {"structured_outputs_config": '{"backend": "xgrammar"}'}
+
+SCHEDULERS = {
+    False: "autotool_server.engines.vllm_scheduler.SyncDecidingScheduler",
+    True: "autotool_server.engines.vllm_scheduler.AsyncDecidingScheduler",
+}
+"""Schedulers that make decisions, by whether scheduling is asynchronous."""
 
 OWN_SETTINGS = ("generation_config", "override_generation_config")
 """Arguments of vLLM that have no effect here, since the server fills in what requests leave out."""
@@ -57,6 +64,23 @@ def _option(name: str, value: str | float | bool) -> str:
     if isinstance(value, bool):
         return f"--{option}" if value else f"--no-{option}"
     return f"--{option}={value}"
+
+
+def add_scheduler(config: VllmConfig) -> None:
+    """Let the engine make decisions in its scheduler.
+
+    It does not beside a scheduler of the user's own, nor where another process has a part in the next token: one that drafts
+    tokens, or one that holds the cache.
+    """
+    scheduler = config.scheduler_config
+    has_partner = config.speculative_config or config.kv_transfer_config or config.parallel_config.pipeline_parallel_size > 1
+    if scheduler.scheduler_cls is None and not has_partner:
+        scheduler.scheduler_cls = SCHEDULERS[bool(scheduler.async_scheduling)]
+
+
+def decides(config: VllmConfig) -> bool:
+    """Return whether the engine makes decisions in its scheduler."""
+    return config.scheduler_config.scheduler_cls in SCHEDULERS.values()
 
 
 def cpu_defaults() -> Arguments:

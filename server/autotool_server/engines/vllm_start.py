@@ -51,7 +51,14 @@ def load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> tup
     try:
         with _uninterrupted_children(), errors.inherited(), ending_with_this() as processes:
             # The context selects the defaults of `vllm serve`, such as the tokens of a batch, which favour a fast first token.
-            llm = AsyncLLM.from_engine_args(arguments, usage_context=UsageContext.OPENAI_API_SERVER)
+            config = arguments.create_engine_config(UsageContext.OPENAI_API_SERVER)
+            vllm_args.add_scheduler(config)
+            llm = AsyncLLM.from_vllm_config(
+                config,
+                usage_context=UsageContext.OPENAI_API_SERVER,
+                enable_log_requests=arguments.enable_log_requests,
+                disable_log_stats=arguments.disable_log_stats,
+            )
     except Exception as error:
         raise start_error(errors.failed(), error) from error
     errors.started()

@@ -12,7 +12,16 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.tokenizer import Tokenizer
-from autotool_server.engines.base import Capacity, EngineRequest, FinishReason, Score, TokenDelta, check_length
+from autotool_server.engines.base import (
+    Capacity,
+    DecisionRequest,
+    EngineRequest,
+    FinishReason,
+    Score,
+    TokenDelta,
+    check_length,
+    decide_in_two,
+)
 from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer
 from autotool_server.engines.child_processes import HANG_SECONDS, Watch
 from autotool_server.engines.transformers.batcher import Batcher
@@ -164,6 +173,9 @@ class TransformersEngine:
         async with aclosing(self._batcher.decode(prompt_ids, 1, (), scorer)) as chunks:
             chunk = await anext(chunks)
         return Score(scorer.logprobs, chunk.cached_tokens)
+
+    def decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
+        return decide_in_two(self, request)
 
     def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
         check_length(len(prompt_ids), max_tokens, self.max_model_len)

@@ -14,7 +14,8 @@ from autotool_core.parsing.events import ContentDelta, Event, ToolCallArguments,
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
 from autotool_server.conversation.plan import TurnLimits
-from autotool_server.conversation.turn import Turn, TurnRequest
+from autotool_server.conversation.turn import Turn
+from autotool_server.conversation.turn_request import TurnRequest
 from autotool_server.engines.base import Sampling
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_training.rl.trajectory import Fault, Trajectory, TrajectoryReader, mode_masks

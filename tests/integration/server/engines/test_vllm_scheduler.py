@@ -1,0 +1,141 @@
+"""vLLM's scheduler that makes decisions, with made-up outputs of a model and a cache that is too small."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("vllm", reason="vLLM is not installed")
+
+from vllm import SamplingParams
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.utils.hashing import sha256
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.engine import EngineCoreOutput
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.outputs import LogprobsLists, ModelRunnerOutput
+from vllm.v1.request import Request, RequestStatus
+from vllm.v1.structured_output import StructuredOutputManager
+
+from autotool_core.modes import ResolvedMode
+from autotool_server.engines import vllm_args, vllm_params
+from autotool_server.engines.base import DecisionRequest, EngineRequest, Outcome, Sampling
+from autotool_server.engines.vllm_scheduler import AsyncDecidingScheduler, Deciding, SyncDecidingScheduler
+
+LONG, SHORT, TEXT = 1, 2, 9
+"""The decision tokens, and the token of any text."""
+BLOCK_TOKENS = 16
+MAX_STEPS = 2000
+
+
+@pytest.fixture(params=[SyncDecidingScheduler, AsyncDecidingScheduler])
+def scheduler(request: pytest.FixtureRequest, base_model_dir: Path) -> Deciding:
+    """A scheduler whose cache holds 15 blocks, one of which no request has."""
+    arguments = AsyncEngineArgs(model=str(base_model_dir), max_model_len=128, max_num_seqs=32, enforce_eager=True)
+    config = arguments.create_engine_config()
+    config.scheduler_config.async_scheduling = request.param is AsyncDecidingScheduler
+    config.cache_config.num_gpu_blocks = 16
+    init_none_hash(sha256)
+    layer = FullAttentionSpec(block_size=BLOCK_TOKENS, num_kv_heads=1, head_size=1, dtype=torch.float32)
+    cache = KVCacheConfig(num_blocks=16, kv_cache_tensors=[], kv_cache_groups=[KVCacheGroupSpec(["layer"], layer)])
+    return request.param(config, cache, StructuredOutputManager(config), BLOCK_TOKENS, log_stats=True)
+
+
+def decision(name: str, prompt_tokens: int, mode: ResolvedMode, max_tokens: int = 20, injected: int = 2) -> Request:
+    prompt = [10 + len(name)] * prompt_tokens
+    generation = EngineRequest(f"{name}-1", prompt, max_tokens, sampling=Sampling(temperature=0))
+    outcomes = {ResolvedMode.LONG: Outcome([], generation), ResolvedMode.SHORT: Outcome([3] * injected, generation)}
+    bias = 9.0 if mode is ResolvedMode.LONG else -9.0
+    request = DecisionRequest(name, prompt, (LONG, SHORT), outcomes, bias, temperature=0)
+    return with_blocks(name, prompt, vllm_params.decision_params(request, (0,)))
+
+
+def with_blocks(name: str, prompt: list[int], params: SamplingParams) -> Request:
+    return Request(name, prompt, params, None, block_hasher=get_request_block_hasher(BLOCK_TOKENS, sha256))
+
+
+def outputs(scheduler: Deciding, scheduled: SchedulerOutput) -> list[EngineCoreOutput]:
+    """What a model would answer: text, and for a score the likelihoods of both candidates."""
+    names = list(scheduled.num_scheduled_tokens)
+    sampled = [[] if scheduler.requests[name].is_prefill_chunk else [TEXT] for name in names]
+    row = np.array([[LONG, LONG, SHORT]] * len(names)), np.array([[-1.0, -1.0, -2.0]] * len(names), dtype=np.float32)
+    logprobs = LogprobsLists(*row, np.zeros(len(names), dtype=np.int32))
+    output = ModelRunnerOutput(names, {name: row for row, name in enumerate(names)}, sampled, logprobs)
+    return [part for client in scheduler.update_from_output(scheduled, output).values() for part in client.outputs]
+
+
+def run(scheduler: Deciding) -> Iterator[EngineCoreOutput]:
+    for _ in range(MAX_STEPS):
+        if not scheduler.has_requests():
+            return
+        yield from outputs(scheduler, scheduler.schedule())
+    pytest.fail("requests are stuck")
+
+
+def tokens_of(scheduler: Deciding) -> dict[str, list[int]]:
+    tokens: dict[str, list[int]] = {}
+    for output in run(scheduler):
+        tokens.setdefault(output.request_id, []).extend(output.new_token_ids)
+    return tokens
+
+
+def test_a_request_goes_on_after_its_decision(scheduler: Deciding) -> None:
+    for name, mode in (("long", ResolvedMode.LONG), ("short", ResolvedMode.SHORT)):
+        scheduler.add_request(decision(name, 20, mode, max_tokens=3))
+    scheduled = scheduler.schedule()
+    assert [output.new_token_ids for output in outputs(scheduler, scheduled)] == [[LONG], [SHORT]]
+    again = scheduler.schedule()
+    # The decision token alone, or with the two that follow it; nothing of the prompt.
+    assert again.num_scheduled_tokens == {"long": 1, "short": 3}
+    assert [request.num_computed_tokens for request in again.scheduled_new_reqs] == [20, 20]
+    outputs(scheduler, again)
+    assert tokens_of(scheduler) == {"long": [TEXT] * 2, "short": [TEXT] * 2}
+
+
+def test_a_decided_request_goes_before_new_ones(scheduler: Deciding) -> None:
+    scheduler.add_request(decision("first", 20, ResolvedMode.LONG))
+    outputs(scheduler, scheduler.schedule())
+    for number in range(40):
+        scheduler.add_request(decision(f"later{number}", 16, ResolvedMode.LONG))
+    assert "first" in scheduler.schedule().num_scheduled_tokens
+
+
+@pytest.mark.parametrize("prompt_tokens", [15, 16, 31, 32, 48])
+@pytest.mark.parametrize("number", [3, 7, 15, 30])
+@pytest.mark.parametrize("injected", [2, 40])
+def test_none_is_stuck_where_decisions_fill_the_cache(
+    scheduler: Deciding, prompt_tokens: int, number: int, injected: int
+) -> None:
+    """A prompt of whole blocks needs another one for its next token, when all are held by others in the same position."""
+    for index in range(number):
+        mode = ResolvedMode.LONG if index % 2 else ResolvedMode.SHORT
+        scheduler.add_request(decision("x" * (index + 1), prompt_tokens, mode, injected=injected))
+    tokens = tokens_of(scheduler)
+    assert len(tokens) == number
+    assert all(len(decoded) == 21 for decoded in tokens.values())
+    assert scheduler.kv_cache_manager.usage == 0
+
+
+def test_an_aborted_request_leaves_nothing(scheduler: Deciding) -> None:
+    scheduler.add_request(decision("waiting", 20, ResolvedMode.LONG))
+    scheduler.add_request(decision("decided", 20, ResolvedMode.LONG))
+    scheduler.finish_requests("waiting", RequestStatus.FINISHED_ABORTED)
+    outputs(scheduler, scheduler.schedule())
+    scheduler.finish_requests("decided", RequestStatus.FINISHED_ABORTED)
+    assert tokens_of(scheduler) == {}
+    assert (scheduler._pending, scheduler.kv_cache_manager.usage) == ({}, 0)
+
+
+def test_other_requests_are_left_alone(scheduler: Deciding) -> None:
+    scheduler.add_request(with_blocks("plain", [5] * 20, SamplingParams(max_tokens=4, temperature=0)))
+    assert tokens_of(scheduler) == {"plain": [TEXT] * 4}
+
+
+@pytest.mark.parametrize("own", [None, "vllm.v1.core.sched.scheduler.Scheduler"])
+def test_a_scheduler_of_the_users_own_is_kept(base_model_dir: Path, own: str | None) -> None:
+    config = AsyncEngineArgs(model=str(base_model_dir), max_model_len=128, scheduler_cls=own).create_engine_config()
+    vllm_args.add_scheduler(config)
+    assert issubclass(config.scheduler_config.get_scheduler_cls(), Deciding) == (own is None) == vllm_args.decides(config)
