@@ -17,6 +17,7 @@ from autotool_bench.options import (
     split_names,
 )
 from autotool_core.extras import require, require_vllm
+from autotool_core.modes import Mode
 
 MEASUREMENT = "This measurement"
 
@@ -35,7 +36,7 @@ def load(
         Path | None,
         typer.Option(help="Folder of a checkpoint whose chat template reads enable_thinking. Default: the default model."),
     ] = None,
-    modes: Annotated[str, typer.Option(help="Modes to measure, separated by commas: long, short.")] = "long,short",
+    modes: Annotated[str, typer.Option(help="Modes to measure, separated by commas.")] = "auto,long,short",
     rounds: Rounds = 5,
     streams: Streams = 32,
     requests: Annotated[int, typer.Option(min=1, help="Requests per run of the load generator.")] = 64,
@@ -46,8 +47,9 @@ def load(
     """Throughput and latency under load, relative to stock vLLM: same model, engine flags and prompts.
 
     vLLM's own load generator loads both servers in turn. Machines are shared and noisy, so only the ratios within a round
-    count; their medians are reported. A ratio above 1 is good for throughput and bad for times. Needs vLLM. Takes two loads
-    per mode and round, after some minutes in which both servers start.
+    count; their medians are reported. A ratio above 1 is good for throughput and bad for times. With auto and short, the ratio
+    of the two is what a decision costs; stock vLLM has no auto, and answers in short beside it. Needs vLLM. Takes two loads per
+    mode and round, after some minutes in which both servers start.
 
       autotool bench perf load --rounds 3 --streams 8 --out load.json
     """
@@ -55,7 +57,15 @@ def load(
     require_vllm(MEASUREMENT)
     from autotool_bench.perf.load import LoadOptions, measure  # noqa: PLC0415 needs the extras
 
-    measure(LoadOptions(model, modes.split(","), rounds, streams, requests, input_tokens, output_tokens, out))
+    measure(LoadOptions(model, _modes(modes), rounds, streams, requests, input_tokens, output_tokens, out))
+
+
+def _modes(names: str) -> list[Mode]:
+    """Return the modes of an option. Raises typer.BadParameter for a name that is none."""
+    try:
+        return [Mode(name.strip()) for name in names.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; the modes are {', '.join(Mode)}.", param_hint="--modes") from None
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

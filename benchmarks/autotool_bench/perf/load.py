@@ -2,7 +2,9 @@
 
 The command is `autotool bench perf load`. Both servers run at the same time and are loaded in turn, because machines are shared
 and noisy: only the ratios within a round count, and their medians are reported. A ratio above 1 is more than stock vLLM: good
-for throughput, bad for times. Stock vLLM switches modes by `chat_template_kwargs`, which the checkpoint's chat template reads.
+for throughput, bad for times. Stock vLLM switches modes by `chat_template_kwargs`, which the checkpoint's chat template reads;
+it has no `auto`, and is loaded in short there. What a decision costs is the ratio of this server's auto to its forced short.
+The first chunk of an answer counts as its first token: in auto it is the one that follows the decision token.
 """
 
 import json
@@ -131,6 +133,13 @@ def _ratio(figures: dict[str, dict[str, float]], metric: str) -> float:
     return figures["ours"][metric] / figures["stock"][metric]
 
 
+def decision_ratios(rounds: Sequence[Measured]) -> dict[str, list[float]]:
+    """Return the ratios of this server's auto to its forced short by metric, one per round; none without both modes."""
+    if not {"auto", "short"} <= rounds[0].keys():
+        return {}
+    return {metric: [each["auto"]["ours"][metric] / each["short"]["ours"][metric] for each in rounds] for metric in METRICS}
+
+
 def measure(options: LoadOptions) -> None:
     """Start both servers, load them in turn, print the ratios."""
     model = options.model or default_model.ensure()
@@ -147,10 +156,13 @@ def measure(options: LoadOptions) -> None:
                     for mode in options.modes
                 }
             )
-    ratios = ratios_of(rounds)
+    ratios, decisions = ratios_of(rounds), decision_ratios(rounds)
     if options.out:
-        options.out.write_text(json.dumps({"command": sys.argv, "rounds": rounds, "ratios": ratios}, indent=1))
+        written = {"command": sys.argv, "rounds": rounds, "ratios": ratios, "auto / short": decisions}
+        options.out.write_text(json.dumps(written, indent=1))
     _print(ratios, rounds)
+    if decisions:
+        _print_decisions(decisions)
 
 
 def _print(ratios: dict[str, dict[str, list[float]]], rounds: Sequence[Measured]) -> None:
@@ -160,6 +172,16 @@ def _print(ratios: dict[str, dict[str, list[float]]], rounds: Sequence[Measured]
     for mode, metrics in ratios.items():
         for metric, values in metrics.items():
             ours = statistics.median(measured[mode]["ours"][metric] for measured in rounds)
-            spread = f"{min(values):.2f} to {max(values):.2f}"
-            table.add_row(mode, metric, f"{statistics.median(values):.3f}", spread, f"{ours:.1f}")
+            table.add_row(mode, metric, f"{statistics.median(values):.3f}", _spread(values), f"{ours:.1f}")
     plain_console().print(table)
+
+
+def _print_decisions(ratios: dict[str, list[float]]) -> None:
+    table = Table("metric", "auto / short", "range", title="What a decision costs: this server's auto and its forced short")
+    for metric, values in ratios.items():
+        table.add_row(metric, f"{statistics.median(values):.3f}", _spread(values))
+    plain_console().print(table)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
