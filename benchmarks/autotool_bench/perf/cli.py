@@ -101,18 +101,21 @@ def overhead(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def soak(
-    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="Engine of the server.")],
+    engine: Annotated[
+        Literal["transformers", "vllm", "stock-vllm"],
+        typer.Option(help="Engine of the server, or vLLM's own server with the same requests, to compare with."),
+    ],
     requests: Annotated[int, typer.Option(min=10, help="Requests in total.")] = 2000,
     streams: Streams = 16,
     serve_options: Annotated[
-        list[str] | None, typer.Argument(help="Further options, which go to `autotool serve`.", metavar="SERVE_OPTION")
+        list[str] | None, typer.Argument(help="Further options, which go to the server.", metavar="SERVE_OPTION")
     ] = None,
 ) -> None:
     """Memory of the server over many mixed requests, half of which the client cancels.
 
-    Starts `autotool serve` and prints the resident memory of its process tree after each tenth of the requests. The first
-    tenth is warm-up. Exits with 1 if the memory changes by more than 5 % after it, or if a request fails. Takes as long as
-    the engine needs for the answers, of 6 or 16 tokens each.
+    Starts the server and prints the resident memory of its process tree after each tenth of the requests, and of each
+    process at the first and the last. The first tenth is warm-up. Exits with 1 if the memory changes by more than 5 % after
+    it, or if a request fails. Takes as long as the engine needs for the answers, of 6 or 16 tokens each.
 
       autotool bench perf soak --engine transformers --requests 500 --model training/checkpoints/graded-tiny
     """

@@ -1,7 +1,8 @@
 """Memory of the server over many mixed requests, half of which the client cancels.
 
 The command is `autotool bench perf soak`. It starts `autotool serve`, sends the requests, and prints the resident memory of its
-process tree after each tenth of them. The first tenth is warm-up.
+process tree after each tenth of them, and what each process has grown by. The first tenth is warm-up. Stock vLLM, loaded with
+the same requests in its own terms, shows what of a growth is vLLM's.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import itertools
 import random
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ import typer
 from openai import AsyncOpenAI
 
 from autotool_bench.perf import servers
+from autotool_bench.perf.servers import Server
 from autotool_client.discovery import find_model
 from autotool_core.errors import AutoToolError
 from autotool_core.progress import progress_bar
+from autotool_server import default_model
 
 TOLERANCE = 0.05
 """Largest change of memory that passes, as a share of the memory after the warm-up."""
@@ -41,6 +45,18 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"mode": "short", "n": 2, "seed": 1},
     {"mode": "short", "logprobs": True, "top_logprobs": 2},
 )
+
+
+STOCK_FLAGS = {"max_model_len": "2048"}
+
+Memory = dict[str, float]
+"""Resident memory in MiB by process."""
+
+
+def in_stock_terms(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a request as stock vLLM takes it: the mode is a variable of the chat template, and there is no auto."""
+    rest = {name: value for name, value in body.items() if name not in {"mode", "max_reasoning_tokens"}}
+    return {**rest, "chat_template_kwargs": {"enable_thinking": body["mode"] == "long"}}
 
 
 def bodies(count: int) -> list[tuple[dict[str, Any], bool]]:
@@ -71,16 +87,21 @@ async def send(client: httpx.AsyncClient, body: dict[str, Any], cancelled: bool,
         (await request).raise_for_status()
 
 
-def resident(process: psutil.Process) -> float:
-    """Return the resident memory of a process and its children, in MiB."""
-    return sum(member.memory_info().rss for member in (process, *process.children(recursive=True))) / 2**20
+def resident(process: psutil.Process) -> Memory:
+    """Return the resident memory of a process and its children, by their names; those of the same name are added up."""
+    memory: Memory = {}
+    for member in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            memory[member.name()] = memory.get(member.name(), 0) + member.memory_info().rss / 2**20
+    return memory
 
 
-async def soak(url: str, process: psutil.Process, count: int, streams: int) -> list[float]:
-    """Send the requests; return the resident memory (MiB) after each tenth of them."""
-    memory: list[float] = []
+async def soak(server: Server, process: psutil.Process, count: int, streams: int) -> list[Memory]:
+    """Send the requests; return the resident memory after each tenth of them."""
+    memory: list[Memory] = []
     slots = asyncio.Semaphore(streams)
-    requests = bodies(count)
+    requests = [(in_stock_terms(body) if server.name == "stock" else body, cancelled) for body, cancelled in bodies(count)]
+    url = server.url
     size = count // 10
     async with AsyncOpenAI(base_url=url, api_key="none") as models:
         model = await find_model(models)
@@ -91,17 +112,27 @@ async def soak(url: str, process: psutil.Process, count: int, streams: int) -> l
                 part = requests[start : start + size]
                 await asyncio.gather(*(send(client, {"model": model, **body}, cancelled, slots) for body, cancelled in part))
                 memory.append(resident(process))
-                progress.update(task, advance=len(part), description=f"{memory[-1]:.0f} MiB")
+                progress.update(task, advance=len(part), description=f"{sum(memory[-1].values()):.0f} MiB")
     return memory
 
 
 def measure(engine: str, requests: int, streams: int, serve_options: Sequence[str]) -> None:
     """Start the server, send the requests, print the memory. Raises AutoToolError if it changes by more than TOLERANCE."""
-    server = servers.autotool("--engine", engine, *serve_options)
+    server = _stock(serve_options) if engine == "stock-vllm" else servers.autotool("--engine", engine, *serve_options)
     log = Path(tempfile.mkdtemp()) / "serve.log"
     with servers.started(server, log) as process:
-        memory = asyncio.run(soak(server.url, psutil.Process(process.pid), requests, streams))
-    change = memory[-1] / memory[0] - 1
-    typer.echo(f"{' '.join(f'{mebibytes:.0f}' for mebibytes in memory)} MiB: {change:+.1%} after the warm-up")
+        memory = asyncio.run(soak(server, psutil.Process(process.pid), requests, streams))
+    totals = [sum(each.values()) for each in memory]
+    change = totals[-1] / totals[0] - 1
+    typer.echo(f"{' '.join(f'{mebibytes:.0f}' for mebibytes in totals)} MiB: {change:+.1%} after the warm-up")
+    for name in sorted(memory[0].keys() & memory[-1].keys()):
+        typer.echo(f"{name}: {memory[0][name]:.0f} to {memory[-1][name]:.0f} MiB")
     if abs(change) > TOLERANCE:
         raise AutoToolError(f"Memory changed by {change:+.1%} after the warm-up, more than {TOLERANCE:.0%}.")
+
+
+def _stock(options: Sequence[str]) -> Server:
+    """Return stock vLLM with the default model, or with the one that the options name."""
+    model = () if "--model" in options else ("--model", str(default_model.ensure()))
+    flags = STOCK_FLAGS | (servers.CPU_FLAGS if servers.is_cpu() else {})
+    return servers.stock_vllm(*model, *servers.PARSERS, *servers.engine_options(flags, ours=False), *options)
