@@ -125,6 +125,29 @@ def soak(
     measure(engine, requests, streams, serve_options or [])
 
 
+@app.command()
+def streams(
+    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="Engine to measure.")] = "transformers",
+    model: CheckpointOption = None,
+    streams: Annotated[str, typer.Option(help="Numbers of streams, separated by commas.")] = "1,8,32",
+    input_tokens: Annotated[int, typer.Option(min=1, help="Tokens per prompt.")] = 64,
+    output_tokens: Annotated[int, typer.Option(min=2, help="Tokens per answer.")] = 64,
+    engine_arg: Annotated[list[str] | None, typer.Option(help="Argument of the engine, NAME=VALUE; repeatable.")] = None,
+) -> None:
+    """Tokens per second and CPU time per token of an engine alone, at several numbers of streams.
+
+    The engine runs in this process, without a server. Prompts are random tokens and answers are greedy. Where the machine has
+    other work, compare the CPU times. Takes about two minutes with the default model on two cores.
+
+      autotool bench perf streams --engine transformers --streams 1,32
+    """
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf.streams import Shape, measure  # noqa: PLC0415 needs the extras
+
+    counts = [int(count) for count in streams.split(",")]
+    measure(engine, None if model is None else str(model), engine_arg or [], counts, Shape(input_tokens, output_tokens))
+
+
 @app.command("tool-loop")
 def tool_loop(
     rounds: Rounds = 10,

@@ -23,9 +23,9 @@ PATH = "/v1/chat/completions"
 DYING = """
 import itertools, sys
 from autotool_cli.main import main
-from autotool_server.engines.transformers import batcher
+from autotool_server.engines.transformers import rows
 
-calls, call = itertools.count(), batcher.PerRequestProcessor.__call__
+calls, call = itertools.count(), rows.RowSampler.__call__
 
 
 def fail(*arguments):
@@ -34,7 +34,7 @@ def fail(*arguments):
     return call(*arguments)
 
 
-batcher.PerRequestProcessor.__call__ = fail
+rows.RowSampler.__call__ = fail
 sys.argv[:1] = ["autotool", "serve", "--engine", "transformers", "--engine-restarts", "1"]
 main()
 """

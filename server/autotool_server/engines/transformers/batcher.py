@@ -1,34 +1,28 @@
 """The continuous-batching manager of transformers 5.19, with a token sampler for each request.
 
-The manager batches, schedules and keeps the paged cache. Its logits processors support temperature, top-k and top-p only, and
-sort the vocabulary twice a step for every request. They are replaced by one processor, which passes each row of logits to the
-`TokenSampler` of its request and masks all tokens but the sampled one.
+The manager batches, schedules and keeps the paged cache. Its sampling is replaced (`rows`), and for most models its attention
+too (`attention`).
 
 The names imported from `transformers.generation.continuous_batching` are not public, so pyproject.toml pins the minor version.
 """
 
 import asyncio
 import itertools
-import logging
-import time
-from collections.abc import AsyncGenerator, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig
-from transformers.generation.continuous_batching.cb_logits_processors import ContinuousBatchingLogitsProcessor
-from transformers.generation.continuous_batching.continuous_api import OutputRouter
-from transformers.generation.continuous_batching.requests import FutureRequestState, GenerationOutput
 
-from autotool_core.errors import AutoToolError, EngineError, HungThreadError, InvalidRequestError
+from autotool_core.errors import EngineError, HungThreadError
 from autotool_server.engines import queue_metrics
 from autotool_server.engines.base import Capacity, with_next
-from autotool_server.engines.transformers.sampler import CandidateScorer, TokenSampler
+from autotool_server.engines.transformers import attention
+from autotool_server.engines.transformers.rows import RowSampler
+from autotool_server.engines.transformers.sampler import CandidateScorer, Decider, TokenSampler
 from autotool_server.engines.transformers.scheduler import EXPRESS_SEATS, SCHEDULER
-
-logger = logging.getLogger(__name__)
+from autotool_server.engines.transformers.slots import Chunk, Router, Slot, Slots
 
 PAGE_TOKENS = 32
 """The size of a cache page. Prompts share whole pages, so small pages let short prompts share too."""
@@ -39,76 +33,6 @@ STEP_LOOK_SECONDS = 0.1
 TYPICAL_TOKENS = 1024
 """The cache holds this many tokens for each of `max_num_seqs` requests, and at least one request of full length."""
 CANNOT_BATCH = "transformers cannot batch requests of this type of model; serve it with the vllm engine."
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The next tokens of a request."""
-
-    token_ids: Sequence[int]
-    finished: bool
-    cached_tokens: int
-    """Prompt tokens from the cache, reported in the first chunk and 0 in the others."""
-
-
-class Slot:
-    """The state of one request in the manager: its sampler and its queue of chunks."""
-
-    def __init__(self, slot_id: str, sampler: TokenSampler) -> None:
-        self.id = slot_id
-        self.cached_tokens: int | None = None
-        self._queued_at = time.monotonic()
-        self._sampler = sampler
-        self._failure: AutoToolError | None = None
-        self._num_received = 0
-        self._chunks: asyncio.Queue[Chunk | AutoToolError] = asyncio.Queue()
-
-    def sample(self, logits: torch.Tensor) -> int:
-        """Return the next token, in the manager's thread. An exception fails this request; in the manager it would fail all."""
-        try:
-            return self._sampler.sample(logits)
-        except InvalidRequestError as error:
-            self._failure = error
-        except Exception:
-            logger.exception("Sampling a token failed.")
-            self._failure = _stopped()
-        return 0
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the request has not been in a batch yet."""
-        return self.cached_tokens is None
-
-    def scheduled(self, cached_tokens: int) -> None:
-        """Note that the request is in a batch for the first time, with so many tokens of its prompt from the cache."""
-        self.cached_tokens = cached_tokens
-        queue_metrics.SECONDS.observe(time.monotonic() - self._queued_at)
-
-    def put(self, output: GenerationOutput) -> None:
-        """Queue the new tokens of an output. An output has all tokens of the request so far."""
-        tokens = output.generated_tokens[self._num_received :]
-        cached_tokens = 0 if self._num_received else self.cached_tokens or 0
-        self._num_received += len(tokens)
-        failure = self._failure or (None if output.error is None else _stopped())
-        self._chunks.put_nowait(failure or Chunk(tokens, output.is_finished(), cached_tokens))
-
-    def fail(self) -> None:
-        """End the queue, so that `next` raises EngineError."""
-        self._chunks.put_nowait(_stopped())
-
-    async def next(self) -> Chunk:
-        """Wait for the next chunk. Raises EngineError if the request has failed, InvalidRequestError if by its own fault."""
-        chunk = await self._chunks.get()
-        if isinstance(chunk, AutoToolError):
-            raise chunk
-        return chunk
-
-
-def _stopped() -> EngineError:
-    return EngineError("The engine stopped before the generation was finished; its log has the cause.")
-
-
-Slots = MutableMapping[str, Slot]
 
 
 class Batcher:
@@ -124,16 +48,13 @@ class Batcher:
         tokens = max(max_model_len, TYPICAL_TOKENS * max_num_seqs)
         self.capacity = Capacity(with_next(max_num_seqs), tokens, EXPRESS_SEATS)
         try:
-            self._manager = _make_manager(
-                model, Router(self._slots, loop), PerRequestProcessor(self._slots), tokens, max_num_seqs
-            )
+            self._manager = _make_manager(model, Router(self._slots, loop), self._slots, tokens, max_num_seqs)
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise EngineError(
                 f"A cache of {tokens} tokens does not fit into memory; lower max_model_len or max_num_seqs."
             ) from error
         except (ValueError, AttributeError, RuntimeError) as error:
             raise EngineError(CANNOT_BATCH) from error
-        self._manager.batch_processor.scheduler.slots = self._slots
         self._hung: HungThreadError | None = None
         self._num_steps = 0
         self._count_steps()
@@ -175,8 +96,31 @@ class Batcher:
         self, prompt_ids: Sequence[int], max_tokens: int, stop_token_ids: Iterable[int], sampler: TokenSampler
     ) -> AsyncGenerator[Chunk]:
         """Decode until a stop token or `max_tokens`. Closing the generator removes the request from the manager."""
+        async with aclosing(self._run(prompt_ids, max_tokens, stop_token_ids, sampler)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def decide(self, prompt_ids: Sequence[int], decider: Decider) -> AsyncGenerator[Chunk]:
+        """Settle a decision by the logits after the prompt, and decode what follows as it says, in the same request.
+
+        The decided tokens become part of the prompt and are not yielded. The decider is called before the first chunk.
+        """
+        # Only the decider knows how the request goes on. With a limit of one token it would take an express seat.
+        undecided = CandidateScorer((0,))
+        async with aclosing(self._run(prompt_ids, 2, (), undecided, decider)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _run(
+        self,
+        prompt_ids: Sequence[int],
+        max_tokens: int,
+        stop_token_ids: Iterable[int],
+        sampler: TokenSampler,
+        decider: Decider | None = None,
+    ) -> AsyncGenerator[Chunk]:
         # Each request has a new id, because the manager may apply a cancellation to a later request of the same id.
-        slot = Slot(str(next(self._ids)), sampler)
+        slot = Slot(str(next(self._ids)), sampler, decider)
         self._slots[slot.id] = slot
         try:
             self._manager.add_request(
@@ -235,7 +179,7 @@ class Batcher:
             slot.fail()
 
 
-def _make_manager(model: Any, router: "Router", processor: "PerRequestProcessor", cache_tokens: int, max_num_seqs: int) -> Any:
+def _make_manager(model: Any, router: Router, slots: Slots, cache_tokens: int, max_num_seqs: int) -> Any:
     manager = model.init_continuous_batching(
         generation_config=GenerationConfig(do_sample=False, eos_token_id=-1, max_new_tokens=1),
         continuous_batching_config=ContinuousBatchingConfig(
@@ -251,61 +195,17 @@ def _make_manager(model: Any, router: "Router", processor: "PerRequestProcessor"
         ),
     )
     manager.output_router = router
-    manager.logit_processor.logits_processor.append(processor)
-    manager.logit_processor.tensors_required += 1
-    manager.logit_processor.do_processing = True
+    if attention.serves(model):
+        model.set_attn_implementation(attention.NAME)  # after the manager has checked its own, before it allocates masks
     manager.warmup()  # allocates the cache here, where errors can be reported, and not in the manager's thread
-    # Writing the cache commits its memory now. Otherwise memory could run out under load.
-    manager.batch_processor.cache.cache_tensor.zero_()
+    _replace_parts(manager.batch_processor, slots)
     return manager
 
 
-class PerRequestProcessor(ContinuousBatchingLogitsProcessor):
-    """Passes each row of logits to its request's sampler."""
-
-    supported_kwargs: dict[str, type] = {}  # noqa: RUF012 as in the base class
-    ignored_kwargs: tuple[str, ...] = ()
-
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
-        self._rows: list[Slot | None] = []
-
-    def fill_defaults(self, int32_tensor: torch.Tensor) -> None:
-        int32_tensor.zero_()
-
-    def prepare_tensor_args(self, requests_with_new_token: list[FutureRequestState]) -> torch.Tensor:
-        # A cancelled request has no slot any more.
-        self._rows = [self._slots.get(request.state.request_id) for request in requests_with_new_token]
-        return torch.zeros(len(self._rows), dtype=torch.int32)
-
-    def __call__(self, scores: torch.FloatTensor, tensor_arg: torch.Tensor) -> torch.FloatTensor:
-        # Further rows may follow, of prompts whose prefill is not complete.
-        for row, slot in zip(scores, self._rows, strict=False):
-            if slot is not None:
-                token = slot.sample(row)
-                row.fill_(-torch.inf)
-                row[token] = 0
-        return scores
-
-
-class Router(OutputRouter):
-    """Passes outputs to the slots. The manager's own router keeps the outputs of cancelled requests for ever."""
-
-    def __init__(self, slots: Slots, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._slots = slots
-        self._loop = loop
-
-    def deliver(self, output: GenerationOutput) -> None:
-        self.deliver_batch([output])
-
-    def deliver_batch(self, outputs: list[GenerationOutput]) -> None:
-        self._loop.call_soon_threadsafe(self._put_outputs, outputs)
-
-    def _put_outputs(self, outputs: list[GenerationOutput]) -> None:
-        for output in outputs:
-            slot = self._slots.get(output.request_id)
-            if slot is not None:
-                if output.is_finished():
-                    del self._slots[output.request_id]
-                slot.put(output)
+def _replace_parts(processor: Any, slots: Slots) -> None:
+    processor.scheduler.slots = slots
+    processor.model_runner._sample = RowSampler(processor.inputs_and_outputs, slots)
+    if processor.config._attn_implementation == attention.NAME:
+        attention.plan_each_batch(processor.inputs_and_outputs)
+    # Writing the cache commits its memory now. Otherwise memory could run out under load.
+    processor.cache.cache_tensor.zero_()

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -25,20 +26,46 @@ SEEDS = range(-(2**63), 2**63)
 class TokenSampler(Protocol):
     """Samples the tokens of one request, in the thread that runs the model."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether every next token is the likeliest one, so that `sample` need not be called."""
+        ...
+
     def sample(self, logits: torch.Tensor) -> int:
         """Return the next token from the raw logits (shape: vocabulary; float32), which may be changed in place."""
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """How a request goes on after its decision."""
+
+    token_ids: Sequence[int]
+    """The decided token and what is injected after it: the next part of the prompt, at least one token."""
+    max_tokens: int
+    stop_token_ids: Sequence[int]
+    sampler: TokenSampler
+
+
+class Decider(Protocol):
+    """Settles the decision of one request, in the thread that runs the model."""
+
+    def decide(self, logits: torch.Tensor) -> Continuation:
+        """Return how the request goes on, by the raw logits after its prompt (shape: vocabulary; float32)."""
+        ...
+
+
 class CandidateScorer:
-    """Records the log-probabilities of the candidates. The sampled token is arbitrary."""
+    """Records the logits of the candidates: log-probabilities up to a constant. The sampled token is arbitrary."""
+
+    is_plain = False
 
     def __init__(self, candidates: tuple[int, ...]) -> None:
         self._candidates = candidates
         self.logprobs: tuple[float, ...] = ()
 
     def sample(self, logits: torch.Tensor) -> int:
-        self.logprobs = tuple(logits.log_softmax(-1)[list(self._candidates)].tolist())
+        self.logprobs = tuple(logits[list(self._candidates)].tolist())
         return self._candidates[0]
 
 
@@ -67,6 +94,9 @@ class Sampler:
         self._warpers = _warpers(sampling)
         self._generator = None if sampling.seed is None else torch.Generator(device).manual_seed(sampling.seed)
         self._alternatives = request.logprobs
+        self.is_plain = self._greedy and not (
+            self._bias or self._penalties or self._grammar or request.min_tokens or request.logprobs is not None
+        )
         self.logprobs: deque[TokenLogprob] = deque()
         """Log-probabilities of the sampled tokens that are not yet reported, oldest first. Empty unless requested."""
 

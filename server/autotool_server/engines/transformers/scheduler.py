@@ -7,7 +7,7 @@ from transformers.generation.continuous_batching.requests import FutureRequestSt
 from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, FIFOScheduler
 
 if TYPE_CHECKING:
-    from autotool_server.engines.transformers.batcher import Slot
+    from autotool_server.engines.transformers.slots import Slot
 
 EXPRESS_SEATS = 4
 """Places of the batch that only requests for one token have: decisions, and answers that are no longer. Each holds its place
