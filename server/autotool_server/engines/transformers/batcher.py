@@ -92,24 +92,21 @@ class Batcher:
             await asyncio.to_thread(self.stop)
             raise EngineError(CANNOT_BATCH) from error
 
-    async def decode(
+    def decode(
         self, prompt_ids: Sequence[int], max_tokens: int, stop_token_ids: Iterable[int], sampler: TokenSampler
     ) -> AsyncGenerator[Chunk]:
         """Decode until a stop token or `max_tokens`. Closing the generator removes the request from the manager."""
-        async with aclosing(self._run(prompt_ids, max_tokens, stop_token_ids, sampler)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._run(prompt_ids, max_tokens, stop_token_ids, sampler)
 
-    async def decide(self, prompt_ids: Sequence[int], decider: Decider) -> AsyncGenerator[Chunk]:
+    def decide(self, prompt_ids: Sequence[int], decider: Decider) -> AsyncGenerator[Chunk]:
         """Settle a decision by the logits after the prompt, and decode what follows as it says, in the same request.
 
-        The decided tokens become part of the prompt and are not yielded. The decider is called before the first chunk.
+        The decided tokens become part of the prompt and are not yielded. The first chunk has no tokens: it comes when the
+        decider has been called.
         """
         # Only the decider knows how the request goes on. With a limit of one token it would take an express seat.
         undecided = CandidateScorer((0,))
-        async with aclosing(self._run(prompt_ids, 2, (), undecided, decider)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._run(prompt_ids, 2, (), undecided, decider)
 
     async def _run(
         self,

@@ -1,7 +1,7 @@
 """The `transformers` engine in this process. The library batches requests (`batcher`), `sampler` samples their tokens."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.modes import ResolvedMode
 from autotool_core.tokenizer import Tokenizer
 from autotool_server.engines.base import (
     Capacity,
@@ -26,7 +27,8 @@ from autotool_server.engines.checkpoint import eos_token_ids, load_tokenizer
 from autotool_server.engines.child_processes import HANG_SECONDS, Watch
 from autotool_server.engines.transformers.batcher import Batcher
 from autotool_server.engines.transformers.grammar import GrammarCompiler
-from autotool_server.engines.transformers.sampler import CandidateScorer, Sampler
+from autotool_server.engines.transformers.sampler import CandidateScorer, Continuation, Sampler, Settling
+from autotool_server.engines.transformers.slots import Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +146,15 @@ class TransformersEngine:
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         self._check(request.prompt_ids, request.max_tokens)
-        # A grammar ends with an end-of-sequence token.
-        stop_token_ids = request.stop_token_ids + (self.eos_token_ids if request.structural_tag else ())
+        stop_token_ids = self._stop_token_ids(request)
         sampler = await self._create_sampler(request, stop_token_ids)
         async with aclosing(self._batcher.decode(request.prompt_ids, request.max_tokens, stop_token_ids, sampler)) as chunks:
             async for chunk in chunks:
-                reason: FinishReason = "stop" if chunk.token_ids[-1] in stop_token_ids else "length"
-                yield TokenDelta(
-                    token_ids=chunk.token_ids,
-                    logprobs=_pop_logprobs(sampler, len(chunk.token_ids)) if request.logprobs is not None else None,
-                    finish_reason=reason if chunk.finished else None,
-                    cached_tokens=chunk.cached_tokens,
-                )
+                yield _delta(chunk, sampler, stop_token_ids, chunk.cached_tokens)
+
+    def _stop_token_ids(self, request: EngineRequest) -> tuple[int, ...]:
+        # A grammar ends with an end-of-sequence token.
+        return request.stop_token_ids + (self.eos_token_ids if request.structural_tag else ())
 
     async def score(
         self,
@@ -175,7 +174,26 @@ class TransformersEngine:
         return Score(scorer.logprobs, chunk.cached_tokens)
 
     def decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
-        return decide_in_two(self, request)
+        can_go_on = len(request.generations) == len(request.outcomes)
+        return self._decide(request) if can_go_on else decide_in_two(self, request)
+
+    async def _decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
+        decider = Settling(request, {mode: await self._continuation(request, mode) for mode in request.outcomes})
+        async with aclosing(self._batcher.decide(request.prompt_ids, decider)) as chunks:
+            decision = await anext(chunks)
+            yield Score(decider.logprobs, decision.cached_tokens)
+            sampler, stop_token_ids = decider.settled.sampler, decider.settled.stop_token_ids
+            async for chunk in chunks:
+                yield _delta(chunk, sampler, stop_token_ids)
+
+    async def _continuation(self, request: DecisionRequest, mode: ResolvedMode) -> Continuation:
+        outcome = request.outcomes[mode]
+        generation = cast("EngineRequest", outcome.generation)
+        self._check(generation.prompt_ids, generation.max_tokens)
+        stop_token_ids = self._stop_token_ids(generation)
+        decided = request.candidates[0 if mode is ResolvedMode.LONG else 1]
+        sampler = await self._create_sampler(generation, stop_token_ids)
+        return Continuation([decided, *outcome.injected_ids], generation.max_tokens, stop_token_ids, sampler)
 
     def _check(self, prompt_ids: Sequence[int], max_tokens: int) -> None:
         check_length(len(prompt_ids), max_tokens, self.max_model_len)
@@ -193,8 +211,10 @@ class TransformersEngine:
         return await asyncio.to_thread(make) if request.sampling.logit_bias else make()
 
 
-def _pop_logprobs(sampler: Sampler, count: int) -> tuple[Any, ...]:
-    return tuple(sampler.logprobs.popleft() for _ in range(count))
+def _delta(chunk: Chunk, sampler: Sampler, stop_token_ids: Collection[int], cached_tokens: int = 0) -> TokenDelta:
+    reason: FinishReason = "stop" if chunk.token_ids[-1] in stop_token_ids else "length"
+    logprobs = tuple(sampler.logprobs.popleft() for _ in chunk.token_ids) if sampler.has_logprobs else None
+    return TokenDelta(chunk.token_ids, logprobs, reason if chunk.finished else None, cached_tokens)
 
 
 def _load(source: str, dtype: str, device: str, max_model_len: int | None) -> LoadedModel:

@@ -15,7 +15,8 @@ from transformers import (
 )
 
 from autotool_core.errors import InvalidRequestError
-from autotool_server.engines.base import EngineRequest, Sampling, TokenLogprob
+from autotool_core.modes import ResolvedMode
+from autotool_server.engines.base import DecisionRequest, EngineRequest, Sampling, Score, TokenLogprob
 from autotool_server.engines.transformers.grammar import Grammar
 
 # As in vLLM: dividing by a lower temperature overflows.
@@ -44,7 +45,7 @@ class Continuation:
     """The decided token and what is injected after it: the next part of the prompt, at least one token."""
     max_tokens: int
     stop_token_ids: Sequence[int]
-    sampler: TokenSampler
+    sampler: "Sampler"
 
 
 class Decider(Protocol):
@@ -53,6 +54,25 @@ class Decider(Protocol):
     def decide(self, logits: torch.Tensor) -> Continuation:
         """Return how the request goes on, by the raw logits after its prompt (shape: vocabulary; float32)."""
         ...
+
+
+class Settling:
+    """Draws the mode of a request by the scores of its candidates, and goes on with the continuation of that mode.
+
+    `logprobs` and `settled` are the scores and the continuation, once the decision is made.
+    """
+
+    settled: Continuation
+
+    def __init__(self, request: DecisionRequest, continuations: Mapping[ResolvedMode, Continuation]) -> None:
+        self._request = request
+        self._continuations = continuations
+        self.logprobs: tuple[float, ...] = ()
+
+    def decide(self, logits: torch.Tensor) -> Continuation:
+        self.logprobs = tuple(logits[list(self._request.candidates)].tolist())
+        self.settled = self._continuations[self._request.settle(Score(self.logprobs)).resolved]
+        return self.settled
 
 
 class CandidateScorer:
@@ -94,6 +114,7 @@ class Sampler:
         self._warpers = _warpers(sampling)
         self._generator = None if sampling.seed is None else torch.Generator(device).manual_seed(sampling.seed)
         self._alternatives = request.logprobs
+        self.has_logprobs = request.logprobs is not None
         self.is_plain = self._greedy and not (
             self._bias or self._penalties or self._grammar or request.min_tokens or request.logprobs is not None
         )

@@ -22,9 +22,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The next tokens of a request."""
+    """The next tokens of a request, or the news that its decision is made."""
 
     token_ids: Sequence[int]
+    """Empty where a decision is made: its tokens belong to the prompt."""
     finished: bool
     cached_tokens: int
     """Prompt tokens from the cache, reported in the first chunk and 0 in the others."""
@@ -41,6 +42,7 @@ class Slot:
         self._decider = decider
         self._failure: AutoToolError | None = None
         self._num_received = 0
+        self._loop = asyncio.get_running_loop()
         self._chunks: asyncio.Queue[Chunk | AutoToolError] = asyncio.Queue()
 
     @property
@@ -54,6 +56,7 @@ class Slot:
         continuation = self._guarded(decider.decide, logits) if decider is not None else None
         if continuation is not None:
             self._sampler = continuation.sampler
+            self._loop.call_soon_threadsafe(self._chunks.put_nowait, Chunk((), False, self.cached_tokens or 0))
         return continuation
 
     def sample(self, logits: torch.Tensor) -> int:
