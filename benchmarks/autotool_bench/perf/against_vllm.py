@@ -160,11 +160,12 @@ def measure_against(options: FrontOptions) -> None:
     both, folder = pair(str(model), options.serve_options, cpu=servers.is_cpu()), Path(tempfile.mkdtemp())
     with ExitStack() as stack:
         running = {server.name: stack.enter_context(servers.started(server, folder / f"{server.name}.log")) for server in both}
-        numbers = track(range(options.rounds + 1), description="rounds")
-        rounds = [_round(both if number % 2 else both[::-1], running, options) for number in numbers][1:]
-    if options.out:
-        options.out.write_text(json.dumps({"command": sys.argv, **report(rounds)}, indent=1))
-    _print(rounds)
+        rounds: list[Round] = []
+        for number in track(range(options.rounds + 1), description="rounds"):
+            rounds.append(_round(both if number % 2 else both[::-1], running, options))
+            if options.out and number:  # after each round, so that a measurement that is ended keeps what it has
+                options.out.write_text(json.dumps({"command": sys.argv, **report(rounds[1:])}, indent=1))
+    _print(rounds[1:])
 
 
 def _round(order: Sequence[Server], running: Mapping[str, "subprocess.Popen[bytes]"], options: FrontOptions) -> Round:
