@@ -3,9 +3,9 @@
 A text is cut before each special token that a tokenizer finds wherever it stands: the ids of a text are those of its segments.
 Segments that were encoded before are kept, each under a digest of its text.
 
-Why a cut changes nothing (https://huggingface.co/docs/tokenizers/api/added-tokens): a tokenizer first looks for its added tokens
-in the text as it is written, from the left and the longest of those that begin at a place. What stands between two of them is
-normalised, divided and encoded by itself. A place before such a token is a cut if no other one could reach across it.
+Why a cut changes nothing (https://huggingface.co/docs/tokenizers/api/added-tokens): a tokenizer first looks for its added
+tokens in the text as it is written, from the left and the longest of those that begin at a place. What stands between two of
+them is normalised, divided and encoded by itself. A place before such a token is a cut if no other one could reach across it.
 """
 
 import re
@@ -26,7 +26,7 @@ _DIGEST_BYTES = 16
 
 
 class TextEncoder:
-    """Encodes texts as `Tokenizer.encode` does without the tokens that begin a sequence. May be used by several threads.
+    """Encodes texts as `Tokenizer.encode` does without the tokens that begin a sequence. Several threads may use it.
 
     `max_kept_tokens`: how much is kept of what was encoded before; what was used least recently is dropped first.
     """
@@ -43,7 +43,7 @@ class TextEncoder:
         self._lock = Lock()
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text. Those of its segments that are not kept are encoded without the interpreter's lock."""
+        """Return the token ids of a text. The segments that are not kept are encoded without the interpreter's lock."""
         segments = self._segments(text)
         keys = [blake2b(segment.encode(), digest_size=_DIGEST_BYTES).digest() for segment in segments]
         found = self._find(keys)

@@ -12,6 +12,9 @@ from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.stops import StopFilter
 from autotool_server.engines.base import TokenDelta, TokenLogprob
 
+TEXTS = (ContentDelta, ReasoningDelta)
+"""The events of text, which nearly all tokens make."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnOutput:
@@ -112,7 +115,7 @@ class TokenReader:
             if self.limit_reached or (reasoning_only and not self.in_reasoning):
                 break
         output = self._output(self._accept(events))
-        self._ledger.note_time(content=any([not isinstance(event, ReasoningDelta) for event in output.events]))
+        self._ledger.note_time(content=any(map(_is_answer, output.events)))
         return output
 
     def feed(self, text: str) -> list[Event]:
@@ -168,12 +171,7 @@ class TokenReader:
 
     def _ends_nothing(self, events: list[Event]) -> bool:
         """Return whether these are the events of nearly every token: text that no stop string can end."""
-        if self._has_stops or self.ended:
-            return False
-        for event in events:
-            if not isinstance(event, ContentDelta | ReasoningDelta) or not event.text:
-                return False
-        return True
+        return not (self._has_stops or self.ended) and all(map(_is_text, events))
 
     def _accept(self, events: list[Event]) -> list[Event]:
         """Apply what may end the answer early: stop strings, and the first call where calls are not parallel."""
@@ -195,6 +193,14 @@ class TokenReader:
             accepted.append(event)
             self.ended = isinstance(event, ToolCallEnd) and not self._parallel
         return accepted
+
+
+def _is_answer(event: Event) -> bool:
+    return not isinstance(event, ReasoningDelta)
+
+
+def _is_text(event: Event) -> bool:
+    return isinstance(event, TEXTS) and event.text != ""
 
 
 def _contents(events: Sequence[Event]) -> list[str]:

@@ -15,14 +15,33 @@ from autotool_core.text_encoder import OVERHEAD_TOKENS, TextEncoder, cut_tokens
 from autotool_server.engines.checkpoint import load_tokenizer
 
 SYMBOLS = "abc<>|_\u2581\u0120 \n!x"
-PARTS = ("a", "ab", "c", " ", "  ", "\n", "<", "<|", "|>", "<|a", "b|>", "x", "!", "<|ab|>", "<|c|>", "<x>", "<|ab|>c", " <|c|> ")
+PARTS = (
+    "a",
+    "ab",
+    "c",
+    " ",
+    "  ",
+    "\n",
+    "<",
+    "<|",
+    "|>",
+    "<|a",
+    "b|>",
+    "x",
+    "!",
+    "<|ab|>",
+    "<|c|>",
+    "<x>",
+    "<|ab|>c",
+    " <|c|> ",
+)
 Prepare = Callable[[Tokenizer], None]
 
 
 def _tokenizer(prepare: Prepare, *tokens: AddedToken) -> Any:
     vocabulary = [*dict.fromkeys(SYMBOLS), "ab", "abc", "\u2581a", "\u2581ab", "\u0120a"]
     merges = [("a", "b"), ("ab", "c"), ("\u2581", "a"), ("\u2581", "ab"), ("\u0120", "a")]
-    backend = Tokenizer(BPE({text: number for number, text in enumerate(vocabulary)}, merges, unk_token="!"))  # noqa: S106
+    backend = Tokenizer(BPE({text: number for number, text in enumerate(vocabulary)}, merges, unk_token="!"))
     prepare(backend)
     backend.add_tokens([*tokens])
     return PreTrainedTokenizerFast(tokenizer_object=backend)
@@ -92,7 +111,22 @@ def test_a_tokenizer_that_divides_special_tokens_is_not_cut() -> None:
 def test_of_a_real_tokenizer() -> None:
     tokenizer: Any = load_tokenizer(str(folder("qwen3")))
     tokens = [token.content for token in tokenizer.backend_tokenizer.get_added_tokens_decoder().values()]
-    parts = [*tokens, *tokens, " ", "\n", "  \n", "Hello world", "<", "<|im", "_start|>", "naïve", "日本", "123", "\t", "<think"]
+    parts = [
+        *tokens,
+        *tokens,
+        " ",
+        "\n",
+        "  \n",
+        "Hello world",
+        "<",
+        "<|im",
+        "_start|>",
+        "naïve",
+        "日本",
+        "123",
+        "\t",
+        "<think",
+    ]
     _assert_exact(tokenizer, _texts(2, parts))
 
 

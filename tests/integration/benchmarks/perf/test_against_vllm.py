@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from autotool_bench import cli
 from autotool_bench.perf import against_vllm, overhead, servers
-from autotool_bench.perf.against_vllm import Cost, Spent, cost_of
+from autotool_bench.perf.against_vllm import Spent, cost_of
 from autotool_core.errors import AutoToolError
 
 MODEL = "training/checkpoints/graded-tiny"
@@ -24,7 +24,8 @@ def test_two_loads_tell_a_token_from_a_request() -> None:
     token, request = 60e-6, 5e-3
     few = Spent(128, 128, 128 * (request + token))
     many = Spent(64, 64 * 257, 64 * (request + 257 * token))
-    assert cost_of(few, many) == Cost(pytest.approx(60), pytest.approx(5))
+    cost = cost_of(few, many)
+    assert (cost.token, cost.request) == (pytest.approx(60), pytest.approx(5))
 
 
 def test_both_servers_get_the_model_and_the_flags_and_stock_vllm_its_parsers() -> None:
@@ -82,7 +83,9 @@ def test_the_costs_are_ratios_of_interleaved_rounds(scripted: list[str], tmp_pat
     assert scripted == ["ours", "stock", "stock", "ours", "ours", "stock"]
 
 
-def test_a_request_that_fails_ends_the_measurement(scripted: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_request_that_fails_ends_the_measurement(
+    scripted: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(against_vllm, "NAME", "no-such-model")
     with pytest.raises(AutoToolError, match="answered 404"):
         _run(tmp_path / "front.json")
