@@ -64,7 +64,9 @@ def overhead(
         Path | None,
         typer.Option(help="Folder of a checkpoint. Default: the default model. Without vLLM only its tokenizer is used."),
     ] = None,
-    against_vllm: Annotated[bool, typer.Option("--against-vllm", help="Compare with stock vLLM, both with a vLLM engine.")] = False,
+    against_vllm: Annotated[
+        bool, typer.Option("--against-vllm", help="Compare with stock vLLM, both with a vLLM engine.")
+    ] = False,
     streams: Streams = 32,
     tokens: Annotated[int | None, typer.Option(min=2, help="Tokens per answer. Default: 512, and 65 with vLLM.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per mode, and per round with further options.")] = 10.0,
