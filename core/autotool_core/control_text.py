@@ -31,7 +31,7 @@ class Control:
 
     def __init__(self, texts: Collection[str], changes: Sequence[Change] = ()) -> None:
         self._changes = changes
-        self._pattern = re.compile(_alternatives(sorted(texts)) or "(?!)")
+        self._pattern = re.compile(alternatives(sorted(texts)) or "(?!)")
         self._all = "\0".join(sorted(texts))
         self._longest = max(map(len, texts), default=0)
         self._beginnings = {text[:length] for text in texts for length in range(2, len(text))}
@@ -175,7 +175,7 @@ def _replacements(template: str) -> Iterator[Change]:
         yield lambda text: reduce(lambda changed, pair: changed.replace(*pair), pairs, text)
 
 
-def _alternatives(texts: Iterable[str]) -> str:
+def alternatives(texts: Iterable[str]) -> str:
     """Return a pattern of the longest of some texts.
 
     Texts are grouped by their first characters: some tokenizers have thousands of them, of which a flat alternation would
@@ -185,6 +185,6 @@ def _alternatives(texts: Iterable[str]) -> str:
     for text in texts:
         rests.setdefault(text[:1], []).append(text[1:])
     ends = rests.pop("", None) is not None
-    branches = [re.escape(first) + _alternatives(rest) for first, rest in rests.items()]
+    branches = [re.escape(first) + alternatives(rest) for first, rest in rests.items()]
     inner = f"(?:{'|'.join(branches)})" if len(branches) > 1 else "".join(branches)
     return f"(?:{inner})?" if ends and branches else inner

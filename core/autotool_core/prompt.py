@@ -18,6 +18,7 @@ from autotool_core.control_text import ControlTexts, Placeholders
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import Profile
+from autotool_core.text_encoder import TextEncoder
 from autotool_core.tokenizer import Tokenizer
 
 
@@ -35,6 +36,7 @@ class PromptRenderer:
 
     def __init__(self, tokenizer: Tokenizer, profile: Profile) -> None:
         self._tokenizer = tokenizer
+        self._encoder = TextEncoder(tokenizer)
         self._profile = profile
         self.template = ChatTemplate(tokenizer, profile.tool_format)
         self._control = ControlTexts(tokenizer, profile)
@@ -67,7 +69,7 @@ class PromptRenderer:
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Return the token ids of a text by itself, without the tokens that begin a sequence."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False)) if text else ()
+        return tuple(self._encoder.encode(text))
 
     def _shown_ids(self, marker: str) -> Sequence[int]:
         """Return the ids of a marker that detokenising must keep: its only one, or the special ones among several."""
@@ -109,7 +111,7 @@ class PromptRenderer:
             text = self._without_prefix(mode, text, "template_arguments" if arguments else "messages")
         pieces = [*hidden.pieces(text)]
         check(pieces)
-        prompt = [token for piece in pieces for token in self.ids(piece)]
+        prompt = [token for piece in pieces for token in self._encoder.encode(piece)]
         return [*prompt, *self.prefix_ids[mode]] if generation_prompt else prompt
 
     def _text(

@@ -70,12 +70,21 @@ def _modes(names: str) -> list[Mode]:
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def overhead(
-    model: Annotated[Path, typer.Option(help="Folder of a checkpoint; only its tokenizer and chat template are used.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a checkpoint. Default: the default model. Without vLLM only its tokenizer is used."),
+    ] = None,
+    against_vllm: Annotated[
+        bool, typer.Option("--against-vllm", help="Compare with stock vLLM, both with a vLLM engine.")
+    ] = False,
     streams: Streams = 32,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens per answer.")] = 512,
+    tokens: Annotated[int | None, typer.Option(min=2, help="Tokens per answer. Default: 512, and 65 with vLLM.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per mode, and per round with further options.")] = 10.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of a comparison.")] = 15,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of a comparison. Default: 15, and 5 with vLLM.")] = None,
     key: Annotated[str, typer.Option(help="Key that the clients send.")] = "none",
+    modes: Annotated[str, typer.Option(help="With vLLM: modes, separated by commas: long, short.")] = "short",
+    requests: Annotated[int, typer.Option(min=1, help="With vLLM: long answers of a load.")] = 64,
+    out: JsonOut = None,
     serve_options: Annotated[
         list[str] | None,
         typer.Argument(help="Options of `autotool serve`, of which the cost is measured.", metavar="SERVE_OPTION"),
@@ -86,17 +95,31 @@ def overhead(
     Watch the CPU time per token: it stays the same on a noisy machine, the tokens per second do not. Takes about 40 seconds.
     With options of `autotool serve`, a server with them and one without are measured in turn, in auto.
 
+    With --against-vllm, this server and stock vLLM's run the checkpoint with a vLLM engine and are loaded in turn by the same
+    clients. The CPU time of the process that answers HTTP is told apart into that of a token and that of a request. Needs vLLM.
+    Takes two loads per mode, server and round, after minutes in which both servers start.
+
       autotool bench perf overhead --model training/checkpoints/graded-tiny
       autotool bench perf overhead --model training/checkpoints/graded-tiny --tokens 16 --key K --keys keys.toml
+      autotool bench perf overhead --against-vllm --out front.json
     """
     require(MEASUREMENT, "server", "bench")
-    from autotool_bench.perf.overhead import Load, compare, measure  # noqa: PLC0415 needs the extras
+    if against_vllm:
+        require_vllm(MEASUREMENT)
+        from autotool_bench.perf.against_vllm import FrontOptions, measure_against  # noqa: PLC0415 needs the extras
 
-    load = Load(streams, tokens, seconds, key)
+        names = tuple(modes.split(","))
+        options = FrontOptions(model, names, rounds or 5, streams, tokens or 65, requests, out, tuple(serve_options or ()))
+        measure_against(options)
+        return
+    from autotool_bench.perf.overhead import Load, compare, measure  # noqa: PLC0415 needs the extras
+    from autotool_server import default_model  # noqa: PLC0415
+
+    folder, load = str(model or default_model.ensure()), Load(streams, tokens or 512, seconds, key)
     if serve_options:
-        compare(str(model), load, serve_options, rounds)
+        compare(folder, load, serve_options, rounds or 15)
     else:
-        measure(str(model), load)
+        measure(folder, load)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -137,9 +137,10 @@ async def _let_it_begin(_: Generation, __: Sequence[Generation]) -> None:
 
 def _with_ids(output: TurnOutput) -> TurnOutput:
     """Give the calls of an output ids. Hardly any output has one, and there is one for every token."""
-    if not any(isinstance(event, ToolCallStart) for event in output.events):
-        return output
-    return replace(output, events=[_with_id(event) for event in output.events])
+    for event in output.events:
+        if isinstance(event, ToolCallStart):
+            return replace(output, events=[_with_id(event) for event in output.events])
+    return output
 
 
 def _with_id(event: Event) -> Event:

@@ -12,6 +12,9 @@ from autotool_server.conversation.plan import TurnLimits
 from autotool_server.conversation.stops import StopFilter
 from autotool_server.engines.base import TokenDelta, TokenLogprob
 
+TEXTS = (ContentDelta, ReasoningDelta)
+"""The events of text, which nearly all tokens make."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnOutput:
@@ -52,7 +55,9 @@ class TokenReader:
         self._detokenizer = detokenizer
         self._ledger = ledger
         self._eos = eos_token_ids
-        self._limits = limits
+        # Most turns have no such limit, and each token would ask for it.
+        has_limits = limits is not None and (limits.max_reasoning_tokens, limits.max_answer_tokens) != (None, None)
+        self._limits = limits if has_limits else None
         self._has_stops = bool(stop)
         self._stops = StopFilter(stop)
         self._stop_token_ids = stop_token_ids
@@ -110,7 +115,7 @@ class TokenReader:
             if self.limit_reached or (reasoning_only and not self.in_reasoning):
                 break
         output = self._output(self._accept(events))
-        self._ledger.note_time(content=any(not isinstance(event, ReasoningDelta) for event in output.events))
+        self._ledger.note_time(content=any(map(_is_answer, output.events)))
         return output
 
     def feed(self, text: str) -> list[Event]:
@@ -164,8 +169,14 @@ class TokenReader:
     def _stops_at(self, section: Section) -> bool:
         return section is not Section.REASONING and self._may_stop()
 
-    def _accept(self, events: Sequence[Event]) -> list[Event]:
+    def _ends_nothing(self, events: list[Event]) -> bool:
+        """Return whether these are the events of nearly every token: text that no stop string can end."""
+        return not (self._has_stops or self.ended) and all(map(_is_text, events))
+
+    def _accept(self, events: list[Event]) -> list[Event]:
         """Apply what may end the answer early: stop strings, and the first call where calls are not parallel."""
+        if self._ends_nothing(events):
+            return events
         accepted: list[Event] = []
         for event in events:
             if self.ended:
@@ -182,6 +193,14 @@ class TokenReader:
             accepted.append(event)
             self.ended = isinstance(event, ToolCallEnd) and not self._parallel
         return accepted
+
+
+def _is_answer(event: Event) -> bool:
+    return not isinstance(event, ReasoningDelta)
+
+
+def _is_text(event: Event) -> bool:
+    return isinstance(event, TEXTS) and event.text != ""
 
 
 def _contents(events: Sequence[Event]) -> list[str]:

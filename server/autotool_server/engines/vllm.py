@@ -124,6 +124,10 @@ class VllmEngine:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
         loading = self._thread.submit(vllm_start.load, self._model, self._engine_args)
         self._started, processes = await asyncio.wrap_future(loading)
+        from vllm import envs  # noqa: PLC0415 vLLM is an optional extra
+
+        # vLLM asks for a variable at every token, and keeps them in its own processes alone, after they have started.
+        envs.enable_envs_cache()
         self._watch = Watch(processes, self._started.is_sleeping, self._hang_seconds)
         self._watching = asyncio.create_task(self._watch.run())
 
@@ -139,6 +143,9 @@ class VllmEngine:
         if self._watching is not None:
             self._watching.cancel()
         if llm is not None:
+            from vllm import envs  # noqa: PLC0415 vLLM is an optional extra
+
+            envs.disable_envs_cache()  # an engine that is started again has another environment
             # Requests fail now and not only when vLLM's processes have ended.
             await llm.abort(list(self._active))
             await asyncio.to_thread(llm.shutdown, SHUTDOWN_SECONDS)

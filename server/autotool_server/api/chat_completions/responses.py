@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from openai.types.chat import ChatCompletion
@@ -121,10 +122,12 @@ class ChunkWriter(StreamWriter):
         self._tokenizer = tokenizer
         self._options = options
         self._started = set[int]()
+        self._reasoning_keys = [f'"{name}": ' for name in options.reasoning_names]
         self._shown_ids = [0] * len(job.choices)
         self._running = len(job.choices)
         self._head = f"data: {json.dumps(options.head(job, 'chat.completion.chunk'))[:-1]}, "
         self._tail = ', "usage": null}\n\n' if options.include_usage else "}\n\n"
+        self._plain_tail = f"{PLAIN}]{self._tail}"
 
     def write(self, choice: Choice, output: Output) -> str:
         start = "" if choice.index in self._started else self._start(choice.index)
@@ -191,9 +194,10 @@ class ChunkWriter(StreamWriter):
         """Return the JSON of an event's delta; empty if it has none. There is one for every token."""
         match event:
             case ContentDelta(text):
-                return f'{{"content": {json.dumps(text)}}}'
+                return f'{{"content": {encode_basestring_ascii(text)}}}'
             case ReasoningDelta(text):
-                return json.dumps(dict.fromkeys(self._options.reasoning_names, text))
+                written = encode_basestring_ascii(text)
+                return "{" + ", ".join([key + written for key in self._reasoning_keys]) + "}"
             case ToolCallStart(index, name, call_id):
                 function = {"name": name, "arguments": ""}
                 return self._call_delta(function, {"index": index, "id": call_id, "type": "function"})
@@ -216,10 +220,13 @@ class ChunkWriter(StreamWriter):
         extra: dict[str, Any] | None = None,
     ) -> str:
         """Return a chunk. `delta`: its JSON; `besides`: further fields of the choice; `extra`: of the chunk."""
+        start = f'{self._head}"choices": [{{"index": {choice}, "delta": {delta}, '
         is_plain = finish is None and not besides
+        if is_plain and not extra and not self._options.continuous_usage:  # nearly every chunk
+            return start + self._plain_tail
         rest = PLAIN if is_plain else json.dumps({"logprobs": None, "finish_reason": finish, **(besides or {})})[1:]
         tail = f", {json.dumps(extra)[1:-1]}{self._ending()}" if extra else self._ending()
-        return f'{self._head}"choices": [{{"index": {choice}, "delta": {delta}, {rest}]{tail}'
+        return f"{start}{rest}]{tail}"
 
     def _ending(self) -> str:
         return f', "usage": {self._usage()}}}\n\n' if self._options.continuous_usage else self._tail

@@ -2,11 +2,14 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from autotool_core.errors import AutoToolError, EngineError
+from autotool_server.engines import vllm_start
+from autotool_server.engines.checkpoint import load_tokenizer
 from autotool_server.engines.vllm import VllmEngine
 
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
@@ -39,6 +42,25 @@ async def test_missing_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="vLLM did not start"):
         await engine.start()
     await engine.stop()
+
+
+@needs_vllm
+async def test_vllm_keeps_its_variables_while_its_engine_runs(base_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm import envs
+
+    async def nothing(*_: Any) -> None: ...
+
+    config = SimpleNamespace(tokenizer=str(base_model_dir), try_get_generation_config=dict[str, Any])
+    llm = SimpleNamespace(model_config=config, is_sleeping=nothing, abort=nothing, shutdown=lambda _: None)
+    monkeypatch.setattr(vllm_start, "load", lambda *_: (llm, []))
+    monkeypatch.setattr(vllm_start, "tokenizer_of", lambda *_: load_tokenizer(str(base_model_dir)))
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "WARNING")
+    engine = VllmEngine(str(base_model_dir))
+    await engine.start()
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
+    assert envs.VLLM_LOGGING_LEVEL == "WARNING"
+    await engine.stop()
+    assert envs.VLLM_LOGGING_LEVEL == "ERROR"
 
 
 @needs_vllm

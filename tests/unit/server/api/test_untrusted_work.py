@@ -12,6 +12,7 @@ import psutil
 import pytest
 from support.serving import Running, held, running, scripted
 
+from autotool_core.text_encoder import TextEncoder
 from autotool_server.conversation import schema_workers
 from autotool_server.tools import schema_check
 
@@ -150,15 +151,20 @@ async def test_a_worker_ends_when_the_service_is_closed() -> None:
 @pytest.mark.parametrize("path", ["/chat/completions", "/completions"])
 async def test_a_prompt_that_cannot_fit_is_refused_before_it_is_tokenised(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, text = scripted("x"), "a long text " * 100_000
-    encode = engine.tokenizer.encode
+    encode, encode_segments = engine.tokenizer.encode, TextEncoder.encode
     sizes: list[int] = []
 
     def noted(text: str, **options: Any) -> list[int]:
         sizes.append(len(text))
         return encode(text, **options)
 
+    def noted_segments(encoder: TextEncoder, text: str) -> list[int]:
+        sizes.append(len(text))
+        return encode_segments(encoder, text)
+
     async with running(engine) as server:
         monkeypatch.setattr(engine.tokenizer, "encode", noted)
+        monkeypatch.setattr(TextEncoder, "encode", noted_segments)
         body = {"model": "tested", "prompt": text} if path == "/completions" else {"model": "tested", "mode": "short"}
         async with httpx.AsyncClient(timeout=120) as client:
             messages = [{"role": "user", "content": text}]
@@ -172,15 +178,15 @@ async def test_a_prompt_that_cannot_fit_is_refused_before_it_is_tokenised(path: 
 async def test_large_prompts_share_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = scripted("x")
     engine.max_model_len = 2**20
-    encode, threads = engine.tokenizer.encode, set[str]()
+    encode, threads = TextEncoder.encode, set[str]()
 
-    def noted(text: str, **options: Any) -> list[int]:
+    def noted(encoder: TextEncoder, text: str) -> list[int]:
         if len(text) > 2**15:
             threads.add(threading.current_thread().name)
-        return encode(text, **options)
+        return encode(encoder, text)
 
     async with running(engine) as server:
-        monkeypatch.setattr(engine.tokenizer, "encode", noted)
+        monkeypatch.setattr(TextEncoder, "encode", noted)
         large = [{"role": "user", "content": "x" * 2**16}]
         answers = await asyncio.gather(*(post(server, messages=large) for _ in range(12)))
         assert {answer.status_code for answer in answers} == {200}
