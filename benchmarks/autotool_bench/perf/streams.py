@@ -1,8 +1,8 @@
 """The speed of an engine itself at several numbers of streams, without a server or HTTP.
 
 The command is `autotool bench perf streams`. Prompts are random tokens, so that they share nothing in the cache, and every
-answer has the same number of greedy tokens. CPU time per token includes child processes. It says more than the tokens per second where
-the machine has other work.
+answer has the same number of greedy tokens. CPU time per token includes child processes. It says more than the tokens per
+second where the machine has other work.
 """
 
 import asyncio

@@ -19,6 +19,7 @@ from autotool_server.engines.transformers import attention
 HEADS, SIZE, LAYER, PAGE = 4, 16, 1, 8
 TINY: Any = {"vocab_size": 8, "hidden_size": HEADS * SIZE, "intermediate_size": 8, "num_hidden_layers": 2}
 TINY |= {"num_attention_heads": HEADS, "head_dim": SIZE}
+EAGER: Any = {"attn_implementation": "eager"}
 # Tokens of each request in each forward: prefills in one and in several parts, decoding, and requests that come and go.
 FORWARDS = ((7, 40, 1, 64, 33), (1, 1, 5, 1, 0), (1, 1, 30, 0, 9), (1, 1, 1, 0, 1), (1, 0, 0, 0, 1))
 
@@ -58,11 +59,13 @@ class Requests:
                 state.position_offset += count
                 batch.append(FutureRequestState(state, True, {}, count))
                 taken.append([part[:, :, past : past + count] for part in self.parts[number]])
-        rows = [torch.cat(parts, 2) for parts in zip(*taken, strict=True)]
+        query, key, value = (torch.cat(parts, 2) for parts in zip(*taken, strict=True))
         groups = attention.plan(batch, cache, torch.float32)
         module: Any = SimpleNamespace(layer_idx=LAYER)
         index = [torch.tensor(write) for write in writes]
-        output, _ = attention.attend(module, *rows, None, 0.3, cache=cache, attention_plan=groups, write_index=index)
+        output, _ = attention.attend(
+            module, query, key, value, None, 0.3, cache=cache, attention_plan=groups, write_index=index
+        )
         return list(output[0].split([count for count in counts if count]))
 
 
@@ -103,7 +106,7 @@ def test_no_request_is_padded_to_twice_its_length() -> None:
         (MistralConfig(**TINY, sliding_window=None), True),
         (MistralConfig(**TINY, sliding_window=4), False),
         (GptOssConfig(**TINY, num_local_experts=2), False),
-        (LlamaConfig(**TINY, attn_implementation="eager"), False),
+        (LlamaConfig(**TINY, **EAGER), False),
     ],
 )
 def test_models_with_windows_or_sinks_keep_the_attention_of_the_library(config: Any, served: bool) -> None:
@@ -113,7 +116,8 @@ def test_models_with_windows_or_sinks_keep_the_attention_of_the_library(config: 
 def test_sinks_alone_keep_the_attention_of_the_library() -> None:
     model = LlamaForCausalLM(LlamaConfig(**TINY))
     assert attention.serves(model)
-    model.model.layers[0].self_attn.sinks = torch.nn.Parameter(torch.zeros(HEADS))
+    layer: Any = model.model.layers[0].self_attn
+    layer.sinks = torch.nn.Parameter(torch.zeros(HEADS))
     assert not attention.serves(model)
 
 

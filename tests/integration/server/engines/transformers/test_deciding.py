@@ -1,6 +1,7 @@
 """Decisions that are settled in the request that goes on from them, against a score and a new request for what follows."""
 
 import asyncio
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
 
@@ -67,9 +68,11 @@ async def test_tokens_are_those_of_a_score_and_a_new_request(engine: Transformer
     starts = (0, 3, 21, 40)
     alone = [await expected(engine, prompt[start:]) for start in starts]
     deciders = [Likelier(engine) for _ in starts]
-    others = [collect(engine, ask(prompt[9:], 20)), collect(engine, ask(prompt[9:], 20, Sampling(seed=1)))]
-    requests = [decided(engine, prompt[start:], decider) for start, decider in zip(starts, deciders, strict=True)]
-    [*together, plain, _] = await asyncio.gather(*requests, *others)
+    # First in the batch, so that rows with tokens follow those that have none because they decided.
+    requests = asyncio.gather(*map(functools.partial(decided, engine), (prompt[start:] for start in starts), deciders))
+    greedy = asyncio.create_task(collect(engine, ask(prompt[9:], 20)))
+    sampled = asyncio.create_task(collect(engine, ask(prompt[9:], 20, Sampling(seed=1))))
+    together, plain, _ = await asyncio.gather(requests, greedy, sampled)
     assert together == [tokens for tokens, _ in alone]
     assert [decider.logprobs[0] - decider.logprobs[1] for decider in deciders] == pytest.approx(
         [difference for _, difference in alone], abs=1e-3
