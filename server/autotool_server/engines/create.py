@@ -52,7 +52,7 @@ def _check_arguments(name: str, settings: Settings) -> None:
 
 
 def create_engine(settings: Settings) -> Engine:
-    """Return the engine of the settings, not started yet. Prepare the default model if the settings name none.
+    """Return the engine of the settings, not started yet. Import its library, and prepare the default model if none is named.
 
     Raises AutoToolError as `engine_name` does.
     """
@@ -61,6 +61,7 @@ def create_engine(settings: Settings) -> Engine:
         return _remote(settings)
     model = settings.model if settings.model is not None else str(default_model.ensure())
     if name == "vllm":
+        vllm_start.import_library()
         return vllm.VllmEngine(model, engine_args=_vllm_args(settings), hang_seconds=settings.engine_hang_seconds)
     from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
 
