@@ -37,7 +37,8 @@ def import_library() -> None:
     check_installed()
     # vLLM reads this when it is imported. Its default level logs hundreds of lines.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    importlib.import_module("autotool_server.engines.vllm_args")
+    for module in ("autotool_server.engines.vllm_args", "vllm.v1.engine.async_llm"):
+        importlib.import_module(module)
 
 
 def load(model: str, engine_args: Mapping[str, Argument], *, may_fork: bool) -> tuple[AsyncLLM, list[psutil.Process]]:

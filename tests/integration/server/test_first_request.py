@@ -56,7 +56,7 @@ def processes(server: Served) -> set[int]:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=needs_vllm)])
 async def test_the_first_requests_import_and_start_nothing(engine: str) -> None:
-    """A test of times would fail on a busy machine. These two take seconds, and without the warm-up the first request has both."""
+    """They take seconds. A test of times would fail on a busy machine."""
     async with serving("--engine", engine, "--engine-arg", "max_model_len=2048", program=("-c", RECORDING)) as server:
         ready = processes(server)
         for kind in KINDS:

@@ -20,16 +20,21 @@ def test_a_phase_is_a_line_with_its_seconds(capsys: pytest.CaptureFixture[str]) 
     assert re.fullmatch(r"Loaded the model in \d+\.\d s\.\n", capsys.readouterr().err)
 
 
-def test_a_terminal_shows_what_is_being_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Terminal())
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
+
+
+def test_a_terminal_shows_what_is_being_done(terminal: Terminal) -> None:
     with phase("Loading the model", "Loaded the model"):
-        assert sys.stderr.getvalue() == "Loading the model ..."
-    _, shown = sys.stderr.getvalue().split(CLEAR)
+        assert terminal.getvalue() == "Loading the model ..."
+    _, shown = terminal.getvalue().split(CLEAR)
     assert shown.startswith("Loaded the model in ")
 
 
-def test_a_phase_that_fails_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Terminal())
+def test_a_phase_that_fails_is_not_done(terminal: Terminal) -> None:
     with pytest.raises(KeyError), phase("Loading the model", "Loaded the model"):
         raise KeyError
-    assert sys.stderr.getvalue() == f"Loading the model ...{CLEAR}"
+    assert terminal.getvalue() == f"Loading the model ...{CLEAR}"
