@@ -60,7 +60,7 @@ def load(model: str, engine_args: Mapping[str, Argument], *, may_fork: bool) -> 
             # The context selects the defaults of `vllm serve`, such as the tokens of a batch, which favour a fast first token.
             context = UsageContext.OPENAI_API_SERVER
             config = arguments.create_engine_config(context)
-            _choose_start(may_fork)
+            choose_start(may_fork=may_fork)
             log_requests, no_stats = arguments.enable_log_requests, arguments.disable_log_stats
             llm = AsyncLLM.from_vllm_config(
                 config, usage_context=context, enable_log_requests=log_requests, disable_log_stats=no_stats
@@ -71,8 +71,8 @@ def load(model: str, engine_args: Mapping[str, Argument], *, may_fork: bool) -> 
     return llm, family(processes)
 
 
-def _choose_start(may_fork: bool) -> None:
-    """Choose how vLLM starts its processes."""
+def choose_start(*, may_fork: bool) -> None:
+    """Choose how vLLM starts its processes. `may_fork`: whether they may be forked from this one."""
     if not may_fork:
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     elif os.environ.get("VLLM_CPU_OMP_THREADS_BIND") == "nobind":
