@@ -20,21 +20,22 @@ def test_a_phase_is_a_line_with_its_seconds(capsys: pytest.CaptureFixture[str]) 
     assert re.fullmatch(r"Loaded the model in \d+\.\d s\.\n", capsys.readouterr().err)
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def terminal_of(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     return terminal
 
 
-def test_a_terminal_shows_what_is_being_done(terminal: Terminal) -> None:
+def test_a_terminal_shows_what_is_being_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_of(monkeypatch)
     with phase("Loading the model", "Loaded the model"):
         assert terminal.getvalue() == "Loading the model ..."
     _, shown = terminal.getvalue().split(CLEAR)
     assert shown.startswith("Loaded the model in ")
 
 
-def test_a_phase_that_fails_is_not_done(terminal: Terminal) -> None:
+def test_a_phase_that_fails_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_of(monkeypatch)
     with pytest.raises(KeyError), phase("Loading the model", "Loaded the model"):
         raise KeyError
     assert terminal.getvalue() == f"Loading the model ...{CLEAR}"
