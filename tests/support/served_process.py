@@ -22,7 +22,15 @@ from autotool_server.launch.command_line import command
 from support.serving import scripted
 
 engine = scripted("It is four. " * 200)
-engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(0.05))
+warm_up = lifecycle.warm_up
+
+
+async def warm_up_at_full_speed(service):
+    await warm_up(service)
+    engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(0.05))
+
+
+lifecycle.warm_up = warm_up_at_full_speed
 lifecycle.create_engine = lambda _: engine
 sys.argv[1:1] = ["--profile", "smollm2-autotool", "--served-model-name", "scripted"]
 sys.argv[1:1] = ["--generation-config", "vllm"]
