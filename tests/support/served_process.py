@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+LAST_PHASE = "Answered a request of each kind in "
 TESTS = Path(__file__).parents[1]
 SCRIPTED = """
 import asyncio, sys
@@ -21,7 +22,15 @@ from autotool_server.launch.command_line import command
 from support.serving import scripted
 
 engine = scripted("It is four. " * 200)
-engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(0.05))
+warm_up = lifecycle.warm_up
+
+
+async def warm_up_at_full_speed(service):
+    await warm_up(service)
+    engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(0.05))
+
+
+lifecycle.warm_up = warm_up_at_full_speed
 lifecycle.create_engine = lambda _: engine
 sys.argv[1:1] = ["--profile", "smollm2-autotool", "--served-model-name", "scripted"]
 sys.argv[1:1] = ["--generation-config", "vllm"]
@@ -38,9 +47,12 @@ class Served:
     url: str
     ready: list[str]
     """The lines that it printed when it was ready."""
+    phases: list[str]
+    """What it said of its start."""
     output: str = ""
     """What it wrote after that, once it has ended."""
     errors: str = ""
+    """What it wrote to standard error after the phases of its start."""
     said: list[str] = field(default_factory=list[str])
 
     def signal(self, number: signal.Signals) -> None:
@@ -77,7 +89,7 @@ async def serving(*arguments: str, program: tuple[str, ...] = ("-c", SCRIPTED)) 
     )
     try:
         ready = await _ready_lines(process)
-        yield Served(process, re.findall(r"http://\S+", ready[0])[0].removesuffix("/v1"), ready)
+        yield Served(process, re.findall(r"http://\S+", ready[0])[0].removesuffix("/v1"), ready, await _phases(process))
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -93,6 +105,15 @@ async def _ready_lines(process: Process) -> list[str]:
         if line.startswith("  docs "):
             return lines
     raise AssertionError((await process.stderr.read()).decode())
+
+
+async def _phases(process: Process) -> list[str]:
+    """Return what is on standard error up to the last phase of the start, which has ended."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    while not (lines and lines[-1].startswith(LAST_PHASE)):
+        lines.append((await process.stderr.readline()).decode().rstrip())
+    return lines
 
 
 async def stream(url: str, path: str, body: dict[str, object], begun: asyncio.Event) -> str:

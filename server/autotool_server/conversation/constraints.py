@@ -8,8 +8,6 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-import xgrammar
-
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape, structural_tag
 from autotool_core.held.errors import NotHeldError
@@ -238,6 +236,8 @@ def _as_function(tool: Tool) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _compiles(tag: str) -> bool:
+    import xgrammar  # noqa: PLC0415 the server itself makes no grammars, and xgrammar takes seconds
+
     try:
         xgrammar.Grammar.from_structural_tag(tag)
     except RuntimeError:

@@ -10,8 +10,6 @@ import re
 from functools import lru_cache
 from typing import Any, cast
 
-import xgrammar
-
 from autotool_core.held.texts import Texts
 from autotool_core.held.writing import WRITINGS, Writing
 
@@ -56,6 +54,8 @@ def _replaced(node: Any, texts: Texts) -> Any:
 @lru_cache(maxsize=256)  # the turns of a conversation bring the same tools
 def _printed(tag: str) -> str:
     """Return a grammar's text with long codes of characters: of a short one xgrammar takes what follows for its end."""
+    import xgrammar  # noqa: PLC0415 the server itself makes no grammars, and xgrammar takes seconds
+
     text = str(xgrammar.Grammar.from_structural_tag(tag))
     return SHORT_CODE.sub(lambda match: f"\\U000000{match[1]}" if match[1] else match[0], text)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase, TokenizersBackend
-from transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer
 
 from autotool_core.errors import EngineError
 from autotool_server.engines.files import find_file
@@ -51,6 +50,9 @@ def read_tokenizer(source: str, **options: Any) -> PreTrainedTokenizerBase:
         raise OSError("The folder has no file of a tokenizer.")  # transformers would make one without a vocabulary
     tekken = find_file(source, "tekken.json")
     if tekken is not None and find_file(source, "tokenizer.json") is None:
+        # The module imports a library that takes half a second.
+        from transformers.integrations.mistral.tokenizer import convert_tekken_tokenizer  # noqa: PLC0415
+
         return convert_tekken_tokenizer(tekken)
     tokenizer = AutoTokenizer.from_pretrained(source, mistral_format=False, **options)
     return tokenizer if is_faithful(tokenizer, source) else TokenizersBackend.from_pretrained(source, **options)

@@ -10,12 +10,15 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
+import stat
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -30,6 +33,8 @@ HANG_SECONDS = 300.0
 """Time of a step after which an engine hangs: vLLM's own limit for its workers (VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS)."""
 STOPPED_LOOKS = 5
 """Number of looks in a row that find a process stopped, after which the engine is taken for failed."""
+
+_START = BaseProcess.start
 
 
 @contextmanager
@@ -60,12 +65,39 @@ def ending_with_this() -> Iterator[list[BaseProcess]]:
 
 def _run_bound(parent: int, target: Callable[..., object], *args: Any, **kwargs: Any) -> None:
     """Run the target of a new process."""
+    _leave_parent()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before the call
             os.kill(os.getpid(), signal.SIGKILL)
     with ending_with_this():
         target(*args, **kwargs)
+
+
+def _leave_parent() -> None:
+    """Give up what a forked process has of its parent: hooks, handlers of signals, and the connections of clients."""
+    BaseProcess.start = _START
+    signal.set_wakeup_fd(-1)  # else the parent's event loop would take this process's signals for its own
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Path(os.devnull).open() as nothing:
+        for descriptor in _connections():
+            # Not closed: objects of the parent would close the number again, which may then be another file's.
+            os.dup2(nothing.fileno(), descriptor)
+
+
+def _connections() -> list[int]:
+    """Return the descriptors of this process that are sockets of the network; those between processes are of another kind."""
+    found: list[int] = []
+    for entry in Path("/proc/self/fd").glob("*"):
+        descriptor = int(entry.name)
+        with suppress(OSError):  # that of the folder itself is gone
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(descriptor)) as copy:
+                if copy.family in (socket.AF_INET, socket.AF_INET6):
+                    found.append(descriptor)
+    return found
 
 
 def family(processes: Sequence[BaseProcess]) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 from autotool_server.engines import vllm, vllm_start
 from autotool_server.engines.base import Engine
+from autotool_server.imports import without_collections
 from autotool_server.settings import Settings
 from autotool_server.tracing import endpoint
 
@@ -52,7 +53,7 @@ def _check_arguments(name: str, settings: Settings) -> None:
 
 
 def create_engine(settings: Settings) -> Engine:
-    """Return the engine of the settings, not started yet. Prepare the default model if the settings name none.
+    """Return the engine of the settings, not started yet. Import its library, and prepare the default model if none is named.
 
     Raises AutoToolError as `engine_name` does.
     """
@@ -61,8 +62,11 @@ def create_engine(settings: Settings) -> Engine:
         return _remote(settings)
     model = settings.model if settings.model is not None else str(default_model.ensure())
     if name == "vllm":
+        with without_collections():
+            vllm_start.import_library()
         return vllm.VllmEngine(model, engine_args=_vllm_args(settings), hang_seconds=settings.engine_hang_seconds)
-    from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
+    with without_collections():
+        from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
 
     hang_seconds = settings.engine_hang_seconds
     return TransformersEngine(model, hang_seconds=hang_seconds, **settings.engine_arg)  # pyright: ignore[reportArgumentType]

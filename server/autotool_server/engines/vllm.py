@@ -6,7 +6,6 @@ Every engine argument of `vllm serve` is passed on to vLLM: parallelism, quantis
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
@@ -112,17 +111,14 @@ class VllmEngine:
         return self._eos
 
     async def start(self) -> None:
-        # vLLM reads this when it is imported. Its default level logs hundreds of lines.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         # Both take tens of seconds and run in threads, so that health checks are answered. They are separate calls because
         # vLLM keeps the traceback of a failed optional import, and with it all objects of the importing stack.
         await asyncio.to_thread(vllm_start.import_library)
-        if self._thread is not None:
-            # Started again, this process has clients, whose connections its children would keep open if it forked.
-            os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+        # Started again, this process has clients, and threads that are at work for them.
+        may_fork = self._thread is None
         # The processes end with the thread that has started them, so it lives as long as they are to.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
-        loading = self._thread.submit(vllm_start.load, self._model, self._engine_args)
+        loading = self._thread.submit(vllm_start.load, self._model, self._engine_args, may_fork=may_fork)
         self._started, processes = await asyncio.wrap_future(loading)
         from vllm import envs  # noqa: PLC0415 vLLM is an optional extra
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 
+Argument = str | int | float | bool
+
+
 def check_installed() -> None:
     """Raise EngineError if vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
@@ -32,13 +35,17 @@ def check_installed() -> None:
 def import_library() -> None:
     """Import vLLM, which takes tens of seconds. Raises EngineError if it is not installed."""
     check_installed()
-    importlib.import_module("autotool_server.engines.vllm_args")
+    # vLLM reads this when it is imported. Its default level logs hundreds of lines.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    for module in ("autotool_server.engines.vllm_args", "vllm.v1.engine.async_llm"):
+        importlib.import_module(module)
 
 
-def load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> tuple[AsyncLLM, list[psutil.Process]]:
+def load(model: str, engine_args: Mapping[str, Argument], *, may_fork: bool) -> tuple[AsyncLLM, list[psutil.Process]]:
     """Load a model. Return the engine and its processes, which end when the calling thread does.
 
-    Raises EngineError, with the cause that they have written, if it does not start.
+    `may_fork`: whether they may be forked from this process; else they are new ones, which import vLLM again. Raises
+    EngineError, with the cause that they have written, if it does not start.
     """
     from vllm.usage.usage_lib import UsageContext  # noqa: PLC0415 vLLM is an optional extra
     from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
@@ -51,18 +58,27 @@ def load(model: str, engine_args: Mapping[str, str | int | float | bool]) -> tup
     try:
         with _uninterrupted_children(), errors.inherited(), ending_with_this() as processes:
             # The context selects the defaults of `vllm serve`, such as the tokens of a batch, which favour a fast first token.
-            config = arguments.create_engine_config(UsageContext.OPENAI_API_SERVER)
+            context = UsageContext.OPENAI_API_SERVER
+            config = arguments.create_engine_config(context)
             vllm_args.add_scheduler(config)
+            choose_start(may_fork=may_fork)
+            log_requests, no_stats = arguments.enable_log_requests, arguments.disable_log_stats
             llm = AsyncLLM.from_vllm_config(
-                config,
-                usage_context=UsageContext.OPENAI_API_SERVER,
-                enable_log_requests=arguments.enable_log_requests,
-                disable_log_stats=arguments.disable_log_stats,
+                config, usage_context=context, enable_log_requests=log_requests, disable_log_stats=no_stats
             )
     except Exception as error:
         raise start_error(errors.failed(), error) from error
     errors.started()
     return llm, family(processes)
+
+
+def choose_start(*, may_fork: bool) -> None:
+    """Choose how vLLM starts its processes. `may_fork`: whether they may be forked from this one."""
+    if not may_fork:
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+    elif os.environ.get("VLLM_CPU_OMP_THREADS_BIND") == "nobind":
+        # vLLM has set spawn, for variables by which OpenMP binds its threads when a process begins; here none are bound.
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
 
 
 def tokenizer_of(llm: AsyncLLM, source: str) -> PreTrainedTokenizerBase:

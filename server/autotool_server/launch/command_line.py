@@ -14,9 +14,11 @@ import click
 from pydantic.fields import FieldInfo
 
 from autotool_core.errors import AutoToolError, HungThreadError
+from autotool_server.imports import without_collections
 from autotool_server.launch import checks, logs
 from autotool_server.launch.connections import raise_descriptor_limit
 from autotool_server.launch.listener import bind
+from autotool_server.launch.phases import phase
 from autotool_server.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -107,7 +109,8 @@ def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
     logs.configure(settings)
     raise_descriptor_limit()
     # Imported now that nothing else can be wrong: torch and the web framework take seconds.
-    from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
+    with phase("Importing the server", "Imported the server"), without_collections():
+        from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:

@@ -14,11 +14,13 @@ from autotool_server.conversation import schema_workers
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines import generation_config, profiles
 from autotool_server.engines.base import Engine
-from autotool_server.engines.create import create_engine, served_name
+from autotool_server.engines.create import create_engine, engine_name, served_name
 from autotool_server.launch import http_server
 from autotool_server.launch.listener import acceptors, base_url
+from autotool_server.launch.phases import phase
 from autotool_server.launch.stop import Server, Stop
 from autotool_server.launch.supervisor import Supervisor, freeze_loaded_objects
+from autotool_server.launch.warm_up import warm_up
 from autotool_server.settings import Settings
 from autotool_server.tools.registry import Registry
 
@@ -95,9 +97,12 @@ async def _started(state: ServerState, registry: Registry) -> AsyncIterator[None
     schema_workers.preload()
     # Tools come first, so that a fault in them is reported before a model is loaded.
     async with registry as tools, started_engine(state.settings) as engine:
-        state.service = service = make_service(engine, state.settings, tools)
-        freeze_loaded_objects()
+        service = make_service(engine, state.settings, tools)
         try:
+            with phase("Answering a request of each kind", "Answered a request of each kind"):
+                await warm_up(service)
+            freeze_loaded_objects()
+            state.service = service
             yield
         finally:
             service.close()  # the state has none if its engine has failed for good
@@ -108,9 +113,12 @@ async def _started(state: ServerState, registry: Registry) -> AsyncIterator[None
 @asynccontextmanager
 async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
     """Start the engine of the settings, and stop it at the end."""
-    engine = await asyncio.to_thread(create_engine, settings)
+    name = engine_name(settings)
+    with phase(f"Importing the {name} engine", f"Imported the {name} engine"):
+        engine = await asyncio.to_thread(create_engine, settings)
     try:
-        await engine.start()
+        with phase("Loading the model", "Loaded the model"):
+            await engine.start()
         yield engine
     finally:
         await engine.stop()

@@ -10,6 +10,7 @@ from autotool_core.errors import EngineError, HungThreadError
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.base import Engine
+from autotool_server.launch.warm_up import warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Supervisor:
             await service.engine.stop()
             await asyncio.sleep(pause)
             await service.engine.start()
+            await warm_up(service)
             freeze_loaded_objects()
             self._state.service = service
         except Exception as error:  # libraries raise all kinds

@@ -157,7 +157,8 @@ async def test_a_start_of_vllm_that_fails_is_one_line_with_the_cause(base_model_
     process = await asyncio.create_subprocess_exec(*VLLM, "--port", "0", "--model", broken, stdout=PIPE, stderr=PIPE)
     output, errors = await process.communicate()
     assert (process.returncode, output) == (1, b"")
-    [line] = errors.decode().splitlines()
+    *phases, line = errors.decode().splitlines()
+    assert [phase.partition(" in ")[0] for phase in phases] == ["Imported the server", "Imported the vllm engine"]
     assert line.startswith("autotool: vLLM did not start: ")
     assert "Safetensor" in line
     assert line.endswith("`--log-level info` shows the whole log.")

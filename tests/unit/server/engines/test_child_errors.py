@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from autotool_server.engines.child_errors import ChildErrors, last_line
+from autotool_server.engines.child_processes import ending_with_this
 from autotool_server.engines.vllm_errors import start_error
 
 BAR = "Loading shards: 100%\n"
@@ -102,3 +103,20 @@ def test_a_failure_is_one_sentence_and_says_how_to_see_the_rest() -> None:
     assert str(start_error(None, invalid.value)) == (
         "vLLM did not start: Input should be a valid integer, unable to parse string as an integer. " + rest
     )
+
+
+def _start_another_and_write() -> None:
+    another = get_context("fork").Process(target=os.write, args=(2, b"INFO\n"))
+    another.start()
+    another.join()
+    os.write(2, ERRORS.encode())
+
+
+def test_errors_of_a_forked_process_that_has_started_another_are_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    errors = ChildErrors(holds=True)
+    with errors.inherited(), ending_with_this():
+        process = get_context("fork").Process(target=_start_another_and_write)
+        process.start()
+        process.join()
+    assert errors.failed() == "ValueError: The weights are too large."
+    assert capfd.readouterr().err == "INFO\n"

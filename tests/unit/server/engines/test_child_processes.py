@@ -158,3 +158,46 @@ async def test_a_stopped_process_is_seen_behind_one_that_has_ended() -> None:
     stopped.kill()
     stopped.wait()
     assert is_stopped
+
+
+FORKED = """
+import multiprocessing, signal, socket, time
+
+from autotool_server.engines.child_processes import ending_with_this
+
+
+def child(begun):
+    begun.send(None)
+    time.sleep(60)
+
+
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname(), timeout=10)
+connection, _ = listener.accept()
+ours, theirs = socket.socketpair()
+ours.setblocking(False)
+theirs.setblocking(False)
+signal.set_wakeup_fd(theirs.fileno())
+signal.signal(signal.SIGTERM, lambda *_: None)
+context = multiprocessing.get_context("fork")
+begun, begin = context.Pipe(duplex=False)
+with ending_with_this():
+    process = context.Process(target=child, args=(begin,))
+    process.start()
+begun.recv()
+connection.close()
+print(client.recv(1))
+process.terminate()
+process.join()
+print(process.exitcode)
+try:
+    print(ours.recv(1))
+except BlockingIOError:
+    print("not woken")
+"""
+
+
+@NEEDS_LINUX
+def test_a_forked_child_keeps_no_connection_and_no_handler_of_signals() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["b''", str(-signal.SIGTERM), "not woken"], done.stderr

@@ -1,0 +1,52 @@
+"""The requests that a server sends to itself before it is ready, because the first of each kind is slow.
+
+Libraries are imported, processes for schemas started, grammars compiled and kernels chosen when they are first needed. A client
+would wait for that, and a balancer that sends requests as soon as a server is ready would send them into the wait.
+"""
+
+from collections.abc import Iterator
+from contextlib import aclosing
+
+from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_server.conversation.request import ClientTool, ConversationRequest
+from autotool_server.conversation.service import ConversationService
+from autotool_server.errors import OverloadedError
+
+MESSAGES = ({"role": "user", "content": "What is the time?"},)
+MAX_TOKENS = 4
+TOOL = ClientTool(
+    {
+        "name": "get_time",
+        "description": "Tell the time.",
+        "parameters": {"type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]},
+    },
+    "tools.0.function",
+)
+
+
+async def warm_up(service: ConversationService) -> None:
+    """Answer a request of each kind. Raises EngineError if the engine of this process fails."""
+    for request in _requests(service):
+        try:
+            await _answer(service, request)
+        except (InvalidRequestError, OverloadedError):
+            continue  # the checkpoint, its template, its context or its grammars have no place for it
+        except EngineError:
+            if service.engine.in_process:
+                raise
+            return  # a remote engine may be back at any time
+
+
+def _requests(service: ConversationService) -> Iterator[ConversationRequest]:
+    """Return a request in the default mode, one that must call a tool, and one whose answer has a schema."""
+    common = {"mode": service.default_mode, "max_tokens": MAX_TOKENS}
+    yield ConversationRequest(MESSAGES, **common)
+    yield ConversationRequest(MESSAGES, **common, client_tools=(TOOL,), tool_choice="required")
+    yield ConversationRequest(MESSAGES, **common, content_schema={"type": "object"})
+
+
+async def _answer(service: ConversationService, request: ConversationRequest) -> None:
+    job = await service.prepare(request, service.texts.run)
+    async with aclosing(job.run()) as outputs:
+        async for _ in outputs:
+            pass

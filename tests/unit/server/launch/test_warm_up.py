@@ -1,0 +1,92 @@
+"""What a server answers before it is ready."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from support.serving import MODEL, scripted
+
+from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.modes import Mode
+from autotool_core.profile import BUILTIN
+from autotool_server.conversation.service import ConversationService
+from autotool_server.engines.base import EngineRequest, Score, TokenDelta
+from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.launch.warm_up import warm_up
+from autotool_server.settings import Settings
+
+
+class Recording(ScriptedEngine):
+    """An engine that records what it is asked for, and fails if it is told to."""
+
+    failure: str | None = None
+
+    def __init__(self) -> None:
+        plain = scripted("It is four.")
+        super().__init__(plain.tokenizer, plain.eos_token_ids, plain.script)
+        self.asked: list[EngineRequest] = []
+        self.num_scores = 0
+
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+        self.asked.append(request)
+        if self.failure is not None:
+            raise EngineError(self.failure)
+        async for delta in super().generate(request):
+            yield delta
+
+    async def score(self, *arguments: object, **options: object) -> Score:
+        self.num_scores += 1
+        return await super().score(*arguments, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def engine() -> Recording:
+    return Recording()
+
+
+def service_of(engine: Recording, profile: str = "smollm2-autotool") -> ConversationService:
+    return ConversationService(engine, BUILTIN[profile], MODEL, Settings(port=0))
+
+
+async def test_a_decided_turn_and_both_kinds_of_grammar_are_tried(engine: Recording) -> None:
+    service = service_of(engine)
+    await warm_up(service)
+    service.close()
+    assert engine.num_scores == 3  # in auto, as a text, as a call and as JSON
+    assert sum(request.structural_tag is not None for request in engine.asked) == 2
+    assert engine.in_flight() == 0
+
+
+async def test_modes_that_the_checkpoint_does_not_have_are_left_out(engine: Recording) -> None:
+    service = service_of(engine)
+    service.renderer.refusals[Mode.AUTO] = "It never learnt to decide."
+    service.default_mode = Mode.SHORT
+    await warm_up(service)
+    service.close()
+    assert engine.num_scores == 0
+    assert len(engine.asked) >= 3
+
+
+async def test_an_engine_that_fails_is_not_ready(engine: Recording) -> None:
+    service = service_of(engine)
+    engine.failure = "There is no memory."
+    with pytest.raises(EngineError, match="no memory"):
+        await warm_up(service)
+    service.close()
+
+
+async def test_a_remote_engine_that_is_away_is_waited_for(engine: Recording) -> None:
+    service = service_of(engine)
+    engine.failure, engine.in_process = "It is away.", False
+    await warm_up(service)
+    service.close()
+
+
+async def test_what_a_checkpoint_cannot_do_is_left_out(engine: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object) -> None:
+        raise InvalidRequestError("No grammar.", "tools")
+
+    service = service_of(engine)
+    monkeypatch.setattr(service, "prepare", refuse)
+    await warm_up(service)
+    service.close()
+    assert engine.asked == []
