@@ -58,6 +58,8 @@ def test_a_dry_run_makes_a_step_of_each_stage(name: str) -> None:
 def test_incompatible_settings_are_rejected() -> None:
     with pytest.raises(AutoToolError, match=r"rl: .*accumulation does not divide"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.prompts=1", "rl.group=2", "rl.accumulation=3"])
+    with pytest.raises(AutoToolError, match=r"rl: .*decisions=halved needs rollouts=transformers and an even group"):
+        load_recipe(FOLDER / "graded-tiny.toml", ["rl.decisions=halved", "rl.group=5", "rl.accumulation=5"])
     with pytest.raises(AutoToolError, match=r"rl: .*vllm_url is missing"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.rollouts=vllm-server"])
     with pytest.raises(AutoToolError, match=r"rl: .*lora needs rollouts=transformers"):
