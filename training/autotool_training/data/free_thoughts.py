@@ -1,8 +1,8 @@
 """Free thoughts: the derivation of a graded task written in one of very many ways, by chance.
 
 The gold reasoning of a task is one text, so that a model that has learnt it is certain of every token and has no entropy to
-lose. Here a thought is drawn: the words of a step, its opening, the order of the arguments, whether a plan, a conclusion and
-checks are written, and whether a step is written in full, briefly, or not at all. Every draw is fixed by the task, so that a
+lose. Here a thought is drawn: the words of a step, its opening, the order of the arguments, whether a plan and checks are
+written, and whether a step is written in full, briefly, or not at all. Every draw is fixed by the task, so that a
 task has one thought, and its probability is known: `Thought.nats` is the surprisal, whose mean over tasks is the conditional
 entropy of thoughts.
 
@@ -20,8 +20,8 @@ from autotool_core.graded import Task
 from autotool_core.graded.facts import Fact, Given, LookedUp, Product, Shift, Sum
 from autotool_training.data import free_wordings as wordings
 
-PLAN, CONCLUSION, CHECK, FULL, LEAP = 0.5, 0.5, 0.35, 0.6, 0.25
-"""Probabilities: of a plan, of a conclusion, of a check of a fact, of a fact in full, and that a value between is left out."""
+PLAN, CHECK, FULL, LEAP = 0.5, 0.25, 0.75, 0.15
+"""Probabilities: of a plan, of a check of a fact, of a fact in full, and that a value between is left out."""
 _Item = TypeVar("_Item")
 
 
@@ -66,8 +66,7 @@ def free_thought(task: Task) -> Thought:
     for block in blocks:
         sentences += _block(block, choices)
     sentences += [_check(fact, choices) for fact in task.facts if choices.chance(CHECK)]
-    sentences += _conclusion(task, choices)
-    return Thought(" ".join(sentences), choices.nats)
+    return Thought(" ".join([*sentences, _conclusion(task, choices)]), choices.nats)
 
 
 def _arguments(facts: Sequence[Fact]) -> list[list[Fact]]:
@@ -120,7 +119,7 @@ def _full(fact: LookedUp | Sum | Product | Shift, choices: Choices) -> str:
     match fact:
         case LookedUp():
             rows = ", ".join(f"{name} {value}" for name, value in choices.order(fact.rows))
-            return f"{rows}, so {_brief(fact, choices)}"
+            return f"{fact.argument}: {rows}, so {_found(fact, choices)}"
         case Sum():
             patterns = wordings.ADDED if fact.change > 0 else wordings.TAKEN
             return choices.one(patterns).format(left=fact.left, change=abs(fact.change), result=f"{fact.result} {fact.unit}")
@@ -136,8 +135,7 @@ def _brief(fact: LookedUp | Sum | Product | Shift, choices: Choices) -> str:
     """Return the result of a fact without the way to it."""
     match fact:
         case LookedUp():
-            value = f"{fact.result} {fact.unit}".strip()
-            return choices.one(wordings.LOOKED_UP).format(name=fact.name, value=value, table=fact.table)
+            return f"{fact.argument}: {_found(fact, choices)}"
         case Sum():
             return choices.one(wordings.RESULT).format(result=f"{fact.result} {fact.unit}")
         case Product():
@@ -146,14 +144,18 @@ def _brief(fact: LookedUp | Sum | Product | Shift, choices: Choices) -> str:
             return choices.one(wordings.SHIFTED).format(start=fact.start, count=fact.days, result=fact.result)
 
 
+def _found(fact: LookedUp, choices: Choices) -> str:
+    value = f"{fact.result} {fact.unit}".strip()
+    return choices.one(wordings.LOOKED_UP).format(name=fact.name, value=value, table=fact.table)
+
+
 def _check(fact: Fact, choices: Choices) -> str:
     words = _given(fact, choices) if isinstance(fact, Given) else _full(fact, choices)
     return f"{choices.one(wordings.CHECKS)} {words}."
 
 
-def _conclusion(task: Task, choices: Choices) -> list[str]:
-    if not choices.chance(CONCLUSION):
-        return []
+def _conclusion(task: Task, choices: Choices) -> str:
+    """Return the call in words: without it a tiny model hardly learns to gather the values."""
     call = task.calls[0]
     values = choices.order([f"{name} {value}" for name, value in call.arguments.items()])
-    return [f"{choices.one(wordings.CONCLUSIONS)} {call.name}: {', '.join(values)}."]
+    return f"{choices.one(wordings.CONCLUSIONS)} {call.name}: {', '.join(values)}."

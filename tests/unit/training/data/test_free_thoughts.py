@@ -62,11 +62,7 @@ def test_the_calculations_that_a_thought_writes_are_right(level: int) -> None:
     found = 0
     for task in islice(generate("train", level), 300):
         text = free_thought(task).text
-        forward = re.findall(r"(\d+) (?:[a-z]+ )?([-+x]) (\d+) = (\d+)", text)
-        backward = [
-            (left, sign, right, result) for result, left, sign, right in re.findall(r"(\d+) \w+ = (\d+) ([-+x]) (\d+)", text)
-        ]
-        for left, sign, right, result in [*forward, *backward]:
+        for left, sign, right, result in re.findall(r"(\d+) (?:[a-z]+ )?([-+x]) (\d+)(?: =| is|:| gives) (\d+)", text):
             assert OPERATORS[sign](int(left), int(right)) == int(result)
             found += 1
     assert found > 50
@@ -112,7 +108,7 @@ def redrawn(task: Task, number: int) -> Task:
 def test_different_draws_give_different_texts(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one wording of each list texts come up again. If other draws gave them, the surprisal would be too high."""
     monkeypatch.setattr(free_thoughts, "Choices", Recorded)
-    for name in ("PLAN", "CONCLUSION", "CHECK"):
+    for name in ("PLAN", "CHECK"):
         monkeypatch.setattr(free_thoughts, name, 1e-9)
     seen = 0
     for first in range(12):
