@@ -53,7 +53,9 @@ def make_trainer(folder: Path, variant: Variant = "autotool", **changes: Any) ->
     model = changes.pop("model", None) or make_llama(tokenizer)
     data = changes.pop("train_dataset", None) or make_data(tokenizer)
     settings = changes.pop("settings", None) or ObjectiveSettings(variant=variant, targets=TARGETS)
-    kept = {name: changes.pop(name) for name in ("callbacks", "eval_dataset", "peft_config", "share") if name in changes}
+    kept = {
+        name: changes.pop(name) for name in ("callbacks", "eval_dataset", "peft_config", "share", "halved") if name in changes
+    }
     return AutoToolGRPOTrainer(
         model,
         settings=settings,

@@ -1,9 +1,9 @@
-"""The surface forms of requests. Every pattern belongs to one split, so that tests have no wording of the training split."""
+"""The surface forms of requests. Every pattern belongs to one split, so that dev and test have no wording of another split."""
 
 from typing import Literal
 
-Split = Literal["train", "test"]
-SPLITS: tuple[Split, ...] = ("train", "test")
+Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 FRAMES = {
     "train": (
@@ -23,6 +23,7 @@ FRAMES = {
         "Please {request} for me.",
         "We want to {request}.",
     ),
+    "dev": ("Will you {request}, please?", "Your job is to {request}.", "You need to {request}.", "Please, {request} next."),
     "test": ("Would you please {request}?", "I need you to {request}.", "The task is to {request}.", "Please {request}, now."),
 }
 """The sentences around a request."""
@@ -49,6 +50,7 @@ ADDED = {
         "{more} beyond {amount}",
         "{amount} with another {more} added",
     ),
+    "dev": ("{amount} and on top of that {more}", "{amount}, with another {more}"),
     "test": ("{amount} and then {more} more", "{amount}, plus {more} more"),
 }
 TAKEN = {
@@ -74,6 +76,7 @@ TAKEN = {
         "{amount} without {less} of them",
         "{amount} but minus {less}",
     ),
+    "dev": ("{amount}, but with {less} off", "{less} off from {amount}"),
     "test": ("{amount} and then {less} less", "{amount}, minus {less}"),
 }
 AMOUNT_FROM_TABLE = {
@@ -90,6 +93,7 @@ AMOUNT_FROM_TABLE = {
         "as many {unit} as there are for {name}",
         "what the table says for {name}, in {unit}",
     ),
+    "dev": ("as many {unit} as the table lists for {name}", "the {unit} that stand beside {name}"),
     "test": ("as many {unit} as {name} has in the table", "the {unit} the table gives {name}"),
 }
 THING_FROM_LIST = {
@@ -106,6 +110,7 @@ THING_FROM_LIST = {
         "what {name} gets",
         "the {thing} that stands in the list for {name}",
     ),
+    "dev": ("the {thing} that the list says {name} gets", "what is listed beside {name}"),
     "test": ("the {thing} the list gives {name}", "what {name} has in the list"),
 }
 SHIFTED = {
@@ -132,6 +137,7 @@ SHIFTED = {
         "{day} plus another {count} days",
         "{count} days on top of {day}",
     ),
+    "dev": ("the day that is {count} days past {day}", "{day}, and {count} days on"),
     "test": ("the day which is {count} days after {day}", "{day} and {count} days more"),
 }
 AMOUNT_TABLE = {
@@ -145,6 +151,7 @@ AMOUNT_TABLE = {
         "A table of {unit} follows: {rows}.",
         "Table, {unit}: {rows}.",
     ),
+    "dev": ("This table lists {unit}: {rows}.", "Table with {unit}: {rows}."),
     "test": ("The table of {unit}: {rows}.", "Table, in {unit}: {rows}."),
 }
 THING_LIST = {
@@ -158,5 +165,6 @@ THING_LIST = {
         "A list of {thing} follows: {rows}.",
         "List, {thing}: {rows}.",
     ),
+    "dev": ("This list gives each {thing}: {rows}.", "List with {thing}: {rows}."),
     "test": ("The list of {thing}: {rows}.", "List, by {thing}: {rows}."),
 }

@@ -14,6 +14,7 @@ from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
 from autotool_core.graded import phrases
 from autotool_core.graded.domains import DAY, DOMAINS, NAMES, WEEKDAYS, Domain
+from autotool_core.graded.facts import Fact, Given, LookedUp, Product, Shift, Sum
 from autotool_core.graded.phrases import SPLITS, Split
 
 Step = Literal["look up amount", "sum", "unit", "look up thing", "date"]
@@ -37,6 +38,8 @@ class Task:
     """The gold calls."""
     reasoning: str
     """The gold reasoning: a plan, which tool fits, where each argument comes from, step by step, and the call in words."""
+    facts: tuple[Fact, ...]
+    """The derivation in that reasoning, in its order."""
 
 
 @dataclass(slots=True)
@@ -47,18 +50,20 @@ class _Draft:
     split: Split
     domain: Domain
     tables: list[str] = field(default_factory=list[str])
-    reasoning: list[str] = field(default_factory=list[str])
+    facts: list[Fact] = field(default_factory=list[Fact])
 
     def phrase(self, patterns: dict[str, tuple[str, ...]], **values: object) -> str:
         return self.draw.choice(patterns[self.split]).format(**values)
 
-    def table(self, patterns: dict[str, tuple[str, ...]], values: Sequence[object], **words: str) -> tuple[str, int, str]:
-        """Add a table to the request; return one of its names, the index of that name's value, and the rows."""
+    def table(
+        self, patterns: dict[str, tuple[str, ...]], values: Sequence[object], **words: str
+    ) -> tuple[int, str, tuple[tuple[str, str], ...]]:
+        """Add a table to the request; return the index of one of its values, the name of that value, and the rows."""
         names = self.draw.sample(NAMES, len(values))
-        rows = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
-        self.tables.append(self.phrase(patterns, rows=rows, **words))
+        rows = tuple((name, str(value)) for name, value in zip(names, values, strict=True))
+        self.tables.append(self.phrase(patterns, rows=", ".join(f"{name} {value}" for name, value in rows), **words))
         index = self.draw.randrange(len(values))
-        return names[index], index, rows
+        return index, names[index], rows
 
 
 def generate(split: Split, level: int, seed: int = 0, *, distractors: int = 2) -> Iterator[Task]:
@@ -101,7 +106,8 @@ def make(split: Split, level: int, seed: int, index: int, *, distractors: int = 
         " ".join(sentences),
         tuple(choice.schema() for choice in choices),
         (Call(domain.tool, values),),
-        " ".join([plan, *verdicts, *draft.reasoning, conclusion]),
+        " ".join([plan, *verdicts, *(fact.sentence() for fact in draft.facts), conclusion]),
+        tuple(draft.facts),
     )
 
 
@@ -118,11 +124,11 @@ def _thing(draft: _Draft, looked_up: bool) -> tuple[str, str]:
     domain = draft.domain
     if not looked_up:
         value = draft.draw.choice(domain.things)
-        draft.reasoning.append(f"{domain.thing}: the request says {value}.")
+        draft.facts.append(Given(domain.thing, value))
         return value, domain.named.format(value=value)
     values = draft.draw.sample(domain.things, 3)
-    name, index, rows = draft.table(phrases.THING_LIST, values, thing=domain.thing)
-    draft.reasoning.append(f"{domain.thing}: the list gives {rows}, so {name} has {values[index]}.")
+    index, name, rows = draft.table(phrases.THING_LIST, values, thing=domain.thing)
+    draft.facts.append(LookedUp(domain.thing, "list", rows, name))
     return values[index], draft.phrase(phrases.THING_FROM_LIST, thing=domain.thing, name=name)
 
 
@@ -132,13 +138,13 @@ def _amount(draft: _Draft, steps: Sequence[Step]) -> tuple[int, str]:
     value, words = _base(draft, plural, "look up amount" in steps)
     if words is None:
         words = _count(value, singular, plural)
-        draft.reasoning.append(f"{domain.amount}: the request says {words}.")
+        draft.facts.append(Given(domain.amount, words))
     if "sum" in steps:
         value, words = _sum(draft, value, words, singular, plural)
     if "unit" in steps:
-        small = value * domain.factor
-        draft.reasoning.append(f"{_count(value, singular, plural)} x {domain.factor} = {small} {domain.amount}.")
-        value = small
+        product = Product(value, singular if value == 1 else plural, domain.factor, domain.amount)
+        draft.facts.append(product)
+        value = product.result
     return value, words
 
 
@@ -146,16 +152,15 @@ def _base(draft: _Draft, unit: str, looked_up: bool) -> tuple[int, str | None]:
     if not looked_up:
         return draft.draw.randint(2, 9), None
     values = draft.draw.sample(range(2, 10), 3)
-    name, index, rows = draft.table(phrases.AMOUNT_TABLE, values, unit=unit)
-    draft.reasoning.append(f"{draft.domain.amount}: the table gives {rows}, so {name} has {values[index]} {unit}.")
+    index, name, rows = draft.table(phrases.AMOUNT_TABLE, values, unit=unit)
+    draft.facts.append(LookedUp(draft.domain.amount, "table", rows, name, unit))
     return values[index], draft.phrase(phrases.AMOUNT_FROM_TABLE, unit=unit, name=name)
 
 
 def _sum(draft: _Draft, value: int, words: str, singular: str, plural: str) -> tuple[int, str]:
     change = draft.draw.choice([n for n in range(-8, 10) if n and value + n >= 1])
     total = value + change
-    sign = "+" if change > 0 else "-"
-    draft.reasoning.append(f"{value} {sign} {abs(change)} = {_count(total, singular, plural)}.")
+    draft.facts.append(Sum(value, change, singular if total == 1 else plural))
     pattern, key = (phrases.ADDED, "more") if change > 0 else (phrases.TAKEN, "less")
     return total, draft.phrase(pattern, amount=words, **{key: str(abs(change))})
 
@@ -163,12 +168,12 @@ def _sum(draft: _Draft, value: int, words: str, singular: str, plural: str) -> t
 def _day(draft: _Draft, shifted: bool) -> tuple[str, str]:
     start = draft.draw.randrange(7)
     if not shifted:
-        draft.reasoning.append(f"{DAY}: the request says {WEEKDAYS[start]}.")
+        draft.facts.append(Given(DAY, WEEKDAYS[start]))
         return WEEKDAYS[start], WEEKDAYS[start]
     count = draft.draw.randint(2, 6)
-    days = [f"{step} {WEEKDAYS[(start + step) % 7]}" for step in range(1, count + 1)]
-    draft.reasoning.append(f"{DAY}: {count} days after {WEEKDAYS[start]}: {', '.join(days)}.")
-    return WEEKDAYS[(start + count) % 7], draft.phrase(phrases.SHIFTED, count=str(count), day=WEEKDAYS[start])
+    shift = Shift(WEEKDAYS[start], count)
+    draft.facts.append(shift)
+    return shift.result, draft.phrase(phrases.SHIFTED, count=str(count), day=WEEKDAYS[start])
 
 
 def _count(value: int, singular: str, plural: str) -> str:

@@ -1,5 +1,5 @@
 import re
-from itertools import islice
+from itertools import combinations, islice
 
 import pytest
 
@@ -17,8 +17,8 @@ def patterns(split: Split) -> set[str]:
     }
 
 
-def test_no_pattern_is_in_both_splits() -> None:
-    assert not patterns("train") & patterns("test")
+def test_no_pattern_is_in_two_splits() -> None:
+    assert not any(patterns(one) & patterns(other) for one, other in combinations(SPLITS, 2))
     assert min(len(patterns(split)) for split in SPLITS) > 20
 
 
@@ -89,7 +89,7 @@ def test_distractor_tools_are_offered_with_the_right_one() -> None:
     assert len(next(generate("test", 2, distractors=0)).tools) == 1
 
 
-@pytest.mark.parametrize(("split", "level", "distractors"), [("dev", 1, 0), ("train", 0, 0), ("train", 7, 0), ("test", 1, 8)])
+@pytest.mark.parametrize(("split", "level", "distractors"), [("valid", 1, 0), ("train", 0, 0), ("train", 7, 0), ("test", 1, 8)])
 def test_an_unknown_split_level_or_number_of_distractors_is_refused(split: Split, level: int, distractors: int) -> None:
-    with pytest.raises(AutoToolError, match="split is one of train, test"):
+    with pytest.raises(AutoToolError, match="split is one of train, dev, test"):
         next(generate(split, level, distractors=distractors))

@@ -21,6 +21,15 @@ VARIANTS = {
     "graded-tiny-no-adaptive": "no-adaptive",
     "smollm2-135m": "autotool",
     "smollm2-135m-grpo": "grpo",
+    "smollm2-135m-halved": "grpo",
+    "smollm2-135m-think-reward": "grpo",
+    "graded-free": "autotool",
+    "graded-free-grpo": "grpo",
+    "graded-free-length-bonus": "grpo",
+    "graded-free-no-decoupling": "no-decoupling",
+    "graded-free-static-beta-0.005": "static-beta",
+    "graded-free-static-beta-0.05": "static-beta",
+    "graded-free-static-beta-0.5": "static-beta",
 }
 MODES = {
     f"{model}{variant}": modes
@@ -43,7 +52,7 @@ def test_every_recipe_of_a_run_has_its_variant() -> None:
     assert {name: load_recipe(FOLDER / f"{name}.toml").sft.modes for name in MODES} == MODES
 
 
-@pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m"])
+@pytest.mark.parametrize("name", ["graded-tiny", "graded-free", "smollm2-135m"])
 def test_a_variant_changes_only_its_own_values(name: str) -> None:
     whole, variant = (load_recipe(FOLDER / f"{one}.toml") for one in (name, f"{name}-grpo"))
     assert variant.rl.model_copy(update={"objective": whole.rl.objective}) == whole.rl
@@ -58,6 +67,8 @@ def test_a_dry_run_makes_a_step_of_each_stage(name: str) -> None:
 def test_incompatible_settings_are_rejected() -> None:
     with pytest.raises(AutoToolError, match=r"rl: .*accumulation does not divide"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.prompts=1", "rl.group=2", "rl.accumulation=3"])
+    with pytest.raises(AutoToolError, match=r"rl: .*decisions=halved needs rollouts=transformers and an even group"):
+        load_recipe(FOLDER / "graded-tiny.toml", ["rl.decisions=halved", "rl.group=5", "rl.accumulation=5"])
     with pytest.raises(AutoToolError, match=r"rl: .*vllm_url is missing"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.rollouts=vllm-server"])
     with pytest.raises(AutoToolError, match=r"rl: .*lora needs rollouts=transformers"):

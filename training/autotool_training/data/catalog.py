@@ -7,7 +7,18 @@ from types import MappingProxyType
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
 from autotool_training.data import synthetic
-from autotool_training.data.sources import glaive, graded, hermes, reason_tool_use, seal_tools, sgd, toolace, toolrl, xlam
+from autotool_training.data.sources import (
+    glaive,
+    graded,
+    graded_free,
+    hermes,
+    reason_tool_use,
+    seal_tools,
+    sgd,
+    toolace,
+    toolrl,
+    xlam,
+)
 from autotool_training.data.sources.rows import RowError
 from autotool_training.data.sources.tools import Tool
 
@@ -37,6 +48,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         glaive.NAME: Source(glaive.load_records, glaive.LICENCE),
         sgd.NAME: Source(sgd.load_records, sgd.LICENCE),
         graded.NAME: Source(graded.load_records, graded.LICENCE),
+        graded_free.NAME: Source(graded_free.load_records, graded_free.LICENCE),
     }
 )
 

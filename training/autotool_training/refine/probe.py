@@ -184,6 +184,7 @@ def _identity(job: ProbeJob) -> dict[str, Any]:
         "max_prompt_tokens": job.rl.max_prompt_tokens,
         "max_response_tokens": job.rl.max_response_tokens,
         "rewards": objective.length_penalty if objective.variant == "length-penalty" else objective.rewards.model_dump(),
+        "length_bonus": objective.length_bonus,
     }
 
 

@@ -50,7 +50,8 @@ class AutoToolGRPOTrainer(GRPOTrainer):
 
     Columns of the datasets: `prompt`, token ids ending with the `auto` prefix; `gold`, a JSON list of calls; `tools`,
     a JSON list of OpenAI tools. With `share` a prompt is computed once for those of its rollouts that are in one micro-batch
-    (`common.prefix_sharing`). Raises AutoToolError for other columns, and if the loss is not a number.
+    (`common.prefix_sharing`), and with `halved` half of a group's rollouts are long and half are short. Raises AutoToolError
+    for other columns, and if the loss is not a number.
     """
 
     # TRL sets them, but types them as optional.
@@ -69,6 +70,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         args: GRPOConfig,
         train_dataset: Dataset,
         share: bool = False,
+        halved: bool = False,
         **rest: Any,
     ) -> None:
         check_setup(args, train_dataset.column_names)
@@ -78,6 +80,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._sums: Tensor | None = None
         self._recorder = LogpRecorder()
         self._share = share
+        self._halved = halved
         if share:
             enable(model)
         super().__init__(model, self.reward, args=args, train_dataset=train_dataset, **rest)
@@ -113,7 +116,9 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
         base = getattr(model, "get_base_model", lambda: model)()
         by_transformers = not (self.use_vllm or self.use_transformers_continuous_batching)
-        deciding = force_decision_token(base, self._reader.decision, share=self._share, recorder=self._recorder)
+        group = self._group_size() if self._halved else None
+        decoder = {"share": self._share, "recorder": self._recorder, "halved_group": group}
+        deciding = force_decision_token(base, self._reader.decision, **decoder)
         with with_merged_adapter(adapted), without_kv_copies(base) if by_transformers else nullcontext(), deciding:
             return super()._generate_single_turn(*args, **kwargs)
 
@@ -124,7 +129,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         """
         batch = super()._generate_and_score_completions(inputs)
         facts: Any = self.accelerator.gather(rollout_facts(self._scored, self.accelerator.device))
-        live = live_groups(facts[:, 0], self.num_generations if self.model.training else self.num_generations_eval)
+        live = live_groups(facts[:, 0], self._group_size())
         self._note(rollout_metrics(facts, live))
         start = self.accelerator.process_index * len(inputs)
         counted = self._constraint.counted(live)[start : start + len(inputs)]
@@ -135,6 +140,9 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         # vLLM's are in the batch already, by this name.
         batch |= {} if sampled is None else {"sampling_per_token_logps": sampled}
         return {**batch, "completion_mask": mask, "num_items_in_batch": tokens, "counted": counted, "whole": whole}
+
+    def _group_size(self) -> int:
+        return self.num_generations if self.model.training else self.num_generations_eval
 
     def _get_per_token_logps_and_entropies(self, model: Any, *rows: Any, **kwargs: Any) -> Any:
         if self._share:

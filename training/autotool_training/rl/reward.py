@@ -60,8 +60,9 @@ def reward_range(settings: ObjectiveSettings) -> tuple[float, float]:
     """Return the lowest and the highest possible reward."""
     if settings.variant == "length-penalty":
         return -1.0, 1.0
-    table = settings.rewards.model_dump().values()
-    return min(table), max(table)
+    table = settings.rewards
+    values = [*table.model_dump().values(), table.right_long + settings.length_bonus]
+    return min(values), max(values)
 
 
 class RolloutScorer:
@@ -81,10 +82,14 @@ class RolloutScorer:
         length = len(response_ids)
         # A long answer with nothing in its think block is no thought: it would halve the price of being wrong.
         mode = None if trajectory.fault is Fault.EMPTY_BLOCK else trajectory.mode
-        reward = self._reward(mode, length, right=right)
-        return Scored(trajectory, right, reward, length, self._reader.think_length(response_ids))
+        think_length = self._reader.think_length(response_ids)
+        reward = self._reward(mode, length, think_length, right=right)
+        return Scored(trajectory, right, reward, length, think_length)
 
-    def _reward(self, mode: ResolvedMode | None, length: int, *, right: bool) -> float:
-        if self._settings.variant == "length-penalty":
-            return length_reward(length, self._max_tokens, self._settings.length_penalty, right=right)
-        return table_reward(self._settings.rewards, mode, right=right)
+    def _reward(self, mode: ResolvedMode | None, length: int, think_length: int, *, right: bool) -> float:
+        settings = self._settings
+        if settings.variant == "length-penalty":
+            return length_reward(length, self._max_tokens, settings.length_penalty, right=right)
+        # A short answer has a think length of 0.
+        bonus = settings.length_bonus * think_length / self._max_tokens if right else 0.0
+        return table_reward(settings.rewards, mode, right=right) + bonus

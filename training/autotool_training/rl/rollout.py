@@ -19,10 +19,14 @@ from autotool_training.common.prefix_sharing import prefill_unique
 
 
 class _DecisionTokenOnly(LogitsProcessor):
-    """Allows only the decision tokens in the first step of one generation."""
+    """Allows only the decision tokens in the first step of one generation; with `halved_group` one of them for each half.
 
-    def __init__(self, decision: DecisionTokens) -> None:
+    The rollouts of a group of that size follow each other. Its first half is long.
+    """
+
+    def __init__(self, decision: DecisionTokens, halved_group: int | None = None) -> None:
         self._allowed = [decision.long, decision.short]
+        self._halved_group = halved_group
         self._first = True
 
     def __call__(self, input_ids: LongTensor, scores: FloatTensor) -> FloatTensor:
@@ -30,7 +34,12 @@ class _DecisionTokenOnly(LogitsProcessor):
             return scores
         self._first = False
         forbidden = torch.ones_like(scores, dtype=torch.bool)
-        forbidden[:, self._allowed] = False
+        if self._halved_group is None:
+            forbidden[:, self._allowed] = False
+        else:
+            place = torch.arange(len(scores), device=scores.device) % self._halved_group
+            allowed = torch.tensor(self._allowed, device=scores.device)[(place >= self._halved_group // 2).long()]
+            forbidden.scatter_(1, allowed.unsqueeze(1), False)
         scores.masked_fill_(forbidden, -torch.inf)
         return scores
 
@@ -62,15 +71,21 @@ class LogpRecorder(LogitsProcessor):
 
 @contextmanager
 def force_decision_token(
-    model: Any, decision: DecisionTokens, *, share: bool = False, recorder: LogpRecorder | None = None
+    model: Any,
+    decision: DecisionTokens,
+    *,
+    share: bool = False,
+    recorder: LogpRecorder | None = None,
+    halved_group: int | None = None,
 ) -> Generator[None]:
     """Let `model.generate` start with a decision token. `model` is the base model within any adapter.
 
     The method of the instance is replaced, because TRL 1.16 calls it without a way to add a logits processor.
 
-    With `share` (after `prefix_sharing.enable`) equal prompts are computed once.
+    With `share` (after `prefix_sharing.enable`) equal prompts are computed once. `halved_group` is the number of rollouts of a
+    group of which half are made to be long and half to be short.
     """
-    processors = [*([recorder] if recorder else []), _DecisionTokenOnly(decision)]
+    processors = [*([recorder] if recorder else []), _DecisionTokenOnly(decision, halved_group)]
     generate = partial(model.generate, logits_processor=processors)
     model.generate = partial(_generate_from_prefill, model, generate) if share else generate
     try:

@@ -63,6 +63,10 @@ class RlSettings(BaseModel):
     """Groups of an optimiser step, per device."""
     group: int = Field(default=8, ge=2)
     """Rollouts of a prompt."""
+    decisions: Literal["sampled", "halved"] = "sampled"
+    """`sampled`: each rollout draws its decision token. `halved`: half of each group is made to be long and half to be short,
+    so that both modes are compared however rarely one is chosen (AdaptThink, arXiv 2505.13417, there with importance weights,
+    which would make a rare decision's gradient small again). transformers has to decode."""
     accumulation: int = Field(default=1, ge=1)
     """Micro-batches into which a device's rollouts of a step are split, to save memory."""
     share: bool = False
@@ -91,6 +95,8 @@ class RlSettings(BaseModel):
             raise ValueError("accumulation does not divide prompts x group: the micro-batches of a step have equal sizes")
         if self.rollouts == "vllm-server" and not self.vllm_url:
             raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
+        if self.decisions == "halved" and (self.rollouts != "transformers" or self.group % 2):
+            raise ValueError("decisions=halved needs rollouts=transformers and an even group")
         if self.rollouts != "transformers" and self.lora:
             raise ValueError("lora needs rollouts=transformers: TRL does not hand vLLM the trained rows of the embeddings")
         return self
@@ -156,7 +162,7 @@ def _unused(variant: Variant) -> list[str]:
     constrained = variant not in UNCONSTRAINED
     targets = [] if constrained else ["percentile", "target_answers", "probes"]
     term = () if constrained else ENTROPY_TERM
-    objective = [*term, "rewards" if variant == "length-penalty" else "length_penalty"]
+    objective = [*term, *(("rewards", "length_bonus") if variant == "length-penalty" else ("length_penalty",))]
     settings = ["keep", *targets, *(f"objective.{name}" for name in objective)]
     return ["objective_version", *(f"settings.{name}" for name in settings)]
 
@@ -203,6 +209,7 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         job.base.model,
         settings=objective,
         share=job.settings.share,
+        halved=job.settings.decisions == "halved",
         profile=job.base.profile,
         args=args,
         train_dataset=_dataset(job.writer(), job.records),

@@ -16,7 +16,7 @@ from autotool_core.graded import LEVELS, make
 from autotool_core.modes import ResolvedMode
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import IGNORE_INDEX, ExampleWriter
-from autotool_training.data.sources import graded
+from autotool_training.data.sources import graded, graded_free
 from autotool_training.scratch import synthetic_texts as texts
 from autotool_training.scratch.synthetic_texts import SyntheticText
 
@@ -87,6 +87,8 @@ class CurriculumSettings(BaseModel):
     task_batch: int = Field(default=32, ge=1)
     long_every: int = Field(default=3, ge=1)
     """One of so many tasks is answered with reasoning: short answers take longer to learn, and cost less."""
+    free_thoughts: bool = False
+    """Reason about tasks in free thoughts (`data.free_thoughts`) instead of in the gold reasoning."""
     short_calculations: int = Field(default=len(texts.CALCULATIONS), ge=1)
     """Maximum calculations of an answer without reasoning, so that a model may need reasoning for more."""
 
@@ -134,6 +136,7 @@ def task_tokens(seed: int, index: int, writer: ExampleWriter, settings: Curricul
     turn, level = divmod(index, len(LEVELS))
     task = make("train", LEVELS[level], seed, index)
     is_short = turn % settings.long_every and texts.calculations(task) <= settings.short_calculations
-    example = writer.example(graded.record(task), ResolvedMode.SHORT if is_short else ResolvedMode.LONG)
+    record = (graded_free if settings.free_thoughts else graded).record(task)
+    example = writer.example(record, ResolvedMode.SHORT if is_short else ResolvedMode.LONG)
     unlabelled = [IGNORE_INDEX] * (len(example.prompt_ids) + 1)
     return TokenSequence([*example.prompt_ids, *example.response_ids], [*unlabelled, *example.response_ids[1:]])

@@ -61,6 +61,14 @@ def test_every_variant_trains(tmp_path: Path, variant: Variant) -> None:
     }
 
 
+@pytest.mark.parametrize("share", [False, True])
+def test_with_halved_groups_every_step_thinks_in_half_of_its_rollouts(tmp_path: Path, share: bool) -> None:
+    trainer = make_trainer(tmp_path, "grpo", halved=True, share=share, **ending_soon())
+    trainer.train()
+    logged = [entry["thinking_rate"] for entry in trainer.state.log_history if "thinking_rate" in entry]
+    assert logged == [0.5] * STEPS
+
+
 def test_with_shared_prompts_a_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts: list[int] = []
     make_row = prefix_sharing.collate

@@ -8,7 +8,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
-from autotool_training.rl.reward import RolloutScorer, Scored, is_right, length_reward, parse_gold, table_reward
+from autotool_training.rl.reward import RolloutScorer, Scored, is_right, length_reward, parse_gold, reward_range, table_reward
 from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings, RewardTable
 from autotool_training.rl.trajectory import Fault, Trajectory, TrajectoryReader
 
@@ -91,6 +91,17 @@ def test_length_penalty_ignores_the_mode_and_the_length_of_wrong_answers() -> No
         assert scored.reward == pytest.approx(1 - 0.5 * scored.length / 200)
     assert score("\n\n</think>\n\nNo.", settings).reward == -1.0
     assert length_reward(200, 200, 0.5, right=True) == 0.5
+
+
+def test_a_length_bonus_pays_for_the_think_block_of_right_answers_alone() -> None:
+    settings = ObjectiveSettings(variant="grpo", length_bonus=0.4)
+    long = score(f"\nHm.\n</think>\n\n{CALL}", settings)
+    assert long.reward == pytest.approx(0.5 + 0.4 * long.think_length / 200)
+    assert long.think_length > 0
+    assert score(f"\n\n</think>\n\n{CALL}", settings).reward == 1.0
+    assert score("\nHm.\n</think>\n\nNo tool fits.", settings).reward == -0.5
+    assert reward_range(settings) == (-1.0, 1.0)
+    assert reward_range(settings.model_copy(update={"length_bonus": 0.8})) == (-1.0, 1.3)
 
 
 def test_right_needs_equal_calls_and_no_fault() -> None:

@@ -69,6 +69,18 @@ def test_the_log_probabilities_of_decoded_tokens_are_recorded() -> None:
     assert recorder.take(6) is None
 
 
+@torch.no_grad()
+def test_half_of_each_group_is_long_and_half_is_short() -> None:
+    base = scratch.make(scratch.ScratchSettings(), seed=0)
+    prompts = torch.tensor([[5, 9, 7, 4]] * 4 + [[2, 2, 8, 4]] * 4)
+    drawn = {"max_new_tokens": 2, "do_sample": True, "top_k": 0, "eos_token_id": None, "pad_token_id": 2}
+    base.model.generation_config.eos_token_id = None
+    with force_decision_token(base.model.eval(), DecisionTokens(11, 12, {}), halved_group=4):
+        ids = base.model.generate(input_ids=prompts, attention_mask=torch.ones_like(prompts), **drawn)
+    assert ids[:, 4].tolist() == [11, 11, 12, 12] * 2
+    assert len(set(ids[:, 5].tolist())) > 2
+
+
 def decoded(model: Any, prompts: torch.Tensor, present: torch.Tensor, *, share: bool) -> torch.Tensor:
     with force_decision_token(model, DecisionTokens(11, 12, {}), share=share):
         inputs = {"input_ids": prompts, "attention_mask": present}
