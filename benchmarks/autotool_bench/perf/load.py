@@ -86,8 +86,11 @@ def pair(model: str, *, cpu: bool) -> list[Server]:
     ]
 
 
-def run_load_generator(server: Server, mode: str, options: LoadOptions, model: Path, folder: Path) -> dict[str, float]:
-    """Run the load generator once; return its figures by the names of METRICS. Raises AutoToolError if a request fails."""
+def run_load_generator(server: Server, mode: str, options: LoadOptions, model: Path, seed: int) -> dict[str, float]:
+    """Run the load generator once; return its figures by the names of METRICS. Raises AutoToolError if a request fails.
+
+    `seed`: of the prompts. Prompts that a server has in its cache would be compared by where its blocks happen to end.
+    """
     eos = eos_token_ids(configured_eos(str(model)), load_tokenizer(str(model)))
     # The generator sets `ignore_eos`, which is vLLM's own field; a bias against EOS does the same on both servers.
     body = {
@@ -96,7 +99,6 @@ def run_load_generator(server: Server, mode: str, options: LoadOptions, model: P
         "temperature": 0,
         "logit_bias": {str(token_id): -100 for token_id in eos},
     }
-    result = folder / "result.json"
     arguments = {
         "--backend": "openai-chat",
         "--base-url": f"http://127.0.0.1:{server.port}",
@@ -104,24 +106,29 @@ def run_load_generator(server: Server, mode: str, options: LoadOptions, model: P
         "--model": str(model),
         "--served-model-name": NAME,
         "--dataset-name": "random",
+        "--seed": str(seed),
         "--random-input-len": str(options.input_tokens),
         "--random-output-len": str(options.output_tokens),
         "--num-prompts": str(options.requests),
         "--max-concurrency": str(options.streams),
         "--percentile-metrics": "ttft,itl",
         "--extra-body": json.dumps(body),
-        "--result-dir": str(folder),
-        "--result-filename": result.name,
     }
-    flat = [part for pair in arguments.items() for part in pair]
-    command = [sys.executable, "-c", GENERATOR, *flat, "--save-result", "--disable-tqdm"]
-    done = subprocess.run(command, capture_output=True, text=True, env=servers.environment(), check=False)  # noqa: S603
-    if done.returncode:
-        raise AutoToolError(f"The load generator failed on {server.name}: {done.stderr.strip().splitlines()[-1]}")
-    figures = json.loads(result.read_text())
+    figures = _generate([part for pair in arguments.items() for part in pair], server.name)
     if figures["completed"] != options.requests:
         raise AutoToolError(f"{server.name} answered {figures['completed']} of {options.requests} requests.")
     return {name: figures[key] for name, key in METRICS.items()}
+
+
+def _generate(arguments: Sequence[str], name: str) -> dict[str, Any]:
+    """Run the load generator with these arguments on the server of this name; return its result."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = ["--save-result", "--result-dir", folder, "--result-filename", "result.json", "--disable-tqdm"]
+        command = [sys.executable, "-c", GENERATOR, *arguments, *saved]
+        done = subprocess.run(command, capture_output=True, text=True, env=servers.environment(), check=False)  # noqa: S603
+        if done.returncode:
+            raise AutoToolError(f"The load generator failed on {name}: {done.stderr.strip().splitlines()[-1]}")
+        return json.loads((Path(folder) / "result.json").read_text())
 
 
 def ratios_of(rounds: Sequence[Measured]) -> dict[str, dict[str, list[float]]]:
@@ -150,10 +157,11 @@ def measure(options: LoadOptions) -> None:
             stack.enter_context(servers.started(server, folder / f"{server.name}.log"))
         for number in track(range(options.rounds), description="rounds"):
             order = both if number % 2 else both[::-1]
+            seeds = range(number * len(options.modes), (number + 1) * len(options.modes))
             rounds.append(
                 {
-                    mode: {server.name: run_load_generator(server, mode, options, model, folder) for server in order}
-                    for mode in options.modes
+                    mode: {server.name: run_load_generator(server, mode, options, model, seed) for server in order}
+                    for mode, seed in zip(options.modes, seeds, strict=True)
                 }
             )
     ratios, decisions = ratios_of(rounds), decision_ratios(rounds)
