@@ -8,8 +8,10 @@ from contextlib import contextmanager
 @contextmanager
 def without_collections() -> Iterator[None]:
     """Collect no garbage inside. Imports make objects that stay, and visiting them takes an eighth of the time."""
+    collected = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if collected:
+            gc.enable()

@@ -1,6 +1,7 @@
 """Import the grammars of xgrammar alone, for processes that make grammars and no masks of tokens."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from typing import Any, cast
@@ -12,7 +13,7 @@ def import_grammars() -> None:
     """Import `xgrammar.Grammar` without torch and transformers, which the package imports for masks of tokens.
 
     It takes 0.7 s of CPU time in place of 4, and 60 MiB of memory in place of 270. torch cannot be imported in this process any
-    more. A version of xgrammar that is made in another way is imported as a whole, when it is needed.
+    more. A version of xgrammar that is made in another way is imported as a whole.
     """
     modules = cast("dict[str, Any]", sys.modules)
     spec = find_spec(PACKAGE)
@@ -26,3 +27,6 @@ def import_grammars() -> None:
     except Exception:  # whatever another version raises
         for name in [name for name in modules if name == "torch" or name.partition(".")[0] == PACKAGE]:
             del modules[name]
+        # Here rather than in each worker: it takes more than a schema may.
+        with suppress(Exception):
+            import_module(PACKAGE)

@@ -114,8 +114,8 @@ class VllmEngine:
         # Both take tens of seconds and run in threads, so that health checks are answered. They are separate calls because
         # vLLM keeps the traceback of a failed optional import, and with it all objects of the importing stack.
         await asyncio.to_thread(vllm_start.import_library)
-        # Started again, this process has clients, and threads that are at work for them.
-        may_fork = self._thread is None
+        # Started again, this process has clients, and threads that are at work for them; traces have connections of gRPC.
+        may_fork = self._thread is None and "otlp_traces_endpoint" not in self._engine_args
         # The processes end with the thread that has started them, so it lives as long as they are to.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
         loading = self._thread.submit(vllm_start.load, self._model, self._engine_args, may_fork=may_fork)

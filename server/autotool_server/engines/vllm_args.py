@@ -79,8 +79,9 @@ def add_scheduler(config: VllmConfig) -> None:
 
 
 def decides(config: VllmConfig) -> bool:
-    """Return whether the engine makes decisions in its scheduler."""
-    return config.scheduler_config.scheduler_cls in SCHEDULERS.values()
+    """Return whether the engine makes decisions in its scheduler, and may tell the log-probabilities of two tokens."""
+    tells_scores = config.model_config.max_logprobs == -1 or config.model_config.max_logprobs >= 2
+    return tells_scores and config.scheduler_config.scheduler_cls in SCHEDULERS.values()
 
 
 def cpu_defaults() -> Arguments:

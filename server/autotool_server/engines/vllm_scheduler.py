@@ -98,6 +98,8 @@ class Deciding(Scheduler):
         self, request: Request, new_token_ids: list[int], is_stale: bool = False
     ) -> tuple[list[int], bool]:
         pending = self._pending.get(request.request_id)
+        if pending is not None and is_stale:
+            return [], False  # it has lost its cache since, and is scored again
         if pending is not None:
             new_token_ids[0] = pending.settle(self._scores(request))
         return super()._update_request_with_output(request, new_token_ids, is_stale)
@@ -123,6 +125,11 @@ class Deciding(Scheduler):
         ids = [token_id, *outcome["injected_ids"]]
         update = StreamingUpdate(None, ids, cast("int", params.max_tokens), request.arrival_time, params)
         self._update_request_as_session(request, update)
+        # It is queued a second time, which would count as waiting that began after the first step.
+        if self.log_stats:
+            request.events.pop()
+        # Model runners then forget it until it is scheduled. They have no more places than requests may run.
+        self.reset_preempted_req_ids.add(request.request_id)
         if outcome["has_grammar"]:
             request.structured_output_request = pending.grammar
             request.status = RequestStatus.WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR
@@ -133,8 +140,9 @@ class Deciding(Scheduler):
 
     def _cache_is_short(self, request: Request) -> bool:
         """Return whether decided requests could hold the whole cache while none of them has the room to go on."""
-        decided = [*self.kv_holding_waiting, request]
-        needed = sum(cdiv(each.num_tokens - each.num_computed_tokens, self.block_size) for each in decided)
+        missing = [each.num_tokens - each.num_computed_tokens for each in (*self.kv_holding_waiting, request)]
+        kinds = self.kv_cache_manager.coordinator.single_type_managers  # of layers, with blocks of one pool
+        needed = sum(cdiv(tokens, kind.block_size) for tokens in missing for kind in kinds)
         return self.kv_cache_manager.block_pool.get_num_free_blocks() < needed
 
     def finish_requests(self, request_ids: Any, finished_status: RequestStatus) -> list[Request]:

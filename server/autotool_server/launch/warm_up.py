@@ -4,13 +4,16 @@ Libraries are imported, processes for schemas started, grammars compiled and ker
 would wait for that, and a balancer that sends requests as soon as a server is ready would send them into the wait.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import aclosing
 
-from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.errors import InvalidRequestError
 from autotool_server.conversation.request import ClientTool, ConversationRequest
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
+
+logger = logging.getLogger(__name__)
 
 MESSAGES = ({"role": "user", "content": "What is the time?"},)
 MAX_TOKENS = 4
@@ -25,16 +28,22 @@ TOOL = ClientTool(
 
 
 async def warm_up(service: ConversationService) -> None:
-    """Answer a request of each kind. Raises EngineError if the engine of this process fails."""
+    """Answer a request of each kind. Raises EngineError if the engine of this process has failed.
+
+    A request that fails by itself is left to the client who sends such a one.
+    """
     for request in _requests(service):
         try:
             await _answer(service, request)
         except (InvalidRequestError, OverloadedError):
             continue  # the checkpoint, its template, its context or its grammars have no place for it
-        except EngineError:
-            if service.engine.in_process:
-                raise
-            return  # a remote engine may be back at any time
+        except Exception as error:  # whatever a request of this kind would answer with 500 or 503
+            if not service.engine.in_process:
+                return  # a remote engine may be back at any time
+            await service.engine.health()
+            logger.warning(
+                "A request of the warm-up failed, as those of clients may (%s).", type(error).__name__, exc_info=True
+            )
 
 
 def _requests(service: ConversationService) -> Iterator[ConversationRequest]:

@@ -49,6 +49,8 @@ def _go_on(request: FutureRequestState, continuation: Continuation) -> None:
     """Make the decided tokens the next part of the request's prompt, to which it has no output yet."""
     state, tokens = request.state, list(continuation.token_ids)
     state.initial_tokens = state.initial_tokens + tokens
+    if state._true_initial_tokens:  # it was begun again, and counts what follows its prompt as output
+        state._true_initial_tokens = len(state.initial_tokens)
     state.remaining_prefill_tokens = tokens
     state.status = RequestStatus.PREFILLING
     state.max_new_tokens = state._new_tokens_limit = continuation.max_tokens

@@ -1,6 +1,7 @@
 """vLLM's scheduler that makes decisions, with made-up outputs of a model and a cache that is too small."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,15 @@ def with_blocks(name: str, prompt: list[int], params: SamplingParams) -> Request
     return Request(name, prompt, params, None, block_hasher=get_request_block_hasher(BLOCK_TOKENS, sha256))
 
 
-def outputs(scheduler: Deciding, scheduled: SchedulerOutput) -> list[EngineCoreOutput]:
-    """What a model would answer: text, and for a score the likelihoods of both candidates."""
+def outputs(scheduler: Deciding, scheduled: SchedulerOutput, partial: Sequence[str] | None = None) -> list[EngineCoreOutput]:
+    """What a model would answer: text, and for a score the likelihoods of both candidates.
+
+    `partial`: the requests of which the step had a part of the prompt alone, where another step has been scheduled since.
+    """
     names = list(scheduled.num_scheduled_tokens)
-    sampled = [[] if scheduler.requests[name].is_prefill_chunk else [TEXT] for name in names]
+    if partial is None:
+        partial = [name for name in names if scheduler.requests[name].is_prefill_chunk]
+    sampled = [[] if name in partial else [TEXT] for name in names]
     row = np.array([[LONG, LONG, SHORT]] * len(names)), np.array([[-1.0, -1.0, -2.0]] * len(names), dtype=np.float32)
     logprobs = LogprobsLists(*row, np.zeros(len(names), dtype=np.int32))
     output = ModelRunnerOutput(names, {name: row for row, name in enumerate(names)}, sampled, logprobs)
@@ -117,6 +123,54 @@ def test_none_is_stuck_where_decisions_fill_the_cache(
     assert len(tokens) == number
     assert all(len(decoded) == 21 for decoded in tokens.values())
     assert scheduler.kv_cache_manager.usage == 0
+
+
+def run_ahead(scheduler: Deciding) -> dict[str, list[int]]:
+    """Run with each step scheduled before the outputs of the one before it are known, as an asynchronous engine does."""
+    tokens: dict[str, list[int]] = {}
+    waiting: deque[tuple[SchedulerOutput, list[str]]] = deque()
+    for _ in range(MAX_STEPS):
+        if scheduler.has_requests():
+            scheduled = scheduler.schedule()
+            named = scheduled.num_scheduled_tokens
+            waiting.append((scheduled, [name for name in named if scheduler.requests[name].is_prefill_chunk]))
+        if len(waiting) > 1 or (waiting and not scheduler.has_requests()):
+            for output in outputs(scheduler, *waiting.popleft()):
+                tokens.setdefault(output.request_id, []).extend(output.new_token_ids)
+        elif not waiting:
+            return tokens
+    pytest.fail("requests are stuck")
+
+
+@pytest.mark.parametrize("number", [2, 5, 12])
+def test_a_request_that_loses_its_cache_before_its_decision_is_scored_again(scheduler: Deciding, number: int) -> None:
+    """The cache becomes full by requests that grow, while later ones are being decided."""
+    if not isinstance(scheduler, AsyncDecidingScheduler):
+        pytest.skip("there is no step ahead")
+    grow = [with_blocks(f"grows{index}", [5 + index] * 46, SamplingParams(max_tokens=40, temperature=0)) for index in range(3)]
+    for request in grow:
+        scheduler.add_request(request)
+    for index in range(number):
+        scheduler.add_request(decision("x" * (index + 1), 15 + index, ResolvedMode.LONG))
+    tokens = run_ahead(scheduler)
+    assert {name: len(decoded) for name, decoded in tokens.items()} == {
+        **{request.request_id: 40 for request in grow},
+        **{"x" * (index + 1): 21 for index in range(number)},
+    }
+    assert all(decoded[0] == LONG for name, decoded in tokens.items() if name.startswith("x"))
+
+
+def test_runners_free_the_place_of_a_decided_request(scheduler: Deciding) -> None:
+    """A request that waits for its grammar, or for room, takes no place of a running one meanwhile."""
+    scheduler.add_request(decision("first", 20, ResolvedMode.LONG))
+    outputs(scheduler, scheduler.schedule())
+    assert scheduler.schedule().preempted_req_ids == {"first"}
+
+
+def test_a_decision_is_queued_once_for_metrics(scheduler: Deciding) -> None:
+    scheduler.add_request(decision("first", 20, ResolvedMode.LONG))
+    [output] = outputs(scheduler, scheduler.schedule())
+    assert [event.type.name for event in output.events or ()] == ["QUEUED", "SCHEDULED"]
 
 
 def test_an_aborted_request_leaves_nothing(scheduler: Deciding) -> None:

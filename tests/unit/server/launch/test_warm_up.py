@@ -1,6 +1,7 @@
 """What a server answers before it is ready."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 from support.serving import MODEL, scripted
@@ -19,6 +20,11 @@ class Recording(ScriptedEngine):
     """An engine that records what it is asked for, and fails if it is told to."""
 
     failure: str | None = None
+    is_dead = False
+
+    async def health(self) -> None:
+        if self.is_dead:
+            raise EngineError(self.failure or "")
 
     def __init__(self) -> None:
         plain = scripted("It is four.")
@@ -30,8 +36,9 @@ class Recording(ScriptedEngine):
         self.asked.append(request)
         if self.failure is not None:
             raise EngineError(self.failure)
-        async for delta in super().generate(request):
-            yield delta
+        async with aclosing(super().generate(request)) as deltas:
+            async for delta in deltas:
+                yield delta
 
     async def score(self, *arguments: object, **options: object) -> Score:
         self.num_scores += 1
@@ -68,10 +75,19 @@ async def test_modes_that_the_checkpoint_does_not_have_are_left_out(engine: Reco
 
 async def test_an_engine_that_fails_is_not_ready(engine: Recording) -> None:
     service = service_of(engine)
-    engine.failure = "There is no memory."
+    engine.failure, engine.is_dead = "There is no memory.", True
     with pytest.raises(EngineError, match="no memory"):
         await warm_up(service)
     service.close()
+
+
+async def test_a_request_that_fails_by_itself_is_left_to_clients(engine: Recording, caplog: pytest.LogCaptureFixture) -> None:
+    service = service_of(engine)
+    engine.failure = "This grammar allows none of the model's tokens."
+    await warm_up(service)
+    service.close()
+    assert len(engine.asked) == 3
+    assert "A request of the warm-up failed" in caplog.text
 
 
 async def test_a_remote_engine_that_is_away_is_waited_for(engine: Recording) -> None:
