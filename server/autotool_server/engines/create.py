@@ -1,6 +1,7 @@
 """Create the engine of the settings."""
 
 import difflib
+import importlib
 import importlib.util
 from collections.abc import Mapping
 from typing import Literal
@@ -52,8 +53,22 @@ def _check_arguments(name: str, settings: Settings) -> None:
             raise AutoToolError(f"Setting engine_arg: the {name} engine takes {', '.join(known)}, not {argument}{hint}")
 
 
+def import_engine(settings: Settings) -> None:
+    """Import the library of the settings' engine, which takes seconds. Raises AutoToolError as `engine_name` does.
+
+    This is a call of its own because vLLM keeps the traceback of an optional import that fails, and with it all objects of the
+    stack that imports it: an engine among them would not end before the process does.
+    """
+    name = engine_name(settings)
+    with without_collections():
+        if name == "vllm":
+            vllm_start.import_library()
+        elif name == "transformers":
+            importlib.import_module("autotool_server.engines.transformers")
+
+
 def create_engine(settings: Settings) -> Engine:
-    """Return the engine of the settings, not started yet. Import its library, and prepare the default model if none is named.
+    """Return the engine of the settings, not started yet. Prepare the default model if the settings name none.
 
     Raises AutoToolError as `engine_name` does.
     """
@@ -62,11 +77,8 @@ def create_engine(settings: Settings) -> Engine:
         return _remote(settings)
     model = settings.model if settings.model is not None else str(default_model.ensure())
     if name == "vllm":
-        with without_collections():
-            vllm_start.import_library()
         return vllm.VllmEngine(model, engine_args=_vllm_args(settings), hang_seconds=settings.engine_hang_seconds)
-    with without_collections():
-        from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
+    from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
 
     hang_seconds = settings.engine_hang_seconds
     return TransformersEngine(model, hang_seconds=hang_seconds, **settings.engine_arg)  # pyright: ignore[reportArgumentType]

@@ -14,7 +14,7 @@ from autotool_server.conversation import schema_workers
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines import generation_config, profiles
 from autotool_server.engines.base import Engine
-from autotool_server.engines.create import create_engine, engine_name, served_name
+from autotool_server.engines.create import create_engine, engine_name, import_engine, served_name
 from autotool_server.launch import http_server
 from autotool_server.launch.listener import acceptors, base_url
 from autotool_server.launch.phases import phase
@@ -98,10 +98,10 @@ async def _started(state: ServerState, registry: Registry) -> AsyncIterator[None
     # Tools come first, so that a fault in them is reported before a model is loaded.
     async with registry as tools, started_engine(state.settings) as engine:
         service = make_service(engine, state.settings, tools)
+        freeze_loaded_objects()  # before a request: what one leaves refers to the engine, which is to end before the process
         try:
             with phase("Answering a request of each kind", "Answered a request of each kind"):
                 await warm_up(service)
-            freeze_loaded_objects()
             state.service = service
             yield
         finally:
@@ -115,7 +115,8 @@ async def started_engine(settings: Settings) -> AsyncIterator[Engine]:
     """Start the engine of the settings, and stop it at the end."""
     name = engine_name(settings)
     with phase(f"Importing the {name} engine", f"Imported the {name} engine"):
-        engine = await asyncio.to_thread(create_engine, settings)
+        await asyncio.to_thread(import_engine, settings)
+    engine = await asyncio.to_thread(create_engine, settings)
     try:
         with phase("Loading the model", "Loaded the model"):
             await engine.start()

@@ -67,8 +67,8 @@ class Supervisor:
             await service.engine.stop()
             await asyncio.sleep(pause)
             await service.engine.start()
-            await warm_up(service)
             freeze_loaded_objects()
+            await warm_up(service)
             self._state.service = service
         except Exception as error:  # libraries raise all kinds
             return error if isinstance(error, EngineError) else EngineError(f"It did not start: {error}")

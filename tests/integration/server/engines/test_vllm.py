@@ -52,7 +52,10 @@ async def test_vllm_keeps_its_variables_while_its_engine_runs(base_model_dir: Pa
 
     config = SimpleNamespace(tokenizer=str(base_model_dir), try_get_generation_config=dict[str, Any])
     llm = SimpleNamespace(model_config=config, is_sleeping=nothing, abort=nothing, shutdown=lambda _: None)
-    monkeypatch.setattr(vllm_start, "load", lambda *_: (llm, []))
+    llm.vllm_config = SimpleNamespace(
+        model_config=SimpleNamespace(max_logprobs=20), scheduler_config=SimpleNamespace(scheduler_cls=None)
+    )
+    monkeypatch.setattr(vllm_start, "load", lambda *_, **__: (llm, []))
     monkeypatch.setattr(vllm_start, "tokenizer_of", lambda *_: load_tokenizer(str(base_model_dir)))
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "WARNING")
     engine = VllmEngine(str(base_model_dir))
