@@ -112,10 +112,9 @@ def overhead(
         options = FrontOptions(model, names, rounds or 5, streams, tokens or 65, requests, out, tuple(serve_options or ()))
         measure_against(options)
         return
-    from autotool_bench.perf.overhead import Load, compare, measure  # noqa: PLC0415 needs the extras
-    from autotool_server import default_model  # noqa: PLC0415
+    from autotool_bench.perf.overhead import Load, compare, folder_of, measure  # noqa: PLC0415 needs the extras
 
-    folder, load = str(model or default_model.ensure()), Load(streams, tokens or 512, seconds, key)
+    folder, load = folder_of(model), Load(streams, tokens or 512, seconds, key)
     if serve_options:
         compare(folder, load, serve_options, rounds or 15)
     else:

@@ -14,12 +14,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import psutil
 import typer
 import uvicorn
 
+from autotool_server import default_model
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
@@ -127,6 +129,11 @@ async def _measured(server: _Server, mode: str, load: Load) -> OverheadResult:
         chunks = await asyncio.gather(*(_stream(client, mode, load.tokens, until) for _ in range(load.streams)))
         wall = time.perf_counter() - began
         return OverheadResult(mode, sum(chunks), wall, sum(server.process.cpu_times()[:2]) - before)
+
+
+def folder_of(model: Path | None) -> str:
+    """Return the folder of a checkpoint; None: the default model's."""
+    return str(model or default_model.ensure())
 
 
 def measure(model: str, load: Load) -> None:
