@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import cast
 
 from autotool_core.decision import Decision
@@ -169,21 +170,22 @@ class Turn:
             request_id=self.request.id,
             prompt_ids=self._ids,
             candidates=(tokens.long, tokens.short),
-            outcomes={resolved: self._outcome(resolved, tokens) for resolved in ResolvedMode},
+            outcomes={resolved: self._outcome(resolved, tokens, trace_headers) for resolved in ResolvedMode},
             reasoning_bias=self.request.reasoning_bias,
             temperature=self.request.sampling.temperature,
             uniform=(random if seed is None else random.Random(seed)).random(),  # noqa: S311 sampling, not a secret
             trace_headers=trace_headers,
         )
 
-    def _outcome(self, resolved: ResolvedMode, tokens: DecisionTokens) -> Outcome:
+    def _outcome(self, resolved: ResolvedMode, tokens: DecisionTokens, trace_headers: Mapping[str, str]) -> Outcome:
         """Return what follows where the decision is for this mode: what `run` does with its first transition."""
         first = self._plan().first(self._state(self._parser(resolved).section is Section.REASONING))
         injected = [*tokens.rest[resolved], *self._renderer.ids(first.injected)]
         if first.step is None:
             return Outcome(injected, None)
         token = tokens.long if resolved is ResolvedMode.LONG else tokens.short
-        return Outcome(injected, self._engine_request(first.step, 1, [*self._ids, token, *injected]))
+        request = self._engine_request(first.step, 1, [*self._ids, token, *injected])
+        return Outcome(injected, replace(request, trace_headers=trace_headers))
 
     def _settle(self, tokens: DecisionTokens, decision: Decision) -> None:
         """Take the mode that was drawn, and append its token and the rest of its prefix."""

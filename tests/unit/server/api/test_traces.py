@@ -118,9 +118,19 @@ async def test_a_callers_trace_is_continued_and_passed_on(collector: Collector) 
         await collector.holds("POST")
     root = collector.one(POST)
     assert (root.trace_id, root.parent) == (TRACE, PARENT)
-    step, decision = collector.one("chat"), collector.one("decide")
+    decision = {"traceparent": f"00-{TRACE}-{collector.one('decide').id}-01", "tracestate": "a=b"}
+    # An engine may go on from the decision in the same request, before the span of the answer begins.
+    assert engine.trace_headers == [decision]
+    assert engine.requests[0].trace_headers == decision
+
+
+async def test_a_callers_trace_is_passed_on_without_a_decision(collector: Collector) -> None:
+    engine = scripted("Four.")
+    async with running(engine, otlp_traces_endpoint=collector.url) as server:
+        await ask(server, mode="short", headers={"traceparent": CALLER, "tracestate": "a=b"})
+        await collector.holds("POST")
+    step = collector.one("chat")
     assert engine.requests[0].trace_headers == {"traceparent": f"00-{TRACE}-{step.id}-01", "tracestate": "a=b"}
-    assert engine.trace_headers == [{"traceparent": f"00-{TRACE}-{decision.id}-01", "tracestate": "a=b"}]
 
 
 @pytest.mark.parametrize("as_stream", [False, True], ids=["whole", "stream"])
