@@ -28,6 +28,7 @@ from rich.table import Table
 
 from autotool_bench.perf import servers
 from autotool_bench.perf.load import mode_fields
+from autotool_bench.perf.overhead import ratio
 from autotool_bench.perf.servers import Server
 from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
@@ -184,7 +185,7 @@ def _round(order: Sequence[Server], running: Mapping[str, "subprocess.Popen[byte
 
 def ratios_of(rounds: Sequence[Round], mode: str, cost: str) -> list[float]:
     """Return the ratios ours / stock of a cost, one a round."""
-    return [getattr(measured[mode]["ours"], cost) / getattr(measured[mode]["stock"], cost) for measured in rounds]
+    return [ratio(getattr(measured[mode]["ours"], cost), getattr(measured[mode]["stock"], cost)) for measured in rounds]
 
 
 def report(rounds: Sequence[Round]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import psutil
 import typer
 import uvicorn
 
+from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 from autotool_server.api.app import create_app
 from autotool_server.api.state import ServerState
@@ -131,6 +132,13 @@ async def _measured(server: _Server, mode: str, load: Load) -> OverheadResult:
         return OverheadResult(mode, sum(chunks), wall, sum(server.process.cpu_times()[:2]) - before)
 
 
+def ratio(cost: float, base: float) -> float:
+    """Return one cost as a part of another. Raises AutoToolError if that one is too small to be measured."""
+    if not base:
+        raise AutoToolError("A server took too little CPU time to be measured. Give more seconds or requests.")
+    return cost / base
+
+
 def folder_of(model: Path | None) -> str:
     """Return the folder of a checkpoint; None: the default model's."""
     return str(model or default_model.ensure())
@@ -151,7 +159,7 @@ def compare(model: str, load: Load, options: Sequence[str], rounds: int) -> None
         for number in range(rounds):
             pair = (plain, optioned) if number % 2 else (optioned, plain)
             costs = {server.url: asyncio.run(_measured(server, "auto", load)).per_token for server in pair}
-            ratios.append(costs[optioned.url] / costs[plain.url])
+            ratios.append(ratio(costs[optioned.url], costs[plain.url]))
             typer.echo(
                 f"round {number + 1}: {costs[plain.url]:6.1f} and with the options {costs[optioned.url]:6.1f} us CPU a token"
             )

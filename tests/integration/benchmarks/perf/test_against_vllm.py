@@ -17,7 +17,7 @@ from autotool_bench.perf.against_vllm import Spent, cost_of
 from autotool_core.errors import AutoToolError
 
 MODEL = "training/checkpoints/graded-tiny"
-OPTIONS = ("--rounds", "2", "--streams", "2", "--requests", "4", "--tokens", "9", "--modes", "short,long")
+OPTIONS = ("--rounds", "2", "--streams", "2", "--requests", "24", "--tokens", "33", "--modes", "short,long")
 
 
 def test_two_loads_tell_a_token_from_a_request() -> None:
@@ -43,7 +43,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Have both servers be scripted ones; return the names of those that were suspended, in order."""
     suspended: list[str] = []
     with ExitStack() as stack:
-        running = {name: stack.enter_context(overhead._served(MODEL, 9)) for name in ("ours", "stock")}
+        running = {name: stack.enter_context(overhead._served(MODEL, 33)) for name in ("ours", "stock")}
         pair = [servers.Server(name, [], urlsplit(server.url).port or 0) for name, server in running.items()]
 
         @contextmanager

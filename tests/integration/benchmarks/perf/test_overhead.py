@@ -12,7 +12,7 @@ from autotool_core.errors import AutoToolError
 from autotool_server.launch.command_line import parse
 
 MODEL = "training/checkpoints/graded-tiny"
-BRIEF = ("--streams", "2", "--tokens", "8", "--seconds", "0.2", "--rounds", "2")
+BRIEF = ("--streams", "2", "--tokens", "8", "--seconds", "1", "--rounds", "2")
 
 
 def test_the_cost_of_an_option_is_a_ratio(tmp_path: Path) -> None:
