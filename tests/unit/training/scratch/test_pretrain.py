@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ from autotool_training.scratch.pretrain import PretrainSettings
 from autotool_training.scratch.synthetic_texts import SyntheticText
 
 RECIPE = Path(__file__).parents[4] / "training" / "recipes" / "graded-tiny-base.toml"
-FEW = {
+FEW: dict[str, Any] = {
     "table_steps": 4,
     "table_batch": 8,
     "asked_first_steps": 4,
