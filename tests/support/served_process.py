@@ -32,6 +32,7 @@ async def warm_up_at_full_speed(service):
 
 lifecycle.warm_up = warm_up_at_full_speed
 lifecycle.create_engine = lambda _: engine
+lifecycle.import_engine = lambda _: None
 sys.argv[1:1] = ["--profile", "smollm2-autotool", "--served-model-name", "scripted"]
 sys.argv[1:1] = ["--generation-config", "vllm"]
 command(prog_name="serve")

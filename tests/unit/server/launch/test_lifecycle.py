@@ -48,6 +48,7 @@ if __name__ == "__main__":
     from autotool_server.launch import command_line, lifecycle
 
     lifecycle.create_engine = lambda _: Engine()
+    lifecycle.import_engine = lambda _: None
     command_line.command(["--port", "0"], prog_name="serve")
 """
 
@@ -80,6 +81,7 @@ def gate():
 
 engine.gate = gate
 lifecycle.create_engine = lambda _: engine
+lifecycle.import_engine = lambda _: None
 sys.argv[:1] = ["autotool", "serve", "--profile", "smollm2-autotool", "--served-model-name", "scripted"]
 sys.argv[2:2] = ["--generation-config", "vllm", "--engine-restarts", "0"]
 main()
@@ -189,6 +191,7 @@ async def test_a_spend_store_that_hangs_leaves_a_thread_at_work(
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(lifecycle, "create_engine", lambda _: scripted("It is four."))
+    monkeypatch.setattr(lifecycle, "import_engine", lambda _: None)
     store = f"sqlite:///{tmp_path / 'spend.db'}"
     settings = Settings(
         keys=write_keys(tmp_path, alice={}),
