@@ -84,7 +84,7 @@ class DecisionRequest:
     uniform: float = 0.0
     """A random number from [0, 1), by which the mode is drawn."""
     trace_headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """As those of an `EngineRequest`."""
+    """The headers of the decision's span, as an `EngineRequest` has those of its step."""
 
     @property
     def generations(self) -> Sequence[EngineRequest]:

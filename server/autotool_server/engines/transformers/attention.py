@@ -117,10 +117,10 @@ def attend(  # noqa: PLR0917 the library passes these by position
     """Write keys and values into the cache, and return the attention's output; shape (1, rows, heads, head size).
 
     `query`: shape (1, heads, rows, head size). `key`, `value`: shape (1, key heads, rows, head size). Raises
-    NotImplementedError for a layer that needs more than plain attention.
+    ValueError for a layer that needs more than plain attention.
     """
     if any(kwargs.get(feature) is not None for feature in FEATURES):
-        raise NotImplementedError(f"{type(module).__name__} needs another attention.")
+        raise ValueError(f"{type(module).__name__} needs another attention.")
     layer: Any = module.layer_idx
     allocator = cache.layer_to_allocator[layer]
     keys, values = allocator.get_cache_for_block_table(layer)

@@ -125,5 +125,5 @@ def test_sinks_alone_keep_the_attention_of_the_library() -> None:
 def test_a_layer_that_asks_for_more_is_refused(feature: str) -> None:
     nothing, module = torch.empty(0), torch.nn.Identity()
     extra: Any = {feature: 30.0}
-    with pytest.raises(NotImplementedError, match="Identity needs another attention"):
+    with pytest.raises(ValueError, match="Identity needs another attention"):
         attention.attend(module, nothing, nothing, nothing, None, cache=None, attention_plan=(), write_index=(), **extra)

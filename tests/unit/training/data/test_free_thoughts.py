@@ -106,7 +106,7 @@ def redrawn(task: Task, number: int) -> Task:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_different_draws_give_different_texts(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one wording of each list texts come up again. If other draws gave them, the surprisal would be too high."""
+    """Texts come up again with one wording of each list. If other draws gave them, the surprisal would be too high."""
     monkeypatch.setattr(free_thoughts, "Choices", Recorded)
     for name in ("PLAN", "CHECK"):
         monkeypatch.setattr(free_thoughts, name, 1e-9)
