@@ -27,15 +27,13 @@ from rich.progress import track
 from rich.table import Table
 
 from autotool_bench.perf import servers
-from autotool_bench.perf.load import mode_fields
+from autotool_bench.perf.load import NAME, mode_fields, pair
 from autotool_bench.perf.overhead import ratio
 from autotool_bench.perf.servers import Server
 from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 
-NAME = "loaded"
-ENGINE_FLAGS = {"max_model_len": "1024", "max_num_seqs": "64"}
 QUESTION = "Question {number}: which of the four seasons has the longest days, and why? Explain it in a few sentences. "
 COSTS = {"token": "us CPU a token", "request": "ms CPU a request"}
 """The names of the costs, with their units."""
@@ -88,18 +86,6 @@ def cost_of(few: Spent, many: Spent) -> Cost:
     lengths = [spent.tokens / spent.requests for spent in (few, many)]
     per_token = (of_many - of_few) / (lengths[1] - lengths[0])
     return Cost(1e6 * per_token, 1e3 * (of_few - per_token * lengths[0]))
-
-
-def pair(model: str, serve_options: Sequence[str] = (), *, cpu: bool) -> tuple[Server, Server]:
-    """Return this server, with further options, and stock vLLM, with the same engine flags."""
-    flags = ENGINE_FLAGS | (servers.CPU_FLAGS if cpu else {})
-    shared = ["--model", model, "--served-model-name", NAME]
-    # Stock vLLM leaves no part of a limit to the answer; where reasoning is closed, the turn takes another engine step.
-    ours = ["--engine", "vllm", "--answer-reserve", "0"]
-    return (
-        servers.autotool(*ours, *shared, *servers.engine_options(flags, ours=True), *serve_options),
-        servers.stock_vllm(*shared, *servers.PARSERS, *servers.engine_options(flags, ours=False)),
-    )
 
 
 def request_body(server: Server, mode: str, number: int, tokens: int) -> dict[str, Any]:
@@ -158,7 +144,10 @@ def measure_cost(server: Server, process: psutil.Process, mode: str, options: Fr
 def measure_against(options: FrontOptions) -> None:
     """Start both servers, load them in turn, print the costs and their ratios. The first round warms up and does not count."""
     model = options.model or default_model.ensure()
-    both, folder = pair(str(model), options.serve_options, cpu=servers.is_cpu()), Path(tempfile.mkdtemp())
+    both, folder = (
+        pair(str(model), cpu=servers.is_cpu(), ours=options.serve_options, stock=servers.PARSERS),
+        Path(tempfile.mkdtemp()),
+    )
     with ExitStack() as stack:
         running = {server.name: stack.enter_context(servers.started(server, folder / f"{server.name}.log")) for server in both}
         rounds: list[Round] = []

@@ -74,16 +74,16 @@ def mode_fields(server: Server, mode: str) -> dict[str, Any]:
     return {"mode": mode} if server.name == "ours" else {"chat_template_kwargs": {"enable_thinking": mode == "long"}}
 
 
-def pair(model: str, *, cpu: bool) -> list[Server]:
-    """Return both servers, with the same engine flags."""
+def pair(model: str, *, cpu: bool, ours: Sequence[str] = (), stock: Sequence[str] = ()) -> tuple[Server, Server]:
+    """Return this server and stock vLLM, with the same engine flags and with further options of their own."""
     flags = ENGINE_FLAGS | (servers.CPU_FLAGS if cpu else {})
     shared = ["--model", model, "--served-model-name", NAME]
     # Stock vLLM leaves no part of a limit to the answer; where reasoning is closed, the turn takes another engine step.
-    ours = ["--engine", "vllm", "--answer-reserve", "0"]
-    return [
-        servers.autotool(*ours, *shared, *servers.engine_options(flags, ours=True)),
-        servers.stock_vllm(*shared, *servers.engine_options(flags, ours=False)),
-    ]
+    own = ["--engine", "vllm", "--answer-reserve", "0"]
+    return (
+        servers.autotool(*own, *shared, *servers.engine_options(flags, ours=True), *ours),
+        servers.stock_vllm(*shared, *servers.engine_options(flags, ours=False), *stock),
+    )
 
 
 def run_load_generator(server: Server, mode: str, options: LoadOptions, model: Path, seed: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autotool_bench import cli
-from autotool_bench.perf import against_vllm, overhead, servers
+from autotool_bench.perf import against_vllm, load, overhead, servers
 from autotool_bench.perf.against_vllm import Spent, cost_of
 from autotool_core.errors import AutoToolError
 
@@ -29,7 +29,7 @@ def test_two_loads_tell_a_token_from_a_request() -> None:
 
 
 def test_both_servers_get_the_model_and_the_flags_and_stock_vllm_its_parsers() -> None:
-    ours, stock = against_vllm.pair("folder", ("--log-requests", "text"), cpu=True)
+    ours, stock = load.pair("folder", cpu=True, ours=("--log-requests", "text"), stock=servers.PARSERS)
     for server in (ours, stock):
         assert server.command[server.command.index("--model") + 1] == "folder"
     assert "max_num_seqs=64" in ours.command
