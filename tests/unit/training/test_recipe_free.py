@@ -54,7 +54,8 @@ def test_the_entropy_of_a_think_block_leaves_out_the_markers_and_the_call(run: P
     monkeypatch.setattr(measure, "measure_tokens", positions)
     checkpoint = load_checkpoint(str(run))
     writer = ExampleWriter(checkpoint.tokenizer, checkpoint.profile, checkpoint.tokenizer.eos_token_id)
-    examples = [writer.example(graded.record(next(generate("dev", 1))), mode) for mode in (ResolvedMode.LONG, ResolvedMode.SHORT)]
+    record = graded.record(next(generate("dev", 1)))
+    examples = [writer.example(record, mode) for mode in (ResolvedMode.LONG, ResolvedMode.SHORT)]
     rollouts = [([*example.prompt_ids], [*example.response_ids]) for example in examples]
     whole, think, _ = measure.Answerer(checkpoint).entropies(rollouts)
     assert whole == [(len(answer) - 1) / 2 for _, answer in rollouts]

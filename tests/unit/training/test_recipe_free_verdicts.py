@@ -31,7 +31,7 @@ ENDS: dict[str, dict[str, Any]] = {
     "length-bonus-0": {"entropy": 0.12, "think": 150.0},
 }
 Changes = dict[str, dict[str, Any]]
-"""Changed figures, by a pattern of run names; `start` and `middle` have those of the other steps, `logged` is `entropy/long`."""
+"""Changed figures, by a pattern of run names; `start` and `middle` are those of other steps, `logged` is `entropy/long`."""
 
 
 def line(step: int, figures: dict[str, Any]) -> str:
