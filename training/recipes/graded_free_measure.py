@@ -1,9 +1,10 @@
-"""Measures the checkpoints of graded-free runs on 600 graded tasks, 400 of them of the hard levels.
+"""Measures the checkpoints of graded-free runs on 1,400 graded tasks, 600 of them of the hard levels.
 
-    python training/recipes/graded_free_measure.py test free/sft-0 free/grpo-0 free/autotool-0
+    python training/recipes/graded_free_measure.py dev free/sft-0
+    python training/recipes/graded_free_measure.py dev free/grpo-0
 
 The first word is the split. Of the folder of `autotool train sft` the result is measured, as step 0, and of one of `rl` the
-checkpoints of every 50 steps. A run of RL gets step 0 from the folder that it starts from, which is to be named before it. A
+checkpoints of every 50 steps. A run of RL gets step 0 from the folder that it starts from, which has to be measured before. A
 line of RUN/measured-SPLIT.jsonl has one checkpoint; what the file holds already is not measured again.
 
 Each task is answered in both modes, greedily for the accuracy, and once more at temperature 1, as in RL, for entropies and
@@ -32,12 +33,14 @@ from autotool_training.common.records import Record
 from autotool_training.common.resume import stored_run
 from autotool_training.common.sampling import sample
 from autotool_training.data.sources import graded
-from autotool_training.rl.entropy import measure
+from autotool_training.rl.entropy import measure_tokens
 from autotool_training.rl.reward import RolloutScorer, Scored
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader
 
-TASKS: Mapping[int, int] = {1: 50, 2: 50, 3: 50, 4: 50, 5: 200, 6: 200}
+HARD = (5, 6)
+"""The levels at which an answer without reasoning is seldom right."""
+TASKS: Mapping[int, int] = {1: 200, 2: 200, 3: 200, 4: 200, 5: 300, 6: 300}
 """Tasks of each level."""
 EVERY = 50
 """Steps between two checkpoints that are measured."""
@@ -77,7 +80,7 @@ def start(run: Path, split: str) -> dict[str, Any]:
     base = (stored_run(run) or {})["base"]
     measured = list(jsonl.read(Path(base) / f"measured-{split}.jsonl"))
     if not measured:
-        raise AutoToolError(f"{base}, from which {run} has started, is not measured: name it before {run}.")
+        raise AutoToolError(f"{base}, from which {run} has started, is not measured: do that first.")
     return measured[-1]
 
 
@@ -97,15 +100,20 @@ def figures(checkpoint: Checkpoint, tasks: Sequence[Record]) -> dict[str, Any]:
     for mode in (ResolvedMode.LONG, ResolvedMode.SHORT):
         line[f"right_{mode}"] = [int(scored.right) for scored, _, _ in answerer.answers(tasks, mode, temperature=0.0)]
         sampled = answerer.answers(tasks, mode, temperature=1.0)
-        entropies, odds = answerer.entropies([ids for _, *ids in sampled])
-        # Cut answers are left out, as in the objective.
+        # Cut answers are left out of the entropies, as in the objective.
         ended = [ids[-1] in answerer.eos for _, _, ids in sampled]
-        line[f"entropy_{mode}"] = [value if whole else None for value, whole in zip(entropies, ended, strict=True)]
+        whole, think, odds = answerer.entropies([(prompt, ids) for _, prompt, ids in sampled])
+        line[f"entropy_{mode}"] = _where(ended, whole)
         line[f"sampled_right_{mode}"] = [int(scored.right) for scored, _, _ in sampled]
         line[f"tokens_{mode}"] = [scored.length for scored, _, _ in sampled]
         if mode is ResolvedMode.LONG:
-            line |= {"think_tokens": [scored.think_length for scored, _, _ in sampled], "p_long": odds}
+            line |= {"entropy_think": _where(ended, think), "p_long": odds}
+            line["think_tokens"] = [scored.think_length for scored, _, _ in sampled]
     return line
+
+
+def _where(ended: Sequence[bool], values: Sequence[float | None]) -> list[float | None]:
+    return [value if whole else None for value, whole in zip(values, ended, strict=True)]
 
 
 class Answerer:
@@ -137,20 +145,39 @@ class Answerer:
                 made.append((self._scorer.score(prompt, ids, task.tools, gold), prompt, ids))
         return made
 
-    def entropies(self, rollouts: Sequence[Sequence[list[int]]]) -> tuple[list[float], list[float]]:
-        """Return H_i and the probability of the answer's mode, of pairs of prompt and answer."""
-        decision = self._reader.decision
-        pairs = [(prompt, answer) for prompt, answer in rollouts]
-        entropy, odds = measure(self._model, pairs, [decision.long, decision.short])
-        return [round(value, 5) for value in entropy.tolist()], [round(value, 5) for value in odds.tolist()]
+    def entropies(
+        self, rollouts: Sequence[tuple[list[int], list[int]]]
+    ) -> tuple[list[float | None], list[float | None], list[float]]:
+        """Return H_i, that of the think block alone (None without one) and the probability of the answer's mode.
+
+        Rollouts are pairs of prompt and answer, and all answers have a decision token.
+        """
+        decisions = [self._reader.decision.long, self._reader.decision.short]
+        whole: list[float | None] = []
+        think: list[float | None] = []
+        odds: list[float] = []
+        for (_, answer), (entropy, probability) in zip(rollouts, measure_tokens(self._model, rollouts, decisions), strict=True):
+            inside = entropy[self._reader.think_mask(torch.tensor([answer]))[0]]
+            whole.append(round(entropy.mean().item(), 5))
+            think.append(round(inside.mean().item(), 5) if len(inside) else None)
+            odds.append(round(probability.item(), 5))
+        return whole, think, odds
 
 
 def summary(line: dict[str, Any]) -> str:
-    """Return the figures of a line in words, accuracy by level."""
-    parts = [f"{name} {mean(line[name]):.3f}" for name in ("entropy_long", "entropy_short", "think_tokens", "p_long")]
+    """Return the figures of a line in words, accuracy by level and at the hard levels."""
+    names = ("entropy_long", "entropy_think", "entropy_short", "think_tokens", "p_long")
+    parts = [f"{name} {mean(line[name]):.3f}" for name in names]
+    parts.append(f"cut {100 * line['entropy_long'].count(None) / len(line['entropy_long']):.1f} %")
     shares = ("right_long", "right_short", "p_long")
     levels = [f"{name} {' '.join(f'{100 * share:.0f}' for share in by_level(line, name))}" for name in shares]
-    return ", ".join([*parts, *levels])
+    hard = [f"hard {name} {100 * mean(at_hard_levels(line, name)):.1f} %" for name in ("right_long", "right_short")]
+    return ", ".join([*parts, *levels, *hard])
+
+
+def at_hard_levels(line: dict[str, Any], name: str) -> list[float]:
+    """Return the values of the tasks of the hard levels."""
+    return [value for value, level in zip(line[name], line["level"], strict=True) if level in HARD]
 
 
 def by_level(line: dict[str, Any], name: str) -> list[float]:

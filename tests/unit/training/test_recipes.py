@@ -25,6 +25,7 @@ VARIANTS = {
     "smollm2-135m-think-reward": "grpo",
     "graded-free": "autotool",
     "graded-free-grpo": "grpo",
+    "graded-free-grpo-2e-4": "grpo",
     "graded-free-length-bonus": "grpo",
     "graded-free-no-decoupling": "no-decoupling",
     "graded-free-static-beta-0.005": "static-beta",

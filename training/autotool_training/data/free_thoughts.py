@@ -20,7 +20,7 @@ from autotool_core.graded import Task
 from autotool_core.graded.facts import Fact, Given, LookedUp, Product, Shift, Sum
 from autotool_training.data import free_wordings as wordings
 
-PLAN, CHECK, FULL, LEAP = 0.5, 0.25, 0.75, 0.15
+PLAN, CHECK, FULL, LEAP = 0.5, 0.25, 0.35, 0.2
 """Probabilities: of a plan, of a check of a fact, of a fact in full, and that a value between is left out."""
 _Item = TypeVar("_Item")
 

@@ -1,6 +1,6 @@
 """H_i, the entropy of both controller and loss: full vocabulary, temperature 1, nats, mean over the response's tokens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -31,23 +31,33 @@ def _entropy(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(
+def measure_tokens(
     model: torch.nn.Module, rollouts: Iterable[tuple[Sequence[int], Sequence[int]]], decisions: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Return H_i (N,) of pairs of prompt and response ids under a causal model of transformers, and p_i (N,), on the CPU.
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, of pairs of prompt and response ids, the entropies (T,) of the response's tokens and p_i (a scalar), on the CPU.
 
-    p_i is the probability of the response's first token among the `decisions`, token ids, of which it is one.
+    The model is a causal one of transformers. p_i is the probability of the response's first token among the `decisions`, token
+    ids, of which it is one.
     """
     device = next(model.parameters()).device
-    entropies: list[Tensor] = []
-    odds: list[Tensor] = []
     for prompt, response in rollouts:
         ids = torch.tensor([[*prompt, *response]], device=device)
         # Logits predict the next token, so that those of the last token are not used.
         logits = model(input_ids=ids, logits_to_keep=len(response) + 1).logits[:, :-1]
-        entropies.append(token_entropy(logits).mean())
-        odds.append(torch.softmax(logits[0, 0, [*decisions]].double(), -1)[[*decisions].index(response[0])])
-    return torch.stack(entropies).cpu(), torch.stack(odds).cpu()
+        odds = torch.softmax(logits[0, 0, [*decisions]].double(), -1)[[*decisions].index(response[0])]
+        yield token_entropy(logits)[0].cpu(), odds.cpu()
+
+
+def measure(
+    model: torch.nn.Module, rollouts: Iterable[tuple[Sequence[int], Sequence[int]]], decisions: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return H_i (N,), the mean over the response's tokens, and p_i (N,) of what `measure_tokens` measures."""
+    entropies: list[Tensor] = []
+    odds: list[Tensor] = []
+    for entropy, probability in measure_tokens(model, rollouts, decisions):
+        entropies.append(entropy.mean())
+        odds.append(probability)
+    return torch.stack(entropies), torch.stack(odds)
 
 
 def entropy_targets(
