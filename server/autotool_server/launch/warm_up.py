@@ -4,9 +4,10 @@ Libraries are imported, processes for schemas started, grammars compiled and ker
 would wait for that, and a balancer that sends requests as soon as a server is ready would send them into the wait.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.conversation.request import ClientTool, ConversationRequest
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 MESSAGES = ({"role": "user", "content": "What is the time?"},)
 MAX_TOKENS = 4
+REMOTE_SECONDS = 30.0
+"""The time that a remote engine gets for all of them. It may be busy with other clients, or hang."""
 TOOL = ClientTool(
     {
         "name": "get_time",
@@ -32,6 +35,12 @@ async def warm_up(service: ConversationService) -> None:
 
     A request that fails by itself is left to the client who sends such a one.
     """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None if service.engine.in_process else REMOTE_SECONDS):
+            await _answer_each(service)
+
+
+async def _answer_each(service: ConversationService) -> None:
     for request in _requests(service):
         try:
             await _answer(service, request)
