@@ -71,8 +71,9 @@ def _start(server: Server, number: int) -> Start:
     began = time.monotonic()
     with servers.started(server, log), httpx.Client(base_url=server.url, timeout=600) as client:
         ready = time.monotonic() - began
+        common = {"model": client.get("/models").json()["data"][0]["id"], "max_tokens": MAX_TOKENS, "temperature": 0}
         requests = {
-            kind: [_seconds(client, fields, f"{number} {kind} {index}") for index in range(REQUESTS)]
+            kind: [_seconds(client, {**common, **fields}, f"{number} {kind} {index}") for index in range(REQUESTS)]
             for kind, fields in KINDS.items()
         }
     return Start(ready, ready + next(iter(requests.values()))[0], requests)
@@ -82,7 +83,7 @@ def _seconds(client: httpx.Client, fields: Mapping[str, Any], words: str) -> flo
     """Send a request; return the seconds until its answer had ended."""
     messages = [{"role": "user", "content": f"Question {words}: where is the Eiffel tower?"}]
     began = time.monotonic()
-    answer = client.post("/chat/completions", json={"messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0, **fields})
+    answer = client.post("/chat/completions", json={"messages": messages, **fields})
     if answer.status_code != 200:
         raise AutoToolError(f"A request was answered {answer.status_code}: {answer.text[:500]}")
     return time.monotonic() - began
