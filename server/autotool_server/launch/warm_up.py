@@ -35,24 +35,26 @@ async def warm_up(service: ConversationService) -> None:
 
     A request that fails by itself is left to the client who sends such a one.
     """
+    limit = None if service.engine.in_process else REMOTE_SECONDS
     with suppress(TimeoutError):
-        async with asyncio.timeout(None if service.engine.in_process else REMOTE_SECONDS):
-            await _answer_each(service)
+        async with asyncio.timeout(limit):
+            # At the same time, because one imports and compiles what the others do not need.
+            tried = [_try(service, request) for request in _requests(service)]
+            errors = await asyncio.gather(*tried, return_exceptions=True)
+        for error in filter(None, errors):
+            raise error
 
 
-async def _answer_each(service: ConversationService) -> None:
-    for request in _requests(service):
-        try:
-            await _answer(service, request)
-        except (InvalidRequestError, OverloadedError):
-            continue  # the checkpoint, its template, its context or its grammars have no place for it
-        except Exception as error:  # whatever a request of this kind would answer with 500 or 503
-            if not service.engine.in_process:
-                return  # a remote engine may be back at any time
-            await service.engine.health()
-            logger.warning(
-                "A request of the warm-up failed, as those of clients may (%s).", type(error).__name__, exc_info=True
-            )
+async def _try(service: ConversationService, request: ConversationRequest) -> None:
+    try:
+        await _answer(service, request)
+    except (InvalidRequestError, OverloadedError):
+        return  # the checkpoint, its template, its context or its grammars have no place for it
+    except Exception as error:  # whatever a request of this kind would answer with 500 or 503
+        if not service.engine.in_process:
+            return  # a remote engine may be back at any time
+        await service.engine.health()
+        logger.warning("A request of the warm-up failed, as those of clients may (%s).", type(error).__name__, exc_info=True)
 
 
 def _requests(service: ConversationService) -> Iterator[ConversationRequest]:
