@@ -170,6 +170,29 @@ def streams(
     measure(engine, None if model is None else str(model), engine_arg or [], counts, Shape(input_tokens, output_tokens))
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def start(
+    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="Engine of the server.")] = "transformers",
+    rounds: Annotated[int, typer.Option(min=1, help="Starts; the reported figures are medians over them.")] = 3,
+    out: JsonOut = None,
+    serve_options: Annotated[
+        list[str] | None, typer.Argument(help="Further options, which go to the server.", metavar="SERVE_OPTION")
+    ] = None,
+) -> None:
+    """Seconds from the start of the server to its first answer, and how much longer the first requests take than later ones.
+
+    Sends ten requests of each of four kinds, one after another: a plain one, a stream, one that must call a tool and one whose
+    answer has a schema. The first of each kind is compared with the median of the last five. Takes a minute or two per start on
+    two cores.
+
+      autotool bench perf start --engine vllm
+    """
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf.start import measure  # noqa: PLC0415 needs the extras
+
+    measure(engine, rounds, serve_options or [], out)
+
+
 @app.command("tool-loop")
 def tool_loop(
     rounds: Rounds = 10,

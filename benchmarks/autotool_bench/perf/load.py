@@ -9,33 +9,26 @@ The first chunk of an answer counts as its first token: in auto it is the one th
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.progress import track
 from rich.table import Table
 
-from autotool_bench.perf import servers
+from autotool_bench.perf import load_generator, servers
+from autotool_bench.perf.load_generator import LoadGenerator
 from autotool_bench.perf.servers import Server
 from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 from autotool_server.engines.checkpoint import configured_eos, eos_token_ids, load_tokenizer
 
-# The load generator is started by its Python API: the `vllm` command of the CPU wheel does not start.
-GENERATOR = """
-import argparse
-from vllm.benchmarks.serve import add_cli_args, main
-parser = argparse.ArgumentParser()
-add_cli_args(parser)
-main(parser.parse_args())
-"""
 NAME = "loaded"
 ENGINE_FLAGS = {"max_model_len": "2048", "max_num_seqs": "64"}
 METRICS = {
@@ -44,7 +37,10 @@ METRICS = {
     "p99 TTFT": "p99_ttft_ms",
     "median inter-token latency": "median_itl_ms",
     "p99 inter-token latency": "p99_itl_ms",
+    "CPU ms a token": "cpu_ms_per_token",
 }
+"""What is reported, by the names of the load generator's figures. The CPU time is that of all the server's processes: it is
+the cost of an answer on a machine whose cores are all busy, and varies less than wall time where others use them too."""
 
 
 Measured = dict[str, dict[str, dict[str, float]]]
@@ -86,11 +82,22 @@ def pair(model: str, *, cpu: bool, ours: Sequence[str] = (), stock: Sequence[str
     )
 
 
-def run_load_generator(server: Server, mode: str, options: LoadOptions, model: Path, seed: int) -> dict[str, float]:
-    """Run the load generator once; return its figures by the names of METRICS. Raises AutoToolError if a request fails.
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that runs, and its process."""
+
+    server: Server
+    process: psutil.Process
+
+
+def run_load_generator(
+    generator: LoadGenerator, running: Running, mode: str, options: LoadOptions, seed: int
+) -> dict[str, float]:
+    """Load a server once; return its figures by the names of METRICS. Raises AutoToolError if a request fails.
 
     `seed`: of the prompts. Prompts that a server has in its cache would be compared by where its blocks happen to end.
     """
+    server, model = running.server, options.model
     eos = eos_token_ids(configured_eos(str(model)), load_tokenizer(str(model)))
     # The generator sets `ignore_eos`, which is vLLM's own field; a bias against EOS does the same on both servers.
     body = {
@@ -114,21 +121,13 @@ def run_load_generator(server: Server, mode: str, options: LoadOptions, model: P
         "--percentile-metrics": "ttft,itl",
         "--extra-body": json.dumps(body),
     }
-    figures = _generate([part for pair in arguments.items() for part in pair], server.name)
+    before = servers.cpu_seconds(running.process)
+    figures = generator.run([part for pair in arguments.items() for part in pair], server.name)
+    seconds = servers.cpu_seconds(running.process) - before
     if figures["completed"] != options.requests:
         raise AutoToolError(f"{server.name} answered {figures['completed']} of {options.requests} requests.")
+    figures["cpu_ms_per_token"] = 1e3 * seconds / (options.requests * options.output_tokens)
     return {name: figures[key] for name, key in METRICS.items()}
-
-
-def _generate(arguments: Sequence[str], name: str) -> dict[str, Any]:
-    """Run the load generator with these arguments on the server of this name; return its result."""
-    with tempfile.TemporaryDirectory() as folder:
-        saved = ["--save-result", "--result-dir", folder, "--result-filename", "result.json", "--disable-tqdm"]
-        command = [sys.executable, "-c", GENERATOR, *arguments, *saved]
-        done = subprocess.run(command, capture_output=True, text=True, env=servers.environment(), check=False)  # noqa: S603
-        if done.returncode:
-            raise AutoToolError(f"The load generator failed on {name}: {done.stderr.strip().splitlines()[-1]}")
-        return json.loads((Path(folder) / "result.json").read_text())
 
 
 def ratios_of(rounds: Sequence[Measured]) -> dict[str, dict[str, list[float]]]:
@@ -149,18 +148,20 @@ def decision_ratios(rounds: Sequence[Measured]) -> dict[str, list[float]]:
 
 def measure(options: LoadOptions) -> None:
     """Start both servers, load them in turn, print the ratios."""
-    model = options.model or default_model.ensure()
-    both, folder = pair(str(model), cpu=servers.is_cpu()), Path(tempfile.mkdtemp())
-    rounds: list[Measured] = []
+    options = replace(options, model=options.model or default_model.ensure())
+    folder, rounds = Path(tempfile.mkdtemp()), list[Measured]()
     with ExitStack() as stack:
-        for server in both:
-            stack.enter_context(servers.started(server, folder / f"{server.name}.log"))
+        generator = stack.enter_context(load_generator.started())
+        both = [
+            Running(server, psutil.Process(stack.enter_context(servers.started(server, folder / f"{server.name}.log")).pid))
+            for server in pair(str(options.model), cpu=servers.is_cpu())
+        ]
         for number in track(range(options.rounds), description="rounds"):
             order = both if number % 2 else both[::-1]
             seeds = range(number * len(options.modes), (number + 1) * len(options.modes))
             rounds.append(
                 {
-                    mode: {server.name: run_load_generator(server, mode, options, model, seed) for server in order}
+                    mode: {each.server.name: run_load_generator(generator, each, mode, options, seed) for each in order}
                     for mode, seed in zip(options.modes, seeds, strict=True)
                 }
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from autotool_bench.perf import end_with_parent
 from autotool_core.console import plain_console
@@ -26,6 +27,7 @@ FIXED = ("--host", "--port", "--api-key")
 SERVER_VARIABLES = frozenset({"VLLM_API_KEY", *(PREFIX + name.upper() for name in Settings.model_fields)})
 """Variables that set up a user's own servers."""
 START_SECONDS = 300
+POLL_SECONDS = 0.1
 STOP_SECONDS = 60
 PARSERS = ("--reasoning-parser", "qwen3", "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
 """Options by which stock vLLM parses the answers of this project's checkpoints."""
@@ -126,6 +128,11 @@ def paused(process: "subprocess.Popen[bytes]") -> Iterator[None]:
         os.killpg(process.pid, signal.SIGCONT)
 
 
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return the CPU time (user and system) of a process and its children, in seconds."""
+    return sum(sum(member.cpu_times()[:2]) for member in (process, *process.children(recursive=True)))
+
+
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     """Terminate the server and its child processes; kill them if they do not end in time."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -145,22 +152,23 @@ def _free_port() -> int:
 
 def _await_ready(server: Server, process: "subprocess.Popen[bytes]", log: Path, seconds: float) -> None:
     start, minutes = time.monotonic(), 1
-    while (waited := time.monotonic() - start) < seconds:
-        if process.poll() is not None:
-            raise AutoToolError(f"{server.name} did not start: {_last_line(log)}\nIts log: {log}")
-        if _is_ready(server, log):
-            return
-        if waited >= 60 * minutes:
-            minutes += 1
-            plain_console(stderr=True).print(f"{server.name} is still loading; its log: {log}", soft_wrap=True)
-        time.sleep(1)
+    with httpx.Client(base_url=server.url) as client:
+        while (waited := time.monotonic() - start) < seconds:
+            if process.poll() is not None:
+                raise AutoToolError(f"{server.name} did not start: {_last_line(log)}\nIts log: {log}")
+            if _is_ready(server, client, log):
+                return
+            if waited >= 60 * minutes:
+                minutes += 1
+                plain_console(stderr=True).print(f"{server.name} is still loading; its log: {log}", soft_wrap=True)
+            time.sleep(POLL_SECONDS)
     raise AutoToolError(f"{server.name} did not start in {seconds:.0f} seconds: see its log, {log}.")
 
 
-def _is_ready(server: Server, log: Path) -> bool:
+def _is_ready(server: Server, client: httpx.Client, log: Path) -> bool:
     """Return whether a server answers. Raises AutoToolError if it wants a key, for which no waiting helps."""
     try:
-        status = httpx.get(f"{server.url}/models").status_code
+        status = client.get("/models").status_code
     except httpx.TransportError:
         return False
     if status in (401, 403):

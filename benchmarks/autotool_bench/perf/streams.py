@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import psutil
 import typer
 
+from autotool_bench.perf.servers import cpu_seconds
 from autotool_server.engines.base import Engine, EngineRequest, Sampling
 from autotool_server.engines.create import EngineName, create_engine
 from autotool_server.settings import load_settings
@@ -66,12 +67,16 @@ async def _measure(engine: Engine, streams: Sequence[int], shape: Shape) -> None
 
 async def _run(engine: Engine, streams: int, shape: Shape) -> StreamsResult:
     requests = [_request(engine, number, shape) for number in range(streams)]
-    before, began = _cpu_seconds(), time.perf_counter()
+    before, began = cpu_seconds(psutil.Process()), time.perf_counter()
     times = await asyncio.gather(*(_stream(engine, request) for request in requests))
     seconds = time.perf_counter() - began
     gaps = [later - earlier for stream in times for earlier, later in itertools.pairwise(stream)]
     return StreamsResult(
-        streams, streams * shape.output_tokens, seconds, _cpu_seconds() - before, statistics.median(gaps) if gaps else 0.0
+        streams,
+        streams * shape.output_tokens,
+        seconds,
+        cpu_seconds(psutil.Process()) - before,
+        statistics.median(gaps) if gaps else 0.0,
     )
 
 
@@ -90,10 +95,6 @@ async def _stream(engine: Engine, request: EngineRequest) -> list[float]:
 def _processes() -> list[psutil.Process]:
     process = psutil.Process()
     return [process, *process.children(recursive=True)]
-
-
-def _cpu_seconds() -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in _processes())
 
 
 def _print(result: StreamsResult) -> None:

@@ -145,6 +145,8 @@ class VllmEngine:
             # Requests fail now and not only when vLLM's processes have ended.
             await llm.abort(list(self._active))
             await asyncio.to_thread(llm.shutdown, SHUTDOWN_SECONDS)
+            # Its destructor calls it again, and writes a traceback if the interpreter has already taken vLLM's modules apart.
+            llm.shutdown = lambda timeout=None: None
         if self._thread is not None:
             self._thread.shutdown(wait=False)
 

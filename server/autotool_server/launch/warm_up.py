@@ -4,9 +4,10 @@ Libraries are imported, processes for schemas started, grammars compiled and ker
 would wait for that, and a balancer that sends requests as soon as a server is ready would send them into the wait.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from autotool_core.errors import InvalidRequestError
 from autotool_server.conversation.request import ClientTool, ConversationRequest
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 MESSAGES = ({"role": "user", "content": "What is the time?"},)
 MAX_TOKENS = 4
+REMOTE_SECONDS = 30.0
+"""The time that a remote engine gets for all of them. It may be busy with other clients, or hang."""
 TOOL = ClientTool(
     {
         "name": "get_time",
@@ -32,18 +35,26 @@ async def warm_up(service: ConversationService) -> None:
 
     A request that fails by itself is left to the client who sends such a one.
     """
-    for request in _requests(service):
-        try:
-            await _answer(service, request)
-        except (InvalidRequestError, OverloadedError):
-            continue  # the checkpoint, its template, its context or its grammars have no place for it
-        except Exception as error:  # whatever a request of this kind would answer with 500 or 503
-            if not service.engine.in_process:
-                return  # a remote engine may be back at any time
-            await service.engine.health()
-            logger.warning(
-                "A request of the warm-up failed, as those of clients may (%s).", type(error).__name__, exc_info=True
-            )
+    limit = None if service.engine.in_process else REMOTE_SECONDS
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit):
+            # At the same time, because one imports and compiles what the others do not need.
+            tried = [_try(service, request) for request in _requests(service)]
+            errors = await asyncio.gather(*tried, return_exceptions=True)
+        for error in filter(None, errors):
+            raise error
+
+
+async def _try(service: ConversationService, request: ConversationRequest) -> None:
+    try:
+        await _answer(service, request)
+    except (InvalidRequestError, OverloadedError):
+        return  # the checkpoint, its template, its context or its grammars have no place for it
+    except Exception as error:  # whatever a request of this kind would answer with 500 or 503
+        if not service.engine.in_process:
+            return  # a remote engine may be back at any time
+        await service.engine.health()
+        logger.warning("A request of the warm-up failed, as those of clients may (%s).", type(error).__name__, exc_info=True)
 
 
 def _requests(service: ConversationService) -> Iterator[ConversationRequest]:

@@ -148,8 +148,11 @@ def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, group
 
 def _gather(store: torch.Tensor, pages: torch.Tensor) -> torch.Tensor:
     """Return the tokens of the pages; shape (requests, key heads, tokens, head size). `store`: shape (pages, tokens, ...)."""
-    tokens = store.index_select(0, pages.flatten()).view(len(pages), -1, *store.shape[2:])
-    return tokens.transpose(1, 2)
+    tokens = store.index_select(0, pages.flatten())
+    if store.dtype == torch.float16:
+        # It overflows at 65,504, and what another request has left may be NaN, which a mask of minus infinity does not hide.
+        tokens.nan_to_num_()
+    return tokens.view(len(pages), -1, *store.shape[2:]).transpose(1, 2)
 
 
 AttentionInterface.register(NAME, attend)

@@ -1,6 +1,7 @@
 """The arguments and the start of the vLLM engine; its output is tested in `test_engines.py`."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,19 +45,37 @@ async def test_missing_checkpoint(tmp_path: Path) -> None:
     await engine.stop()
 
 
-@needs_vllm
-async def test_vllm_keeps_its_variables_while_its_engine_runs(base_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vllm import envs
+def put_in(monkeypatch: pytest.MonkeyPatch, model: Path, shutdown: Callable[..., None]) -> SimpleNamespace:
+    """Let the next engine start without processes, and return vLLM's part of it."""
 
     async def nothing(*_: Any) -> None: ...
 
-    config = SimpleNamespace(tokenizer=str(base_model_dir), try_get_generation_config=dict[str, Any])
-    llm = SimpleNamespace(model_config=config, is_sleeping=nothing, abort=nothing, shutdown=lambda _: None)
+    config = SimpleNamespace(tokenizer=str(model), try_get_generation_config=dict[str, Any])
+    llm = SimpleNamespace(model_config=config, is_sleeping=nothing, abort=nothing, shutdown=shutdown)
     llm.vllm_config = SimpleNamespace(
         model_config=SimpleNamespace(max_logprobs=20), scheduler_config=SimpleNamespace(scheduler_cls=None)
     )
     monkeypatch.setattr(vllm_start, "load", lambda *_, **__: (llm, []))
-    monkeypatch.setattr(vllm_start, "tokenizer_of", lambda *_: load_tokenizer(str(base_model_dir)))
+    monkeypatch.setattr(vllm_start, "tokenizer_of", lambda *_: load_tokenizer(str(model)))
+    return llm
+
+
+@needs_vllm
+async def test_vllm_is_shut_down_once(base_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[float] = []
+    llm = put_in(monkeypatch, base_model_dir, calls.append)
+    engine = VllmEngine(str(base_model_dir))
+    await engine.start()
+    await engine.stop()
+    llm.shutdown()  # as its destructor does
+    assert len(calls) == 1
+
+
+@needs_vllm
+async def test_vllm_keeps_its_variables_while_its_engine_runs(base_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vllm import envs
+
+    put_in(monkeypatch, base_model_dir, lambda _: None)
     monkeypatch.setenv("VLLM_LOGGING_LEVEL", "WARNING")
     engine = VllmEngine(str(base_model_dir))
     await engine.start()

@@ -24,23 +24,24 @@ EAGER: Any = {"attn_implementation": "eager"}
 FORWARDS = ((7, 40, 1, 64, 33), (1, 1, 5, 1, 0), (1, 1, 30, 0, 9), (1, 1, 1, 0, 1), (1, 0, 0, 0, 1))
 
 
-def make_cache(config: LlamaConfig) -> PagedAttentionCache:
+def make_cache(config: LlamaConfig, dtype: torch.dtype = torch.float32) -> PagedAttentionCache:
     options = ContinuousBatchingConfig(page_size=PAGE, num_blocks=64, max_batch_tokens=256, max_memory_percent=0.9)
     options.max_blocks_per_request = 0
     helper = DistributedHelper(None, None, {})
-    cache = PagedAttentionCache(config, options, torch.device("cpu"), helper, dtype=torch.float32)
-    cache.cache_tensor.view(torch.float32).normal_()  # what earlier requests have left in the pages
+    cache = PagedAttentionCache(config, options, torch.device("cpu"), helper, dtype=dtype)
+    cache.cache_tensor.view(dtype).normal_()  # what earlier requests have left in the pages
     return cache
 
 
 class Requests:
     """Requests with random queries, keys and values, of which a forward takes the next ones."""
 
-    def __init__(self, lengths: Sequence[int], key_heads: int) -> None:
+    def __init__(self, lengths: Sequence[int], key_heads: int, dtype: torch.dtype = torch.float32) -> None:
         torch.manual_seed(0)
+        self.dtype = dtype
         self.states = [RequestState(str(number), [0] * length) for number, length in enumerate(lengths)]
         shapes = (HEADS, key_heads, key_heads)
-        self.parts = [[torch.randn(1, heads, length, SIZE) for heads in shapes] for length in lengths]
+        self.parts = [[torch.randn(1, heads, length, SIZE, dtype=dtype) for heads in shapes] for length in lengths]
 
     def expected(self, number: int) -> torch.Tensor:
         """Return plain causal attention of one whole request; shape (tokens, heads, size)."""
@@ -60,7 +61,7 @@ class Requests:
                 batch.append(FutureRequestState(state, True, {}, count))
                 taken.append([part[:, :, past : past + count] for part in self.parts[number]])
         query, key, value = (torch.cat(parts, 2) for parts in zip(*taken, strict=True))
-        groups = attention.plan(batch, cache, torch.float32)
+        groups = attention.plan(batch, cache, self.dtype)
         module: Any = SimpleNamespace(layer_idx=LAYER)
         index = [torch.tensor(write) for write in writes]
         output, _ = attention.attend(
@@ -81,6 +82,14 @@ def test_every_request_gets_the_output_that_it_has_alone(key_heads: int) -> None
                 done[number].append(next(outputs))
     for number, parts in enumerate(done):
         torch.testing.assert_close(torch.cat(parts), requests.expected(number), atol=1e-5, rtol=1e-5)
+
+
+def test_a_request_is_untouched_by_what_another_has_left_after_an_overflow() -> None:
+    cache = make_cache(LlamaConfig(**TINY, num_key_value_heads=2), torch.float16)
+    cache.cache_tensor.view(torch.float16).fill_(torch.nan)
+    requests = Requests((7, 40), 2, torch.float16)
+    for number, output in enumerate(requests.forward(cache, (7, 40))):
+        torch.testing.assert_close(output, requests.expected(number), atol=1e-2, rtol=1e-2)
 
 
 def test_no_request_is_padded_to_twice_its_length() -> None:

@@ -1,5 +1,6 @@
 """What a server answers before it is ready."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -12,6 +13,7 @@ from autotool_core.profile import BUILTIN
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.base import EngineRequest, Score, TokenDelta
 from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.launch import warm_up as warm_up_module
 from autotool_server.launch.warm_up import warm_up
 from autotool_server.settings import Settings
 
@@ -20,7 +22,7 @@ class Recording(ScriptedEngine):
     """An engine that records what it is asked for, and fails if it is told to."""
 
     failure: str | None = None
-    is_dead = False
+    is_dead = hangs = False
 
     async def health(self) -> None:
         if self.is_dead:
@@ -34,6 +36,8 @@ class Recording(ScriptedEngine):
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         self.asked.append(request)
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.failure is not None:
             raise EngineError(self.failure)
         async with aclosing(super().generate(request)) as deltas:
@@ -95,6 +99,17 @@ async def test_a_remote_engine_that_is_away_is_waited_for(engine: Recording) -> 
     engine.failure, engine.in_process = "It is away.", False
     await warm_up(service)
     service.close()
+
+
+async def test_a_remote_engine_that_hangs_does_not_keep_the_server_from_being_ready(
+    engine: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_up_module, "REMOTE_SECONDS", 0.05)
+    service = service_of(engine)
+    engine.in_process, engine.hangs = False, True
+    await asyncio.wait_for(warm_up(service), 30)
+    service.close()
+    assert len(engine.asked) == 3
 
 
 async def test_what_a_checkpoint_cannot_do_is_left_out(engine: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
