@@ -15,8 +15,8 @@ from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import checkpoint
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.refine.probe import RefineSettings
-from autotool_training.rl.run import RlSettings
+from autotool_training.refine.settings import RefineSettings
+from autotool_training.rl.run_settings import RlSettings
 from autotool_training.scratch import ScratchSettings
 from autotool_training.sft.train import SftSettings
 

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
 
 from autotool_core import jsonl
@@ -32,34 +31,14 @@ from autotool_training.common.resume import records_digest
 from autotool_training.common.sampling import sample
 from autotool_training.data.counts import Counts
 from autotool_training.refine.select import select_records
+from autotool_training.refine.settings import RefineSettings
 from autotool_training.rl import run as rl
+from autotool_training.rl.own_reward import load_rewards
 from autotool_training.rl.reward import RolloutScorer, Scored, reward_range
 from autotool_training.rl.rollout import force_decision_token
-from autotool_training.rl.run import RlSettings
+from autotool_training.rl.run_settings import RlSettings
+from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader
-
-
-class RefineSettings(BaseModel):
-    """How records are probed and chosen. The rewards and the length of a response are those of `rl`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    group: int = Field(default=8, ge=1)
-    """Rollouts of a record in each round."""
-    batch: int = Field(default=64, ge=1)
-    """Rollouts that are decoded at once, rounded down to whole groups."""
-    rounds: int = Field(default=3, ge=0)
-    """Rounds along a short run of plain GRPO on all records, by the settings of `rl` (transformers always decodes), from the
-    last checkpoint that is named, which is a round too: rewards then follow how RL changes the model. 0: the named checkpoints
-    are the rounds, as those of SFT, the only way before."""
-    round_steps: int = Field(default=10, ge=1)
-    """GRPO steps between two rounds."""
-    rate: Literal["reward", "accuracy"] = "reward"
-    """The rate of a record in a round: its mean reward, scaled to [0, 1], so that a record is too easy only if it is always
-    right *and* short; or the share of right rollouts in either mode."""
-    min_alignment: Annotated[float, Field(le=1)] | Literal["median"] = "median"
-    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest. With
-    `median`, that of these records, half of them is kept. It was 0.6, which the noise of few rollouts decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +91,7 @@ def refine_records(job: ProbeJob) -> Counts:
             raise AutoToolError(f"Every prompt has more than {job.rl.max_prompt_tokens} tokens: raise rl.max_prompt_tokens.")
         job = replace(job, records=fitting)
         accuracy = _rates(job, probed, _accuracy)
-        rates = accuracy if job.settings.rate == "accuracy" else _rates(job, probed, _reward_rate(job))
+        rates = accuracy if job.settings.rate == "accuracy" else _rates(job, probed, _reward_rate(job, probed))
         selection = select_records(rates, seed=job.seed, min_alignment=job.settings.min_alignment, accuracy=accuracy)
         files.write(job.out, (job.records[index] for index in selection.kept))
         counts = _counts(job.records, frozenset(selection.kept), selection.verdicts)
@@ -183,9 +162,13 @@ def _identity(job: ProbeJob) -> dict[str, Any]:
         "seed": job.seed,
         "max_prompt_tokens": job.rl.max_prompt_tokens,
         "max_response_tokens": job.rl.max_response_tokens,
-        "rewards": objective.length_penalty if objective.variant == "length-penalty" else objective.rewards.model_dump(),
+        "rewards": job.rl.reward_names or _built_in_rewards(objective),
         "length_bonus": objective.length_bonus,
     }
+
+
+def _built_in_rewards(objective: ObjectiveSettings) -> Any:
+    return objective.length_penalty if objective.variant == "length-penalty" else objective.rewards.model_dump()
 
 
 class _ProbeRound:
@@ -245,6 +228,7 @@ class _RolloutSampler:
         self._max_prompt_tokens = job.rl.max_prompt_tokens
         self._max_tokens, self._group = job.rl.max_response_tokens, job.settings.group
         self._scorer = RolloutScorer(self._reader, job.rl.objective, self._max_tokens)
+        self._own_reward = load_rewards(job.rl)
         self._share = job.rl.share
         if self._share:
             enable(self._model)
@@ -263,7 +247,8 @@ class _RolloutSampler:
             gold = [Call(call.name, call.arguments) for call in record.calls]
             rollouts = responses[index * self._group : (index + 1) * self._group]
             prompt = prompts[index * self._group]
-            yield [self._scorer.score(prompt, response, record.tools, gold) for response in rollouts]
+            scored = [self._scorer.score(prompt, response, record.tools, gold) for response in rollouts]
+            yield self._own_reward.apply([record] * len(scored), scored) if self._own_reward else scored
 
 
 def _split_by_length(records: Sequence[Record], probed: Sequence[_ProbedGroups]) -> tuple[list[Record], list[Record]]:
@@ -281,10 +266,18 @@ def _accuracy(line: dict[str, Any]) -> float:
     return line["right"] / len(line["rewards"])
 
 
-def _reward_rate(job: ProbeJob) -> Callable[[dict[str, Any]], float]:
-    low, high = reward_range(job.rl.objective)
+def _reward_rate(job: ProbeJob, rounds: Sequence[_ProbedGroups] = ()) -> Callable[[dict[str, Any]], float]:
+    low, high = _seen_range(rounds) if job.rl.reward_names else reward_range(job.rl.objective)
     # Scaled before summing, so that the best rate is exactly 1, by which `select_records` finds the too easy records.
     return lambda line: sum((reward - low) / (high - low) for reward in line["rewards"]) / len(line["rewards"])
+
+
+def _seen_range(rounds: Sequence[_ProbedGroups]) -> tuple[float, float]:
+    """Return the lowest and the highest reward that there was: those that are possible are known of the table alone."""
+    seen = [reward for groups in rounds for line in groups.values() for reward in line["rewards"]]
+    if min(seen) == max(seen):
+        raise AutoToolError("Every rollout got the same reward, so that no record is better than another: look at rl.reward.")
+    return min(seen), max(seen)
 
 
 def _counts(records: Sequence[Record], kept: frozenset[int], verdicts: Sequence[str]) -> Counts:

@@ -23,6 +23,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
 from autotool_training.common.prefix_sharing import enable, score_responses, without_kv_copies
+from autotool_training.common.records import Record
 from autotool_training.rl.entropy import sequence_entropy
 from autotool_training.rl.epoch_sampler import EpochSampler
 from autotool_training.rl.metrics import (
@@ -36,6 +37,7 @@ from autotool_training.rl.metrics import (
     share_metrics,
 )
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, finished, keep_decisions, live_groups
+from autotool_training.rl.own_reward import OwnReward
 from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
 from autotool_training.rl.rollout import LogpRecorder, force_decision_token, with_merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
@@ -49,7 +51,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
     """GRPOTrainer for the objective of `settings`. `args` must hold what `objective.GRPO` does.
 
     Columns of the datasets: `prompt`, token ids ending with the `auto` prefix; `gold`, a JSON list of calls; `tools`,
-    a JSON list of OpenAI tools. With `share` a prompt is computed once for those of its rollouts that are in one micro-batch
+    a JSON list of OpenAI tools; with an `own_reward` also `record`, a record as JSON. With `share` a prompt is computed once for those of its rollouts that are in one micro-batch
     (`common.prefix_sharing`), and with `halved` half of a group's rollouts are long and half are short. Raises AutoToolError
     for other columns, and if the loss is not a number.
     """
@@ -71,6 +73,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         train_dataset: Dataset,
         share: bool = False,
         halved: bool = False,
+        own_reward: OwnReward | None = None,
         **rest: Any,
     ) -> None:
         check_setup(args, train_dataset.column_names)
@@ -81,6 +84,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._recorder = LogpRecorder()
         self._share = share
         self._halved = halved
+        self._own_reward = own_reward
         if share:
             enable(model)
         super().__init__(model, self.reward, args=args, train_dataset=train_dataset, **rest)
@@ -88,13 +92,16 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._scorer = RolloutScorer(self._reader, settings, self.max_completion_length)
 
     def reward(
-        self, prompts: list[list[int]], completion_ids: list[list[int]], gold: list[str], tools: list[str], **_: Any
+        self, prompts: list[list[int]], completion_ids: list[list[int]], gold: list[str], tools: list[str], **columns: Any
     ) -> list[float | None]:
         """Return the rewards of this rank's rollouts; TRL calls it with the dataset's columns."""
         self._scored = [
             self._scorer.score(prompt, response, json.loads(its_tools), parse_gold(its_gold))
             for prompt, response, its_tools, its_gold in zip(prompts, completion_ids, tools, gold, strict=True)
         ]
+        if self._own_reward:
+            records = [Record.model_validate_json(text) for text in columns["record"]]
+            self._scored = self._own_reward.apply(records, self._scored)
         return [scored.reward for scored in self._scored]
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:

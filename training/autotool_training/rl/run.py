@@ -4,11 +4,10 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import torch
 from datasets import Dataset
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trl.trainer.grpo_config import GRPOConfig
 
 from autotool_core import jsonl
@@ -18,13 +17,15 @@ from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, Profil
 from autotool_training.common.checkpoint import Checkpoint, is_finished, load_finished
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.export import reject_sharded_adapter, write_trained
-from autotool_training.common.lora import LoraSettings, lora_config
+from autotool_training.common.lora import lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir, records_digest, stored_run
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import GRPO
+from autotool_training.rl.own_reward import load_rewards
+from autotool_training.rl.run_settings import RlSettings
 from autotool_training.rl.settings import (
     ENTROPY_TERM,
     OLDER_OBJECTIVE,
@@ -41,65 +42,6 @@ TARGETS_FILE = "targets.json"
 OBJECTIVE_VERSION = 2
 """Counts the changes of rewards and losses that no setting takes back. Runs from before this number have none: their cut
 rollouts had no loss on the decision, long answers with an empty think block counted as thought, and no prompt was too long."""
-
-
-class RlSettings(BaseModel):
-    """Settings of an RL run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    objective: ObjectiveSettings = ObjectiveSettings(variant="grpo")
-    """The objective; missing entropy targets are measured before the first step."""
-    target_answers: Literal["chosen", "forced"] = "chosen"
-    """The base's answers that give the targets H_s and H_l: `chosen`, those that it chooses to give in the mode, which β_l is
-    adapted by too (each answer weighs as the probability of its mode); or `forced`, all alike, the only way before."""
-    percentile: Annotated[float, Field(gt=0, lt=100)] | Literal["mean"] = "mean"
-    """Percentile of their entropies that is the target, or `mean`, which β_l is adapted by too. It was 50."""
-    probes: int = Field(default=64, ge=2)
-    """Records whose answers the targets are measured on, in each mode."""
-    steps: int = Field(default=200, ge=1)
-    """Optimiser steps."""
-    prompts: int = Field(default=8, ge=1)
-    """Groups of an optimiser step, per device."""
-    group: int = Field(default=8, ge=2)
-    """Rollouts of a prompt."""
-    decisions: Literal["sampled", "halved"] = "sampled"
-    """`sampled`: each rollout draws its decision token. `halved`: half of each group is made to be long and half to be short,
-    so that both modes are compared however rarely one is chosen (AdaptThink, arXiv 2505.13417, there with importance weights,
-    which would make a rare decision's gradient small again). transformers has to decode."""
-    accumulation: int = Field(default=1, ge=1)
-    """Micro-batches into which a device's rollouts of a step are split, to save memory."""
-    share: bool = False
-    """Compute a prompt once for its rollouts (`common.prefix_sharing`): for all of them when transformers decodes, and for
-    those of a micro-batch in training, to which they are assigned at random."""
-    max_prompt_tokens: int = Field(default=2048, ge=1)
-    """Records with a longer prompt are left out, here and in **refine**, and told: one of them could end a run."""
-    max_response_tokens: int = Field(default=256, ge=8)
-    learning_rate: float = Field(default=1e-5, gt=0)
-    warmup_steps: int = Field(default=10, ge=0)
-    lora: LoraSettings | None = None
-    """None: all weights are trained."""
-    rollouts: Literal["transformers", "vllm", "vllm-server"] = "transformers"
-    """The decoder: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
-    vllm_url: str | None = None
-    """URL of the vLLM server."""
-    gradient_checkpointing: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
-    save_steps: int = Field(default=50, ge=1)
-    keep: int = Field(default=1, ge=1)
-    """Number of latest checkpoints in `steps/` that are kept, each complete with template and profile."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.prompts * self.group % self.accumulation:
-            raise ValueError("accumulation does not divide prompts x group: the micro-batches of a step have equal sizes")
-        if self.rollouts == "vllm-server" and not self.vllm_url:
-            raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
-        if self.decisions == "halved" and (self.rollouts != "transformers" or self.group % 2):
-            raise ValueError("decisions=halved needs rollouts=transformers and an even group")
-        if self.rollouts != "transformers" and self.lora:
-            raise ValueError("lora needs rollouts=transformers: TRL does not hand vLLM the trained rows of the embeddings")
-        return self
 
 
 def train(
@@ -120,6 +62,7 @@ def train(
     Raises AutoToolError if there are too few records for a step, the folder holds another run or an unfinished one of older
     code with another objective, the loss is not a number or the disk is full.
     """
+    load_rewards(settings)
     args = grpo_config(settings, out / "steps", seed)
     fitting = _fitting(base, records, settings.max_prompt_tokens, skipped)
     _reject_older_objective(out, settings.steps)
@@ -210,6 +153,7 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         settings=objective,
         share=job.settings.share,
         halved=job.settings.decisions == "halved",
+        own_reward=load_rewards(job.settings),
         profile=job.base.profile,
         args=args,
         train_dataset=_dataset(job.writer(), job.records),
@@ -278,6 +222,7 @@ def _dataset(writer: ExampleWriter, records: Sequence[Record]) -> Dataset:
     def rows() -> Iterator[dict[str, Any]]:
         for record in records:
             gold = json.dumps([call.model_dump() for call in record.calls])
-            yield {"prompt": writer.prompt(record), "gold": gold, "tools": json.dumps(record.tools)}
+            row = {"prompt": writer.prompt(record), "gold": gold, "tools": json.dumps(record.tools)}
+            yield {**row, "record": record.model_dump_json()}
 
     return Dataset.from_list(list(rows()))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -198,3 +199,24 @@ def test_what_cannot_be_probed_is_reported(run: Path, tmp_path: Path) -> None:
         refine_records(job(tmp_path / "a.jsonl", [run], one * 2))
     with pytest.raises(AutoToolError, match="No model can be loaded"):
         refine_records(job(tmp_path / "a.jsonl", [tmp_path / "none"], one))
+
+
+def test_rewards_of_ones_own_are_scaled_by_those_that_there_were(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "probe_rewards.py").write_text(
+        "def last(records, answers):\n    return [float(record.id[-1]) for record in records]\n"
+        "def same(records, answers):\n    return [0.0 for _ in records]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    some = [record.model_copy(update={"id": f"r{at}"}) for at, record in enumerate(records(3), 4)]
+    own = RL.model_copy(update={"reward": ["probe_rewards:last"]})
+    probing = replace(job(tmp_path / "own.jsonl", [run], some), rl=own)
+    refine_records(probing)
+    assert [line["rewards"] for line in lines(probing)[1:]] == [[4.0, 4.0], [5.0, 5.0], [6.0, 6.0]]
+    with pytest.raises(AutoToolError, match="other settings"):
+        refine_records(replace(probing, rl=RL))
+    same = replace(probing, out=tmp_path / "same.jsonl", rl=RL.model_copy(update={"reward": "probe_rewards:same"}))
+    with pytest.raises(AutoToolError, match="same reward"):
+        refine_records(same)
