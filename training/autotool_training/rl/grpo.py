@@ -6,6 +6,7 @@ first token of rollouts, the entropy term and its state: `_tokenize_prompts`, `_
 `_save_checkpoint`, `_load_optimizer_and_scheduler`. It uses the entropies that TRL's forward pass returns anyway.
 """
 
+import copy
 import json
 import math
 from contextlib import nullcontext
@@ -38,6 +39,7 @@ from autotool_training.rl.metrics import (
 )
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, finished, keep_decisions, live_groups
 from autotool_training.rl.own_reward import OwnReward
+from autotool_training.rl.reference import prepare_reference
 from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
 from autotool_training.rl.rollout import LogpRecorder, force_decision_token, with_merged_adapter
 from autotool_training.rl.settings import ObjectiveSettings
@@ -48,7 +50,7 @@ WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, Distri
 
 
 class AutoToolGRPOTrainer(GRPOTrainer):
-    """GRPOTrainer for the objective of `settings`. `args` must hold what `objective.GRPO` does.
+    """GRPOTrainer for the objective of `settings`. `args` must hold what `objective.trl_arguments` returns.
 
     Columns of the datasets: `prompt`, token ids ending with the `auto` prefix; `gold`, a JSON list of calls; `tools`,
     a JSON list of OpenAI tools; with an `own_reward` also `record`, a record as JSON. With `share` a prompt is computed once for those of its rollouts that are in one micro-batch
@@ -76,7 +78,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         own_reward: OwnReward | None = None,
         **rest: Any,
     ) -> None:
-        check_setup(args, train_dataset.column_names)
+        check_setup(args, train_dataset.column_names, settings)
         self._constraint = EntropyConstraint(settings)
         self._scored: list[Scored] = []
         self._tokens: Any = None
@@ -87,7 +89,12 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._own_reward = own_reward
         if share:
             enable(model)
+        reference = copy.deepcopy(model) if args.beta and not rest.get("peft_config") else None
+        # TRL would load the reference by the name of the base, which may have no markers yet.
+        args.beta = 0.0
         super().__init__(model, self.reward, args=args, train_dataset=train_dataset, **rest)
+        args.beta = self.beta = settings.kl_beta
+        self.ref_model = None if reference is None else prepare_reference(self, reference)
         self._reader = TrajectoryReader(self.processing_class, profile, self.eos_token_ids)
         self._scorer = RolloutScorer(self._reader, settings, self.max_completion_length)
 
@@ -191,10 +198,16 @@ class AutoToolGRPOTrainer(GRPOTrainer):
     def _weights(self, lengths: Tensor, tokens: Tensor) -> Tensor:
         """Return w_i (B,) by `lengths` (B,); `tokens` is the number of those that were generated together, on all ranks."""
         parts = self.current_gradient_accumulation_steps if self.model.training else 1
-        # This is the normaliser of TRL's loss `dapo`.
+        return self._constraint.weights(lengths, self._normaliser(lengths, tokens, parts), len(lengths) * parts)
+
+    def _normaliser(self, lengths: Tensor, tokens: Tensor, parts: int) -> Tensor | int:
+        """Return what TRL divides the sum over tokens by in a step of so many `parts`; the loss `grpo` has no such number."""
+        if self.loss_type == "bnpo":
+            return lengths.sum().clamp(min=1) * parts
+        if self.loss_type == "dr_grpo":
+            return len(lengths) * self.max_completion_length * parts
         batches = parts / cast("Any", self.args).steps_per_generation if self.model.training else 1
-        share = tokens.clamp(min=1) / self.accelerator.num_processes * batches
-        return self._constraint.weights(lengths, share, len(lengths) * parts)
+        return tokens.clamp(min=1) / self.accelerator.num_processes * batches
 
     def _end_micro_batch(self, sums: Tensor) -> None:
         """Add up the sums; after the last micro-batch of an optimiser step add up those of all ranks, log, and update β_l."""

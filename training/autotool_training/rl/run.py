@@ -23,7 +23,7 @@ from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir, records_digest, stored_run
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
-from autotool_training.rl.objective import GRPO
+from autotool_training.rl.objective import trl_arguments
 from autotool_training.rl.own_reward import load_rewards
 from autotool_training.rl.run_settings import RlSettings
 from autotool_training.rl.settings import (
@@ -199,6 +199,7 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         per_device_train_batch_size=rollouts // settings.accumulation,
         gradient_accumulation_steps=settings.accumulation,
         num_generations=settings.group,
+        num_iterations=settings.num_iterations,
         max_completion_length=settings.max_response_tokens,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant_with_warmup",
@@ -214,7 +215,7 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
         **vllm,
-        **GRPO,
+        **trl_arguments(settings.objective),
     )
 
 

@@ -35,6 +35,9 @@ class RlSettings(BaseModel):
     """Groups of an optimiser step, per device."""
     group: int = Field(default=8, ge=2)
     """Rollouts of a prompt."""
+    num_iterations: int = Field(default=1, ge=1)
+    """Optimiser steps on each batch of rollouts (μ of GRPO; TRL's name). From 2 on the ratios of the policy loss are other than
+    1. `save_steps` has to be a multiple of it: a checkpoint holds no rollouts."""
     decisions: Literal["sampled", "halved"] = "sampled"
     """`sampled`: each rollout draws its decision token. `halved`: half of each group is made to be long and half to be short,
     so that both modes are compared however rarely one is chosen (AdaptThink, arXiv 2505.13417, there with importance weights,
@@ -80,6 +83,10 @@ class RlSettings(BaseModel):
     def _fits(self) -> Self:
         if self.prompts * self.group % self.accumulation:
             raise ValueError("accumulation does not divide prompts x group: the micro-batches of a step have equal sizes")
+        if self.save_steps % self.num_iterations:
+            raise ValueError("num_iterations does not divide save_steps: a checkpoint holds no rollouts to go on with")
+        if self.objective.importance_sampling_level == "sequence" and self.num_iterations == 1:
+            raise ValueError("importance_sampling_level=sequence has no effect with num_iterations=1: set at least 2")
         if self.rollouts == "vllm-server" and not self.vllm_url:
             raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
         if self.decisions == "halved" and (self.rollouts != "transformers" or self.group % 2):
