@@ -53,9 +53,8 @@ def make_trainer(folder: Path, variant: Variant = "autotool", **changes: Any) ->
     }
     model = changes.pop("model", None) or make_llama(tokenizer)
     data = changes.pop("train_dataset", None) or make_data(tokenizer)
-    kept = {
-        name: changes.pop(name) for name in ("callbacks", "eval_dataset", "peft_config", "share", "halved") if name in changes
-    }
+    own = ("callbacks", "eval_dataset", "peft_config", "share", "halved", "max_num_gen_batches")
+    kept = {name: changes.pop(name) for name in own if name in changes}
     return AutoToolGRPOTrainer(
         model,
         settings=settings,

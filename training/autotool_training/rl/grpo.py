@@ -25,6 +25,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
 from autotool_training.common.prefix_sharing import enable, score_responses, without_kv_copies
 from autotool_training.common.records import Record
+from autotool_training.rl.dynamic_sampling import draw_rows, replace_dead_groups, rows_of
 from autotool_training.rl.entropy import sequence_entropy
 from autotool_training.rl.epoch_sampler import EpochSampler
 from autotool_training.rl.metrics import (
@@ -76,6 +77,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         share: bool = False,
         halved: bool = False,
         own_reward: OwnReward | None = None,
+        max_num_gen_batches: int = 1,
         **rest: Any,
     ) -> None:
         check_setup(args, train_dataset.column_names, settings)
@@ -87,6 +89,8 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._share = share
         self._halved = halved
         self._own_reward = own_reward
+        self._max_num_gen_batches = max_num_gen_batches
+        self._dropped: Tensor | None = None
         if share:
             enable(model)
         reference = copy.deepcopy(model) if args.beta and not rest.get("peft_config") else None
@@ -137,9 +141,62 @@ class AutoToolGRPOTrainer(GRPOTrainer):
             return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return TRL's batch, in which cut responses have loss on their decision alone, with two masks (B,) of bool.
+        """Return the batch of `_generate_batch`, with groups of equal rewards replaced in training as far as it is set."""
+        batch, live = self._generate_batch(inputs)
+        if self._max_num_gen_batches == 1 or not self.model.training:
+            return batch
+        # The metrics are those of the first rollouts, as is what adapts β_l.
+        metrics, first = copy.deepcopy(self._metrics["train"]), batch
+        batch, replaced = replace_dead_groups(
+            first,
+            live,
+            self.num_generations,
+            generate=self._generate_further,
+            largest=self._largest,
+            attempts=self._max_num_gen_batches - 1,
+        )
+        self._metrics["train"] = metrics
+        self._note({"replaced_groups": sum(self._over_ranks(torch.tensor([len(replaced)], device=live.device, dtype=torch.float32)))})
+        self._dropped = self._measure_dropped(first, replaced)
+        tokens = cast("Tensor", self.accelerator.gather(batch["completion_mask"].sum())).sum()
+        return {**batch, "num_items_in_batch": tokens}
 
-        `whole`: the trajectory was not cut; `counted`: it counts in the entropy term if it was not.
+    def _generate_further(self, groups: int, attempt: int) -> tuple[dict[str, Any], Tensor]:
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        # A resumed run draws the same records again.
+        draw = (self.state.global_step * self._max_num_gen_batches + attempt) * ranks + rank
+        return self._generate_batch(draw_rows(self.train_dataset, groups, self.num_generations, self.args.seed + draw))
+
+    def _largest(self, number: int) -> int:
+        return int(cast("Tensor", self.accelerator.gather(torch.tensor([number], device=self.accelerator.device))).max())
+
+    def _measure_dropped(self, batch: dict[str, Any], replaced: list[int]) -> Tensor | None:
+        """Return what `_end_micro_batch` adds up, over the rollouts of replaced groups: their entropies, without a gradient.
+
+        Sharded weights are gathered by all ranks at once, so that each measures as many groups as any; what a rank has too many
+        is not counted.
+        """
+        count = self._largest(len(replaced))
+        if not count:
+            return None
+        rows = rows_of(batch, [*replaced, *[0] * (count - len(replaced))], self.num_generations)
+        rows["drawn"] = torch.arange(len(rows["drawn"]), device=rows["drawn"].device) < len(replaced) * self.num_generations
+        ids = torch.cat([rows["prompt_ids"], rows["completion_ids"]], 1)
+        seen = torch.cat([rows["prompt_mask"], rows["completion_mask"]], 1)
+        size, width = self.args.per_device_train_batch_size, rows["completion_ids"].size(1)
+        with torch.no_grad():
+            _, entropy, _ = self._get_per_token_logps_and_entropies(
+                self.model, ids, seen, width, batch_size=size, compute_entropy=True
+            )
+        self._tokens = None
+        sums, gaps = self._entropy_sums(entropy, rows)
+        return torch.cat([sums, sums.new_zeros(4), gaps])
+
+    def _generate_batch(self, inputs: list[dict[str, Any]]) -> tuple[dict[str, Any], Tensor]:
+        """Return TRL's batch, in which cut responses have loss on their decision alone, and which rollouts are in live groups.
+
+        The batch has three masks (B,) of bool in addition. `whole`: the trajectory was not cut; `counted`: it counts in the
+        entropy term if it was not; `drawn`: it counts in the metrics and in what adapts β_l.
         """
         batch = super()._generate_and_score_completions(inputs)
         facts: Any = self.accelerator.gather(rollout_facts(self._scored, self.accelerator.device))
@@ -153,7 +210,8 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         sampled = self._recorder.take(mask.size(1))
         # vLLM's are in the batch already, by this name.
         batch |= {} if sampled is None else {"sampling_per_token_logps": sampled}
-        return {**batch, "completion_mask": mask, "num_items_in_batch": tokens, "counted": counted, "whole": whole}
+        masks = {"completion_mask": mask, "counted": counted, "whole": whole, "drawn": torch.ones_like(whole)}
+        return {**batch, **masks, "num_items_in_batch": tokens}, live[start : start + len(inputs)]
 
     def _group_size(self) -> int:
         return self.num_generations if self.model.training else self.num_generations_eval
@@ -181,19 +239,30 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         (logps, token_entropy), self._tokens = self._tokens, None
         mask = inputs["completion_mask"]
         entropy = sequence_entropy(token_entropy, mask)
-        present = [mode & inputs["whole"] for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
-        modes = Modes(*(mode & inputs["counted"] for mode in present))
+        modes = Modes(*(mode & inputs["counted"] for mode in self._present(inputs)))
         term = self._constraint.term(entropy, modes, self._weights(mask.sum(1).to(entropy.dtype), inputs["num_items_in_batch"]))
-        thinking = mask.bool() & self._reader.think_mask(inputs["completion_ids"])
-        blocks = sequence_entropy(token_entropy, thinking), present[1] & thinking.any(1)
-        sums = entropy_sums([(entropy, present[0]), (entropy, present[1]), blocks])
+        sums, controlled = self._entropy_sums(token_entropy, inputs)
         gaps = logp_gap_sums(logps, inputs.get("sampling_per_token_logps"), mask)
         if self.model.training:
             norms = torch.stack([gradient_l1(policy_loss, logps), gradient_l1(term, token_entropy)])
-            self._end_micro_batch(torch.cat([sums, gaps, norms, self._constraint.gap_sums(entropy, modes)]))
+            self._end_micro_batch(torch.cat([sums, gaps, norms, controlled]))
         else:
             self._note(entropy_metrics(self._over_ranks(sums)))
         return policy_loss - term
+
+    def _present(self, inputs: dict[str, Any]) -> list[Tensor]:
+        """Return which trajectories (B,) of bool are whole and short, and which are whole and long."""
+        return [mode & inputs["whole"] for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
+
+    def _entropy_sums(self, token_entropy: Tensor, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the sums of the entropies by mode (`entropy_sums`) and those of what adapts β_l, of the drawn trajectories."""
+        mask = inputs["completion_mask"]
+        entropy = sequence_entropy(token_entropy, mask)
+        drawn = [mode & inputs["drawn"] for mode in self._present(inputs)]
+        thinking = mask.bool() & self._reader.think_mask(inputs["completion_ids"])
+        blocks = sequence_entropy(token_entropy, thinking), drawn[1] & thinking.any(1)
+        sums = entropy_sums([(entropy, drawn[0]), (entropy, drawn[1]), blocks])
+        return sums, self._constraint.gap_sums(entropy, Modes(*(mode & inputs["counted"] for mode in drawn)))
 
     def _weights(self, lengths: Tensor, tokens: Tensor) -> Tensor:
         """Return w_i (B,) by `lengths` (B,); `tokens` is the number of those that were generated together, on all ranks."""
@@ -214,7 +283,8 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._sums = sums if self._sums is None else self._sums + sums
         if not self.accelerator.sync_gradients:
             return
-        *entropies, logp_gap, tokens, policy, term, gap_sum, count = self._over_ranks(self._sums)
+        sums = self._sums if self._dropped is None else self._sums + self._dropped
+        *entropies, logp_gap, tokens, policy, term, gap_sum, count = self._over_ranks(sums)
         self._sums = None
         if not math.isfinite(policy + term):
             raise AutoToolError("The loss is not a number: lower learning_rate and resume from the last checkpoint.")

@@ -153,6 +153,7 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         settings=objective,
         share=job.settings.share,
         halved=job.settings.decisions == "halved",
+        max_num_gen_batches=job.settings.max_num_gen_batches,
         own_reward=load_rewards(job.settings),
         profile=job.base.profile,
         args=args,

@@ -35,6 +35,10 @@ class RlSettings(BaseModel):
     """Groups of an optimiser step, per device."""
     group: int = Field(default=8, ge=2)
     """Rollouts of a prompt."""
+    max_num_gen_batches: int = Field(default=1, ge=1)
+    """Batches that are generated for a step at most, in verl's word. From 2 on groups of equal rewards are replaced by those of
+    further records until none is left or so many batches were made (dynamic sampling of DAPO, arXiv 2503.14476). The metrics
+    of rollouts, and the H that adapts β_l, are those of the first batch, replaced groups included."""
     num_iterations: int = Field(default=1, ge=1)
     """Optimiser steps on each batch of rollouts (μ of GRPO; TRL's name). From 2 on the ratios of the policy loss are other than
     1. `save_steps` has to be a multiple of it: a checkpoint holds no rollouts."""
