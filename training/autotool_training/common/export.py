@@ -7,7 +7,7 @@ from accelerate.utils import DistributedType
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.common.lora import save_and_merge
+from autotool_training.common.lora import merged_weights, save_and_merge
 
 
 def reject_sharded_adapter(trainer: Any) -> None:
@@ -34,6 +34,21 @@ def write_trained(trainer: Any, base: Checkpoint, out: Path) -> Checkpoint:
         trained.save(out, weights)
     trainer.accelerator.wait_for_everyone()
     return trained
+
+
+def write_current(trainer: Any, base: Checkpoint, out: Path) -> None:
+    """Write the model of a run that goes on into a folder that can be served, with an adapter merged into its base.
+
+    Every process of the run must call it, as for `write_trained`.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    is_adapter = hasattr(model, "merge_and_unload")
+    weights = None if is_adapter else trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.accelerator.is_main_process:
+        if is_adapter:
+            weights = {name: weight.clone() for name, weight in merged_weights(model)}
+        Checkpoint(model.get_base_model() if is_adapter else model, base.tokenizer, base.profile).save(out, weights)
+    trainer.accelerator.wait_for_everyone()
 
 
 def _is_unwrapped(trainer: Any) -> bool:

@@ -10,6 +10,7 @@ import copy
 import json
 import math
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
+from autotool_core.prompt import DecisionTokens
+from autotool_training.common.lora import merged_weights, with_merged_adapter
 from autotool_training.common.prefix_sharing import enable, score_responses, without_kv_copies
 from autotool_training.common.records import Record
 from autotool_training.rl.dynamic_sampling import draw_rows, replace_dead_groups, rows_of
@@ -42,7 +45,7 @@ from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup
 from autotool_training.rl.own_reward import OwnReward
 from autotool_training.rl.reference import prepare_reference
 from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
-from autotool_training.rl.rollout import LogpRecorder, force_decision_token, with_merged_adapter
+from autotool_training.rl.rollout import LogpRecorder, force_decision_token
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
 
@@ -99,15 +102,18 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         super().__init__(model, self.reward, args=args, train_dataset=train_dataset, **rest)
         args.beta = self.beta = settings.kl_beta
         self.ref_model = None if reference is None else prepare_reference(self, reference)
+        if self.use_vllm and hasattr(self.model, "merge_adapter"):
+            # TRL's does not know the trained rows of the embeddings.
+            self.vllm_generation._iter_named_params = partial(merged_weights, self.model)
         self._reader = TrajectoryReader(self.processing_class, profile, self.eos_token_ids)
-        self._scorer = RolloutScorer(self._reader, settings, self.max_completion_length)
+        self.scorer = RolloutScorer(self._reader, settings, self.max_completion_length)
 
     def reward(
         self, prompts: list[list[int]], completion_ids: list[list[int]], gold: list[str], tools: list[str], **columns: Any
     ) -> list[float | None]:
         """Return the rewards of this rank's rollouts; TRL calls it with the dataset's columns."""
         self._scored = [
-            self._scorer.score(prompt, response, json.loads(its_tools), parse_gold(its_gold))
+            self.scorer.score(prompt, response, json.loads(its_tools), parse_gold(its_gold))
             for prompt, response, its_tools, its_gold in zip(prompts, completion_ids, tools, gold, strict=True)
         ]
         if self._own_reward:
@@ -130,10 +136,10 @@ class AutoToolGRPOTrainer(GRPOTrainer):
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
-        # An adapter cannot be merged into weights that are sharded over processes.
-        adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
         base = getattr(model, "get_base_model", lambda: model)()
         by_transformers = not (self.use_vllm or self.use_transformers_continuous_batching)
+        # An adapter cannot be merged into weights that are sharded over processes. vLLM gets merged weights.
+        adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS and not self.use_vllm else None
         group = self._group_size() if self._halved else None
         decoder = {"share": self._share, "recorder": self._recorder, "halved_group": group}
         deciding = force_decision_token(base, self._reader.decision, **decoder)
@@ -156,7 +162,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
             attempts=self._max_num_gen_batches - 1,
         )
         self._metrics["train"] = metrics
-        self._note({"replaced_groups": sum(self._over_ranks(torch.tensor([len(replaced)], device=live.device, dtype=torch.float32)))})
+        self.note({"replaced_groups": sum(self.sum_over_ranks(torch.tensor([len(replaced)], device=live.device, dtype=torch.float32)))})
         self._dropped = self._measure_dropped(first, replaced)
         tokens = cast("Tensor", self.accelerator.gather(batch["completion_mask"].sum())).sum()
         return {**batch, "num_items_in_batch": tokens}
@@ -201,7 +207,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         batch = super()._generate_and_score_completions(inputs)
         facts: Any = self.accelerator.gather(rollout_facts(self._scored, self.accelerator.device))
         live = live_groups(facts[:, 0], self._group_size())
-        self._note(rollout_metrics(facts, live))
+        self.note(rollout_metrics(facts, live))
         start = self.accelerator.process_index * len(inputs)
         counted = self._constraint.counted(live)[start : start + len(inputs)]
         whole = finished(batch["completion_ids"], batch["completion_mask"], self.eos_token_ids)
@@ -247,7 +253,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
             norms = torch.stack([gradient_l1(policy_loss, logps), gradient_l1(term, token_entropy)])
             self._end_micro_batch(torch.cat([sums, gaps, norms, controlled]))
         else:
-            self._note(entropy_metrics(self._over_ranks(sums)))
+            self.note(entropy_metrics(self.sum_over_ranks(sums)))
         return policy_loss - term
 
     def _present(self, inputs: dict[str, Any]) -> list[Tensor]:
@@ -284,21 +290,40 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         if not self.accelerator.sync_gradients:
             return
         sums = self._sums if self._dropped is None else self._sums + self._dropped
-        *entropies, logp_gap, tokens, policy, term, gap_sum, count = self._over_ranks(sums)
+        *entropies, logp_gap, tokens, policy, term, gap_sum, count = self.sum_over_ranks(sums)
         self._sums = None
         if not math.isfinite(policy + term):
             raise AutoToolError("The loss is not a number: lower learning_rate and resume from the last checkpoint.")
         controller = self._constraint.controller
-        self._note({**entropy_metrics(entropies), **share_metrics(policy, term), **gap_metrics(logp_gap, tokens)})
-        self._note({"beta_long": controller.value})
+        self.note({**entropy_metrics(entropies), **share_metrics(policy, term), **gap_metrics(logp_gap, tokens)})
+        self.note({"beta_long": controller.value})
         controller.step(gap_sum, count)
 
-    def _over_ranks(self, sums: Tensor) -> list[float]:
+    def sum_over_ranks(self, sums: Tensor) -> list[float]:
+        """Return the sums (N,) of all ranks."""
         return cast("Tensor", self.accelerator.reduce(sums, reduction="sum")).tolist()
 
-    def _note(self, metrics: dict[str, float]) -> None:
+    def note(self, metrics: dict[str, float]) -> None:
+        """Add values to the metrics of the step, or of the evaluation."""
         for name, value in metrics.items():
             self._metrics["train" if self.model.training else "eval"][name].append(value)
+
+    @property
+    def decision(self) -> DecisionTokens:
+        """Return the token ids by which the model chooses its mode."""
+        return self._reader.decision
+
+    def decode_by_vllm(self, prompts: list[list[int]]) -> list[list[int]]:
+        """Return vLLM's greedy answers by the weights of this step. All ranks call it, each with as many prompts."""
+        generation = self.vllm_generation
+        if self._last_loaded_step != self.state.global_step:
+            generation.sync_weights()
+            self._last_loaded_step = self.state.global_step
+        before, generation.temperature = generation.temperature, 0.0
+        try:
+            return [list(ids) for ids in generation.generate(prompts, images=None, num_generations=1)[1]]
+        finally:
+            generation.temperature = before
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # β_l is saved first, because TRL ends its saving by deleting older checkpoints.

@@ -22,6 +22,7 @@ from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir, records_digest, stored_run
 from autotool_training.patches.trl_head import patch_fused_head
+from autotool_training.rl.evaluation import HeldOutEvaluation, read_held_out
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import trl_arguments
 from autotool_training.rl.own_reward import load_rewards
@@ -68,16 +69,23 @@ def train(
     _reject_older_objective(out, settings.steps)
     if not is_finished(out):
         _reject_too_few(fitting, settings, args)
+    held_out = _held_out(base, fitting, settings)
     run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": records_digest(records)}
+    run |= {"held_out": records_digest(held_out)} if held_out else {}
     run |= {"objective_version": OBJECTIVE_VERSION, **base_identity(base)}
     assumed = {"settings": _assumed(settings)}
     claim_run_dir(out, run, begin, assumed=assumed, growing="settings.steps", unused=_unused(settings.objective.variant))
     if done := load_finished(out):
         return done
     with explain_full_disk(out):
-        trainer = _trainer(_Job(base, fitting, settings, out, seed), args)
+        trainer = _trainer(_Job(base, fitting, settings, out, seed, held_out), args)
         resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
+
+
+def _held_out(base: Checkpoint, records: Sequence[Record], settings: RlSettings) -> list[Record]:
+    evaluation = settings.evaluation
+    return read_held_out(evaluation, records, settings.max_prompt_tokens, base) if evaluation else []
 
 
 def _reject_older_objective(out: Path, steps: int) -> None:
@@ -129,6 +137,7 @@ class _Job:
     settings: RlSettings
     out: Path
     seed: int
+    held_out: Sequence[Record] = ()
 
     def writer(self) -> ExampleWriter:
         return ExampleWriter(self.base.tokenizer, self.base.profile, self.base.tokenizer.eos_token_id)
@@ -167,6 +176,8 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
             ProfileWriter(job.base.profile),
         ],
     )
+    if job.settings.evaluation:
+        trainer.add_callback(HeldOutEvaluation(trainer, job.base, job.held_out, job.settings.evaluation, job.out))
     reject_sharded_adapter(trainer)
     patch_fused_head(trainer.model)
     return trainer

@@ -11,6 +11,22 @@ from autotool_training.rl.settings import ObjectiveSettings
 _FUNCTION = re.compile(r"[\w.]+:\w+")
 
 
+class EvaluationSettings(BaseModel):
+    """Evaluation on held-out records in all three modes, which keeps the best checkpoint in the folder `best` of the run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    records: str
+    """A file of records that are not trained on. The best checkpoint is chosen by them: never name those of a test."""
+    steps: int = Field(default=50, ge=1)
+    """Steps between two evaluations; there is one at the end too. The best checkpoint is that with the most right answers in
+    `auto`; of equal ones that with fewer tokens, then the earlier one."""
+    count: int = Field(default=200, ge=1)
+    """Maximum records: the first of the file."""
+    batch: int = Field(default=64, ge=1)
+    """Answers that transformers decodes at once, per device."""
+
+
 class RlSettings(BaseModel):
     """Settings of an RL run."""
 
@@ -62,6 +78,8 @@ class RlSettings(BaseModel):
     """The decoder: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
     vllm_url: str | None = None
     """URL of the vLLM server."""
+    evaluation: EvaluationSettings | None = None
+    """None: there is no evaluation, and only the last checkpoints are kept."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     save_steps: int = Field(default=50, ge=1)

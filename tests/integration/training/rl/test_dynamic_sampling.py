@@ -22,12 +22,12 @@ def half_dead(folder: Path, **changes: Any) -> AutoToolGRPOTrainer:
     """A trainer that rewards all answers to half of its prompts alike, and all others differently."""
     trainer = make_trainer(folder, **ending_soon(), **changes)
     data: Any = trainer.train_dataset
-    dead, numbers, score = {tuple(data[at]["prompt"]) for at in range(3)}, count(), trainer._scorer.score
+    dead, numbers, score = {tuple(data[at]["prompt"]) for at in range(3)}, count(), trainer.scorer.score
 
     def graded(prompt: Sequence[int], *of: Any) -> Any:
         return replace(score(prompt, *of), reward=0.0 if tuple(prompt) in dead else float(next(numbers) % 7))
 
-    trainer._scorer.score = graded  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.scorer.score = graded  # pyright: ignore[reportAttributeAccessIssue]
     return trainer
 
 
