@@ -116,7 +116,7 @@ def _short_run(job: ProbeJob) -> RlSettings:
     settings, objective = job.settings, job.rl.objective
     penalty = objective.variant == "length-penalty"
     plain = objective if penalty else objective.model_copy(update={"variant": "grpo"})
-    decoder = {"rollouts": "transformers", "vllm_url": None, "evaluation": None}
+    decoder = {"rollouts": "transformers", "vllm_url": None, "evaluation": None, "report_to": [], "log_completions": 0}
     saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
     return job.rl.model_copy(update={"objective": plain, **decoder, **saved})
 

@@ -32,6 +32,7 @@ from autotool_training.rl.dynamic_sampling import draw_rows, replace_dead_groups
 from autotool_training.rl.entropy import sequence_entropy
 from autotool_training.rl.epoch_sampler import EpochSampler
 from autotool_training.rl.metrics import (
+    completion_columns,
     entropy_metrics,
     entropy_sums,
     gap_metrics,
@@ -81,6 +82,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         halved: bool = False,
         own_reward: OwnReward | None = None,
         max_num_gen_batches: int = 1,
+        log_completions: int = 0,
         **rest: Any,
     ) -> None:
         check_setup(args, train_dataset.column_names, settings)
@@ -92,6 +94,7 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         self._share = share
         self._halved = halved
         self._own_reward = own_reward
+        self._log_every = log_completions
         self._max_num_gen_batches = max_num_gen_batches
         self._dropped: Tensor | None = None
         if share:
@@ -119,6 +122,9 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         if self._own_reward:
             records = [Record.model_validate_json(text) for text in columns["record"]]
             self._scored = self._own_reward.apply(records, self._scored)
+        if log := columns.get("log_extra"):
+            for name, values in completion_columns(self._scored).items():
+                log(name, values)
         return [scored.reward for scored in self._scored]
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
@@ -324,6 +330,15 @@ class AutoToolGRPOTrainer(GRPOTrainer):
             return [list(ids) for ids in generation.generate(prompts, images=None, num_generations=1)[1]]
         finally:
             generation.temperature = before
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log the metrics of a step, and a table of its rollouts if it is time. TRL's table has the prompts as they are given."""
+        self.log_completions = bool(self._log_every) and self.state.global_step % self._log_every == 0
+        prompts = self._logs["prompt"]
+        if self.log_completions:
+            for at in range(len(prompts)):
+                prompts[at] = prompts[at] if isinstance(prompts[at], str) else self.processing_class.decode(prompts[at])
+        super().log(logs, start_time)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # β_l is saved first, because TRL ends its saving by deleting older checkpoints.

@@ -21,6 +21,7 @@ from autotool_training.common.lora import lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir, records_digest, stored_run
+from autotool_training.common.trackers import tracker_arguments
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.evaluation import HeldOutEvaluation, read_held_out
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
@@ -114,7 +115,7 @@ def _unused(variant: Variant) -> list[str]:
     targets = [] if constrained else ["percentile", "target_answers", "probes"]
     term = () if constrained else ENTROPY_TERM
     objective = [*term, *(("rewards", "length_bonus") if variant == "length-penalty" else ("length_penalty",))]
-    settings = ["keep", *targets, *(f"objective.{name}" for name in objective)]
+    settings = ["keep", "report_to", "log_completions", *targets, *(f"objective.{name}" for name in objective)]
     return ["objective_version", *(f"settings.{name}" for name in settings)]
 
 
@@ -163,6 +164,7 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         share=job.settings.share,
         halved=job.settings.decisions == "halved",
         max_num_gen_batches=job.settings.max_num_gen_batches,
+        log_completions=job.settings.log_completions,
         own_reward=load_rewards(job.settings),
         profile=job.base.profile,
         args=args,
@@ -222,7 +224,10 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         save_total_limit=settings.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        **tracker_arguments(settings.report_to, out.parent.name),
+        log_completions=settings.log_completions > 0,
+        # TRL prints none of them.
+        num_completions_to_print=0,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         use_cpu=not torch.cuda.is_available(),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autotool_training.common.lora import LoraSettings
+from autotool_training.common.trackers import Tracker
 from autotool_training.rl.settings import ObjectiveSettings
 
 _FUNCTION = re.compile(r"[\w.]+:\w+")
@@ -82,6 +83,11 @@ class RlSettings(BaseModel):
     """None: there is no evaluation, and only the last checkpoints are kept."""
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+    report_to: list[Tracker] = []
+    """Services that get the metrics, besides TensorBoard's files: `wandb`, `trackio`. Each needs its package."""
+    log_completions: int = Field(default=0, ge=0)
+    """Steps between two tables of the rollouts of a step, with prompt, answer, mode, reward and advantage: as Parquet files in
+    `steps/completions/` of the run, and in the services of `report_to`. 0: none."""
     save_steps: int = Field(default=50, ge=1)
     keep: int = Field(default=1, ge=1)
     """Number of latest checkpoints in `steps/` that are kept, each complete with template and profile."""
