@@ -207,6 +207,9 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
     if settings.rollouts != "transformers":
         vllm |= {"vllm_mode": "server" if settings.rollouts == "vllm-server" else "colocate"}
         vllm |= {"vllm_server_base_url": settings.vllm_url}
+        # Otherwise keys are reserved for the longest text that the model can read.
+        vllm |= {"vllm_max_model_length": settings.max_prompt_tokens + settings.max_response_tokens}
+        vllm |= {f"vllm_{name}": value for name, value in settings.vllm}
     return GRPOConfig(
         output_dir=str(out),
         max_steps=settings.steps,

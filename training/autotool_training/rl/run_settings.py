@@ -12,6 +12,19 @@ from autotool_training.rl.settings import ObjectiveSettings
 _FUNCTION = re.compile(r"[\w.]+:\w+")
 
 
+class VllmSettings(BaseModel):
+    """vLLM in this process, for `rollouts = "vllm"`; a server gets such values by its own command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gpu_memory_utilization: float = Field(default=0.3, gt=0, le=1)
+    """Share of a GPU's memory for vLLM's weights and keys; the rest is for training."""
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs over which a copy of the model is spread; it divides the number of processes."""
+    enable_sleep_mode: bool = False
+    """Free vLLM's memory while the model learns. Its weights are sent again before each decoding."""
+
+
 class EvaluationSettings(BaseModel):
     """Evaluation on held-out records in all three modes, which keeps the best checkpoint in the folder `best` of the run."""
 
@@ -79,6 +92,7 @@ class RlSettings(BaseModel):
     """The decoder: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
     vllm_url: str | None = None
     """URL of the vLLM server."""
+    vllm: VllmSettings = VllmSettings()
     evaluation: EvaluationSettings | None = None
     """None: there is no evaluation, and only the last checkpoints are kept."""
     gradient_checkpointing: bool = False
@@ -119,6 +133,4 @@ class RlSettings(BaseModel):
             raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
         if self.decisions == "halved" and (self.rollouts != "transformers" or self.group % 2):
             raise ValueError("decisions=halved needs rollouts=transformers and an even group")
-        if self.rollouts != "transformers" and self.lora:
-            raise ValueError("lora needs rollouts=transformers: TRL does not hand vLLM the trained rows of the embeddings")
         return self
