@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 import torch
 from support.training import SIZES, records
@@ -134,6 +135,19 @@ def test_an_adapter_is_trained_and_merged(tmp_path: Path) -> None:
     train(scratch.make(SIZES, seed=0), records(8), settings, tmp_path, seed=0)
     assert (tmp_path / "adapter/adapter_config.json").exists()
     assert checkpoint.load_checkpoint(str(tmp_path)).tokenizer.chat_template
+
+
+def test_tables_of_rollouts_can_be_read(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"log_completions": 2, "objective": ObjectiveSettings(variant="grpo")})
+    train(scratch.make(SIZES, seed=0), records(8), settings, tmp_path, seed=0)
+    (file,) = (tmp_path / "steps" / "completions").iterdir()
+    table = pandas.read_parquet(file)
+    assert len(table) == 4
+    assert {"step", "completion", "reward", "mode", "right", "fault", "tokens", "advantage"} <= {*table.columns}
+    assert set(table["mode"]) <= {"long", "short"}
+    assert set(table["step"]) == {2}
+    requests = [record.messages[0]["content"] for record in records(8)]
+    assert all(any(request in prompt for request in requests) for prompt in table["prompt"])
 
 
 def test_a_reward_of_ones_own_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
