@@ -91,6 +91,14 @@ def load_checkpoint(source: str, *, trust_remote_code: bool = False, loading: Lo
     return Checkpoint(model, tokenizer, carried) if carried else prepare(model, tokenizer)
 
 
+def load_tokenizer(folder: Path) -> Checkpoint:
+    """Return a saved checkpoint without its weights, for a server that has them. Raises AutoToolError if it has no profile."""
+    profile = carried_by(str(folder))
+    if profile is None:
+        raise AutoToolError(f"{folder} has no {FILE_NAME}: name a checkpoint that `autotool train` has saved.")
+    return Checkpoint(None, read_tokenizer(str(folder)), profile)
+
+
 def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
     """Load a checkpoint that a run saved between its steps: whole weights, or an adapter of the run's base.
 

@@ -22,13 +22,14 @@ from autotool_core.errors import AutoToolError
 from autotool_core.progress import progress_bar
 from autotool_training.common import records as files
 from autotool_training.common.callbacks import explain_full_disk
-from autotool_training.common.checkpoint import Checkpoint, list_checkpoints, load_step
+from autotool_training.common.checkpoint import Checkpoint, list_checkpoints, load_step, load_tokenizer
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.fingerprint import fingerprint
 from autotool_training.common.prefix_sharing import enable, without_kv_copies
 from autotool_training.common.records import Record
 from autotool_training.common.resume import records_digest
 from autotool_training.common.sampling import sample
+from autotool_training.common.server_sampling import ServerSampler
 from autotool_training.data.counts import Counts
 from autotool_training.refine.select import select_records
 from autotool_training.refine.settings import RefineSettings
@@ -81,6 +82,10 @@ def refine_records(job: ProbeJob) -> Counts:
     """
     if not job.records or not job.rounds:
         raise AutoToolError("Refinement needs records and at least one checkpoint: look at the counts of `label`.")
+    if job.settings.urls and len(job.settings.urls) != len(job.rounds):
+        raise AutoToolError(
+            f"refine.urls names {len(job.settings.urls)} servers for {len(job.rounds)} checkpoints: name one for each of them."
+        )
     files.reject_duplicate_ids(job.records)
     with explain_full_disk(job.out):
         job.out.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +190,7 @@ class _ProbeRound:
         left = [record for record in self._job.records if record.id not in self._done]
         if not left:
             return
-        roller = _RolloutSampler(load_step(self._folder, self._job.bases.get(self._folder, self._job.base)), self._job)
+        roller = self._sampler()
         for record in left:
             if not roller.fits(record):
                 self._keep(appender, record, ())
@@ -196,6 +201,12 @@ class _ProbeRound:
             for record, group in zip(part, roller.groups(part, self._seed(part[0])), strict=True):
                 self._keep(appender, record, group)
             self._show()
+
+    def _sampler(self) -> "_RolloutSampler":
+        job, folder = self._job, self._folder
+        if job.settings.urls:
+            return _RolloutSampler(load_tokenizer(folder), job, ServerSampler(job.settings.urls[self._number]))
+        return _RolloutSampler(load_step(folder, job.bases.get(folder, job.base)), job)
 
     def _keep(self, appender: jsonl.Appender, record: Record, group: Sequence[Scored]) -> None:
         line = self._done[record.id] = self._line(record, group)
@@ -220,8 +231,9 @@ class _ProbeRound:
 class _RolloutSampler:
     """Samples and scores the rollouts of a checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, job: ProbeJob) -> None:
-        self._model = checkpoint.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, checkpoint: Checkpoint, job: ProbeJob, server: ServerSampler | None = None) -> None:
+        self._server = server
+        self._model = checkpoint.model if server else checkpoint.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self._eos = [checkpoint.tokenizer.eos_token_id]
         self._writer = ExampleWriter(checkpoint.tokenizer, checkpoint.profile, self._eos[0])
         self._reader = TrajectoryReader(checkpoint.tokenizer, checkpoint.profile, self._eos)
@@ -229,7 +241,7 @@ class _RolloutSampler:
         self._max_tokens, self._group = job.rl.max_response_tokens, job.settings.group
         self._scorer = RolloutScorer(self._reader, job.rl.objective, self._max_tokens)
         self._own_reward = load_rewards(job.rl)
-        self._share = job.rl.share
+        self._share = job.rl.share and not server
         if self._share:
             enable(self._model)
 
@@ -240,15 +252,20 @@ class _RolloutSampler:
     def groups(self, records: Sequence[Record], seed: int) -> Iterator[list[Scored]]:
         """Yield each record's group, scored."""
         prompts = [prompt for record in records for prompt in [self._writer.prompt(record)] * self._group]
-        deciding = force_decision_token(self._model, self._reader.decision, share=self._share)
-        with deciding, without_kv_copies(self._model):
-            responses = sample(self._model, prompts, self._max_tokens, self._eos, seed=seed)
+        responses = self._responses(prompts, seed)
         for index, record in enumerate(records):
             gold = [Call(call.name, call.arguments) for call in record.calls]
             rollouts = responses[index * self._group : (index + 1) * self._group]
             prompt = prompts[index * self._group]
             scored = [self._scorer.score(prompt, response, record.tools, gold) for response in rollouts]
             yield self._own_reward.apply([record] * len(scored), scored) if self._own_reward else scored
+
+    def _responses(self, prompts: list[list[int]], seed: int) -> list[list[int]]:
+        decision = self._reader.decision
+        if self._server:
+            return self._server.sample_deciding(prompts, self._max_tokens, [decision.long, decision.short], seed=seed)
+        with force_decision_token(self._model, decision, share=self._share), without_kv_copies(self._model):
+            return sample(self._model, prompts, self._max_tokens, self._eos, seed=seed)
 
 
 def _split_by_length(records: Sequence[Record], probed: Sequence[_ProbedGroups]) -> tuple[list[Record], list[Record]]:

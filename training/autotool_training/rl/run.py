@@ -21,6 +21,7 @@ from autotool_training.common.lora import lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir, records_digest, stored_run
+from autotool_training.common.server_sampling import ServerSampler
 from autotool_training.common.trackers import tracker_arguments
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.evaluation import HeldOutEvaluation, read_held_out
@@ -196,7 +197,8 @@ def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
         batch, max_tokens = settings.prompts * settings.group, settings.max_response_tokens
         probes = Probes(settings.probes, batch, max_tokens, settings.percentile, job.seed, settings.target_answers)
         with jsonl.atomic_write(stored) as part:
-            part.write_text(measure_targets(job.base, job.records, probes).model_dump_json())
+            server = ServerSampler(settings.vllm_url or "") if settings.rollouts == "vllm-server" else None
+            part.write_text(measure_targets(job.base, job.records, probes, server).model_dump_json())
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(stored.read_text())})
 
 

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import pytest
+from support.token_server import serving
 from support.training import SIZES, records
 
 from autotool_core.errors import AutoToolError
@@ -17,6 +20,7 @@ from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.lora import LoraSettings
 from autotool_training.common.records import Record
 from autotool_training.common.records import read as read_records
+from autotool_training.common.sampling import sample
 from autotool_training.refine import probe
 from autotool_training.refine.probe import ProbeJob, RefineSettings, refine_records
 from autotool_training.rl.run import RlSettings
@@ -220,3 +224,27 @@ def test_rewards_of_ones_own_are_scaled_by_those_that_there_were(
     same = replace(probing, out=tmp_path / "same.jsonl", rl=RL.model_copy(update={"reward": "probe_rewards:same"}))
     with pytest.raises(AutoToolError, match="same reward"):
         refine_records(same)
+
+
+def test_servers_decode_for_the_checkpoints_that_they_serve(run: Path, tmp_path: Path) -> None:
+    loaded, lock = checkpoint.load_checkpoint(str(run)), Lock()
+    eos = loaded.tokenizer.eos_token_id
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        if allowed := body.get("allowed_token_ids"):
+            return {"token_ids": [allowed[body["seed"] % 2]]}
+        with lock:
+            return {"token_ids": sample(loaded.model, [body["prompt"]], body["max_tokens"], [eos], seed=body["seed"])[0]}
+
+    some = records(3)
+    with serving(answer) as url:
+        probing = job(tmp_path / "refined.jsonl", [run], some, urls=[url])
+        refine_records(probing)
+        with pytest.raises(AutoToolError, match=r"names 1 servers for 2 checkpoints"):
+            refine_records(replace(probing, rounds=[run, run]))
+    rewards = [reward for line in lines(probing)[1:] for reward in line["rewards"]]  # pyright: ignore[reportGeneralTypeIssues]
+    # Each record is answered long and short, and a random model is wrong.
+    assert set(rewards) <= {-0.5, -1.0, 0.5, 1.0}
+    assert len(rewards) == len(some) * SETTINGS.group
+    with pytest.raises(ValueError, match="urls needs rounds=0"):
+        RefineSettings(urls=[url])
