@@ -24,6 +24,7 @@ from autotool_training.common.resume import base_identity, claim_run_dir, record
 from autotool_training.common.server_sampling import ServerSampler
 from autotool_training.common.trackers import tracker_arguments
 from autotool_training.patches.trl_head import patch_fused_head
+from autotool_training.patches.vllm_cpu import patch_vllm_on_cpu
 from autotool_training.rl.evaluation import HeldOutEvaluation, read_held_out
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import trl_arguments
@@ -159,6 +160,8 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
     # The first process measures the targets, and every other one reads them.
     with args.main_process_first(local=False):
         objective = _with_targets(job, args.device)
+    if job.settings.rollouts == "vllm":
+        patch_vllm_on_cpu()
     trainer = AutoToolGRPOTrainer(
         job.base.model,
         settings=objective,

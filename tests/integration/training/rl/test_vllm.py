@@ -1,4 +1,4 @@
-"""Rollouts by vLLM in this process while LoRA is trained: it decodes by the weights of each step, the markers' rows included."""
+"""Rollouts by vLLM while LoRA is trained: it decodes by the weights of each step, the markers' rows included."""
 
 import importlib.util
 import json
@@ -14,9 +14,7 @@ TESTS = Path(__file__).parents[3]
 RUN = """
 import sys
 from pathlib import Path
-from functools import partial
 import torch
-from trl.generation import vllm_generation
 from support.training import records
 from autotool_training.common import checkpoint
 from autotool_training.common import records as files
@@ -26,8 +24,6 @@ from autotool_training.rl.run_settings import EvaluationSettings, RlSettings
 from autotool_training.rl.settings import ObjectiveSettings
 
 torch.set_num_threads(1)
-# What vLLM needs on a CPU, where TRL starts it as on a GPU.
-vllm_generation.LLM = partial(vllm_generation.LLM, dtype="float32", enforce_eager=True, block_size=32)
 source, out = sys.argv[1], Path(sys.argv[2])
 files.write(out / "held_out.jsonl", records(10)[8:])
 settings = RlSettings(
