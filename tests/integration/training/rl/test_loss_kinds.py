@@ -1,4 +1,4 @@
-"""Every kind of policy loss: its gradient is that of TRL's own trainer, and the entropy term has the mean of the policy term."""
+"""Every kind of policy loss: its gradient is that of TRL's own trainer, and the entropy term has its mean."""
 
 import copy
 from pathlib import Path
@@ -117,10 +117,10 @@ def test_the_entropy_term_has_the_mean_of_the_policy_loss(tmp_path: Path, kind: 
     assert term == pytest.approx(by_hand[kind.get("loss_type", "dapo")].item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("lora", [False, True])
-def test_the_reference_is_the_checkpoint_that_training_starts_from(tmp_path: Path, lora: bool) -> None:
+@pytest.mark.parametrize(("lora", "share"), [(False, False), (False, True), (True, False)])
+def test_the_reference_is_the_checkpoint_that_training_starts_from(tmp_path: Path, lora: bool, share: bool) -> None:
     config = {"peft_config": LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)} if lora else {}
-    trainer = trainer_of(tmp_path, ObjectiveSettings(variant="grpo", kl_beta=0.1), max_steps=1, **config)
+    trainer = trainer_of(tmp_path, ObjectiveSettings(variant="grpo", kl_beta=0.1), max_steps=1, share=share, **config)
     start = make_llama(make_tokenizer())
     trainer.train()
     batch = batch_of(trainer)
