@@ -79,7 +79,7 @@ def test_incompatible_settings_are_rejected() -> None:
     ):
         with pytest.raises(AutoToolError, match=message):
             load_recipe(tiny, changes)
-    with pytest.raises(AutoToolError, match="load_in_4bit needs rl.rollouts=transformers"):
+    with pytest.raises(AutoToolError, match=r"load_in_4bit needs rl\.rollouts=transformers"):
         load_recipe(FOLDER / "qwen2.5-7b-lora.toml", ["base.load_in_4bit=true"])
     with pytest.raises(AutoToolError, match=r"rl: .*vllm_url is missing"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.rollouts=vllm-server"])

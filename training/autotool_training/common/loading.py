@@ -49,7 +49,10 @@ class LoadSettings(BaseModel):
 
 
 def _require_flash(name: str) -> None:
-    packages = {"flash_attention_2": ("flash_attn", "flash-attn"), "flash_attention_3": ("flash_attn_interface", "flash-attn-3")}
+    packages = {
+        "flash_attention_2": ("flash_attn", "flash-attn"),
+        "flash_attention_3": ("flash_attn_interface", "flash-attn-3"),
+    }
     if name in packages:
         _require(*packages[name], f"base.attn_implementation={name}")
         if not torch.cuda.is_available():

@@ -67,8 +67,8 @@ def reject_other_rows(trainer: Any, checkpoint: Path) -> None:
 def with_merged_adapter(model: Any) -> Generator[None]:
     """Merge the adapter of a PEFT model into its weights, which takes one product a layer and token instead of three.
 
-    Unmerging leaves rounding errors of float32, about 1e-7 of a weight each time. Other models are unchanged, and so is a base of
-    4 bits, whose weights would be rounded to 4 bits again each time.
+    Unmerging leaves rounding errors of float32, about 1e-7 of a weight each time. Other models are unchanged, and so is a base
+    of 4 bits, whose weights would be rounded to 4 bits again each time.
     """
     if not hasattr(model, "merge_adapter") or getattr(model, "is_loaded_in_4bit", False):
         yield

@@ -33,5 +33,7 @@ class RefineSettings(BaseModel):
     @model_validator(mode="after")
     def _servers_have_their_rounds(self) -> Self:
         if self.urls and self.rounds:
-            raise ValueError("urls needs rounds=0: a server has the weights of a named checkpoint, and not those of GRPO's steps")
+            raise ValueError(
+                "urls needs rounds=0: a server has the weights of a named checkpoint, and not those of GRPO's steps"
+            )
         return self

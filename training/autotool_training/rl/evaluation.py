@@ -51,7 +51,9 @@ class Result:
         return other is None or (self.accuracy, -self.tokens) > (other.accuracy, -other.tokens)
 
 
-def read_held_out(settings: EvaluationSettings, trained: Sequence[Record], max_prompt_tokens: int, base: Checkpoint) -> list[Record]:
+def read_held_out(
+    settings: EvaluationSettings, trained: Sequence[Record], max_prompt_tokens: int, base: Checkpoint
+) -> list[Record]:
     """Return the first `count` held-out records whose prompts are not too long.
 
     Raises AutoToolError if there is none, or if one of the file has the messages and tools of a record that is trained on.
@@ -137,7 +139,11 @@ class HeldOutEvaluation(TrainerCallback):
         if trainer.use_vllm:
             return trainer.decode_by_vllm(prompts)
         whole = trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False)
-        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model, whole, with_merged_adapter(model):
+        with (
+            unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model,
+            whole,
+            with_merged_adapter(model),
+        ):
             base = getattr(model, "get_base_model", lambda: model)()
             was_training = base.training
             base.eval()

@@ -70,7 +70,9 @@ class OwnReward:
         seen = [at for at, one in enumerate(scored) if reward_mode(one.trajectory) is not None]
         rewards = dict.fromkeys(range(len(scored)), self._lowest)
         if seen:
-            rewards |= dict(zip(seen, self._sums([records[at] for at in seen], [_answer(scored[at]) for at in seen]), strict=True))
+            rewards |= dict(
+                zip(seen, self._sums([records[at] for at in seen], [_answer(scored[at]) for at in seen]), strict=True)
+            )
         return [replace(one, reward=rewards[at]) for at, one in enumerate(scored)]
 
     def _sums(self, records: Sequence[Record], answers: Sequence[Answer]) -> list[float]:

@@ -118,7 +118,9 @@ class RlSettings(BaseModel):
         if not self.reward_names or not all(_FUNCTION.fullmatch(name) for name in self.reward_names):
             raise ValueError('reward: write "module:function", or a list of such names')
         if self.objective.variant == "length-penalty" or self.objective.length_bonus:
-            raise ValueError("reward takes the place of the rewards of variant=length-penalty and of length_bonus: leave one out")
+            raise ValueError(
+                "reward takes the place of the rewards of variant=length-penalty and of length_bonus: leave one out"
+            )
         return self
 
     @model_validator(mode="after")

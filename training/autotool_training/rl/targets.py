@@ -47,7 +47,8 @@ def measure_targets(
 ) -> EntropyTargets:
     """Measure H_i as the objective does: after the `auto` prefix, over decision token, rest of the prefix and answer.
 
-    A `server` that serves the base decodes in place of transformers; H_i is of the base's own weights. Truncated answers are left out as in the objective, unless a mode has no others. The seed fixes the result.
+    A `server` that serves the base decodes in place of transformers; H_i is of the base's own weights. Truncated answers are
+    left out as in the objective, unless a mode has no others. The seed fixes the result.
     """
     draw = random.Random(probes.seed)  # noqa: S311 not a secret
     drawn = draw.sample(list(records), min(probes.count, len(records)))

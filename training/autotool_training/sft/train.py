@@ -117,7 +117,13 @@ def train(
     full.
     """
     run = {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data)}
-    claim_run_dir(out, {**run, **base_identity(base)}, begin, assumed={"settings": SftSettings().model_dump()}, unused=["settings.report_to"])
+    claim_run_dir(
+        out,
+        {**run, **base_identity(base)},
+        begin,
+        assumed={"settings": SftSettings().model_dump()},
+        unused=["settings.report_to"],
+    )
     if done := load_finished(out):
         return done
     if not data:

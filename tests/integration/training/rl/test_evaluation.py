@@ -16,11 +16,13 @@ from autotool_training.common import records as files
 from autotool_training.common.lora import LoraSettings
 from autotool_training.rl import evaluation
 from autotool_training.rl.evaluation import HeldOutEvaluation, Result
-from autotool_training.rl.run_settings import EvaluationSettings, RlSettings
 from autotool_training.rl.run import train
+from autotool_training.rl.run_settings import EvaluationSettings, RlSettings
 from autotool_training.rl.settings import ObjectiveSettings
 
-PLAIN = RlSettings(objective=ObjectiveSettings(variant="grpo"), steps=2, prompts=2, group=2, max_response_tokens=12, save_steps=1)
+PLAIN = RlSettings(
+    objective=ObjectiveSettings(variant="grpo"), steps=2, prompts=2, group=2, max_response_tokens=12, save_steps=1
+)
 
 
 def run(folder: Path, **changes: Any) -> list[dict[str, Any]]:

@@ -151,7 +151,9 @@ def test_tables_of_rollouts_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_reward_of_ones_own_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "run_rewards.py").write_text("def level(records, answers):\n    return [3.0 + record.level for record in records]\n")
+    (tmp_path / "run_rewards.py").write_text(
+        "def level(records, answers):\n    return [3.0 + record.level for record in records]\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
     plain = ObjectiveSettings(variant="grpo")

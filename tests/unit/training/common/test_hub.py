@@ -41,7 +41,7 @@ def test_what_cannot_be_uploaded_is_told(run: Path, monkeypatch: pytest.MonkeyPa
         raise HFValidationError("The name is not valid.")
 
     monkeypatch.setattr(HfApi, "create_repo", refuse)
-    with pytest.raises(AutoToolError, match="The hub refused a b: The name is not valid. Log in by `hf auth login`"):
+    with pytest.raises(AutoToolError, match=r"The hub refused a b: The name is not valid\. Log in by `hf auth login`"):
         push_checkpoint(run, "a b", private=False)
     (run / "mode_profile.json").unlink()
     with pytest.raises(AutoToolError, match="holds no finished checkpoint"):

@@ -63,7 +63,9 @@ def scored(*texts: str) -> list[Scored]:
     # A block that is closed at once is one token of the decision, so that its text is encoded alone.
     starts = ["\n\n</think>\n\n" if text.startswith("\n\n</think>\n\n") else "" for text in texts]
     rest = [text.removeprefix(start) for text, start in zip(texts, starts, strict=True)]
-    ids = [[*renderer.ids(start), *renderer.ids(text), tokenizer.eos_token_id] for start, text in zip(starts, rest, strict=True)]
+    ids = [
+        [*renderer.ids(start), *renderer.ids(text), tokenizer.eos_token_id] for start, text in zip(starts, rest, strict=True)
+    ]
     return [scorer.score([0], response, [], []) for response in ids]
 
 
