@@ -140,7 +140,7 @@ class RolloutTrainer(GRPOTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log the metrics of a step, and a table of its rollouts if it is time."""
         self.log_completions = bool(self._log_every) and self.state.global_step % self._log_every == 0
-        prompts = self._logs["prompt"]
+        prompts: Any = self._logs["prompt"]
         if self.log_completions:
             # TRL's table has prompts as they were given.
             for at in range(len(prompts)):
