@@ -1,7 +1,7 @@
 """LoRA: adapters of the linear layers, and the markers' rows of the embeddings."""
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def with_merged_adapter(model: Any) -> Generator[None]:
         model.unmerge_adapter()
 
 
-def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+def merged_weights(model: Any) -> Generator[tuple[str, Tensor]]:
     """Yield the weights of a PEFT model, its adapter merged in, by the names that they have without it; tied ones once.
 
     The adapter is merged until the iterator ends, so that a weight has to be used or copied before that.
