@@ -11,7 +11,7 @@ from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
-from autotool_training.rl.objective import GRPO
+from autotool_training.rl.objective import trl_arguments
 from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings, Variant
 from support.tiny import make_llama, make_tokenizer
 
@@ -33,8 +33,9 @@ def make_data(tokenizer: Any, items: int = 6) -> Dataset:
 
 def make_trainer(folder: Path, variant: Variant = "autotool", **changes: Any) -> AutoToolGRPOTrainer:
     tokenizer = make_tokenizer()
+    settings = changes.pop("settings", None) or ObjectiveSettings(variant=variant, targets=TARGETS)
     arguments: dict[str, Any] = {
-        **GRPO,
+        **trl_arguments(settings),
         "output_dir": str(folder),
         "max_steps": STEPS,
         "per_device_train_batch_size": GROUP,
@@ -52,10 +53,8 @@ def make_trainer(folder: Path, variant: Variant = "autotool", **changes: Any) ->
     }
     model = changes.pop("model", None) or make_llama(tokenizer)
     data = changes.pop("train_dataset", None) or make_data(tokenizer)
-    settings = changes.pop("settings", None) or ObjectiveSettings(variant=variant, targets=TARGETS)
-    kept = {
-        name: changes.pop(name) for name in ("callbacks", "eval_dataset", "peft_config", "share", "halved") if name in changes
-    }
+    own = ("callbacks", "eval_dataset", "peft_config", "share", "halved", "max_num_gen_batches")
+    kept = {name: changes.pop(name) for name in own if name in changes}
     return AutoToolGRPOTrainer(
         model,
         settings=settings,

@@ -249,7 +249,6 @@ def rl(
 ) -> None:
     """Train by GRPO with decoupled adaptive entropy constraints, or by a variant of it (rl.objective.variant)."""
     from autotool_training import report  # noqa: PLC0415 `--help` answers at once
-    from autotool_training.common import checkpoint  # noqa: PLC0415
     from autotool_training.common import records as files  # noqa: PLC0415
     from autotool_training.recipe import load_recipe  # noqa: PLC0415
     from autotool_training.rl.run import train  # noqa: PLC0415
@@ -258,7 +257,7 @@ def rl(
     if settings.rl.rollouts != "transformers":
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     drawn = settings.seed if seed is None else seed
-    start = checkpoint.load_checkpoint(base) if base else settings.base.load_base(drawn)
+    start = settings.base.load_base(drawn, base)
     warn = _warn()
     kept = list(files.read(records, strict=strict, skipped=warn))
     train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training, skipped=warn)
@@ -285,6 +284,19 @@ def join(
 
     merge_adapters(adapters, out, rank, share)
     report.say(f"The adapter is saved to {out}.")
+
+
+@app.command(epilog=example("push"))
+def push(
+    folder: Annotated[Path, typer.Argument(help="The folder of a finished stage, or `best` of an RL run.", metavar="DIR")],
+    repo: Annotated[str, typer.Argument(help="The repository on the hub, as in NAME/MODEL; it is made if there is none.")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+) -> None:
+    """Upload a checkpoint to the Hugging Face hub, without the steps and metrics of its run."""
+    from autotool_training import report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.common.hub import push_checkpoint  # noqa: PLC0415
+
+    report.say(f"The checkpoint is at {push_checkpoint(folder, repo, private=private)}.")
 
 
 @app.command(epilog=example("check"))

@@ -17,6 +17,7 @@ EXAMPLES = {
     "rl": f"""autotool train rl {RECIPE} \\
     --records runs/refined.jsonl --base runs/sft --out runs/rl""",
     "join": "autotool train join runs/sft/adapter runs/rl/adapter --out runs/adapter",
+    "push": "autotool train push runs/rl my-name/my-model --private",
     "check": f"autotool train check {RECIPE} --set rl.steps=500",
     "plot": "autotool train plot runs/rl --out runs/dynamics.svg",
 }

@@ -7,16 +7,17 @@ project come with the package and are found by their names.
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import checkpoint
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.refine.probe import RefineSettings
-from autotool_training.rl.run import RlSettings
+from autotool_training.common.loading import LoadSettings
+from autotool_training.refine.settings import RefineSettings
+from autotool_training.rl.run_settings import RlSettings
 from autotool_training.scratch import ScratchSettings
 from autotool_training.sft.train import SftSettings
 
@@ -27,20 +28,18 @@ SHIPPED_CHECKPOINTS = "training/checkpoints/"
 SHIPPED = next((folder for folder in (PACKAGE / "recipes", PACKAGE.parent / "recipes") if folder.is_dir()), PACKAGE / "recipes")
 
 
-class BaseSettings(BaseModel):
+class BaseSettings(LoadSettings):
     """The checkpoint that training starts from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = "default-base"
     """A folder, a hub id, `default-base` (the base of the server's default model) or `scratch` (a tiny random model)."""
     scratch: ScratchSettings = ScratchSettings()
 
-    def load_base(self, seed: int) -> Checkpoint:
-        """Return the base, ready for training. Raises AutoToolError if it cannot be loaded."""
-        if self.source == "scratch":
+    def load_base(self, seed: int, named: str | None = None) -> Checkpoint:
+        """Return the base, or the checkpoint `named` in its place, ready for training. Raises AutoToolError if it cannot be."""
+        if named is None and self.source == "scratch":
             return scratch.make(self.scratch, seed=seed)
-        return checkpoint.load_checkpoint(resolve_source(self.source))
+        return checkpoint.load_checkpoint(named or resolve_source(self.source), loading=self)
 
 
 class Recipe(BaseModel):
@@ -53,6 +52,16 @@ class Recipe(BaseModel):
     sft: SftSettings = SftSettings()
     refine: RefineSettings = RefineSettings()
     rl: RlSettings = RlSettings()
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.base.load_in_4bit and not (self.sft.lora and self.rl.lora):
+            raise ValueError("base.load_in_4bit needs sft.lora and rl.lora: weights of 4 bits cannot be trained themselves")
+        if self.base.load_in_4bit and self.rl.rollouts != "transformers":
+            raise ValueError("base.load_in_4bit needs rl.rollouts=transformers: vLLM's weights of 4 bits take no other values")
+        if (self.base.attn_implementation or "sdpa") != "sdpa" and (self.sft.share or self.rl.share):
+            raise ValueError("base.attn_implementation has no effect with share=true, which has an attention of its own")
+        return self
 
 
 def resolve_source(source: str) -> str:

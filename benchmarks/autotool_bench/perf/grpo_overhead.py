@@ -24,7 +24,7 @@ from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN
 from autotool_core.prompt import PromptRenderer
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
-from autotool_training.rl.objective import GRPO
+from autotool_training.rl.objective import trl_arguments
 from autotool_training.rl.settings import EntropyTargets, ObjectiveSettings
 
 PROFILE = BUILTIN["qwen3"]
@@ -32,6 +32,7 @@ TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "
 QUESTION = "What is 1 + 1? Use the tool, and answer nothing else."
 # Targets so high that every trajectory is constrained: the entropy term always has a gradient.
 TARGETS = EntropyTargets(short=99, long=99, shared=99)
+SETTINGS = ObjectiveSettings(targets=TARGETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class _StockTrainer(GRPOTrainer):
 def _arguments(options: GrpoOptions, folder: str, eos: int) -> GRPOConfig:
     on_gpu = torch.cuda.is_available()
     return GRPOConfig(
-        **GRPO,
+        **trl_arguments(SETTINGS),
         output_dir=folder,
         max_steps=2,
         per_device_train_batch_size=options.group * options.items,
@@ -106,7 +107,7 @@ def _trainers(options: GrpoOptions, folder: str) -> tuple[GRPOTrainer, GRPOTrain
 
     ours = AutoToolGRPOTrainer(
         model(),
-        settings=ObjectiveSettings(targets=TARGETS),
+        settings=SETTINGS,
         profile=PROFILE,
         args=arguments,
         train_dataset=data,

@@ -19,12 +19,14 @@ from autotool_core.calls import Call, same_calls
 from autotool_core.graded import LEVELS, Task, make
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.prompt import PromptRenderer
+from autotool_training.common.server_sampling import ServerSampler
 
 CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-tiny"
 RENDERER = PromptRenderer(AutoTokenizer.from_pretrained(CHECKPOINT), profile.load_profile(CHECKPOINT / profile.FILE_NAME))
 TASKS = [make("test", level, 7, index) for level in LEVELS for index in range(2)]
-Seen = tuple[dict[Mode, list[list[int]]], dict[Mode, list["Answer"]]]
-"""The prompts of stock vLLM as token ids, and its answers, by mode."""
+Seen = tuple[dict[Mode, list[list[int]]], dict[Mode, list["Answer"]], list[list[int]]]
+"""The prompts of stock vLLM as token ids, and its answers, by mode; and what training samples from it in `auto`."""
+DECISIONS = (RENDERER.decision_tokens.long, RENDERER.decision_tokens.short) if RENDERER.decision_tokens else ()
 FLAGS = {"max_model_len": "512", "max_num_seqs": str(len(TASKS))}
 SWITCHES: dict[Mode, dict[str, Any]] = {
     Mode.AUTO: {},
@@ -65,7 +67,8 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """The prompts and answers of stock vLLM, which gets the mode by its template's variables."""
     with started("stock", tmp_path_factory.mktemp("stock")) as url:
         prompts = {mode: [tokenized(url, task, mode) for task in TASKS] for mode in Mode}
-        return prompts, {mode: ask_all(url, chat_template_kwargs=SWITCHES[mode]) for mode in Mode}
+        sampled = ServerSampler(url).sample_deciding(prompts[Mode.AUTO], 64, DECISIONS)
+        return prompts, {mode: ask_all(url, chat_template_kwargs=SWITCHES[mode]) for mode in Mode}, sampled
 
 
 @pytest.fixture(scope="module", params=["vllm", "transformers"])
@@ -106,6 +109,14 @@ def ask(url: str, task: Task, **extra: Any) -> Answer:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_stock_vllm_renders_the_prompt_of_every_mode(stock: Seen, mode: Mode) -> None:
     assert stock[0][mode] == [RENDERER.render(messages(task), task.tools, mode) for task in TASKS]
+
+
+def test_refinement_samples_from_stock_vllm(stock: Seen) -> None:
+    eos = AutoTokenizer.from_pretrained(CHECKPOINT).eos_token_id
+    assert {response[0] for response in stock[2]} <= {*DECISIONS}
+    ended = [response for response in stock[2] if len(response) < 64]
+    assert ended
+    assert all(response.index(eos) == len(response) - 1 for response in ended)
 
 
 @pytest.mark.parametrize("mode", list(Mode))

@@ -60,7 +60,7 @@ def test_a_variant_changes_only_its_own_values(name: str) -> None:
     assert (variant.base, variant.sft, variant.refine) == (whole.base, whole.sft, whole.refine)
 
 
-@pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m", "qwen2.5-7b"])
+@pytest.mark.parametrize("name", ["graded-tiny", "smollm2-135m", "qwen2.5-7b", "qwen2.5-7b-lora"])
 def test_a_dry_run_makes_a_step_of_each_stage(name: str) -> None:
     dry_run(load_recipe(FOLDER / f"{name}.toml"))
 
@@ -70,10 +70,20 @@ def test_incompatible_settings_are_rejected() -> None:
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.prompts=1", "rl.group=2", "rl.accumulation=3"])
     with pytest.raises(AutoToolError, match=r"rl: .*decisions=halved needs rollouts=transformers and an even group"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.decisions=halved", "rl.group=5", "rl.accumulation=5"])
+    tiny = FOLDER / "graded-tiny.toml"
+    for changes, message in (
+        (["base.load_in_4bit=true"], "load_in_4bit needs sft.lora and rl.lora"),
+        (["base.attn_implementation=flash_attention_2"], "set dtype"),
+        (["base.attn_implementation=eager", "rl.share=true"], "no effect with share=true"),
+        (["rl.num_iterations=3"], "num_iterations does not divide save_steps"),
+        (["rl.objective.importance_sampling_level=sequence"], "no effect with num_iterations=1"),
+    ):
+        with pytest.raises(AutoToolError, match=message):
+            load_recipe(tiny, changes)
+    with pytest.raises(AutoToolError, match=r"load_in_4bit needs rl\.rollouts=transformers"):
+        load_recipe(FOLDER / "qwen2.5-7b-lora.toml", ["base.load_in_4bit=true"])
     with pytest.raises(AutoToolError, match=r"rl: .*vllm_url is missing"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.rollouts=vllm-server"])
-    with pytest.raises(AutoToolError, match=r"rl: .*lora needs rollouts=transformers"):
-        load_recipe(FOLDER / "smollm2-135m.toml", ["rl.rollouts=vllm"])
 
 
 def test_the_zero3_file_is_a_config_of_accelerate() -> None:
@@ -81,6 +91,14 @@ def test_the_zero3_file_is_a_config_of_accelerate() -> None:
 
     read: Any = load_config_from_file(str(FOLDER / "zero3.yaml"))
     assert (read.distributed_type, read.deepspeed_config["zero_stage"]) == ("DEEPSPEED", 3)
+
+
+def test_the_fsdp2_file_is_a_config_of_accelerate() -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    read: Any = load_config_from_file(str(FOLDER / "fsdp2.yaml"))
+    assert (read.distributed_type, read.fsdp_config["fsdp_version"]) == ("FSDP", 2)
+    assert read.fsdp_config["fsdp_state_dict_type"] == "FULL_STATE_DICT"
 
 
 @pytest.mark.parametrize("extended", ["a.toml", "../b.toml", 3])

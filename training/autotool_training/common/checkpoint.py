@@ -21,6 +21,7 @@ from autotool_server import default_model
 from autotool_server.default_model.build import prepare_base
 from autotool_server.engines.checkpoint import read_tokenizer
 from autotool_server.engines.profiles import carried_by
+from autotool_training.common.loading import LoadSettings
 from autotool_training.patches import malloc
 
 MODES = """
@@ -70,23 +71,32 @@ def load_finished(folder: Path) -> Checkpoint | None:
     return load_checkpoint(str(folder)) if is_finished(folder) else None
 
 
-def load_checkpoint(source: str, *, trust_remote_code: bool = False) -> Checkpoint:
+def load_checkpoint(source: str, *, trust_remote_code: bool = False, loading: LoadSettings | None = None) -> Checkpoint:
     """Load a folder, a hub id, or `default-base` (the base of the server's default model), and prepare it for training.
 
-    Raises AutoToolError if it cannot be loaded or has no chat template.
+    Raises AutoToolError if it cannot be loaded, has no chat template, or if `loading` needs a package that is not installed.
     """
+    arguments = (loading or LoadSettings()).arguments()
     if not torch.cuda.is_available():
         malloc.keep_freed_memory()
     path = str(default_model.ensure(trained=False)) if source == "default-base" else source
     try:
         tokenizer = read_tokenizer(path, trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype="float32", trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(path, **arguments, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise AutoToolError(f"No model can be loaded from {source}: name a checkpoint's folder or hub id.") from error
     if not tokenizer.chat_template:
         raise AutoToolError(f"The base {source} has no chat template: train its -Instruct sibling, or add chat_template.jinja.")
     carried = carried_by(path)
     return Checkpoint(model, tokenizer, carried) if carried else prepare(model, tokenizer)
+
+
+def load_tokenizer(folder: Path) -> Checkpoint:
+    """Return a saved checkpoint without its weights, for a server that has them. Raises AutoToolError if it has no profile."""
+    profile = carried_by(str(folder))
+    if profile is None:
+        raise AutoToolError(f"{folder} has no {FILE_NAME}: name a checkpoint that `autotool train` has saved.")
+    return Checkpoint(None, read_tokenizer(str(folder)), profile)
 
 
 def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils import DistributedType
+from peft import PeftModel
 
 from autotool_core.errors import AutoToolError
-from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.common.lora import save_and_merge
+from autotool_training.common.checkpoint import Checkpoint, load_checkpoint
+from autotool_training.common.loading import LoadSettings
+from autotool_training.common.lora import merged_weights, save_and_merge
 
 
 def reject_sharded_adapter(trainer: Any) -> None:
@@ -30,10 +33,42 @@ def write_trained(trainer: Any, base: Checkpoint, out: Path) -> Checkpoint:
     weights = None if is_adapter or _is_unwrapped(trainer) else trainer.accelerator.get_state_dict(trainer.model_wrapped)
     trained = base
     if trainer.accelerator.is_main_process:
-        trained = Checkpoint(save_and_merge(trainer.model, out / "adapter"), base.tokenizer, base.profile)
+        trained = Checkpoint(_merged(trainer, base, out / "adapter"), base.tokenizer, base.profile)
         trained.save(out, weights)
     trainer.accelerator.wait_for_everyone()
     return trained
+
+
+def _merged(trainer: Any, base: Checkpoint, adapter: Path) -> Any:
+    """Write the adapter, if there is one, and return the model with it merged; one of 4 bits into the base as it was before."""
+    if not _in_4bit(base):
+        return save_and_merge(trainer.model, adapter)
+    trainer.model.save_pretrained(adapter)
+    loading = LoadSettings(dtype="bfloat16" if base.model.dtype == torch.bfloat16 else "float32")
+    whole = load_checkpoint(str(base.model.name_or_path), loading=loading)
+    return PeftModel.from_pretrained(whole.model, str(adapter)).merge_and_unload()
+
+
+def _in_4bit(base: Checkpoint) -> bool:
+    return getattr(base.model, "is_loaded_in_4bit", False)
+
+
+def write_current(trainer: Any, base: Checkpoint, out: Path) -> None:
+    """Write the model of a run that goes on into a folder that can be served, with an adapter merged into its base.
+
+    Every process of the run must call it, as for `write_trained`.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    is_adapter = hasattr(model, "merge_and_unload")
+    weights = None if is_adapter else trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.accelerator.is_main_process:
+        if _in_4bit(base):
+            model = _merged(trainer, base, out / "adapter")
+        elif is_adapter:
+            weights = {name: weight.clone() for name, weight in merged_weights(model)}
+            model = model.get_base_model()
+        Checkpoint(model, base.tokenizer, base.profile).save(out, weights)
+    trainer.accelerator.wait_for_everyone()
 
 
 def _is_unwrapped(trainer: Any) -> bool:

@@ -1,11 +1,14 @@
 """LoRA: adapters of the linear layers, and the markers' rows of the embeddings."""
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.checkpoint import Checkpoint
@@ -58,6 +61,34 @@ def reject_other_rows(trainer: Any, checkpoint: Path) -> None:
             f"{checkpoint} is an adapter of older code, without the markers' rows of the output embeddings, and cannot go on: "
             "give another --out."
         )
+
+
+@contextmanager
+def with_merged_adapter(model: Any) -> Generator[None]:
+    """Merge the adapter of a PEFT model into its weights, which takes one product a layer and token instead of three.
+
+    Unmerging leaves rounding errors of float32, about 1e-7 of a weight each time. Other models are unchanged, and so is a base
+    of 4 bits, whose weights would be rounded to 4 bits again each time.
+    """
+    if not hasattr(model, "merge_adapter") or getattr(model, "is_loaded_in_4bit", False):
+        yield
+        return
+    model.merge_adapter()
+    try:
+        yield
+    finally:
+        model.unmerge_adapter()
+
+
+def merged_weights(model: Any) -> Generator[tuple[str, Tensor]]:
+    """Yield the weights of a PEFT model, its adapter merged in, by the names that they have without it; tied ones once.
+
+    The adapter is merged until the iterator ends, so that a weight has to be used or copied before that.
+    """
+    with with_merged_adapter(model):
+        for name, weight in model.get_base_model().named_parameters():
+            if model.prefix not in name and "trainable_tokens" not in name:
+                yield name.replace(".token_adapter.base_layer", "").replace(".base_layer", ""), weight.data
 
 
 def save_and_merge(model: Any, adapter: Path) -> Any:

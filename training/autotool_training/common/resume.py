@@ -108,7 +108,10 @@ def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any], section: str 
 def base_identity(base: Checkpoint) -> dict[str, Any]:
     """Return what identifies a base in `claim_run_dir`: its name and, if that is a folder, a fingerprint of its weights."""
     name = str(base.model.name_or_path)
-    return {"base": name, "base_contents": fingerprint(name)}
+    held = {"base": name, "base_contents": fingerprint(name)}
+    precision = str(base.model.dtype).removeprefix("torch.")
+    # Runs of older code have none: all of them loaded float32.
+    return held if precision == "float32" else {**held, "base_dtype": precision}
 
 
 def records_digest(records: Iterable[Record]) -> str:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import Progress
 
 from autotool_core import jsonl
@@ -23,43 +22,24 @@ from autotool_core.errors import AutoToolError
 from autotool_core.progress import progress_bar
 from autotool_training.common import records as files
 from autotool_training.common.callbacks import explain_full_disk
-from autotool_training.common.checkpoint import Checkpoint, list_checkpoints, load_step
+from autotool_training.common.checkpoint import Checkpoint, list_checkpoints, load_step, load_tokenizer
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.fingerprint import fingerprint
 from autotool_training.common.prefix_sharing import enable, without_kv_copies
 from autotool_training.common.records import Record
 from autotool_training.common.resume import records_digest
 from autotool_training.common.sampling import sample
+from autotool_training.common.server_sampling import ServerSampler
 from autotool_training.data.counts import Counts
 from autotool_training.refine.select import select_records
+from autotool_training.refine.settings import RefineSettings
 from autotool_training.rl import run as rl
+from autotool_training.rl.own_reward import load_rewards
 from autotool_training.rl.reward import RolloutScorer, Scored, reward_range
 from autotool_training.rl.rollout import force_decision_token
-from autotool_training.rl.run import RlSettings
+from autotool_training.rl.run_settings import RlSettings
+from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader
-
-
-class RefineSettings(BaseModel):
-    """How records are probed and chosen. The rewards and the length of a response are those of `rl`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    group: int = Field(default=8, ge=1)
-    """Rollouts of a record in each round."""
-    batch: int = Field(default=64, ge=1)
-    """Rollouts that are decoded at once, rounded down to whole groups."""
-    rounds: int = Field(default=3, ge=0)
-    """Rounds along a short run of plain GRPO on all records, by the settings of `rl` (transformers always decodes), from the
-    last checkpoint that is named, which is a round too: rewards then follow how RL changes the model. 0: the named checkpoints
-    are the rounds, as those of SFT, the only way before."""
-    round_steps: int = Field(default=10, ge=1)
-    """GRPO steps between two rounds."""
-    rate: Literal["reward", "accuracy"] = "reward"
-    """The rate of a record in a round: its mean reward, scaled to [0, 1], so that a record is too easy only if it is always
-    right *and* short; or the share of right rollouts in either mode."""
-    min_alignment: Annotated[float, Field(le=1)] | Literal["median"] = "median"
-    """A record is kept if its alignment with the mean of all is at least this (see `refine.select`); 1 keeps the fewest. With
-    `median`, that of these records, half of them is kept. It was 0.6, which the noise of few rollouts decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +82,10 @@ def refine_records(job: ProbeJob) -> Counts:
     """
     if not job.records or not job.rounds:
         raise AutoToolError("Refinement needs records and at least one checkpoint: look at the counts of `label`.")
+    if job.settings.urls and len(job.settings.urls) != len(job.rounds):
+        raise AutoToolError(
+            f"refine.urls names {len(job.settings.urls)} servers for {len(job.rounds)} checkpoints: name one for each of them."
+        )
     files.reject_duplicate_ids(job.records)
     with explain_full_disk(job.out):
         job.out.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +96,7 @@ def refine_records(job: ProbeJob) -> Counts:
             raise AutoToolError(f"Every prompt has more than {job.rl.max_prompt_tokens} tokens: raise rl.max_prompt_tokens.")
         job = replace(job, records=fitting)
         accuracy = _rates(job, probed, _accuracy)
-        rates = accuracy if job.settings.rate == "accuracy" else _rates(job, probed, _reward_rate(job))
+        rates = accuracy if job.settings.rate == "accuracy" else _rates(job, probed, _reward_rate(job, probed))
         selection = select_records(rates, seed=job.seed, min_alignment=job.settings.min_alignment, accuracy=accuracy)
         files.write(job.out, (job.records[index] for index in selection.kept))
         counts = _counts(job.records, frozenset(selection.kept), selection.verdicts)
@@ -137,7 +121,7 @@ def _short_run(job: ProbeJob) -> RlSettings:
     settings, objective = job.settings, job.rl.objective
     penalty = objective.variant == "length-penalty"
     plain = objective if penalty else objective.model_copy(update={"variant": "grpo"})
-    decoder = {"rollouts": "transformers", "vllm_url": None}
+    decoder = {"rollouts": "transformers", "vllm_url": None, "evaluation": None, "report_to": [], "log_completions": 0}
     saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
     return job.rl.model_copy(update={"objective": plain, **decoder, **saved})
 
@@ -183,9 +167,13 @@ def _identity(job: ProbeJob) -> dict[str, Any]:
         "seed": job.seed,
         "max_prompt_tokens": job.rl.max_prompt_tokens,
         "max_response_tokens": job.rl.max_response_tokens,
-        "rewards": objective.length_penalty if objective.variant == "length-penalty" else objective.rewards.model_dump(),
+        "rewards": job.rl.reward_names or _built_in_rewards(objective),
         "length_bonus": objective.length_bonus,
     }
+
+
+def _built_in_rewards(objective: ObjectiveSettings) -> Any:
+    return objective.length_penalty if objective.variant == "length-penalty" else objective.rewards.model_dump()
 
 
 class _ProbeRound:
@@ -202,7 +190,7 @@ class _ProbeRound:
         left = [record for record in self._job.records if record.id not in self._done]
         if not left:
             return
-        roller = _RolloutSampler(load_step(self._folder, self._job.bases.get(self._folder, self._job.base)), self._job)
+        roller = self._sampler()
         for record in left:
             if not roller.fits(record):
                 self._keep(appender, record, ())
@@ -213,6 +201,12 @@ class _ProbeRound:
             for record, group in zip(part, roller.groups(part, self._seed(part[0])), strict=True):
                 self._keep(appender, record, group)
             self._show()
+
+    def _sampler(self) -> "_RolloutSampler":
+        job, folder = self._job, self._folder
+        if job.settings.urls:
+            return _RolloutSampler(load_tokenizer(folder), job, ServerSampler(job.settings.urls[self._number]))
+        return _RolloutSampler(load_step(folder, job.bases.get(folder, job.base)), job)
 
     def _keep(self, appender: jsonl.Appender, record: Record, group: Sequence[Scored]) -> None:
         line = self._done[record.id] = self._line(record, group)
@@ -237,15 +231,17 @@ class _ProbeRound:
 class _RolloutSampler:
     """Samples and scores the rollouts of a checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, job: ProbeJob) -> None:
-        self._model = checkpoint.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, checkpoint: Checkpoint, job: ProbeJob, server: ServerSampler | None = None) -> None:
+        self._server = server
+        self._model = checkpoint.model if server else checkpoint.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self._eos = [checkpoint.tokenizer.eos_token_id]
         self._writer = ExampleWriter(checkpoint.tokenizer, checkpoint.profile, self._eos[0])
         self._reader = TrajectoryReader(checkpoint.tokenizer, checkpoint.profile, self._eos)
         self._max_prompt_tokens = job.rl.max_prompt_tokens
         self._max_tokens, self._group = job.rl.max_response_tokens, job.settings.group
         self._scorer = RolloutScorer(self._reader, job.rl.objective, self._max_tokens)
-        self._share = job.rl.share
+        self._own_reward = load_rewards(job.rl)
+        self._share = job.rl.share and not server
         if self._share:
             enable(self._model)
 
@@ -256,14 +252,20 @@ class _RolloutSampler:
     def groups(self, records: Sequence[Record], seed: int) -> Iterator[list[Scored]]:
         """Yield each record's group, scored."""
         prompts = [prompt for record in records for prompt in [self._writer.prompt(record)] * self._group]
-        deciding = force_decision_token(self._model, self._reader.decision, share=self._share)
-        with deciding, without_kv_copies(self._model):
-            responses = sample(self._model, prompts, self._max_tokens, self._eos, seed=seed)
+        responses = self._responses(prompts, seed)
         for index, record in enumerate(records):
             gold = [Call(call.name, call.arguments) for call in record.calls]
             rollouts = responses[index * self._group : (index + 1) * self._group]
             prompt = prompts[index * self._group]
-            yield [self._scorer.score(prompt, response, record.tools, gold) for response in rollouts]
+            scored = [self._scorer.score(prompt, response, record.tools, gold) for response in rollouts]
+            yield self._own_reward.apply([record] * len(scored), scored) if self._own_reward else scored
+
+    def _responses(self, prompts: list[list[int]], seed: int) -> list[list[int]]:
+        decision = self._reader.decision
+        if self._server:
+            return self._server.sample_deciding(prompts, self._max_tokens, [decision.long, decision.short], seed=seed)
+        with force_decision_token(self._model, decision, share=self._share), without_kv_copies(self._model):
+            return sample(self._model, prompts, self._max_tokens, self._eos, seed=seed)
 
 
 def _split_by_length(records: Sequence[Record], probed: Sequence[_ProbedGroups]) -> tuple[list[Record], list[Record]]:
@@ -281,10 +283,18 @@ def _accuracy(line: dict[str, Any]) -> float:
     return line["right"] / len(line["rewards"])
 
 
-def _reward_rate(job: ProbeJob) -> Callable[[dict[str, Any]], float]:
-    low, high = reward_range(job.rl.objective)
+def _reward_rate(job: ProbeJob, rounds: Sequence[_ProbedGroups] = ()) -> Callable[[dict[str, Any]], float]:
+    low, high = _seen_range(rounds) if job.rl.reward_names else reward_range(job.rl.objective)
     # Scaled before summing, so that the best rate is exactly 1, by which `select_records` finds the too easy records.
     return lambda line: sum((reward - low) / (high - low) for reward in line["rewards"]) / len(line["rewards"])
+
+
+def _seen_range(rounds: Sequence[_ProbedGroups]) -> tuple[float, float]:
+    """Return the lowest and the highest reward that there was: those that are possible are known of the table alone."""
+    seen = [reward for groups in rounds for line in groups.values() for reward in line["rewards"]]
+    if min(seen) == max(seen):
+        raise AutoToolError("Every rollout got the same reward, so that no record is better than another: look at rl.reward.")
+    return min(seen), max(seen)
 
 
 def _counts(records: Sequence[Record], kept: frozenset[int], verdicts: Sequence[str]) -> Counts:

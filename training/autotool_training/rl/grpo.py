@@ -1,30 +1,27 @@
 """The adapter: TRL's GRPOTrainer with the modes, rewards and entropy constraints of this package.
 
-It overrides private methods of TRL 1.16's GRPOTrainer (hence the pin), because TRL has no hooks for tokenized prompts, the
-first token of rollouts, the entropy term and its state: `_tokenize_prompts`, `_generate_single_turn`,
-`_generate_and_score_completions`, `_get_per_token_logps_and_entropies`, `_compute_loss`, `_get_train_sampler`,
-`_save_checkpoint`, `_load_optimizer_and_scheduler`. It uses the entropies that TRL's forward pass returns anyway.
+With its base class in `rollout_trainer` it overrides private methods of TRL 1.16's GRPOTrainer (hence the pin), because TRL has
+no hooks for tokenized prompts, the first token of rollouts, the entropy term and its state: here
+`_generate_and_score_completions`, `_get_per_token_logps_and_entropies`, `_compute_loss`, `_save_checkpoint`,
+`_load_optimizer_and_scheduler`. It uses the entropies that TRL's forward pass returns anyway.
 """
 
+import copy
 import json
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from accelerate import DistributedType
 from datasets import Dataset
 from torch import Tensor
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
 from autotool_core.errors import AutoToolError
-from autotool_core.profile import Profile
-from autotool_training.common.prefix_sharing import enable, score_responses, without_kv_copies
+from autotool_training.common.prefix_sharing import score_responses
+from autotool_training.rl.dynamic_sampling import draw_rows, replace_dead_groups, rows_of
 from autotool_training.rl.entropy import sequence_entropy
-from autotool_training.rl.epoch_sampler import EpochSampler
 from autotool_training.rl.metrics import (
     entropy_metrics,
     entropy_sums,
@@ -36,101 +33,107 @@ from autotool_training.rl.metrics import (
     share_metrics,
 )
 from autotool_training.rl.objective import EntropyConstraint, Modes, check_setup, finished, keep_decisions, live_groups
-from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
-from autotool_training.rl.rollout import LogpRecorder, force_decision_token, with_merged_adapter
+from autotool_training.rl.reference import prepare_reference
+from autotool_training.rl.rollout_trainer import RolloutTrainer
 from autotool_training.rl.settings import ObjectiveSettings
-from autotool_training.rl.trajectory import TrajectoryReader, mode_masks
+from autotool_training.rl.trajectory import mode_masks
 
 BETA_FILE = "beta.json"
-WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU})
 
 
-class AutoToolGRPOTrainer(GRPOTrainer):
-    """GRPOTrainer for the objective of `settings`. `args` must hold what `objective.GRPO` does.
+class AutoToolGRPOTrainer(RolloutTrainer):
+    """GRPOTrainer for the objective of `settings`. `args` must hold what `objective.trl_arguments` returns.
 
-    Columns of the datasets: `prompt`, token ids ending with the `auto` prefix; `gold`, a JSON list of calls; `tools`,
-    a JSON list of OpenAI tools. With `share` a prompt is computed once for those of its rollouts that are in one micro-batch
-    (`common.prefix_sharing`), and with `halved` half of a group's rollouts are long and half are short. Raises AutoToolError
-    for other columns, and if the loss is not a number.
+    The columns of the datasets and the other arguments are those of `RolloutTrainer`. With `max_num_gen_batches` above 1 groups
+    of equal rewards are replaced (`dynamic_sampling`). Raises AutoToolError for other columns, and if the loss is not a number.
     """
-
-    # TRL sets them, but types them as optional.
-    model: Any
-    processing_class: Any
-    max_completion_length: int
-    num_generations: int
-    num_generations_eval: int
 
     def __init__(
         self,
         model: Any,
         *,
         settings: ObjectiveSettings,
-        profile: Profile,
         args: GRPOConfig,
         train_dataset: Dataset,
-        share: bool = False,
-        halved: bool = False,
+        max_num_gen_batches: int = 1,
         **rest: Any,
     ) -> None:
-        check_setup(args, train_dataset.column_names)
+        check_setup(args, train_dataset.column_names, settings)
         self._constraint = EntropyConstraint(settings)
-        self._scored: list[Scored] = []
         self._tokens: Any = None
         self._sums: Tensor | None = None
-        self._recorder = LogpRecorder()
-        self._share = share
-        self._halved = halved
-        if share:
-            enable(model)
-        super().__init__(model, self.reward, args=args, train_dataset=train_dataset, **rest)
-        self._reader = TrajectoryReader(self.processing_class, profile, self.eos_token_ids)
-        self._scorer = RolloutScorer(self._reader, settings, self.max_completion_length)
-
-    def reward(
-        self, prompts: list[list[int]], completion_ids: list[list[int]], gold: list[str], tools: list[str], **_: Any
-    ) -> list[float | None]:
-        """Return the rewards of this rank's rollouts; TRL calls it with the dataset's columns."""
-        self._scored = [
-            self._scorer.score(prompt, response, json.loads(its_tools), parse_gold(its_gold))
-            for prompt, response, its_tools, its_gold in zip(prompts, completion_ids, tools, gold, strict=True)
-        ]
-        return [scored.reward for scored in self._scored]
-
-    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
-        made = super()._get_train_sampler(dataset)
-        names = ("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed")
-        # The epoch is read from the trainer's state: the one that accelerate sets does not reach a sampler whose first
-        # batches are skipped on several processes.
-        return EpochSampler(**{name: getattr(made, name) for name in names}, epochs=lambda: int(self.state.epoch or 0))
-
-    def _tokenize_prompts(self, prompts: list[list[int]]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        end = list(self._reader.prefix_ids)
-        if any(prompt[-len(end) :] != end for prompt in prompts):
-            raise AutoToolError("prompt of a training item must be token ids that end with the response prefix of mode=auto.")
-        return prompts, None, {}
-
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        model = self.accelerator.unwrap_model(self.model)
-        # An adapter cannot be merged into weights that are sharded over processes.
-        adapted = model if self.accelerator.distributed_type in WHOLE_WEIGHTS else None
-        base = getattr(model, "get_base_model", lambda: model)()
-        by_transformers = not (self.use_vllm or self.use_transformers_continuous_batching)
-        group = self._group_size() if self._halved else None
-        decoder = {"share": self._share, "recorder": self._recorder, "halved_group": group}
-        deciding = force_decision_token(base, self._reader.decision, **decoder)
-        with with_merged_adapter(adapted), without_kv_copies(base) if by_transformers else nullcontext(), deciding:
-            return super()._generate_single_turn(*args, **kwargs)
+        self._dropped: Tensor | None = None
+        self._max_num_gen_batches = max_num_gen_batches
+        reference = copy.deepcopy(model) if args.beta and not rest.get("peft_config") else None
+        # TRL would load the reference by the name of the base, which may have no markers yet.
+        args.beta = 0.0
+        super().__init__(model, settings=settings, args=args, train_dataset=train_dataset, **rest)
+        args.beta = self.beta = settings.kl_beta
+        self.ref_model = None if reference is None else prepare_reference(self, reference, share=self._share)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return TRL's batch, in which cut responses have loss on their decision alone, with two masks (B,) of bool.
+        """Return the batch of `_generate_batch`, with groups of equal rewards replaced in training as far as it is set."""
+        batch, live = self._generate_batch(inputs)
+        if self._max_num_gen_batches == 1 or not self.model.training:
+            return batch
+        # The metrics are those of the first rollouts, as is what adapts β_l.
+        metrics, first = copy.deepcopy(self._metrics["train"]), batch
+        batch, replaced = replace_dead_groups(
+            first,
+            live,
+            self.num_generations,
+            generate=self._generate_further,
+            largest=self._largest,
+            attempts=self._max_num_gen_batches - 1,
+        )
+        self._metrics["train"] = metrics
+        (count,) = self.sum_over_ranks(torch.tensor([float(len(replaced))], device=live.device))
+        self.note({"replaced_groups": count})
+        self._dropped = self._measure_dropped(first, replaced)
+        tokens = cast("Tensor", self.accelerator.gather(batch["completion_mask"].sum())).sum()
+        return {**batch, "num_items_in_batch": tokens}
 
-        `whole`: the trajectory was not cut; `counted`: it counts in the entropy term if it was not.
+    def _generate_further(self, groups: int, attempt: int) -> tuple[dict[str, Any], Tensor]:
+        ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
+        # A resumed run draws the same records again.
+        draw = (self.state.global_step * self._max_num_gen_batches + attempt) * ranks + rank
+        return self._generate_batch(draw_rows(self.train_dataset, groups, self.num_generations, self.args.seed + draw))
+
+    def _largest(self, number: int) -> int:
+        return int(cast("Tensor", self.accelerator.gather(torch.tensor([number], device=self.accelerator.device))).max())
+
+    def _measure_dropped(self, batch: dict[str, Any], replaced: list[int]) -> Tensor | None:
+        """Return what `_end_micro_batch` adds up, over the rollouts of replaced groups: their entropies, without a gradient.
+
+        Sharded weights are gathered by all ranks at once, so that each measures as many groups as any; what a rank has too many
+        is not counted.
+        """
+        count = self._largest(len(replaced))
+        if not count:
+            return None
+        rows = rows_of(batch, [*replaced, *[0] * (count - len(replaced))], self.num_generations)
+        rows["drawn"] = torch.arange(len(rows["drawn"]), device=rows["drawn"].device) < len(replaced) * self.num_generations
+        ids = torch.cat([rows["prompt_ids"], rows["completion_ids"]], 1)
+        seen = torch.cat([rows["prompt_mask"], rows["completion_mask"]], 1)
+        size, width = self.args.per_device_train_batch_size, rows["completion_ids"].size(1)
+        with torch.no_grad():
+            _, entropy, _ = self._get_per_token_logps_and_entropies(
+                self.model, ids, seen, width, batch_size=size, compute_entropy=True
+            )
+        self._tokens = None
+        sums, gaps = self._entropy_sums(entropy, rows)
+        return torch.cat([sums, sums.new_zeros(4), gaps])
+
+    def _generate_batch(self, inputs: list[dict[str, Any]]) -> tuple[dict[str, Any], Tensor]:
+        """Return TRL's batch, in which cut responses have loss on their decision alone, and which rollouts are in live groups.
+
+        The batch has three masks (B,) of bool in addition. `whole`: the trajectory was not cut; `counted`: it counts in the
+        entropy term if it was not; `drawn`: it counts in the metrics and in what adapts β_l.
         """
         batch = super()._generate_and_score_completions(inputs)
         facts: Any = self.accelerator.gather(rollout_facts(self._scored, self.accelerator.device))
         live = live_groups(facts[:, 0], self._group_size())
-        self._note(rollout_metrics(facts, live))
+        self.note(rollout_metrics(facts, live))
         start = self.accelerator.process_index * len(inputs)
         counted = self._constraint.counted(live)[start : start + len(inputs)]
         whole = finished(batch["completion_ids"], batch["completion_mask"], self.eos_token_ids)
@@ -139,10 +142,8 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         sampled = self._recorder.take(mask.size(1))
         # vLLM's are in the batch already, by this name.
         batch |= {} if sampled is None else {"sampling_per_token_logps": sampled}
-        return {**batch, "completion_mask": mask, "num_items_in_batch": tokens, "counted": counted, "whole": whole}
-
-    def _group_size(self) -> int:
-        return self.num_generations if self.model.training else self.num_generations_eval
+        masks = {"completion_mask": mask, "counted": counted, "whole": whole, "drawn": torch.ones_like(whole)}
+        return {**batch, **masks, "num_items_in_batch": tokens}, live[start : start + len(inputs)]
 
     def _get_per_token_logps_and_entropies(self, model: Any, *rows: Any, **kwargs: Any) -> Any:
         if self._share:
@@ -167,48 +168,63 @@ class AutoToolGRPOTrainer(GRPOTrainer):
         (logps, token_entropy), self._tokens = self._tokens, None
         mask = inputs["completion_mask"]
         entropy = sequence_entropy(token_entropy, mask)
-        present = [mode & inputs["whole"] for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
-        modes = Modes(*(mode & inputs["counted"] for mode in present))
+        modes = Modes(*(mode & inputs["counted"] for mode in self._present(inputs)))
         term = self._constraint.term(entropy, modes, self._weights(mask.sum(1).to(entropy.dtype), inputs["num_items_in_batch"]))
-        thinking = mask.bool() & self._reader.think_mask(inputs["completion_ids"])
-        blocks = sequence_entropy(token_entropy, thinking), present[1] & thinking.any(1)
-        sums = entropy_sums([(entropy, present[0]), (entropy, present[1]), blocks])
+        sums, controlled = self._entropy_sums(token_entropy, inputs)
         gaps = logp_gap_sums(logps, inputs.get("sampling_per_token_logps"), mask)
         if self.model.training:
             norms = torch.stack([gradient_l1(policy_loss, logps), gradient_l1(term, token_entropy)])
-            self._end_micro_batch(torch.cat([sums, gaps, norms, self._constraint.gap_sums(entropy, modes)]))
+            self._end_micro_batch(torch.cat([sums, gaps, norms, controlled]))
         else:
-            self._note(entropy_metrics(self._over_ranks(sums)))
+            self.note(entropy_metrics(self.sum_over_ranks(sums)))
         return policy_loss - term
+
+    def _present(self, inputs: dict[str, Any]) -> list[Tensor]:
+        """Return which trajectories (B,) of bool are whole and short, and which are whole and long."""
+        return [mode & inputs["whole"] for mode in mode_masks(inputs["completion_ids"], self._reader.decision)]
+
+    def _entropy_sums(self, token_entropy: Tensor, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the sums of the entropies by mode (`entropy_sums`) and those of what adapts β_l, of the drawn trajectories."""
+        mask = inputs["completion_mask"]
+        entropy = sequence_entropy(token_entropy, mask)
+        drawn = [mode & inputs["drawn"] for mode in self._present(inputs)]
+        thinking = mask.bool() & self._reader.think_mask(inputs["completion_ids"])
+        blocks = sequence_entropy(token_entropy, thinking), drawn[1] & thinking.any(1)
+        sums = entropy_sums([(entropy, drawn[0]), (entropy, drawn[1]), blocks])
+        return sums, self._constraint.gap_sums(entropy, Modes(*(mode & inputs["counted"] for mode in drawn)))
 
     def _weights(self, lengths: Tensor, tokens: Tensor) -> Tensor:
         """Return w_i (B,) by `lengths` (B,); `tokens` is the number of those that were generated together, on all ranks."""
         parts = self.current_gradient_accumulation_steps if self.model.training else 1
-        # This is the normaliser of TRL's loss `dapo`.
+        return self._constraint.weights(lengths, self._normaliser(lengths, tokens, parts), len(lengths) * parts)
+
+    def _normaliser(self, lengths: Tensor, tokens: Tensor, parts: int) -> Tensor | int:
+        """Return what TRL divides the sum over tokens by in a step of so many `parts`; the loss `grpo` has no such number."""
+        if self.loss_type == "bnpo":
+            return lengths.sum().clamp(min=1) * parts
+        if self.loss_type == "dr_grpo":
+            return len(lengths) * self.max_completion_length * parts
         batches = parts / cast("Any", self.args).steps_per_generation if self.model.training else 1
-        share = tokens.clamp(min=1) / self.accelerator.num_processes * batches
-        return self._constraint.weights(lengths, share, len(lengths) * parts)
+        return tokens.clamp(min=1) / self.accelerator.num_processes * batches
 
     def _end_micro_batch(self, sums: Tensor) -> None:
         """Add up the sums; after the last micro-batch of an optimiser step add up those of all ranks, log, and update β_l."""
         self._sums = sums if self._sums is None else self._sums + sums
         if not self.accelerator.sync_gradients:
             return
-        *entropies, logp_gap, tokens, policy, term, gap_sum, count = self._over_ranks(self._sums)
+        sums = self._sums if self._dropped is None else self._sums + self._dropped
+        *entropies, logp_gap, tokens, policy, term, gap_sum, count = self.sum_over_ranks(sums)
         self._sums = None
         if not math.isfinite(policy + term):
             raise AutoToolError("The loss is not a number: lower learning_rate and resume from the last checkpoint.")
         controller = self._constraint.controller
-        self._note({**entropy_metrics(entropies), **share_metrics(policy, term), **gap_metrics(logp_gap, tokens)})
-        self._note({"beta_long": controller.value})
+        self.note({**entropy_metrics(entropies), **share_metrics(policy, term), **gap_metrics(logp_gap, tokens)})
+        self.note({"beta_long": controller.value})
         controller.step(gap_sum, count)
 
-    def _over_ranks(self, sums: Tensor) -> list[float]:
+    def sum_over_ranks(self, sums: Tensor) -> list[float]:
+        """Return the sums (N,) of all ranks."""
         return cast("Tensor", self.accelerator.reduce(sums, reduction="sum")).tolist()
-
-    def _note(self, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            self._metrics["train" if self.model.training else "eval"][name].append(value)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # β_l is saved first, because TRL ends its saving by deleting older checkpoints.

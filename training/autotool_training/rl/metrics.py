@@ -25,6 +25,16 @@ def _facts(rollout: Scored) -> tuple[float, ...]:
     return rollout.reward, rollout.right, *lengths, is_short, is_long, fault is not None
 
 
+def completion_columns(scored: Sequence[Scored]) -> dict[str, list[str | bool | int]]:
+    """Return the columns that a table of rollouts has besides TRL's: mode, right, fault, tokens."""
+    return {
+        "mode": [str(one.trajectory.mode or "none") for one in scored],
+        "right": [one.right for one in scored],
+        "fault": [str(one.trajectory.fault or "") for one in scored],
+        "tokens": [one.length for one in scored],
+    }
+
+
 def rollout_metrics(facts: Tensor, live: Tensor) -> dict[str, float]:
     """Return reward, accuracy and length in tokens per mode, thinking rate, and shares of malformed rollouts and dead groups.
 

@@ -1,10 +1,11 @@
 """The objective: L = L_GRPO - Σ_i w_i·β_i·H_i, and the second term of each variant.
 
-L_GRPO is TRL's, set up by `GRPO`: advantage = reward - group mean without standard deviation, token-level normalisation,
-clip 0.2/0.28, no KL, truncated samples masked after their decision token (`keep_decisions`), truncated importance weights
-against the mismatch of engine and trainer. The paper has both terms under one mean. Here the policy loss is a mean over
-tokens, and so w_i is the trajectory's part of the tokens, or with `entropy_aggregation = "seq-mean-token-mean"` one over
-the number of trajectories. Truncated trajectories have β_i = 0 and, with `mask_zero_variance_groups`, also those of a group
+L_GRPO is TRL's, set up by `trl_arguments`: advantage = reward - group mean without standard deviation, clip 0.2/0.28,
+truncated samples masked after their decision token (`keep_decisions`), truncated importance weights against the mismatch of
+engine and trainer; the defaults are token-level normalisation and no KL. The paper has both terms under one mean. By default
+the policy loss is a mean over tokens, and so w_i is the trajectory's part of the tokens, or with `entropy_aggregation =
+"seq-mean-token-mean"` one over the number of trajectories; other `loss_type`s have their own normaliser in place of the
+number of tokens. Truncated trajectories have β_i = 0 and, with `mask_zero_variance_groups`, also those of a group
 whose rewards are all equal.
 """
 
@@ -21,26 +22,30 @@ from autotool_training.rl.beta import BetaController, gap_sums, mode_beta
 from autotool_training.rl.settings import UNCONSTRAINED, UNTARGETED, ObjectiveSettings
 
 GRPO: Mapping[str, Any] = {
-    "loss_type": "dapo",
     "scale_rewards": "none",
     "epsilon": 0.2,
     "epsilon_high": 0.28,
-    "beta": 0.0,
     # TRL would mask the decision too.
     "mask_truncated_completions": False,
     "temperature": 1.0,
     "vllm_importance_sampling_correction": True,
     "vllm_importance_sampling_mode": "token_truncate",
 }
-"""Arguments of `GRPOConfig` that make TRL's loss L_GRPO."""
+"""Arguments of `GRPOConfig` that make TRL's loss L_GRPO, but for those that `trl_arguments` takes from the settings."""
 # A target of 0 nats has no shares.
 _MIN_UNIT = 1e-6
 COLUMNS = frozenset({"prompt", "gold", "tools"})
 
 
-def check_setup(args: Any, columns: Collection[str]) -> None:
-    """Raise AutoToolError unless `args` holds what `GRPO` does and the training data has the columns."""
-    for name, value in GRPO.items():
+def trl_arguments(settings: ObjectiveSettings) -> dict[str, Any]:
+    """Return the arguments of `GRPOConfig` that make TRL's loss L_GRPO."""
+    level = settings.importance_sampling_level
+    return {**GRPO, "loss_type": settings.loss_type, "importance_sampling_level": level, "beta": settings.kl_beta}
+
+
+def check_setup(args: Any, columns: Collection[str], settings: ObjectiveSettings) -> None:
+    """Raise AutoToolError unless `args` holds what `trl_arguments` returns and the training data has the columns."""
+    for name, value in trl_arguments(settings).items():
         if getattr(args, name) != value:
             raise AutoToolError(f"{name} of GRPOConfig must be {value}, because the objective needs it: leave it as it is.")
     if missing := sorted(COLUMNS - set(columns)):
@@ -117,7 +122,10 @@ class EntropyConstraint:
         return short + mode_beta(entropy, modes.long, long_beta, self._long_target)
 
     def weights(self, lengths: Tensor, tokens: Tensor | float, trajectories: int) -> Tensor:
-        """Return w_i (B,) of trajectories with `lengths` (B,) tokens, of the numbers of tokens and trajectories of a step."""
+        """Return w_i (B,) of trajectories with `lengths` (B,) tokens, of the numbers of tokens and trajectories of a step.
+
+        `tokens` is the normaliser of the policy loss, whatever number that is.
+        """
         return lengths / tokens if self._by_token else torch.full_like(lengths, 1 / trajectories)
 
     def term(self, entropy: Tensor, modes: Modes, weights: Tensor) -> Tensor:

@@ -51,6 +51,12 @@ def table_reward(table: RewardTable, mode: ResolvedMode | None, *, right: bool) 
     return min(table.wrong_short, table.wrong_long)
 
 
+def reward_mode(trajectory: Trajectory) -> ResolvedMode | None:
+    """Return the mode that a trajectory is rewarded as; None without a decision token or a thought."""
+    # A long answer with nothing in its think block is no thought: it would halve the price of being wrong.
+    return None if trajectory.fault is Fault.EMPTY_BLOCK else trajectory.mode
+
+
 def length_reward(length: int, max_tokens: int, penalty: float, *, right: bool) -> float:
     """Return, if right, 1 - penalty · length / max_tokens. If wrong, -1, so that a shorter wrong answer gains nothing."""
     return 1 - penalty * length / max_tokens if right else -1.0
@@ -80,10 +86,8 @@ class RolloutScorer:
         trajectory = self._reader.read(prompt_ids, response_ids, tools)
         right = is_right(trajectory, gold)
         length = len(response_ids)
-        # A long answer with nothing in its think block is no thought: it would halve the price of being wrong.
-        mode = None if trajectory.fault is Fault.EMPTY_BLOCK else trajectory.mode
         think_length = self._reader.think_length(response_ids)
-        reward = self._reward(mode, length, think_length, right=right)
+        reward = self._reward(reward_mode(trajectory), length, think_length, right=right)
         return Scored(trajectory, right, reward, length, think_length)
 
     def _reward(self, mode: ResolvedMode | None, length: int, think_length: int, *, right: bool) -> float:

@@ -99,19 +99,3 @@ def _generate_from_prefill(
 ) -> Tensor:
     cache = prefill_unique(model, input_ids, attention_mask)
     return generate(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=True, **options)
-
-
-@contextmanager
-def with_merged_adapter(model: Any) -> Generator[None]:
-    """Merge the adapter of a PEFT model into its weights, which takes one product a layer and token instead of three.
-
-    Unmerging leaves rounding errors of float32, about 1e-7 of a weight each time. Other models are unchanged.
-    """
-    if not hasattr(model, "merge_adapter"):
-        yield
-        return
-    model.merge_adapter()
-    try:
-        yield
-    finally:
-        model.unmerge_adapter()

@@ -4,11 +4,10 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import torch
 from datasets import Dataset
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trl.trainer.grpo_config import GRPOConfig
 
 from autotool_core import jsonl
@@ -18,13 +17,19 @@ from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, Profil
 from autotool_training.common.checkpoint import Checkpoint, is_finished, load_finished
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.export import reject_sharded_adapter, write_trained
-from autotool_training.common.lora import LoraSettings, lora_config
+from autotool_training.common.lora import lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir, records_digest, stored_run
+from autotool_training.common.server_sampling import ServerSampler
+from autotool_training.common.trackers import tracker_arguments
 from autotool_training.patches.trl_head import patch_fused_head
+from autotool_training.patches.vllm_cpu import patch_vllm_on_cpu
+from autotool_training.rl.evaluation import HeldOutEvaluation, read_held_out
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
-from autotool_training.rl.objective import GRPO
+from autotool_training.rl.objective import trl_arguments
+from autotool_training.rl.own_reward import load_rewards
+from autotool_training.rl.run_settings import RlSettings
 from autotool_training.rl.settings import (
     ENTROPY_TERM,
     OLDER_OBJECTIVE,
@@ -41,65 +46,6 @@ TARGETS_FILE = "targets.json"
 OBJECTIVE_VERSION = 2
 """Counts the changes of rewards and losses that no setting takes back. Runs from before this number have none: their cut
 rollouts had no loss on the decision, long answers with an empty think block counted as thought, and no prompt was too long."""
-
-
-class RlSettings(BaseModel):
-    """Settings of an RL run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    objective: ObjectiveSettings = ObjectiveSettings(variant="grpo")
-    """The objective; missing entropy targets are measured before the first step."""
-    target_answers: Literal["chosen", "forced"] = "chosen"
-    """The base's answers that give the targets H_s and H_l: `chosen`, those that it chooses to give in the mode, which β_l is
-    adapted by too (each answer weighs as the probability of its mode); or `forced`, all alike, the only way before."""
-    percentile: Annotated[float, Field(gt=0, lt=100)] | Literal["mean"] = "mean"
-    """Percentile of their entropies that is the target, or `mean`, which β_l is adapted by too. It was 50."""
-    probes: int = Field(default=64, ge=2)
-    """Records whose answers the targets are measured on, in each mode."""
-    steps: int = Field(default=200, ge=1)
-    """Optimiser steps."""
-    prompts: int = Field(default=8, ge=1)
-    """Groups of an optimiser step, per device."""
-    group: int = Field(default=8, ge=2)
-    """Rollouts of a prompt."""
-    decisions: Literal["sampled", "halved"] = "sampled"
-    """`sampled`: each rollout draws its decision token. `halved`: half of each group is made to be long and half to be short,
-    so that both modes are compared however rarely one is chosen (AdaptThink, arXiv 2505.13417, there with importance weights,
-    which would make a rare decision's gradient small again). transformers has to decode."""
-    accumulation: int = Field(default=1, ge=1)
-    """Micro-batches into which a device's rollouts of a step are split, to save memory."""
-    share: bool = False
-    """Compute a prompt once for its rollouts (`common.prefix_sharing`): for all of them when transformers decodes, and for
-    those of a micro-batch in training, to which they are assigned at random."""
-    max_prompt_tokens: int = Field(default=2048, ge=1)
-    """Records with a longer prompt are left out, here and in **refine**, and told: one of them could end a run."""
-    max_response_tokens: int = Field(default=256, ge=8)
-    learning_rate: float = Field(default=1e-5, gt=0)
-    warmup_steps: int = Field(default=10, ge=0)
-    lora: LoraSettings | None = None
-    """None: all weights are trained."""
-    rollouts: Literal["transformers", "vllm", "vllm-server"] = "transformers"
-    """The decoder: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
-    vllm_url: str | None = None
-    """URL of the vLLM server."""
-    gradient_checkpointing: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
-    save_steps: int = Field(default=50, ge=1)
-    keep: int = Field(default=1, ge=1)
-    """Number of latest checkpoints in `steps/` that are kept, each complete with template and profile."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.prompts * self.group % self.accumulation:
-            raise ValueError("accumulation does not divide prompts x group: the micro-batches of a step have equal sizes")
-        if self.rollouts == "vllm-server" and not self.vllm_url:
-            raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
-        if self.decisions == "halved" and (self.rollouts != "transformers" or self.group % 2):
-            raise ValueError("decisions=halved needs rollouts=transformers and an even group")
-        if self.rollouts != "transformers" and self.lora:
-            raise ValueError("lora needs rollouts=transformers: TRL does not hand vLLM the trained rows of the embeddings")
-        return self
 
 
 def train(
@@ -120,21 +66,29 @@ def train(
     Raises AutoToolError if there are too few records for a step, the folder holds another run or an unfinished one of older
     code with another objective, the loss is not a number or the disk is full.
     """
+    load_rewards(settings)
     args = grpo_config(settings, out / "steps", seed)
     fitting = _fitting(base, records, settings.max_prompt_tokens, skipped)
     _reject_older_objective(out, settings.steps)
     if not is_finished(out):
         _reject_too_few(fitting, settings, args)
+    held_out = _held_out(base, fitting, settings)
     run = {"stage": "rl", "seed": seed, "settings": settings.model_dump(), "records": records_digest(records)}
+    run |= {"held_out": records_digest(held_out)} if held_out else {}
     run |= {"objective_version": OBJECTIVE_VERSION, **base_identity(base)}
     assumed = {"settings": _assumed(settings)}
     claim_run_dir(out, run, begin, assumed=assumed, growing="settings.steps", unused=_unused(settings.objective.variant))
     if done := load_finished(out):
         return done
     with explain_full_disk(out):
-        trainer = _trainer(_Job(base, fitting, settings, out, seed), args)
+        trainer = _trainer(_Job(base, fitting, settings, out, seed, held_out), args)
         resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
+
+
+def _held_out(base: Checkpoint, records: Sequence[Record], settings: RlSettings) -> list[Record]:
+    evaluation = settings.evaluation
+    return read_held_out(evaluation, records, settings.max_prompt_tokens, base) if evaluation else []
 
 
 def _reject_older_objective(out: Path, steps: int) -> None:
@@ -163,7 +117,7 @@ def _unused(variant: Variant) -> list[str]:
     targets = [] if constrained else ["percentile", "target_answers", "probes"]
     term = () if constrained else ENTROPY_TERM
     objective = [*term, *(("rewards", "length_bonus") if variant == "length-penalty" else ("length_penalty",))]
-    settings = ["keep", *targets, *(f"objective.{name}" for name in objective)]
+    settings = ["keep", "report_to", "log_completions", *targets, *(f"objective.{name}" for name in objective)]
     return ["objective_version", *(f"settings.{name}" for name in settings)]
 
 
@@ -186,6 +140,7 @@ class _Job:
     settings: RlSettings
     out: Path
     seed: int
+    held_out: Sequence[Record] = ()
 
     def writer(self) -> ExampleWriter:
         return ExampleWriter(self.base.tokenizer, self.base.profile, self.base.tokenizer.eos_token_id)
@@ -205,11 +160,16 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
     # The first process measures the targets, and every other one reads them.
     with args.main_process_first(local=False):
         objective = _with_targets(job, args.device)
+    if job.settings.rollouts == "vllm":
+        patch_vllm_on_cpu()
     trainer = AutoToolGRPOTrainer(
         job.base.model,
         settings=objective,
         share=job.settings.share,
         halved=job.settings.decisions == "halved",
+        max_num_gen_batches=job.settings.max_num_gen_batches,
+        log_completions=job.settings.log_completions,
+        own_reward=load_rewards(job.settings),
         profile=job.base.profile,
         args=args,
         train_dataset=_dataset(job.writer(), job.records),
@@ -222,6 +182,8 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
             ProfileWriter(job.base.profile),
         ],
     )
+    if job.settings.evaluation:
+        trainer.add_callback(HeldOutEvaluation(trainer, job.base, job.held_out, job.settings.evaluation, job.out))
     reject_sharded_adapter(trainer)
     patch_fused_head(trainer.model)
     return trainer
@@ -238,7 +200,8 @@ def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
         batch, max_tokens = settings.prompts * settings.group, settings.max_response_tokens
         probes = Probes(settings.probes, batch, max_tokens, settings.percentile, job.seed, settings.target_answers)
         with jsonl.atomic_write(stored) as part:
-            part.write_text(measure_targets(job.base, job.records, probes).model_dump_json())
+            server = ServerSampler(settings.vllm_url or "") if settings.rollouts == "vllm-server" else None
+            part.write_text(measure_targets(job.base, job.records, probes, server).model_dump_json())
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(stored.read_text())})
 
 
@@ -249,12 +212,16 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
     if settings.rollouts != "transformers":
         vllm |= {"vllm_mode": "server" if settings.rollouts == "vllm-server" else "colocate"}
         vllm |= {"vllm_server_base_url": settings.vllm_url}
+        # Otherwise keys are reserved for the longest text that the model can read.
+        vllm |= {"vllm_max_model_length": settings.max_prompt_tokens + settings.max_response_tokens}
+        vllm |= {f"vllm_{name}": value for name, value in settings.vllm}
     return GRPOConfig(
         output_dir=str(out),
         max_steps=settings.steps,
         per_device_train_batch_size=rollouts // settings.accumulation,
         gradient_accumulation_steps=settings.accumulation,
         num_generations=settings.group,
+        num_iterations=settings.num_iterations,
         max_completion_length=settings.max_response_tokens,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant_with_warmup",
@@ -265,12 +232,15 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         save_total_limit=settings.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        **tracker_arguments(settings.report_to, out.parent.name),
+        log_completions=settings.log_completions > 0,
+        # TRL prints none of them.
+        num_completions_to_print=0,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
         **vllm,
-        **GRPO,
+        **trl_arguments(settings.objective),
     )
 
 
@@ -278,6 +248,7 @@ def _dataset(writer: ExampleWriter, records: Sequence[Record]) -> Dataset:
     def rows() -> Iterator[dict[str, Any]]:
         for record in records:
             gold = json.dumps([call.model_dump() for call in record.calls])
-            yield {"prompt": writer.prompt(record), "gold": gold, "tools": json.dumps(record.tools)}
+            row = {"prompt": writer.prompt(record), "gold": gold, "tools": json.dumps(record.tools)}
+            yield {**row, "record": record.model_dump_json()}
 
     return Dataset.from_list(list(rows()))

@@ -73,6 +73,17 @@ class ObjectiveSettings(_Settings):
     """`autotool`: the whole method. `grpo`: no entropy term. `static-beta`: constant betas without targets.
     `length-penalty`: no entropy term, and a reward that falls with the length instead of the table. `no-decoupling`:
     one target and one adaptive beta for both modes. `no-adaptive`: both betas constant."""
+    loss_type: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
+    """The mean over which the policy loss is taken, in TRL's words: over all tokens of a step (`dapo`), over those of a
+    micro-batch (`bnpo`), over answers, each a mean over its tokens (`grpo`), or over answers times the maximum length
+    (`dr_grpo`, arXiv 2503.20783). The entropy term has the same one, so that `grpo` needs `entropy_aggregation =
+    "seq-mean-token-mean"`, and `bnpo` and `dr_grpo` need `token-mean`."""
+    importance_sampling_level: Literal["token", "sequence"] = "token"
+    """Ratio of new to old probability of each token, or of the whole answer (GSPO, arXiv 2507.18071), which needs
+    `rl.num_iterations` of at least 2: with one step a batch of rollouts every ratio is 1."""
+    kl_beta: float = Field(default=0.0, ge=0)
+    """Weight of the KL divergence from the checkpoint that RL starts from (TRL's `beta`). Without LoRA a second copy of the
+    model is kept for it."""
     targets: EntropyTargets | None = None
     """Measured after SFT; `rl.run` measures them if they are left out."""
     short_beta: float = Field(default=0.005, ge=0)
@@ -110,5 +121,21 @@ class ObjectiveSettings(_Settings):
             raise ValueError(
                 f"beta_lr = {self.beta_lr:g} is one of absolute steps: with relative ones β_l would need hundreds of steps to "
                 'cross its range. Leave it out, or set beta_step = "absolute"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _have_one_mean(self) -> Self:
+        if self.variant in UNCONSTRAINED:
+            return self
+        if self.loss_type == "grpo" and self.entropy_aggregation == "token-mean":
+            raise ValueError(
+                "loss_type=grpo is a mean over answers, and the entropy term has the mean of the policy loss: set "
+                'entropy_aggregation = "seq-mean-token-mean"'
+            )
+        if self.loss_type in {"bnpo", "dr_grpo"} and self.entropy_aggregation != "token-mean":
+            raise ValueError(
+                f"loss_type={self.loss_type} is a mean over tokens, and the entropy term has the mean of the policy loss: set "
+                'entropy_aggregation = "token-mean"'
             )
         return self

@@ -6,7 +6,7 @@ after the `auto` prefix and reads them as the server does: the decision token, t
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -59,6 +59,8 @@ class Trajectory:
     """None if there is no decision token."""
     calls: tuple[Call, ...] = ()
     fault: Fault | None = None
+    reasoning: str = field(default="", compare=False)
+    content: str = field(default="", compare=False)
 
 
 class TrajectoryReader:
@@ -111,16 +113,19 @@ class TrajectoryReader:
             *parser.finish(),
         ]
         turn = collect(events)
-        if mode is ResolvedMode.LONG and not turn.reasoning.strip():
-            return Trajectory(mode, fault=Fault.EMPTY_BLOCK)
-        if not whole:
-            return Trajectory(mode, fault=Fault.TRUNCATED)
-        return self._judge(mode, turn, is_open=parser.section is Section.REASONING)
+        calls, fault = self._judge(mode, turn, whole=whole, is_open=parser.section is Section.REASONING)
+        return Trajectory(mode, calls, fault, turn.reasoning, turn.content)
 
-    def _judge(self, mode: ResolvedMode, turn: Collected, *, is_open: bool) -> Trajectory:
+    def _judge(
+        self, mode: ResolvedMode, turn: Collected, *, whole: bool, is_open: bool
+    ) -> tuple[tuple[Call, ...], Fault | None]:
+        if mode is ResolvedMode.LONG and not turn.reasoning.strip():
+            return (), Fault.EMPTY_BLOCK
+        if not whole:
+            return (), Fault.TRUNCATED
         if turn.calls is None:
-            return Trajectory(mode, fault=Fault.BROKEN_CALL)
-        return Trajectory(mode, turn.calls, self._fault(mode, turn.content.strip(), turn.calls, is_open=is_open))
+            return (), Fault.BROKEN_CALL
+        return turn.calls, self._fault(mode, turn.content.strip(), turn.calls, is_open=is_open)
 
     def _fault(self, mode: ResolvedMode, content: str, calls: tuple[Call, ...], *, is_open: bool) -> Fault | None:
         if is_open:

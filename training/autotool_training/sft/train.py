@@ -24,6 +24,7 @@ from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir
+from autotool_training.common.trackers import Tracker, tracker_arguments
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.sft.batching import batch_by_length
 
@@ -59,6 +60,8 @@ class SftSettings(BaseModel):
     gradient_checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16`: mixed precision."""
+    report_to: list[Tracker] = []
+    """Services that get the metrics, besides TensorBoard's files: `wandb`, `trackio`. Each needs its package."""
 
     @model_validator(mode="after")
     def _packs_are_shared(self) -> Self:
@@ -114,7 +117,13 @@ def train(
     full.
     """
     run = {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data)}
-    claim_run_dir(out, {**run, **base_identity(base)}, begin, assumed={"settings": SftSettings().model_dump()})
+    claim_run_dir(
+        out,
+        {**run, **base_identity(base)},
+        begin,
+        assumed={"settings": SftSettings().model_dump()},
+        unused=["settings.report_to"],
+    )
     if done := load_finished(out):
         return done
     if not data:
@@ -176,7 +185,7 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
         save_total_limit=settings.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        **tracker_arguments(settings.report_to, out.parent.name),
         dataloader_pin_memory=torch.cuda.is_available(),
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,

@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import pytest
+from support.token_server import serving
 from support.training import SIZES, records
 
 from autotool_core.errors import AutoToolError
@@ -16,6 +20,7 @@ from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.lora import LoraSettings
 from autotool_training.common.records import Record
 from autotool_training.common.records import read as read_records
+from autotool_training.common.sampling import sample
 from autotool_training.refine import probe
 from autotool_training.refine.probe import ProbeJob, RefineSettings, refine_records
 from autotool_training.rl.run import RlSettings
@@ -198,3 +203,48 @@ def test_what_cannot_be_probed_is_reported(run: Path, tmp_path: Path) -> None:
         refine_records(job(tmp_path / "a.jsonl", [run], one * 2))
     with pytest.raises(AutoToolError, match="No model can be loaded"):
         refine_records(job(tmp_path / "a.jsonl", [tmp_path / "none"], one))
+
+
+def test_rewards_of_ones_own_are_scaled_by_those_that_there_were(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "probe_rewards.py").write_text(
+        "def last(records, answers):\n    return [float(record.id[-1]) for record in records]\n"
+        "def same(records, answers):\n    return [0.0 for _ in records]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    some = [record.model_copy(update={"id": f"r{at}"}) for at, record in enumerate(records(3), 4)]
+    own = RL.model_copy(update={"reward": ["probe_rewards:last"]})
+    probing = replace(job(tmp_path / "own.jsonl", [run], some), rl=own)
+    refine_records(probing)
+    assert [line["rewards"] for line in lines(probing)[1:]] == [[4.0, 4.0], [5.0, 5.0], [6.0, 6.0]]
+    with pytest.raises(AutoToolError, match="other settings"):
+        refine_records(replace(probing, rl=RL))
+    same = replace(probing, out=tmp_path / "same.jsonl", rl=RL.model_copy(update={"reward": "probe_rewards:same"}))
+    with pytest.raises(AutoToolError, match="same reward"):
+        refine_records(same)
+
+
+def test_servers_decode_for_the_checkpoints_that_they_serve(run: Path, tmp_path: Path) -> None:
+    loaded, lock = checkpoint.load_checkpoint(str(run)), Lock()
+    eos = loaded.tokenizer.eos_token_id
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        if allowed := body.get("allowed_token_ids"):
+            return {"token_ids": [allowed[body["seed"] % 2]]}
+        with lock:
+            return {"token_ids": sample(loaded.model, [body["prompt"]], body["max_tokens"], [eos], seed=body["seed"])[0]}
+
+    some = records(3)
+    with serving(answer) as url:
+        probing = job(tmp_path / "refined.jsonl", [run], some, urls=[url])
+        refine_records(probing)
+        with pytest.raises(AutoToolError, match=r"names 1 servers for 2 checkpoints"):
+            refine_records(replace(probing, rounds=[run, run]))
+    rewards = [reward for line in lines(probing)[1:] for reward in line["rewards"]]  # pyright: ignore[reportGeneralTypeIssues]
+    # Each record is answered long and short, and a random model is wrong.
+    assert set(rewards) <= {-0.5, -1.0, 0.5, 1.0}
+    assert len(rewards) == len(some) * SETTINGS.group
+    with pytest.raises(ValueError, match="urls needs rounds=0"):
+        RefineSettings(urls=[url])

@@ -53,6 +53,7 @@ class Hand:
             "old_per_token_logps": self.old,
             "whole": torch.tensor(self.WHOLE),
             "counted": torch.tensor(self.COUNTED),
+            "drawn": torch.ones(6, dtype=torch.bool),
         }
 
     def scores(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

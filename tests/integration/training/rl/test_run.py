@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 import torch
 from support.training import SIZES, records
@@ -133,3 +135,29 @@ def test_an_adapter_is_trained_and_merged(tmp_path: Path) -> None:
     train(scratch.make(SIZES, seed=0), records(8), settings, tmp_path, seed=0)
     assert (tmp_path / "adapter/adapter_config.json").exists()
     assert checkpoint.load_checkpoint(str(tmp_path)).tokenizer.chat_template
+
+
+def test_tables_of_rollouts_can_be_read(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"log_completions": 2, "objective": ObjectiveSettings(variant="grpo")})
+    train(scratch.make(SIZES, seed=0), records(8), settings, tmp_path, seed=0)
+    (file,) = (tmp_path / "steps" / "completions").iterdir()
+    table = pandas.read_parquet(file)
+    assert len(table) == 4
+    assert {"step", "completion", "reward", "mode", "right", "fault", "tokens", "advantage"} <= {*table.columns}
+    assert set(table["mode"]) <= {"long", "short"}
+    assert set(table["step"]) == {2}
+    requests = [record.messages[0]["content"] for record in records(8)]
+    assert all(any(request in prompt for request in requests) for prompt in table["prompt"])
+
+
+def test_a_reward_of_ones_own_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run_rewards.py").write_text(
+        "def level(records, answers):\n    return [3.0 + record.level for record in records]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    plain = ObjectiveSettings(variant="grpo")
+    settings = SETTINGS.model_copy(update={"reward": "run_rewards:level", "steps": 1, "objective": plain})
+    some = [record.model_copy(update={"level": 2}) for record in records(2)]
+    train(scratch.make(SIZES, seed=0), some, settings, tmp_path / "out", seed=0)
+    assert [line["reward"] for line in metrics(tmp_path / "out") if "reward" in line] == [5.0]

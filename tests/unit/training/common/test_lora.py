@@ -13,7 +13,7 @@ from support.tiny import make_llama, make_tokenizer
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import BUILTIN
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.common.lora import LoraSettings, lora_config, reject_other_rows
+from autotool_training.common.lora import LoraSettings, lora_config, merged_weights, reject_other_rows
 
 PROMPT = torch.tensor([[5, 9, 7]])
 
@@ -71,3 +71,22 @@ def test_the_trained_rows_of_both_matrices_are_merged() -> None:
     for old, matrix in zip(before, (merged.get_input_embeddings(), merged.get_output_embeddings()), strict=True):
         moved = (matrix.weight - old).abs().amax(1).nonzero().flatten().tolist()
         assert moved == sorted(markers)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_are_merged_under_the_names_of_the_base(tied: bool) -> None:
+    start = base(tied=tied)
+    names = {name for name, _ in start.model.named_parameters()}
+    model = adapted(start)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "trainable_tokens" in name or "lora_B" in name:
+                weight.add_(1)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    merged = {name: weight.clone() for name, weight in merged_weights(model)}
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight, before[name])
+    assert merged.keys() == names
+    wanted = dict(model.merge_and_unload().named_parameters())
+    for name, weight in merged.items():
+        assert torch.equal(weight, wanted[name]), name

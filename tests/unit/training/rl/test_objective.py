@@ -13,13 +13,13 @@ from autotool_core.modes import ResolvedMode
 from autotool_training.rl import metrics
 from autotool_training.rl.entropy import sequence_entropy, token_entropy
 from autotool_training.rl.objective import (
-    GRPO,
     EntropyConstraint,
     Modes,
     check_setup,
     finished,
     keep_decisions,
     live_groups,
+    trl_arguments,
 )
 from autotool_training.rl.reward import Scored
 from autotool_training.rl.settings import UNTARGETED, EntropyTargets, ObjectiveSettings, Variant
@@ -185,6 +185,9 @@ def test_missing_targets_are_refused_if_the_variant_needs_them(variant: Variant)
         ("long_beta", {"long_beta": 0.5}),
         ("short_beta", {"short_beta": math.inf}),
         ("entropy_coef", {"entropy_coef": 1}),
+        ('loss_type=grpo .* entropy_aggregation = "seq-mean-token-mean"', {"loss_type": "grpo"}),
+        ("loss_type=bnpo", {"loss_type": "bnpo", "entropy_aggregation": "seq-mean-token-mean"}),
+        ("loss_type=dr_grpo", {"loss_type": "dr_grpo", "entropy_aggregation": "seq-mean-token-mean"}),
     ],
 )
 def test_an_invalid_setting_is_named(field: str, changes: dict[str, Any]) -> None:
@@ -193,12 +196,15 @@ def test_an_invalid_setting_is_named(field: str, changes: dict[str, Any]) -> Non
 
 
 def test_setup_is_checked() -> None:
-    good = SimpleNamespace(**GRPO)
-    check_setup(good, ["prompt", "gold", "tools", "level"])
+    settings = ObjectiveSettings(targets=TARGETS, kl_beta=0.1)
+    arguments = trl_arguments(settings)
+    good = SimpleNamespace(**arguments)
+    check_setup(good, ["prompt", "gold", "tools", "level"], settings)
     with pytest.raises(AutoToolError, match="column gold"):
-        check_setup(good, ["prompt", "tools"])
-    with pytest.raises(AutoToolError, match="temperature of GRPOConfig must be 1"):
-        check_setup(SimpleNamespace(**{**GRPO, "temperature": 0.7}), ["prompt", "gold", "tools"])
+        check_setup(good, ["prompt", "tools"], settings)
+    for name, value in (("temperature", 0.7), ("loss_type", "grpo"), ("beta", 0.0)):
+        with pytest.raises(AutoToolError, match=f"{name} of GRPOConfig must be {arguments[name]}"):
+            check_setup(SimpleNamespace(**{**arguments, name: value}), ["prompt", "gold", "tools"], settings)
 
 
 def scored(

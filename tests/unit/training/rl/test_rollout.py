@@ -9,8 +9,8 @@ from peft import get_peft_model
 from autotool_core.prompt import DecisionTokens
 from autotool_training import scratch
 from autotool_training.common import prefix_sharing
-from autotool_training.common.lora import LoraSettings, lora_config
-from autotool_training.rl.rollout import LogpRecorder, force_decision_token, with_merged_adapter
+from autotool_training.common.lora import LoraSettings, lora_config, with_merged_adapter
+from autotool_training.rl.rollout import LogpRecorder, force_decision_token
 
 
 @torch.no_grad()

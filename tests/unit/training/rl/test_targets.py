@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from support.token_server import serving
 from support.training import SIZES, records
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from autotool_core.modes import Mode, ResolvedMode
 from autotool_training import scratch
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.server_sampling import ServerSampler
 from autotool_training.rl import targets
 from autotool_training.rl.targets import Probes, measure_targets
 
@@ -78,3 +80,19 @@ def test_only_the_seed_changes_the_result(base: Checkpoint) -> None:
     torch.manual_seed(6)
     assert measure_targets(base, records(6), PROBES) == first
     assert measure_targets(base, records(6), Probes(4, 3, 8, "mean", seed=2)) != first
+
+
+def test_a_server_decodes_in_place_of_the_base(base: Checkpoint) -> None:
+    end = base.tokenizer.eos_token_id
+    asked: list[list[int]] = []
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        asked.append(body["prompt"])
+        return {"token_ids": [7, end]}
+
+    with serving(answer) as url:
+        made = measure_targets(base, records(6), PROBES, ServerSampler(url))
+    assert len(asked) == 2 * PROBES.count
+    assert made.long > 0
+    prefixes = ExampleWriter(base.tokenizer, base.profile, end).response_prefixes.values()
+    assert all(any(prompt[-len(prefix) :] == [*prefix] for prefix in prefixes) for prompt in asked)
