@@ -1,7 +1,7 @@
 """LoRA: adapters of the linear layers, and the markers' rows of the embeddings."""
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def _is_float32(model: Any) -> bool:
     return all(layer.get_base_layer().weight.dtype == torch.float32 for layer in layers)
 
 
-def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+def merged_weights(model: Any) -> Generator[tuple[str, Tensor]]:
     """Yield the weights of a PEFT model, its adapter merged in, by the names that they have without it; tied ones once.
 
     The model's own weights stay as they are. Those without an adapter are the model's tensors, and no copies.

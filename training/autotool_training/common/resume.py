@@ -106,7 +106,7 @@ def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any], section: str 
 
 
 def base_identity(base: Checkpoint) -> dict[str, Any]:
-    """Return what identifies a base in `claim_run_dir`: its name, precision and, if it is a folder, a fingerprint of its weights."""
+    """Return what identifies a base in `claim_run_dir`: name, precision and, of a folder, a fingerprint of its weights."""
     name = str(base.model.name_or_path)
     held = {"base": name, "base_contents": fingerprint(name)}
     precision = str(base.model.dtype).removeprefix("torch.")

@@ -22,5 +22,5 @@ def patch_vllm_on_cpu() -> None:
     layers.dispatch_cpu_unquantized_gemm = _unpacked
 
 
-def _unpacked(layer: Any, remove_weight: bool) -> None:  # noqa: FBT001, ARG001 the signature of vLLM
+def _unpacked(layer: Any, remove_weight: bool) -> None:
     layer.cpu_linear = torch.nn.functional.linear

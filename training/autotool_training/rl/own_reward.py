@@ -108,7 +108,7 @@ def _load(name: str) -> RewardFunction:
         # Last, so that no file of the folder hides an installed module.
         sys.path.append(folder)
     try:
-        function = getattr(import_module(module_name), function_name, None)
+        function: Any = getattr(import_module(module_name), function_name, None)
     except ModuleNotFoundError as error:
         raise AutoToolError(
             f"rl.reward: {name}: there is no module {error.name}: start in the folder of its file, or name that in PYTHONPATH."

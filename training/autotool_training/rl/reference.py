@@ -5,7 +5,7 @@ With LoRA there is none, because TRL switches the adapter off.
 
 from typing import Any
 
-from trl.models import prepare_deepspeed, prepare_fsdp
+from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import add_fused_lm_head
 
 from autotool_training.common.prefix_sharing import enable

@@ -140,7 +140,7 @@ class RolloutTrainer(GRPOTrainer):
         # The summary at the end is logged without a loss, after the step's own metrics.
         is_step = "loss" in logs and bool(self._log_every)
         self.log_completions = is_step and self.state.global_step % self._log_every == 0
-        prompts = self._logs["prompt"]
+        prompts: Any = self._logs["prompt"]
         if self.log_completions:
             # TRL's table has prompts as they were given.
             for at in range(len(prompts)):

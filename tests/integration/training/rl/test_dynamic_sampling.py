@@ -55,7 +55,7 @@ def test_beta_sees_the_rollouts_that_were_drawn_first(tmp_path: Path, share: boo
         trainer = half_dead(tmp_path / str(batches), max_num_gen_batches=batches, share=share, max_steps=1)
         # A random model is as uncertain everywhere.
         trainer.model.get_output_embeddings().weight.data.mul_(8)
-        trainer._constraint.controller.step = lambda *sums: controlled.append([*sums])
+        trainer._constraint.controller.step = lambda gap_sum, count: controlled.append([gap_sum, count])
         trainer.train()
         logged.append(trainer.state.log_history[0])
     assert logged[1]["replaced_groups"] > 0

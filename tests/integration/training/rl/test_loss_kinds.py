@@ -40,8 +40,8 @@ class StockTrainer(GRPOTrainer):
         return prompts, None, {}
 
 
-def stock(ours: AutoToolGRPOTrainer, kl_beta: float) -> StockTrainer:
-    args = copy.copy(ours.args)
+def stock(ours: AutoToolGRPOTrainer, kl_beta: float) -> Any:
+    args: Any = copy.copy(ours.args)
     # TRL would load the reference by a name, which this model lacks. The batch has what the reference gives.
     args.beta = 0.0
     tokenizer = make_tokenizer()
