@@ -221,10 +221,13 @@ def refine(
 
     settings = load_recipe(recipe, change or ())
     drawn = settings.seed if seed is None else seed
+    # The adapters of the rounds are merged, which weights of 4 bits would not take.
+    whole = settings.base.model_copy(update={"load_in_4bit": False})
     job = ProbeJob(
         records=list(files.read(records, strict=strict, skipped=_warn())),
         rounds=[step for folder in checkpoint for step in checkpoints.list_checkpoints(folder)],
-        base=lambda: settings.base.load_base(drawn),
+        base=lambda: whole.load_base(drawn),
+        loading=whole,
         settings=settings.refine,
         rl=settings.rl,
         seed=drawn,

@@ -7,6 +7,7 @@ from autotool_core.graded import LEVELS
 from autotool_training import scratch
 from autotool_training.common import records as files
 from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.loading import LoadSettings
 from autotool_training.common.lora import lora_config
 from autotool_training.common.records import Record
 from autotool_training.data.sources import graded
@@ -42,13 +43,16 @@ def _build(recipe: Recipe, folder: Path) -> None:
 def _small(recipe: Recipe, folder: Path) -> Recipe:
     sizes = recipe.base.scratch.model_copy(update=TINY)
     sft_sizes = {"epochs": 1, "batch_size": len(LEVELS), "accumulation": 1, "max_tokens": sizes.max_position, "save_steps": 1}
-    refine_sizes = {"group": 2, "batch": 4, "rounds": min(recipe.refine.rounds, 1), "round_steps": 1}
-    rl_sizes = {"steps": 1, "prompts": 2, "group": 2, "accumulation": 1, "probes": 2, "max_response_tokens": 16}
+    sft_sizes |= {"report_to": []}
+    refine_sizes = {"group": 2, "batch": 4, "rounds": min(recipe.refine.rounds, 1), "round_steps": 1, "urls": []}
+    rl_sizes = {"steps": 1, "prompts": 2, "group": 2, "accumulation": 1, "probes": 2, "max_response_tokens": 16, "report_to": []}
     held_out = EvaluationSettings(records=str(folder / "held_out.jsonl"), steps=1, count=2, batch=2)
     decoded = {"rollouts": "transformers", "vllm_url": None, "evaluation": recipe.rl.evaluation and held_out}
+    # All weights are trained in bfloat16 on several devices only.
+    dtype = recipe.base.dtype if recipe.sft.lora and recipe.rl.lora else "float32"
     return recipe.model_copy(
         update={
-            "base": recipe.base.model_copy(update={"source": "scratch", "scratch": sizes}),
+            "base": recipe.base.model_copy(update={"source": "scratch", "scratch": sizes, "dtype": dtype}),
             "sft": recipe.sft.model_copy(update=sft_sizes),
             "refine": recipe.refine.model_copy(update=refine_sizes),
             "rl": recipe.rl.model_copy(update={**rl_sizes, **decoded}),
@@ -66,6 +70,8 @@ def _step(recipe: Recipe, folder: Path) -> None:
         records=records,
         rounds=[folder / "sft"],
         base=lambda: recipe.base.load_base(recipe.seed),
+        # FlashAttention and 4 bits need hardware.
+        loading=LoadSettings(dtype=recipe.base.dtype),
         settings=recipe.refine,
         rl=recipe.rl,
         seed=recipe.seed,

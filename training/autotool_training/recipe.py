@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autotool_core.errors import AutoToolError
@@ -38,7 +39,9 @@ class BaseSettings(LoadSettings):
     def load_base(self, seed: int, named: str | None = None) -> Checkpoint:
         """Return the base, or the checkpoint `named` in its place, ready for training. Raises AutoToolError if it cannot be."""
         if named is None and self.source == "scratch":
-            return scratch.make(self.scratch, seed=seed)
+            made = scratch.make(self.scratch, seed=seed)
+            made.model.to(getattr(torch, self.dtype))
+            return made
         return checkpoint.load_checkpoint(named or resolve_source(self.source), loading=self)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from support.training import SIZES, records
 from autotool_training import scratch
+from autotool_training.common import records as files
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.rl import grpo
 from autotool_training.rl.run import RlSettings, train
@@ -41,6 +42,13 @@ sft.train(base, sft.make_examples(records(4), writer, settings)[0], settings, ou
 objective = ObjectiveSettings(variant="autotool")
 rl = RlSettings(objective=objective, probes=2, steps=2, prompts=2, group=2, max_response_tokens=12, save_steps=1)
 train(scratch.make(SIZES, seed=0), records(8), rl, out / "rl", seed=0)
+if torch.distributed.get_rank() == 0:
+    files.write(out / "held_out.jsonl", records(11)[8:])
+torch.distributed.barrier()
+changes = {"objective": {"variant": "autotool", "kl_beta": 0.1}, "lora": {"rank": 2, "alpha": 4}, "max_num_gen_batches": 2}
+changes |= {"evaluation": {"records": str(out / "held_out.jsonl"), "steps": 1, "batch": 2}, "steps": 1, "num_iterations": 1}
+more = RlSettings.model_validate({**rl.model_dump(), **changes})
+train(scratch.make(SIZES, seed=0), records(8), more, out / "more", seed=0)
 """
 
 
@@ -60,9 +68,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_rank_has_the_same_metrics_and_beta(run: Path) -> None:
     first, second = ((run / f"rank-{rank}.txt").read_text().splitlines() for rank in (0, 1))
     assert first == second
-    assert len(first) == 2
+    assert len(first) == 3
     kept = json.loads((run / "rl" / "steps" / "checkpoint-2" / BETA_FILE).read_text())
-    assert str(kept["beta"]) == first[-1].split()[0]
+    assert str(kept["beta"]) == first[1].split()[0]
 
 
 def test_metrics_and_checkpoint_are_written_once(run: Path) -> None:
@@ -71,3 +79,12 @@ def test_metrics_and_checkpoint_are_written_once(run: Path) -> None:
         assert [line["step"] for line in lines if "grad_norm" in line] == steps
         assert checkpoint.load_checkpoint(str(run / stage)).profile.markers
         assert not list((run / stage).glob("*.part")) + list((run / stage).glob("run.json.*"))
+
+
+def test_evaluation_dynamic_sampling_kl_and_an_adapter_work_on_several_processes(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "more" / "metrics.jsonl").read_text().splitlines()]
+    (step,) = [line for line in lines if "grad_norm" in line]
+    assert {"eval_auto/accuracy", "eval_long/tokens", "replaced_groups", "kl", "beta_long"} <= step.keys()
+    assert json.loads((run / "more" / "best" / "evaluation.json").read_text())["step"] == 1
+    best, last = (checkpoint.load_checkpoint(str(run / "more" / name)).model.state_dict() for name in ("best", ""))
+    assert all(weight.allclose(last[name], atol=1e-6) for name, weight in best.items())

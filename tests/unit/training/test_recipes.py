@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autotool_core.errors import AutoToolError
-from autotool_training.dry_run import dry_run
+from autotool_training.dry_run import _small, dry_run
 from autotool_training.recipe import load_recipe
 
 FOLDER = Path(__file__).parents[3] / "training" / "recipes"
@@ -65,6 +65,18 @@ def test_a_dry_run_makes_a_step_of_each_stage(name: str) -> None:
     dry_run(load_recipe(FOLDER / f"{name}.toml"))
 
 
+def test_a_dry_run_asks_no_server_and_sends_nothing(tmp_path: Path) -> None:
+    lora = ["sft.lora={}", "rl.lora={}"]
+    sent = ["sft.report_to=['wandb']", "rl.report_to=['trackio']", "refine.urls=['http://localhost:9']", "refine.rounds=0"]
+    recipe = load_recipe(FOLDER / "graded-tiny.toml", [*sent, "base.dtype=bfloat16", *lora])
+    small = _small(recipe, tmp_path)
+    assert (small.sft.report_to, small.rl.report_to, small.refine.urls) == ([], [], [])
+    assert small.base.dtype == "bfloat16"
+    # All weights are trained in it on several devices only.
+    whole = recipe.model_copy(update={"rl": recipe.rl.model_copy(update={"lora": None})})
+    assert _small(whole, tmp_path).base.dtype == "float32"
+
+
 def test_incompatible_settings_are_rejected() -> None:
     with pytest.raises(AutoToolError, match=r"rl: .*accumulation does not divide"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.prompts=1", "rl.group=2", "rl.accumulation=3"])
@@ -76,6 +88,7 @@ def test_incompatible_settings_are_rejected() -> None:
         (["base.attn_implementation=flash_attention_2"], "set dtype"),
         (["base.attn_implementation=eager", "rl.share=true"], "no effect with share=true"),
         (["rl.num_iterations=3"], "num_iterations does not divide save_steps"),
+        (["rl.num_iterations=2", "rl.save_steps=2", "rl.steps=5"], "num_iterations does not divide save_steps and steps"),
         (["rl.objective.importance_sampling_level=sequence"], "no effect with num_iterations=1"),
     ):
         with pytest.raises(AutoToolError, match=message):

@@ -99,13 +99,14 @@ def load_tokenizer(folder: Path) -> Checkpoint:
     return Checkpoint(None, read_tokenizer(str(folder)), profile)
 
 
-def load_step(folder: Path, base: Callable[[], Checkpoint]) -> Checkpoint:
+def load_step(folder: Path, base: Callable[[], Checkpoint], loading: LoadSettings | None = None) -> Checkpoint:
     """Load a checkpoint that a run saved between its steps: whole weights, or an adapter of the run's base.
 
-    Either way the model has the folder as its name, by which the runs that start from it know it (`resume.base_identity`).
+    `loading` is of whole weights, and `base` may not be one of 4 bits, into which no adapter can be merged without loss. Either
+    way the model has the folder as its name, by which the runs that start from it know it (`resume.base_identity`).
     """
     if not (folder / "adapter_config.json").exists():
-        return load_checkpoint(str(folder))
+        return load_checkpoint(str(folder), loading=loading)
     start = base()
     model = PeftModel.from_pretrained(start.model, str(folder)).merge_and_unload()
     model.name_or_path = str(folder)

@@ -12,6 +12,9 @@ from autotool_training.common.checkpoint import Checkpoint, load_checkpoint
 from autotool_training.common.loading import LoadSettings
 from autotool_training.common.lora import merged_weights, save_and_merge
 
+WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU})
+"""Where every process has all weights, and they are those that are trained."""
+
 
 def reject_sharded_adapter(trainer: Any) -> None:
     """Raise AutoToolError before training if an adapter's base is sharded, since `write_trained` could not merge it."""
@@ -21,6 +24,29 @@ def reject_sharded_adapter(trainer: Any) -> None:
         raise AutoToolError(
             "LoRA cannot be merged into weights that ZeRO-3 or FSDP shards: launch with ZeRO-2 or plain data parallel, or "
             "leave sft.lora and rl.lora out of the recipe, which trains all weights."
+        )
+
+
+def reject_half_training(trainer: Any) -> None:
+    """Raise AutoToolError before training if all weights were trained in bfloat16, which most steps are too small for."""
+    if hasattr(trainer.model, "merge_and_unload") or trainer.accelerator.distributed_type not in WHOLE_WEIGHTS:
+        return
+    if trainer.model.dtype == torch.bfloat16:
+        raise AutoToolError(
+            "base.dtype=bfloat16 rounds the steps of a training of all weights away: set sft.lora and rl.lora, or leave "
+            'base.dtype as it is and set precision = "bfloat16" (mixed precision).'
+        )
+
+
+def reject_sharded_decoding(trainer: Any) -> None:
+    """Raise AutoToolError before training if transformers would decode with weights that FSDP shards.
+
+    Each token takes a pass that all processes make together, and their answers end after different numbers of tokens.
+    """
+    if trainer.accelerator.distributed_type == DistributedType.FSDP and not trainer.use_vllm:
+        raise AutoToolError(
+            "FSDP shards the weights that rl.rollouts=transformers decodes with: set rl.rollouts to vllm or vllm-server, or "
+            "launch with DeepSpeed's ZeRO or plain data parallel."
         )
 
 
@@ -65,7 +91,7 @@ def write_current(trainer: Any, base: Checkpoint, out: Path) -> None:
         if _in_4bit(base):
             model = _merged(trainer, base, out / "adapter")
         elif is_adapter:
-            weights = {name: weight.clone() for name, weight in merged_weights(model)}
+            weights = {name: weight.to("cpu", copy=True) for name, weight in merged_weights(model)}
             model = model.get_base_model()
         Checkpoint(model, base.tokenizer, base.profile).save(out, weights)
     trainer.accelerator.wait_for_everyone()

@@ -1,5 +1,6 @@
 """How a base is loaded: precision, attention and quantization."""
 
+import os
 from importlib.util import find_spec
 from typing import Any, Literal, Self
 
@@ -16,8 +17,8 @@ class LoadSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the weights. `bfloat16` halves their memory. For LoRA, whose own weights stay in float32; the small steps of
-    a training of all weights are lost in it, unless DeepSpeed keeps a copy in float32."""
+    """Precision of the weights. `bfloat16` halves their memory. For LoRA, whose own weights stay in float32; a training of
+    all weights, whose small steps would be lost in it, is refused unless DeepSpeed or FSDP keeps them in float32."""
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] | None = None
     """Attention of transformers; None for the model's own default. FlashAttention needs a GPU, `dtype = "bfloat16"` and its
     package, `flash-attn` or `flash-attn-3`; `share` has an attention of its own."""
@@ -39,6 +40,8 @@ class LoadSettings(BaseModel):
             arguments["attn_implementation"] = self.attn_implementation
         if self.load_in_4bit:
             _require("bitsandbytes", "bitsandbytes", "base.load_in_4bit")
+            # Otherwise they are loaded onto the first GPU by every process.
+            arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
             arguments["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",

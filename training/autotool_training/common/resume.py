@@ -106,12 +106,13 @@ def _differing(held: Mapping[str, Any], wanted: Mapping[str, Any], section: str 
 
 
 def base_identity(base: Checkpoint) -> dict[str, Any]:
-    """Return what identifies a base in `claim_run_dir`: its name and, if that is a folder, a fingerprint of its weights."""
+    """Return what identifies a base in `claim_run_dir`: name, precision and, of a folder, a fingerprint of its weights."""
     name = str(base.model.name_or_path)
     held = {"base": name, "base_contents": fingerprint(name)}
     precision = str(base.model.dtype).removeprefix("torch.")
-    # Runs of older code have none: all of them loaded float32.
-    return held if precision == "float32" else {**held, "base_dtype": precision}
+    # Runs of older code have neither: all of them loaded float32.
+    held |= {} if precision == "float32" else {"base_dtype": precision}
+    return {**held, "base_in_4bit": True} if getattr(base.model, "is_loaded_in_4bit", False) else held
 
 
 def records_digest(records: Iterable[Record]) -> str:

@@ -47,7 +47,8 @@ class ServerSampler:
         """Return a response to each prompt whose first token is one of the decision tokens."""
         first = self.sample(prompts, 1, seed=seed, allowed=decisions)
         decided = [[*prompt, *token] for prompt, token in zip(prompts, first, strict=True)]
-        rest = self.sample(decided, max_tokens - 1, seed=seed)
+        # Other seeds than those of the decisions.
+        rest = self.sample(decided, max_tokens - 1, seed=seed + len(prompts))
         return [token + response for token, response in zip(first, rest, strict=True)]
 
     def _complete(self, body: dict[str, Any]) -> list[int]:

@@ -25,6 +25,7 @@ from autotool_training.common.callbacks import explain_full_disk
 from autotool_training.common.checkpoint import Checkpoint, list_checkpoints, load_step, load_tokenizer
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.fingerprint import fingerprint
+from autotool_training.common.loading import LoadSettings
 from autotool_training.common.prefix_sharing import enable, without_kv_copies
 from autotool_training.common.records import Record
 from autotool_training.common.resume import records_digest
@@ -33,6 +34,7 @@ from autotool_training.common.server_sampling import ServerSampler
 from autotool_training.data.counts import Counts
 from autotool_training.refine.select import select_records
 from autotool_training.refine.settings import RefineSettings
+from autotool_training.refine.short_run import short_run
 from autotool_training.rl import run as rl
 from autotool_training.rl.own_reward import load_rewards
 from autotool_training.rl.reward import RolloutScorer, Scored, reward_range
@@ -59,6 +61,8 @@ class ProbeJob:
     """The file to which the chosen records are written."""
     bases: Mapping[Path, Callable[[], Checkpoint]] = field(default_factory=dict[Path, Callable[[], Checkpoint]])
     """Loaders of the bases of single rounds; `base` loads that of all others."""
+    loading: LoadSettings = LoadSettings()
+    """How checkpoints of whole weights are loaded."""
 
     @property
     def grpo(self) -> Path:
@@ -110,20 +114,10 @@ def refine_records(job: ProbeJob) -> Counts:
 def _with_grpo_rounds(job: ProbeJob) -> ProbeJob:
     """Train by plain GRPO on all records, or go on, and return the job with the checkpoints of the run as rounds."""
     start = job.rounds[-1]
-    rl.train(load_step(start, job.base), job.records, _short_run(job), job.grpo, seed=job.seed)
+    rl.train(load_step(start, job.base, job.loading), job.records, short_run(job.settings, job.rl), job.grpo, seed=job.seed)
     # An adapter on the way is one of the checkpoint that GRPO started from.
-    bases = {folder: partial(load_step, start, job.base) for folder in list_checkpoints(job.grpo / "steps")}
+    bases = {folder: partial(load_step, start, job.base, job.loading) for folder in list_checkpoints(job.grpo / "steps")}
     return replace(job, rounds=[start, *bases], bases=bases)
-
-
-def _short_run(job: ProbeJob) -> RlSettings:
-    """Return the settings of the short run: those of `rl`, with plain GRPO and the decoder of the probes."""
-    settings, objective = job.settings, job.rl.objective
-    penalty = objective.variant == "length-penalty"
-    plain = objective if penalty else objective.model_copy(update={"variant": "grpo"})
-    decoder = {"rollouts": "transformers", "vllm_url": None, "evaluation": None, "report_to": [], "log_completions": 0}
-    saved = {"steps": settings.rounds * settings.round_steps, "save_steps": settings.round_steps, "keep": settings.rounds}
-    return job.rl.model_copy(update={"objective": plain, **decoder, **saved})
 
 
 _ProbedGroups = dict[str, dict[str, Any]]
@@ -169,6 +163,7 @@ def _identity(job: ProbeJob) -> dict[str, Any]:
         "max_response_tokens": job.rl.max_response_tokens,
         "rewards": job.rl.reward_names or _built_in_rewards(objective),
         "length_bonus": objective.length_bonus,
+        "dtype": job.loading.dtype,
     }
 
 
@@ -206,7 +201,7 @@ class _ProbeRound:
         job, folder = self._job, self._folder
         if job.settings.urls:
             return _RolloutSampler(load_tokenizer(folder), job, ServerSampler(job.settings.urls[self._number]))
-        return _RolloutSampler(load_step(folder, job.bases.get(folder, job.base)), job)
+        return _RolloutSampler(load_step(folder, job.bases.get(folder, job.base), job.loading), job)
 
     def _keep(self, appender: jsonl.Appender, record: Record, group: Sequence[Scored]) -> None:
         line = self._done[record.id] = self._line(record, group)

@@ -91,14 +91,13 @@ class HeldOutEvaluation(TrainerCallback):
         out: Path,
     ) -> None:
         self._trainer, self._base, self._records, self._settings = trainer, base, held_out, settings
-        self._best = out / BEST
+        self._best, self._part = out / BEST, out / f"{BEST}.part"
         self._writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Remove a best checkpoint of a step that a killed run had made but not saved."""
-        best = self._stored()
-        if state.is_world_process_zero and best is not None and best.step > state.global_step:
-            rmtree(self._best)
+        """Put a best checkpoint in its place that a killed run had written whole: its result is its last file."""
+        if state.is_world_process_zero and (self._part / BEST_FILE).exists():
+            self._replace_best()
         self._trainer.accelerator.wait_for_everyone()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -171,8 +170,16 @@ class HeldOutEvaluation(TrainerCallback):
         self._trainer.accelerator.wait_for_everyone()
         if not better:
             return
-        write_current(self._trainer, self._base, self._best)
         if self._trainer.accelerator.is_main_process:
-            with jsonl.atomic_write(self._best / BEST_FILE) as part:
-                part.write_text(json.dumps(asdict(result)))
+            # Of a killed run.
+            rmtree(self._part, ignore_errors=True)
+        write_current(self._trainer, self._base, self._part)
+        if self._trainer.accelerator.is_main_process:
+            with jsonl.atomic_write(self._part / BEST_FILE) as file:
+                file.write_text(json.dumps(asdict(result)))
+            self._replace_best()
         self._trainer.accelerator.wait_for_everyone()
+
+    def _replace_best(self) -> None:
+        rmtree(self._best, ignore_errors=True)
+        self._part.rename(self._best)

@@ -76,8 +76,8 @@ class AutoToolGRPOTrainer(RolloutTrainer):
         batch, live = self._generate_batch(inputs)
         if self._max_num_gen_batches == 1 or not self.model.training:
             return batch
-        # The metrics are those of the first rollouts, as is what adapts β_l.
-        metrics, first = copy.deepcopy(self._metrics["train"]), batch
+        # The metrics and tables are those of the first rollouts, as is what adapts β_l.
+        (metrics, logs), first = copy.deepcopy((self._metrics["train"], self._logs)), batch
         batch, replaced = replace_dead_groups(
             first,
             live,
@@ -86,7 +86,7 @@ class AutoToolGRPOTrainer(RolloutTrainer):
             largest=self._largest,
             attempts=self._max_num_gen_batches - 1,
         )
-        self._metrics["train"] = metrics
+        self._metrics["train"], self._logs = metrics, logs
         (count,) = self.sum_over_ranks(torch.tensor([float(len(replaced))], device=live.device))
         self.note({"replaced_groups": count})
         self._dropped = self._measure_dropped(first, replaced)

@@ -1,6 +1,6 @@
 """The objective: L = L_GRPO - Σ_i w_i·β_i·H_i, and the second term of each variant.
 
-L_GRPO is TRL's, set up by `trl_arguments`: advantage = reward - group mean without standard deviation, clip 0.2/0.28,
+L_GRPO is TRL's, set up by `trl_arguments`: advantage = reward - group mean without standard deviation, clip 0.2/0.28 by default,
 truncated samples masked after their decision token (`keep_decisions`), truncated importance weights against the mismatch of
 engine and trainer; the defaults are token-level normalisation and no KL. The paper has both terms under one mean. By default
 the policy loss is a mean over tokens, and so w_i is the trajectory's part of the tokens, or with `entropy_aggregation =
@@ -23,8 +23,6 @@ from autotool_training.rl.settings import UNCONSTRAINED, UNTARGETED, ObjectiveSe
 
 GRPO: Mapping[str, Any] = {
     "scale_rewards": "none",
-    "epsilon": 0.2,
-    "epsilon_high": 0.28,
     # TRL would mask the decision too.
     "mask_truncated_completions": False,
     "temperature": 1.0,
@@ -39,8 +37,8 @@ COLUMNS = frozenset({"prompt", "gold", "tools"})
 
 def trl_arguments(settings: ObjectiveSettings) -> dict[str, Any]:
     """Return the arguments of `GRPOConfig` that make TRL's loss L_GRPO."""
-    level = settings.importance_sampling_level
-    return {**GRPO, "loss_type": settings.loss_type, "importance_sampling_level": level, "beta": settings.kl_beta}
+    named = ("loss_type", "importance_sampling_level", "epsilon", "epsilon_high")
+    return {**GRPO, **{name: getattr(settings, name) for name in named}, "beta": settings.kl_beta}
 
 
 def check_setup(args: Any, columns: Collection[str], settings: ObjectiveSettings) -> None:

@@ -113,6 +113,10 @@ def _load(name: str) -> RewardFunction:
         raise AutoToolError(
             f"rl.reward: {name}: there is no module {error.name}: start in the folder of its file, or name that in PYTHONPATH."
         ) from error
+    except Exception as error:
+        raise AutoToolError(
+            f"rl.reward: {name}: the module {module_name} cannot be imported ({type(error).__name__}: {error}): mend it."
+        ) from error
     if not callable(function):
         raise AutoToolError(f"rl.reward: {name}: the module {module_name} has no function {function_name}: define it there.")
     return function

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from accelerate import DistributedType
 from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -17,6 +16,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import Profile
 from autotool_core.prompt import DecisionTokens
+from autotool_training.common.export import WHOLE_WEIGHTS
 from autotool_training.common.lora import merged_weights, with_merged_adapter
 from autotool_training.common.prefix_sharing import enable, without_kv_copies
 from autotool_training.common.records import Record
@@ -27,8 +27,6 @@ from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
 from autotool_training.rl.rollout import LogpRecorder, force_decision_token
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.rl.trajectory import TrajectoryReader
-
-WHOLE_WEIGHTS = frozenset({DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU})
 
 
 class RolloutTrainer(GRPOTrainer):
@@ -139,7 +137,9 @@ class RolloutTrainer(GRPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log the metrics of a step, and a table of its rollouts if it is time."""
-        self.log_completions = bool(self._log_every) and self.state.global_step % self._log_every == 0
+        # The summary at the end is logged without a loss, after the step's own metrics.
+        is_step = "loss" in logs and bool(self._log_every)
+        self.log_completions = is_step and self.state.global_step % self._log_every == 0
         prompts: Any = self._logs["prompt"]
         if self.log_completions:
             # TRL's table has prompts as they were given.

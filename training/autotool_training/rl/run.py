@@ -16,12 +16,16 @@ from autotool_training.common import resume
 from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, ProfileWriter, explain_full_disk
 from autotool_training.common.checkpoint import Checkpoint, is_finished, load_finished
 from autotool_training.common.examples import ExampleWriter
-from autotool_training.common.export import reject_sharded_adapter, write_trained
+from autotool_training.common.export import (
+    reject_half_training,
+    reject_sharded_adapter,
+    reject_sharded_decoding,
+    write_trained,
+)
 from autotool_training.common.lora import lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
 from autotool_training.common.resume import base_identity, claim_run_dir, records_digest, stored_run
-from autotool_training.common.server_sampling import ServerSampler
 from autotool_training.common.trackers import tracker_arguments
 from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.patches.vllm_cpu import patch_vllm_on_cpu
@@ -117,7 +121,8 @@ def _unused(variant: Variant) -> list[str]:
     targets = [] if constrained else ["percentile", "target_answers", "probes"]
     term = () if constrained else ENTROPY_TERM
     objective = [*term, *(("rewards", "length_bonus") if variant == "length-penalty" else ("length_penalty",))]
-    settings = ["keep", "report_to", "log_completions", *targets, *(f"objective.{name}" for name in objective)]
+    observed = ["keep", "report_to", "log_completions", "evaluation", "vllm"]
+    settings = [*observed, *targets, *(f"objective.{name}" for name in objective)]
     return ["objective_version", *(f"settings.{name}" for name in settings)]
 
 
@@ -172,7 +177,7 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
         own_reward=load_rewards(job.settings),
         profile=job.base.profile,
         args=args,
-        train_dataset=_dataset(job.writer(), job.records),
+        train_dataset=_dataset(job.writer(), job.records, whole=job.settings.reward is not None),
         processing_class=job.base.tokenizer,
         peft_config=job.settings.lora and lora_config(job.base, job.settings.lora),
         callbacks=[
@@ -184,7 +189,9 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
     )
     if job.settings.evaluation:
         trainer.add_callback(HeldOutEvaluation(trainer, job.base, job.held_out, job.settings.evaluation, job.out))
+    reject_half_training(trainer)
     reject_sharded_adapter(trainer)
+    reject_sharded_decoding(trainer)
     patch_fused_head(trainer.model)
     return trainer
 
@@ -197,11 +204,12 @@ def _with_targets(job: _Job, device: torch.device) -> ObjectiveSettings:
         return objective
     if not stored.exists():
         job.base.model.to(device)
-        batch, max_tokens = settings.prompts * settings.group, settings.max_response_tokens
+        rollouts, max_tokens = settings.prompts * settings.group, settings.max_response_tokens
+        # Where vLLM decodes, transformers may have no room for the rollouts of a whole step.
+        batch = rollouts if settings.rollouts == "transformers" else rollouts // settings.accumulation
         probes = Probes(settings.probes, batch, max_tokens, settings.percentile, job.seed, settings.target_answers)
         with jsonl.atomic_write(stored) as part:
-            server = ServerSampler(settings.vllm_url or "") if settings.rollouts == "vllm-server" else None
-            part.write_text(measure_targets(job.base, job.records, probes, server).model_dump_json())
+            part.write_text(measure_targets(job.base, job.records, probes).model_dump_json())
     return objective.model_copy(update={"targets": EntropyTargets.model_validate_json(stored.read_text())})
 
 
@@ -244,11 +252,13 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
     )
 
 
-def _dataset(writer: ExampleWriter, records: Sequence[Record]) -> Dataset:
+def _dataset(writer: ExampleWriter, records: Sequence[Record], *, whole: bool) -> Dataset:
+    """Return the columns of `RolloutTrainer`; with `whole` that of the records too, which reward functions get."""
+
     def rows() -> Iterator[dict[str, Any]]:
         for record in records:
             gold = json.dumps([call.model_dump() for call in record.calls])
             row = {"prompt": writer.prompt(record), "gold": gold, "tools": json.dumps(record.tools)}
-            yield {**row, "record": record.model_dump_json()}
+            yield {**row, "record": record.model_dump_json()} if whole else row
 
     return Dataset.from_list(list(rows()))

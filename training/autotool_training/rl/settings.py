@@ -29,6 +29,7 @@ OLDER_OBJECTIVE: Mapping[str, Any] = {
     "mask_zero_variance_groups": True,
 }
 """What code did before it had these settings, which a run of that code does not hold."""
+_CLIP: Mapping[str, tuple[float, float]] = {"token": (0.2, 0.28), "sequence": (3e-4, 4e-4)}
 _BETA_LR: Mapping[str, float] = {"relative": 0.1, "absolute": 5e-4}
 # The lowest one of relative steps: those of absolute steps are far below, and would hardly move β_l.
 _MIN_RELATIVE_LR = 0.01
@@ -80,7 +81,13 @@ class ObjectiveSettings(_Settings):
     "seq-mean-token-mean"`, and `bnpo` and `dr_grpo` need `token-mean`."""
     importance_sampling_level: Literal["token", "sequence"] = "token"
     """Ratio of new to old probability of each token, or of the whole answer (GSPO, arXiv 2507.18071), which needs
-    `rl.num_iterations` of at least 2: with one step a batch of rollouts every ratio is 1."""
+    `rl.num_iterations` of at least 2: with one step a batch of rollouts every ratio is 1. Its `loss_type` is `grpo`: the others
+    weigh an answer by its length."""
+    epsilon: float = Field(default_factory=lambda known: _CLIP[known["importance_sampling_level"]][0], gt=0, lt=1)
+    """A ratio is clipped at 1 - `epsilon`. Default: 0.2, and 3e-4 for ratios of whole answers, which are means over their tokens
+    (GSPO's own values)."""
+    epsilon_high: float = Field(default_factory=lambda known: _CLIP[known["importance_sampling_level"]][1], gt=0)
+    """A ratio is clipped at 1 + `epsilon_high`. Default: 0.28, and 4e-4 for ratios of whole answers."""
     kl_beta: float = Field(default=0.0, ge=0)
     """Weight of the KL divergence from the checkpoint that RL starts from (TRL's `beta`). Without LoRA a second copy of the
     model is kept for it."""

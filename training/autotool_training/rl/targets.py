@@ -18,7 +18,6 @@ from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.prefix_sharing import without_kv_copies
 from autotool_training.common.records import Record
 from autotool_training.common.sampling import sample
-from autotool_training.common.server_sampling import ServerSampler
 from autotool_training.rl.entropy import entropy_targets, measure
 from autotool_training.rl.settings import EntropyTargets
 
@@ -42,18 +41,16 @@ class Probes:
     """Whether an answer weighs as the probability of its mode, or all alike."""
 
 
-def measure_targets(
-    base: Checkpoint, records: Sequence[Record], probes: Probes, server: ServerSampler | None = None
-) -> EntropyTargets:
+def measure_targets(base: Checkpoint, records: Sequence[Record], probes: Probes) -> EntropyTargets:
     """Measure H_i as the objective does: after the `auto` prefix, over decision token, rest of the prefix and answer.
 
-    A `server` that serves the base decodes in place of transformers; H_i is of the base's own weights. Truncated answers are
+    transformers decodes, whatever decodes the rollouts: a server may have the weights of an earlier run. Truncated answers are
     left out as in the objective, unless a mode has no others. The seed fixes the result.
     """
     draw = random.Random(probes.seed)  # noqa: S311 not a secret
     drawn = draw.sample(list(records), min(probes.count, len(records)))
     torch.manual_seed(probes.seed)
-    short, long = (_rollouts(base, drawn, mode, probes, server) for mode in (ResolvedMode.SHORT, ResolvedMode.LONG))
+    short, long = (_rollouts(base, drawn, mode, probes) for mode in (ResolvedMode.SHORT, ResolvedMode.LONG))
     is_short = torch.tensor([True] * len(short) + [False] * len(long))
     entropy, odds = measure(base.model, [*short, *long], [rollouts[0][1][0] for rollouts in (short, long)])
     # A mode that is never chosen has targets nevertheless.
@@ -61,9 +58,7 @@ def measure_targets(
     return entropy_targets(entropy, is_short, weight, probes.percentile)
 
 
-def _rollouts(
-    base: Checkpoint, records: Sequence[Record], mode: ResolvedMode, probes: Probes, server: ServerSampler | None
-) -> list[_Rollout]:
+def _rollouts(base: Checkpoint, records: Sequence[Record], mode: ResolvedMode, probes: Probes) -> list[_Rollout]:
     """Return prompt and response ids of an answer to each record."""
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
     prefix, eos = [*writer.response_prefixes[mode]], [base.tokenizer.eos_token_id]
@@ -72,10 +67,7 @@ def _rollouts(
     for start in range(0, len(prompts), probes.batch):
         part = prompts[start : start + probes.batch]
         begun = [prompt + prefix for prompt in part]
-        if server is not None:
-            responses = server.sample(begun, probes.max_tokens, seed=probes.seed + start)
-        else:
-            with without_kv_copies(base.model):
-                responses = sample(base.model, begun, probes.max_tokens, eos)
+        with without_kv_copies(base.model):
+            responses = sample(base.model, begun, probes.max_tokens, eos)
         made += [(prompt, prefix + response) for prompt, response in zip(part, responses, strict=True)]
     return [rollout for rollout in made if rollout[1][-1] in eos] or made

@@ -19,7 +19,7 @@ from autotool_training.common import prefix_sharing, resume
 from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, ProfileWriter, explain_full_disk
 from autotool_training.common.checkpoint import Checkpoint, load_finished
 from autotool_training.common.examples import IGNORE_INDEX, Example, ExampleWriter
-from autotool_training.common.export import reject_sharded_adapter, write_trained
+from autotool_training.common.export import reject_half_training, reject_sharded_adapter, write_trained
 from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
@@ -160,6 +160,7 @@ def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, o
             ProfileWriter(base.profile),
         ],
     )
+    reject_half_training(trainer)
     reject_sharded_adapter(trainer)
     patch_fused_head(trainer.model)
     return trainer

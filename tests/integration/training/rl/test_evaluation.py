@@ -13,11 +13,12 @@ from autotool_core.modes import Mode
 from autotool_training import scratch
 from autotool_training.common import checkpoint
 from autotool_training.common import records as files
+from autotool_training.common.export import write_current
 from autotool_training.common.lora import LoraSettings
 from autotool_training.rl import evaluation
 from autotool_training.rl.evaluation import HeldOutEvaluation, Result
 from autotool_training.rl.run import train
-from autotool_training.rl.run_settings import EvaluationSettings, RlSettings
+from autotool_training.rl.run_settings import EvaluationSettings, RlSettings, VllmSettings
 from autotool_training.rl.settings import ObjectiveSettings
 
 PLAIN = RlSettings(
@@ -70,21 +71,62 @@ def test_the_best_checkpoint_can_be_served(tmp_path: Path, lora: LoraSettings | 
     assert all(torch.allclose(weight, last_weights[name], atol=1e-6) for name, weight in ours.model.state_dict().items())
 
 
-def test_the_best_one_stays_and_that_of_a_step_that_was_lost_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = iter([0.5, 0.25])
+def evaluate_as(monkeypatch: pytest.MonkeyPatch, *accuracies: float) -> None:
+    """Let the evaluations have these results in `auto`."""
+    results = iter(accuracies)
 
     def evaluate(self: HeldOutEvaluation, mode: Mode) -> list[float]:
         return [next(results) if mode is Mode.AUTO else 1.0, 9.0, 0.5]
 
     monkeypatch.setattr(HeldOutEvaluation, "_evaluate", evaluate)
+
+
+def test_the_best_one_stays_and_so_does_that_of_a_step_that_was_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate_as(monkeypatch, 0.5, 0.25)
     run(tmp_path)
     best = tmp_path / "out" / "best" / "evaluation.json"
     assert json.loads(best.read_text()) == {"step": 1, "accuracy": 0.5, "tokens": 9.0}
-    # As if a run had been killed after step 3, before its checkpoint was saved.
+    # As if a run had been killed after step 3, before its checkpoint was saved. Its best is written over that of step 1, and is
+    # as good as its result says.
     best.write_text(json.dumps({"step": 3, "accuracy": 1.0, "tokens": 9.0}))
-    results = iter([0.125])
+    evaluate_as(monkeypatch, 0.125)
     run(tmp_path, steps=3)
-    assert json.loads(best.read_text()) == {"step": 3, "accuracy": 0.125, "tokens": 9.0}
+    assert json.loads(best.read_text()) == {"step": 3, "accuracy": 1.0, "tokens": 9.0}
+
+
+def test_a_best_one_that_was_not_written_whole_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate_as(monkeypatch, 0.5)
+    run(tmp_path, steps=1)
+    best, part = tmp_path / "out" / "best", tmp_path / "out" / "best.part"
+    before = {path.name: path.read_bytes() for path in best.iterdir()}
+
+    def cut(*of: Any) -> None:
+        write_current(*of)
+        raise KeyboardInterrupt
+
+    evaluate_as(monkeypatch, 1.0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(evaluation, "write_current", cut)
+        run(tmp_path)
+    assert {path.name: path.read_bytes() for path in best.iterdir()} == before
+    evaluate_as(monkeypatch, 0.75)
+    run(tmp_path)
+    assert json.loads((best / "evaluation.json").read_text())["accuracy"] == 0.75
+    assert not part.exists()
+    # Killed between the two: the whole one is put in its place.
+    best.rename(part)
+    evaluate_as(monkeypatch, 0.25)
+    run(tmp_path, steps=3)
+    assert json.loads((best / "evaluation.json").read_text())["accuracy"] == 0.75
+
+
+def test_what_only_observes_or_takes_memory_may_change(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "held_out.jsonl").rename(tmp_path / "moved.jsonl")
+    other = EvaluationSettings(records=str(tmp_path / "moved.jsonl"), steps=2, batch=3)
+    run(tmp_path, evaluation=other, vllm=VllmSettings(gpu_memory_utilization=0.5))
+    with pytest.raises(AutoToolError, match=r"other settings \(held_out\)"):
+        run(tmp_path, evaluation=other.model_copy(update={"count": 1}))
 
 
 def test_the_best_is_the_most_accurate_then_the_shortest_then_the_first() -> None:

@@ -90,6 +90,21 @@ def test_a_run_with_other_settings_is_refused_in_its_folder(whole: Path) -> None
         train(scratch.make(SIZES, seed=0), records(8), other, whole, seed=1)
 
 
+def test_a_run_from_before_a_setting_goes_on_by_its_default(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rl"
+    shutil.copytree(whole, out)
+    held = json.loads((out / "run.json").read_text())
+    for name in ("num_iterations", "max_num_gen_batches", "evaluation", "vllm", "reward", "report_to", "log_completions"):
+        del held["settings"][name]
+    for name in ("loss_type", "importance_sampling_level", "epsilon", "epsilon_high", "kl_beta"):
+        del held["settings"]["objective"][name]
+    (out / "run.json").write_text(json.dumps(held))
+    train(scratch.make(SIZES, seed=0), records(8), SETTINGS, out, seed=0)
+    other = SETTINGS.model_copy(update={"num_iterations": 2})
+    with pytest.raises(AutoToolError, match=r"other settings \(settings\.num_iterations=1\)"):
+        train(scratch.make(SIZES, seed=0), records(8), other, out, seed=0)
+
+
 def test_a_finished_run_goes_on_with_more_steps(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "rl"
     shutil.copytree(whole, out)
@@ -137,10 +152,14 @@ def test_an_adapter_is_trained_and_merged(tmp_path: Path) -> None:
     assert checkpoint.load_checkpoint(str(tmp_path)).tokenizer.chat_template
 
 
-def test_tables_of_rollouts_can_be_read(tmp_path: Path) -> None:
+def test_tables_of_rollouts_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Any] = []
+    write = pandas.DataFrame.to_parquet
+    monkeypatch.setattr(pandas.DataFrame, "to_parquet", lambda *of, **options: written.append(of) or write(*of, **options))
     settings = SETTINGS.model_copy(update={"log_completions": 2, "objective": ObjectiveSettings(variant="grpo")})
     train(scratch.make(SIZES, seed=0), records(8), settings, tmp_path, seed=0)
     (file,) = (tmp_path / "steps" / "completions").iterdir()
+    assert len(written) == 1  # and not once more with the summary at the end
     table = pandas.read_parquet(file)
     assert len(table) == 4
     assert {"step", "completion", "reward", "mode", "right", "fault", "tokens", "advantage"} <= {*table.columns}

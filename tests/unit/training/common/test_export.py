@@ -13,7 +13,12 @@ from support.training import SIZES
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import checkpoint
-from autotool_training.common.export import reject_sharded_adapter, write_trained
+from autotool_training.common.export import (
+    reject_half_training,
+    reject_sharded_adapter,
+    reject_sharded_decoding,
+    write_trained,
+)
 
 ADAPTER, WHOLE = SimpleNamespace(merge_and_unload=None), SimpleNamespace()
 
@@ -34,6 +39,26 @@ def test_an_adapter_of_sharded_weights_is_refused_before_training(kind: Distribu
 @pytest.mark.parametrize(("kind", "stage"), [(DistributedType.DEEPSPEED, 2), (DistributedType.MULTI_GPU, None)])
 def test_an_adapter_whose_base_every_process_holds_whole_is_trained(kind: DistributedType, stage: int | None) -> None:
     reject_sharded_adapter(spread(ADAPTER, kind, stage))
+
+
+def test_transformers_does_not_decode_with_weights_that_fsdp_shards() -> None:
+    for kind, use_vllm in ((DistributedType.FSDP, True), (DistributedType.DEEPSPEED, False), (DistributedType.NO, False)):
+        trainer = spread(WHOLE, kind)
+        trainer.use_vllm = use_vllm
+        reject_sharded_decoding(trainer)
+    trainer = spread(WHOLE, DistributedType.FSDP)
+    trainer.use_vllm = False
+    with pytest.raises(AutoToolError, match=r"FSDP shards .* set rl\.rollouts to vllm or vllm-server"):
+        reject_sharded_decoding(trainer)
+
+
+def test_all_weights_are_not_trained_in_bfloat16() -> None:
+    half, whole = SimpleNamespace(dtype=torch.bfloat16), SimpleNamespace(dtype=torch.float32)
+    adapter = SimpleNamespace(dtype=torch.bfloat16, merge_and_unload=None)
+    for model, kind in ((whole, DistributedType.NO), (adapter, DistributedType.NO), (half, DistributedType.DEEPSPEED)):
+        reject_half_training(spread(model, kind))
+    with pytest.raises(AutoToolError, match=r"base\.dtype=bfloat16 rounds the steps .* set sft\.lora and rl\.lora"):
+        reject_half_training(spread(half, DistributedType.MULTI_GPU))
 
 
 class Sharding:

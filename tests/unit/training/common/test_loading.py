@@ -9,7 +9,8 @@ from support.training import SIZES
 
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
-from autotool_training.common.checkpoint import load_checkpoint
+from autotool_training.common import loading
+from autotool_training.common.checkpoint import load_checkpoint, load_step
 from autotool_training.common.loading import LoadSettings
 from autotool_training.common.resume import base_identity
 from autotool_training.recipe import BaseSettings
@@ -25,6 +26,21 @@ def test_a_base_is_loaded_in_bfloat16_and_another_run_than_one_in_float32(tmp_pa
     assert base_identity(half) == {**base_identity(whole), "base_dtype": "bfloat16"}
     # The checkpoint of a stage is loaded in the same way.
     assert BaseSettings(dtype="bfloat16").load_base(0, str(tmp_path)).model.dtype == torch.bfloat16
+    assert load_step(tmp_path, lambda: whole, LoadSettings(dtype="bfloat16")).model.dtype == torch.bfloat16
+    # The tiny one of a dry run is made in it.
+    assert BaseSettings(source="scratch", scratch=SIZES, dtype="bfloat16").load_base(seed=0).model.dtype == torch.bfloat16
+
+
+def test_4_bits_are_loaded_onto_the_gpu_of_the_process_and_are_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "find_spec", lambda _: True)
+    monkeypatch.setattr(loading, "BitsAndBytesConfig", dict)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert LoadSettings(load_in_4bit=True).arguments()["device_map"] == {"": 3}
+    assert "device_map" not in LoadSettings().arguments()
+    base = scratch.make(SIZES, seed=0)
+    before = base_identity(base)
+    base.model.is_loaded_in_4bit = True
+    assert base_identity(base) == {**before, "base_in_4bit": True}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,13 @@ from support.tiny import make_llama, make_tokenizer
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import BUILTIN
 from autotool_training.common.checkpoint import Checkpoint
-from autotool_training.common.lora import LoraSettings, lora_config, merged_weights, reject_other_rows
+from autotool_training.common.lora import (
+    LoraSettings,
+    lora_config,
+    merged_weights,
+    reject_other_rows,
+    with_merged_adapter,
+)
 
 PROMPT = torch.tensor([[5, 9, 7]])
 
@@ -74,6 +80,25 @@ def test_the_trained_rows_of_both_matrices_are_merged() -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False])
+def test_a_base_in_bfloat16_stays_as_it_is_however_often_it_is_merged(tied: bool) -> None:
+    start = base(tied=tied)
+    start.model.to(torch.bfloat16)
+    model = adapted(start)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "trainable_tokens" in name or "lora_B" in name:
+                weight.add_(torch.randn_like(weight))
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    for _ in range(3):
+        with with_merged_adapter(model):
+            pass
+        merged = dict(merged_weights(model))
+    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+    wanted = dict(model.merge_and_unload().named_parameters())
+    assert all(torch.equal(weight, wanted[name]) for name, weight in merged.items())
+
+
+@pytest.mark.parametrize("tied", [True, False])
 def test_weights_are_merged_under_the_names_of_the_base(tied: bool) -> None:
     start = base(tied=tied)
     names = {name for name, _ in start.model.named_parameters()}
@@ -85,7 +110,7 @@ def test_weights_are_merged_under_the_names_of_the_base(tied: bool) -> None:
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     merged = {name: weight.clone() for name, weight in merged_weights(model)}
     for name, weight in model.named_parameters():
-        torch.testing.assert_close(weight, before[name])
+        assert torch.equal(weight, before[name])
     assert merged.keys() == names
     wanted = dict(model.merge_and_unload().named_parameters())
     for name, weight in merged.items():

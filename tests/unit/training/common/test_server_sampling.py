@@ -35,6 +35,18 @@ def test_the_first_token_is_a_decision() -> None:
         assert ServerSampler(url).sample_deciding([[5], [6]], 9, [7, 8]) == [[7, 2, 7], [8, 2, 8]]
 
 
+def test_answers_have_other_seeds_than_decisions() -> None:
+    seeds: list[int] = []
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        seeds.append(body["seed"])
+        return {"token_ids": [7]}
+
+    with serving(answer) as url:
+        ServerSampler(url).sample_deciding([[5], [6]], 9, [7, 8], seed=3)
+    assert sorted(seeds) == [3, 4, 5, 6]
+
+
 @pytest.mark.parametrize(
     ("choice", "message"), [(400, "refuses a request: 400: .*no room"), ({"text": "Hello"}, "has to be a vLLM server")]
 )

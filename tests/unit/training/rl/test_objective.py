@@ -195,6 +195,13 @@ def test_an_invalid_setting_is_named(field: str, changes: dict[str, Any]) -> Non
         ObjectiveSettings(**{"targets": TARGETS, **changes})
 
 
+def test_ratios_of_answers_are_clipped_by_gspos_own_values() -> None:
+    for level, clip in (("token", (0.2, 0.28)), ("sequence", (3e-4, 4e-4))):
+        made = trl_arguments(ObjectiveSettings.model_validate({"importance_sampling_level": level}))
+        assert (made["epsilon"], made["epsilon_high"]) == clip
+    assert trl_arguments(ObjectiveSettings(importance_sampling_level="sequence", epsilon=0.1))["epsilon"] == 0.1
+
+
 def test_setup_is_checked() -> None:
     settings = ObjectiveSettings(targets=TARGETS, kl_beta=0.1)
     arguments = trl_arguments(settings)

@@ -51,6 +51,7 @@ number = 3
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module in the current folder, which no other test has imported."""
     (tmp_path / "my_rewards.py").write_text(CODE)
+    (tmp_path / "my_broken_rewards.py").write_text("def reward(:")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "my_rewards", raising=False)
@@ -106,6 +107,7 @@ def test_without_a_decision_or_a_thought_the_reward_is_the_tables_lowest_and_no_
         ("no_such_rewards:tokens", "there is no module no_such_rewards: start in the folder of its file"),
         ("my_rewards:tokenz", "the module my_rewards has no function tokenz"),
         ("my_rewards:number", "the module my_rewards has no function number"),
+        ("my_broken_rewards:any", r"my_broken_rewards cannot be imported \(SyntaxError"),
     ],
 )
 def test_a_function_that_is_not_found_is_named_before_anything_starts(name: str, message: str) -> None:
@@ -138,6 +140,7 @@ def test_the_table_is_the_default() -> None:
     [
         ({"reward": "my_rewards"}, 'write "module:function"'),
         ({"reward": []}, 'write "module:function"'),
+        ({"reward": ".mod:f"}, 'write "module:function"'),
         ({"reward": "a:b", "objective": {"variant": "length-penalty"}}, "leave one out"),
         ({"reward": "a:b", "objective": {"length_bonus": 0.5}}, "leave one out"),
     ],

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
-from support.token_server import serving
 from support.training import SIZES, records
 from torch import Tensor
 
@@ -14,8 +14,9 @@ from autotool_core.modes import Mode, ResolvedMode
 from autotool_training import scratch
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import ExampleWriter
-from autotool_training.common.server_sampling import ServerSampler
-from autotool_training.rl import targets
+from autotool_training.rl import run, targets
+from autotool_training.rl.run_settings import RlSettings
+from autotool_training.rl.settings import EntropyTargets
 from autotool_training.rl.targets import Probes, measure_targets
 
 PROBES = Probes(count=4, batch=3, max_tokens=8, percentile="mean", seed=1)
@@ -82,17 +83,15 @@ def test_only_the_seed_changes_the_result(base: Checkpoint) -> None:
     assert measure_targets(base, records(6), Probes(4, 3, 8, "mean", seed=2)) != first
 
 
-def test_a_server_decodes_in_place_of_the_base(base: Checkpoint) -> None:
-    end = base.tokenizer.eos_token_id
-    asked: list[list[int]] = []
-
-    def answer(body: dict[str, Any]) -> dict[str, Any]:
-        asked.append(body["prompt"])
-        return {"token_ids": [7, end]}
-
-    with serving(answer) as url:
-        made = measure_targets(base, records(6), PROBES, ServerSampler(url))
-    assert len(asked) == 2 * PROBES.count
-    assert made.long > 0
-    prefixes = ExampleWriter(base.tokenizer, base.profile, end).response_prefixes.values()
-    assert all(any(prompt[-len(prefix) :] == [*prefix] for prefix in prefixes) for prompt in asked)
+def test_targets_are_of_the_base_whatever_a_server_has(base: Checkpoint, tmp_path: Path) -> None:
+    made: list[EntropyTargets | None] = []
+    for rollouts in ("transformers", "vllm-server"):
+        # Nothing listens there.
+        decoder = {"rollouts": rollouts, "vllm_url": "http://127.0.0.1:9"}
+        sizes = {"probes": 2, "prompts": 2, "group": 2, "max_response_tokens": 8}
+        settings = RlSettings.model_validate({"objective": {"variant": "autotool"}, **sizes, **decoder})
+        (tmp_path / rollouts).mkdir()
+        job = run._Job(base, records(4), settings, tmp_path / rollouts, 0)
+        made.append(run._with_targets(job, torch.device("cpu")).targets)
+    assert made[0] is not None
+    assert made[0] == made[1]
