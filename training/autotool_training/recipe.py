@@ -15,6 +15,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import checkpoint
 from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.label.label import LabelRules
 from autotool_training.refine.probe import RefineSettings
 from autotool_training.rl.run import RlSettings
 from autotool_training.scratch import ScratchSettings
@@ -50,6 +51,7 @@ class Recipe(BaseModel):
 
     seed: int = Field(default=0, ge=0)
     base: BaseSettings = BaseSettings()
+    label: LabelRules = LabelRules()
     sft: SftSettings = SftSettings()
     refine: RefineSettings = RefineSettings()
     rl: RlSettings = RlSettings()

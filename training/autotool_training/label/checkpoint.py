@@ -50,6 +50,20 @@ class CheckpointSampler:
         self._loaded = None
 
 
+def reject_unable(source: str, mode: ResolvedMode) -> None:
+    """Raise AutoToolError if the checkpoint's template cannot ask for the mode. Only the tokenizer is loaded."""
+    try:
+        tokenizer: Any = read_tokenizer(source)
+    except (OSError, ValueError) as error:
+        raise AutoToolError(f"{source}: name a checkpoint's folder or hub id, a URL or a file of traces.") from error
+    _reject_refused(source, Mode(mode), PromptRenderer(tokenizer, profiles.find(None, source, tokenizer).profile))
+
+
+def _reject_refused(source: str, mode: Mode, renderer: PromptRenderer) -> None:
+    if mode in renderer.refusals:
+        raise AutoToolError(f"{source} cannot answer in mode={mode}: {renderer.refusals[mode]}")
+
+
 class _Loaded:
     """A model, its tokenizer and its profile, ready to answer in a mode."""
 
@@ -65,8 +79,7 @@ class _Loaded:
         self._mode = mode
         self._eos = eos_token_ids(self._model.generation_config.eos_token_id, self._tokenizer)
         self._context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-        if mode in self._renderer.refusals:
-            raise AutoToolError(f"{source} cannot answer in mode={mode}: {self._renderer.refusals[mode]}")
+        _reject_refused(source, mode, self._renderer)
 
     def answer(self, tasks: Sequence[LabelTask], sampling: SamplingSettings) -> Iterator[LabelAttempt]:
         """Yield the attempts of one batch."""

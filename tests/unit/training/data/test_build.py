@@ -260,7 +260,7 @@ def test_every_record_is_kept_or_dropped_for_a_reason(tmp_path: Path) -> None:
     glaive_counts = counts["glaive"]
     assert glaive_counts["kept"] == {"call": 4, "reply": 11}
     # The repeated request is no duplicate, because another call answers it. The reply's history differs, too.
-    assert glaive_counts["dropped"] == {"down-sampled": 7, "in an evaluation set": 2, "row not of this source's shape": 1}
+    assert glaive_counts["dropped"] == {"down-sampled": 7, "in an evaluation set": 2, "not JSON": 1}
     assert glaive_counts["records"] == 25 == len(kept) + sum(glaive_counts["dropped"].values())
     assert counts["total"] == glaive_counts
     assert [sentence.partition(": ")[0] for sentence in skipped] == [f"{tmp_path / 'rows.jsonl'}, line 13"]
@@ -319,9 +319,9 @@ def test_strict_ends_at_the_first_bad_row_and_writes_nothing(tmp_path: Path) -> 
         ({"licences": frozenset({"GPL"})}, "--licence GPL: use Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0"),
     ],
 )
-def test_settings_with_unknown_names_are_rejected(settings: dict[str, Any], sentence: str) -> None:
+def test_settings_with_unknown_names_are_rejected(settings: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=sentence):
-        DataSettings(**settings)
+        build([], tmp_path / "out.jsonl", DataSettings(**settings), pytest.fail)
 
 
 def test_the_table_has_a_column_per_source_and_a_row_per_reason() -> None:

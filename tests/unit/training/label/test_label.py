@@ -99,6 +99,21 @@ def test_the_rule(tmp_path: Path) -> None:
     assert (counts["kept"], counts["dropped"]) == ({"long": 1}, {"neither model right": 2, **DROPPED})
 
 
+def test_what_neither_model_solves_may_be_learnt_with_the_gold_answer(tmp_path: Path) -> None:
+    derived = record("derived", reasoning="One and no more.")
+    records.write(tmp_path / "in.jsonl", [record("plain"), derived, record("mute"), record("unanswered")])
+    wrong = [trace(name, calls=[]) for name in ("plain", "derived", "mute")]
+    short = write(tmp_path / "short.jsonl", *wrong)
+    long = write(tmp_path / "long.jsonl", *wrong[:2], trace("mute", reasoning=" "))
+    made, counts = run(tmp_path, str(short), str(long), unsolved="gold")
+    assert {name: (one.label, one.reasoning) for name, one in made.items()} == {
+        "plain": ("short", None),
+        "derived": ("long", "One and no more."),
+        "mute": ("short", None),
+    }
+    assert (counts["dropped"], counts["notes"]["learnt with the gold answer"]) == ({"neither model answered": 1}, 3)
+
+
 DROPPED = {"right, without reasoning": 1, "neither model answered": 1}
 
 

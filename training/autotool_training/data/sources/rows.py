@@ -35,10 +35,28 @@ class RowError:
     reason: str
     """One of a few reasons, which are counted."""
     detail: str
+    field: str = ""
+    """The field that is at fault, as in `messages[2].role`, if it is known."""
+    mend: str = ""
+    """What to do about it, if that is known."""
+
+    def sentence(self) -> str:
+        """Return where the row is, what is wrong with it, and what to do about it."""
+        place = f"{self.position}: {self.field}" if self.field else self.position
+        mend, detail = f"; {self.mend}" if self.mend else "", f" ({self.detail})" if self.detail else ""
+        return f"{place}: {self.reason}{mend}{detail}"
 
 
 class MalformedError(ValueError):
     """Raised for a row that does not have the shape of its source. Its text is the reason, which is counted."""
+
+
+class FieldError(MalformedError):
+    """Raised for a field of a row. Its text is the reason, which is counted."""
+
+    def __init__(self, field: str, reason: str, mend: str) -> None:
+        super().__init__(reason)
+        self.field, self.mend = field, mend
 
 
 def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow | RowError]:
@@ -64,6 +82,8 @@ def parse_rows(
             continue
         try:
             yield from map(_checked_json, parse(row))
+        except FieldError as error:
+            yield RowError(row.position, str(error), "", error.field, error.mend)
         except MalformedError as error:
             yield RowError(row.position, str(error), "")
         except (AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
@@ -101,6 +121,17 @@ def json_list(value: Any) -> Sequence[Any]:
     value = json.loads(value) if isinstance(value, str) else value
     if not isinstance(value, list):
         raise MalformedError("not a JSON list where one should be")
+    return value
+
+
+def json_field(value: Any, kind: type | tuple[type, ...], field: str, mend: str) -> Any:
+    """Return a value of these types, given as such or as JSON. Raises FieldError for anything else."""
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise FieldError(field, "not JSON", mend) from None
+    if not isinstance(value, kind) or isinstance(value, str):
+        raise FieldError(field, "JSON of another kind", mend)
     return value
 
 

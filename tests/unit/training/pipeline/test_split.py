@@ -1,0 +1,38 @@
+"""Tests of the conversations that are held out."""
+
+import pytest
+
+from autotool_core.errors import AutoToolError
+from autotool_training.common.records import Record
+from autotool_training.pipeline.split import MOST, conversation, hold_out
+
+
+def turns(conversations: int, answers: int = 3) -> list[Record]:
+    asked = [{"role": "user", "content": "Hi."}]
+    fixed = {"tools": [], "messages": asked, "calls": [], "content": "Hi.", "source": "d", "licence": "unknown"}
+    return [Record(id=f"d/{row}/{turn}", **fixed) for row in range(conversations) for turn in range(answers)]
+
+
+def names(records: list[Record]) -> set[str]:
+    return {conversation(record) for record in records}
+
+
+def test_whole_conversations_are_held_out_by_the_seed() -> None:
+    records = turns(50)
+    kept, held = hold_out(records, None, seed=0)
+    assert (len(names(kept)), len(names(held)), names(kept) & names(held)) == (40, 10, set())
+    assert sorted(one.id for one in [*kept, *held]) == sorted(one.id for one in records)
+    assert hold_out(records, None, seed=0) == (kept, held)
+    assert names(hold_out(records, None, seed=1)[1]) != names(held)
+
+
+def test_their_number_is_given_or_limited() -> None:
+    assert len(names(hold_out(turns(50), 4, seed=0)[1])) == 4
+    assert len(names(hold_out(turns(5 * MOST + 500, 1), None, seed=0)[1])) == MOST
+    assert len(names(hold_out(turns(2), None, seed=0)[1])) == 1
+
+
+@pytest.mark.parametrize(("conversations", "count"), [(1, None), (4, 4)])
+def test_none_left_to_train_on_is_an_error(conversations: int, count: int | None) -> None:
+    with pytest.raises(AutoToolError, match=f"There are {conversations} conversations"):
+        hold_out(turns(conversations), count, seed=0)

@@ -1,0 +1,29 @@
+"""Divides records into those that are trained on and those that the result is measured on, by whole conversations."""
+
+import random
+from collections.abc import Sequence
+
+from autotool_core.errors import AutoToolError
+from autotool_training.common.records import Record
+
+SHARE, MOST = 5, 200
+"""Of so many conversations one is held out, and at most so many are."""
+
+
+def conversation(record: Record) -> str:
+    """Return the id of a record's conversation, which all records of its answers share."""
+    return record.id.rpartition("/")[0]
+
+
+def hold_out(records: Sequence[Record], count: int | None, seed: int) -> tuple[list[Record], list[Record]]:
+    """Return the records to train on and the held-out ones, all answers of `count` conversations that the seed draws.
+
+    None as the count is a fifth of the conversations, at most 200. Raises AutoToolError if none would be left to train on.
+    """
+    names = list(dict.fromkeys(map(conversation, records)))
+    count = count or min(max(len(names) // SHARE, 1), MOST)
+    if count >= len(names):
+        raise AutoToolError(f"There are {len(names)} conversations, and {count} of them are to be held out: give more data.")
+    held = set(random.Random(f"{seed}/held out").sample(names, count))  # noqa: S311 not a secret
+    kept = [record for record in records if conversation(record) not in held]
+    return kept, [record for record in records if conversation(record) in held]

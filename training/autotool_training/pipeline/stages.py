@@ -1,0 +1,183 @@
+"""The stages of `autotool train run`: what each makes, from what, and whether that is done."""
+
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import ResolvedMode
+from autotool_training.common import checkpoint as checkpoints
+from autotool_training.common import records as files
+from autotool_training.common.examples import ExampleWriter
+from autotool_training.common.fingerprint import fingerprint
+from autotool_training.common.records import Record
+from autotool_training.data.build import DataSettings, build
+from autotool_training.data.catalog import SourceSpec
+from autotool_training.data.sources import messages
+from autotool_training.label.checkpoint import reject_unable
+from autotool_training.label.label import LabelSettings, ModelChoice, label
+from autotool_training.pipeline.measure import Measurement, write_results
+from autotool_training.pipeline.split import conversation, hold_out
+from autotool_training.recipe import Recipe
+from autotool_training.refine.probe import ProbeJob, refine_records
+from autotool_training.rl import run as rl
+from autotool_training.sft import train as sft
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run is made of."""
+
+    recipe: Recipe
+    data: str
+    """A location as `--source messages=` takes it: a file, or a hub id with its columns."""
+    out: Path
+    models: tuple[ModelChoice, ModelChoice]
+    """The no-thinking and the thinking model that label."""
+    skipped: Callable[[str], None]
+    """Gets a sentence for each row that is left out."""
+    held_out: int | None = None
+    """Number of conversations that are held out (see `hold_out`)."""
+    strict: bool = False
+    launcher: Sequence[str] = ()
+    """The words of a command that starts a Python module on several devices; empty to train in this process."""
+    recipe_options: Sequence[str] = ()
+    """Recipe and options of a stage's command, for the launcher."""
+
+    @property
+    def results(self) -> Path:
+        """Return the file of what the modes reach."""
+        return self.out / "modes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of a run."""
+
+    name: str
+    output: Path
+    """What it writes."""
+    settings: Callable[[], Any]
+    """Returns, as JSON values, what its output depends on besides the outputs of the stages before it."""
+    make: Callable[[], str]
+    """Makes the output, going on where it was stopped, and returns the result in a few words."""
+
+
+def stages(job: Job) -> list[Stage]:
+    """Return the stages in their order."""
+    out, recipe = job.out, job.recipe
+
+    def stage(name: str, output: str, make: Callable[[Job], str], settings: Callable[[], Any]) -> Stage:
+        return Stage(name, out / output, settings, partial(make, job))
+
+    return [
+        stage("data", "held_out.jsonl", _data, partial(_data_settings, job)),
+        stage("label", "labelled.jsonl", _label, partial(_label_settings, job)),
+        stage("sft", "sft/mode_profile.json", _sft, lambda: [recipe.base.source, recipe.sft.model_dump()]),
+        stage("refine", "refined.jsonl", _refine, recipe.refine.model_dump),
+        stage("rl", "rl/mode_profile.json", _rl, recipe.rl.model_dump),
+        stage("measure", job.results.name, _measure, lambda: [recipe.rl.max_response_tokens, recipe.rl.max_prompt_tokens]),
+    ]
+
+
+def _data_settings(job: Job) -> list[Any]:
+    return [job.data, fingerprint(job.data), job.recipe.seed, job.held_out]
+
+
+def _label_settings(job: Job) -> list[Any]:
+    return [job.recipe.label.model_dump(), *(model.location for model in job.models)]
+
+
+def _data(job: Job) -> str:
+    made = job.out / "data.jsonl"
+    settings = DataSettings(seed=job.recipe.seed, strict=job.strict)
+    counts = build([SourceSpec(messages.NAME, job.data)], made, settings, job.skipped)
+    kept, held = hold_out(list(files.read(made, strict=True)), job.held_out, job.recipe.seed)
+    files.write(job.out / "train.jsonl", kept)
+    files.write(job.out / "held_out.jsonl", held)
+    left_out = sum(counts.as_dict()["total"]["dropped"].values())
+    conversations = [len({*map(conversation, records)}) for records in (kept, held)]
+    return (
+        f"{len(kept)} turns of {conversations[0]} conversations to train on, {len(held)} of {conversations[1]} held out by "
+        f"seed {job.recipe.seed}, {left_out} left out"
+    )
+
+
+def _label(job: Job) -> str:
+    settings = LabelSettings(**job.recipe.label.model_dump(), seed=job.recipe.seed, strict=job.strict)
+    # The thinking model is loaded after hours of attempts of the other one.
+    for model, mode in zip(job.models, (ResolvedMode.SHORT, ResolvedMode.LONG), strict=True):
+        if model.is_checkpoint:
+            reject_unable(model.location, mode)
+    counts = label(job.out / "train.jsonl", job.out / "labelled.jsonl", *job.models, settings, skipped=job.skipped)
+    return _shares(counts.as_dict()["total"])
+
+
+def _sft(job: Job) -> str:
+    out, path = job.out / "sft", job.out / "labelled.jsonl"
+    if job.launcher:
+        _launch(job, "sft", "--records", path, "--out", out)
+        return f"trained by {job.launcher[0]}"
+    base = job.recipe.base.load_base(job.recipe.seed)
+    writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
+    examples, left_out = sft.make_examples(_records(path), writer, job.recipe.sft)
+    sft.train(base, examples, job.recipe.sft, out, seed=job.recipe.seed)
+    reasons = "".join(f", {count} {reason} left out" for reason, count in left_out.items())
+    return f"{len(examples)} sequences in {job.recipe.sft.epochs:g} epochs{reasons}"
+
+
+def _refine(job: Job) -> str:
+    probing = ProbeJob(
+        records=_records(job.out / "labelled.jsonl"),
+        rounds=checkpoints.list_checkpoints(job.out / "sft" / "steps"),
+        base=lambda: job.recipe.base.load_base(job.recipe.seed),
+        settings=job.recipe.refine,
+        rl=job.recipe.rl,
+        seed=job.recipe.seed,
+        out=job.out / "refined.jsonl",
+    )
+    return _shares(refine_records(probing).as_dict()["total"])
+
+
+def _rl(job: Job) -> str:
+    base, out, path = job.out / "sft", job.out / "rl", job.out / "refined.jsonl"
+    if job.launcher:
+        _launch(job, "rl", "--records", path, "--base", base, "--out", out)
+    else:
+        warmed, settings = checkpoints.load_checkpoint(str(base)), job.recipe.rl
+        rl.train(warmed, _records(path), settings, out, seed=job.recipe.seed, skipped=job.skipped)
+    return f"{job.recipe.rl.steps} steps"
+
+
+def _measure(job: Job) -> str:
+    trained, settings = checkpoints.load_checkpoint(str(job.out / "rl")), job.recipe.rl
+    writer = ExampleWriter(trained.tokenizer, trained.profile, trained.tokenizer.eos_token_id)
+    held_out = _records(job.out / "held_out.jsonl")
+    fitting = [record for record in held_out if writer.fits(record, settings.max_prompt_tokens)]
+    if not fitting:
+        raise AutoToolError(f"Every held-out prompt has more than {settings.max_prompt_tokens} tokens (rl.max_prompt_tokens).")
+    measurement = Measurement(trained, fitting, max_tokens=settings.max_response_tokens, batch=job.recipe.refine.batch)
+    write_results(job.results, measurement.run())
+    return f"{len(fitting)} held-out turns in 3 modes"
+
+
+def _records(path: Path) -> list[Record]:
+    return list(files.read(path, strict=True))
+
+
+def _shares(total: dict[str, Any]) -> str:
+    """Return the numbers of the kept and dropped records by label or reason."""
+    parts = [f"{count} {name}" for name, count in total["kept"].items()]
+    parts += [f"{count} dropped ({name})" for name, count in total["dropped"].items()]
+    return f"{', '.join(parts)} of {total['records']} turns"
+
+
+def _launch(job: Job, stage: str, *options: str | Path) -> None:
+    """Run a stage's command by the launcher. Raises AutoToolError if it fails, which has then said why."""
+    words = [*job.launcher, "-m", "autotool_cli", "train", stage, *job.recipe_options, *map(str, options)]
+    if code := subprocess.run(words, check=False).returncode:  # noqa: S603 the user's own command
+        raise AutoToolError(f"The stage {stage} ended with code {code}: {shlex.join(words)}")
