@@ -10,6 +10,7 @@ import typer
 
 from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
+from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
 from autotool_training.cli_options import Change, RecipeFile, Seed, Strict, Switch
 
@@ -37,6 +38,8 @@ def run(
     ] = None,
     short: Annotated[str | None, typer.Option(help="The no-thinking model of `label`. Default: the base.")] = None,
     long: Annotated[str | None, typer.Option(help="The thinking model of `label`. Default: the base.")] = None,
+    short_model: Annotated[str | None, typer.Option(help="Name of the no-thinking model, if its server has several.")] = None,
+    long_model: Annotated[str | None, typer.Option(help="Name of the thinking model, likewise.")] = None,
     short_switch: Switch = ModeSwitch.MODE,
     long_switch: Switch = ModeSwitch.MODE,
     launch: Annotated[
@@ -61,13 +64,15 @@ def run(
 
     changes = [*(change or ()), *([f"base.source={base}"] if base else []), *([] if seed is None else [f"seed={seed}"])]
     settings, folder = load_recipe(recipe, changes), out or Path("runs") / source_name(data)
+    if settings.rl.rollouts != "transformers":
+        require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     job = Job(
         recipe=settings,
         data=data,
         out=folder,
         models=(
-            ModelChoice(_labeller(short, settings, "--short"), switch=short_switch),
-            ModelChoice(_labeller(long, settings, "--long"), switch=long_switch),
+            ModelChoice(_labeller(short, settings, "--short"), short_model, short_switch),
+            ModelChoice(_labeller(long, settings, "--long"), long_model, long_switch),
         ),
         held_out=held_out,
         strict=strict,

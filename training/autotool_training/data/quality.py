@@ -70,9 +70,10 @@ def _call_fault(call: GoldCall, schema: Mapping[str, Any] | None) -> str | None:
         return "call of a tool that is not offered"
     if any(name not in call.arguments for name in schema["required"]):
         return "required argument missing"
-    if any(name not in schema["properties"] for name in call.arguments):
+    # Data sets leave additionalProperties out where they allow none.
+    if not schema.get("additionalProperties") and any(name not in schema["properties"] for name in call.arguments):
         return "argument that the tool does not have"
-    if any(is_broken(value, schema["properties"][name]) for name, value in call.arguments.items()):
+    if any(is_broken(value, schema["properties"].get(name)) for name, value in call.arguments.items()):
         return "argument that is broken JSON"
     return "placeholder argument" if any(map(_is_placeholder, call.arguments.values())) else None
 

@@ -6,14 +6,16 @@ started again passes over the stages that are done, and a stage that was stopped
 
 import gc
 import json
+import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from autotool_core import jsonl
+from autotool_core.errors import AutoToolError
 from autotool_training.pipeline.measure import ModeResult, read_results
 from autotool_training.pipeline.stages import Job, Stage, stages
 
@@ -23,35 +25,53 @@ STAGES_FILE = "stages.json"
 def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
     """Make the stages that are not done yet, and return what the three modes reach on the held-out turns.
 
-    `say` gets a line for each stage: its name, its result and its seconds. Raises the AutoToolErrors of the stages.
+    `say` gets a line for each stage: its name, its result and its seconds. Raises AutoToolError for a stage that was begun with
+    other settings, and the errors of the stages.
     """
-    file = job.out / STAGES_FILE
     job.out.mkdir(parents=True, exist_ok=True)
-    held: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    done: Any = True
-    for stage in stages(job):
-        # What follows a stage that was made anew is made again.
-        done = done and _done(stage, held.get(stage.name))
-        held[stage.name] = done or _made(stage)
-        _write(file, held)
-        say(_line(stage.name, held[stage.name], is_new=not done))
+    made = stages(job)
+    held = _read(job.out / STAGES_FILE)
+    _reject_others(made, held)
+    for index, stage in enumerate(made):
+        is_new = not _is_done(stage, held)
+        if is_new:
+            # Until it is made, it is begun, and what follows is not made.
+            held = {one.name: held[one.name] for one in made[:index]} | {stage.name: {"settings": stage.settings()}}
+            _write(job.out / STAGES_FILE, held)
+            held[stage.name] |= _make(stage)
+            _write(job.out / STAGES_FILE, held)
+        say(_line(stage.name, held[stage.name], is_new=is_new))
     return read_results(job.results)
 
 
-def _done(stage: Stage, held: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return what is held of a stage if it was made with the same settings and its output is still there."""
-    settings = json.loads(json.dumps(stage.settings()))
-    return held if held and held["settings"] == settings and stage.output.exists() else None
+def _reject_others(made: Sequence[Stage], held: Mapping[str, Any]) -> None:
+    """Raise AutoToolError if the output of a stage is there that was begun with other settings."""
+    for index, stage in enumerate(made):
+        settings = json.loads(json.dumps(stage.settings()))
+        if stage.name in held and held[stage.name]["settings"] != settings and stage.files():
+            later = [str(path) for one in made[index:] for path in one.files()]
+            raise AutoToolError(
+                f"The stage {stage.name} was begun with other settings or data: give another --out, or remove what it and the "
+                f"stages after it have made, to have that made again: {shlex.join(['rm', '-r', *later])}"
+            )
 
 
-def _made(stage: Stage) -> dict[str, Any]:
+def _is_done(stage: Stage, held: Mapping[str, Any]) -> bool:
+    return "result" in held.get(stage.name, {}) and stage.output.exists()
+
+
+def _make(stage: Stage) -> dict[str, Any]:
     began = time.monotonic()
     result = stage.make()
     # The next stage loads a model of its own.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return {"settings": stage.settings(), "result": result, "seconds": round(time.monotonic() - began, 1)}
+    return {"result": result, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def _line(name: str, made: Mapping[str, Any], *, is_new: bool) -> str:

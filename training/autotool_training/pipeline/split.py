@@ -1,5 +1,6 @@
 """Divides records into those that are trained on and those that the result is measured on, by whole conversations."""
 
+import json
 import random
 from collections.abc import Sequence
 
@@ -11,8 +12,12 @@ SHARE, MOST = 5, 200
 
 
 def conversation(record: Record) -> str:
-    """Return the id of a record's conversation, which all records of its answers share."""
-    return record.id.rpartition("/")[0]
+    """Return how the record's conversation begins: what comes before the first request, and that request.
+
+    All answers of a conversation share it, and so do rows that log one conversation again and again as it grows.
+    """
+    roles = [message["role"] for message in record.messages]
+    return json.dumps(record.messages[: roles.index("user") + 1])
 
 
 def hold_out(records: Sequence[Record], count: int | None, seed: int) -> tuple[list[Record], list[Record]]:

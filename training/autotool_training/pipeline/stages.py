@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from autotool_training.label.checkpoint import reject_unable
 from autotool_training.label.label import LabelSettings, ModelChoice, label
 from autotool_training.pipeline.measure import Measurement, write_results
 from autotool_training.pipeline.split import conversation, hold_out
-from autotool_training.recipe import Recipe
+from autotool_training.recipe import Recipe, resolve_source
 from autotool_training.refine.probe import ProbeJob, refine_records
 from autotool_training.rl import run as rl
 from autotool_training.sft import train as sft
@@ -60,36 +60,55 @@ class Stage:
 
     name: str
     output: Path
-    """What it writes."""
+    """What it writes last."""
+    folder: Path
+    patterns: tuple[str, ...]
+    """What it writes into the folder."""
     settings: Callable[[], Any]
     """Returns, as JSON values, what its output depends on besides the outputs of the stages before it."""
     make: Callable[[], str]
     """Makes the output, going on where it was stopped, and returns the result in a few words."""
+
+    def files(self) -> list[Path]:
+        """Return what it has written so far."""
+        return sorted(path for pattern in self.patterns for path in self.folder.glob(pattern))
 
 
 def stages(job: Job) -> list[Stage]:
     """Return the stages in their order."""
     out, recipe = job.out, job.recipe
 
-    def stage(name: str, output: str, make: Callable[[Job], str], settings: Callable[[], Any]) -> Stage:
-        return Stage(name, out / output, settings, partial(make, job))
+    def stage(name: str, output: str, make: Callable[[Job], str], settings: Callable[[], Any], *more: str) -> Stage:
+        return Stage(name, out / output, out, (output.partition("/")[0], *more), settings, partial(make, job))
 
     return [
-        stage("data", "held_out.jsonl", _data, partial(_data_settings, job)),
-        stage("label", "labelled.jsonl", _label, partial(_label_settings, job)),
-        stage("sft", "sft/mode_profile.json", _sft, lambda: [recipe.base.source, recipe.sft.model_dump()]),
-        stage("refine", "refined.jsonl", _refine, recipe.refine.model_dump),
+        # Attempts are those at the records of `data`: other rules of `label` take them as they are.
+        stage("data", "held_out.jsonl", _data, partial(_data_settings, job), "data.*", "train.jsonl", "labelled.attempts.jsonl"),
+        stage("label", "labelled.jsonl", _label, partial(_label_settings, job), "labelled.counts.json"),
+        stage("sft", "sft/mode_profile.json", _sft, partial(_sft_settings, job)),
+        stage("refine", "refined.jsonl", _refine, partial(_refine_settings, job), "refined.*.json*", "refined.grpo"),
         stage("rl", "rl/mode_profile.json", _rl, recipe.rl.model_dump),
         stage("measure", job.results.name, _measure, lambda: [recipe.rl.max_response_tokens, recipe.rl.max_prompt_tokens]),
     ]
 
 
 def _data_settings(job: Job) -> list[Any]:
-    return [job.data, fingerprint(job.data), job.recipe.seed, job.held_out]
+    return [job.data, fingerprint(messages.rows_location(job.data)), job.recipe.seed, job.held_out, job.strict]
 
 
 def _label_settings(job: Job) -> list[Any]:
-    return [job.recipe.label.model_dump(), *(model.location for model in job.models)]
+    return [job.recipe.label.model_dump(), *([asdict(model), fingerprint(model.location)] for model in job.models)]
+
+
+def _sft_settings(job: Job) -> list[Any]:
+    base = job.recipe.base
+    return [base.model_dump(), fingerprint(resolve_source(base.source)), job.recipe.sft.model_dump()]
+
+
+def _refine_settings(job: Job) -> list[Any]:
+    # Steps and decoder of RL do not matter to it.
+    unused = {"steps", "save_steps", "keep", "rollouts", "vllm_url"}
+    return [job.recipe.refine.model_dump(), job.recipe.rl.model_dump(exclude=unused)]
 
 
 def _data(job: Job) -> str:
@@ -162,7 +181,8 @@ def _measure(job: Job) -> str:
         raise AutoToolError(f"Every held-out prompt has more than {settings.max_prompt_tokens} tokens (rl.max_prompt_tokens).")
     measurement = Measurement(trained, fitting, max_tokens=settings.max_response_tokens, batch=job.recipe.refine.batch)
     write_results(job.results, measurement.run())
-    return f"{len(fitting)} held-out turns in 3 modes"
+    long = len(held_out) - len(fitting)
+    return f"{len(fitting)} held-out turns in 3 modes" + (f", {long} with too long a prompt left out" if long else "")
 
 
 def _records(path: Path) -> list[Record]:

@@ -30,6 +30,9 @@ SHARED = [
 ]
 
 
+NO = {"role": "assistant", "content": "No."}
+
+
 def call(town: str, name: str = "rain") -> dict[str, Any]:
     return {"id": f"c-{town}", "type": "function", "function": {"name": name, "arguments": json.dumps({"town": town})}}
 
@@ -102,16 +105,46 @@ def test_sharegpt_has_calls_results_reasoning_and_a_system_text(tmp_path: Path) 
     assert (second.content, roles(second)) == ("2 mm.", "suat")
 
 
+def test_an_unfit_answer_is_told_and_those_after_it_are_read(tmp_path: Path) -> None:
+    made = row(answer(call("Ulm", name="sun")), result("Ulm", "2 mm"), NO)
+    fault, record = load(lines(tmp_path / "d.jsonl", made))
+    assert isinstance(fault, RowError)
+    assert isinstance(record, Record)
+    assert (fault.field, record.content, roles(record)) == ("messages[1]", "No.", "uat")
+
+
+def test_a_greeting_is_history_and_answers_in_a_row_are_one(tmp_path: Path) -> None:
+    greeting = {"role": "assistant", "content": "How can I help?"}
+    made = {"messages": [greeting, USER, {"role": "assistant", "content": "I look it up."}, answer(call("Ulm"))], "tools": [TOOL]}
+    (record,) = load_all(lines(tmp_path / "d.jsonl", made))
+    assert (record.content, calls(record), roles(record)) == ("I look it up.", [("rain", {"town": "Ulm"})], "au")
+
+
+def test_marks_of_an_editor_blank_lines_and_definitions_of_a_schema_are_kept_out_of_the_way(tmp_path: Path) -> None:
+    place = {"$defs": {"Town": {"type": "string"}}, "properties": {"town": {"$ref": "#/$defs/Town"}}, "additionalProperties": True}
+    tool = {"name": "rain", "parameters": {"type": "object", **place}}
+    file = tmp_path / "d.jsonl"
+    more = answer({"id": "c", "function": {"name": "rain", "arguments": '{"town": "Ulm", "days": 2}'}})
+    file.write_text(json.dumps(row(more, tools=[tool])) + "\n\n", encoding="utf-8-sig")
+    (record,) = load_all(file)
+    assert record.tools[0]["function"]["parameters"] == {"type": "object", "required": [], **place}
+
+
 def test_columns_of_a_data_set_on_the_hub_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # The hub's rows have all fields of any message, those that one lacks as None.
     empty = dict.fromkeys(("content", "tool_calls", "tool_call_id", "weight", "reasoning_content", "function_call"))
     chat = [{**empty, **message} for message in (USER, answer(call("Ulm")), result("Ulm", "2 mm"))]
     held = [{"chat": chat, "functions_json": json.dumps([FUNCTION])}]
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, config, split: held if name == "me/set" and split == "train" else [])
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name, config, split: held if name == "me/set" and split == "train" else []
+    )
     (record,) = load_all("me/set:chat,functions_json")
     assert (record.id, record.source, calls(record)) == ("set/1/0", "set", [("rain", {"town": "Ulm"})])
     file = lines(tmp_path / "d.jsonl", {"chat": SHARED, "tools": [TOOL]})
     assert [one.id for one in load_all(f"{file}:chat")] == ["d/1/0", "d/1/1"]
+    (fault,) = load(f"{file}:chat,functions")
+    assert isinstance(fault, RowError)
+    assert fault.sentence().endswith("functions: missing; name the column of the tools, or leave its name out")
 
 
 def rain(arguments: str) -> dict[str, Any]:
@@ -138,7 +171,10 @@ FAULTS = {
     "messages[1]: required argument missing; add it to the call": row(rain("{}")),
     "messages[1]: no answer; write content or calls": row({"role": "assistant", "content": ""}),
     "messages[2]: calls without results; write the result of each call before this message": row(answer(call("Ulm")), USER),
-    "messages[1]: results that match no calls; write one result for each call": row(result("Ulm", "2 mm")),
+    "messages[1]: results that match no calls; write one result for each call": row(result("Ulm", "2 mm"), NO),
+    "messages[2]: results that match no calls": row(answer(call("Ulm")), result("Bonn", "7 mm")),
+    "messages[1].content: missing; write text": row({"role": "user", "content": None}, NO),
+    "messages: no answer of the assistant; write what is to be learnt": row(),
     "tools[1]: no tool; write {": row(tools=[TOOL, {"type": "function"}]),
     "tools[0]: tool with an unknown type; write its parameters as a JSON schema": row(
         tools=[{"name": "f", "parameters": {"properties": {"x": {"type": "thing"}}}}]
@@ -175,8 +211,7 @@ def test_a_faulty_row_is_skipped_and_counted_or_ends_the_run(tmp_path: Path) -> 
 
 
 def test_the_maximum_of_a_file_is_that_of_its_name(tmp_path: Path) -> None:
-    no = {"role": "assistant", "content": "No."}
-    asked = [row({"role": "user", "content": name}, no) for name in ("Ulm?", "Bonn?", "Kiel?")]
+    asked = [row({"role": "user", "content": name}, NO) for name in ("Ulm?", "Bonn?", "Kiel?")]
     file = lines(tmp_path / "d.jsonl", *asked)
     spec = SourceSpec.parse(f"messages={file}")
     counts = build([spec], tmp_path / "out.jsonl", DataSettings(limits={"d": 2}), pytest.fail)

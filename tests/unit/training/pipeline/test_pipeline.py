@@ -1,5 +1,6 @@
 """Tests of what a run makes again and what it passes over, of its launcher, and of the table of the modes."""
 
+import re
 import subprocess
 from io import StringIO
 from pathlib import Path
@@ -37,7 +38,7 @@ class Steps:
         return [self._stage(name) for name in self.settings]
 
     def _stage(self, name: str) -> Stage:
-        return Stage(name, self._folder / name, lambda: self.settings[name], lambda: self._make(name))
+        return Stage(name, self._folder / name, self._folder, (name,), lambda: self.settings[name], lambda: self._make(name))
 
     def _make(self, name: str) -> str:
         self.made.append(name)
@@ -61,19 +62,34 @@ def test_a_run_goes_on_after_the_stages_that_are_done(tmp_path: Path, monkeypatc
     assert "the result of rl" in said[-1]
 
 
-@pytest.mark.parametrize("change", ["settings", "output"])
-def test_what_changed_is_made_again_with_all_that_follows(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = Steps(tmp_path)
-    steps.fails = False
-    monkeypatch.setattr(pipeline, "stages", steps)
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    made = Steps(tmp_path)
+    monkeypatch.setattr(pipeline, "stages", made)
     monkeypatch.setattr(pipeline, "read_results", lambda _: [RESULT])
+    made.fails = False
     pipeline.run(job(tmp_path), str)
-    if change == "settings":
-        steps.settings["sft"] = 2
-    else:
-        (tmp_path / "sft").unlink()
+    return made
+
+
+def test_other_settings_are_refused_until_what_they_change_is_removed(steps: Steps, tmp_path: Path) -> None:
+    steps.settings["sft"] = 2
+    removal = f"rm -r {tmp_path / 'sft'} {tmp_path / 'rl'}"
+    with pytest.raises(AutoToolError, match=f"The stage sft was begun with other settings or data.*{re.escape(removal)}"):
+        pipeline.run(job(tmp_path), str)
+    assert steps.made == ["data", "sft", "rl"]
+    subprocess.run(removal.split(), check=True)
     pipeline.run(job(tmp_path), str)
     assert steps.made == ["data", "sft", "rl", "sft", "rl"]
+
+
+def test_what_follows_a_stage_that_was_made_anew_is_not_done(steps: Steps, tmp_path: Path) -> None:
+    (tmp_path / "sft").unlink()
+    steps.fails = True
+    for _ in range(2):
+        with pytest.raises(AutoToolError, match="stopped"):
+            pipeline.run(job(tmp_path), str)
+    assert steps.made == ["data", "sft", "rl", "sft", "rl", "rl"]
 
 
 def test_a_launcher_starts_the_stages_that_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +104,7 @@ def test_a_launcher_starts_the_stages_that_train(tmp_path: Path, monkeypatch: py
     launched = job(tmp_path, launcher=["accelerate", "launch"], recipe_options=["r.toml", "--set", "rl.steps=2"])
     by_name = {stage.name: stage for stage in stages.stages(launched)}
     by_name["sft"].make()
-    with pytest.raises(AutoToolError, match="stage rl ended with code 3: accelerate launch -m autotool_cli train rl r.toml"):
+    with pytest.raises(AutoToolError, match=r"stage rl ended with code 3: accelerate launch -m autotool_cli train rl r\.toml"):
         by_name["rl"].make()
     command = "accelerate launch -m autotool_cli train sft r.toml --set rl.steps=2"
     assert ran[0] == [*command.split(), "--records", str(tmp_path / "labelled.jsonl"), "--out", str(tmp_path / "sft")]

@@ -8,9 +8,14 @@ from autotool_training.pipeline.split import MOST, conversation, hold_out
 
 
 def turns(conversations: int, answers: int = 3) -> list[Record]:
-    asked = [{"role": "user", "content": "Hi."}]
-    fixed = {"tools": [], "messages": asked, "calls": [], "content": "Hi.", "source": "d", "licence": "unknown"}
-    return [Record(id=f"d/{row}/{turn}", **fixed) for row in range(conversations) for turn in range(answers)]
+    return [turn(row, [0] * number) for row in range(conversations) for number in range(1, answers + 1)]
+
+
+def turn(row: int, asked: list[int]) -> Record:
+    messages = [{"role": "system", "content": "Be brief."}]
+    messages += [{"role": "user", "content": f"Request {row}.{number}"} for number in asked]
+    fixed = {"tools": [], "calls": [], "content": "Hi.", "source": "d", "licence": "unknown"}
+    return Record(id=f"d/{row}/{len(asked)}", messages=messages, **fixed)
 
 
 def names(records: list[Record]) -> set[str]:
@@ -30,6 +35,14 @@ def test_their_number_is_given_or_limited() -> None:
     assert len(names(hold_out(turns(50), 4, seed=0)[1])) == 4
     assert len(names(hold_out(turns(5 * MOST + 500, 1), None, seed=0)[1])) == MOST
     assert len(names(hold_out(turns(2), None, seed=0)[1])) == 1
+
+
+def test_rows_that_log_a_growing_conversation_are_one() -> None:
+    records = [turn(row, list(range(length + 1))) for row in range(10) for length in range(3)]
+    logged = [record.model_copy(update={"id": f"d/{line}/0"}) for line, record in enumerate(records)]
+    kept, held = hold_out(logged, None, seed=0)
+    assert (len(kept), len(held)) == (24, 6)
+    assert {record.messages[1]["content"] for record in kept}.isdisjoint(record.messages[1]["content"] for record in held)
 
 
 @pytest.mark.parametrize(("conversations", "count"), [(1, None), (4, 4)])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
@@ -44,44 +44,69 @@ class Turn:
     """The id of the call that a result belongs to; None for the order of the calls."""
 
 
-def read_turns(turns: Iterable[Turn], dialogue: Dialogue, *, checked: bool = False) -> Iterator[Record]:
+def read_turns(turns: Iterable[Turn], dialogue: Dialogue, *, checked: bool = False) -> Iterator[Record | FieldError]:
     """Yield a record for every answer that is trained, with the turns before it as history.
 
-    Raises FieldError for a turn that does not fit those before it and, with `checked`, for an answer that `quality.check`
-    would drop.
+    With `checked` an answer that `quality.check` would drop is a FieldError, which is yielded; an answer before the first
+    request, such as a greeting, is history alone. Raises FieldError for a turn that does not fit those before it.
     """
     called: tuple[str | None, ...] = ()
-    for is_result, group in groupby(turns, key=lambda turn: turn.role == "tool"):
-        if is_result:
+    is_asked = False
+    for role, group in groupby(turns, key=lambda turn: turn.role):
+        if role == "tool":
             _add_results(dialogue, list(group), called)
-            continue
-        for turn in group:
-            with _at(turn.field):
-                if turn.role != "assistant":
-                    dialogue.add_message(turn.role, turn.text)
-                    continue
-                record = dialogue.add_answer(content=turn.text, calls=turn.calls, reasoning=turn.reasoning)
-                if checked and turn.is_trained and (fault := check(record).fault):
-                    raise MalformedError(fault)
+        elif role == "assistant":
+            turn = _joined(list(group))
             called = turn.call_ids
-            if turn.is_trained:
-                yield record
+            record = _add_answer(dialogue, turn)
+            if turn.is_trained and (is_asked or not checked):
+                fault = check(record).fault if checked else None
+                yield FieldError(turn.field, fault, MENDS.get(fault, "")) if fault else record
+        else:
+            is_asked = is_asked or role == "user"
+            for turn in group:
+                with _at(turn.field):
+                    dialogue.add_message(role, turn.text)
+
+
+def _joined(answers: Sequence[Turn]) -> Turn:
+    """Return answers in a row as one, as of text and then a call."""
+    first, *others = answers
+    for turn in others:
+        if first.calls:
+            raise FieldError(turn.field, "calls without results", MENDS["calls without results"])
+        first = replace(
+            turn,
+            text="\n".join(text for text in (first.text, turn.text) if text),
+            reasoning="\n".join(text for text in (first.reasoning, turn.reasoning) if text) or None,
+            is_trained=first.is_trained and turn.is_trained,
+        )
+    return first
+
+
+def _add_answer(dialogue: Dialogue, turn: Turn) -> Record:
+    with _at(turn.field):
+        return dialogue.add_answer(content=turn.text, calls=turn.calls, reasoning=turn.reasoning)
 
 
 def _add_results(dialogue: Dialogue, results: Sequence[Turn], called: Sequence[str | None]) -> None:
     with _at(results[0].field):
-        if len(results) == 1:
+        if len(results) == 1 and results[0].result_of is None:
+            # ShareGPT has the results of several calls in one turn.
             dialogue.add_result(results[0].text)
         else:
             dialogue.add_results([turn.text for turn in _in_order(results, called)])
 
 
 def _in_order(results: Sequence[Turn], called: Sequence[str | None]) -> Sequence[Turn]:
-    """Return the results in the order of the calls; as they are if ids are missing or others."""
+    """Return the results in the order of the calls; as they are if results or calls have no ids."""
     ids = [turn.result_of for turn in results]
-    if None in ids or sorted(map(str, ids)) != sorted(map(str, called)):
+    if None in ids or None in called:
         return results
-    return sorted(results, key=lambda turn: called.index(turn.result_of))
+    if sorted(map(str, ids)) != sorted(map(str, called)):
+        raise MalformedError("results that match no calls")
+    places = [str(name) for name in called]
+    return sorted(results, key=lambda turn: places.index(str(turn.result_of)))
 
 
 @contextmanager

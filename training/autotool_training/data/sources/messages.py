@@ -49,23 +49,30 @@ def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
     return parse_rows(read_rows(rows), partial(_checked, columns=columns, source=source_name(location)))
 
 
+def rows_location(location: str) -> str:
+    """Return the file or hub id of a location, without its columns."""
+    return _split(location)[0]
+
+
 def source_name(location: str) -> str:
     """Return the name of the data set: the file's without its endings, or the hub id's second part."""
-    return Path(_split(location)[0]).name.partition(".")[0]
+    return Path(rows_location(location)).name.partition(".")[0]
 
 
 def read_conversation(
     row: SourceRow, source: str, licence: str, columns: Columns = USUAL, *, checked: bool = False
-) -> Iterator[Record]:
-    """Yield the records of a row. Raises FieldError for the first faulty field; `checked` as in `read_turns`."""
+) -> Iterator[Record | FieldError]:
+    """Yield the records of a row. Raises FieldError for the first field that cannot be read; `checked` as in `read_turns`."""
     if not isinstance(row.value, Mapping):
         raise FieldError("the row", "no object", 'write {"messages": [...], "tools": [...]}')
     offered = _tools(row.value, columns)
-    turns = _turns(row.value, columns)
+    turns = list(_turns(row.value, columns))
+    if checked and not any(turn.role == "assistant" for turn in turns):
+        raise FieldError(columns.messages[0], "no answer of the assistant", "write what is to be learnt, or leave the row out")
     yield from read_turns(turns, Dialogue(source, licence, row.id, offered, is_numbered=True), checked=checked)
 
 
-def _checked(row: SourceRow, columns: Columns, source: str) -> Iterator[Record]:
+def _checked(row: SourceRow, columns: Columns, source: str) -> Iterator[Record | FieldError]:
     stated: Mapping[str, Any] = row.value if isinstance(row.value, Mapping) else {}
     licence = stated.get("licence") or stated.get("license") or LICENCE
     # The source's name is in the record's id already.
@@ -93,15 +100,24 @@ def _turns(row: Mapping[str, Any], columns: Columns) -> Iterator[Turn]:
 
 def _tools(row: Mapping[str, Any], columns: Columns) -> list[Tool]:
     name = next((name for name in columns.tools if row.get(name)), None)
+    if name is None and len(columns.tools) == 1 and columns.tools[0] not in row:
+        raise FieldError(columns.tools[0], "missing", "name the column of the tools, or leave its name out")
     if name is None:
         return []
-    functions = json_field(row[name], Sequence, name, "write a list of tools")
+    functions = _without_nulls(json_field(row[name], Sequence, name, "write a list of tools"))
     for number, function in enumerate(functions):
         _reject_faulty(function, f"{name}[{number}]")
     try:
         return tools(functions)
     except MalformedError as error:
         raise FieldError(name, str(error), "give each tool a name of its own") from None
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return tools without fields of null, with which the hub pads the fields that other rows have."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _reject_faulty(function: Any, field: str) -> None:

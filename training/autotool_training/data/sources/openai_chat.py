@@ -24,6 +24,8 @@ def read_message(message: Any, field: str) -> Turn:
         return _answer(message, field, text, parts)
     if role not in ROLES:
         raise FieldError(f"{field}.role", "unknown role", "use system, user, assistant or tool")
+    if message.get("content") is None:
+        raise FieldError(f"{field}.content", "missing", "write text")
     return Turn(field, ROLES[role], text, result_of=message.get("tool_call_id"))
 
 

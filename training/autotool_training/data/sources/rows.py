@@ -73,21 +73,29 @@ def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow 
 
 
 def parse_rows(
-    rows: Iterable[SourceRow | RowError], parse: Callable[[SourceRow], Iterator[Record]]
+    rows: Iterable[SourceRow | RowError], parse: Callable[[SourceRow], Iterator[Record | FieldError]]
 ) -> Iterator[Record | RowError]:
-    """Yield `parse(row)` of every row up to its first faulty part, and a RowError for that part."""
+    """Yield `parse(row)` of every row up to its first faulty part, and a RowError for that part.
+
+    A fault that `parse` yields, and does not raise, does not end the row.
+    """
     for row in rows:
         if isinstance(row, RowError):
             yield row
             continue
         try:
-            yield from map(_checked_json, parse(row))
+            for made in parse(row):
+                yield _field_fault(row, made) if isinstance(made, FieldError) else _checked_json(made)
         except FieldError as error:
-            yield RowError(row.position, str(error), "", error.field, error.mend)
+            yield _field_fault(row, error)
         except MalformedError as error:
             yield RowError(row.position, str(error), "")
         except (AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
             yield RowError(row.position, UNEXPECTED_SHAPE, f"{type(error).__name__}: {error}"[:200])
+
+
+def _field_fault(row: SourceRow, error: FieldError) -> RowError:
+    return RowError(row.position, str(error), "", error.field, error.mend)
 
 
 def _checked_json(record: Record) -> Record:
@@ -137,7 +145,7 @@ def json_field(value: Any, kind: type | tuple[type, ...], field: str, mend: str)
 
 def _read_list(path: Path) -> Iterator[SourceRow | RowError]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise AutoToolError(f"{path} is no JSON: {error}. Name a file of JSON lines .jsonl.") from None
     if not isinstance(rows, list):
@@ -147,8 +155,10 @@ def _read_list(path: Path) -> Iterator[SourceRow | RowError]:
 
 def _read_lines(path: Path) -> Iterator[SourceRow | RowError]:
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as lines:
+    with opened(path, "rt", encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
             position = f"{path}, line {number}"
             try:
                 yield SourceRow(position, f"{path.name.partition('.')[0]}/{number}", json.loads(line))

@@ -12,6 +12,8 @@ from autotool_training.common.records import GoldCall
 from autotool_training.data.sources.rows import MalformedError
 
 Tool = dict[str, Any]
+KEPT = ("$defs", "definitions", "additionalProperties")
+"""What a schema keeps beside its properties."""
 
 
 def tools(functions: Iterable[Mapping[str, Any]], calls: Iterable[GoldCall] = ()) -> list[Tool]:
@@ -54,7 +56,8 @@ def _arguments(function: Mapping[str, Any], call_arguments: Iterable[Collection[
         schema = json_schema({"properties": properties})
     except ValueError:
         raise MalformedError("tool with an unknown type") from None
-    return {"type": "object", **schema, "required": [name for name in required if name in properties]}
+    kept = {} if is_flat else {name: raw[name] for name in KEPT if name in raw}
+    return {"type": "object", **schema, "required": [name for name in required if name in properties], **kept}
 
 
 def _required_names(properties: Mapping[str, Mapping[str, Any]], call_arguments: Iterable[Collection[str]]) -> list[str]:
