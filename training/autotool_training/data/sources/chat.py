@@ -56,12 +56,12 @@ def read_turns(turns: Iterable[Turn], dialogue: Dialogue, *, checked: bool = Fal
         if role == "tool":
             _add_results(dialogue, list(group), called)
         elif role == "assistant":
-            turn = _joined(list(group))
-            called = turn.call_ids
-            record = _add_answer(dialogue, turn)
-            if turn.is_trained and (is_asked or not checked):
-                fault = check(record).fault if checked else None
-                yield FieldError(turn.field, fault, MENDS.get(fault, "")) if fault else record
+            for turn in _joined(group):
+                called = turn.call_ids
+                record = _add_answer(dialogue, turn)
+                if turn.is_trained and (is_asked or not checked):
+                    fault = check(record).fault if checked else None
+                    yield FieldError(turn.field, fault, MENDS.get(fault, "")) if fault else record
         else:
             is_asked = is_asked or role == "user"
             for turn in group:
@@ -69,19 +69,32 @@ def read_turns(turns: Iterable[Turn], dialogue: Dialogue, *, checked: bool = Fal
                     dialogue.add_message(role, turn.text)
 
 
-def _joined(answers: Sequence[Turn]) -> Turn:
-    """Return answers in a row as one, as of text and then a call."""
-    first, *others = answers
-    for turn in others:
-        if first.calls:
-            raise FieldError(turn.field, "calls without results", MENDS["calls without results"])
-        first = replace(
-            turn,
-            text="\n".join(text for text in (first.text, turn.text) if text),
-            reasoning="\n".join(text for text in (first.reasoning, turn.reasoning) if text) or None,
-            is_trained=first.is_trained and turn.is_trained,
-        )
-    return first
+def _joined(answers: Iterable[Turn]) -> Iterator[Turn]:
+    """Yield answers in a row as one, as text and the call after it. A call ends one, for its results have to follow."""
+    text: Turn | None = None
+    fault: FieldError | None = None
+    try:
+        for turn in answers:
+            text = turn if text is None else _both(text, turn)
+            if text.calls:
+                yield text
+                text = None
+    except FieldError as error:
+        # What was read before the faulty turn is kept.
+        fault = error
+    if text is not None:
+        yield text
+    if fault is not None:
+        raise fault
+
+
+def _both(first: Turn, second: Turn) -> Turn:
+    return replace(
+        second,
+        text="\n".join(part for part in (first.text, second.text) if part),
+        reasoning="\n".join(part for part in (first.reasoning, second.reasoning) if part) or None,
+        is_trained=first.is_trained and second.is_trained,
+    )
 
 
 def _add_answer(dialogue: Dialogue, turn: Turn) -> Record:

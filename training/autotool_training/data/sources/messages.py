@@ -66,9 +66,7 @@ def read_conversation(
     if not isinstance(row.value, Mapping):
         raise FieldError("the row", "no object", 'write {"messages": [...], "tools": [...]}')
     offered = _tools(row.value, columns)
-    turns = list(_turns(row.value, columns))
-    if checked and not any(turn.role == "assistant" for turn in turns):
-        raise FieldError(columns.messages[0], "no answer of the assistant", "write what is to be learnt, or leave the row out")
+    turns = _turns(row.value, columns)
     yield from read_turns(turns, Dialogue(source, licence, row.id, offered, is_numbered=True), checked=checked)
 
 
@@ -77,7 +75,12 @@ def _checked(row: SourceRow, columns: Columns, source: str) -> Iterator[Record |
     licence = stated.get("licence") or stated.get("license") or LICENCE
     # The source's name is in the record's id already.
     row = replace(row, id=row.id.rpartition("/")[2])
-    return read_conversation(row, str(stated.get("source") or source), str(licence), columns, checked=True)
+    is_empty = True
+    for made in read_conversation(row, str(stated.get("source") or source), str(licence), columns, checked=True):
+        is_empty = False
+        yield made
+    if is_empty:
+        raise FieldError(columns.messages[0], "no answer to learn", "write what the assistant answers, or leave the row out")
 
 
 def _split(location: str) -> tuple[str, Columns]:
