@@ -306,7 +306,7 @@ def test_licences_length_and_irrelevance(tmp_path: Path) -> None:
 
 def test_strict_ends_at_the_first_bad_row_and_writes_nothing(tmp_path: Path) -> None:
     spec = glaive(tmp_path / "rows.jsonl", "Do a thing", bad=True)
-    with pytest.raises(AutoToolError, match=r"rows\.jsonl, line 2: row not of this source's shape"):
+    with pytest.raises(AutoToolError, match=r"rows\.jsonl, line 2: tools: not JSON; write a list of tools"):
         run(tmp_path, spec, strict=True)
     assert not (tmp_path / "out.jsonl").exists()
 

@@ -113,6 +113,13 @@ def test_an_unfit_answer_is_told_and_those_after_it_are_read(tmp_path: Path) -> 
     assert (fault.field, record.content, roles(record)) == ("messages[1]", "No.", "uat")
 
 
+def test_what_comes_before_a_faulty_message_is_kept(tmp_path: Path) -> None:
+    record, fault = load(lines(tmp_path / "d.jsonl", row(NO, {"role": "robot", "content": "Hi."})))
+    assert isinstance(record, Record)
+    assert isinstance(fault, RowError)
+    assert (record.content, fault.field) == ("No.", "messages[2].role")
+
+
 def test_a_greeting_is_history_and_answers_in_a_row_are_one(tmp_path: Path) -> None:
     greeting = {"role": "assistant", "content": "How can I help?"}
     made = {"messages": [greeting, USER, {"role": "assistant", "content": "I look it up."}, answer(call("Ulm"))], "tools": [TOOL]}
@@ -174,7 +181,7 @@ FAULTS = {
     "messages[1]: results that match no calls; write one result for each call": row(result("Ulm", "2 mm"), NO),
     "messages[2]: results that match no calls": row(answer(call("Ulm")), result("Bonn", "7 mm")),
     "messages[1].content: missing; write text": row({"role": "user", "content": None}, NO),
-    "messages: no answer of the assistant; write what is to be learnt": row(),
+    "messages: no answer to learn; write what the assistant answers": row(),
     "tools[1]: no tool; write {": row(tools=[TOOL, {"type": "function"}]),
     "tools[0]: tool with an unknown type; write its parameters as a JSON schema": row(
         tools=[{"name": "f", "parameters": {"properties": {"x": {"type": "thing"}}}}]
