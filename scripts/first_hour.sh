@@ -83,7 +83,7 @@ step 'stop the second server' stop_server
 cd "$CLONE"
 step 'bench run' commands "$GUIDES/benchmark.md" 'autotool bench run'
 step 'bench items' commands "$GUIDES/benchmark.md" 'autotool bench items'
-step 'train' commands "$GUIDES/train.md" 'autotool train rl'
+step 'train' commands "$GUIDES/train.md" 'autotool train run'
 step 'serve the trained model' start_server commands "$GUIDES/train.md" 'autotool serve'
 step 'stop the third server' stop_server
 

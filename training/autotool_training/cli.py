@@ -1,6 +1,5 @@
 """`autotool train`: from tool-call data and a base model to a checkpoint that chooses how long to think."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,8 @@ from autotool_core.errors import AutoToolError
 from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
 from autotool_training.cli_examples import example
+from autotool_training.cli_options import Change, Out, RecipeFile, Records, Seed, Strict, Switch, Unsolved
+from autotool_training.cli_run import run
 from autotool_training.common.quiet import quiet
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help=__doc__)
@@ -22,19 +23,7 @@ def prepare() -> None:
     quiet()
 
 
-Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped continues.")]
-Change = Annotated[list[str] | None, typer.Option("--set", help="Change a value of the recipe, as in sft.epochs=2.")]
-RecipeFile = Annotated[Path, typer.Argument(help="A recipe: a file, or a name such as graded-tiny.", metavar="RECIPE")]
-Records = Annotated[Path, typer.Option(help="A file of records.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the run. Default: the recipe's.")]
-Strict = Annotated[bool, typer.Option("--strict", help="End the run at an invalid record instead of skipping it.")]
-
-SwitchOption = Annotated[
-    ModeSwitch,
-    typer.Option(
-        help="The request field that asks its server for the mode; none for a model with one mode and for strict APIs."
-    ),
-]
+app.command(epilog=example("run"))(run)
 
 
 @app.command(epilog=example("data"))
@@ -87,7 +76,7 @@ def data(
         write_reasoning=write_reasoning,
         strict=strict,
     )
-    counts = build([SourceSpec.parse(text) for text in source], out, settings, _warn())
+    counts = build([SourceSpec.parse(text) for text in source], out, settings, report.skipped)
     plain_console().print(counts.table())
     report.after_data(counts, report.carried(seed=seed or None, strict=strict), out)
 
@@ -100,11 +89,6 @@ def _limits(given: list[str]) -> dict[str, int]:
             raise AutoToolError(f"--max {limit}: write NAME=NUMBER, as in sgd=2000.")
         limits[name] = int(number)
     return limits
-
-
-def _warn() -> Callable[[str], None]:
-    console = plain_console(stderr=True)
-    return lambda sentence: console.print(f"skipped: {sentence}", style="yellow")
 
 
 @app.command(epilog=example("label"))
@@ -124,8 +108,12 @@ def label(
     seed: Annotated[int, typer.Option(help="Seed of the attempts.")] = 0,
     short_model: Annotated[str | None, typer.Option(help="Name of the no-thinking model, if its server has several.")] = None,
     long_model: Annotated[str | None, typer.Option(help="Name of the thinking model, likewise.")] = None,
-    short_switch: SwitchOption = ModeSwitch.MODE,
-    long_switch: SwitchOption = ModeSwitch.MODE,
+    short_switch: Switch = ModeSwitch.MODE,
+    long_switch: Switch = ModeSwitch.MODE,
+    unsolved: Annotated[
+        Unsolved,
+        typer.Option(help="What becomes of a record that neither model gets right; gold: its gold answer is learnt as it is."),
+    ] = "drop",
     strict: Strict = False,
 ) -> None:
     """Label each record with the mode it is trained in: short if the no-thinking model is right, else long."""
@@ -141,10 +129,11 @@ def label(
         seed=seed,
         concurrency=concurrency,
         batch=batch,
+        unsolved=unsolved,
         strict=strict,
     )
     models = ModelChoice(short, short_model, short_switch), ModelChoice(long, long_model, long_switch)
-    counts = label_records(records, out, *models, settings, skipped=_warn())
+    counts = label_records(records, out, *models, settings, skipped=report.skipped)
     plain_console().print(counts.table())
     report.after_label(counts, report.carried(seed=seed or None, strict=strict), out)
 
@@ -183,7 +172,7 @@ def sft(
     drawn = settings.seed if seed is None else seed
     base = settings.base.load_base(drawn)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
-    examples, left_out = stage.make_examples(files.read(records, strict=strict, skipped=_warn()), writer, settings.sft)
+    examples, left_out = stage.make_examples(files.read(records, strict=strict, skipped=report.skipped), writer, settings.sft)
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
     report.say(f"{len(examples)} sequences; left out: {reasons}.")
     stage.train(base, examples, settings.sft, out, seed=drawn, begin=report.before_training)
@@ -224,7 +213,7 @@ def refine(
     # The adapters of the rounds are merged, which weights of 4 bits would not take.
     whole = settings.base.model_copy(update={"load_in_4bit": False})
     job = ProbeJob(
-        records=list(files.read(records, strict=strict, skipped=_warn())),
+        records=list(files.read(records, strict=strict, skipped=report.skipped)),
         rounds=[step for folder in checkpoint for step in checkpoints.list_checkpoints(folder)],
         base=lambda: whole.load_base(drawn),
         loading=whole,
@@ -261,9 +250,8 @@ def rl(
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     drawn = settings.seed if seed is None else seed
     start = settings.base.load_base(drawn, base)
-    warn = _warn()
-    kept = list(files.read(records, strict=strict, skipped=warn))
-    train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training, skipped=warn)
+    kept = list(files.read(records, strict=strict, skipped=report.skipped))
+    train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training, skipped=report.skipped)
     report.after_rl(out)
 
 

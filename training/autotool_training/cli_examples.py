@@ -4,6 +4,7 @@ RECIPE = "training/recipes/graded-tiny.toml"
 BASE = "training/checkpoints/graded-tiny-base"
 
 EXAMPLES = {
+    "run": """autotool train run company-tiny --data runs/company.jsonl --out runs/company""",
     "data": "autotool train data --source graded=20 --distractors 1 --out runs/data.jsonl",
     "label": f"""autotool train label --records runs/data.jsonl --out runs/labelled.jsonl \\
     --short {BASE} \\

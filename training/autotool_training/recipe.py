@@ -17,6 +17,7 @@ from autotool_training import scratch
 from autotool_training.common import checkpoint
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.loading import LoadSettings
+from autotool_training.label.label import LabelRules
 from autotool_training.refine.settings import RefineSettings
 from autotool_training.rl.run_settings import RlSettings
 from autotool_training.scratch import ScratchSettings
@@ -52,6 +53,7 @@ class Recipe(BaseModel):
 
     seed: int = Field(default=0, ge=0)
     base: BaseSettings = BaseSettings()
+    label: LabelRules = LabelRules()
     sft: SftSettings = SftSettings()
     refine: RefineSettings = RefineSettings()
     rl: RlSettings = RlSettings()

@@ -22,6 +22,11 @@ def say(sentence: str, *following: str) -> None:
         console.print(line, soft_wrap=True)
 
 
+def skipped(sentence: str) -> None:
+    """Print, on standard error, a sentence about what is left out."""
+    plain_console(stderr=True).print(f"skipped: {sentence}", style="yellow", soft_wrap=True)
+
+
 def before_training(out: Path) -> None:
     """Say where to watch a run, or that its result is already there."""
     if (out / FILE_NAME).exists():
@@ -76,6 +81,11 @@ def after_rl(out: Path) -> None:
     """Say that the checkpoint is written."""
     plot = _train("plot", out, "--out", out.with_name("dynamics.svg"))
     say(f"The checkpoint is saved to {out}.", plot, _command("serve", "--model", out))
+
+
+def after_run(out: Path) -> None:
+    """Say where the checkpoint of a whole run is."""
+    say(f"The checkpoint is saved to {out}.", _command("serve", "--model", out))
 
 
 def _saved(counts: Counts, out: Path) -> str:

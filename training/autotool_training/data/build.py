@@ -17,6 +17,7 @@ from autotool_training.data.distractors import REFUSALS, Distractors
 from autotool_training.data.overlap import EvaluationTexts, deduplication_key, read_texts
 from autotool_training.data.quality import check
 from autotool_training.data.shared_tools import share_tools
+from autotool_training.data.sources import messages
 from autotool_training.data.sources.rows import RowError
 from autotool_training.data.sources.tools import Tool
 from autotool_training.data.template_reasoning import write_reasoning
@@ -53,32 +54,38 @@ class DataSettings:
     strict: bool = False
     """Whether a faulty row ends the run."""
 
-    def __post_init__(self) -> None:
-        for key in self.limits:
-            source, separator, record_kind = key.partition("/")
-            if source not in SOURCES or (separator and record_kind not in KINDS):
-                raise AutoToolError(f"--max {key}: name a source ({', '.join(SOURCES)}), or one of its kinds as in sgd/call.")
-        known = {source.licence for source in SOURCES.values()}
-        if unknown := (self.licences or frozenset()) - known:
-            raise AutoToolError(f"--licence {', '.join(sorted(unknown))}: use {', '.join(sorted(known))}.")
 
-
-def build(specs: Iterable[SourceSpec], out: Path, settings: DataSettings, skipped: Callable[[str], None]) -> Counts:
+def build(specs: Sequence[SourceSpec], out: Path, settings: DataSettings, skipped: Callable[[str], None]) -> Counts:
     """Write a file of records and a JSON file of its counts. `skipped` gets the file, line and reason of every faulty row.
 
-    Raises AutoToolError for a file or hub id that cannot be read, and with `strict` for a faulty row.
+    Raises AutoToolError for a file or hub id that cannot be read, a setting that names no source or licence of those, and with
+    `strict` for a faulty row.
     """
+    _reject_unknown_names(specs, settings)
     counts = Counts("Training data")
     record_filter = RecordFilter(settings, counts)
     for spec in specs:
-        counts.seen[spec.name] += 0
+        counts.seen[spec.counted_as] += 0
         for row in spec.source.load_records(spec.location, settings.seed):
-            record_filter.add(spec.name, row, skipped)
+            record_filter.add(spec.counted_as, row, skipped)
         if spec.source.load_tools:
             record_filter.tools[spec.name].update(_by_name(spec.source.load_tools(spec.location)))
     records.write(out, record_filter.kept_records())
     counts.write(out.with_name(f"{out.stem}.counts.json"))
     return counts
+
+
+def _reject_unknown_names(specs: Sequence[SourceSpec], settings: DataSettings) -> None:
+    sources = dict.fromkeys([*SOURCES, *(spec.counted_as for spec in specs)])
+    for key in settings.limits:
+        source, separator, kind = key.partition("/")
+        if source not in sources or (separator and kind not in KINDS):
+            raise AutoToolError(f"--max {key}: name a source ({', '.join(sources)}), or one of its kinds as in sgd/call.")
+    known = {source.licence for source in SOURCES.values()}
+    # Rows of one's own state any licence.
+    states_own = any(spec.name == messages.NAME for spec in specs)
+    if (unknown := (settings.licences or frozenset()) - known) and not states_own:
+        raise AutoToolError(f"--licence {', '.join(sorted(unknown))}: use {', '.join(sorted(known))}.")
 
 
 def record_kind(record: Record) -> str:
@@ -127,29 +134,33 @@ class RecordFilter:
         self._order = 0
 
     def add(self, source: str, row: Record | RowError, skipped: Callable[[str], None]) -> None:
-        """Add a record to the sample, or count the reason for dropping it."""
-        self._counts.seen[source] += 1
+        """Add a record to the sample, or count the reason for dropping it. `source`: that of a row without one of its own."""
+        given, source = source, source if isinstance(row, RowError) else row.source
+        lost = row.lost if isinstance(row, RowError) else 1
+        self._counts.seen[source] += lost
         if isinstance(row, RowError):
-            message = f"{row.position}: {row.reason}{f' ({row.detail})' if row.detail else ''}"
             if self._settings.strict:
-                raise AutoToolError(message + ".")
-            skipped(message)
+                raise AutoToolError(row.sentence() + ".")
+            skipped(row.sentence())
             fault = row.reason
         else:
             checked = check(self._with_unique_id(row))
             fault = self._licence_fault(checked.record) or checked.fault or self._content_fault(checked.record)
             if fault is None:
                 self._counts.notes[source].update(checked.notes)
-                fault = self._sample(checked.record)
+                fault = self._sample(checked.record, given)
         if fault:
-            self._counts.dropped[source][fault] += 1
+            self._counts.dropped[source][fault] += lost
 
     def kept_records(self) -> Iterator[Record]:
         """Yield the kept records with all tools that they are offered."""
         kept = dict(sorted((order, record) for sample in self._samples.values() for order, record in sample.kept.items()))
+        by_source: dict[str, list[Record]] = defaultdict(list)
+        for record in kept.values():
+            by_source[record.source].append(record)
         pools = {source: Distractors(tools.values(), self._settings.seed) for source, tools in self.tools.items()}
         for source, pool in pools.items():
-            for record in self._with_offered_tools([record for record in kept.values() if record.source == source], pool):
+            for record in self._with_offered_tools(by_source[source], pool):
                 changed = self._with_reasoning(record)
                 self._counts.kept[source][record_kind(changed)] += 1
                 if changed.content in REFUSALS:
@@ -179,10 +190,12 @@ class RecordFilter:
             return "too long"
         return "in an evaluation set" if self._evaluation.overlaps(record) else None
 
-    def _sample(self, record: Record) -> str | None:
+    def _sample(self, record: Record, given: str) -> str | None:
+        """Offer a record to the sample of the first of these that has a maximum. `given`: the source as it was asked for."""
         self.tools[record.source].update(_by_name(record.tools))
-        limits, key = self._settings.limits, f"{record.source}/{record_kind(record)}"
-        key = key if key in limits else record.source
+        limits, kind = self._settings.limits, record_kind(record)
+        names = (f"{record.source}/{kind}", record.source, f"{given}/{kind}", given)
+        key = next((name for name in names if name in limits), record.source)
         if key not in self._samples:
             self._samples[key] = _Sample(limits.get(key), f"{self._settings.seed}/{key}")
         self._order += 1

@@ -12,6 +12,7 @@ from autotool_training.data.sources import (
     graded,
     graded_free,
     hermes,
+    messages,
     reason_tool_use,
     seal_tools,
     sgd,
@@ -47,6 +48,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         synthetic.NAME: Source(synthetic.load_records, synthetic.LICENCE, load_tools=synthetic.load_tools),
         glaive.NAME: Source(glaive.load_records, glaive.LICENCE),
         sgd.NAME: Source(sgd.load_records, sgd.LICENCE),
+        messages.NAME: Source(messages.load_records, messages.LICENCE),
         graded.NAME: Source(graded.load_records, graded.LICENCE),
         graded_free.NAME: Source(graded_free.load_records, graded_free.LICENCE),
     }
@@ -63,6 +65,11 @@ class SourceSpec:
     @property
     def source(self) -> Source:
         return SOURCES[self.name]
+
+    @property
+    def counted_as(self) -> str:
+        """Return the name of the data set in records and counts, which for `messages` is that of the file."""
+        return messages.source_name(self.location) if self.name == messages.NAME else self.name
 
     @classmethod
     def parse(cls, text: str) -> "SourceSpec":

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from autotool_core.chat_template import ChatTemplate
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
@@ -50,6 +51,30 @@ class CheckpointSampler:
         self._loaded = None
 
 
+def reject_unable(source: str, mode: ResolvedMode) -> None:
+    """Raise AutoToolError if the checkpoint's template cannot ask for the mode. Only the tokenizer is loaded."""
+    tokenizer = _tokenizer(source)
+    _reject_refused(source, Mode(mode), PromptRenderer(tokenizer, profiles.find(None, source, tokenizer).profile))
+
+
+def read_template(source: str) -> ChatTemplate:
+    """Return the chat template of a checkpoint. Raises AutoToolError if it has none, or cannot be read."""
+    tokenizer = _tokenizer(source)
+    return ChatTemplate(tokenizer, profiles.find(None, source, tokenizer).profile.tool_format)
+
+
+def _tokenizer(source: str) -> Any:
+    try:
+        return read_tokenizer(source)
+    except (OSError, ValueError) as error:
+        raise AutoToolError(f"{source}: name a checkpoint's folder or hub id, a URL or a file of traces.") from error
+
+
+def _reject_refused(source: str, mode: Mode, renderer: PromptRenderer) -> None:
+    if mode in renderer.refusals:
+        raise AutoToolError(f"{source} cannot answer in mode={mode}: {renderer.refusals[mode]}")
+
+
 class _Loaded:
     """A model, its tokenizer and its profile, ready to answer in a mode."""
 
@@ -65,8 +90,7 @@ class _Loaded:
         self._mode = mode
         self._eos = eos_token_ids(self._model.generation_config.eos_token_id, self._tokenizer)
         self._context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-        if mode in self._renderer.refusals:
-            raise AutoToolError(f"{source} cannot answer in mode={mode}: {self._renderer.refusals[mode]}")
+        _reject_refused(source, mode, self._renderer)
 
     def answer(self, tasks: Sequence[LabelTask], sampling: SamplingSettings) -> Iterator[LabelAttempt]:
         """Yield the attempts of one batch."""

@@ -3,7 +3,7 @@
 The no-thinking model attempts every record k times. A record that it gets right is labelled short: its gold answer is
 trained without reasoning. The others go to the thinking model; if an attempt is right, the record is labelled long, with
 the reasoning of that attempt. Of several right attempts the reasoning with the fewest words is taken, because all lead to
-the gold answer and the method is to save tokens. A record that neither model gets right is dropped.
+the gold answer and the method is to save tokens. A record that neither model gets right is dropped, or learnt as it is.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.progress import Progress
 
@@ -27,6 +28,11 @@ from autotool_training.label.endpoint import Endpoint, SamplingSettings
 from autotool_training.label.traces import Traces
 
 SHORT, LONG = ResolvedMode.SHORT, ResolvedMode.LONG
+NO_TRACE, NOT_RIGHT = "right, without reasoning", "neither model right"
+UNFINISHED = "attempts that the same command makes again"
+"""A note on attempts at which the server was busy or slow."""
+LEARNT_AS_IT_IS = "learnt with the gold answer"
+"""A note on records that neither model solved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,11 @@ class ModelChoice:
     """The name of a server's model; None for its only one."""
     switch: ModeSwitch = ModeSwitch.MODE
     """The field by which a server is asked for the mode."""
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Return whether it is neither a server nor a file."""
+        return not self.location.startswith(("http://", "https://")) and not Path(self.location).is_file()
 
     def open(self, mode: ResolvedMode, settings: "LabelSettings") -> LabelModel:
         """Return the model, ready for attempts. Raises AutoToolError for a file that holds no traces."""
@@ -58,22 +69,32 @@ class ModelChoice:
         return CheckpointSampler(self.location, mode, settings.sampling, batch=settings.batch)
 
 
-@dataclass(frozen=True, slots=True)
-class LabelSettings:
-    """How records are attempted and labelled."""
+class LabelRules(BaseModel):
+    """How records are attempted and labelled: the section `label` of a recipe, which `autotool train run` reads."""
 
-    k: int = 4
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    k: int = Field(default=4, ge=1)
     """Attempts of a model at each record."""
-    threshold: float = 0.0
+    threshold: float = Field(default=0.0, ge=0)
     """Share of the no-thinking model's answers that must be right for a short label; at least one must be."""
-    temperature: float = 0.8
-    max_tokens: int = 2048
+    temperature: float = Field(default=0.8, ge=0)
+    """Sampling temperature of the attempts."""
+    max_tokens: int = Field(default=2048, ge=1)
     """Limit of one answer, reasoning included."""
-    seed: int = 0
-    concurrency: int = 32
+    concurrency: int = Field(default=32, ge=1)
     """Concurrent requests to a server."""
-    batch: int = 16
+    batch: int = Field(default=16, ge=1)
     """Attempts that a checkpoint decodes at once."""
+    unsolved: Literal["drop", "gold"] = "drop"
+    """What becomes of a record that neither model gets right: `drop`, as in the paper; or `gold`, its gold answer is learnt,
+    long with the reasoning of the record if it has some, else short, which teaches tools that the models cannot use yet."""
+
+
+class LabelSettings(LabelRules):
+    """How a run of `label` attempts and labels records."""
+
+    seed: int = 0
     strict: bool = False
     """Whether an invalid record ends the run."""
 
@@ -112,7 +133,7 @@ def label(
     finally:
         file.close()
     counts = Counts("Labels")
-    records.write(out, _labelled(tasks, by_short, by_long, settings.threshold, counts))
+    records.write(out, _labelled(tasks, by_short, by_long, settings, counts))
     counts.write(out.with_name(f"{out.stem}.counts.json"))
     return counts
 
@@ -124,6 +145,8 @@ class _Outcome:
     made: set[int] = field(default_factory=set[int])
     """Indices of the attempts that were made."""
     answered: int = 0
+    unfinished: int = 0
+    """Attempts without an answer that a resumed run makes again."""
     right: int = 0
     trace: str | None = None
     """The reasoning with the fewest words among the right answers."""
@@ -131,6 +154,7 @@ class _Outcome:
     def add(self, attempt: LabelAttempt, record: Record) -> None:
         self.made.add(attempt.index)
         if attempt.answer is None:
+            self.unfinished += attempt.retryable
             return
         self.answered += 1
         if attempt.answer.is_right(record):
@@ -192,7 +216,7 @@ class _LabelPhase:
 
 
 def _labelled(
-    tasks: Sequence[Record], by_short: _LabelPhase, by_long: _LabelPhase, threshold: float, counts: Counts
+    tasks: Sequence[Record], by_short: _LabelPhase, by_long: _LabelPhase, rules: LabelRules, counts: Counts
 ) -> Iterator[Record]:
     for record in tasks:
         outcomes = {
@@ -204,8 +228,12 @@ def _labelled(
         for mode, outcome in outcomes.items():
             notes = {f"{mode} answers": outcome.answered, f"{mode} answers right": outcome.right}
             notes[f"{mode} attempts unanswered"] = len(outcome.made) - outcome.answered
+            notes[f"{mode} {UNFINISHED}"] = outcome.unfinished
             counts.notes[record.source].update(notes)
-        made = _label(record, outcomes, threshold)
+        made = _label(record, outcomes, rules.threshold)
+        if rules.unsolved == "gold" and made in (NOT_RIGHT, NO_TRACE):
+            counts.notes[record.source][LEARNT_AS_IT_IS] += 1
+            made = record.model_copy(update={"label": "long" if (record.reasoning or "").strip() else "short"})
         if isinstance(made, Record):
             counts.kept[record.source][f"{made.label}"] += 1
             yield made
@@ -220,8 +248,8 @@ def _label(record: Record, outcomes: Mapping[ResolvedMode, _Outcome], threshold:
     if outcomes[LONG].trace is not None:
         return record.model_copy(update={"label": "long", "reasoning": outcomes[LONG].trace})
     if outcomes[LONG].right:
-        return "right, without reasoning"
-    return "neither model right" if any(outcome.answered for outcome in outcomes.values()) else "neither model answered"
+        return NO_TRACE
+    return NOT_RIGHT if any(outcome.answered for outcome in outcomes.values()) else "neither model answered"
 
 
 def _identity(path: Path, short: ModelChoice, long: ModelChoice, settings: LabelSettings) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
 from autotool_training.common import prefix_sharing, resume
 from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, ProfileWriter, explain_full_disk
-from autotool_training.common.checkpoint import Checkpoint, load_finished
+from autotool_training.common.checkpoint import Checkpoint, is_finished, load_finished
 from autotool_training.common.examples import IGNORE_INDEX, Example, ExampleWriter
 from autotool_training.common.export import reject_half_training, reject_sharded_adapter, write_trained
 from autotool_training.common.lora import LoraSettings, lora_config
@@ -116,6 +116,8 @@ def train(
     Raises AutoToolError if there are no sequences, the folder holds another run, the loss is not a number or the disk is
     full.
     """
+    if not data and not is_finished(out):
+        raise AutoToolError("There is nothing to train on: no record is left. Look at the counts of `data` and `label`.")
     run = {"stage": "sft", "seed": seed, "settings": settings.model_dump(), "sequences": _digest(data)}
     claim_run_dir(
         out,
@@ -126,8 +128,6 @@ def train(
     )
     if done := load_finished(out):
         return done
-    if not data:
-        raise AutoToolError("There is nothing to train on: no record is left. Look at the counts of `data` and `label`.")
     with explain_full_disk(out):
         trainer = _trainer(base, data, settings, out / "steps", seed)
         resume.train(trainer, out / "steps")

@@ -260,7 +260,7 @@ def test_every_record_is_kept_or_dropped_for_a_reason(tmp_path: Path) -> None:
     glaive_counts = counts["glaive"]
     assert glaive_counts["kept"] == {"call": 4, "reply": 11}
     # The repeated request is no duplicate, because another call answers it. The reply's history differs, too.
-    assert glaive_counts["dropped"] == {"down-sampled": 7, "in an evaluation set": 2, "row not of this source's shape": 1}
+    assert glaive_counts["dropped"] == {"down-sampled": 7, "in an evaluation set": 2, "not JSON": 1}
     assert glaive_counts["records"] == 25 == len(kept) + sum(glaive_counts["dropped"].values())
     assert counts["total"] == glaive_counts
     assert [sentence.partition(": ")[0] for sentence in skipped] == [f"{tmp_path / 'rows.jsonl'}, line 13"]
@@ -306,7 +306,7 @@ def test_licences_length_and_irrelevance(tmp_path: Path) -> None:
 
 def test_strict_ends_at_the_first_bad_row_and_writes_nothing(tmp_path: Path) -> None:
     spec = glaive(tmp_path / "rows.jsonl", "Do a thing", bad=True)
-    with pytest.raises(AutoToolError, match=r"rows\.jsonl, line 2: row not of this source's shape"):
+    with pytest.raises(AutoToolError, match=r"rows\.jsonl, line 2: tools: not JSON; write a list of tools"):
         run(tmp_path, spec, strict=True)
     assert not (tmp_path / "out.jsonl").exists()
 
@@ -319,9 +319,9 @@ def test_strict_ends_at_the_first_bad_row_and_writes_nothing(tmp_path: Path) -> 
         ({"licences": frozenset({"GPL"})}, "--licence GPL: use Apache-2.0, CC-BY-4.0, CC-BY-SA-4.0"),
     ],
 )
-def test_settings_with_unknown_names_are_rejected(settings: dict[str, Any], sentence: str) -> None:
+def test_settings_with_unknown_names_are_rejected(settings: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=sentence):
-        DataSettings(**settings)
+        build([], tmp_path / "out.jsonl", DataSettings(**settings), pytest.fail)
 
 
 def test_the_table_has_a_column_per_source_and_a_row_per_reason() -> None:

@@ -23,7 +23,7 @@ from autotool_core.modes import ModeSwitch, ResolvedMode
 from autotool_server.engines.base import EngineRequest
 from autotool_training.common import records
 from autotool_training.label.attempt import AttemptFile, LabelAnswer, LabelAttempt
-from autotool_training.label.label import LabelSettings, ModelChoice, label
+from autotool_training.label.label import UNFINISHED, LabelSettings, ModelChoice, label
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +97,21 @@ def test_the_rule(tmp_path: Path) -> None:
     assert Counter(mode for mode, _, _ in attempts(tmp_path)) == {"short": 10, "long": 12}
     made, counts = run(tmp_path, *paths, k=3, threshold=0.6)
     assert (counts["kept"], counts["dropped"]) == ({"long": 1}, {"neither model right": 2, **DROPPED})
+
+
+def test_what_neither_model_solves_may_be_learnt_with_the_gold_answer(tmp_path: Path) -> None:
+    derived = record("derived", reasoning="One and no more.")
+    records.write(tmp_path / "in.jsonl", [record("plain"), derived, record("mute"), record("unanswered")])
+    wrong = [trace(name, calls=[]) for name in ("plain", "derived", "mute")]
+    short = write(tmp_path / "short.jsonl", *wrong)
+    long = write(tmp_path / "long.jsonl", *wrong[:2], trace("mute", reasoning=" "))
+    made, counts = run(tmp_path, str(short), str(long), unsolved="gold")
+    assert {name: (one.label, one.reasoning) for name, one in made.items()} == {
+        "plain": ("short", None),
+        "derived": ("long", "One and no more."),
+        "mute": ("short", None),
+    }
+    assert (counts["dropped"], counts["notes"]["learnt with the gold answer"]) == ({"neither model answered": 1}, 3)
 
 
 DROPPED = {"right, without reasoning": 1, "neither model answered": 1}
@@ -256,8 +271,9 @@ def test_attempts_at_a_busy_server_are_repeated_by_a_resumed_run(
 
     monkeypatch.setattr("autotool_training.label.endpoint.AsyncOpenAI", client)
     for _ in range(2):
-        made, _ = run(tmp_path, "http://server/v1", traces, k=1)
+        made, counts = run(tmp_path, "http://server/v1", traces, k=1)
         assert made["a"].label == "long"
+        assert counts["notes"].get(f"short {UNFINISHED}", 0) == retried
     assert len(requests) == (2 if retried else 1)
 
 

@@ -1,0 +1,103 @@
+"""`autotool train run`: all stages by one command."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from autotool_core.console import plain_console
+from autotool_core.errors import AutoToolError
+from autotool_core.extras import require_vllm
+from autotool_core.modes import ModeSwitch
+from autotool_training.cli_options import Change, RecipeFile, Seed, Strict, Switch
+
+if TYPE_CHECKING:
+    from autotool_training.recipe import Recipe
+
+Until = Literal["data", "label", "sft", "refine", "rl", "measure"]
+NO_LABELLER = ("default-base", "scratch")
+"""Bases that answer in neither mode before they are trained."""
+
+
+def run(
+    recipe: RecipeFile,
+    data: Annotated[
+        str,
+        typer.Option(help="Conversations in OpenAI's fine-tuning form or ShareGPT's: a file, or OWNER/NAME:MESSAGES,TOOLS."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run. A run that was stopped continues. Default: runs/ and the name of the data."),
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="The base, a folder or a hub id. Default: the recipe's.")] = None,
+    held_out: Annotated[
+        int | None,
+        typer.Option(min=1, help="Conversations to measure on, and not to train on. Default: a fifth of all, at most 200."),
+    ] = None,
+    short: Annotated[str | None, typer.Option(help="The no-thinking model of `label`. Default: the base.")] = None,
+    long: Annotated[str | None, typer.Option(help="The thinking model of `label`. Default: the base.")] = None,
+    short_model: Annotated[str | None, typer.Option(help="Name of the no-thinking model, if its server has several.")] = None,
+    long_model: Annotated[str | None, typer.Option(help="Name of the thinking model, likewise.")] = None,
+    short_switch: Switch = ModeSwitch.MODE,
+    long_switch: Switch = ModeSwitch.MODE,
+    launch: Annotated[
+        str,
+        typer.Option(help='Command by which sft and rl run on several GPUs, as in "accelerate launch --num_processes 8".'),
+    ] = "",
+    until: Annotated[
+        Until, typer.Option(help="The last stage to make: `data` shows what is read, `label` lets go of servers that label.")
+    ] = "measure",
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the result at the end.")] = False,
+    change: Change = None,
+    seed: Seed = None,
+    strict: Strict = False,
+) -> None:
+    """Train on conversations by all stages, and measure the result in the three modes on some that are held out.
+
+    A line for each stage says what it made. The same command given again passes over the stages that are done.
+    """
+    from autotool_training import pipeline, report  # noqa: PLC0415 `--help` answers at once
+    from autotool_training.data.sources.messages import source_name  # noqa: PLC0415
+    from autotool_training.label.label import ModelChoice  # noqa: PLC0415
+    from autotool_training.pipeline.measure import table  # noqa: PLC0415
+    from autotool_training.pipeline.stages import Job  # noqa: PLC0415
+    from autotool_training.recipe import load_recipe  # noqa: PLC0415
+
+    changes = [*(change or ()), *([f"base.source={base}"] if base else []), *([] if seed is None else [f"seed={seed}"])]
+    settings, folder = load_recipe(recipe, changes), out or Path("runs") / source_name(data)
+    if settings.rl.rollouts != "transformers":
+        require_vllm(f"rl.rollouts={settings.rl.rollouts}")
+    job = Job(
+        recipe=settings,
+        data=data,
+        out=folder,
+        models=(
+            ModelChoice(_labeller(short, settings, "--short"), short_model, short_switch),
+            ModelChoice(_labeller(long, settings, "--long"), long_model, long_switch),
+        ),
+        held_out=held_out,
+        strict=strict,
+        skipped=report.skipped,
+        launcher=shlex.split(launch),
+        recipe_options=[str(recipe), *report.carried(changes)],
+        until=until,
+    )
+    results = pipeline.run(job, report.say)
+    if not results:
+        return
+    plain_console().print(table(results))
+    report.after_run(folder / "rl")
+    if serve:
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "autotool_cli", "serve", "--model", str(folder / "rl")])  # noqa: S606
+
+
+def _labeller(given: str | None, recipe: "Recipe", option: str) -> str:
+    from autotool_training.recipe import resolve_source  # noqa: PLC0415
+
+    if given is None and recipe.base.source in NO_LABELLER:
+        raise AutoToolError(f"The base {recipe.base.source} cannot label: name a model by {option}, a server's URL for one.")
+    return given or resolve_source(recipe.base.source)

@@ -1,0 +1,85 @@
+"""`autotool train run`: all stages in order, from a file of conversations to a measured checkpoint.
+
+What each stage has made is kept in `stages.json` of the run's folder, with the settings that it was made with: a run that is
+started again passes over the stages that are done, and a stage that was stopped goes on where it was.
+"""
+
+import gc
+import json
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autotool_core import jsonl
+from autotool_core.errors import AutoToolError
+from autotool_training.pipeline.measure import ModeResult, read_results
+from autotool_training.pipeline.stages import Job, Stage, stages
+
+STAGES_FILE = "stages.json"
+
+
+def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
+    """Make the stages that are not done yet, and return what the three modes reach on the held-out turns.
+
+    That is nothing if `until` of the job ends the run before. `say` gets a line for each stage: its name, its result and its
+    seconds. Raises AutoToolError for a stage that was begun with other settings, and the errors of the stages.
+    """
+    job.out.mkdir(parents=True, exist_ok=True)
+    made = stages(job)
+    held = _read(job.out / STAGES_FILE)
+    _reject_others(made, held)
+    for index, stage in enumerate(made):
+        is_new = not _is_done(stage, held)
+        if is_new:
+            # Until it is made, it is begun, and what follows is not made.
+            held = {one.name: held[one.name] for one in made[:index]} | {stage.name: {"settings": stage.settings()}}
+            _write(job.out / STAGES_FILE, held)
+            held[stage.name] |= _make(stage)
+            _write(job.out / STAGES_FILE, held)
+        say(_line(stage.name, held[stage.name], is_new=is_new))
+        if stage.name == job.until != made[-1].name:
+            return []
+    return read_results(job.results)
+
+
+def _reject_others(made: Sequence[Stage], held: Mapping[str, Any]) -> None:
+    """Raise AutoToolError if the output of a stage is there that was begun with other settings."""
+    for index, stage in enumerate(made):
+        settings = json.loads(json.dumps(stage.settings()))
+        if stage.name in held and held[stage.name]["settings"] != settings and stage.files():
+            later = [str(path) for one in made[index:] for path in one.files()]
+            raise AutoToolError(
+                f"The stage {stage.name} was begun with other settings or data: give another --out, or remove what it and the "
+                f"stages after it have made, to have that made again: {shlex.join(['rm', '-r', *later])}"
+            )
+
+
+def _is_done(stage: Stage, held: Mapping[str, Any]) -> bool:
+    return "result" in held.get(stage.name, {}) and stage.output.exists()
+
+
+def _make(stage: Stage) -> dict[str, Any]:
+    began = time.monotonic()
+    result = stage.make()
+    # The next stage loads a model of its own.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return {"result": result, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def _line(name: str, made: Mapping[str, Any], *, is_new: bool) -> str:
+    return f"{name:<8} {made['result']} ({made['seconds']:.0f} s{'' if is_new else ', done before'})"
+
+
+def _write(file: Path, held: Mapping[str, Any]) -> None:
+    with jsonl.atomic_write(file) as part:
+        part.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
