@@ -18,6 +18,7 @@ import typer
 from autotool_cli import completion
 from autotool_core import extras
 from autotool_core.errors import AutoToolError
+from autotool_core.imports import without_collections
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def _options(  # pyright: ignore[reportUnusedFunction] the decorator keeps it
 def import_command(name: str, command: LazyCommand) -> Any:
     """Import a sub-command. Raises AutoToolError, naming the extra to install, if a package it needs is missing."""
     module, _, attribute = command.target.partition(":")
-    with _naming_extra(name, command):
+    with _naming_extra(name, command), without_collections():
         loaded = getattr(import_module(module), attribute)
     if not isinstance(loaded, typer.Typer):
         loaded.callback = _exit_on_interrupt(loaded.callback, name, command)

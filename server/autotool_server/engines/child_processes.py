@@ -6,6 +6,7 @@ stopped. vLLM in turn notices that one has ended, but not that it is stopped or 
 
 import asyncio
 import ctypes
+import gc
 import logging
 import multiprocessing
 import os
@@ -75,8 +76,12 @@ def _run_bound(parent: int, target: Callable[..., object], *args: Any, **kwargs:
 
 
 def _leave_parent() -> None:
-    """Give up what a forked process has of its parent: hooks, handlers of signals, and the connections of clients."""
+    """Give up what a forked process has of its parent: hooks, handlers of signals and the connections of clients.
+
+    It collects garbage, which the parent may not do while it starts.
+    """
     BaseProcess.start = _START
+    gc.enable()
     signal.set_wakeup_fd(-1)  # else the parent's event loop would take this process's signals for its own
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,7 +10,6 @@ from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 from autotool_server.engines import vllm, vllm_start
 from autotool_server.engines.base import Engine
-from autotool_server.imports import without_collections
 from autotool_server.settings import Settings
 from autotool_server.tracing import endpoint
 
@@ -60,11 +59,10 @@ def import_engine(settings: Settings) -> None:
     stack that imports it: an engine among them would not end before the process does.
     """
     name = engine_name(settings)
-    with without_collections():
-        if name == "vllm":
-            vllm_start.import_library()
-        elif name == "transformers":
-            importlib.import_module("autotool_server.engines.transformers")
+    if name == "vllm":
+        vllm_start.import_library()
+    elif name == "transformers":
+        importlib.import_module("autotool_server.engines.transformers")
 
 
 def create_engine(settings: Settings) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -62,6 +63,7 @@ def load(model: str, engine_args: Mapping[str, Argument], *, may_fork: bool) -> 
             config = arguments.create_engine_config(context)
             vllm_args.add_scheduler(config)
             choose_start(may_fork=may_fork)
+            gc.freeze()  # else the collections of a forked process would visit, and so copy, all that this one has
             log_requests, no_stats = arguments.enable_log_requests, arguments.disable_log_stats
             llm = AsyncLLM.from_vllm_config(
                 config, usage_context=context, enable_log_requests=log_requests, disable_log_stats=no_stats

@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import json
 import math
+import socket
 from collections.abc import Callable, Sequence
 from enum import Enum
 from types import NoneType, UnionType
@@ -14,7 +15,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from autotool_core.errors import AutoToolError, HungThreadError
-from autotool_server.imports import without_collections
+from autotool_core.imports import without_collections
 from autotool_server.launch import checks, logs
 from autotool_server.launch.connections import raise_descriptor_limit
 from autotool_server.launch.listener import bind
@@ -23,6 +24,7 @@ from autotool_server.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from autotool_server.launch.lifecycle import WhenReady
+    from autotool_server.tools.registry import Registry
 
 REPEATED = "engine_arg"
 
@@ -108,8 +110,13 @@ def _serve(*, demo: bool, source: str | None, **options: Any) -> None:
     listener = bind(settings.host, settings.port)
     logs.configure(settings)
     raise_descriptor_limit()
+    with without_collections():  # of what a start makes, which stays; the server collects garbage once it is ready
+        _run(settings, registry, listener, demo=demo)
+
+
+def _run(settings: Settings, registry: "Registry", listener: socket.socket, *, demo: bool) -> None:
     # Imported now that nothing else can be wrong: torch and the web framework take seconds.
-    with phase("Importing the server", "Imported the server"), without_collections():
+    with phase("Importing the server", "Imported the server"):
         from autotool_server.launch import lifecycle, stop  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:

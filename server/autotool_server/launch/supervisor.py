@@ -87,7 +87,11 @@ async def death(engine: Engine) -> EngineError:
 
 
 def freeze_loaded_objects() -> None:
-    """Leave all objects that are alive out of garbage collections: one that visits them would hold up every stream."""
+    """Leave all objects that are alive out of garbage collections: one that visits them would hold up every stream.
+
+    Collections go on from here if they were switched off for the start.
+    """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.enable()

@@ -17,7 +17,7 @@ from autotool_server.errors import OverloadedError
 logger = logging.getLogger(__name__)
 
 MESSAGES = ({"role": "user", "content": "What is the time?"},)
-MAX_TOKENS = 4
+MAX_TOKENS = 2
 REMOTE_SECONDS = 30.0
 """The time that a remote engine gets for all of them. It may be busy with other clients, or hang."""
 TOOL = ClientTool(

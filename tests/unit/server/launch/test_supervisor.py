@@ -1,6 +1,7 @@
 """An engine that fails while the server runs: it is started again, with pauses, and not for ever."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from support.engines import until
 from support.serving import MODEL, Running, running, scripted
 
 from autotool_core.errors import EngineError, HungThreadError
+from autotool_core.imports import without_collections
 from autotool_server.engines.base import Capacity
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.errors import OverloadedError
@@ -131,6 +133,14 @@ async def test_an_engine_whose_thread_hangs_is_not_started_again(engine: Engine,
     async with supervised(engine) as (_, task, _):
         assert isinstance(await task, HungThreadError)
     assert engine.starts == 0
+
+
+def test_garbage_is_collected_once_a_server_has_started() -> None:
+    with without_collections():
+        supervisor.freeze_loaded_objects()
+        assert gc.isenabled()
+    gc.unfreeze()
+    assert gc.isenabled()
 
 
 async def test_restarts_count_anew_after_steady_service(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
