@@ -45,8 +45,9 @@ def _small(recipe: Recipe, folder: Path) -> Recipe:
     sft_sizes = {"epochs": 1, "batch_size": len(LEVELS), "accumulation": 1, "max_tokens": sizes.max_position, "save_steps": 1}
     sft_sizes |= {"report_to": []}
     refine_sizes = {"group": 2, "batch": 4, "rounds": min(recipe.refine.rounds, 1), "round_steps": 1, "urls": []}
-    rl_sizes = {"steps": 1, "prompts": 2, "group": 2, "accumulation": 1, "probes": 2, "max_response_tokens": 16, "report_to": []}
+    rl_sizes = {"steps": 1, "prompts": 2, "group": 2, "accumulation": 1, "probes": 2, "max_response_tokens": 16}
     held_out = EvaluationSettings(records=str(folder / "held_out.jsonl"), steps=1, count=2, batch=2)
+    rl_sizes |= {"report_to": []}
     decoded = {"rollouts": "transformers", "vllm_url": None, "evaluation": recipe.rl.evaluation and held_out}
     # All weights are trained in bfloat16 on several devices only.
     dtype = recipe.base.dtype if recipe.sft.lora and recipe.rl.lora else "float32"

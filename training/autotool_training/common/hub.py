@@ -29,5 +29,7 @@ def push_checkpoint(folder: Path, repo: str, *, private: bool) -> str:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise AutoToolError(f"The hub refused {repo}: {reason} Log in by `hf auth login`.") from error
     except (OSError, HTTPError) as error:
-        raise AutoToolError(f"Nothing was uploaded to {repo} ({type(error).__name__}: {error}): is the hub reachable?") from error
+        raise AutoToolError(
+            f"Nothing was uploaded to {repo}: {type(error).__name__}: {error}. Is the hub reachable?"
+        ) from error
     return f"{hub.endpoint}/{created}"

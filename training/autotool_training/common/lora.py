@@ -102,10 +102,11 @@ def merged_weights(model: Any) -> Generator[tuple[str, Tensor]]:
 
 
 def _merged(layer: Any) -> Tensor:
-    """Return the weight of a layer with its adapter merged in. PEFT merges into a copy, which is taken from the layer again."""
+    """Return the weight of a layer with its adapter merged in, as PEFT does it, into a copy."""
     weight = layer.get_base_layer().weight
     before = weight.data
-    layer.merge(safe_merge=True)
+    weight.data = before.clone()
+    layer.merge()
     merged, weight.data = weight.data, before
     layer.merged_adapters.clear()
     return merged

@@ -61,7 +61,7 @@ class ProbeJob:
     """The file to which the chosen records are written."""
     bases: Mapping[Path, Callable[[], Checkpoint]] = field(default_factory=dict[Path, Callable[[], Checkpoint]])
     """Loaders of the bases of single rounds; `base` loads that of all others."""
-    loading: LoadSettings = LoadSettings()
+    loading: LoadSettings = field(default_factory=LoadSettings)
     """How checkpoints of whole weights are loaded."""
 
     @property

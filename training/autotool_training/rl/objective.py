@@ -1,6 +1,6 @@
 """The objective: L = L_GRPO - Σ_i w_i·β_i·H_i, and the second term of each variant.
 
-L_GRPO is TRL's, set up by `trl_arguments`: advantage = reward - group mean without standard deviation, clip 0.2/0.28 by default,
+L_GRPO is TRL's, set up by `trl_arguments`: advantage = reward - group mean without standard deviation, clip 0.2/0.28,
 truncated samples masked after their decision token (`keep_decisions`), truncated importance weights against the mismatch of
 engine and trainer; the defaults are token-level normalisation and no KL. The paper has both terms under one mean. By default
 the policy loss is a mean over tokens, and so w_i is the trajectory's part of the tokens, or with `entropy_aggregation =

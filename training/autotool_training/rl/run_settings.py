@@ -71,8 +71,8 @@ class RlSettings(BaseModel):
     of rollouts, and the H that adapts β_l, are those of the first batch, replaced groups included."""
     num_iterations: int = Field(default=1, ge=1)
     """Optimiser steps on each batch of rollouts (μ of GRPO; TRL's name). From 2 on the ratios of the policy loss are other than
-    1. `save_steps` and `steps` have to be multiples of it: a checkpoint holds no rollouts. β_l is adapted at every step, by H of
-    the same rollouts, and `logp_gap` has the policy's own change in it."""
+    1. `save_steps` and `steps` have to be multiples of it: a checkpoint holds no rollouts. β_l is adapted at every step, by H
+    of the same rollouts, and `logp_gap` has the policy's own change in it."""
     decisions: Literal["sampled", "halved"] = "sampled"
     """`sampled`: each rollout draws its decision token. `halved`: half of each group is made to be long and half to be short,
     so that both modes are compared however rarely one is chosen (AdaptThink, arXiv 2505.13417, there with importance weights,
@@ -129,7 +129,7 @@ class RlSettings(BaseModel):
         if self.prompts * self.group % self.accumulation:
             raise ValueError("accumulation does not divide prompts x group: the micro-batches of a step have equal sizes")
         if self.save_steps % self.num_iterations or self.steps % self.num_iterations:
-            raise ValueError("num_iterations does not divide save_steps and steps: a checkpoint holds no rollouts to go on with")
+            raise ValueError("num_iterations does not divide save_steps and steps: a checkpoint holds no rollouts")
         if self.objective.importance_sampling_level == "sequence" and self.num_iterations == 1:
             raise ValueError("importance_sampling_level=sequence has no effect with num_iterations=1: set at least 2")
         if self.rollouts == "vllm-server" and not self.vllm_url:

@@ -84,7 +84,7 @@ class ObjectiveSettings(_Settings):
     `rl.num_iterations` of at least 2: with one step a batch of rollouts every ratio is 1. Its `loss_type` is `grpo`: the others
     weigh an answer by its length."""
     epsilon: float = Field(default_factory=lambda known: _CLIP[known["importance_sampling_level"]][0], gt=0, lt=1)
-    """A ratio is clipped at 1 - `epsilon`. Default: 0.2, and 3e-4 for ratios of whole answers, which are means over their tokens
+    """A ratio is clipped at 1 - `epsilon`. Default: 0.2, and 3e-4 for ratios of whole answers, which are means over tokens
     (GSPO's own values)."""
     epsilon_high: float = Field(default_factory=lambda known: _CLIP[known["importance_sampling_level"]][1], gt=0)
     """A ratio is clipped at 1 + `epsilon_high`. Default: 0.28, and 4e-4 for ratios of whole answers."""

@@ -105,9 +105,10 @@ def test_a_best_one_that_was_not_written_whole_leaves_the_one_before(tmp_path: P
         raise KeyboardInterrupt
 
     evaluate_as(monkeypatch, 1.0)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(evaluation, "write_current", cut)
-        run(tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
     assert {path.name: path.read_bytes() for path in best.iterdir()} == before
     evaluate_as(monkeypatch, 0.75)
     run(tmp_path)

@@ -28,6 +28,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_the_checkpoint_is_uploaded_without_its_run(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
+
     def create(_: HfApi, repo: str, **options: Any) -> Any:
         made.append((repo, options))
         return SimpleNamespace(repo_id=repo if "/" in repo else f"me/{repo}")
