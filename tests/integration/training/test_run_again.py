@@ -1,4 +1,4 @@
-"""The real stages of `autotool train run` on a tiny model: made again with other settings, and after there was nothing to learn."""
+"""The real stages of `autotool train run` on a tiny model, made again: with other settings, and after nothing to learn."""
 
 import shlex
 import subprocess

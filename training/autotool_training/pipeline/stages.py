@@ -213,7 +213,8 @@ def _reject_missing_server(url: str, base: Path) -> None:
             client.get(f"{url}/health").raise_for_status()
     except httpx.HTTPError:
         raise AutoToolError(
-            f"No server answers at {url} (rl.vllm_url): serve {base} there, as docs/guides/train.md says, and give the command again."
+            f"No server answers at {url} (rl.vllm_url): serve {base} there, as docs/guides/train.md says, and give the "
+            "command again."
         ) from None
 
 

@@ -86,7 +86,7 @@ def _fault(record: Record, field: str) -> FieldError | None:
 
 
 def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
-    """Yield the turns with adjacent ones of the assistant as one, as text and the calls that follow it in a message of their own.
+    """Yield the turns with adjacent ones of the assistant as one, as text and the calls in a message after it.
 
     A message after calls stays one of its own: the results of these are missing.
     """

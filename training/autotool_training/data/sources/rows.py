@@ -66,7 +66,7 @@ class FieldError(MalformedError):
 
 
 def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow | RowError]:
-    """Return the rows of a file (.json with one list, or .jsonl; both also as .gz), or of a hub id's `train` split in each config.
+    """Return the rows of a file (.json with one list, or .jsonl, also with .gz), or of a hub id's `train` split in each config.
 
     Raises AutoToolError if the file does not exist or is no UTF-8 text, or the hub cannot be read.
     """
