@@ -57,9 +57,12 @@ def read_turns(turns: Iterable[Turn], dialogue: Dialogue, *, checked: bool = Fal
             _add_results(dialogue, list(group), called)
         elif role == "assistant":
             for turn in _joined(group):
+                if checked and not is_asked and not turn.calls:
+                    dialogue.add_greeting(turn.text)
+                    continue
                 called = turn.call_ids
                 record = _add_answer(dialogue, turn)
-                if turn.is_trained and (is_asked or not checked):
+                if turn.is_trained:
                     fault = check(record).fault if checked else None
                     yield FieldError(turn.field, fault, MENDS.get(fault, "")) if fault else record
         else:
