@@ -135,8 +135,9 @@ class RecordFilter:
 
     def add(self, source: str, row: Record | RowError, skipped: Callable[[str], None]) -> None:
         """Add a record to the sample, or count the reason for dropping it. `source`: that of a row without one of its own."""
-        source = source if isinstance(row, RowError) else row.source
-        self._counts.seen[source] += 1
+        given, source = source, source if isinstance(row, RowError) else row.source
+        lost = row.lost if isinstance(row, RowError) else 1
+        self._counts.seen[source] += lost
         if isinstance(row, RowError):
             if self._settings.strict:
                 raise AutoToolError(row.sentence() + ".")
@@ -147,16 +148,19 @@ class RecordFilter:
             fault = self._licence_fault(checked.record) or checked.fault or self._content_fault(checked.record)
             if fault is None:
                 self._counts.notes[source].update(checked.notes)
-                fault = self._sample(checked.record)
+                fault = self._sample(checked.record, given)
         if fault:
-            self._counts.dropped[source][fault] += 1
+            self._counts.dropped[source][fault] += lost
 
     def kept_records(self) -> Iterator[Record]:
         """Yield the kept records with all tools that they are offered."""
         kept = dict(sorted((order, record) for sample in self._samples.values() for order, record in sample.kept.items()))
+        by_source: dict[str, list[Record]] = defaultdict(list)
+        for record in kept.values():
+            by_source[record.source].append(record)
         pools = {source: Distractors(tools.values(), self._settings.seed) for source, tools in self.tools.items()}
         for source, pool in pools.items():
-            for record in self._with_offered_tools([record for record in kept.values() if record.source == source], pool):
+            for record in self._with_offered_tools(by_source[source], pool):
                 changed = self._with_reasoning(record)
                 self._counts.kept[source][record_kind(changed)] += 1
                 if changed.content in REFUSALS:
@@ -186,10 +190,12 @@ class RecordFilter:
             return "too long"
         return "in an evaluation set" if self._evaluation.overlaps(record) else None
 
-    def _sample(self, record: Record) -> str | None:
+    def _sample(self, record: Record, given: str) -> str | None:
+        """Offer a record to the sample of the first of these that has a maximum. `given`: the source as it was asked for."""
         self.tools[record.source].update(_by_name(record.tools))
-        limits, key = self._settings.limits, f"{record.source}/{record_kind(record)}"
-        key = key if key in limits else record.source
+        limits, kind = self._settings.limits, record_kind(record)
+        names = (f"{record.source}/{kind}", record.source, f"{given}/{kind}", given)
+        key = next((name for name in names if name in limits), record.source)
         if key not in self._samples:
             self._samples[key] = _Sample(limits.get(key), f"{self._settings.seed}/{key}")
         self._order += 1

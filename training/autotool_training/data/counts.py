@@ -25,7 +25,8 @@ class Counts:
     kept: _Tally = field(default_factory=_tally)
     """The kept records, by source and kind."""
     dropped: _Tally = field(default_factory=_tally)
-    """The dropped records, by source and reason. A faulty row counts as one record, here and in `seen`."""
+    """The dropped records, by source and reason. A faulty row counts as the answers that are lost with it, and at least as one,
+    here and in `seen`."""
     notes: _Tally = field(default_factory=_tally)
     """Other counts, which are no drops, by source and note."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autotool_core.parsing.schema_types import ParameterTypes
 from autotool_core.profile import Profile
 from autotool_training.common.records import GoldCall, Record
 from autotool_training.data.sources.arguments import coerced, fits, is_broken
@@ -39,7 +40,7 @@ def check(record: Record) -> Checked:
     schemas = {tool["function"]["name"]: parameters(tool) for tool in record.tools}
     calls = [GoldCall(name=call.name, arguments=_coerced(call.arguments, schemas.get(call.name))) for call in record.calls]
     values = [
-        (before, after, schemas[call.name]["properties"].get(name))
+        (before, after, _property(schemas[call.name], name))
         for old_call, call in zip(record.calls, calls, strict=True)
         if call.name in schemas
         for (name, after), before in zip(call.arguments.items(), old_call.arguments.values(), strict=True)
@@ -68,14 +69,24 @@ def _fault(record: Record, schemas: Mapping[str, Mapping[str, Any]]) -> str | No
 def _call_fault(call: GoldCall, schema: Mapping[str, Any] | None) -> str | None:
     if schema is None:
         return "call of a tool that is not offered"
-    if any(name not in call.arguments for name in schema["required"]):
+    if any(name not in call.arguments for name in schema.get("required", ())):
         return "required argument missing"
-    # Data sets leave additionalProperties out where they allow none.
-    if not schema.get("additionalProperties") and any(name not in schema["properties"] for name in call.arguments):
+    if not all(_takes(schema, name) for name in call.arguments):
         return "argument that the tool does not have"
-    if any(is_broken(value, schema["properties"].get(name)) for name, value in call.arguments.items()):
+    if any(is_broken(value, _property(schema, name)) for name, value in call.arguments.items()):
         return "argument that is broken JSON"
     return "placeholder argument" if any(map(_is_placeholder, call.arguments.values())) else None
+
+
+def _takes(schema: Mapping[str, Any], name: str) -> bool:
+    """Return whether a tool has an argument: as one of its properties, or because its schema says that it takes others."""
+    if schema.get("additionalProperties", False) is not False:
+        return True
+    return schema.get("properties") != {} and ParameterTypes(schema).knows(name)
+
+
+def _property(schema: Mapping[str, Any], name: str) -> Any:
+    return schema.get("properties", {}).get(name)
 
 
 def _is_placeholder(value: Any) -> bool:

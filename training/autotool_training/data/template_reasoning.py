@@ -86,7 +86,7 @@ def find_provenance(name: str, value: Any, schema: Mapping[str, Any], sources: S
 
 def _call_sentences(record: Record) -> Iterator[str]:
     several, sources = len(record.calls) > 1, text_sources(record)
-    schemas = {tool["function"]["name"]: parameters(tool)["properties"] for tool in record.tools}
+    schemas = {tool["function"]["name"]: parameters(tool).get("properties", {}) for tool in record.tools}
     if several:
         yield f"The request needs {len(record.calls)} calls."
     yield from _tool_sentences(record)
@@ -123,7 +123,7 @@ def _tool_sentences(record: Record) -> Iterator[str]:
 
 def _tool_description(tool: Tool) -> str:
     """Return a tool's name and the first sentence of its description."""
-    about = SENTENCE_END.split(tool["function"]["description"].strip())[0]
+    about = SENTENCE_END.split(tool["function"].get("description", "").strip())[0]
     return _with_period(f"{tool['function']['name']}: {_truncated(about)}" if about else tool["function"]["name"])
 
 

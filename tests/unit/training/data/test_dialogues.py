@@ -50,6 +50,22 @@ def test_glaive_makes_a_record_of_every_answer_and_joins_turns_of_one_role(tmp_p
     assert (text.content, roles(text)) == ("5.", "uat")
 
 
+def test_glaive_reads_the_system_text_think_blocks_and_calls_without_arguments(tmp_path: Path) -> None:
+    turns = [
+        ("human", "Time?"),
+        ("gpt", "I look."),
+        ("function_call", '<think>Ask.</think>{"name": "now", "arguments": null}'),
+        ("observation", "12"),
+        ("gpt", "<think>Say it.</think>Noon."),
+    ]
+    row = {"conversations": [{"from": who, "value": text} for who, text in turns], "system": "Be exact."}
+    tool = {"name": "now", "parameters": {"type": "object", "properties": {}}}
+    call, text = load_records("glaive", lines(tmp_path / "g.jsonl", {**row, "tools": json.dumps([tool])}))
+    assert (calls(call), call.content, call.reasoning, roles(call)) == ([("now", {})], "I look.", "Ask.", "su")
+    assert (text.content, text.reasoning, roles(text)) == ("Noon.", "Say it.", "suat")
+    assert [record.tools for record in load_records("glaive", lines(tmp_path / "none.jsonl", row))] == [[], []]
+
+
 def seal_api(name: str, **kinds: str) -> dict[str, Any]:
     described = {key: {"type": kind, "description": "d"} for key, kind in kinds.items()}
     return {

@@ -141,7 +141,7 @@ def test_marks_of_an_editor_blank_lines_and_definitions_of_a_schema_are_kept_out
     more = answer({"id": "c", "function": {"name": "rain", "arguments": '{"town": "Ulm", "days": 2}'}})
     file.write_text(json.dumps(row(more, tools=[tool])) + "\n\n", encoding="utf-8-sig")
     (record,) = load_all(file)
-    assert record.tools[0]["function"]["parameters"] == {"type": "object", "required": [], **place}
+    assert record.tools[0]["function"]["parameters"] == tool["parameters"]
 
 
 def test_columns_of_a_data_set_on_the_hub_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

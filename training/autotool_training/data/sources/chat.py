@@ -11,9 +11,10 @@ from autotool_training.data.quality import check
 from autotool_training.data.sources.dialogue import Dialogue
 from autotool_training.data.sources.rows import FieldError, MalformedError
 
+UNMATCHED = "results that match no calls"
 MENDS = {
     "calls without results": "write the result of each call before this message",
-    "results that match no calls": "write one result for each call of the answer before, with its id",
+    UNMATCHED: "write one result for each call of the answer before, with its id",
     "no request": "write what the user asks before this answer",
     "no answer": "write content or calls, or leave the message out",
     "marker in the answer": "write reasoning in reasoning_content and calls in tool_calls",
@@ -41,88 +42,128 @@ class Turn:
     is_trained: bool = True
     """Whether an answer becomes a record, or is only history of later ones."""
     result_of: str | None = None
-    """The id of the call that a result belongs to; None for the order of the calls."""
+    """The id of the call that a result belongs to, if it has one."""
+    name: str | None = None
+    """The name of the tool whose result it is, if it is known."""
+    may_hold_all: bool = False
+    """Whether the text of a result may be a JSON list of those of all calls."""
 
 
 def read_turns(turns: Iterable[Turn], dialogue: Dialogue, *, checked: bool = False) -> Iterator[Record | FieldError]:
     """Yield a record for every answer that is trained, with the turns before it as history.
 
-    With `checked` an answer that `quality.check` would drop is a FieldError, which is yielded; an answer before the first
-    request, such as a greeting, is history alone. Raises FieldError for a turn that does not fit those before it.
+    With `checked`, answers before the first request are history alone, and a FieldError is yielded in place of a record that
+    `quality.check` would drop. Raises FieldError for a turn that does not fit those before it.
     """
-    called: tuple[str | None, ...] = ()
-    is_asked = False
-    for role, group in groupby(turns, key=lambda turn: turn.role):
-        if role == "tool":
-            _add_results(dialogue, list(group), called)
-        elif role == "assistant":
-            for turn in _joined(group):
-                if checked and not is_asked and not turn.calls:
-                    dialogue.add_greeting(turn.text)
-                    continue
-                called = turn.call_ids
-                record = _add_answer(dialogue, turn)
-                if turn.is_trained:
-                    fault = check(record).fault if checked else None
-                    yield FieldError(turn.field, fault, MENDS.get(fault, "")) if fault else record
-        else:
-            is_asked = is_asked or role == "user"
-            for turn in group:
-                with _at(turn.field):
-                    dialogue.add_message(role, turn.text)
+    answer: Turn | None = None
+    is_asked = not checked
+    for is_result, group in groupby(_joined(turns), key=lambda turn: turn.role == "tool"):
+        if is_result:
+            _add_results(dialogue, list(group), answer, may_hold_all=not checked)
+            continue
+        for turn in group:
+            is_asked = is_asked or (turn.role == "user" and bool(turn.text.strip()))
+            if turn.role == "assistant" and not is_asked:
+                _add_greeting(turn, dialogue)
+                continue
+            with _at(turn.field):
+                record = _added(turn, dialogue)
+            if record is None:
+                continue
+            answer = turn
+            if turn.is_trained:
+                yield (_fault(record, turn.field) if checked else None) or record
 
 
-def _joined(answers: Iterable[Turn]) -> Iterator[Turn]:
-    """Yield answers in a row as one, as text and the call after it. A call ends one, for its results have to follow."""
-    text: Turn | None = None
-    fault: FieldError | None = None
+def _add_greeting(turn: Turn, dialogue: Dialogue) -> None:
+    if turn.calls:
+        raise FieldError(turn.field, "no request", MENDS["no request"])
+    dialogue.add_greeting(turn.text)
+
+
+def _added(turn: Turn, dialogue: Dialogue) -> Record | None:
+    """Add a turn that is no result, and return the record of an answer."""
+    if turn.role == "assistant":
+        return dialogue.add_answer(content=turn.text, calls=turn.calls, reasoning=turn.reasoning)
+    dialogue.add_message(turn.role, turn.text)
+    return None
+
+
+def _fault(record: Record, field: str) -> FieldError | None:
+    fault = check(record).fault
+    return FieldError(field, fault, f"{MENDS.get(fault, 'mend it')}, or give it weight 0") if fault else None
+
+
+def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
+    """Yield the turns with adjacent ones of the assistant as one, as text and the calls in a message after it.
+
+    A message after calls stays one of its own: the results of these are missing.
+    """
+    held: Turn | None = None
     try:
-        for turn in answers:
-            text = turn if text is None else _both(text, turn)
-            if text.calls:
-                yield text
-                text = None
-    except FieldError as error:
-        # What was read before the faulty turn is kept.
-        fault = error
-    if text is not None:
-        yield text
-    if fault is not None:
-        raise fault
+        for turn in turns:
+            if held and held.role == turn.role == "assistant" and not held.calls:
+                held = _both(held, turn)
+                continue
+            if held:
+                yield held
+            held = turn
+    except FieldError:
+        # What precedes a faulty message is not lost with it.
+        if held:
+            yield held
+        raise
+    if held:
+        yield held
 
 
 def _both(first: Turn, second: Turn) -> Turn:
     return replace(
         second,
-        text="\n".join(part for part in (first.text, second.text) if part),
-        reasoning="\n".join(part for part in (first.reasoning, second.reasoning) if part) or None,
+        text="\n".join(filter(None, (first.text, second.text))),
+        reasoning="\n".join(filter(None, (first.reasoning, second.reasoning))) or None,
         is_trained=first.is_trained and second.is_trained,
     )
 
 
-def _add_answer(dialogue: Dialogue, turn: Turn) -> Record:
-    with _at(turn.field):
-        return dialogue.add_answer(content=turn.text, calls=turn.calls, reasoning=turn.reasoning)
-
-
-def _add_results(dialogue: Dialogue, results: Sequence[Turn], called: Sequence[str | None]) -> None:
-    with _at(results[0].field):
-        if len(results) == 1 and results[0].result_of is None:
-            # ShareGPT has the results of several calls in one turn.
-            dialogue.add_result(results[0].text)
+def _add_results(dialogue: Dialogue, results: Sequence[Turn], answer: Turn | None, *, may_hold_all: bool) -> None:
+    """Add the results of an answer's calls: a message for each or, where the form has that, one for all of them."""
+    first = results[0]
+    with _at(first.field):
+        if len(results) == 1 and first.result_of is None and (may_hold_all or first.may_hold_all):
+            dialogue.add_result(first.text)
         else:
-            dialogue.add_results([turn.text for turn in _in_order(results, called)])
+            dialogue.add_results([turn.text for turn in _in_order(results, answer)])
 
 
-def _in_order(results: Sequence[Turn], called: Sequence[str | None]) -> Sequence[Turn]:
-    """Return the results in the order of the calls; as they are if results or calls have no ids."""
-    ids = [turn.result_of for turn in results]
-    if None in ids or None in called:
+def _in_order(results: Sequence[Turn], answer: Turn | None) -> Sequence[Turn]:
+    """Return the results in the order of the calls: by their ids, else by the names of the tools, else as they are.
+
+    Raises FieldError for an id that no call has.
+    """
+    if answer is None or len(results) != len(answer.calls):
         return results
-    if sorted(map(str, ids)) != sorted(map(str, called)):
-        raise MalformedError("results that match no calls")
-    places = [str(name) for name in called]
-    return sorted(results, key=lambda turn: places.index(str(turn.result_of)))
+    ids = [turn.result_of for turn in results]
+    if None not in answer.call_ids:
+        _reject_other_ids(results, answer.call_ids)
+        if None not in ids:
+            return _sorted(results, ids, answer.call_ids)
+    names, called = [turn.name for turn in results], [call.name for call in answer.calls]
+    return _sorted(results, names, called) if sorted(map(str, names)) == sorted(called) else results
+
+
+def _reject_other_ids(results: Iterable[Turn], called: Iterable[str | None]) -> None:
+    left = list(called)
+    for turn in results:
+        if turn.result_of is None:
+            continue
+        if turn.result_of not in left:
+            raise FieldError(turn.field, UNMATCHED, MENDS[UNMATCHED])
+        left.remove(turn.result_of)
+
+
+def _sorted(results: Sequence[Turn], keys: Sequence[str | None], called: Sequence[str | None]) -> list[Turn]:
+    return [turn for _, turn in sorted(zip(keys, results, strict=True), key=lambda pair: called.index(pair[0]))]
 
 
 @contextmanager

@@ -24,10 +24,12 @@ from autotool_training.data.sources.rows import (
     parse_rows,
     read_rows,
 )
-from autotool_training.data.sources.sharegpt import read_share_turn
-from autotool_training.data.sources.tools import Tool, tools
+from autotool_training.data.sources.sharegpt import ROLES, read_share_turn
+from autotool_training.data.sources.tools import Tool, stated_tools
 
 NAME, LICENCE = "messages", "unknown"
+MAX_SOURCES = 20
+"""The number of sources that the rows of a file are counted by. Where each row states one of its own, it is no source."""
 LOCATION = re.compile(r"(?P<rows>.+?)(?::(?P<messages>\w+)(?:,(?P<tools>\w+))?)?")
 A_TOOL = 'write {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
 
@@ -41,12 +43,14 @@ class Columns:
 
 
 USUAL = Columns()
+ANSWERING = ("assistant", *(name for name, role in ROLES.items() if role == "assistant"))
 
 
 def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
     """Yield a record for every answer. `location`: a file or a hub id, with `:MESSAGES` or `:MESSAGES,TOOLS` for columns."""
-    rows, columns = _split(location)
-    return parse_rows(read_rows(rows), partial(_checked, columns=columns, source=source_name(location)))
+    name, columns = _split(location)
+    rows = read_rows(name) if Path(name).exists() else map(_without_padding, read_rows(name))
+    return parse_rows(rows, partial(_checked, columns=columns, sources=[source_name(location)]))
 
 
 def rows_location(location: str) -> str:
@@ -62,7 +66,7 @@ def source_name(location: str) -> str:
 def read_conversation(
     row: SourceRow, source: str, licence: str, columns: Columns = USUAL, *, checked: bool = False
 ) -> Iterator[Record | FieldError]:
-    """Yield the records of a row. Raises FieldError for the first field that cannot be read; `checked` as in `read_turns`."""
+    """Yield the records of a row. Raises FieldError for the first faulty field; `checked` as in `read_turns`."""
     if not isinstance(row.value, Mapping):
         raise FieldError("the row", "no object", 'write {"messages": [...], "tools": [...]}')
     offered = _tools(row.value, columns)
@@ -70,20 +74,60 @@ def read_conversation(
     yield from read_turns(turns, Dialogue(source, licence, row.id, offered, is_numbered=True), checked=checked)
 
 
-def _checked(row: SourceRow, columns: Columns, source: str) -> Iterator[Record | FieldError]:
+def _checked(row: SourceRow, columns: Columns, sources: list[str]) -> Iterator[Record | FieldError]:
+    """Yield the records of a row of one's own and its faults. Raises FieldError for one that ends it, and if there are none."""
+    count = 0
+    try:
+        for one in _own(row, columns, sources):
+            count += 1
+            yield one
+    except FieldError as error:
+        error.lost = max(_answers(row.value, columns) - count, 1)
+        raise
+    if not count:
+        name = _messages_column(row.value, columns)
+        raise FieldError(name, "no answer to learn", "write what the assistant answers after a request, without weight 0")
+
+
+def _answers(row: Any, columns: Columns) -> int:
+    """Return the number of the assistant's messages in a row, as far as it can be read."""
+    name = _messages_column(row, columns) if isinstance(row, Mapping) else ""
+    listed = row[name] if isinstance(row, Mapping) and isinstance(row.get(name), Sequence) else ()
+    trained = [message for message in listed if isinstance(message, Mapping) and message.get("weight") != 0]
+    return sum(message.get("role", message.get("from")) in ANSWERING for message in trained)
+
+
+def _own(row: SourceRow, columns: Columns, sources: list[str]) -> Iterator[Record | FieldError]:
     stated: Mapping[str, Any] = row.value if isinstance(row.value, Mapping) else {}
     licence = stated.get("licence") or stated.get("license") or LICENCE
     # The source's name is in the record's id already.
     row = replace(row, id=row.id.rpartition("/")[2])
-    is_empty = True
-    for made in read_conversation(row, str(stated.get("source") or source), str(licence), columns, checked=True):
-        is_empty = False
-        yield made
-    if is_empty:
-        raise FieldError(columns.messages[0], "no answer to learn", "write what the assistant answers, or leave the row out")
+    return read_conversation(row, _source(stated, sources), str(licence), columns, checked=True)
+
+
+def _source(row: Mapping[str, Any], sources: list[str]) -> str:
+    """Return the source that a row states, and note it in `sources`; the first of these if there are too many to be counted."""
+    name = str(row.get("source") or sources[0])
+    if name not in sources:
+        if len(sources) == MAX_SOURCES:
+            return sources[0]
+        sources.append(name)
+    return name
+
+
+def _without_padding(row: SourceRow | RowError) -> SourceRow | RowError:
+    """Return a row of the hub without the fields that its messages, tools and arguments do not have: there they are None."""
+    return row if isinstance(row, RowError) else replace(row, value={name: _stated(one) for name, one in row.value.items()})
+
+
+def _stated(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _stated(inner) for name, inner in value.items() if inner is not None}
+    return [_stated(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _split(location: str) -> tuple[str, Columns]:
+    """Return the file or hub id of a location, and the columns that it names."""
     match = LOCATION.fullmatch(location)
     if match is None or match["messages"] is None or Path(location).exists():
         return location, USUAL
@@ -91,9 +135,9 @@ def _split(location: str) -> tuple[str, Columns]:
 
 
 def _turns(row: Mapping[str, Any], columns: Columns) -> Iterator[Turn]:
-    name = next((name for name in columns.messages if row.get(name) is not None), None)
-    if name is None:
-        raise FieldError(columns.messages[0], "missing", "write a list of messages, or name the column: FILE:COLUMN")
+    name = _messages_column(row, columns)
+    if row.get(name) is None:
+        raise FieldError(name, "missing", "write a list of messages, or name the column: FILE:COLUMN")
     if isinstance(row.get("system"), str) and row["system"].strip():
         yield Turn("system", "system", row["system"])
     for number, message in enumerate(json_field(row[name], Sequence, name, "write a list of messages")):
@@ -101,31 +145,28 @@ def _turns(row: Mapping[str, Any], columns: Columns) -> Iterator[Turn]:
         yield read(message, f"{name}[{number}]")
 
 
+def _messages_column(row: Mapping[str, Any], columns: Columns) -> str:
+    return next((name for name in columns.messages if row.get(name) is not None), columns.messages[0])
+
+
 def _tools(row: Mapping[str, Any], columns: Columns) -> list[Tool]:
     name = next((name for name in columns.tools if row.get(name)), None)
-    if name is None and len(columns.tools) == 1 and columns.tools[0] not in row:
+    if columns.tools != USUAL.tools and columns.tools[0] not in row:
         raise FieldError(columns.tools[0], "missing", "name the column of the tools, or leave its name out")
     if name is None:
         return []
-    functions = _without_nulls(json_field(row[name], Sequence, name, "write a list of tools"))
+    functions = json_field(row[name], Sequence, name, "write a list of tools")
     for number, function in enumerate(functions):
         _reject_faulty(function, f"{name}[{number}]")
     try:
-        return tools(functions)
+        return stated_tools(functions)
     except MalformedError as error:
         raise FieldError(name, str(error), "give each tool a name of its own") from None
 
 
-def _without_nulls(value: Any) -> Any:
-    """Return tools without fields of null, with which the hub pads the fields that other rows have."""
-    if isinstance(value, Mapping):
-        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
-
-
 def _reject_faulty(function: Any, field: str) -> None:
     try:
-        tools([function])
+        stated_tools([function])
     except MalformedError as error:
         raise FieldError(field, str(error), "write its parameters as a JSON schema") from None
     except (AttributeError, LookupError, TypeError, ValueError):

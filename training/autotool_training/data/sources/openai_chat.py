@@ -18,15 +18,18 @@ def read_message(message: Any, field: str) -> Turn:
     """Return the turn of a message. Raises FieldError."""
     if not isinstance(message, Mapping):
         raise FieldError(field, "no object", 'write {"role": ..., "content": ...}')
-    role, parts = message.get("role"), list(_parts(message.get("content"), f"{field}.content"))
+    role, content = message.get("role"), message.get("content")
+    parts = list(_parts(content, f"{field}.content"))
     text = "\n".join(text for kind, text in parts if kind == "text")
     if role == "assistant":
         return _answer(message, field, text, parts)
     if role not in ROLES:
         raise FieldError(f"{field}.role", "unknown role", "use system, user, assistant or tool")
-    if message.get("content") is None:
-        raise FieldError(f"{field}.content", "missing", "write text")
-    return Turn(field, ROLES[role], text, result_of=message.get("tool_call_id"))
+    if content is None:
+        raise FieldError(f"{field}.content", "missing", 'write text, or "" if there is none')
+    name = message.get("name")
+    result = {"result_of": _id(message.get("tool_call_id")), "name": plain_name(name) if isinstance(name, str) else None}
+    return Turn(field, ROLES[role], text, **(result if ROLES[role] == "tool" else {}))
 
 
 def read_call(raw: Any, field: str) -> GoldCall:
@@ -72,7 +75,12 @@ def _calls(message: Mapping[str, Any], field: str) -> Iterator[tuple[GoldCall, s
         if not isinstance(call, Mapping):
             raise FieldError(place, "no object", 'write {"id": ..., "type": "function", "function": {...}}')
         function, within = (call["function"], f"{place}.function") if call.get("function") else (call, place)
-        yield read_call(function, within), call.get("id")
+        yield read_call(function, within), _id(call.get("id"))
+
+
+def _id(value: Any) -> str | None:
+    """Return an id as text, since some data sets number their calls; None if there is none."""
+    return None if value in (None, "") else str(value)
 
 
 def _part_call(text: str, field: str) -> tuple[GoldCall, None]:

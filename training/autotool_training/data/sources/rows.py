@@ -3,16 +3,18 @@
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+A_LIST = "{path} holds one list of rows: name it .json, or write a row a line."
 UNEXPECTED_SHAPE = "row not of this source's shape"
 
 
@@ -39,6 +41,8 @@ class RowError:
     """The field that is at fault, as in `messages[2].role`, if it is known."""
     mend: str = ""
     """What to do about it, if that is known."""
+    lost: int = 1
+    """The number of answers that are left out for it; 1 if that is not known."""
 
     def sentence(self) -> str:
         """Return where the row is, what is wrong with it, and what to do about it."""
@@ -57,16 +61,18 @@ class FieldError(MalformedError):
     def __init__(self, field: str, reason: str, mend: str) -> None:
         super().__init__(reason)
         self.field, self.mend = field, mend
+        self.lost = 1
+        """The number of answers that are left out for it."""
 
 
 def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow | RowError]:
-    """Return the rows of a file (.json with one list, .jsonl or .jsonl.gz), or of a hub id's `train` split in each config.
+    """Return the rows of a file (.json with one list, or .jsonl, also with .gz), or of a hub id's `train` split in each config.
 
-    Raises AutoToolError if the file does not exist or the hub cannot be read.
+    Raises AutoToolError if the file does not exist or is no UTF-8 text, or the hub cannot be read.
     """
     path = Path(location)
     if path.is_file():
-        return _read_list(path) if path.suffix == ".json" else _read_lines(path)
+        return _read_text(path)
     if not HUB_ID.fullmatch(location) or path.suffix in (".json", ".jsonl", ".gz"):
         raise AutoToolError(f"{location}: there is no such file, and it is no Hugging Face id such as owner/name.")
     return chain.from_iterable(_read_hub(location, config) for config in configs or (None,))
@@ -75,27 +81,24 @@ def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow 
 def parse_rows(
     rows: Iterable[SourceRow | RowError], parse: Callable[[SourceRow], Iterator[Record | FieldError]]
 ) -> Iterator[Record | RowError]:
-    """Yield `parse(row)` of every row up to its first faulty part, and a RowError for that part.
-
-    A fault that `parse` yields, and does not raise, does not end the row.
-    """
+    """Yield `parse(row)` of every row up to the first fault that it raises, and a RowError for that and for those it yields."""
     for row in rows:
         if isinstance(row, RowError):
             yield row
             continue
         try:
-            for made in parse(row):
-                yield _field_fault(row, made) if isinstance(made, FieldError) else _checked_json(made)
+            for one in parse(row):
+                yield _of_field(row, one) if isinstance(one, FieldError) else _checked_json(one)
         except FieldError as error:
-            yield _field_fault(row, error)
+            yield _of_field(row, error)
         except MalformedError as error:
             yield RowError(row.position, str(error), "")
         except (AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
             yield RowError(row.position, UNEXPECTED_SHAPE, f"{type(error).__name__}: {error}"[:200])
 
 
-def _field_fault(row: SourceRow, error: FieldError) -> RowError:
-    return RowError(row.position, str(error), "", error.field, error.mend)
+def _of_field(row: SourceRow, error: FieldError) -> RowError:
+    return RowError(row.position, str(error), "", error.field, error.mend, error.lost)
 
 
 def _checked_json(record: Record) -> Record:
@@ -143,27 +146,49 @@ def json_field(value: Any, kind: type | tuple[type, ...], field: str, mend: str)
     return value
 
 
-def _read_list(path: Path) -> Iterator[SourceRow | RowError]:
+def _read_text(path: Path) -> Iterator[SourceRow | RowError]:
+    opened, name = (gzip.open, path.stem) if path.suffix == ".gz" else (open, path.name)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+        # A byte order mark, as some editors write it, is left out.
+        with opened(path, "rt", encoding="utf-8-sig") as text:
+            yield from _read_list(path, text) if name.endswith(".json") else _read_lines(path, text)
+    except UnicodeDecodeError:
+        raise AutoToolError(f"{path} is no UTF-8 text: save it as JSON lines in UTF-8 (.jsonl).") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise AutoToolError(f"{path} cannot be read: {error}.") from error
+
+
+def _read_list(path: Path, text: IO[str]) -> Iterator[SourceRow | RowError]:
+    try:
+        rows = json.load(text)
+    except json.JSONDecodeError as error:
         raise AutoToolError(f"{path} is no JSON: {error}. Name a file of JSON lines .jsonl.") from None
     if not isinstance(rows, list):
         raise AutoToolError(f"{path} holds no list of rows.")
     yield from (SourceRow(f"{path}, row {number}", f"{path.stem}/{number}", value) for number, value in enumerate(rows, 1))
 
 
-def _read_lines(path: Path) -> Iterator[SourceRow | RowError]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            position = f"{path}, line {number}"
-            try:
-                yield SourceRow(position, f"{path.name.partition('.')[0]}/{number}", json.loads(line))
-            except json.JSONDecodeError as error:
-                yield RowError(position, "line is no JSON", str(error))
+def _read_lines(path: Path, lines: IO[str]) -> Iterator[SourceRow | RowError]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _read_line(path, number, line)
+
+
+def _read_line(path: Path, number: int, line: str) -> SourceRow | RowError:
+    position = f"{path}, line {number}"
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        if number == 1 and line.strip() == "[":
+            raise AutoToolError(A_LIST.format(path=path)) from None
+        return RowError(position, "line is no JSON", str(error))
+    if number == 1 and isinstance(value, list) and value and isinstance(value[0], Mapping):
+        raise AutoToolError(A_LIST.format(path=path))
+    return SourceRow(position, f"{path.name.partition('.')[0]}/{number}", value)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:200]
 
 
 def _read_hub(name: str, config: str | None) -> Iterator[SourceRow | RowError]:
@@ -174,8 +199,8 @@ def _read_hub(name: str, config: str | None) -> Iterator[SourceRow | RowError]:
     except Exception as error:
         # The errors of the hub and the library have no common base class, and do not suggest a remedy.
         raise AutoToolError(
-            f"{name} could not be loaded from the Hugging Face hub ({type(error).__name__}): "
-            "log in where it asks for consent, or download it and give the file's path."
+            f"{name} could not be loaded from the Hugging Face hub ({type(error).__name__}: {_first_line(error)}): "
+            "log in where it asks for consent; of a data set in several configs, download one and give the file's path."
         ) from error
     for number, value in enumerate(rows, 1):
         position = f"{name}{f' ({config})' if config else ''}, row {number}"

@@ -27,7 +27,7 @@ def read_share_turn(raw: Mapping[str, Any], field: str) -> Turn:
     if not isinstance(text, str):
         raise FieldError(f"{field}.value", "no text", "write a string")
     if ROLES[speaker] != "assistant":
-        return Turn(field, ROLES[speaker], text)
+        return Turn(field, ROLES[speaker], text, may_hold_all=ROLES[speaker] == "tool")
     reasoning, rest = split_reasoning(text)
     if speaker != "function_call":
         return Turn(field, "assistant", rest, reasoning=reasoning)

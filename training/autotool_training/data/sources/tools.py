@@ -12,8 +12,7 @@ from autotool_training.common.records import GoldCall
 from autotool_training.data.sources.rows import MalformedError
 
 Tool = dict[str, Any]
-KEPT = ("$defs", "definitions", "additionalProperties")
-"""What a schema keeps beside its properties."""
+OPENAI_KEYS = ("name", "description", "parameters", "strict")
 
 
 def tools(functions: Iterable[Mapping[str, Any]], calls: Iterable[GoldCall] = ()) -> list[Tool]:
@@ -24,14 +23,37 @@ def tools(functions: Iterable[Mapping[str, Any]], calls: Iterable[GoldCall] = ()
     """
     call_arguments = [(call.name, set(call.arguments)) for call in calls]
     converted = [_tool(function.get("function", function), call_arguments) for function in functions]
-    if len({tool["function"]["name"] for tool in converted}) < len(converted):
-        raise MalformedError("two tools of one name")
+    _reject_doubled(converted)
     return converted
+
+
+def stated_tools(functions: Iterable[Mapping[str, Any]]) -> list[Tool]:
+    """Return tools that a server gets too: those of OpenAI's form unchanged, so that its prompts are those that are learnt.
+
+    Others are converted as by `tools`, which raises the same errors.
+    """
+    stated = [_unchanged(function.get("function", function)) or tools([function])[0] for function in functions]
+    _reject_doubled(stated)
+    return stated
 
 
 def parameters(tool: Tool) -> Mapping[str, Any]:
     """Return the schema of a tool's arguments."""
     return tool["function"]["parameters"]
+
+
+def _reject_doubled(tools: Collection[Tool]) -> None:
+    if len({tool["function"]["name"] for tool in tools}) < len(tools):
+        raise MalformedError("two tools of one name")
+
+
+def _unchanged(function: Mapping[str, Any]) -> Tool | None:
+    """Return the tool of a function with all that OpenAI's API knows of it; None if that API would not take it."""
+    name, schema = function["name"], function.get("parameters")
+    is_schema = isinstance(schema, Mapping) and schema.get("type") == "object" and _is_valid(json.dumps(schema))
+    if not is_schema or name != plain_name(name):
+        return None
+    return {"type": "function", "function": {key: function[key] for key in function if key in OPENAI_KEYS}}
 
 
 def _tool(function: Mapping[str, Any], call_arguments: Iterable[tuple[str, Collection[str]]]) -> Tool:
@@ -56,8 +78,7 @@ def _arguments(function: Mapping[str, Any], call_arguments: Iterable[Collection[
         schema = json_schema({"properties": properties})
     except ValueError:
         raise MalformedError("tool with an unknown type") from None
-    kept = {} if is_flat else {name: raw[name] for name in KEPT if name in raw}
-    return {"type": "object", **schema, "required": [name for name in required if name in properties], **kept}
+    return {"type": "object", **schema, "required": [name for name in required if name in properties]}
 
 
 def _required_names(properties: Mapping[str, Mapping[str, Any]], call_arguments: Iterable[Collection[str]]) -> list[str]:
