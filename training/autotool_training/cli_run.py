@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from autotool_training.cli_options import Change, RecipeFile, Seed, Strict, Swit
 if TYPE_CHECKING:
     from autotool_training.recipe import Recipe
 
+Until = Literal["data", "label", "sft", "refine", "rl", "measure"]
 NO_LABELLER = ("default-base", "scratch")
 """Bases that answer in neither mode before they are trained."""
 
@@ -46,6 +47,9 @@ def run(
         str,
         typer.Option(help='Command by which sft and rl run on several GPUs, as in "accelerate launch --num_processes 8".'),
     ] = "",
+    until: Annotated[
+        Until, typer.Option(help="The last stage to make: `data` shows what is read, `label` lets go of servers that label.")
+    ] = "measure",
     serve: Annotated[bool, typer.Option("--serve", help="Serve the result at the end.")] = False,
     change: Change = None,
     seed: Seed = None,
@@ -79,8 +83,11 @@ def run(
         skipped=report.skipped,
         launcher=shlex.split(launch),
         recipe_options=[str(recipe), *report.carried(changes)],
+        until=until,
     )
     results = pipeline.run(job, report.say)
+    if not results:
+        return
     plain_console().print(table(results))
     report.after_run(folder / "rl")
     if serve:

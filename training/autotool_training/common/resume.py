@@ -46,7 +46,7 @@ def claim_run_dir(
     differing = sorted(_compared(_differing(held, comparable(wanted, held)), unused))
     grows = growing in differing and _value(wanted, growing) > _value(held, growing)
     if other := [_with_value(held, name) for name in differing if not (grows and name == growing)]:
-        raise AutoToolError(f"{out} holds a run with other settings ({', '.join(other)}): give another --out.")
+        raise AutoToolError(f"{out} holds a run with other settings ({', '.join(other)}): give another --out, or remove it.")
     if grows:
         _unfinish(out)
         _write(file, wanted)

@@ -99,7 +99,9 @@ class AttemptFile:
             self._appender.write(dict(settings))
         elif differing := [name for name, value in comparable(settings, held).items() if held.get(name) != value]:
             self._appender.close()
-            raise AutoToolError(f"{path} holds attempts with other settings ({', '.join(differing)}): give another --out.")
+            raise AutoToolError(
+                f"{path} holds attempts with other settings ({', '.join(differing)}): give another --out, or remove it."
+            )
 
     def add(self, mode: ResolvedMode, attempt: LabelAttempt) -> None:
         """Append an attempt. Raises AutoToolError if that fails, as on a full disk; earlier attempts stay intact."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from autotool_core.chat_template import ChatTemplate
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
@@ -52,11 +53,21 @@ class CheckpointSampler:
 
 def reject_unable(source: str, mode: ResolvedMode) -> None:
     """Raise AutoToolError if the checkpoint's template cannot ask for the mode. Only the tokenizer is loaded."""
+    tokenizer = _tokenizer(source)
+    _reject_refused(source, Mode(mode), PromptRenderer(tokenizer, profiles.find(None, source, tokenizer).profile))
+
+
+def read_template(source: str) -> ChatTemplate:
+    """Return the chat template of a checkpoint. Raises AutoToolError if it has none, or cannot be read."""
+    tokenizer = _tokenizer(source)
+    return ChatTemplate(tokenizer, profiles.find(None, source, tokenizer).profile.tool_format)
+
+
+def _tokenizer(source: str) -> Any:
     try:
-        tokenizer: Any = read_tokenizer(source)
+        return read_tokenizer(source)
     except (OSError, ValueError) as error:
         raise AutoToolError(f"{source}: name a checkpoint's folder or hub id, a URL or a file of traces.") from error
-    _reject_refused(source, Mode(mode), PromptRenderer(tokenizer, profiles.find(None, source, tokenizer).profile))
 
 
 def _reject_refused(source: str, mode: Mode, renderer: PromptRenderer) -> None:

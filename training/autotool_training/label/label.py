@@ -29,6 +29,8 @@ from autotool_training.label.traces import Traces
 
 SHORT, LONG = ResolvedMode.SHORT, ResolvedMode.LONG
 NO_TRACE, NOT_RIGHT = "right, without reasoning", "neither model right"
+UNFINISHED = "attempts that the same command makes again"
+"""A note on attempts at which the server was busy or slow."""
 LEARNT_AS_IT_IS = "learnt with the gold answer"
 """A note on records that neither model solved."""
 
@@ -143,6 +145,8 @@ class _Outcome:
     made: set[int] = field(default_factory=set[int])
     """Indices of the attempts that were made."""
     answered: int = 0
+    unfinished: int = 0
+    """Attempts without an answer that a resumed run makes again."""
     right: int = 0
     trace: str | None = None
     """The reasoning with the fewest words among the right answers."""
@@ -150,6 +154,7 @@ class _Outcome:
     def add(self, attempt: LabelAttempt, record: Record) -> None:
         self.made.add(attempt.index)
         if attempt.answer is None:
+            self.unfinished += attempt.retryable
             return
         self.answered += 1
         if attempt.answer.is_right(record):
@@ -223,6 +228,7 @@ def _labelled(
         for mode, outcome in outcomes.items():
             notes = {f"{mode} answers": outcome.answered, f"{mode} answers right": outcome.right}
             notes[f"{mode} attempts unanswered"] = len(outcome.made) - outcome.answered
+            notes[f"{mode} {UNFINISHED}"] = outcome.unfinished
             counts.notes[record.source].update(notes)
         made = _label(record, outcomes, rules.threshold)
         if rules.unsolved == "gold" and made in (NOT_RIGHT, NO_TRACE):

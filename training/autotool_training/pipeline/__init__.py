@@ -25,8 +25,8 @@ STAGES_FILE = "stages.json"
 def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
     """Make the stages that are not done yet, and return what the three modes reach on the held-out turns.
 
-    `say` gets a line for each stage: its name, its result and its seconds. Raises AutoToolError for a stage that was begun with
-    other settings, and the errors of the stages.
+    That is nothing if `until` of the job ends the run before. `say` gets a line for each stage: its name, its result and its
+    seconds. Raises AutoToolError for a stage that was begun with other settings, and the errors of the stages.
     """
     job.out.mkdir(parents=True, exist_ok=True)
     made = stages(job)
@@ -41,6 +41,8 @@ def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
             held[stage.name] |= _make(stage)
             _write(job.out / STAGES_FILE, held)
         say(_line(stage.name, held[stage.name], is_new=is_new))
+        if stage.name == job.until != made[-1].name:
+            return []
     return read_results(job.results)
 
 

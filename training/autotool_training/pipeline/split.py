@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
+from autotool_training.data.overlap import words
 
 SHARE, MOST = 5, 200
 """Of so many conversations one is held out, and at most so many are."""
@@ -18,6 +19,16 @@ def conversation(record: Record) -> str:
     """
     roles = [message["role"] for message in record.messages]
     return json.dumps(record.messages[: roles.index("user") + 1])
+
+
+def count_repeated(kept: Sequence[Record], held: Sequence[Record]) -> int:
+    """Return the number of held-out records whose last request, but for case and punctuation, is one of a kept record too."""
+    asked = {_last_request(record) for record in kept}
+    return sum(_last_request(record) in asked for record in held)
+
+
+def _last_request(record: Record) -> tuple[str, ...]:
+    return words(next(message["content"] for message in reversed(record.messages) if message["role"] == "user"))
 
 
 def hold_out(records: Sequence[Record], count: int | None, seed: int) -> tuple[list[Record], list[Record]]:

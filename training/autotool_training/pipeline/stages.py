@@ -2,11 +2,13 @@
 
 import shlex
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
@@ -19,13 +21,17 @@ from autotool_training.data.build import DataSettings, build
 from autotool_training.data.catalog import SourceSpec
 from autotool_training.data.sources import messages
 from autotool_training.label.checkpoint import reject_unable
-from autotool_training.label.label import LabelSettings, ModelChoice, label
+from autotool_training.label.label import UNFINISHED, LabelSettings, ModelChoice, label
 from autotool_training.pipeline.measure import Measurement, write_results
-from autotool_training.pipeline.split import conversation, hold_out
+from autotool_training.pipeline.split import conversation, count_repeated, hold_out
+from autotool_training.pipeline.templates import taken
 from autotool_training.recipe import Recipe, resolve_source
 from autotool_training.refine.probe import ProbeJob, refine_records
 from autotool_training.rl import run as rl
 from autotool_training.sft import train as sft
+
+TRIES = 3
+"""How often attempts are repeated to which a busy or slow server gave no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Job:
     """The words of a command that starts a Python module on several devices; empty to train in this process."""
     recipe_options: Sequence[str] = ()
     """Recipe and options of a stage's command, for the launcher."""
+    until: str = "measure"
+    """The last stage that is made."""
 
     @property
     def results(self) -> Path:
@@ -95,7 +103,8 @@ def stages(job: Job) -> list[Stage]:
 
 
 def _data_settings(job: Job) -> list[Any]:
-    return [job.data, fingerprint(messages.rows_location(job.data)), job.recipe.seed, job.held_out, job.strict]
+    read = [job.data, fingerprint(messages.rows_location(job.data)), job.strict, _template_models(job)]
+    return [*read, job.recipe.seed, job.held_out]
 
 
 def _label_settings(job: Job) -> list[Any]:
@@ -113,18 +122,28 @@ def _refine_settings(job: Job) -> list[Any]:
     return [job.recipe.refine.model_dump(), job.recipe.rl.model_dump(exclude=unused)]
 
 
+def _template_models(job: Job) -> list[str]:
+    """Return the checkpoints whose templates render the conversations; those of the project's own bases take all."""
+    source = resolve_source(job.recipe.base.source)
+    own = [] if source in ("default-base", "scratch") else [source]
+    return [*own, *(model.location for model in job.models if model.is_checkpoint and model.location not in own)]
+
+
 def _data(job: Job) -> str:
     made = job.out / "data.jsonl"
     settings = DataSettings(seed=job.recipe.seed, strict=job.strict)
     counts = build([SourceSpec(messages.NAME, job.data)], made, settings, job.skipped)
-    kept, held = hold_out(list(files.read(made, strict=True)), job.held_out, job.recipe.seed)
+    read = _records(made)
+    fit = list(taken(read, _template_models(job), job.skipped, strict=job.strict))
+    kept, held = hold_out(fit, job.held_out, job.recipe.seed)
     files.write(job.out / "train.jsonl", kept)
     files.write(job.out / "held_out.jsonl", held)
-    left_out = sum(counts.as_dict()["total"]["dropped"].values())
+    left_out = sum(counts.as_dict()["total"]["dropped"].values()) + len(read) - len(fit)
     conversations = [len({*map(conversation, records)}) for records in (kept, held)]
     return (
         f"{len(kept)} turns of {conversations[0]} conversations to train on, {len(held)} of {conversations[1]} held out by "
-        f"seed {job.recipe.seed}, {left_out} left out"
+        f"seed {job.recipe.seed} ({count_repeated(kept, held)} of them with a last request that is one of training too), "
+        f"{left_out} left out"
     )
 
 
@@ -134,8 +153,21 @@ def _label(job: Job) -> str:
     for model, mode in zip(job.models, (ResolvedMode.SHORT, ResolvedMode.LONG), strict=True):
         if model.is_checkpoint:
             reject_unable(model.location, mode)
-    counts = label(job.out / "train.jsonl", job.out / "labelled.jsonl", *job.models, settings, skipped=job.skipped)
-    return _shares(counts.as_dict()["total"])
+    total = _labelled(job, settings)
+    for _ in range(TRIES - 1):
+        total = _labelled(job, settings) if _unfinished(total) else total
+    left = _unfinished(total)
+    return _shares(total) + (f", {left} attempts without an answer of a busy or slow server" if left else "")
+
+
+def _labelled(job: Job, settings: LabelSettings) -> dict[str, Any]:
+    """Label, going on from the attempts that are there, and return the counts."""
+    path, out = job.out / "train.jsonl", job.out / "labelled.jsonl"
+    return label(path, out, *job.models, settings, skipped=job.skipped).as_dict()["total"]
+
+
+def _unfinished(total: Mapping[str, Any]) -> int:
+    return sum(count for note, count in total["notes"].items() if note.endswith(UNFINISHED))
 
 
 def _sft(job: Job) -> str:
@@ -166,12 +198,26 @@ def _refine(job: Job) -> str:
 
 def _rl(job: Job) -> str:
     base, out, path = job.out / "sft", job.out / "rl", job.out / "refined.jsonl"
+    if job.recipe.rl.rollouts == "vllm-server":
+        _reject_missing_server(job.recipe.rl.vllm_url or "", base)
     if job.launcher:
         _launch(job, "rl", "--records", path, "--base", base, "--out", out)
     else:
         warmed, settings = checkpoints.load_checkpoint(str(base)), job.recipe.rl
         rl.train(warmed, _records(path), settings, out, seed=job.recipe.seed, skipped=job.skipped)
     return f"{job.recipe.rl.steps} steps"
+
+
+def _reject_missing_server(url: str, base: Path) -> None:
+    """Raise AutoToolError if no server answers, before a trainer is set up that would wait for it."""
+    try:
+        with httpx.Client() as client:
+            client.get(f"{url}/health").raise_for_status()
+    except httpx.HTTPError:
+        raise AutoToolError(
+            f"No server answers at {url} (rl.vllm_url): serve {base} there, as docs/guides/train.md says, and give the "
+            "command again."
+        ) from None
 
 
 def _measure(job: Job) -> str:

@@ -164,7 +164,9 @@ def _read(job: ProbeJob) -> defaultdict[tuple[int, str], _ProbedGroups]:
     header = next(lines, None)
     # What the header lacks is a setting that came later.
     if header is not None and (other := [name for name, value in _identity(job).items() if header.get(name, value) != value]):
-        raise AutoToolError(f"{job.probes} holds probes with other settings ({', '.join(other)}): give another --out.")
+        raise AutoToolError(
+            f"{job.probes} holds probes with other settings ({', '.join(other)}): give another --out, or remove it."
+        )
     contents = {str(folder): fingerprint(folder) for folder in job.rounds}
     for line in lines:
         held = contents.get(line["checkpoint"])

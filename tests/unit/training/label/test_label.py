@@ -23,7 +23,7 @@ from autotool_core.modes import ModeSwitch, ResolvedMode
 from autotool_server.engines.base import EngineRequest
 from autotool_training.common import records
 from autotool_training.label.attempt import AttemptFile, LabelAnswer, LabelAttempt
-from autotool_training.label.label import LabelSettings, ModelChoice, label
+from autotool_training.label.label import UNFINISHED, LabelSettings, ModelChoice, label
 
 
 @pytest.fixture(autouse=True)
@@ -271,8 +271,9 @@ def test_attempts_at_a_busy_server_are_repeated_by_a_resumed_run(
 
     monkeypatch.setattr("autotool_training.label.endpoint.AsyncOpenAI", client)
     for _ in range(2):
-        made, _ = run(tmp_path, "http://server/v1", traces, k=1)
+        made, counts = run(tmp_path, "http://server/v1", traces, k=1)
         assert made["a"].label == "long"
+        assert counts["notes"].get(f"short {UNFINISHED}", 0) == retried
     assert len(requests) == (2 if retried else 1)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
-from autotool_training.pipeline.split import MOST, conversation, hold_out
+from autotool_training.pipeline.split import MOST, conversation, count_repeated, hold_out
 
 
 def turns(conversations: int, answers: int = 3) -> list[Record]:
@@ -43,6 +43,12 @@ def test_rows_that_log_a_growing_conversation_are_one() -> None:
     kept, held = hold_out(logged, None, seed=0)
     assert (len(kept), len(held)) == (24, 6)
     assert {record.messages[1]["content"] for record in kept}.isdisjoint(record.messages[1]["content"] for record in held)
+
+
+def test_held_out_requests_that_are_trained_on_too_are_counted() -> None:
+    kept, held = [turn(0, [1, 2])], [turn(3, [1, 2]), turn(4, [1])]
+    held[1].messages[-1]["content"] = "request 0 2"
+    assert count_repeated(kept, held) == 1
 
 
 @pytest.mark.parametrize(("conversations", "count"), [(1, None), (4, 4)])

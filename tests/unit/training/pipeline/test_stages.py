@@ -1,0 +1,141 @@
+"""Tests of the real stages of a run: what they leave out and count, what they depend on, and what stops them."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.labelling import record
+from support.tiny import CHAT_TEMPLATE, make_tokenizer
+from support.training_data import lines
+
+from autotool_core.errors import AutoToolError
+from autotool_training import pipeline
+from autotool_training.common import records
+from autotool_training.data.counts import Counts
+from autotool_training.label.label import UNFINISHED, ModelChoice
+from autotool_training.pipeline.stages import Job, stages
+from autotool_training.recipe import Recipe
+
+# The package has a function of the same name.
+MODULE = importlib.import_module("autotool_training.pipeline.stages")
+SYSTEM = {"role": "system", "content": "Be brief."}
+HELLO = {"role": "assistant", "content": "Hello."}
+# As of many families: a system message anywhere but at the beginning is refused.
+STRICT = (
+    "{%- for message in messages %}{%- if message.role == 'system' and not loop.first %}"
+    "{{ raise_exception('System message must be at the beginning.') }}{%- endif %}{%- endfor %}"
+)
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    rows = [{"messages": [user(f"Greet {name}"), HELLO, user("Again"), HELLO]} for name in ("Ada", "Ben", "Cy", "Di", "Eve")]
+    rows.append({"messages": [user("Greet Flo"), SYSTEM, HELLO]})
+    trace = {"id": "d/1/0", "content": "Hello.", "calls": []}
+    models = [ModelChoice(str(lines(tmp_path / f"{name}.jsonl", trace))) for name in ("short", "long")]
+    data = str(lines(tmp_path / "d.jsonl", *rows))
+    return Job(Recipe(), data, tmp_path / "run", (models[0], models[1]), pytest.fail)
+
+
+def with_recipe(job: Job, **sections: dict[str, Any]) -> Job:
+    return replace(job, recipe=Recipe.model_validate(sections))
+
+
+def make(job: Job, name: str) -> str:
+    job.out.mkdir(exist_ok=True)
+    return next(stage for stage in stages(job) if stage.name == name).make()
+
+
+def settings(job: Job, name: str) -> Any:
+    return next(stage for stage in stages(job) if stage.name == name).settings()
+
+
+def test_a_run_until_its_data_shows_what_is_read(job: Job) -> None:
+    said: list[str] = []
+    assert pipeline.run(replace(job, until="data"), said.append) == []
+    (line,) = said
+    assert "turns of 5 conversations to train on" in line
+    assert "of them with a last request that is one of training too" in line
+
+
+def test_a_conversation_that_a_template_refuses_is_left_out_by_name(job: Job, tmp_path: Path) -> None:
+    make_tokenizer(STRICT + CHAT_TEMPLATE).save_pretrained(tmp_path / "base")
+    said: list[str] = []
+    refusing = with_recipe(replace(job, skipped=said.append), base={"source": str(tmp_path / "base")})
+    assert make(refusing, "data").endswith(", 1 left out")
+    assert len(said) == 1
+    assert said[0].startswith(f"d/6/0 with {tmp_path / 'base'}: ")
+    assert "System message must be at the beginning." in said[0]
+    kept = [one.id for name in ("train", "held_out") for one in records.read(job.out / f"{name}.jsonl", strict=True)]
+    assert (len(kept), "d/6/0" in kept) == (10, False)
+    with pytest.raises(AutoToolError, match=r"d/6/0 with .* must be at the beginning"):
+        make(replace(refusing, strict=True), "data")
+
+
+def test_attempts_that_a_busy_server_left_are_repeated(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter((5, 2, 1, 0))
+
+    def label(*_: object, **__: object) -> Counts:
+        counts = Counts("Labels")
+        counts.seen["d"] = 1
+        counts.kept["d"]["short"] = 1
+        counts.notes["d"][f"short {UNFINISHED}"] = next(left)
+        return counts
+
+    monkeypatch.setattr(MODULE, "label", label)
+    assert make(job, "label") == "1 short of 1 turns, 1 attempts without an answer of a busy or slow server"
+    assert make(job, "label") == "1 short of 1 turns"
+
+
+def test_attempts_of_other_settings_are_made_again_once_they_are_removed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = stages
+    monkeypatch.setattr(pipeline, "stages", lambda one: [stage for stage in made(one) if stage.name == "label"])
+    monkeypatch.setattr(pipeline, "read_results", lambda _: [])
+    job.out.mkdir()
+    records.write(job.out / "train.jsonl", [record("d/1/0", calls=[], content="Hello.")])
+
+    def run(**rules: Any) -> Sequence[str]:
+        said: list[str] = []
+        pipeline.run(with_recipe(job, label=rules), said.append)
+        return said
+
+    assert "1 short" in run(k=1)[0]
+    with pytest.raises(AutoToolError, match="stage label was begun with other settings"):
+        run(k=1, temperature=0.5)
+    for path in (job.out / "labelled.jsonl", job.out / "labelled.counts.json"):
+        path.unlink()
+    attempts = job.out / "labelled.attempts.jsonl"
+    with pytest.raises(AutoToolError, match=r"attempts\.jsonl holds attempts .*: give another --out, or remove it"):
+        run(k=1, temperature=0.5)
+    attempts.unlink()
+    assert "1 short" in run(k=1, temperature=0.5)[0]
+
+
+def test_what_a_stage_depends_on(job: Job, tmp_path: Path) -> None:
+    def changed(name: str, other: Job) -> bool:
+        return settings(job, name) != settings(other, name)
+
+    assert changed("data", replace(job, strict=True))
+    assert changed("label", replace(job, models=(replace(job.models[0], name="other"), job.models[1])))
+    assert changed("sft", with_recipe(job, base={"scratch": {"layers": 2}}))
+    assert changed("refine", with_recipe(job, rl={"max_response_tokens": 7}))
+    columns = replace(job, data=f"{job.data}:messages,tools")
+    held = settings(columns, "data"), settings(job, "label")
+    for path in (Path(job.data), tmp_path / "long.jsonl"):
+        path.write_text(path.read_text() + "\n")
+    assert settings(columns, "data") != held[0]
+    assert settings(job, "label") != held[1]
+
+
+def test_rl_does_not_begin_without_the_server_of_its_rollouts(job: Job) -> None:
+    serving = with_recipe(job, rl={"rollouts": "vllm-server", "vllm_url": "http://127.0.0.1:9"})
+    with pytest.raises(AutoToolError, match=r"No server answers at http://127\.0\.0\.1:9 .* give the command again"):
+        make(serving, "rl")
+    assert not (job.out / "rl").exists()
