@@ -15,8 +15,8 @@ from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import resume
-from autotool_training.common.examples import Example
 from autotool_training.common.callbacks import MIN_FREE_BYTES, MetricsWriter, explain_full_disk, is_disk_full
+from autotool_training.common.examples import Example
 from autotool_training.rl import run as rl
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.scratch import pretrain
