@@ -62,8 +62,8 @@ def test_stages_of_other_settings_are_made_again_once_what_is_named_is_removed(j
     remove(job, sft={"batch_size": 2})
     said = run(job, sft={"batch_size": 2})
     assert ["done before" in line for line in said] == [False, False]
-    remove(job, sft={"batch_size": 2}, rl={"max_response_tokens": 4})
-    said = run(job, sft={"batch_size": 2}, rl={"max_response_tokens": 4})
+    remove(job, sft={"batch_size": 2}, rl={"max_response_tokens": 9})
+    said = run(job, sft={"batch_size": 2}, rl={"max_response_tokens": 9})
     assert ["done before" in line for line in said] == [True, False]
 
 

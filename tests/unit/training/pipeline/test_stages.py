@@ -125,7 +125,7 @@ def test_what_a_stage_depends_on(job: Job, tmp_path: Path) -> None:
     assert changed("data", replace(job, strict=True))
     assert changed("label", replace(job, models=(replace(job.models[0], name="other"), job.models[1])))
     assert changed("sft", with_recipe(job, base={"scratch": {"layers": 2}}))
-    assert changed("refine", with_recipe(job, rl={"max_response_tokens": 7}))
+    assert changed("refine", with_recipe(job, rl={"max_response_tokens": 9}))
     columns = replace(job, data=f"{job.data}:messages,tools")
     held = settings(columns, "data"), settings(job, "label")
     for path in (Path(job.data), tmp_path / "long.jsonl"):
