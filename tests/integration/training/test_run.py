@@ -47,7 +47,8 @@ def test_the_quick_start_of_the_guide(tmp_path: Path) -> None:
     assert [line.split()[0] for line in first.splitlines() if line.split()[:1] and line.split()[0] in STAGES] == STAGES
     assert "done before" not in first
     held, trained = (
-        {conversation(record) for record in records.read(run / name, strict=True)} for name in ("held_out.jsonl", "labelled.jsonl")
+        {conversation(record) for record in records.read(run / name, strict=True)}
+        for name in ("held_out.jsonl", "labelled.jsonl")
     )
     assert (len(held) > 1, held & trained) == (True, set())
     modes = {result["mode"]: result for result in json.loads((run / "modes.json").read_text())}
@@ -56,4 +57,4 @@ def test_the_quick_start_of_the_guide(tmp_path: Path) -> None:
     assert "Next: autotool serve --model runs/company/rl" in first
     again = shell(tmp_path, commands).stdout
     assert again.count("done before") == len(STAGES)
-    assert again.splitlines()[-12:] == first.splitlines()[-12:]
+    assert again.splitlines()[-10:] == first.splitlines()[-10:]

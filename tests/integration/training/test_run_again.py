@@ -14,8 +14,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training import pipeline
 from autotool_training.common import records as files
 from autotool_training.label.label import ModelChoice
-from autotool_training.pipeline import stages
-from autotool_training.pipeline.stages import Job
+from autotool_training.pipeline.stages import Job, stages
 from autotool_training.recipe import Recipe
 
 
@@ -32,7 +31,7 @@ def recipe(**sections: dict[str, Any]) -> Recipe:
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     """A job of the stages from labelled records to those for RL."""
-    made = stages.stages
+    made = stages
     monkeypatch.setattr(pipeline, "stages", lambda one: [stage for stage in made(one) if stage.name in ("sft", "refine")])
     monkeypatch.setattr(pipeline, "read_results", lambda _: [])
     models = ModelChoice("short.jsonl"), ModelChoice("long.jsonl")
@@ -63,8 +62,8 @@ def test_stages_of_other_settings_are_made_again_once_what_is_named_is_removed(j
     remove(job, sft={"batch_size": 2})
     said = run(job, sft={"batch_size": 2})
     assert ["done before" in line for line in said] == [False, False]
-    remove(job, sft={"batch_size": 2}, rl={"max_response_tokens": 4})
-    said = run(job, sft={"batch_size": 2}, rl={"max_response_tokens": 4})
+    remove(job, sft={"batch_size": 2}, rl={"max_response_tokens": 9})
+    said = run(job, sft={"batch_size": 2}, rl={"max_response_tokens": 9})
     assert ["done before" in line for line in said] == [True, False]
 
 

@@ -91,7 +91,9 @@ def stages(job: Job) -> list[Stage]:
 
     return [
         # Attempts are those at the records of `data`: other rules of `label` take them as they are.
-        stage("data", "held_out.jsonl", _data, partial(_data_settings, job), "data.*", "train.jsonl", "labelled.attempts.jsonl"),
+        stage(
+            "data", "held_out.jsonl", _data, partial(_data_settings, job), "data.*", "train.jsonl", "labelled.attempts.jsonl"
+        ),
         stage("label", "labelled.jsonl", _label, partial(_label_settings, job), "labelled.counts.json"),
         stage("sft", "sft/mode_profile.json", _sft, partial(_sft_settings, job)),
         stage("refine", "refined.jsonl", _refine, partial(_refine_settings, job), "refined.*.json*", "refined.grpo"),

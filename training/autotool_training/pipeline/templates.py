@@ -8,7 +8,9 @@ from autotool_training.common.records import Record
 from autotool_training.label.checkpoint import read_template
 
 
-def taken(records: Sequence[Record], models: Sequence[str], skipped: Callable[[str], None], *, strict: bool) -> Iterator[Record]:
+def taken(
+    records: Sequence[Record], models: Sequence[str], skipped: Callable[[str], None], *, strict: bool
+) -> Iterator[Record]:
     """Yield the records that the templates of all models, folders or hub ids, take; `skipped` gets a sentence on the others.
 
     Raises AutoToolError for a model without a template and, with `strict`, for a record that a template refuses.

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
@@ -119,7 +119,7 @@ def _load(name: str) -> RewardFunction:
         ) from error
     if not callable(function):
         raise AutoToolError(f"rl.reward: {name}: the module {module_name} has no function {function_name}: define it there.")
-    return function
+    return cast("RewardFunction", function)
 
 
 def _numbers(name: str, given: Any, count: int) -> list[float]:

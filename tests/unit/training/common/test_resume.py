@@ -16,6 +16,7 @@ from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import resume
 from autotool_training.common.callbacks import MIN_FREE_BYTES, MetricsWriter, explain_full_disk, is_disk_full
+from autotool_training.common.examples import Example
 from autotool_training.rl import run as rl
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.scratch import pretrain
@@ -186,7 +187,7 @@ def test_every_stage_stores_the_identity_of_its_base(tmp_path: Path, monkeypatch
     base = scratch.make(SIZES, seed=0)
     base.model.name_or_path = "owner/name"
     stages: list[Callable[[], object]] = [
-        lambda: sft.train(base, [], sft.SftSettings(), tmp_path, seed=0),
+        lambda: sft.train(base, [Example([1], [2])], sft.SftSettings(), tmp_path, seed=0),
         lambda: rl.train(base, records(8), rl.RlSettings(), tmp_path, seed=0),
         lambda: pretrain.pretrain(base, pretrain.PretrainSettings(), tmp_path, seed=0),
     ]

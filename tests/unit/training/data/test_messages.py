@@ -122,13 +122,20 @@ def test_what_comes_before_a_faulty_message_is_kept(tmp_path: Path) -> None:
 
 def test_a_greeting_is_history_and_answers_in_a_row_are_one(tmp_path: Path) -> None:
     greeting = {"role": "assistant", "content": "How can I help?"}
-    made = {"messages": [greeting, USER, {"role": "assistant", "content": "I look it up."}, answer(call("Ulm"))], "tools": [TOOL]}
+    made = {
+        "messages": [greeting, USER, {"role": "assistant", "content": "I look it up."}, answer(call("Ulm"))],
+        "tools": [TOOL],
+    }
     (record,) = load_all(lines(tmp_path / "d.jsonl", made))
     assert (record.content, calls(record), roles(record)) == ("I look it up.", [("rain", {"town": "Ulm"})], "au")
 
 
 def test_marks_of_an_editor_blank_lines_and_definitions_of_a_schema_are_kept_out_of_the_way(tmp_path: Path) -> None:
-    place = {"$defs": {"Town": {"type": "string"}}, "properties": {"town": {"$ref": "#/$defs/Town"}}, "additionalProperties": True}
+    place = {
+        "$defs": {"Town": {"type": "string"}},
+        "properties": {"town": {"$ref": "#/$defs/Town"}},
+        "additionalProperties": True,
+    }
     tool = {"name": "rain", "parameters": {"type": "object", **place}}
     file = tmp_path / "d.jsonl"
     more = answer({"id": "c", "function": {"name": "rain", "arguments": '{"town": "Ulm", "days": 2}'}})

@@ -119,7 +119,7 @@ def test_an_answer_before_a_broken_message_is_kept(tmp_path: Path) -> None:
 def test_no_content_is_no_empty_text(role: str, tmp_path: Path) -> None:
     called = [USER, answer(call("rain"))] if role == "tool" else []
     _, faults = load_row(tmp_path, *called, {"role": role, "content": None}, USER, HELLO)
-    assert f"messages[{len(called)}].content: missing; write its text" in faults[0]
+    assert f"messages[{len(called)}].content: missing; write text" in faults[0]
 
 
 @pytest.mark.parametrize(

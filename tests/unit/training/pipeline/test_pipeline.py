@@ -12,9 +12,8 @@ from rich.console import Console
 from autotool_core.errors import AutoToolError
 from autotool_training import pipeline
 from autotool_training.label.label import ModelChoice
-from autotool_training.pipeline import stages
 from autotool_training.pipeline.measure import ModeResult, table
-from autotool_training.pipeline.stages import Job, Stage
+from autotool_training.pipeline.stages import Job, Stage, stages
 from autotool_training.recipe import Recipe
 
 RESULT = ModeResult("auto", turns=8, right=6, call_turns=4, right_calls=3, tokens=100, long=2)
@@ -102,7 +101,7 @@ def test_a_launcher_starts_the_stages_that_train(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(subprocess, "run", run)
     launched = job(tmp_path, launcher=["accelerate", "launch"], recipe_options=["r.toml", "--set", "rl.steps=2"])
-    by_name = {stage.name: stage for stage in stages.stages(launched)}
+    by_name = {stage.name: stage for stage in stages(launched)}
     by_name["sft"].make()
     with pytest.raises(AutoToolError, match=r"stage rl ended with code 3: accelerate launch -m autotool_cli train rl r\.toml"):
         by_name["rl"].make()

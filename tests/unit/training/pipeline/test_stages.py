@@ -1,5 +1,6 @@
 """Tests of the real stages of a run: what they leave out and count, what they depend on, and what stops them."""
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from autotool_training import pipeline
 from autotool_training.common import records
 from autotool_training.data.counts import Counts
 from autotool_training.label.label import UNFINISHED, ModelChoice
-from autotool_training.pipeline import stages
-from autotool_training.pipeline.stages import Job
+from autotool_training.pipeline.stages import Job, stages
 from autotool_training.recipe import Recipe
 
+# The package has a function of the same name.
+MODULE = importlib.import_module("autotool_training.pipeline.stages")
 SYSTEM = {"role": "system", "content": "Be brief."}
 HELLO = {"role": "assistant", "content": "Hello."}
 # As of many families: a system message anywhere but at the beginning is refused.
@@ -48,11 +50,11 @@ def with_recipe(job: Job, **sections: dict[str, Any]) -> Job:
 
 def make(job: Job, name: str) -> str:
     job.out.mkdir(exist_ok=True)
-    return next(stage for stage in stages.stages(job) if stage.name == name).make()
+    return next(stage for stage in stages(job) if stage.name == name).make()
 
 
 def settings(job: Job, name: str) -> Any:
-    return next(stage for stage in stages.stages(job) if stage.name == name).settings()
+    return next(stage for stage in stages(job) if stage.name == name).settings()
 
 
 def test_a_run_until_its_data_shows_what_is_read(job: Job) -> None:
@@ -87,13 +89,13 @@ def test_attempts_that_a_busy_server_left_are_repeated(job: Job, monkeypatch: py
         counts.notes["d"][f"short {UNFINISHED}"] = next(left)
         return counts
 
-    monkeypatch.setattr(stages, "label", label)
+    monkeypatch.setattr(MODULE, "label", label)
     assert make(job, "label") == "1 short of 1 turns, 1 attempts without an answer of a busy or slow server"
     assert make(job, "label") == "1 short of 1 turns"
 
 
 def test_attempts_of_other_settings_are_made_again_once_they_are_removed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = stages.stages
+    made = stages
     monkeypatch.setattr(pipeline, "stages", lambda one: [stage for stage in made(one) if stage.name == "label"])
     monkeypatch.setattr(pipeline, "read_results", lambda _: [])
     job.out.mkdir()
@@ -123,7 +125,7 @@ def test_what_a_stage_depends_on(job: Job, tmp_path: Path) -> None:
     assert changed("data", replace(job, strict=True))
     assert changed("label", replace(job, models=(replace(job.models[0], name="other"), job.models[1])))
     assert changed("sft", with_recipe(job, base={"scratch": {"layers": 2}}))
-    assert changed("refine", with_recipe(job, rl={"max_response_tokens": 7}))
+    assert changed("refine", with_recipe(job, rl={"max_response_tokens": 9}))
     columns = replace(job, data=f"{job.data}:messages,tools")
     held = settings(columns, "data"), settings(job, "label")
     for path in (Path(job.data), tmp_path / "long.jsonl"):

@@ -63,13 +63,22 @@ def read_turns(turns: Iterable[Turn], dialogue: Dialogue, *, checked: bool = Fal
             continue
         for turn in group:
             is_asked = is_asked or (turn.role == "user" and bool(turn.text.strip()))
+            if turn.role == "assistant" and not is_asked:
+                _add_greeting(turn, dialogue)
+                continue
             with _at(turn.field):
                 record = _added(turn, dialogue)
             if record is None:
                 continue
             answer = turn
-            if turn.is_trained and is_asked:
+            if turn.is_trained:
                 yield (_fault(record, turn.field) if checked else None) or record
+
+
+def _add_greeting(turn: Turn, dialogue: Dialogue) -> None:
+    if turn.calls:
+        raise FieldError(turn.field, "no request", MENDS["no request"])
+    dialogue.add_greeting(turn.text)
 
 
 def _added(turn: Turn, dialogue: Dialogue) -> Record | None:

@@ -62,6 +62,10 @@ class Dialogue:
         self._append(content, calls)
         return record
 
+    def add_greeting(self, content: str) -> None:
+        """Add an answer that comes before the first request, of which there is no record."""
+        self._append(content, ())
+
     def add_result(self, text: str) -> None:
         """Add the results of the last answer's calls: the text for one call, or a JSON list with an entry for each call."""
         entries = [text] if len(self._pending_calls) == 1 else [json.dumps(one, ensure_ascii=False) for one in _entries(text)]

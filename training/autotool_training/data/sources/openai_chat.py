@@ -27,9 +27,11 @@ def read_message(message: Any, field: str) -> Turn:
         raise FieldError(f"{field}.role", "unknown role", "use system, user, assistant or tool")
     if content is None:
         raise FieldError(f"{field}.content", "missing", 'write text, or "" if there is none')
+    if ROLES[role] != "tool":
+        return Turn(field, ROLES[role], text)
     name = message.get("name")
-    result = {"result_of": _id(message.get("tool_call_id")), "name": plain_name(name) if isinstance(name, str) else None}
-    return Turn(field, ROLES[role], text, **(result if ROLES[role] == "tool" else {}))
+    named = plain_name(name) if isinstance(name, str) else None
+    return Turn(field, "tool", text, result_of=_id(message.get("tool_call_id")), name=named)
 
 
 def read_call(raw: Any, field: str) -> GoldCall:
