@@ -89,10 +89,12 @@ def test_a_base_in_bfloat16_stays_as_it_is_however_often_it_is_merged(tied: bool
             if "trainable_tokens" in name or "lora_B" in name:
                 weight.add_(torch.randn_like(weight))
     before = {name: weight.clone() for name, weight in model.named_parameters()}
+    merged: dict[str, torch.Tensor] = {}
     for _ in range(3):
         with with_merged_adapter(model):
             pass
         merged = dict(merged_weights(model))
+    assert merged
     assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
     wanted = dict(model.merge_and_unload().named_parameters())
     assert all(torch.equal(weight, wanted[name]) for name, weight in merged.items())

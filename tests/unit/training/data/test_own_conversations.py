@@ -194,6 +194,8 @@ TEXT = json.dumps(row(USER, HELLO))
         ("d.json.gz", gzip.compress(f"[{TEXT}]".encode())),
         ("d.jsonl.gz", gzip.compress(TEXT.encode())),
     ],
+    # Packed bytes hold the time, and are other ones in each process that runs tests.
+    ids=["byte order mark", "list", "packed list", "packed lines"],
 )
 def test_files_are_read_with_a_byte_order_mark_blank_lines_and_packed(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
@@ -211,6 +213,7 @@ def test_files_are_read_with_a_byte_order_mark_blank_lines_and_packed(name: str,
         ("d.jsonl", f"[{TEXT}]".encode(), r"holds one list of rows: name it \.json"),
         ("d.jsonl", f"[\n{TEXT}\n]".encode(), r"holds one list of rows: name it \.json"),
     ],
+    ids=["other bytes", "parquet", "not packed", "cut", "list", "list in lines"],
 )
 def test_a_file_of_another_kind_is_one_sentence(name: str, content: bytes, sentence: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)

@@ -61,13 +61,16 @@ def test_a_run_goes_on_after_the_stages_that_are_done(tmp_path: Path, monkeypatc
     assert "the result of rl" in said[-1]
 
 
+def silent(_: str) -> None: ...
+
+
 @pytest.fixture
 def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps(tmp_path)
     monkeypatch.setattr(pipeline, "stages", made)
     monkeypatch.setattr(pipeline, "read_results", lambda _: [RESULT])
     made.fails = False
-    pipeline.run(job(tmp_path), str)
+    pipeline.run(job(tmp_path), silent)
     return made
 
 
@@ -75,10 +78,10 @@ def test_other_settings_are_refused_until_what_they_change_is_removed(steps: Ste
     steps.settings["sft"] = 2
     removal = f"rm -r {tmp_path / 'sft'} {tmp_path / 'rl'}"
     with pytest.raises(AutoToolError, match=f"The stage sft was begun with other settings or data.*{re.escape(removal)}"):
-        pipeline.run(job(tmp_path), str)
+        pipeline.run(job(tmp_path), silent)
     assert steps.made == ["data", "sft", "rl"]
     subprocess.run(removal.split(), check=True)
-    pipeline.run(job(tmp_path), str)
+    pipeline.run(job(tmp_path), silent)
     assert steps.made == ["data", "sft", "rl", "sft", "rl"]
 
 
@@ -87,7 +90,7 @@ def test_what_follows_a_stage_that_was_made_anew_is_not_done(steps: Steps, tmp_p
     steps.fails = True
     for _ in range(2):
         with pytest.raises(AutoToolError, match="stopped"):
-            pipeline.run(job(tmp_path), str)
+            pipeline.run(job(tmp_path), silent)
     assert steps.made == ["data", "sft", "rl", "sft", "rl", "rl"]
 
 

@@ -18,7 +18,7 @@ def read_message(message: Any, field: str) -> Turn:
     """Return the turn of a message. Raises FieldError."""
     if not isinstance(message, Mapping):
         raise FieldError(field, "no object", 'write {"role": ..., "content": ...}')
-    role, content = message.get("role"), message.get("content")
+    role, content = str(message.get("role")), message.get("content")
     parts = list(_parts(content, f"{field}.content"))
     text = "\n".join(text for kind, text in parts if kind == "text")
     if role == "assistant":
