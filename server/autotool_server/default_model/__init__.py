@@ -5,6 +5,7 @@ folder of a checkout; installed from a wheel, it is a distribution of its own, s
 """
 
 import errno
+import gc
 import hashlib
 import io
 import os
@@ -91,6 +92,7 @@ def _build(checkpoint: Path, trained: bool) -> None:
         build.build(scratch, ADAPTER if trained else None).rename(checkpoint)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        gc.collect()  # the model and its adapter refer to each other, and a server that starts collects nothing by itself
     report_progress(f"The default model is ready in {checkpoint}.")
 
 
