@@ -69,6 +69,7 @@ def load(model: str, engine_args: Mapping[str, Argument], *, may_fork: bool) -> 
                 config, usage_context=context, enable_log_requests=log_requests, disable_log_stats=no_stats
             )
     except Exception as error:
+        gc.unfreeze()
         raise start_error(errors.failed(), error) from error
     errors.started()
     return llm, family(processes)

@@ -27,6 +27,23 @@ def reject_sharded_adapter(trainer: Any) -> None:
         )
 
 
+def reject_several_gpus(args: Any) -> None:
+    """Raise AutoToolError if a process that was not launched for one GPU sees several, which TRL refuses."""
+    if args.n_gpu > 1:
+        raise AutoToolError(
+            f"This process sees {args.n_gpu} GPUs: launch SFT and RL by accelerate (`--launch` of `autotool train run`), and "
+            "show one GPU to any other stage (CUDA_VISIBLE_DEVICES=0); `refine.rounds = 0` trains nothing in refine."
+        )
+
+
+def train_in_float32(trainer: Any, base: Checkpoint) -> None:
+    """Give LoRA's weights on a base of 4 bits float32, which TRL makes bfloat16: many of RL's steps would be rounded away."""
+    if _in_4bit(base):
+        for weight in trainer.model.parameters():
+            if weight.requires_grad:
+                weight.data = weight.data.float()
+
+
 def reject_half_training(trainer: Any) -> None:
     """Raise AutoToolError before training if all weights were trained in bfloat16, which most steps are too small for."""
     if hasattr(trainer.model, "merge_and_unload") or trainer.accelerator.distributed_type not in WHOLE_WEIGHTS:

@@ -31,6 +31,7 @@ def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
     job.out.mkdir(parents=True, exist_ok=True)
     made = stages(job)
     held = _read(job.out / STAGES_FILE)
+    _reject_foreign(job.out, made, held)
     _reject_others(made, held)
     for index, stage in enumerate(made):
         is_new = not _is_done(stage, held)
@@ -44,6 +45,13 @@ def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
         if stage.name == job.until != made[-1].name:
             return []
     return read_results(job.results)
+
+
+def _reject_foreign(out: Path, made: Sequence[Stage], held: Mapping[str, Any]) -> None:
+    """Raise AutoToolError if a new run would write over files that are in its folder already, as one's data may be."""
+    there = [path.name for stage in made for path in stage.files()] if not held else []
+    if there:
+        raise AutoToolError(f"{out} holds {', '.join(there)}, which no run has made: give another --out.")
 
 
 def _reject_others(made: Sequence[Stage], held: Mapping[str, Any]) -> None:

@@ -25,11 +25,13 @@ from autotool_training.label.label import UNFINISHED, LabelSettings, ModelChoice
 from autotool_training.pipeline.measure import Measurement, write_results
 from autotool_training.pipeline.split import conversation, count_repeated, hold_out
 from autotool_training.pipeline.templates import taken
-from autotool_training.recipe import Recipe, resolve_source
+from autotool_training.recipe import BaseSettings, Recipe, resolve_source
 from autotool_training.refine.probe import ProbeJob, refine_records
 from autotool_training.rl import run as rl
 from autotool_training.sft import train as sft
 
+OBSERVING = {"keep", "vllm", "vllm_url", "evaluation", "report_to", "log_completions"}
+"""Settings of RL by which its result stays what it is."""
 TRIES = 3
 """How often attempts are repeated to which a busy or slow server gave no answer."""
 
@@ -97,7 +99,7 @@ def stages(job: Job) -> list[Stage]:
         stage("label", "labelled.jsonl", _label, partial(_label_settings, job), "labelled.counts.json"),
         stage("sft", "sft/mode_profile.json", _sft, partial(_sft_settings, job)),
         stage("refine", "refined.jsonl", _refine, partial(_refine_settings, job), "refined.*.json*", "refined.grpo"),
-        stage("rl", "rl/mode_profile.json", _rl, recipe.rl.model_dump),
+        stage("rl", "rl/mode_profile.json", _rl, partial(recipe.rl.model_dump, exclude=OBSERVING)),
         stage("measure", job.results.name, _measure, lambda: [recipe.rl.max_response_tokens, recipe.rl.max_prompt_tokens]),
     ]
 
@@ -108,18 +110,26 @@ def _data_settings(job: Job) -> list[Any]:
 
 
 def _label_settings(job: Job) -> list[Any]:
-    return [job.recipe.label.model_dump(), *([asdict(model), fingerprint(model.location)] for model in job.models)]
+    return [
+        job.recipe.label.model_dump(exclude={"batch", "concurrency"}),
+        *([asdict(model), fingerprint(model.location)] for model in job.models),
+    ]
 
 
 def _sft_settings(job: Job) -> list[Any]:
     base = job.recipe.base
-    return [base.model_dump(), fingerprint(resolve_source(base.source)), job.recipe.sft.model_dump()]
+    return [base.model_dump(), fingerprint(resolve_source(base.source)), job.recipe.sft.model_dump(exclude={"report_to"})]
 
 
 def _refine_settings(job: Job) -> list[Any]:
     # Steps and decoder of RL do not matter to it.
-    unused = {"steps", "save_steps", "keep", "rollouts", "vllm_url"}
-    return [job.recipe.refine.model_dump(), job.recipe.rl.model_dump(exclude=unused)]
+    unused = {"steps", "save_steps", "rollouts", "max_num_gen_batches", "num_iterations", *OBSERVING}
+    return [job.recipe.refine.model_dump(exclude={"batch"}), job.recipe.rl.model_dump(exclude=unused)]
+
+
+def _whole(job: Job) -> BaseSettings:
+    """Return how checkpoints are loaded into which adapters are merged: weights of 4 bits would not take them."""
+    return job.recipe.base.model_copy(update={"load_in_4bit": False})
 
 
 def _template_models(job: Job) -> list[str]:
@@ -187,7 +197,8 @@ def _refine(job: Job) -> str:
     probing = ProbeJob(
         records=_records(job.out / "labelled.jsonl"),
         rounds=checkpoints.list_checkpoints(job.out / "sft" / "steps"),
-        base=lambda: job.recipe.base.load_base(job.recipe.seed),
+        base=lambda: _whole(job).load_base(job.recipe.seed),
+        loading=_whole(job),
         settings=job.recipe.refine,
         rl=job.recipe.rl,
         seed=job.recipe.seed,
@@ -203,7 +214,7 @@ def _rl(job: Job) -> str:
     if job.launcher:
         _launch(job, "rl", "--records", path, "--base", base, "--out", out)
     else:
-        warmed, settings = checkpoints.load_checkpoint(str(base)), job.recipe.rl
+        warmed, settings = job.recipe.base.load_base(job.recipe.seed, str(base)), job.recipe.rl
         rl.train(warmed, _records(path), settings, out, seed=job.recipe.seed, skipped=job.skipped)
     return f"{job.recipe.rl.steps} steps"
 
@@ -221,7 +232,7 @@ def _reject_missing_server(url: str, base: Path) -> None:
 
 
 def _measure(job: Job) -> str:
-    trained, settings = checkpoints.load_checkpoint(str(job.out / "rl")), job.recipe.rl
+    trained, settings = _whole(job).load_base(job.recipe.seed, str(job.out / "rl")), job.recipe.rl
     writer = ExampleWriter(trained.tokenizer, trained.profile, trained.tokenizer.eos_token_id)
     held_out = _records(job.out / "held_out.jsonl")
     fitting = [record for record in held_out if writer.fits(record, settings.max_prompt_tokens)]

@@ -18,8 +18,10 @@ from autotool_training.common.checkpoint import Checkpoint, is_finished, load_fi
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.export import (
     reject_half_training,
+    reject_several_gpus,
     reject_sharded_adapter,
     reject_sharded_decoding,
+    train_in_float32,
     write_trained,
 )
 from autotool_training.common.lora import lora_config
@@ -162,6 +164,7 @@ def _reject_too_few(records: Sequence[Record], settings: RlSettings, args: GRPOC
 
 
 def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
+    reject_several_gpus(args)
     # The first process measures the targets, and every other one reads them.
     with args.main_process_first(local=False):
         objective = _with_targets(job, args.device)
@@ -187,6 +190,7 @@ def _trainer(job: _Job, args: GRPOConfig) -> AutoToolGRPOTrainer:
             ProfileWriter(job.base.profile),
         ],
     )
+    train_in_float32(trainer, job.base)
     if job.settings.evaluation:
         trainer.add_callback(HeldOutEvaluation(trainer, job.base, job.held_out, job.settings.evaluation, job.out))
     reject_half_training(trainer)

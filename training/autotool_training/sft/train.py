@@ -19,7 +19,13 @@ from autotool_training.common import prefix_sharing, resume
 from autotool_training.common.callbacks import FiniteLoss, MetricsWriter, ProfileWriter, explain_full_disk
 from autotool_training.common.checkpoint import Checkpoint, is_finished, load_finished
 from autotool_training.common.examples import IGNORE_INDEX, Example, ExampleWriter
-from autotool_training.common.export import reject_half_training, reject_sharded_adapter, write_trained
+from autotool_training.common.export import (
+    reject_half_training,
+    reject_several_gpus,
+    reject_sharded_adapter,
+    train_in_float32,
+    write_trained,
+)
 from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
@@ -143,6 +149,7 @@ def _digest(data: Sequence[Example]) -> str:
 
 def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, out: Path, seed: int) -> SFTTrainer:
     args = sft_config(settings, out, seed)
+    reject_several_gpus(args)
     rows = _rows(base, data, settings)
     if settings.share:
         prefix_sharing.enable(base.model)
@@ -160,6 +167,7 @@ def _trainer(base: Checkpoint, data: Sequence[Example], settings: SftSettings, o
             ProfileWriter(base.profile),
         ],
     )
+    train_in_float32(trainer, base)
     reject_half_training(trainer)
     reject_sharded_adapter(trainer)
     patch_fused_head(trainer.model)

@@ -15,8 +15,10 @@ from autotool_training import scratch
 from autotool_training.common import checkpoint
 from autotool_training.common.export import (
     reject_half_training,
+    reject_several_gpus,
     reject_sharded_adapter,
     reject_sharded_decoding,
+    train_in_float32,
     write_trained,
 )
 
@@ -27,6 +29,22 @@ def spread(model: Any, kind: DistributedType, stage: int | None = None) -> Any:
     """What is read of a trainer whose weights are spread over devices in some way."""
     state = SimpleNamespace(deepspeed_plugin=stage and SimpleNamespace(zero_stage=stage))
     return SimpleNamespace(model=model, accelerator=SimpleNamespace(state=state, distributed_type=kind))
+
+
+def test_several_gpus_of_one_process_are_refused() -> None:
+    with pytest.raises(AutoToolError, match=r"sees 8 GPUs: launch .*CUDA_VISIBLE_DEVICES=0"):
+        reject_several_gpus(SimpleNamespace(n_gpu=8))
+    reject_several_gpus(SimpleNamespace(n_gpu=1))
+
+
+@pytest.mark.parametrize("in_4bit", [True, False])
+def test_what_is_trained_on_weights_of_4_bits_is_float32(in_4bit: bool) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)).to(torch.bfloat16)
+    model[0].requires_grad_(False)
+    base: Any = SimpleNamespace(model=SimpleNamespace(is_loaded_in_4bit=in_4bit))
+    train_in_float32(SimpleNamespace(model=model), base)
+    trained = torch.float32 if in_4bit else torch.bfloat16
+    assert [layer.weight.dtype for layer in model] == [torch.bfloat16, trained]
 
 
 @pytest.mark.parametrize(("kind", "stage"), [(DistributedType.DEEPSPEED, 3), (DistributedType.FSDP, None)])

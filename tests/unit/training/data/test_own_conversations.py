@@ -91,6 +91,13 @@ def test_one_unfit_answer_does_not_cost_those_after_it(tmp_path: Path) -> None:
     assert len(faults) == 1
 
 
+def test_two_weights_in_one_answer_are_a_fault(tmp_path: Path) -> None:
+    untrained = {**HELLO, "weight": 0}
+    made, faults = load_row(tmp_path, USER, HELLO, USER, untrained, answer(call("rain")))
+    assert len(made) == 1
+    assert "messages[4].weight: not that of the message before it; give the same to both messages" in faults[0]
+
+
 def test_a_greeting_before_the_first_request_is_history(tmp_path: Path) -> None:
     (record,), faults = load_row(tmp_path, HELLO, USER, answer(call("rain")))
     assert (roles(record), faults) == ("au", [])

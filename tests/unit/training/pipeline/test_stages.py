@@ -126,12 +126,47 @@ def test_what_a_stage_depends_on(job: Job, tmp_path: Path) -> None:
     assert changed("label", replace(job, models=(replace(job.models[0], name="other"), job.models[1])))
     assert changed("sft", with_recipe(job, base={"scratch": {"layers": 2}}))
     assert changed("refine", with_recipe(job, rl={"max_response_tokens": 9}))
+    assert changed("rl", with_recipe(job, rl={"learning_rate": 1e-3}))
+    observing: Any = {"keep": 3, "vllm_url": "http://gpu-2:8000", "log_completions": 1, "evaluation": {"records": "held.jsonl"}}
+    for name in ("refine", "rl"):
+        assert not changed(name, with_recipe(job, rl=observing))
+    assert not changed("refine", with_recipe(job, refine={"batch": 3}))
+    assert not changed("label", with_recipe(job, label={"batch": 3, "concurrency": 3}))
     columns = replace(job, data=f"{job.data}:messages,tools")
     held = settings(columns, "data"), settings(job, "label")
     for path in (Path(job.data), tmp_path / "long.jsonl"):
         path.write_text(path.read_text() + "\n")
     assert settings(columns, "data") != held[0]
     assert settings(job, "label") != held[1]
+
+
+def test_files_that_no_run_has_made_are_not_written_over(job: Job) -> None:
+    job.out.mkdir()
+    mine = lines(job.out / "train.jsonl", {"messages": [user("Greet Ada"), HELLO]})
+    with pytest.raises(AutoToolError, match=r"holds train\.jsonl, which no run has made: give another --out"):
+        pipeline.run(replace(job, data=str(mine), until="data"), pytest.fail)
+    assert "Greet Ada" in mine.read_text()
+
+
+def test_every_stage_loads_as_the_base_is_loaded(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Any] = []
+
+    def load(source: str, loading: Any) -> Any:
+        loaded.append((Path(source).name, loading.dtype, loading.load_in_4bit))
+        raise AutoToolError("stopped")
+
+    monkeypatch.setattr("autotool_training.recipe.checkpoint.load_checkpoint", load)
+    base = {"source": "base", "dtype": "bfloat16", "load_in_4bit": True}
+    half = with_recipe(job, base=base, sft={"lora": {}}, rl={"lora": {}})
+    monkeypatch.setattr(MODULE, "refine_records", lambda probing: probing.base())
+    job.out.mkdir()
+    for name in ("labelled", "refined", "held_out"):
+        records.write(job.out / f"{name}.jsonl", [])
+    for name in ("sft", "refine", "rl", "measure"):
+        with pytest.raises(AutoToolError, match="stopped"):
+            make(half, name)
+    expected = [("base", True), ("base", False), ("sft", True), ("rl", False)]
+    assert loaded == [(source, "bfloat16", in_4bit) for source, in_4bit in expected]
 
 
 def test_rl_does_not_begin_without_the_server_of_its_rollouts(job: Job) -> None:

@@ -118,6 +118,9 @@ def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
 
 
 def _both(first: Turn, second: Turn) -> Turn:
+    if first.is_trained != second.is_trained:
+        mend = "give the same to both messages, which are one answer"
+        raise FieldError(f"{second.field}.weight", "not that of the message before it", mend)
     return replace(
         second,
         text="\n".join(filter(None, (first.text, second.text))),
