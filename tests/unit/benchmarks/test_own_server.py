@@ -197,7 +197,7 @@ def test_no_setting_of_the_users_own_servers_reaches_a_measured_one(monkeypatch:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_server_that_wants_a_key_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int) -> None:
-    monkeypatch.setattr(httpx, "get", lambda _: httpx.Response(status))
+    monkeypatch.setattr(httpx.Client, "get", lambda *_: httpx.Response(status))
     server = servers.Server("slow", [sys.executable, "-c", "import time; time.sleep(60)"], 1)
     refused = pytest.raises(AutoToolError, match=f"slow answers {status}: start it without a key")
     with refused, servers.started(server, tmp_path / "log"):
@@ -207,12 +207,12 @@ def test_a_server_that_wants_a_key_is_not_waited_for(monkeypatch: pytest.MonkeyP
 def test_a_server_that_loads_for_minutes_is_said_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(_: str) -> httpx.Response:
+    def refuse(*_: object) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
     clock = SimpleNamespace(monotonic=itertools.count(0, 30).__next__, sleep=lambda _: None)
     monkeypatch.setattr(servers, "time", clock)
-    monkeypatch.setattr(httpx, "get", refuse)
+    monkeypatch.setattr(httpx.Client, "get", refuse)
     server = servers.Server("slow", [sys.executable, "-c", "import time; time.sleep(60)"], 1)
     with pytest.raises(AutoToolError, match="did not start in 200 seconds"), servers.started(server, tmp_path / "log", 200):
         pass
