@@ -10,7 +10,18 @@ from autotool_core.errors import AutoToolError
 from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
 from autotool_training.cli_examples import example
-from autotool_training.cli_options import Change, Out, RecipeFile, Records, Seed, Strict, Switch, Unsolved
+from autotool_training.cli_options import (
+    Change,
+    LongModel,
+    Out,
+    RecipeFile,
+    Records,
+    Seed,
+    ShortModel,
+    Strict,
+    Switch,
+    Unsolved,
+)
 from autotool_training.cli_run import run
 from autotool_training.common.quiet import quiet
 
@@ -106,8 +117,8 @@ def label(
     batch: Annotated[int, typer.Option(min=1, help="Attempts that a checkpoint decodes at once.")] = 16,
     concurrency: Annotated[int, typer.Option(min=1, help="Concurrent requests to a server.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of the attempts.")] = 0,
-    short_model: Annotated[str | None, typer.Option(help="Name of the no-thinking model, if its server has several.")] = None,
-    long_model: Annotated[str | None, typer.Option(help="Name of the thinking model, likewise.")] = None,
+    short_model: ShortModel = None,
+    long_model: LongModel = None,
     short_switch: Switch = ModeSwitch.MODE,
     long_switch: Switch = ModeSwitch.MODE,
     unsolved: Annotated[

@@ -20,3 +20,5 @@ Switch = Annotated[
         help="The request field that asks its server for the mode; none for a model with one mode and for strict APIs."
     ),
 ]
+ShortModel = Annotated[str | None, typer.Option(help="Name of the no-thinking model, if its server has several.")]
+LongModel = Annotated[str | None, typer.Option(help="Name of the thinking model, likewise.")]

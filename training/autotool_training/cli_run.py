@@ -12,7 +12,7 @@ from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
-from autotool_training.cli_options import Change, RecipeFile, Seed, Strict, Switch
+from autotool_training.cli_options import Change, LongModel, RecipeFile, Seed, ShortModel, Strict, Switch
 
 if TYPE_CHECKING:
     from autotool_training.recipe import Recipe
@@ -39,8 +39,8 @@ def run(
     ] = None,
     short: Annotated[str | None, typer.Option(help="The no-thinking model of `label`. Default: the base.")] = None,
     long: Annotated[str | None, typer.Option(help="The thinking model of `label`. Default: the base.")] = None,
-    short_model: Annotated[str | None, typer.Option(help="Name of the no-thinking model, if its server has several.")] = None,
-    long_model: Annotated[str | None, typer.Option(help="Name of the thinking model, likewise.")] = None,
+    short_model: ShortModel = None,
+    long_model: LongModel = None,
     short_switch: Switch = ModeSwitch.MODE,
     long_switch: Switch = ModeSwitch.MODE,
     launch: Annotated[

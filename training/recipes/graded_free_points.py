@@ -73,7 +73,7 @@ class Run:
 
     name: str
     points: Mapping[int, Point]
-    """By step."""
+    """What was measured at each step."""
     logged: Mapping[int, Mapping[str, float]]
     """What the trainer logged at each step."""
     targets: Mapping[str, float]

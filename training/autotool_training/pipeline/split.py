@@ -9,7 +9,7 @@ from autotool_training.common.records import Record
 from autotool_training.data.overlap import words
 
 SHARE, MOST = 5, 200
-"""Of so many conversations one is held out, and at most so many are."""
+"""One of SHARE conversations is held out, and at most MOST of all."""
 
 
 def conversation(record: Record) -> str:
