@@ -222,7 +222,8 @@ class Slowloris:
                 writer.write(b"X")
                 await writer.drain()
                 try:
-                    await asyncio.wait_for(reader.read(1024), 1)
+                    async with asyncio.timeout(1):
+                        await reader.read(1024)
                 except TimeoutError:
                     continue
             self.closed += 1

@@ -71,7 +71,8 @@ class AuditLog:
     async def write_soon(self, line: Mapping[str, Any]) -> bool:
         """Append a line. Return whether it was written within `BEGIN_SECONDS`; a disk that hangs may write it later."""
         try:
-            return await asyncio.wait_for(asyncio.shield(self.write(line)), BEGIN_SECONDS)
+            async with asyncio.timeout(BEGIN_SECONDS):
+                return await asyncio.shield(self.write(line))
         except TimeoutError:
             return self._failed(f"it has taken nothing for {BEGIN_SECONDS:g} seconds")
 

@@ -117,7 +117,8 @@ class Bookkeeper:
             raise StoreLostError
         try:
             reading = asyncio.get_running_loop().run_in_executor(self._thread, self._store.use, key.name, time.time())
-            return await asyncio.wait_for(reading, TIMEOUT_SECONDS)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await reading
         except Exception as error:
             self._lose(error)
             raise StoreLostError from None

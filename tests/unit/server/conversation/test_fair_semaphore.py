@@ -60,7 +60,8 @@ async def test_one_that_is_cancelled_as_its_turn_comes_passes_it_on() -> None:
     await asyncio.sleep(0)
     semaphore.release()
     first.cancel()
-    await asyncio.wait_for(second, 5)
+    async with asyncio.timeout(5):
+        await second
     assert first.cancelled()
 
 

@@ -66,7 +66,8 @@ async def test_calls_of_one_turn_run_in_parallel_and_their_results_keep_their_or
 
     async def meet(arguments: Mapping[str, Any]) -> str:
         # Ends only if both run at once; the first one ends last.
-        await asyncio.wait_for(met.wait(), 10)
+        async with asyncio.timeout(10):
+            await met.wait()
         await asyncio.sleep(0.05 if arguments["a"] == 1 else 0)
         return str(arguments["a"])
 
@@ -174,7 +175,7 @@ async def test_read_only_calls_start_while_the_model_still_decodes() -> None:
     def gate() -> Any:
         # The engine goes on past the first call only once that call has started.
         if len(decoded) > len(ADD_1_2):
-            return asyncio.ensure_future(asyncio.wait_for(started.wait(), 10))
+            return asyncio.ensure_future(started.wait())
         decoded.append(0)
         return None
 

@@ -166,7 +166,8 @@ async def test_a_signal_ends_a_server_whose_engine_is_started_again() -> None:
         await server.says("The engine is gone. The engine is started again (1 of 1).")
         server.signal(signal.SIGTERM)
         await asking
-        code = await asyncio.wait_for(server.end(), 25)
+        async with asyncio.timeout(25):
+            code = await server.end()
     assert code == 0
     assert server.said[1:] == []
 

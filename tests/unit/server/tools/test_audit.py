@@ -169,6 +169,20 @@ async def test_the_end_of_a_call_is_one_line_whenever_it_is_cancelled(tmp_path: 
     assert outcomes[0] in {add: ("cancelled", "ok"), fail: ("cancelled", "error"), hang: ("cancelled",)}[work]
 
 
+async def test_a_cancellation_that_comes_with_the_first_line_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, written = AuditLog(tmp_path / "audit"), asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(log, "write", lambda _: written)
+    beginning = asyncio.create_task(log.write_soon({}))
+    await asyncio.sleep(0)
+    written.set_result(True)
+    beginning.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    await log.close()
+
+
 async def test_a_call_that_does_not_end_when_it_is_cancelled_has_its_true_end_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

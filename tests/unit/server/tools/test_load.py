@@ -60,13 +60,18 @@ async def lose(_: Mapping[str, Any]) -> str:
 
 
 class Starts:
-    """The starts that a rate gives to calls, without the waits."""
+    """The starts that a rate gives to calls, without the waits. It stands in for the module `asyncio`.
+
+    Only there: a server of another test may run in the same loop, which would never yield if its own waits ended at once.
+    """
+
+    CancelledError = asyncio.CancelledError
 
     def __init__(self, limit: int, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rate, self.clock = Rate(limit), clock
         self.slept: list[float] = []
         self.cancelled = False
-        monkeypatch.setattr(limits.asyncio, "sleep", self.sleep)
+        monkeypatch.setattr(limits, "asyncio", self)
 
     async def sleep(self, seconds: float) -> None:
         if self.cancelled:

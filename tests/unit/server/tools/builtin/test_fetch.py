@@ -225,8 +225,10 @@ async def test_cancelled() -> None:
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         site.port = server.sockets[0].getsockname()[1]
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(site.tool().call({"url": "http://public.test/"}), 0.3)
-        await asyncio.wait_for(left.wait(), 5)
+            async with asyncio.timeout(0.3):
+                await site.tool().call({"url": "http://public.test/"})
+        async with asyncio.timeout(5):
+            await left.wait()
 
 
 @pytest.fixture(scope="module")
