@@ -29,6 +29,11 @@ def test_a_recipe_is_read_and_changed(recipe: Path) -> None:
     assert (read.seed, read.sft.epochs, read.rl.objective.variant, read.base.scratch.layers) == (9, 5.0, "static-beta", 3)
 
 
+def test_a_recipe_that_says_nothing_of_the_objective_trains_by_the_whole_method(recipe: Path) -> None:
+    recipe.write_text('[base]\nsource = "scratch"\n')
+    assert load_recipe(recipe).rl.objective == load_recipe(recipe, ["rl.objective.variant=autotool"]).rl.objective
+
+
 def test_a_threshold_of_a_shipped_recipe_can_be_set_back_to_the_stated_rule() -> None:
     for name in ("graded-tiny", "graded-tiny-ci", "qwen2.5-7b-ci", "smollm2-135m"):
         read = load_recipe(Path(name), ["refine.min_alignment=median", "rl.percentile=mean"])

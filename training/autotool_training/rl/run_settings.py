@@ -46,7 +46,7 @@ class RlSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    objective: ObjectiveSettings = ObjectiveSettings(variant="grpo")
+    objective: ObjectiveSettings = ObjectiveSettings()
     """The objective; missing entropy targets are measured before the first step."""
     reward: str | list[str] | None = None
     """Functions of your own that give the rewards in place of the reward table, each as `module:function`; those of several
@@ -90,7 +90,8 @@ class RlSettings(BaseModel):
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     rollouts: Literal["transformers", "vllm", "vllm-server"] = "transformers"
-    """The decoder: transformers, vLLM in this process, or a vLLM server (TRL's `trl vllm-serve`)."""
+    """The decoder: transformers, vLLM in this process, or a vLLM server (`vllm serve` with `--weight-transfer-config`: "A larger
+    base on 8 GPUs" in docs/guides/train.md)."""
     vllm_url: str | None = None
     """URL of the vLLM server."""
     vllm: VllmSettings = VllmSettings()

@@ -269,7 +269,9 @@ def test_the_environment_is_created_completely_or_not_at_all(monkeypatch: pytest
     with pytest.raises(AutoToolError, match=r"could not be created: .*torch.* \(pip's log: .*\.log\)\.") as failed:
         environment.ensure()
     assert "127.0.0.1" in Path(str(failed.value).rpartition(": ")[2].removesuffix(").")).read_text()
-    monkeypatch.setattr(environment, "_STEPS", ())  # nothing to install: what is left is the making
+    # Nothing to install, and so no pip, whose installation takes long: what is left is the making.
+    monkeypatch.setattr(environment, "_STEPS", ())
+    monkeypatch.setattr(environment, "_VENV_OPTIONS", ("--without-pip",))
     python = environment.ensure()
     left = python.parent / "left"
     left.touch()
