@@ -23,7 +23,7 @@ from autotool_training.data.sources import messages
 from autotool_training.label.checkpoint import reject_unable
 from autotool_training.label.label import UNFINISHED, LabelSettings, ModelChoice, label
 from autotool_training.pipeline.measure import Measurement, write_results
-from autotool_training.pipeline.split import conversation, count_repeated, hold_out
+from autotool_training.pipeline.split import conversations, count_repeated, hold_out
 from autotool_training.pipeline.templates import taken
 from autotool_training.recipe import BaseSettings, Recipe, resolve_source
 from autotool_training.refine.probe import ProbeJob, refine_records
@@ -148,10 +148,10 @@ def _data(job: Job) -> str:
     kept, held = hold_out(fit, job.held_out, job.recipe.seed)
     files.write(job.out / "train.jsonl", kept)
     files.write(job.out / "held_out.jsonl", held)
-    left_out = sum(counts.as_dict()["total"]["dropped"].values()) + len(read) - len(fit)
-    conversations = [len({*map(conversation, records)}) for records in (kept, held)]
+    left_out = sum(counts.as_dict()["total"]["dropped"].values()) + len(read) - len(kept) - len(held)
+    numbers = [len(conversations(records)) for records in (kept, held)]
     return (
-        f"{len(kept)} turns of {conversations[0]} conversations to train on, {len(held)} of {conversations[1]} held out by "
+        f"{len(kept)} turns of {numbers[0]} conversations to train on, {len(held)} of {numbers[1]} held out by "
         f"seed {job.recipe.seed} ({count_repeated(kept, held)} of them with a last request that is one of training too), "
         f"{left_out} left out"
     )
