@@ -212,7 +212,7 @@ def _sft(job: Job) -> str:
     base = job.recipe.base.load_base(job.recipe.seed)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
     examples, left_out = sft.make_examples(_records(path), writer, job.recipe.sft)
-    sft.train(base, examples, job.recipe.sft, out, seed=job.recipe.seed)
+    sft.train(base, examples, job.recipe.sft, out, seed=job.recipe.seed, loading=job.recipe.base)
     reasons = "".join(f", {count} {reason} left out" for reason, count in left_out.items())
     return f"{len(examples)} sequences in {job.recipe.sft.epochs:g} epochs{reasons}"
 
@@ -238,8 +238,9 @@ def _rl(job: Job) -> str:
     if job.launcher:
         _launch(job, "rl", "--records", path, "--base", base, "--out", out)
     else:
-        warmed, settings = job.recipe.base.load_base(job.recipe.seed, str(base)), job.recipe.rl
-        rl.train(warmed, _records(path), settings, out, seed=job.recipe.seed, skipped=job.skipped)
+        loading, seed = job.recipe.base, job.recipe.seed
+        warmed = loading.load_base(seed, str(base))
+        rl.train(warmed, _records(path), job.recipe.rl, out, seed=seed, skipped=job.skipped, loading=loading)
     return f"{job.recipe.rl.steps} steps"
 
 
