@@ -186,7 +186,7 @@ def sft(
     examples, left_out = stage.make_examples(files.read(records, strict=strict, skipped=report.skipped), writer, settings.sft)
     reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none"
     report.say(f"{len(examples)} sequences; left out: {reasons}.")
-    stage.train(base, examples, settings.sft, out, seed=drawn, begin=report.before_training)
+    stage.train(base, examples, settings.sft, out, seed=drawn, begin=report.before_training, loading=settings.base)
     report.after_sft(recipe, report.carried(change or (), seed, strict=strict), records, out)
 
 
@@ -262,7 +262,8 @@ def rl(
     drawn = settings.seed if seed is None else seed
     start = settings.base.load_base(drawn, base)
     kept = list(files.read(records, strict=strict, skipped=report.skipped))
-    train(start, kept, settings.rl, out, seed=drawn, begin=report.before_training, skipped=report.skipped)
+    begin, skipped = report.before_training, report.skipped
+    train(start, kept, settings.rl, out, seed=drawn, begin=begin, skipped=skipped, loading=settings.base)
     report.after_rl(out)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.training import SIZES, records
 
+from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training import pipeline
 from autotool_training.common import records as files
@@ -23,19 +24,18 @@ def recipe(**sections: dict[str, Any]) -> Recipe:
         "base": {"source": "scratch", "scratch": SIZES},
         "sft": {"epochs": 1, "batch_size": 4, "warmup_steps": 1, "save_steps": 1},
         "refine": {"rounds": 0, "group": 2, "batch": 8},
-        "rl": {"max_response_tokens": 8},
+        "rl": {"max_response_tokens": 8, "steps": 1, "prompts": 1, "group": 2, "probes": 2, "save_steps": 1},
     }
     return Recipe.model_validate(given | {name: given[name] | values for name, values in sections.items()})
 
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """A job of the stages from labelled records to those for RL."""
+    """A job of the stages from labelled records on, which ends with those for RL."""
     made = stages
-    monkeypatch.setattr(pipeline, "stages", lambda one: [stage for stage in made(one) if stage.name in ("sft", "refine")])
-    monkeypatch.setattr(pipeline, "read_results", lambda _: [])
+    monkeypatch.setattr(pipeline, "stages", lambda one: [stage for stage in made(one) if stage.name not in ("data", "label")])
     models = ModelChoice("short.jsonl"), ModelChoice("long.jsonl")
-    return Job(recipe=recipe(), data="d.jsonl", out=tmp_path, models=models, skipped=pytest.fail)
+    return Job(recipe=recipe(), data="d.jsonl", out=tmp_path, models=models, skipped=pytest.fail, until="refine")
 
 
 def label(folder: Path, count: int) -> None:
@@ -74,3 +74,19 @@ def test_a_run_without_sequences_leaves_the_folder_to_one_that_has_some(job: Job
     assert not (job.out / "sft/run.json").exists()
     label(job.out, 8)
     assert len(run(job)) == 2
+
+
+def test_a_finished_run_is_given_more_steps_of_rl(job: Job) -> None:
+    label(job.out, 8)
+    whole = replace(job, until="measure")
+    files.write(job.out / "held_out.jsonl", records(2))
+    run(whole)
+    before = (job.out / "rl/model.safetensors").read_bytes()
+    said = run(whole, rl={"steps": 3})
+    assert ["done before" in line for line in said] == [True, True, False, False]
+    steps = [line["step"] for line in jsonl.read(job.out / "rl/metrics.jsonl") if "reward" in line]
+    assert steps == [1, 2, 3]
+    assert (job.out / "rl/model.safetensors").read_bytes() != before
+    assert run(whole, rl={"steps": 3})[-1].endswith("done before)")
+    with pytest.raises(AutoToolError, match=r"stage rl was begun with other settings or data \(rl\.steps=3\)"):
+        run(whole)

@@ -66,9 +66,9 @@ def is_finished(folder: Path) -> bool:
     return (folder / FILE_NAME).exists()
 
 
-def load_finished(folder: Path) -> Checkpoint | None:
-    """Return the checkpoint that a stage has written into a folder; None if it has not ended."""
-    return load_checkpoint(str(folder)) if is_finished(folder) else None
+def load_finished(folder: Path, loading: LoadSettings | None = None) -> Checkpoint | None:
+    """Return the checkpoint that a stage has written into a folder, loaded like its base; None if it has not ended."""
+    return load_checkpoint(str(folder), loading=loading) if is_finished(folder) else None
 
 
 def load_checkpoint(source: str, *, trust_remote_code: bool = False, loading: LoadSettings | None = None) -> Checkpoint:

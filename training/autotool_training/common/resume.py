@@ -39,19 +39,38 @@ def claim_run_dir(
     fingerprints are not compared if the folder holds a run of older code, which stored none.
     """
     out.mkdir(parents=True, exist_ok=True)
-    file, wanted = out / RUN_FILE, json.loads(json.dumps(run))
+    file = out / RUN_FILE
     if not file.exists():
-        _write(file, wanted)
-    held = _filled(json.loads(file.read_text()), json.loads(json.dumps(assumed or {})))
-    differing = sorted(_compared(_differing(held, comparable(wanted, held)), unused))
-    grows = growing in differing and _value(wanted, growing) > _value(held, growing)
-    if other := [_with_value(held, name) for name in differing if not (grows and name == growing)]:
-        raise AutoToolError(f"{out} holds a run with other settings ({', '.join(other)}): give another --out, or remove it.")
+        _write(file, run)
+    held = json.loads(file.read_text())
+    others, grows = compare_runs(held, run, assumed=assumed, growing=growing, unused=unused)
+    if others:
+        named = ", ".join(_with_value(name, value) for name, value in others.items())
+        raise AutoToolError(f"{out} holds a run with other settings ({named}): give another --out, or remove it.")
     if grows:
         _unfinish(out)
-        _write(file, wanted)
+        _write(file, run)
     if begin is not None:
         begin(out)
+
+
+def compare_runs(
+    held: Mapping[str, Any],
+    run: Mapping[str, Any],
+    *,
+    assumed: Mapping[str, Any] | None = None,
+    growing: str | None = None,
+    unused: Collection[str] = (),
+) -> tuple[dict[str, Any], bool]:
+    """Return the values of a stored run that are other than now, by names as `settings.steps`, and whether `growing` is more.
+
+    The arguments are those of `claim_run_dir`. A `growing` that is more is no other value.
+    """
+    wanted, held = json.loads(json.dumps(run)), _filled(held, json.loads(json.dumps(assumed or {})))
+    differing = {name: _value(held, name) for name in sorted(_compared(_differing(held, comparable(wanted, held)), unused))}
+    if growing is None or growing not in differing or _value(wanted, growing) <= differing[growing]:
+        return differing, False
+    return {name: value for name, value in differing.items() if name != growing}, True
 
 
 def stored_run(out: Path) -> dict[str, Any] | None:
@@ -79,9 +98,9 @@ def _value(run: Mapping[str, Any], name: str) -> Any:
     return run.get(key)
 
 
-def _with_value(held: Mapping[str, Any], name: str) -> str:
+def _with_value(name: str, held: Any) -> str:
     """Return the name of what differs and, of a setting, the held value: what would have to be set for the run to go on."""
-    return f"{name}={json.dumps(_value(held, name))}" if name.startswith("settings.") else name
+    return f"{name}={json.dumps(held)}" if name.startswith("settings.") else name
 
 
 def _compared(names: Iterable[str], unused: Collection[str]) -> Iterable[str]:

@@ -123,7 +123,7 @@ def _tool_sentences(record: Record) -> Iterator[str]:
 
 def _tool_description(tool: Tool) -> str:
     """Return a tool's name and the first sentence of its description."""
-    about = SENTENCE_END.split(tool["function"].get("description", "").strip())[0]
+    about = SENTENCE_END.split((tool["function"].get("description") or "").strip())[0]
     return _with_period(f"{tool['function']['name']}: {_truncated(about)}" if about else tool["function"]["name"])
 
 

@@ -16,6 +16,7 @@ import torch
 
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
+from autotool_training.common.resume import compare_runs
 from autotool_training.pipeline.measure import ModeResult, read_results
 from autotool_training.pipeline.stages import Job, Stage, stages
 
@@ -32,7 +33,7 @@ def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
     made = stages(job)
     held = _read(job.out / STAGES_FILE)
     _reject_foreign(job.out, made, held)
-    _reject_others(made, held)
+    held = _unfinished(made, held)
     for index, stage in enumerate(made):
         is_new = not _is_done(stage, held)
         if is_new:
@@ -54,16 +55,35 @@ def _reject_foreign(out: Path, made: Sequence[Stage], held: Mapping[str, Any]) -
         raise AutoToolError(f"{out} holds {', '.join(there)}, which no run has made: give another --out.")
 
 
-def _reject_others(made: Sequence[Stage], held: Mapping[str, Any]) -> None:
-    """Raise AutoToolError if the output of a stage is there that was begun with other settings."""
+def _unfinished(made: Sequence[Stage], held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is held, of a stage that is to make more steps without its result.
+
+    Raises AutoToolError if the output of a stage is there that was begun with other settings, or settings of an older form.
+    """
+    kept = dict(held)
     for index, stage in enumerate(made):
-        settings = json.loads(json.dumps(stage.settings()))
-        if stage.name in held and held[stage.name]["settings"] != settings and stage.files():
-            later = [str(path) for one in made[index:] for path in one.files()]
-            raise AutoToolError(
-                f"The stage {stage.name} was begun with other settings or data: give another --out, or remove what it and the "
-                f"stages after it have made, to have that made again: {shlex.join(['rm', '-r', *later])}"
-            )
+        if stage.name not in held:
+            continue
+        stored = held[stage.name]["settings"]
+        if not isinstance(stored, dict):
+            raise AutoToolError(f"{stage.folder} holds a run of code before the first release: give another --out.")
+        others, grows = compare_runs(stored, stage.settings(), assumed=stage.assumed(), growing=stage.growing)
+        if others and stage.files():
+            raise _begun_otherwise(made[index:], others)
+        if grows:
+            kept[stage.name] = {"settings": stored}
+    return kept
+
+
+def _begun_otherwise(made: Sequence[Stage], others: Mapping[str, Any]) -> AutoToolError:
+    """Return the error of the first of these stages, whose held settings are other ones."""
+    # The value of a digest says nothing.
+    named = (name if name.endswith("contents") else f"{name}={json.dumps(value)}" for name, value in others.items())
+    files = [str(path) for stage in made for path in stage.files()]
+    return AutoToolError(
+        f"The stage {made[0].name} was begun with other settings or data ({', '.join(named)}): give another --out, or remove "
+        f"what it and the stages after it have made, to have that made again: {shlex.join(['rm', '-r', *files])}"
+    )
 
 
 def _is_done(stage: Stage, held: Mapping[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """Divides records into those that are trained on and those that the result is measured on, by whole conversations."""
 
-import json
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 
 from autotool_core.errors import AutoToolError
@@ -11,14 +11,28 @@ from autotool_training.data.overlap import words
 SHARE, MOST = 5, 200
 """One of SHARE conversations is held out, and at most MOST of all."""
 
+_Asked = tuple[tuple[str, ...], ...]
 
-def conversation(record: Record) -> str:
-    """Return how the record's conversation begins: what comes before the first request, and that request.
 
-    All answers of a conversation share it, and so do rows that log one conversation again and again as it grows.
+def conversations(records: Sequence[Record]) -> list[list[Record]]:
+    """Return the records of each conversation: those of one row, and of rows that log a conversation again as it grows.
+
+    A row goes on from another one if its requests begin with those of the other. Of several that go on from one row in
+    different ways, as chats do that begin with "Hi", only one is of its conversation.
     """
-    roles = [message["role"] for message in record.messages]
-    return json.dumps(record.messages[: roles.index("user") + 1])
+    rows: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        rows[record.id.rpartition("/")[0]].append(record)
+    asked = {row: max(map(_asked, made), key=len) for row, made in rows.items()}
+    found: list[list[Record]] = []
+    last: _Asked | None = None
+    # In this order the rows that begin with the requests of another one follow it.
+    for row in sorted(rows, key=asked.__getitem__):
+        if last is None or asked[row][: len(last)] != last:
+            found.append([])
+        found[-1] += rows[row]
+        last = asked[row]
+    return found
 
 
 def count_repeated(kept: Sequence[Record], held: Sequence[Record]) -> int:
@@ -32,14 +46,23 @@ def _last_request(record: Record) -> tuple[str, ...]:
 
 
 def hold_out(records: Sequence[Record], count: int | None, seed: int) -> tuple[list[Record], list[Record]]:
-    """Return the records to train on and the held-out ones, all answers of `count` conversations that the seed draws.
+    """Return the records to train on and the held-out ones, those of `count` conversations that the seed draws.
 
-    None as the count is a fifth of the conversations, at most 200. Raises AutoToolError if none would be left to train on.
+    None as the count is a fifth of the conversations, at most 200. A drawn record with the requests of one that is trained on,
+    such as the answer to a greeting, is in neither list. Raises AutoToolError if none would be left to train on.
     """
-    names = list(dict.fromkeys(map(conversation, records)))
-    count = count or min(max(len(names) // SHARE, 1), MOST)
-    if count >= len(names):
-        raise AutoToolError(f"There are {len(names)} conversations, and {count} of them are to be held out: give more data.")
-    held = set(random.Random(f"{seed}/held out").sample(names, count))  # noqa: S311 not a secret
-    kept = [record for record in records if conversation(record) not in held]
-    return kept, [record for record in records if conversation(record) in held]
+    found = conversations(records)
+    count = count or min(max(len(found) // SHARE, 1), MOST)
+    if count >= len(found):
+        raise AutoToolError(f"There are {len(found)} conversations, and {count} of them are to be held out: give more data.")
+    drawn = random.Random(f"{seed}/held out").sample(found, count)  # noqa: S311 not a secret
+    ids = {record.id for conversation in drawn for record in conversation}
+    kept = [record for record in records if record.id not in ids]
+    trained = {_asked(record) for record in kept}
+    return kept, [record for record in records if record.id in ids and _asked(record) not in trained]
+
+
+def _asked(record: Record) -> _Asked:
+    """Return the words of what the system and the user have said so far, a message each."""
+    said = (message["content"] for message in record.messages if message["role"] in ("system", "user"))
+    return tuple(map(words, said))

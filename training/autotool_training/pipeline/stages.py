@@ -23,7 +23,7 @@ from autotool_training.data.sources import messages
 from autotool_training.label.checkpoint import reject_unable
 from autotool_training.label.label import UNFINISHED, LabelSettings, ModelChoice, label
 from autotool_training.pipeline.measure import Measurement, write_results
-from autotool_training.pipeline.split import conversation, count_repeated, hold_out
+from autotool_training.pipeline.split import conversations, count_repeated, hold_out
 from autotool_training.pipeline.templates import taken
 from autotool_training.recipe import BaseSettings, Recipe, resolve_source
 from autotool_training.refine.probe import ProbeJob, refine_records
@@ -64,6 +64,9 @@ class Job:
         return self.out / "modes.json"
 
 
+DEFAULTS = Job(Recipe(), "", Path(), (ModelChoice(""), ModelChoice("")), skipped=lambda _: None)
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stage of a run."""
@@ -74,10 +77,14 @@ class Stage:
     folder: Path
     patterns: tuple[str, ...]
     """What it writes into the folder."""
-    settings: Callable[[], Any]
+    settings: Callable[[], Mapping[str, Any]]
     """Returns, as JSON values, what its output depends on besides the outputs of the stages before it."""
+    assumed: Callable[[], Mapping[str, Any]]
+    """Returns these of a job of defaults, which a stage was made with before there was a setting."""
     make: Callable[[], str]
     """Makes the output, going on where it was stopped, and returns the result in a few words."""
+    growing: str | None = None
+    """The setting that may be raised for a stage that is done, which then goes on."""
 
     def files(self) -> list[Path]:
         """Return what it has written so far."""
@@ -86,45 +93,62 @@ class Stage:
 
 def stages(job: Job) -> list[Stage]:
     """Return the stages in their order."""
-    out, recipe = job.out, job.recipe
 
-    def stage(name: str, output: str, make: Callable[[Job], str], settings: Callable[[], Any], *more: str) -> Stage:
-        return Stage(name, out / output, out, (output.partition("/")[0], *more), settings, partial(make, job))
+    def stage(
+        name: str,
+        output: str,
+        make: Callable[[Job], str],
+        settings: Callable[[Job], Mapping[str, Any]],
+        *more: str,
+        growing: str | None = None,
+    ) -> Stage:
+        patterns = (output.partition("/")[0], *more)
+        known = partial(settings, job), partial(settings, DEFAULTS)
+        return Stage(name, job.out / output, job.out, patterns, *known, partial(make, job), growing)
 
     return [
         # Attempts are those at the records of `data`: other rules of `label` take them as they are.
-        stage(
-            "data", "held_out.jsonl", _data, partial(_data_settings, job), "data.*", "train.jsonl", "labelled.attempts.jsonl"
-        ),
-        stage("label", "labelled.jsonl", _label, partial(_label_settings, job), "labelled.counts.json"),
-        stage("sft", "sft/mode_profile.json", _sft, partial(_sft_settings, job)),
-        stage("refine", "refined.jsonl", _refine, partial(_refine_settings, job), "refined.*.json*", "refined.grpo"),
-        stage("rl", "rl/mode_profile.json", _rl, partial(recipe.rl.model_dump, exclude=OBSERVING)),
-        stage("measure", job.results.name, _measure, lambda: [recipe.rl.max_response_tokens, recipe.rl.max_prompt_tokens]),
+        stage("data", "held_out.jsonl", _data, _data_settings, "data.*", "train.jsonl", "labelled.attempts.jsonl"),
+        stage("label", "labelled.jsonl", _label, _label_settings, "labelled.counts.json"),
+        stage("sft", "sft/mode_profile.json", _sft, _sft_settings),
+        stage("refine", "refined.jsonl", _refine, _refine_settings, "refined.*.json*", "refined.grpo"),
+        stage("rl", "rl/mode_profile.json", _rl, _rl_settings, growing="rl.steps"),
+        stage("measure", job.results.name, _measure, _measure_settings),
     ]
 
 
-def _data_settings(job: Job) -> list[Any]:
-    read = [job.data, fingerprint(messages.rows_location(job.data)), job.strict, _template_models(job)]
-    return [*read, job.recipe.seed, job.held_out]
+# The names of settings are those of a recipe, as `--set` takes them, so that an error says what to set.
 
 
-def _label_settings(job: Job) -> list[Any]:
-    return [
-        job.recipe.label.model_dump(exclude={"batch", "concurrency"}),
-        *([asdict(model), fingerprint(model.location)] for model in job.models),
-    ]
+def _data_settings(job: Job) -> dict[str, Any]:
+    read = {"data": job.data, "contents": fingerprint(messages.rows_location(job.data)), "strict": job.strict}
+    return {**read, "template_models": _template_models(job), "seed": job.recipe.seed, "held_out": job.held_out}
 
 
-def _sft_settings(job: Job) -> list[Any]:
-    base = job.recipe.base
-    return [base.model_dump(), fingerprint(resolve_source(base.source)), job.recipe.sft.model_dump(exclude={"report_to"})]
+def _label_settings(job: Job) -> dict[str, Any]:
+    short, long = job.models
+    models = {"short": asdict(short), "long": asdict(long)}
+    contents = {"short_contents": fingerprint(short.location), "long_contents": fingerprint(long.location)}
+    return {"label": job.recipe.label.model_dump(exclude={"batch", "concurrency"}), **models, **contents}
 
 
-def _refine_settings(job: Job) -> list[Any]:
+def _sft_settings(job: Job) -> dict[str, Any]:
+    base, settings = job.recipe.base, job.recipe.sft.model_dump(exclude={"report_to"})
+    return {"base": base.model_dump(), "base_contents": fingerprint(resolve_source(base.source)), "sft": settings}
+
+
+def _refine_settings(job: Job) -> dict[str, Any]:
     # Steps and decoder of RL do not matter to it.
     unused = {"steps", "save_steps", "rollouts", "max_num_gen_batches", "num_iterations", *OBSERVING}
-    return [job.recipe.refine.model_dump(exclude={"batch"}), job.recipe.rl.model_dump(exclude=unused)]
+    return {"refine": job.recipe.refine.model_dump(exclude={"batch"}), "rl": job.recipe.rl.model_dump(exclude=unused)}
+
+
+def _rl_settings(job: Job) -> dict[str, Any]:
+    return {"rl": job.recipe.rl.model_dump(exclude=OBSERVING)}
+
+
+def _measure_settings(job: Job) -> dict[str, Any]:
+    return {"rl": job.recipe.rl.model_dump(include={"max_response_tokens", "max_prompt_tokens"})}
 
 
 def _whole(job: Job) -> BaseSettings:
@@ -148,10 +172,10 @@ def _data(job: Job) -> str:
     kept, held = hold_out(fit, job.held_out, job.recipe.seed)
     files.write(job.out / "train.jsonl", kept)
     files.write(job.out / "held_out.jsonl", held)
-    left_out = sum(counts.as_dict()["total"]["dropped"].values()) + len(read) - len(fit)
-    conversations = [len({*map(conversation, records)}) for records in (kept, held)]
+    left_out = sum(counts.as_dict()["total"]["dropped"].values()) + len(read) - len(kept) - len(held)
+    numbers = [len(conversations(records)) for records in (kept, held)]
     return (
-        f"{len(kept)} turns of {conversations[0]} conversations to train on, {len(held)} of {conversations[1]} held out by "
+        f"{len(kept)} turns of {numbers[0]} conversations to train on, {len(held)} of {numbers[1]} held out by "
         f"seed {job.recipe.seed} ({count_repeated(kept, held)} of them with a last request that is one of training too), "
         f"{left_out} left out"
     )
@@ -188,7 +212,7 @@ def _sft(job: Job) -> str:
     base = job.recipe.base.load_base(job.recipe.seed)
     writer = ExampleWriter(base.tokenizer, base.profile, base.tokenizer.eos_token_id)
     examples, left_out = sft.make_examples(_records(path), writer, job.recipe.sft)
-    sft.train(base, examples, job.recipe.sft, out, seed=job.recipe.seed)
+    sft.train(base, examples, job.recipe.sft, out, seed=job.recipe.seed, loading=job.recipe.base)
     reasons = "".join(f", {count} {reason} left out" for reason, count in left_out.items())
     return f"{len(examples)} sequences in {job.recipe.sft.epochs:g} epochs{reasons}"
 
@@ -214,8 +238,9 @@ def _rl(job: Job) -> str:
     if job.launcher:
         _launch(job, "rl", "--records", path, "--base", base, "--out", out)
     else:
-        warmed, settings = job.recipe.base.load_base(job.recipe.seed, str(base)), job.recipe.rl
-        rl.train(warmed, _records(path), settings, out, seed=job.recipe.seed, skipped=job.skipped)
+        loading, seed = job.recipe.base, job.recipe.seed
+        warmed = loading.load_base(seed, str(base))
+        rl.train(warmed, _records(path), job.recipe.rl, out, seed=seed, skipped=job.skipped, loading=loading)
     return f"{job.recipe.rl.steps} steps"
 
 

@@ -114,7 +114,8 @@ def refine_records(job: ProbeJob) -> Counts:
 def _with_grpo_rounds(job: ProbeJob) -> ProbeJob:
     """Train by plain GRPO on all records, or go on, and return the job with the checkpoints of the run as rounds."""
     start = job.rounds[-1]
-    rl.train(load_step(start, job.base, job.loading), job.records, short_run(job.settings, job.rl), job.grpo, seed=job.seed)
+    warmed, settings = load_step(start, job.base, job.loading), short_run(job.settings, job.rl)
+    rl.train(warmed, job.records, settings, job.grpo, seed=job.seed, loading=job.loading)
     # An adapter on the way is one of the checkpoint that GRPO started from.
     bases = {folder: partial(load_step, start, job.base, job.loading) for folder in list_checkpoints(job.grpo / "steps")}
     return replace(job, rounds=[start, *bases], bases=bases)

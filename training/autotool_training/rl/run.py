@@ -24,6 +24,7 @@ from autotool_training.common.export import (
     train_in_float32,
     write_trained,
 )
+from autotool_training.common.loading import LoadSettings
 from autotool_training.common.lora import lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
@@ -63,12 +64,14 @@ def train(
     seed: int,
     begin: Callable[[Path], None] | None = None,
     skipped: Callable[[str], None] | None = None,
+    loading: LoadSettings | None = None,
 ) -> Checkpoint:
     """Train and write the checkpoint into `out`, resuming a stopped run there, β_l and targets included.
 
     A run that ended is left as it is, unless `settings` has more steps: then it goes on from its last checkpoint. Metrics of
     every step go to `out/metrics.jsonl` and, for TensorBoard, to `out/tensorboard`. `begin` is called with `out` once it is
-    known to be this run's, and `skipped` with a sentence if prompts are too long.
+    known to be this run's, and `skipped` with a sentence if prompts are too long. `loading` is how the result of a run that
+    ended is loaded.
     Raises AutoToolError if there are too few records for a step, the folder holds another run or an unfinished one of older
     code with another objective, the loss is not a number or the disk is full.
     """
@@ -84,7 +87,7 @@ def train(
     run |= {"objective_version": OBJECTIVE_VERSION, **base_identity(base)}
     assumed = {"settings": _assumed(settings)}
     claim_run_dir(out, run, begin, assumed=assumed, growing="settings.steps", unused=_unused(settings.objective.variant))
-    if done := load_finished(out):
+    if done := load_finished(out, loading):
         return done
     with explain_full_disk(out):
         trainer = _trainer(_Job(base, fitting, settings, out, seed, held_out), args)

@@ -26,6 +26,7 @@ from autotool_training.common.export import (
     train_in_float32,
     write_trained,
 )
+from autotool_training.common.loading import LoadSettings
 from autotool_training.common.lora import LoraSettings, lora_config
 from autotool_training.common.progress import Curves
 from autotool_training.common.records import Record
@@ -114,11 +115,13 @@ def train(
     *,
     seed: int,
     begin: Callable[[Path], None] | None = None,
+    loading: LoadSettings | None = None,
 ) -> Checkpoint:
     """Train and write the checkpoint into `out`, resuming a stopped run there; a run that ended is left as it is.
 
     With LoRA the adapter is written to `out/adapter`, and the merged weights to `out`. Metrics go to `out/metrics.jsonl`
     and, for TensorBoard, to `out/tensorboard`. `begin` is called with `out` once it is known to be this run's.
+    `loading` is how the result of a run that ended is loaded.
     Raises AutoToolError if there are no sequences, the folder holds another run, the loss is not a number or the disk is
     full.
     """
@@ -132,7 +135,7 @@ def train(
         assumed={"settings": SftSettings().model_dump()},
         unused=["settings.report_to"],
     )
-    if done := load_finished(out):
+    if done := load_finished(out, loading):
         return done
     with explain_full_disk(out):
         trainer = _trainer(base, data, settings, out / "steps", seed)

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.training import SIZES
+from support.training import SIZES, records
 
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
 from autotool_training.common import loading
 from autotool_training.common.checkpoint import load_checkpoint, load_step
+from autotool_training.common.examples import Example
 from autotool_training.common.loading import LoadSettings
 from autotool_training.common.resume import base_identity
 from autotool_training.recipe import BaseSettings
+from autotool_training.rl import run as rl
+from autotool_training.sft import train as sft
 
 
 def test_a_base_is_loaded_in_bfloat16_and_another_run_than_one_in_float32(tmp_path: Path) -> None:
@@ -29,6 +32,18 @@ def test_a_base_is_loaded_in_bfloat16_and_another_run_than_one_in_float32(tmp_pa
     assert load_step(tmp_path, lambda: whole, LoadSettings(dtype="bfloat16")).model.dtype == torch.bfloat16
     # The tiny one of a dry run is made in it.
     assert BaseSettings(source="scratch", scratch=SIZES, dtype="bfloat16").load_base(seed=0).model.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("stage", ["sft", "rl"])
+def test_the_result_of_a_run_that_ended_is_loaded_as_its_base_is(tmp_path: Path, stage: str) -> None:
+    base = scratch.make(SIZES, seed=0)
+    base.save(tmp_path)
+    loading = LoadSettings(dtype="bfloat16", attn_implementation="eager")
+    if stage == "sft":
+        done = sft.train(base, [Example([1], [2])], sft.SftSettings(), tmp_path, seed=0, loading=loading)
+    else:
+        done = rl.train(base, records(8), rl.RlSettings(), tmp_path, seed=0, loading=loading)
+    assert (done.model.dtype, done.model.config._attn_implementation) == (torch.bfloat16, "eager")
 
 
 def test_4_bits_are_loaded_onto_the_gpu_of_the_process_and_are_another_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,34 @@ def test_columns_of_a_data_set_on_the_hub_are_named(monkeypatch: pytest.MonkeyPa
     assert fault.sentence().endswith("functions: missing; name the column of the tools, or leave its name out")
 
 
+@pytest.mark.parametrize(
+    ("named", "asked", "first"),
+    [
+        ("", (None, "train"), "set/1/0"),
+        (":config=chat-v1.1", ("chat-v1.1", "train"), "set/chat-v1.1/1/0"),
+        (":messages,split=test_sft", (None, "test_sft"), "set/test_sft/1/0"),
+        (":messages,tools,split=test,config=en", ("en", "test"), "set/en/test/1/0"),
+    ],
+)
+def test_a_configuration_and_a_split_of_the_hub_are_named(
+    monkeypatch: pytest.MonkeyPatch, named: str, asked: tuple[str | None, str], first: str
+) -> None:
+    def load_dataset(name: str, config: str | None, *, split: str) -> list[Any]:
+        assert (name, config, split) == ("me/set", *asked)
+        return [row(answer(call("Ulm")))]
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    (record,) = load_all(f"me/set{named}")
+    assert (record.id, record.source) == (first, "set")
+
+
+@pytest.mark.parametrize(("named", "message"), [("split=test", "a file has no configuration"), ("slip=test", "no such file")])
+def test_a_split_of_a_file_is_refused(tmp_path: Path, named: str, message: str) -> None:
+    file = lines(tmp_path / "d.jsonl", row(answer(call("Ulm"))))
+    with pytest.raises(AutoToolError, match=message):
+        load(f"{file}:{named}")
+
+
 def rain(arguments: str) -> dict[str, Any]:
     return answer({"id": "c", "function": {"name": "rain", "arguments": arguments}})
 

@@ -10,6 +10,7 @@ import pytest
 from support.training_data import calls, lines, roles
 
 from autotool_core.errors import AutoToolError
+from autotool_training.common import records
 from autotool_training.common.records import Record
 from autotool_training.data.build import DataSettings, build
 from autotool_training.data.catalog import SOURCES, SourceSpec
@@ -74,6 +75,15 @@ def test_a_tool_of_openais_form_is_learnt_as_it_is_served(schema: dict[str, Any]
     spec = SourceSpec.parse(f"messages={tmp_path / 'd.jsonl'}")
     counts = build([spec], tmp_path / "out.jsonl", DataSettings(write_reasoning=True), pytest.fail)
     assert counts.as_dict()["total"]["kept"] == {"call": 1}
+
+
+def test_a_tool_whose_description_is_null_is_reasoned_about_by_its_name(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {**RAIN["function"], "description": None}}
+    spec = SourceSpec.parse(f"messages={lines(tmp_path / 'd.jsonl', row(USER, answer(call('rain')), tools=[tool]))}")
+    build([spec], tmp_path / "out.jsonl", DataSettings(write_reasoning=True), pytest.fail)
+    (made,) = records.read(tmp_path / "out.jsonl", strict=True)
+    assert (made.reasoning or "").startswith("rain. It fits. town: ")
+    assert made.tools == [tool]
 
 
 def test_an_argument_that_no_schema_allows_is_a_fault(tmp_path: Path) -> None:
@@ -157,11 +167,11 @@ def test_results_of_no_call_are_a_fault(results: list[dict[str, Any]], sentence:
 
 
 def test_one_result_of_sharegpt_is_that_of_all_calls(tmp_path: Path) -> None:
-    made = json.dumps([{"name": name, "arguments": {"town": "Ulm"}} for name in ("rain", "wind")])
-    turns = [("human", "Ulm?"), ("function_call", made), ("observation", "[1, 2]"), ("gpt", "1 and 2.")]
+    called = json.dumps([{"name": name, "arguments": {"town": "Ulm"}} for name in ("rain", "wind")])
+    turns = [("human", "Ulm?"), ("function_call", called), ("observation", "[1, 2]"), ("gpt", "1 and 2.")]
     shared = {"conversations": [{"from": who, "value": text} for who, text in turns], "tools": [RAIN, WIND]}
-    records, faults = load(lines(tmp_path / "d.jsonl", shared))
-    assert ([message["content"] for message in records[-1].messages[2:]], faults) == (["1", "2"], [])
+    made, faults = load(lines(tmp_path / "d.jsonl", shared))
+    assert ([message["content"] for message in made[-1].messages[2:]], faults) == (["1", "2"], [])
 
 
 @pytest.mark.parametrize("messages", [[], [USER], [USER, {**HELLO, "weight": 0}], [HELLO]])

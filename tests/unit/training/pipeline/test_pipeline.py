@@ -29,7 +29,8 @@ class Steps:
 
     def __init__(self, folder: Path) -> None:
         self.made: list[str] = []
-        self.settings = {"data": 1, "sft": 1, "rl": 1}
+        self.settings: dict[str, dict[str, Any]] = {"data": {"seed": 1}, "sft": {"sft": {"steps": 2}}, "rl": {}}
+        self.assumed: dict[str, dict[str, Any]] = {"data": {}, "sft": {}, "rl": {}}
         self.fails = True
         self._folder = folder
 
@@ -37,7 +38,8 @@ class Steps:
         return [self._stage(name) for name in self.settings]
 
     def _stage(self, name: str) -> Stage:
-        return Stage(name, self._folder / name, self._folder, (name,), lambda: self.settings[name], lambda: self._make(name))
+        known = lambda: self.settings[name], lambda: self.assumed[name]
+        return Stage(name, self._folder / name, self._folder, (name,), *known, lambda: self._make(name), "sft.steps")
 
     def _make(self, name: str) -> str:
         self.made.append(name)
@@ -75,14 +77,40 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
 
 
 def test_other_settings_are_refused_until_what_they_change_is_removed(steps: Steps, tmp_path: Path) -> None:
-    steps.settings["sft"] = 2
+    steps.settings["sft"] = {"sft": {"steps": 1}, "base_contents": "a digest"}
     removal = f"rm -r {tmp_path / 'sft'} {tmp_path / 'rl'}"
-    with pytest.raises(AutoToolError, match=f"The stage sft was begun with other settings or data.*{re.escape(removal)}"):
+    begun = r"The stage sft was begun with other settings or data \(sft\.steps=2\)"
+    with pytest.raises(AutoToolError, match=f"{begun}.*{re.escape(removal)}"):
         pipeline.run(job(tmp_path), silent)
     assert steps.made == ["data", "sft", "rl"]
     subprocess.run(removal.split(), check=True)
     pipeline.run(job(tmp_path), silent)
     assert steps.made == ["data", "sft", "rl", "sft", "rl"]
+
+
+def test_a_setting_that_is_newer_than_a_run_counts_as_its_default(steps: Steps, tmp_path: Path) -> None:
+    steps.assumed["sft"] = {"sft": {"share": False}}
+    steps.settings["sft"] = {"sft": {"steps": 2, "share": False}}
+    pipeline.run(job(tmp_path), silent)
+    assert steps.made == ["data", "sft", "rl"]
+    steps.settings["sft"] = {"sft": {"steps": 2, "share": True}}
+    with pytest.raises(AutoToolError, match=r"stage sft was begun with other settings or data \(sft\.share=false\)"):
+        pipeline.run(job(tmp_path), silent)
+
+
+def test_more_steps_are_made_and_what_follows_is_made_again(steps: Steps, tmp_path: Path) -> None:
+    steps.settings["sft"] = {"sft": {"steps": 3}}
+    pipeline.run(job(tmp_path), silent)
+    assert steps.made == ["data", "sft", "rl", "sft", "rl"]
+    pipeline.run(job(tmp_path), silent)
+    assert steps.made == ["data", "sft", "rl", "sft", "rl"]
+
+
+def test_a_run_that_held_its_settings_in_another_form_is_refused(steps: Steps, tmp_path: Path) -> None:
+    (tmp_path / "stages.json").write_text('{"data": {"settings": [1], "result": "made"}}')
+    with pytest.raises(AutoToolError, match="holds a run of code before the first release: give another --out"):
+        pipeline.run(job(tmp_path), silent)
+    assert steps.made == ["data", "sft", "rl"]
 
 
 def test_what_follows_a_stage_that_was_made_anew_is_not_done(steps: Steps, tmp_path: Path) -> None:

@@ -4,22 +4,27 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
-from autotool_training.pipeline.split import MOST, conversation, count_repeated, hold_out
+from autotool_training.pipeline.split import MOST, conversations, count_repeated, hold_out
 
 
 def turns(conversations: int, answers: int = 3) -> list[Record]:
-    return [turn(row, [0] * number) for row in range(conversations) for number in range(1, answers + 1)]
+    return [
+        turn(row, [f"Request {row}.{at}" for at in range(number)])
+        for row in range(conversations)
+        for number in range(1, answers + 1)
+    ]
 
 
-def turn(row: int, asked: list[int]) -> Record:
+def turn(row: object, requests: list[str], answer: str = "Hello.") -> Record:
     messages = [{"role": "system", "content": "Be brief."}]
-    messages += [{"role": "user", "content": f"Request {row}.{number}"} for number in asked]
-    fixed = {"tools": [], "calls": [], "content": "Hi.", "source": "d", "licence": "unknown"}
-    return Record(id=f"d/{row}/{len(asked)}", messages=messages, **fixed)
+    for request in requests:
+        messages += [{"role": "user", "content": request}, {"role": "assistant", "content": answer}]
+    fixed = {"tools": [], "calls": [], "content": answer, "source": "d", "licence": "unknown"}
+    return Record(id=f"d/{row}/{len(requests) - 1}", messages=messages[:-1], **fixed)
 
 
 def names(records: list[Record]) -> set[str]:
-    return {conversation(record) for record in records}
+    return {record.id.rpartition("/")[0] for record in records}
 
 
 def test_whole_conversations_are_held_out_by_the_seed() -> None:
@@ -38,16 +43,29 @@ def test_their_number_is_given_or_limited() -> None:
 
 
 def test_rows_that_log_a_growing_conversation_are_one() -> None:
-    records = [turn(row, list(range(length + 1))) for row in range(10) for length in range(3)]
-    logged = [record.model_copy(update={"id": f"d/{line}/0"}) for line, record in enumerate(records)]
+    logged = [turn(f"{row}-{count}", [f"{row}?", "More?", "All?"][:count]) for row in range(10) for count in (3, 1, 2)]
+    assert [len(one) for one in conversations(logged)] == [3] * 10
     kept, held = hold_out(logged, None, seed=0)
     assert (len(kept), len(held)) == (24, 6)
-    assert {record.messages[1]["content"] for record in kept}.isdisjoint(record.messages[1]["content"] for record in held)
+    asked = [{record.messages[1]["content"] for record in side} for side in (kept, held)]
+    assert asked[0].isdisjoint(asked[1])
+
+
+def test_rows_that_answer_the_same_requests_in_other_words_are_one() -> None:
+    rows = [turn(f"{row}-{answer}", [f"Rain in town {row}?", "And wind?"], answer) for row in range(10) for answer in "ab"]
+    assert [len(one) for one in conversations(rows)] == [2] * 10
+
+
+def test_conversations_that_begin_alike_are_not_one() -> None:
+    greeted = [turn(row, requests) for row in range(10) for requests in (["Hi"], ["Hi", f"Book room {row}"])]
+    assert [len(one) for one in conversations(greeted)] == [2] * 10
+    kept, held = hold_out([turn("alone", ["hi!"]), *greeted], None, seed=0)
+    # The answer to the greeting is trained on.
+    assert (len(kept), [one.id.endswith("/1") for one in held]) == (17, [True] * 2)
 
 
 def test_held_out_requests_that_are_trained_on_too_are_counted() -> None:
-    kept, held = [turn(0, [1, 2])], [turn(3, [1, 2]), turn(4, [1])]
-    held[1].messages[-1]["content"] = "request 0 2"
+    kept, held = [turn(0, ["Hi", "Book 0 2"])], [turn(3, ["Hi", "Book 3 2"]), turn(4, ["book: 0 2"])]
     assert count_repeated(kept, held) == 1
 
 

@@ -14,6 +14,7 @@ from support.training_data import lines
 from autotool_core.errors import AutoToolError
 from autotool_training import pipeline
 from autotool_training.common import records
+from autotool_training.common.resume import compare_runs
 from autotool_training.data.counts import Counts
 from autotool_training.label.label import UNFINISHED, ModelChoice
 from autotool_training.pipeline.stages import Job, stages
@@ -138,6 +139,31 @@ def test_what_a_stage_depends_on(job: Job, tmp_path: Path) -> None:
         path.write_text(path.read_text() + "\n")
     assert settings(columns, "data") != held[0]
     assert settings(job, "label") != held[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "changed", "kept"),
+    [
+        ("label", "label", {"k": 2}, "unsolved"),
+        ("sft", "sft", {"epochs": 3}, "share"),
+        ("sft", "base", {"dtype": "bfloat16"}, "load_in_4bit"),
+        ("refine", "refine", {"group": 2}, "urls"),
+        ("rl", "rl", {"learning_rate": 0.1}, "decisions"),
+        ("measure", "rl", {"max_response_tokens": 9}, "max_prompt_tokens"),
+    ],
+)
+def test_a_setting_that_came_after_a_stage_was_its_default(
+    job: Job, name: str, section: str, changed: dict[str, Any], kept: str
+) -> None:
+    stage = next(stage for stage in stages(with_recipe(job, **{section: changed})) if stage.name == name)
+
+    def differing(missing: str) -> list[str]:
+        settings = stage.settings()
+        older = {key: value for key, value in settings[section].items() if key != missing}
+        return [*compare_runs({**settings, section: older}, settings, assumed=stage.assumed())[0]]
+
+    assert differing(kept) == []
+    assert differing(*changed) == [f"{section}.{next(iter(changed))}"]
 
 
 def test_files_that_no_run_has_made_are_not_written_over(job: Job) -> None:

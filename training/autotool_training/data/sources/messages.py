@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autotool_core.errors import AutoToolError
 from autotool_training.common.records import Record
 from autotool_training.data.sources.chat import Turn, read_turns
 from autotool_training.data.sources.dialogue import Dialogue
@@ -30,7 +31,7 @@ from autotool_training.data.sources.tools import Tool, stated_tools
 NAME, LICENCE = "messages", "unknown"
 MAX_SOURCES = 20
 """The number of sources that the rows of a file are counted by. Where each row states one of its own, it is no source."""
-LOCATION = re.compile(r"(?P<rows>.+?)(?::(?P<messages>\w+)(?:,(?P<tools>\w+))?)?")
+COLUMN = re.compile(r"\w+")
 A_TOOL = 'write {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
 
 
@@ -43,19 +44,51 @@ class Columns:
 
 
 USUAL = Columns()
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the rows are."""
+
+    rows: str
+    """A file or a hub id."""
+    columns: Columns = USUAL
+    config: str | None = None
+    """The configuration of a data set of the hub; None for its only or default one."""
+    split: str | None = None
+    """The split of a data set of the hub; None for `train`."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Location":
+        """Parse a file or a hub id, with `:` and its columns, `config=NAME` and `split=NAME` behind it, of a hub id alone."""
+        rows, _, rest = text.rpartition(":")
+        parts = [part.partition("=") for part in rest.split(",")]
+        columns = [name for name, equals, _ in parts if not equals]
+        named = {name: value for name, equals, value in parts if equals}
+        is_known = named.keys() <= {"config", "split"} and len(columns) <= 2 and all(map(COLUMN.fullmatch, columns))
+        if not rows or not is_known or Path(text).exists():
+            return cls(text)
+        return cls(rows, Columns(tuple(columns[:1]) or USUAL.messages, tuple(columns[1:]) or USUAL.tools), **named)
+
+
 ANSWERING = ("assistant", *(name for name, role in ROLES.items() if role == "assistant"))
 
 
 def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
-    """Yield a record for every answer. `location`: a file or a hub id, with `:MESSAGES` or `:MESSAGES,TOOLS` for columns."""
-    name, columns = _split(location)
-    rows = read_rows(name) if Path(name).exists() else map(_without_padding, read_rows(name))
-    return parse_rows(rows, partial(_checked, columns=columns, sources=[source_name(location)]))
+    """Yield a record for every answer. `location`: as `Location.parse` takes it. Raises AutoToolError for a file's split."""
+    at = Location.parse(location)
+    if not Path(at.rows).exists():
+        rows = map(_without_padding, read_rows(at.rows, [at.config] if at.config else (), at.split or "train"))
+    elif at.config or at.split:
+        raise AutoToolError(f"{location}: a file has no configuration and no split: leave them out.")
+    else:
+        rows = map(_without_file, read_rows(at.rows))
+    return parse_rows(rows, partial(_checked, columns=at.columns, sources=[source_name(location)]))
 
 
 def rows_location(location: str) -> str:
-    """Return the file or hub id of a location, without its columns."""
-    return _split(location)[0]
+    """Return the file or hub id of a location, without what stands behind it."""
+    return Location.parse(location).rows
 
 
 def source_name(location: str) -> str:
@@ -100,8 +133,6 @@ def _answers(row: Any, columns: Columns) -> int:
 def _own(row: SourceRow, columns: Columns, sources: list[str]) -> Iterator[Record | FieldError]:
     stated: Mapping[str, Any] = row.value if isinstance(row.value, Mapping) else {}
     licence = stated.get("licence") or stated.get("license") or LICENCE
-    # The source's name is in the record's id already.
-    row = replace(row, id=row.id.rpartition("/")[2])
     return read_conversation(row, _source(stated, sources), str(licence), columns, checked=True)
 
 
@@ -115,6 +146,11 @@ def _source(row: Mapping[str, Any], sources: list[str]) -> str:
     return name
 
 
+def _without_file(row: SourceRow | RowError) -> SourceRow | RowError:
+    """Return a row of a file with its number as its id: the source's name is in the record's id already."""
+    return row if isinstance(row, RowError) else replace(row, id=row.id.rpartition("/")[2])
+
+
 def _without_padding(row: SourceRow | RowError) -> SourceRow | RowError:
     """Return a row of the hub without the fields that its messages, tools and arguments do not have: there they are None."""
     return row if isinstance(row, RowError) else replace(row, value={name: _stated(one) for name, one in row.value.items()})
@@ -124,14 +160,6 @@ def _stated(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _stated(inner) for name, inner in value.items() if inner is not None}
     return [_stated(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _split(location: str) -> tuple[str, Columns]:
-    """Return the file or hub id of a location, and the columns that it names."""
-    match = LOCATION.fullmatch(location)
-    if match is None or match["messages"] is None or Path(location).exists():
-        return location, USUAL
-    return match["rows"], Columns((match["messages"],), (match["tools"],) if match["tools"] else USUAL.tools)
 
 
 def _turns(row: Mapping[str, Any], columns: Columns) -> Iterator[Turn]:

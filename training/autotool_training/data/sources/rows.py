@@ -65,8 +65,8 @@ class FieldError(MalformedError):
         """The number of answers that are left out for it."""
 
 
-def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow | RowError]:
-    """Return the rows of a file (.json with one list, or .jsonl, also with .gz), or of a hub id's `train` split in each config.
+def read_rows(location: str, configs: Sequence[str] = (), split: str = "train") -> Iterator[SourceRow | RowError]:
+    """Return the rows of a file (.json with one list, or .jsonl, also with .gz), or of a split of a hub id in each config.
 
     Raises AutoToolError if the file does not exist or is no UTF-8 text, or the hub cannot be read.
     """
@@ -75,7 +75,7 @@ def read_rows(location: str, configs: Sequence[str] = ()) -> Iterator[SourceRow 
         return _read_text(path)
     if not HUB_ID.fullmatch(location) or path.suffix in (".json", ".jsonl", ".gz"):
         raise AutoToolError(f"{location}: there is no such file, and it is no Hugging Face id such as owner/name.")
-    return chain.from_iterable(_read_hub(location, config) for config in configs or (None,))
+    return chain.from_iterable(_read_hub(location, config, split) for config in configs or (None,))
 
 
 def parse_rows(
@@ -191,17 +191,20 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:200]
 
 
-def _read_hub(name: str, config: str | None) -> Iterator[SourceRow | RowError]:
+def _read_hub(name: str, config: str | None, split: str) -> Iterator[SourceRow | RowError]:
     from datasets import load_dataset  # noqa: PLC0415 the import takes seconds, and local files do not need it
 
     try:
-        rows = load_dataset(name, config, split="train")
+        rows = load_dataset(name, config, split=split)
     except Exception as error:
         # The errors of the hub and the library have no common base class, and do not suggest a remedy.
         raise AutoToolError(
             f"{name} could not be loaded from the Hugging Face hub ({type(error).__name__}: {_first_line(error)}): "
-            "log in where it asks for consent; of a data set in several configs, download one and give the file's path."
+            "log in where it asks for consent, and name one of several configurations or another split, as in "
+            "messages=OWNER/NAME:config=CONFIG,split=SPLIT; or download it and give the file's path."
         ) from error
+    part = "/".join([*([config] if config else []), *([split] if split != "train" else [])])
     for number, value in enumerate(rows, 1):
-        position = f"{name}{f' ({config})' if config else ''}, row {number}"
-        yield SourceRow(position, f"{config}/{number}" if config else str(number), value)
+        yield SourceRow(
+            f"{name}{f' ({part})' if part else ''}, row {number}", f"{part}/{number}" if part else str(number), value
+        )
