@@ -50,8 +50,9 @@ def test_the_quick_start_of_the_guide(tmp_path: Path) -> None:
     apart = len(conversations(held)), len(conversations(trained))
     assert (apart[0] > 1, len(conversations([*held, *trained]))) == (True, sum(apart))
     modes = {result["mode"]: result for result in json.loads((run / "modes.json").read_text())}
-    assert [*modes] == ["auto", "long", "short"]
+    assert [*modes] == ["auto", "long", "short", "base"]
     assert (modes["long"]["long"], modes["short"]["long"]) == (modes["long"]["turns"], 0)
+    assert (modes["base"]["long"], modes["base"]["turns"]) == (0, modes["short"]["turns"])
     assert "Next: autotool serve --model runs/company/rl" in first
     again = shell(tmp_path, commands).stdout
     assert again.count("done before") == len(STAGES)

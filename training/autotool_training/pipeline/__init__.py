@@ -4,7 +4,6 @@ What each stage has made is kept in `stages.json` of the run's folder, with the 
 started again passes over the stages that are done, and a stage that was stopped goes on where it was.
 """
 
-import gc
 import json
 import shlex
 import time
@@ -12,19 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_training.common.resume import compare_runs
-from autotool_training.pipeline.measure import ModeResult, read_results
+from autotool_training.pipeline.measure import ModeResult, free_memory, read_results
 from autotool_training.pipeline.stages import Job, Stage, stages
 
 STAGES_FILE = "stages.json"
 
 
 def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
-    """Make the stages that are not done yet, and return what the three modes reach on the held-out turns.
+    """Make the stages that are not done yet, and return what the three modes and the base reach on the held-out turns.
 
     That is nothing if `until` of the job ends the run before. `say` gets a line for each stage: its name, its result and its
     seconds. Raises AutoToolError for a stage that was begun with other settings, and the errors of the stages.
@@ -94,9 +91,7 @@ def _make(stage: Stage) -> dict[str, Any]:
     began = time.monotonic()
     result = stage.make()
     # The next stage loads a model of its own.
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_memory()
     return {"result": result, "seconds": round(time.monotonic() - began, 1)}
 
 

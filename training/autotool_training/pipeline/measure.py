@@ -1,7 +1,8 @@
-"""Measures a checkpoint in the three modes: greedy answers to held-out turns, right or wrong as in refinement and RL."""
+"""Measures the result in the three modes, and the base: greedy answers to held-out turns, right or wrong as RL takes them."""
 
+import gc
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,11 +23,16 @@ from autotool_training.rl.rollout import force_decision_token
 from autotool_training.rl.trajectory import TrajectoryReader
 
 
+BASE = "base"
+"""Names the result of the base, before training and in `short`: it has not learnt to choose."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModeResult:
     """What a mode reaches. A turn whose right answer is text counts as right if it is answered without a call."""
 
     mode: str
+    """A mode of the trained checkpoint, or BASE."""
     turns: int
     right: int
     call_turns: int
@@ -59,17 +65,25 @@ class Measurement:
         # Of like lengths together, so that little is padded.
         self._records = sorted(records, key=lambda record: len(self._writer.prompt(record)))
 
-    def run(self) -> list[ModeResult]:
+    def of_each_mode(self) -> list[ModeResult]:
         """Return the result of each mode."""
+        return self._results({mode.value: mode for mode in (Mode.AUTO, Mode.LONG, Mode.SHORT)})
+
+    def of_base(self) -> list[ModeResult]:
+        """Return the one result of a checkpoint that is the base."""
+        return self._results({BASE: Mode.SHORT})
+
+    def _results(self, modes: Mapping[str, Mode]) -> list[ModeResult]:
+        """Return the results of modes by the names that they get."""
         with progress_bar() as progress:
-            modes = [(mode, progress.add_task(mode, total=len(self._records))) for mode in (Mode.AUTO, Mode.LONG, Mode.SHORT)]
+            bars = {name: progress.add_task(name, total=len(self._records)) for name in modes}
             results: list[ModeResult] = []
-            for mode, bar in modes:
+            for name, mode in modes.items():
                 answers: list[_Answer] = []
                 for start in range(0, len(self._records), self._batch):
                     answers += self._answers(self._records[start : start + self._batch], mode)
-                    progress.update(bar, completed=len(answers))
-                results.append(_result(mode, answers))
+                    progress.update(bars[name], completed=len(answers))
+                results.append(_result(name, answers))
         return results
 
     def _answers(self, records: Sequence[Record], mode: Mode) -> Iterator[_Answer]:
@@ -88,10 +102,10 @@ class Measurement:
         return force_decision_token(self._model, self._reader.decision) if mode is Mode.AUTO else nullcontext()
 
 
-def _result(mode: Mode, answers: Sequence[_Answer]) -> ModeResult:
+def _result(name: str, answers: Sequence[_Answer]) -> ModeResult:
     calls = [answer for answer in answers if answer.calls]
     return ModeResult(
-        mode=mode.value,
+        mode=name,
         turns=len(answers),
         right=sum(answer.right for answer in answers),
         call_turns=len(calls),
@@ -99,6 +113,13 @@ def _result(mode: Mode, answers: Sequence[_Answer]) -> ModeResult:
         tokens=sum(answer.tokens for answer in answers),
         long=sum(answer.long for answer in answers),
     )
+
+
+def free_memory() -> None:
+    """Free what models held that are no longer used, before another one is loaded."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def write_results(path: Path, results: Iterable[ModeResult]) -> None:
@@ -113,7 +134,7 @@ def read_results(path: Path) -> list[ModeResult]:
 
 
 def table(results: Sequence[ModeResult]) -> Table:
-    """Return the results as a table with a row per mode."""
+    """Return the results as a table with a row each."""
     calls, turns = results[0].call_turns, results[0].turns
     made = Table("mode", title=f"{turns} held-out turns, {calls} of them with calls")
     for column in ("right", "calls right", "tokens an answer", "thinking rate"):

@@ -22,7 +22,7 @@ from autotool_training.data.catalog import SourceSpec
 from autotool_training.data.sources import messages
 from autotool_training.label.checkpoint import reject_unable
 from autotool_training.label.label import UNFINISHED, LabelSettings, ModelChoice, label
-from autotool_training.pipeline.measure import Measurement, write_results
+from autotool_training.pipeline.measure import Measurement, free_memory, write_results
 from autotool_training.pipeline.split import conversations, count_repeated, hold_out
 from autotool_training.pipeline.templates import taken
 from autotool_training.recipe import BaseSettings, Recipe, resolve_source
@@ -257,16 +257,21 @@ def _reject_missing_server(url: str, base: Path) -> None:
 
 
 def _measure(job: Job) -> str:
-    trained, settings = _whole(job).load_base(job.recipe.seed, str(job.out / "rl")), job.recipe.rl
+    loading, seed, settings = _whole(job), job.recipe.seed, job.recipe.rl
+    trained = loading.load_base(seed, str(job.out / "rl"))
     writer = ExampleWriter(trained.tokenizer, trained.profile, trained.tokenizer.eos_token_id)
     held_out = _records(job.out / "held_out.jsonl")
     fitting = [record for record in held_out if writer.fits(record, settings.max_prompt_tokens)]
     if not fitting:
         raise AutoToolError(f"Every held-out prompt has more than {settings.max_prompt_tokens} tokens (rl.max_prompt_tokens).")
-    measurement = Measurement(trained, fitting, max_tokens=settings.max_response_tokens, batch=job.recipe.refine.batch)
-    write_results(job.results, measurement.run())
+    sizes = {"max_tokens": settings.max_response_tokens, "batch": job.recipe.refine.batch}
+    results = Measurement(trained, fitting, **sizes).of_each_mode()
+    del trained
+    free_memory()
+    write_results(job.results, [*results, *Measurement(loading.load_base(seed), fitting, **sizes).of_base()])
     long = len(held_out) - len(fitting)
-    return f"{len(fitting)} held-out turns in 3 modes" + (f", {long} with too long a prompt left out" if long else "")
+    left_out = f", {long} with too long a prompt left out" if long else ""
+    return f"{len(fitting)} held-out turns in 3 modes, and by the base{left_out}"
 
 
 def _records(path: Path) -> list[Record]:

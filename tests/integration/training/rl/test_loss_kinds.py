@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
-from support.grpo import GROUP, TARGETS, ending_soon, make_data, make_trainer
+from support.grpo import GROUP, PROFILE, TARGETS, ending_soon, make_data, make_trainer
 from support.tiny import make_llama, make_tokenizer
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.lora import LoraSettings, lora_config, merged_weights
+from autotool_training.patches.trl_head import patch_fused_head
 from autotool_training.rl.grpo import AutoToolGRPOTrainer
 from autotool_training.rl.objective import keep_decisions
 from autotool_training.rl.settings import ObjectiveSettings
@@ -117,6 +120,15 @@ def test_the_entropy_term_has_the_mean_of_the_policy_loss(tmp_path: Path, kind: 
     assert term == pytest.approx(by_hand[kind.get("loss_type", "dapo")].item(), rel=1e-4)
 
 
+def logps_of(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Return the log-probabilities (B, T) of the batch's responses by a model, as transformers has them."""
+    ids, mask = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1), batch["completion_mask"]
+    seen = torch.cat([batch["prompt_mask"], mask], 1)
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=seen).logits[:, -mask.size(1) - 1 : -1].log_softmax(-1)
+    return logits.gather(-1, batch["completion_ids"].unsqueeze(-1)).squeeze(-1)
+
+
 @pytest.mark.parametrize(("lora", "share"), [(False, False), (False, True), (True, False)])
 def test_the_reference_is_the_checkpoint_that_training_starts_from(tmp_path: Path, lora: bool, share: bool) -> None:
     config = {"peft_config": LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)} if lora else {}
@@ -124,14 +136,36 @@ def test_the_reference_is_the_checkpoint_that_training_starts_from(tmp_path: Pat
     start = make_llama(make_tokenizer())
     trainer.train()
     batch = batch_of(trainer)
-    ids, mask = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1), batch["completion_mask"]
-    width, seen = mask.size(1), torch.cat([batch["prompt_mask"], mask], 1)
-    with torch.no_grad():
-        logits = start(input_ids=ids, attention_mask=seen).logits[:, -width - 1 : -1].log_softmax(-1)
-    wanted = logits.gather(-1, batch["completion_ids"].unsqueeze(-1)).squeeze(-1)
-    kept = mask.bool()
+    kept, wanted = batch["completion_mask"].bool(), logps_of(start, batch)
     torch.testing.assert_close(batch["ref_per_token_logps"][kept], wanted[kept], atol=1e-5, rtol=1e-4)
     assert trainer.state.log_history[0]["kl"] >= 0
+
+
+@pytest.mark.parametrize(("tied", "share"), [(True, False), (False, False), (True, True), (False, True)])
+def test_the_reference_of_an_adapter_has_the_markers_rows_of_the_start(tmp_path: Path, tied: bool, share: bool) -> None:
+    start = Checkpoint(make_llama(make_tokenizer(), tie_word_embeddings=tied), make_tokenizer(), PROFILE)
+    markers = start.tokenizer.convert_tokens_to_ids(list(PROFILE.markers))
+    with torch.no_grad():
+        # As a start that was trained, it has rows of its own.
+        start.model.get_input_embeddings().weight[markers] += 1
+    before = copy.deepcopy(start.model)
+    trainer = trainer_of(
+        tmp_path,
+        ObjectiveSettings(variant="grpo", kl_beta=0.1),
+        max_steps=2,
+        learning_rate=0.05,
+        share=share,
+        model=start.model,
+        peft_config=lora_config(start, LoraSettings(rank=2, alpha=4)),
+    )
+    patch_fused_head(trainer.model)
+    trainer.train()
+    batch = batch_of(trainer)
+    kept, wanted = batch["completion_mask"].bool(), logps_of(before, batch)
+    torch.testing.assert_close(batch["ref_per_token_logps"][kept], wanted[kept], atol=1e-5, rtol=1e-4)
+    trained = dict(merged_weights(trainer.model))
+    moved = (trained["model.embed_tokens.weight"] - before.get_input_embeddings().weight).abs().amax(1)
+    assert moved[markers].max() > 0.01
 
 
 def test_several_steps_are_made_with_each_batch_of_rollouts(tmp_path: Path) -> None:

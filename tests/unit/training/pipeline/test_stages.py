@@ -1,7 +1,7 @@
 """Tests of the real stages of a run: what they leave out and count, what they depend on, and what stops them."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,16 @@ from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from support.training_data import lines
 
 from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode
+from autotool_core.profile import BUILTIN
 from autotool_training import pipeline
 from autotool_training.common import records
+from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.records import Record
 from autotool_training.common.resume import compare_runs
 from autotool_training.data.counts import Counts
 from autotool_training.label.label import UNFINISHED, ModelChoice
+from autotool_training.pipeline.measure import Measurement, ModeResult, read_results
 from autotool_training.pipeline.stages import Job, stages
 from autotool_training.recipe import Recipe
 
@@ -193,6 +198,34 @@ def test_every_stage_loads_as_the_base_is_loaded(job: Job, monkeypatch: pytest.M
             make(half, name)
     expected = [("base", True), ("base", False), ("sft", True), ("rl", False)]
     assert loaded == [(source, "bfloat16", in_4bit) for source, in_4bit in expected]
+
+
+def test_the_base_is_measured_beside_the_result(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[str, str]] = []
+
+    def load(source: str, loading: object) -> Checkpoint:
+        return Checkpoint(Path(source).name, make_tokenizer(), BUILTIN["smollm2-autotool"])
+
+    class Recorded(Measurement):
+        def __init__(self, checkpoint: Checkpoint, records: Sequence[Record], **_: int) -> None:
+            self.name, self.turns = checkpoint.model, len(records)
+
+        def _results(self, modes: Mapping[str, Mode]) -> list[ModeResult]:
+            measured.extend((self.name, mode) for mode in modes.values())
+            return [ModeResult(name, self.turns, 1, 1, 1, 1, 0) for name in modes]
+
+    monkeypatch.setattr("autotool_training.recipe.checkpoint.load_checkpoint", load)
+    monkeypatch.setattr(MODULE, "Measurement", Recorded)
+    job.out.mkdir()
+    records.write(job.out / "held_out.jsonl", [record("d/1/0", calls=[], content="Hello.")])
+    assert make(with_recipe(job, base={"source": "start"}), "measure") == "1 held-out turns in 3 modes, and by the base"
+    assert measured == [("rl", "auto"), ("rl", "long"), ("rl", "short"), ("start", "short")]
+    assert [(result.mode, result.turns) for result in read_results(job.results)] == [
+        ("auto", 1),
+        ("long", 1),
+        ("short", 1),
+        ("base", 1),
+    ]
 
 
 def test_rl_does_not_begin_without_the_server_of_its_rollouts(job: Job) -> None:
