@@ -26,7 +26,9 @@ def run(
     recipe: RecipeFile,
     data: Annotated[
         str,
-        typer.Option(help="Conversations in OpenAI's fine-tuning form or ShareGPT's: a file, or OWNER/NAME:MESSAGES,TOOLS."),
+        typer.Option(
+            help="Conversations in OpenAI's fine-tuning form or ShareGPT's: a file, or OWNER/NAME:MESSAGES,TOOLS,split=SPLIT."
+        ),
     ],
     out: Annotated[
         Path | None,
