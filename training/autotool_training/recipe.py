@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from autotool_core.errors import AutoToolError
+from autotool_server import default_model
 from autotool_training import scratch
 from autotool_training.common import checkpoint
 from autotool_training.common.checkpoint import Checkpoint
@@ -34,7 +35,8 @@ class BaseSettings(LoadSettings):
     """The checkpoint that training starts from."""
 
     source: str = "default-base"
-    """A folder, a hub id, `default-base` (the base of the server's default model) or `scratch` (a tiny random model)."""
+    """A folder, a hub id, `qwen2.5-coder-0.5b`, `default-base` (the base of the server's default model) or `scratch` (a tiny
+    random model)."""
     scratch: ScratchSettings = ScratchSettings()
 
     def load_base(self, seed: int, named: str | None = None) -> Checkpoint:
@@ -70,13 +72,13 @@ class Recipe(BaseModel):
 
 
 def resolve_source(source: str) -> str:
-    """Return the folder of a checkpoint that the repository ships, wherever the command runs; other sources as they are.
+    """Return the folder of a checkpoint that is known by name or that the repository ships; other sources as they are.
 
-    Raises AutoToolError if this is no checkout: the package does not have those checkpoints.
+    Raises AutoToolError if a known one cannot be fetched, or if this is no checkout, whose checkpoints no package has.
     """
     folder = CHECKOUT / source
     if not source.startswith(SHIPPED_CHECKPOINTS) or Path(source).is_dir():
-        return source
+        return default_model.resolve(source)
     if not folder.is_dir():
         raise AutoToolError(
             f"base.source: {source} is a folder of the repository, which the package does not have: install from a checkout "

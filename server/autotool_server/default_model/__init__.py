@@ -1,7 +1,8 @@
-"""The default model: SmolLM2-135M-Instruct with the markers as tokens and this project's adapter, built once and cached.
+"""The models that are known by a name: the default model, and the bases in `bases`. Each is built once and cached.
 
-`autotool serve` without a model calls `ensure()`. The base comes from a PyPI wheel, else from the hub. The adapter is in this
-folder of a checkout; installed from a wheel, it is a distribution of its own, since only this model needs its 24 MB.
+The default model is SmolLM2-135M-Instruct with the markers as tokens and this project's adapter. `autotool serve` without a
+model calls `ensure()`. The adapter is in this folder of a checkout; installed from a wheel, it is a distribution of its own,
+since only this model needs its 24 MB.
 """
 
 import errno
@@ -20,11 +21,10 @@ from pathlib import Path
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from autotool_core.errors import AutoToolError
+from autotool_server.default_model.bases import BASES, Base
 
 NAME = "smollm2-135m"
-"""The model's name in the API."""
-
-DATA_FILES = ("chat_template.jinja", "mode_profile.json")
+"""The default model's name in the API."""
 
 
 def _find_adapter() -> Path:
@@ -41,29 +41,50 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 # Increase it when a change of the code changes a file of the checkpoint.
 _BUILD_VERSION = 3
-# The checkpoint (float32) takes 0.54 GB and the download at most 0.27 GB; the rest stays free.
-_REQUIRED_BYTES = 1_500_000_000
 
 
-def ensure(progress: bool = True, *, trained: bool = True) -> Path:
-    """Return the folder of the prepared checkpoint. The first call builds it, which takes a minute; progress goes to stderr.
+def is_known(model: str) -> bool:
+    """Return whether this is the name of a model of `BASES`. A folder of that name wins."""
+    return model in BASES and not Path(model).exists()
 
-    `trained`: whether the adapter is merged into the weights. Training starts from the base without it. The cache is
-    AUTOTOOL_CACHE_DIR, else `autotool` in the user's XDG cache folder. Raises AutoToolError if the adapter is not installed,
-    there is neither a network nor a cached copy, or too little space on the disk.
+
+def resolve(model: str) -> str:
+    """Return the folder of a known model, which is prepared at its first use, and any other model as it is.
+
+    Raises AutoToolError as `ensure` does.
     """
-    if trained:
-        _check_adapter()
-    cache = _cache_folder()
-    checkpoint = cache / f"{NAME}{'' if trained else '-base'}-{_build_key(trained)}"
+    return str(ensure(name=model)) if is_known(model) else model
+
+
+def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> Path:
+    """Return the folder of the prepared checkpoint. The first call builds it, which takes minutes; progress goes to stderr.
+
+    `name`: one of `BASES`. `trained`: whether the adapter is merged into the weights of the default model; other bases have
+    none. Training starts from the base without it. The cache is AUTOTOOL_CACHE_DIR, else `autotool` in the user's XDG cache
+    folder. Raises AutoToolError if the adapter is not installed, there is neither a network nor a cached copy, the weights of
+    a source are not the base's, or too little space is on the disk.
+    """
+    base = BASES[name]
+    adapter = _adapter(base, trained)
+    if adapter is not None:
+        _check_adapter(adapter)
+    checkpoint = location(name, trained=trained)
+    cache = checkpoint.parent
     if checkpoint.is_dir():
         return checkpoint
-    with _explain_disk_errors(cache), nullcontext() if progress else redirect_stderr(io.StringIO()):
+    with _explain_disk_errors(cache, base), nullcontext() if progress else redirect_stderr(io.StringIO()):
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(checkpoint.with_suffix(".lock")):
+        with _locked(cache / f"{name}.lock", name):
             if not checkpoint.is_dir():
-                _build(checkpoint, trained)
+                _build(base, checkpoint, adapter)
     return checkpoint
+
+
+def location(name: str = NAME, *, trained: bool = True) -> Path:
+    """Return the folder in which `ensure` keeps a checkpoint. It exists once the checkpoint is built."""
+    base = BASES[name]
+    adapter = _adapter(base, trained)
+    return _cache_folder() / f"{name}{'' if adapter else '-base'}-{_build_key(base, adapter)}"
 
 
 def report_progress(line: str) -> None:
@@ -72,28 +93,36 @@ def report_progress(line: str) -> None:
     sys.stderr.flush()
 
 
-def _check_adapter() -> None:
-    if not all((ADAPTER / name).is_file() for name in ADAPTER_FILES):
+def _adapter(base: Base, trained: bool) -> Path | None:
+    return ADAPTER if trained and base.has_adapter else None
+
+
+def _check_adapter(adapter: Path) -> None:
+    if not all((adapter / name).is_file() for name in ADAPTER_FILES):
         raise AutoToolError(
             "The default model's adapter is not installed: in a checkout of AutoTool Server run `pip install "
             "./server/autotool_server/default_model/adapter`, or name another model: autotool serve --model PATH."
         )
 
 
-def _build(checkpoint: Path, trained: bool) -> None:
+def _build(base: Base, checkpoint: Path, adapter: Path | None) -> None:
     """Build the checkpoint in a scratch folder next to it and move it into place when it is complete."""
     from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
 
-    scratch = checkpoint.with_suffix(".partial")
+    # What is fetched outlives a run that was stopped, so that the next one goes on.
+    downloads = checkpoint.with_name(f"{base.name}.download")
+    scratch = checkpoint.with_name(f"{checkpoint.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
-    _check_room(checkpoint.parent)
+    downloads.mkdir(exist_ok=True)
+    _check_room(downloads, base)
     scratch.mkdir()
     try:
-        build.build(scratch, ADAPTER if trained else None).rename(checkpoint)
+        build.build(base, downloads, scratch, adapter).rename(checkpoint)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         gc.collect()  # the model and its adapter refer to each other, and a server that starts collects nothing by itself
-    report_progress(f"The default model is ready in {checkpoint}.")
+    shutil.rmtree(downloads, ignore_errors=True)
+    report_progress(f"The model {base.name} is ready in {checkpoint}.")
 
 
 def _cache_folder() -> Path:
@@ -102,47 +131,49 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "autotool"
 
 
-def _build_key(trained: bool) -> str:
+def _build_key(base: Base, adapter: Path | None) -> str:
     """Return a hash of everything that the checkpoint is built from, so that a change never finds an old checkpoint."""
     digest = hashlib.sha256(str(_BUILD_VERSION).encode())
-    for name in DATA_FILES:
+    for name in base.data_files:
         digest.update(resources.files(__name__).joinpath(name).read_bytes())
-    for name in ADAPTER_FILES if trained else ():
-        digest.update((ADAPTER / name).read_bytes())
+    if adapter is not None:
+        for name in ADAPTER_FILES:
+            digest.update((adapter / name).read_bytes())
     return digest.hexdigest()[:8]
 
 
-def _locked(file: Path) -> AcquireReturnProxy:
+def _locked(file: Path, name: str) -> AcquireReturnProxy:
     lock = FileLock(file)
     try:
         return lock.acquire(blocking=False)
     except Timeout:
-        report_progress("Another process is preparing the default model; waiting for it ...")
+        report_progress(f"Another process is preparing {name}; waiting for it ...")
         return lock.acquire()
 
 
 @contextmanager
-def _explain_disk_errors(cache: Path) -> Iterator[None]:
+def _explain_disk_errors(cache: Path, base: Base) -> Iterator[None]:
     """Raise AutoToolError for a full or read-only disk, whichever library reports it."""
     try:
         yield
     except Exception as error:
         is_full = getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
         if is_full:
-            raise _disk_full_error(cache) from error
+            raise _disk_full_error(cache, base) from error
         if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST}:
             raise AutoToolError(f"{cache} cannot be written: set AUTOTOOL_CACHE_DIR to a writable folder.") from error
         raise
 
 
-def _check_room(folder: Path) -> None:
-    if shutil.disk_usage(folder).free < _REQUIRED_BYTES:
-        raise _disk_full_error(folder)
+def _check_room(downloads: Path, base: Base) -> None:
+    fetched = sum(file.stat().st_size for file in downloads.iterdir() if file.is_file())
+    if shutil.disk_usage(downloads).free < base.required_bytes - fetched:
+        raise _disk_full_error(downloads.parent, base)
 
 
-def _disk_full_error(folder: Path) -> AutoToolError:
-    gigabytes = _REQUIRED_BYTES / 1e9
+def _disk_full_error(folder: Path, base: Base) -> AutoToolError:
+    gigabytes = base.required_bytes / 1e9
     return AutoToolError(
-        f"Too little disk space for the default model in {folder}: it needs {gigabytes:.1f} GB. Free some space, or set "
+        f"Too little disk space for the model {base.name} in {folder}: it needs {gigabytes:.1f} GB. Free some space, or set "
         "AUTOTOOL_CACHE_DIR to a folder on another disk."
     )

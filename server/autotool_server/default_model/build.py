@@ -12,26 +12,27 @@ from tokenizers.pre_tokenizers import Sequence, Split
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from autotool_core.profile import BUILTIN
-from autotool_server.default_model import DATA_FILES, report_progress, sources
+from autotool_server.default_model import report_progress, sources
+from autotool_server.default_model.bases import Base
 
 MARKERS = BUILTIN["smollm2-autotool"].markers
 
 
-def build(scratch: Path, adapter: Path | None) -> Path:
-    """Build the default checkpoint in a folder below `scratch`, which also holds the download, and return that folder.
+def build(base: Base, downloads: Path, scratch: Path, adapter: Path | None) -> Path:
+    """Build a checkpoint in a folder below `scratch`, and return that folder.
 
-    `adapter`: the folder of the adapter to merge; None for the base alone.
+    `downloads`: the folder of what is fetched. `adapter`: the folder of the adapter to merge; None for the base alone.
     """
-    model, tokenizer = sources.load_base(scratch)
+    model, tokenizer = sources.load_base(base, downloads)
     prepare_base(model, tokenizer)
     if adapter is not None:
         model = merge(model, adapter)
     checkpoint = scratch / "checkpoint"
-    report_progress("Writing the prepared checkpoint (0.54 GB) ...")
+    report_progress("Writing the prepared checkpoint ...")
     model.save_pretrained(checkpoint)
     tokenizer.save_pretrained(checkpoint)
     package = resources.files("autotool_server.default_model")
-    for name in DATA_FILES:
+    for name in base.data_files:
         (checkpoint / name).write_bytes(package.joinpath(name).read_bytes())
     return checkpoint
 

@@ -68,12 +68,12 @@ def import_engine(settings: Settings) -> None:
 def create_engine(settings: Settings) -> Engine:
     """Return the engine of the settings, not started yet. Prepare the default model if the settings name none.
 
-    Raises AutoToolError as `engine_name` does.
+    Raises AutoToolError as `engine_name` and `default_model.ensure` do.
     """
     name = engine_name(settings)
     if name == "remote":
         return _remote(settings)
-    model = settings.model if settings.model is not None else str(default_model.ensure())
+    model = str(default_model.ensure()) if settings.model is None else default_model.resolve(settings.model)
     if name == "vllm":
         return vllm.VllmEngine(model, engine_args=_vllm_args(settings), hang_seconds=settings.engine_hang_seconds)
     from autotool_server.engines.transformers import TransformersEngine  # noqa: PLC0415 the module imports its library
@@ -93,12 +93,14 @@ def _remote(settings: Settings) -> Engine:
     from autotool_server.engines.remote import RemoteEngine  # noqa: PLC0415
 
     key = settings.remote_api_key.get_secret_value() if settings.remote_api_key is not None else None
-    return RemoteEngine(settings.remote_url or "", tokenizer=settings.model, api_key=key, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
+    tokenizer = settings.model and default_model.resolve(settings.model)
+    return RemoteEngine(settings.remote_url or "", tokenizer=tokenizer, api_key=key, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
 
 
 def served_name(settings: Settings, engine: Engine) -> str:
     """Return the model's name in the API."""
     if settings.served_model_name is not None:
         return settings.served_model_name
-    uses_default = settings.model is None and engine.name != "remote"
-    return default_model.NAME if uses_default else engine.model_name
+    name = default_model.NAME if settings.model is None else settings.model
+    is_ours = engine.name != "remote" and (settings.model is None or default_model.is_known(name))
+    return name if is_ours else engine.model_name

@@ -16,11 +16,11 @@ from autotool_server.engines import profiles
 
 
 def show(checkpoint: str | None, profile: str | None, *, as_json: bool) -> None:
-    """Print what is found about a folder's or hub repository's checkpoint, of the default model without one, or its profile.
+    """Print what is found about a checkpoint, without one about the default model, or its profile.
 
     Raises AutoToolError if it has no tokenizer or no chat template, or if there is no such profile.
     """
-    checkpoint = checkpoint or str(default_model.ensure())
+    checkpoint = default_model.resolve(checkpoint) if checkpoint else str(default_model.ensure())
     tokenizer = cast("Tokenizer", checkpoints.load_tokenizer(checkpoint))
     recognition = profiles.find(profile, checkpoint, tokenizer)
     if as_json:

@@ -1,4 +1,4 @@
-"""Whether `--model` names what can be served: a folder with a checkpoint, or a repository of a hub that can be reached."""
+"""Whether `--model` names what can be served: a folder with a checkpoint, a known name, or a repository of a hub."""
 
 import os
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import split_alias
+from autotool_server import default_model
 from autotool_server.engines.create import EngineName
 
 Arguments = Mapping[str, str | bool | int | float]
@@ -38,8 +39,8 @@ def check(model: str, engine: EngineName, arguments: Arguments) -> None:
     elif path.is_file():
         if engine != "vllm" or path.suffix != ".gguf":
             raise AutoToolError(f"{model} is a file. Give --model the folder of the checkpoint.")
-    elif engine == "vllm" and (model.startswith(STORAGE) or _is_quantised_file(model)):
-        pass  # vLLM's own forms
+    elif default_model.is_known(model) or (engine == "vllm" and (model.startswith(STORAGE) or _is_quantised_file(model))):
+        pass  # fetched before the engine is made, or in one of vLLM's own forms
     elif _is_path(model):
         raise AutoToolError(
             f"There is no folder {model}. Give --model the folder of a checkpoint, or the name of one on the hub, {EXAMPLE}."

