@@ -22,7 +22,6 @@ from autotool_training.rl.reward import is_right
 from autotool_training.rl.rollout import force_decision_token
 from autotool_training.rl.trajectory import TrajectoryReader
 
-
 BASE = "base"
 """Names the result of the base, before training and in `short`: it has not learnt to choose."""
 

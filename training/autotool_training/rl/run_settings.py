@@ -90,8 +90,8 @@ class RlSettings(BaseModel):
     lora: LoraSettings | None = None
     """None: all weights are trained."""
     rollouts: Literal["transformers", "vllm", "vllm-server"] = "transformers"
-    """The decoder: transformers, vLLM in this process, or a vLLM server (`vllm serve` with `--weight-transfer-config`: "A larger
-    base on 8 GPUs" in docs/guides/train.md)."""
+    """The decoder: transformers, vLLM in this process, or a vLLM server (`vllm serve` with `--weight-transfer-config`, as in
+    docs/guides/train.md)."""
     vllm_url: str | None = None
     """URL of the vLLM server."""
     vllm: VllmSettings = VllmSettings()
