@@ -36,7 +36,7 @@ TOOLS = [
 ]
 USER = [{"role": "user", "content": "What is the weather in Rome?"}]
 BUDGET = 5
-ANSWER = 20
+ANSWER = 32
 
 
 def request(server: Running, mode: str, choice: str, form: str, budget: bool) -> dict[str, Any]:
