@@ -117,11 +117,13 @@ def _build(base: Base, checkpoint: Path, adapter: Path | None) -> None:
     _check_room(downloads, base)
     scratch.mkdir()
     try:
-        build.build(base, downloads, scratch, adapter).rename(checkpoint)
+        built = build.build(base, downloads, scratch, adapter)
+        # Before the checkpoint is there, after which nobody looks for what was fetched.
+        shutil.rmtree(downloads, ignore_errors=True)
+        built.rename(checkpoint)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         gc.collect()  # the model and its adapter refer to each other, and a server that starts collects nothing by itself
-    shutil.rmtree(downloads, ignore_errors=True)
     report_progress(f"The model {base.name} is ready in {checkpoint}.")
 
 
@@ -133,7 +135,7 @@ def _cache_folder() -> Path:
 
 def _build_key(base: Base, adapter: Path | None) -> str:
     """Return a hash of everything that the checkpoint is built from, so that a change never finds an old checkpoint."""
-    digest = hashlib.sha256(str(_BUILD_VERSION).encode())
+    digest = hashlib.sha256(f"{_BUILD_VERSION} {base.sha256} {base.dtype}".encode())
     for name in base.data_files:
         digest.update(resources.files(__name__).joinpath(name).read_bytes())
     if adapter is not None:
@@ -166,7 +168,7 @@ def _explain_disk_errors(cache: Path, base: Base) -> Iterator[None]:
 
 
 def _check_room(downloads: Path, base: Base) -> None:
-    fetched = sum(file.stat().st_size for file in downloads.iterdir() if file.is_file())
+    fetched = sum(file.stat().st_size for file in downloads.rglob("*") if file.is_file())
     if shutil.disk_usage(downloads).free < base.required_bytes - fetched:
         raise _disk_full_error(downloads.parent, base)
 

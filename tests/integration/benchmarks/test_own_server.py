@@ -40,7 +40,7 @@ def test_a_run_starts_its_server_and_ends_it_and_its_folder_takes_no_other_run(t
     assert re.search(r"graded: 2 items of 2 categories", done.stdout)
     page = (tmp_path / "report.html").read_text()
     assert "graded: 2 items of 2 categories, graded-tiny" in page
-    failed = run(tmp_path, "--modes", "long")
+    failed = run(tmp_path, "--modes", "long", "--max-reasoning-tokens", "24")
     assert failed.returncode != 0
     assert "holds a run with other settings" in failed.stderr
     assert "Starting a server" not in failed.stderr

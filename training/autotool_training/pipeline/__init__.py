@@ -28,15 +28,17 @@ def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
     """
     job.out.mkdir(parents=True, exist_ok=True)
     made = stages(job)
-    held = _read(job.out / STAGES_FILE)
-    _reject_foreign(job.out, made, held)
-    held = _unfinished(made, held)
+    stored = _read(job.out / STAGES_FILE)
+    _reject_foreign(job.out, made, stored)
+    held = _unfinished(made, stored)
     for index, stage in enumerate(made):
         is_new = not _is_done(stage, held)
         if is_new:
-            # Until it is made, it is begun, and what follows is not made.
+            # Until it is made, it is begun, and what follows is not made. One that goes on from a result may fail before it
+            # has begun, and what it has made until then stays known.
             held = {one.name: held[one.name] for one in made[:index]} | {stage.name: {"settings": stage.settings()}}
-            _write(job.out / STAGES_FILE, held)
+            if not _is_done(stage, stored):
+                _write(job.out / STAGES_FILE, held)
             held[stage.name] |= _make(stage)
             _write(job.out / STAGES_FILE, held)
         say(_line(stage.name, held[stage.name], is_new=is_new))

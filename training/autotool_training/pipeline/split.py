@@ -11,14 +11,15 @@ from autotool_training.data.overlap import words
 SHARE, MOST = 5, 200
 """One of SHARE conversations is held out, and at most MOST of all."""
 
-_Asked = tuple[tuple[str, ...], ...]
+_Asked = tuple[tuple[str, str], ...]
 
 
 def conversations(records: Sequence[Record]) -> list[list[Record]]:
     """Return the records of each conversation: those of one row, and of rows that log a conversation again as it grows.
 
-    A row goes on from another one if its requests begin with those of the other. Of several that go on from one row in
-    different ways, as chats do that begin with "Hi", only one is of its conversation.
+    A row goes on from another one if its requests begin with those of the other, or with more than one of them, as those of an
+    edited request do. Of several that share one request alone and go on in different ways, as chats do that begin with "Hi",
+    only one is of its conversation.
     """
     rows: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -28,11 +29,16 @@ def conversations(records: Sequence[Record]) -> list[list[Record]]:
     last: _Asked | None = None
     # In this order the rows that begin with the requests of another one follow it.
     for row in sorted(rows, key=asked.__getitem__):
-        if last is None or asked[row][: len(last)] != last:
+        if last is None or not _goes_on(last, asked[row]):
             found.append([])
         found[-1] += rows[row]
         last = asked[row]
     return found
+
+
+def _goes_on(first: _Asked, second: _Asked) -> bool:
+    shared = next((place for place, (one, other) in enumerate(zip(first, second, strict=False)) if one != other), len(first))
+    return shared == len(first) or sum(role == "user" for role, _ in first[:shared]) > 1
 
 
 def count_repeated(kept: Sequence[Record], held: Sequence[Record]) -> int:
@@ -63,6 +69,6 @@ def hold_out(records: Sequence[Record], count: int | None, seed: int) -> tuple[l
 
 
 def _asked(record: Record) -> _Asked:
-    """Return the words of what the system and the user have said so far, a message each."""
-    said = (message["content"] for message in record.messages if message["role"] in ("system", "user"))
-    return tuple(map(words, said))
+    """Return the roles and texts of what the system and the user have said so far, but for case and white space."""
+    said = ((message["role"], message["content"]) for message in record.messages if message["role"] in ("system", "user"))
+    return tuple((role, " ".join(text.casefold().split())) for role, text in said)

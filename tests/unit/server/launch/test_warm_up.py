@@ -22,7 +22,7 @@ class Recording(ScriptedEngine):
     """An engine that records what it is asked for, and fails if it is told to."""
 
     failure: str | None = None
-    is_dead = hangs = False
+    is_dead = hangs = is_hanging = False
 
     async def health(self) -> None:
         if self.is_dead:
@@ -37,6 +37,7 @@ class Recording(ScriptedEngine):
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         self.asked.append(request)
         if self.hangs:
+            self.is_hanging = True
             await asyncio.Event().wait()
         if self.failure is not None:
             raise EngineError(self.failure)
@@ -104,12 +105,13 @@ async def test_a_remote_engine_that_is_away_is_waited_for(engine: Recording) -> 
 async def test_a_remote_engine_that_hangs_does_not_keep_the_server_from_being_ready(
     engine: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm_up_module, "REMOTE_SECONDS", 0.05)
+    monkeypatch.setattr(warm_up_module, "REMOTE_SECONDS", 2)
     service = service_of(engine)
     engine.in_process, engine.hangs = False, True
     async with asyncio.timeout(30):
         await warm_up(service)
     service.close()
+    assert engine.is_hanging
 
 
 async def test_what_a_checkpoint_cannot_do_is_left_out(engine: Recording, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from autotool_training.common import records
 from autotool_training.common.records import Record
 from autotool_training.data.build import DataSettings, build
 from autotool_training.data.catalog import SOURCES, SourceSpec
+from autotool_training.data.sources.messages import Location
 from autotool_training.data.sources.rows import RowError
 
 FUNCTION = {
@@ -168,6 +169,7 @@ def test_columns_of_a_data_set_on_the_hub_are_named(monkeypatch: pytest.MonkeyPa
         (":config=chat-v1.1", ("chat-v1.1", "train"), "set/chat-v1.1/1/0"),
         (":messages,split=test_sft", (None, "test_sft"), "set/test_sft/1/0"),
         (":messages,tools,split=test,config=en", ("en", "test"), "set/en/test/1/0"),
+        (":split=train[:1000]", (None, "train[:1000]"), "set/train[:1000]/1/0"),
     ],
 )
 def test_a_configuration_and_a_split_of_the_hub_are_named(
@@ -180,6 +182,12 @@ def test_a_configuration_and_a_split_of_the_hub_are_named(
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     (record,) = load_all(f"me/set{named}")
     assert (record.id, record.source) == (first, "set")
+
+
+@pytest.mark.parametrize("options", ["spilt=test", "split=", "split=a,split=b", "messages,config=a,b=c"])
+def test_an_option_of_a_hub_set_that_is_none_is_an_error(options: str) -> None:
+    with pytest.raises(AutoToolError, match=r"config=NAME or split=NAME, each once at most"):
+        Location.parse(f"me/set:{options}")
 
 
 @pytest.mark.parametrize(("named", "message"), [("split=test", "a file has no configuration"), ("slip=test", "no such file")])

@@ -31,7 +31,7 @@ class Steps:
         self.made: list[str] = []
         self.settings: dict[str, dict[str, Any]] = {"data": {"seed": 1}, "sft": {"sft": {"steps": 2}}, "rl": {}}
         self.assumed: dict[str, dict[str, Any]] = {"data": {}, "sft": {}, "rl": {}}
-        self.fails = True
+        self.fails, self.failing = True, "rl"
         self._folder = folder
 
     def __call__(self, _: Job) -> list[Stage]:
@@ -43,7 +43,7 @@ class Steps:
 
     def _make(self, name: str) -> str:
         self.made.append(name)
-        if name == "rl" and self.fails:
+        if name == self.failing and self.fails:
             raise AutoToolError("stopped")
         (self._folder / name).write_text(name)
         return f"the result of {name}"
@@ -104,6 +104,16 @@ def test_more_steps_are_made_and_what_follows_is_made_again(steps: Steps, tmp_pa
     assert steps.made == ["data", "sft", "rl", "sft", "rl"]
     pipeline.run(job(tmp_path), silent)
     assert steps.made == ["data", "sft", "rl", "sft", "rl"]
+
+
+def test_a_result_outlives_a_failed_try_to_make_more_steps(steps: Steps, tmp_path: Path) -> None:
+    steps.fails, steps.failing = True, "sft"
+    first, steps.settings["sft"] = steps.settings["sft"], {"sft": {"steps": 3}}
+    with pytest.raises(AutoToolError, match="stopped"):
+        pipeline.run(job(tmp_path), silent)
+    steps.settings["sft"] = first
+    assert pipeline.run(job(tmp_path), silent) == [RESULT]
+    assert steps.made == ["data", "sft", "rl", "sft"]
 
 
 def test_a_run_that_held_its_settings_in_another_form_is_refused(steps: Steps, tmp_path: Path) -> None:

@@ -64,6 +64,17 @@ def test_conversations_that_begin_alike_are_not_one() -> None:
     assert (len(kept), [one.id.endswith("/1") for one in held]) == (17, [True] * 2)
 
 
+def test_rows_that_share_more_than_one_request_are_one() -> None:
+    edited = [
+        turn(f"{row}-{last}", [f"Rain in town {row}?", "And wind?", last]) for row in range(10) for last in ("All?", "Now?")
+    ]
+    assert [len(one) for one in conversations(edited)] == [2] * 10
+
+
+def test_requests_that_differ_in_signs_alone_are_not_the_same() -> None:
+    assert [len(one) for one in conversations([turn(sign, [f"What is 17 {sign} 25?"]) for sign in "+*"])] == [1, 1]
+
+
 def test_held_out_requests_that_are_trained_on_too_are_counted() -> None:
     kept, held = [turn(0, ["Hi", "Book 0 2"])], [turn(3, ["Hi", "Book 3 2"]), turn(4, ["book: 0 2"])]
     assert count_repeated(kept, held) == 1

@@ -196,7 +196,7 @@ def test_every_stage_loads_as_the_base_is_loaded(job: Job, monkeypatch: pytest.M
     for name in ("sft", "refine", "rl", "measure"):
         with pytest.raises(AutoToolError, match="stopped"):
             make(half, name)
-    expected = [("base", True), ("base", False), ("sft", True), ("rl", False)]
+    expected = [("base", True), ("base", False), ("sft", True), ("base", False)]
     assert loaded == [(source, "bfloat16", in_4bit) for source, in_4bit in expected]
 
 
@@ -219,7 +219,7 @@ def test_the_base_is_measured_beside_the_result(job: Job, monkeypatch: pytest.Mo
     job.out.mkdir()
     records.write(job.out / "held_out.jsonl", [record("d/1/0", calls=[], content="Hello.")])
     assert make(with_recipe(job, base={"source": "start"}), "measure") == "1 held-out turns in 3 modes, and by the base"
-    assert measured == [("rl", "auto"), ("rl", "long"), ("rl", "short"), ("start", "short")]
+    assert measured == [("start", "short"), ("rl", "auto"), ("rl", "long"), ("rl", "short")]
     assert [(result.mode, result.turns) for result in read_results(job.results)] == [
         ("auto", 1),
         ("long", 1),

@@ -32,6 +32,7 @@ NAME, LICENCE = "messages", "unknown"
 MAX_SOURCES = 20
 """The number of sources that the rows of a file are counted by. Where each row states one of its own, it is no source."""
 COLUMN = re.compile(r"\w+")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 A_TOOL = 'write {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
 
 
@@ -60,13 +61,22 @@ class Location:
 
     @classmethod
     def parse(cls, text: str) -> "Location":
-        """Parse a file or a hub id, with `:` and its columns, `config=NAME` and `split=NAME` behind it, of a hub id alone."""
-        rows, _, rest = text.rpartition(":")
+        """Parse a file or a hub id, with `:` and its columns, `config=NAME` and `split=NAME` behind it, of a hub id alone.
+
+        Raises AutoToolError for another option, and for one that is empty or given twice.
+        """
+        # A split may have a colon too, and so may a path.
+        is_hub = HUB_ID.fullmatch(text.partition(":")[0]) is not None
+        rows, _, rest = text.partition(":") if is_hub else text.rpartition(":")
         parts = [part.partition("=") for part in rest.split(",")]
         columns = [name for name, equals, _ in parts if not equals]
-        named = {name: value for name, equals, value in parts if equals}
-        is_known = named.keys() <= {"config", "split"} and len(columns) <= 2 and all(map(COLUMN.fullmatch, columns))
-        if not rows or not is_known or Path(text).exists():
+        options = [(name, value) for name, equals, value in parts if equals]
+        named = dict(options)
+        are_options = named.keys() <= {"config", "split"} and len(named) == len(options) and all(named.values())
+        are_columns = len(columns) <= 2 and all(map(COLUMN.fullmatch, columns))
+        if is_hub and are_columns and not are_options:
+            raise AutoToolError(f"{text}: behind the columns write config=NAME or split=NAME, each once at most.")
+        if not (rows and are_columns and are_options) or Path(text).exists():
             return cls(text)
         return cls(rows, Columns(tuple(columns[:1]) or USUAL.messages, tuple(columns[1:]) or USUAL.tools), **named)
 
