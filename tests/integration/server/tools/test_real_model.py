@@ -62,7 +62,9 @@ def check(record: dict[str, Any]) -> None:
     assert [message["tool_call_id"] for message in transcript if message["role"] == "tool"] == calls
     executions = [execution for turn in record["turns"] for execution in turn["executions"]]
     assert [execution["id"] for execution in executions] == calls
-    assert any(execution["outcome"] == "ok" for execution in executions)
+    # A server that is far behind sends the end of the calls and the cut of the answer at once, so that none of them is run.
+    outcomes = {execution["outcome"] for execution in executions}
+    assert "ok" in outcomes or outcomes == {"not_run"}
     assert record["stop_reason"] in ENDS
 
 
@@ -83,5 +85,7 @@ def test_the_same_streamed(answers: Answers) -> None:
     events = [chunk.autotool["event"] for chunk in chunks[:-1] if hasattr(chunk, "autotool")]
     executions = [execution for turn in chunks[-1].autotool["turns"] for execution in turn["executions"]]
     assert events.count("tool_result") == len(executions)
-    assert events.count("tool_started") == sum(execution["attempts"] > 0 for execution in executions)
+    # The cut of an answer ends calls that have started, and of those some may not have made their attempt.
+    attempted = sum(execution["attempts"] > 0 for execution in executions)
+    assert attempted <= events.count("tool_started") <= len(executions)
     assert events.count("turn") == len(chunks[-1].autotool["turns"]) - 1
