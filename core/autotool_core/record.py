@@ -43,6 +43,8 @@ class TurnRecord(BaseModel):
     """The model's unbiased probability of the long decision token against the short one; None if the model did not decide."""
     reasoning_bias: float
     """Log-odds that were added to the long decision token."""
+    target: str | None = None
+    """The target for which the server found the bias, such as `thinking-rate=0.3`; None where there was none."""
     prefix_tokens: int
     """Tokens injected after the generation prompt, and to close the think block."""
     decision_tokens: int

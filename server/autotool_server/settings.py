@@ -21,6 +21,7 @@ from pydantic_settings import (
 from autotool_core.answer_reserve import DEFAULT_SHARE
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
+from autotool_core.target import TargetText
 from autotool_server import environment
 from autotool_server.environment import PREFIX
 
@@ -176,6 +177,21 @@ class Settings(BaseSettings):
     """What a reasoning effort stands for, as JSON: {"low": {"mode": "auto", "bias": -2, "budget": 512}}. Defaults: none and
     minimal are short; low is auto with bias -2 and a budget of 512 tokens of reasoning; medium is auto with 2048; high,
     xhigh and max are long with 8192, 32768 and no budget of their own."""
+
+    target: TargetText | None = None
+    """What auto is to cost: thinking-rate=0.3, tokens=200 or regret=2% (docs/guides/targets.md). The server finds the reasoning
+    bias that holds it, for requests that set none themselves. Default: no target."""
+
+    alias_targets: Annotated[dict[str, TargetText], BeforeValidator(_from_json)] = Field(default_factory=dict)
+    """Targets of requests that ask for the model by one of its model_aliases, as JSON: {"cheap": "thinking-rate=0.1"}."""
+
+    dial: Text | None = None
+    """File dial.json of `autotool bench dial`, measured with this model: where the reasoning bias of a target begins. A target
+    of regret needs it. Default: it begins at 0."""
+
+    max_target_bias: float = Field(default=8, gt=0, le=100)
+    """Largest reasoning bias in log-odds, up and down, that a target may lead to. With a dial, what it has measured bounds it
+    too."""
 
     default_max_tokens: Annotated[int, Field(ge=1)] | Literal["context"] | None = None
     """Limit of an answer's tokens where the request sets none; context: what the context has left. Default: the

@@ -19,7 +19,6 @@ from autotool_training.common import records
 from autotool_training.common.checkpoint import Checkpoint, load_checkpoint
 from autotool_training.common.records import Record
 
-NUM_TOPICS = 480
 MAX_TOKENS = 96
 BATCH = 32
 TOPIC_FRAMES = (
@@ -51,13 +50,13 @@ CAPITALS = [
 SMALL_TALK = ("Hi!", "Hello, how are you?", "Thank you very much!", "Who are you?", "Good morning.", "Can you help me?", "Bye!")
 
 
-def main(descriptions: str, records_file: str, out: str) -> None:
-    """Write the records whose answers end within `MAX_TOKENS` tokens."""
+def main(descriptions: str, records_file: str, out: str, base: str = "default-base", num_topics: str = "480") -> None:
+    """Write the records whose answers end within `MAX_TOKENS` tokens. `base`: a checkpoint, as in a recipe's `base.source`."""
     rng = random.Random(0)  # noqa: S311 not a secret
     tool_sets = [record.tools for record in records.read(Path(records_file))]
-    questions = [*_questions(Path(descriptions), rng)]
+    questions = [*_questions(Path(descriptions), rng, int(num_topics))]
     rng.shuffle(questions)
-    answers = _answers(load_checkpoint("default-base"), questions)
+    answers = _answers(load_checkpoint(base), questions)
     generated = [
         _record(number, question, answer, rng.choice(tool_sets) if number % 2 else [])
         for number, (question, answer) in enumerate(zip(questions, answers, strict=True))
@@ -66,9 +65,9 @@ def main(descriptions: str, records_file: str, out: str) -> None:
     sys.stdout.write(f"{records.write(Path(out), generated)} of {len(questions)} questions have a short answer.\n")
 
 
-def _questions(tools: Path, rng: random.Random) -> Iterator[str]:
+def _questions(tools: Path, rng: random.Random, num_topics: int) -> Iterator[str]:
     fields = sorted({json.loads(line)["field"].rpartition("/")[2].lower() for line in tools.read_text().splitlines()})
-    for number, field in enumerate(rng.sample(fields, NUM_TOPICS)):
+    for number, field in enumerate(rng.sample(fields, num_topics)):
         yield TOPIC_FRAMES[number % len(TOPIC_FRAMES)].format(field)
     yield from (f"What is the capital of {country}?" for country in CAPITALS)
     yield from SMALL_TALK

@@ -16,8 +16,10 @@ from autotool_bench.options import (
     SuiteName,
     split_names,
 )
+from autotool_core.errors import AutoToolError
 from autotool_core.extras import require, require_vllm
 from autotool_core.modes import Mode
+from autotool_core.target import Target
 
 MEASUREMENT = "This measurement"
 
@@ -191,6 +193,40 @@ def start(
     from autotool_bench.perf.start import measure  # noqa: PLC0415 needs the extras
 
     measure(engine, rounds, serve_options or [], out)
+
+
+@app.command("target")
+def target_response(
+    target: Annotated[str, typer.Option(help="The target: thinking-rate=0.3 or tokens=200.")],
+    out: Annotated[Path, typer.Option(help="Folder of the plot and the answers.")],
+    simulate: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a run of `graded` in auto, long and short whose decisions are replayed; no server runs."),
+    ] = None,
+    requests: Annotated[int, typer.Option(min=1, help="Requests before the change of the traffic, and after it.")] = 400,
+    streams: Streams = 8,
+    serve_options: Annotated[
+        list[str] | None, typer.Argument(help="Further options, which go to the server.", metavar="SERVE_OPTION")
+    ] = None,
+) -> None:
+    """How a target of `auto` is held when easy requests of `graded` give way to hard ones.
+
+    A server with the target is started and asked, at temperature 1. The table has the thinking rate, the tokens and the bias of
+    every 200 requests, the plot their course.
+
+      autotool bench perf target --target thinking-rate=0.3 --out runs/target --model training/checkpoints/graded-tiny
+    """
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf import target_response as response  # noqa: PLC0415 needs the extras
+
+    try:
+        Target.parse(target)
+    except ValueError as error:
+        raise AutoToolError(f"--target: {error}.") from None
+    if simulate is not None:
+        response.simulate(target, requests, streams, out, simulate)
+    else:
+        response.measure(target, requests, streams, out, serve_options or [])
 
 
 @app.command("tool-loop")

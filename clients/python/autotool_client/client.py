@@ -25,7 +25,7 @@ else:
     from functools import cached_property
 
 DEFAULT_BASE_URL = "http://localhost:8000/v1"
-FIELDS = ("mode", "reasoning_bias", "max_reasoning_tokens", "tool_budget", "tool_approvals")
+FIELDS = ("mode", "reasoning_bias", "target", "max_reasoning_tokens", "tool_budget", "tool_approvals")
 
 
 class ToolBudget(TypedDict, total=False):
@@ -45,6 +45,8 @@ class Fields(TypedDict, total=False):
     """The mode of thinking; None is the server's default."""
     reasoning_bias: float | None
     """Log-odds that are added to the long decision token in `auto`."""
+    target: str | None
+    """What `auto` is to cost, in place of a bias: `thinking-rate=0.3`, `tokens=200` or `regret=2%`."""
     max_reasoning_tokens: int | None
     """The number of tokens at which the think block is closed; the answer keeps its own budget."""
     tool_budget: ToolBudget | None

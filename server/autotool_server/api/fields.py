@@ -16,6 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from autotool_core.modes import Mode
+from autotool_core.target import Target, TargetText
 from autotool_server.conversation import request as conversation
 from autotool_server.conversation.request import RequestedSampling, ServerToolName
 from autotool_server.errors import UNSUPPORTED
@@ -118,6 +119,13 @@ class OwnFields(Body):
     tool_budget: ToolBudget | None = None
     reasoning_bias: float | None = Field(default=None, ge=-100, le=100)
     max_reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_INT32)
+    target: TargetText | None = None
+    """What `auto` is to cost, such as `thinking-rate=0.3`, `tokens=200` or `regret=2%`, in place of a reasoning bias."""
+
+    @property
+    def cost_target(self) -> Target | None:
+        """The target."""
+        return Target.parse(self.target) if self.target is not None else None
 
     @property
     def tool_limits(self) -> conversation.ToolBudget | None:

@@ -1,14 +1,16 @@
 """Prometheus metrics, prefix `autotool_`. The default registry, where vLLM keeps its own, is shown on the same page."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from autotool_server.conversation.choice import Generation
 from autotool_server.conversation.job import Job
+from autotool_server.targets.controller import Controller
 from autotool_server.tools.metrics import ToolMetrics
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -59,6 +61,7 @@ class Metrics:
         self.p_long = Histogram(
             "autotool_p_long", "Unbiased probability of the long decision token", buckets=PROBABILITIES, registry=registry
         )
+        self.targets = _TargetGauges(registry)
         self.tokens = Counter(
             "autotool_tokens",
             "Tokens by resolved mode and kind: prompt, cached (a part of prompt), decision, reasoning, content",
@@ -141,6 +144,28 @@ class _Both(Collector):
     def collect(self) -> Iterator[Metric]:
         for registry in self.registries:
             yield from registry.collect()
+
+
+class _TargetGauges(Collector):
+    """What holds each target of the operator: its reasoning bias, and the thinking rate of its latest turns."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.controllers: Mapping[str, Controller] = {}
+        """By what they are of: `server`, `alias:NAME` or `key:NAME`."""
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        bias = GaugeMetricFamily("autotool_target_bias", "Log-odds that a target adds to long", labels=("scope", "target"))
+        rate = GaugeMetricFamily(
+            "autotool_target_thinking_rate", "Share of the latest turns of a target that thought", labels=("scope", "target")
+        )
+        for scope, controller in [*self.controllers.items()]:
+            labels = (scope, str(controller.target))
+            bias.add_metric(labels, controller.bias)
+            if controller.thinking_rate is not None:
+                rate.add_metric(labels, controller.thinking_rate)
+        yield bias
+        yield rate
 
 
 def _resolved(turn: Generation) -> str:

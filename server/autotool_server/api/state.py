@@ -74,6 +74,7 @@ class ServerState:
     @service.setter
     def service(self, service: ConversationService) -> None:
         self.queue.fit(service.engine.capacity)  # before, so that an error here leaves no service
+        self.metrics.targets.controllers = service.targets.configured
         self._service = service
 
     def withdraw_service(self, why: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
+from autotool_core.target import Target
 
 NOT_ALLOWED = "not_allowed_for_key"
 """The code of a refusal of what a key may not use."""
@@ -22,6 +23,8 @@ class Caller:
     """Names of server tools, and groups of them (`weather.*`)."""
     priority: int | None = None
     """The best priority of its requests, which is also theirs if they ask for none; lower is decoded earlier."""
+    target: Target | None = None
+    """What its answers in `auto` are to cost, where a request does not say."""
 
     def check_model(self, names: Sequence[str], field: str | None) -> None:
         """Raise InvalidRequestError for a model that may not be used by any of its names, the first of them its own."""

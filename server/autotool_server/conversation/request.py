@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
+from autotool_core.target import Target
 from autotool_server.engines.base import Sampling
 
 
@@ -142,6 +143,8 @@ class ConversationRequest:
     """Whether the effort chooses the mode too; a mode of the request that differs is then refused."""
     reasoning_bias: float | None = None
     """Log-odds added to the long decision token; None for those of the effort, else 0."""
+    target: Target | None = None
+    """What `auto` is to cost; None for the target of the caller, the alias or the server, if they have one."""
     max_tokens: int | None = None
     """Limit of decoded tokens; of the answer alone if `max_reasoning_tokens` is given. None for the server's default."""
     max_tokens_is_total: bool = False

@@ -15,6 +15,7 @@ from autotool_server.conversation.approvals import PastCalls, past_calls
 from autotool_server.conversation.budgets import DefaultBudgets
 from autotool_server.conversation.caller import ANYBODY, Caller
 from autotool_server.conversation.choice import Choice
+from autotool_server.conversation.counts import check_counts
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.loop_types import Budget, NextTurn, ServerTools
 from autotool_server.conversation.request import ConversationRequest, ToolBudget
@@ -31,6 +32,8 @@ from autotool_server.conversation.turn_request import TurnRequest
 from autotool_server.conversation.turn_requests import RequestContext, TurnRequests, of_choice
 from autotool_server.engines.base import Engine
 from autotool_server.settings import EFFORTS, Effort, GenerationConfig, Settings
+from autotool_server.targets import Targets
+from autotool_server.targets.controller import Controller
 from autotool_server.tools.audit import Audit
 from autotool_server.tools.base import Tool
 from autotool_server.tools.registry import Registry
@@ -72,6 +75,7 @@ class ConversationService:
         """Returns the least number of tokens of a text."""
         self.schemas = Schemas(SchemaWorkers(settings.schema_seconds))
         self.texts = TextThreads()
+        self.targets = Targets(settings)
 
     def for_caller(self, caller: Caller) -> "ConversationService":
         """Return this service as it is for a caller: it refuses what the caller may not use."""
@@ -126,8 +130,7 @@ class ConversationService:
         return await run(self._job, replace(checked, context=replace(checked.context, grammars=grammars)))
 
     def _checked(self, request: ConversationRequest) -> "_Checked":
-        _check_counts(request)
-        self._check_num_choices(request)
+        check_counts(request, self.settings.max_choices)
         budget = self._budget(request)
         context = self._context(self.defaults.bounded(request))
         past = past_calls(request, context.server_tools)
@@ -161,7 +164,8 @@ class ConversationService:
         sampling = request.sampling.filled(self.defaults.sampling)
         arguments = self._template.arguments(request)
         priority = self.caller.priority_of(request.priority)
-        return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling, priority)
+        effort, target = self._effort(request), self._target(request)
+        return RequestContext(request, self._mode(request), tools, effort, arguments, sampling, priority, target)
 
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request, self.model)
@@ -245,6 +249,15 @@ class ConversationService:
         self.caller.check_mode(mode, fields.mode)
         return mode
 
+    def _target(self, request: ConversationRequest) -> Controller | None:
+        if request.reasoning_bias is not None:
+            if request.target is not None:
+                message = "reasoning_bias and target disagree: the server finds the bias of a target. Send only one of them."
+                raise InvalidRequestError(message, "target")
+            return None
+        caller, model = self.caller, modes.split_alias(request.model or "")[0]
+        return self.targets.choose(requested=request.target, key=caller.name, of_key=caller.target, model=model)
+
     def _effort(self, request: ConversationRequest) -> Effort | None:
         if request.effort is None:
             return None
@@ -253,11 +266,6 @@ class ConversationService:
             names = ", ".join({**EFFORTS, **self.settings.effort})
             raise InvalidRequestError(f"{request.fields.effort} must be one of {names}.", request.fields.effort)
         return effort
-
-    def _check_num_choices(self, request: ConversationRequest) -> None:
-        if request.num_choices > self.settings.max_choices:
-            name = request.fields.num_choices
-            raise InvalidRequestError(f"{name} can be at most {self.settings.max_choices} here.", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,20 +296,3 @@ def _with_closing_phrase(profile: Profile, phrase: str | None) -> Profile:
     if phrase is None or profile.think is None:
         return profile
     return profile.model_copy(update={"think": profile.think.model_copy(update={"closing_phrase": phrase})})
-
-
-def _check_counts(request: ConversationRequest) -> None:
-    """Raise InvalidRequestError for a count that is too small, whatever the protocol's own schema lets through."""
-    fields = request.fields
-    counts = {
-        fields.max_tokens: (request.max_tokens, 1),
-        fields.num_choices: (request.num_choices, 1),
-        "max_reasoning_tokens": (request.max_reasoning_tokens, 0),
-    }
-    for name, (count, minimum) in counts.items():
-        if count is not None and count < minimum:
-            raise InvalidRequestError(f"{name} must be at least {minimum}.", name)
-    if request.max_tokens is not None and request.min_tokens > request.max_tokens:
-        raise InvalidRequestError(f"{fields.min_tokens} can be at most {fields.max_tokens}.", fields.min_tokens)
-    if "" in request.stop:
-        raise InvalidRequestError("stop must not hold an empty text.", "stop")

@@ -33,6 +33,7 @@ from autotool_server.engines.base import (
     Score,
     TokenDelta,
 )
+from autotool_server.targets.controller import Decided
 from autotool_server.tracing.spans import Attributes
 
 # A sentencepiece-like tokenizer needs a few ids of context to know where a word begins.
@@ -53,6 +54,8 @@ class Turn:
         self.finish_reason: FinishReason = "stop"
         self.resolved = ResolvedMode.LONG if request.mode is Mode.LONG else ResolvedMode.SHORT
         self.p_long: float | None = None
+        self.reasoning_bias = 0.0
+        """Log-odds that were added to the long decision token."""
         self.reasoning_truncated = False
         self.stop_string: str | None = None
         """The stop string that ended the answer; None if none did."""
@@ -109,7 +112,8 @@ class Turn:
             resolved=self.resolved,
             decided_by="model" if in_auto else "request",
             p_long=self.p_long,
-            reasoning_bias=self.request.reasoning_bias if in_auto else 0.0,
+            reasoning_bias=self.reasoning_bias,
+            target=str(self.request.target.target) if in_auto and self.request.target is not None else None,
             prefix_tokens=len(self._renderer.prefix_ids[self.request.mode]) + self.ledger.injected_tokens,
             decision_tokens=self.ledger.decision_tokens,
             reasoning_tokens=self.ledger.reasoning_tokens,
@@ -155,10 +159,14 @@ class Turn:
         if self.request.mode is not Mode.AUTO or tokens is None:
             return None
         with self._spans.decision(self._ids) as span:
+            target, own_bias = self.request.target, self.request.reasoning_bias
+            self.reasoning_bias = own_bias if target is None else own_bias + target.bias
             request = self._decision_request(tokens, span.headers)
             steps = self._engine.decide(request)
             score = cast("Score", await anext(steps))
             self._settle(tokens, request.settle(score))
+            if target is not None:
+                target.decided(Decided(score.log_odds + own_bias, request.temperature, self.resolved is ResolvedMode.LONG))
             self.ledger.decision_tokens = 1
             self.ledger.cached_tokens = score.cached_tokens
             self.ledger.note_time(content=False)
@@ -171,7 +179,7 @@ class Turn:
             prompt_ids=self._ids,
             candidates=(tokens.long, tokens.short),
             outcomes={resolved: self._outcome(resolved, tokens, trace_headers) for resolved in ResolvedMode},
-            reasoning_bias=self.request.reasoning_bias,
+            reasoning_bias=self.reasoning_bias,
             temperature=self.request.sampling.temperature,
             uniform=(random if seed is None else random.Random(seed)).random(),  # noqa: S311 sampling, not a secret
             trace_headers=trace_headers,
@@ -298,6 +306,8 @@ class Turn:
         self._ids = [*self._ids, *([] if reader.end_id is None else [reader.end_id])]
         if reader.is_over:
             self.finish_reason = "stop"
+        if self.request.target is not None and self.p_long is not None:
+            self.request.target.ended(is_long=self.resolved is ResolvedMode.LONG, tokens=self.ledger.completion_tokens)
         return output
 
     def _inject(self, ids: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from autotool_core.modes import Mode
 from autotool_server.conversation.plan import TurnLimits
 from autotool_server.engines.base import Sampling
+from autotool_server.targets.controller import Controller
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class TurnRequest:
     """Conversation and response prefix of `mode`."""
     mode: Mode
     reasoning_bias: float
+    """Log-odds of the request or its effort that are added to the long decision token."""
     limits: TurnLimits
     sampling: Sampling
     stop: tuple[str, ...] = ()
@@ -31,3 +33,5 @@ class TurnRequest:
     tools: Sequence[Mapping[str, Any]] = ()
     """OpenAI function tools that may be called."""
     parallel_tool_calls: bool = True
+    target: Controller | None = None
+    """What adds to the reasoning bias so that a target is held; None without one."""

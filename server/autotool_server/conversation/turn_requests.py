@@ -20,6 +20,7 @@ from autotool_server.conversation.request import AllowedTools, ConversationReque
 from autotool_server.conversation.turn_request import TurnRequest
 from autotool_server.engines.base import Engine, Sampling
 from autotool_server.settings import Effort
+from autotool_server.targets.controller import Controller
 from autotool_server.tools.base import Tool
 
 FIRST, CALLING, CLOSING = range(3)
@@ -41,6 +42,8 @@ class RequestContext:
     """The request's, with the server's defaults for what it leaves out."""
     priority: int = 0
     """The request's, as far as its caller may have it; lower is run earlier."""
+    target: Controller | None = None
+    """What holds the target of the request's answers in `auto`; None without one."""
     grammars: Sequence[str | None] = ()
     """The grammar of each shape of `TurnRequests.shapes`; none where no schema constrains an answer."""
 
@@ -229,6 +232,7 @@ def _turn_request(
         priority=context.priority,
         tools=shape.tools,
         parallel_tool_calls=request.parallel_tool_calls,
+        target=context.target,
     )
 
 

@@ -128,6 +128,11 @@ class Score:
     """One per candidate, in the order of the request."""
     cached_tokens: int = 0
 
+    @property
+    def log_odds(self) -> float:
+        """The log-odds of the first candidate against the second."""
+        return self.logprobs[0] - self.logprobs[1]
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:

@@ -136,4 +136,6 @@ def make_service(engine: Engine, settings: Settings, tools: Registry | None = No
         raise AutoToolError(
             f"Setting default_mode: {service.default_mode} cannot be served: {reason} Set --default-mode {served}."
         )
+    if (settings.target is not None or settings.alias_targets) and Mode.AUTO in refusals:
+        raise AutoToolError(f"Setting target: auto cannot be served, so that nothing is decided: {refusals[Mode.AUTO]}")
     return service

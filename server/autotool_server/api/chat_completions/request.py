@@ -49,6 +49,7 @@ def conversation_request(body: ChatRequest) -> ConversationRequest:
         template_arguments=body.chat_template_kwargs or {},
         effort=body.reasoning_effort,
         reasoning_bias=body.reasoning_bias,
+        target=body.cost_target,
         max_tokens=_max_tokens(body),
         max_tokens_is_total=body.lifts_reasoning_limit,
         max_reasoning_tokens=_max_reasoning_tokens(body),

@@ -11,9 +11,11 @@ from pydantic_core import PydanticCustomError
 from autotool_core.api_keys import NAME, NAME_RULE
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
+from autotool_core.target import Target, TargetText
 from autotool_server.conversation.caller import Caller
 from autotool_server.state_store.windows import Limits, Period
 
+NO_DIAL = "A target of regret needs a measured dial. Set --dial."
 NO_STORE = "This needs a database of what is spent. Set --spend-store, such as sqlite:///spend.db."
 
 _ERROR_TEXTS = {
@@ -64,6 +66,9 @@ class Key(BaseModel):
     """The best priority of its requests, and theirs if they ask for none; lower is run earlier. Of all fields it is the one
     that limits if it is left out: or else any holder of a key could pass all others."""
 
+    target: TargetText | None = None
+    """What its answers in `auto` are to cost, such as `thinking-rate=0.3`; a request may name another one."""
+
     concurrent_requests: Limit | None = None
     """Requests at once, on each server."""
 
@@ -82,7 +87,8 @@ class Key(BaseModel):
     @property
     def caller(self) -> Caller:
         """What the holder may use."""
-        return Caller(self.name, self.models, self.modes, self.tools, self.priority)
+        target = Target.parse(self.target) if self.target is not None else None
+        return Caller(self.name, self.models, self.modes, self.tools, self.priority, target)
 
     @property
     def limits(self) -> Limits:
@@ -119,10 +125,11 @@ class _File(BaseModel):
         return {**value, "keys": named}
 
 
-def read_keys(path: Path, *, has_store: bool) -> Mapping[str, Key]:
+def read_keys(path: Path, *, has_store: bool, has_dial: bool = True) -> Mapping[str, Key]:
     """Return the keys of a file by their hashes. Raises AutoToolError, which names the file, the key and the field.
 
-    `has_store`: whether what keys spend is kept, without which none may have a budget.
+    `has_store`: whether what keys spend is kept, without which none may have a budget. `has_dial`: whether the server has a
+    measured dial, without which none may have a target of regret.
     """
     try:
         keys = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).keys
@@ -134,14 +141,21 @@ def read_keys(path: Path, *, has_store: bool) -> Mapping[str, Key]:
     except ValidationError as error:
         raise AutoToolError(f"The keys file {path}: {_first_fault(error)}") from None
     for name, key in keys.items():
-        if key.has_budget and not has_store:
-            field = "tokens_per_month" if key.tokens_per_day is None else "tokens_per_day"
-            raise AutoToolError(f"The keys file {path}: keys.{name}.{field}: {NO_STORE}")
+        if fault := _missing_setting(key, has_store=has_store, has_dial=has_dial):
+            raise AutoToolError(f"The keys file {path}: keys.{name}.{fault}")
     by_hash: dict[str, Key] = {}
     for name, key in keys.items():
         if (first := by_hash.setdefault(key.hash, key)) is not key:
             raise AutoToolError(f"The keys file {path}: keys.{name}.hash: This is the hash of keys.{first.name} too.")
     return by_hash
+
+
+def _missing_setting(key: Key, *, has_store: bool, has_dial: bool) -> str | None:
+    """Return the field of a key that needs a setting which the server does not have, and what to set; None without one."""
+    if key.has_budget and not has_store:
+        return f"{'tokens_per_month' if key.tokens_per_day is None else 'tokens_per_day'}: {NO_STORE}"
+    target = key.caller.target
+    return f"target: {NO_DIAL}" if target is not None and target.kind == "regret" and not has_dial else None
 
 
 def _first_fault(error: ValidationError) -> str:

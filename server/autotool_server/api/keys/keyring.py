@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 from autotool_core.api_keys import hash_of
@@ -18,15 +19,15 @@ LOOK_SECONDS = 1.0
 class Keyring:
     """The keys of a file. Raises AutoToolError for an invalid one at the start; later the keys before it go on to hold.
 
-    `has_store`: whether what keys spend is kept, without which none may have a budget.
+    `has_store`, `has_dial`: as of `read_keys`.
     """
 
-    def __init__(self, path: Path, *, has_store: bool) -> None:
+    def __init__(self, path: Path, *, has_store: bool, has_dial: bool = True) -> None:
         self._path = path
-        self._has_store = has_store
+        self._read = partial(read_keys, path, has_store=has_store, has_dial=has_dial)
         # Before the file is read, so that a change in between is seen at the next look.
         self._version = _version(path)
-        self._keys = read_keys(path, has_store=has_store)
+        self._keys = self._read()
         self._next_look = time.monotonic() + LOOK_SECONDS
 
     def find(self, text: str) -> Key | None:
@@ -43,7 +44,7 @@ class Keyring:
             return
         self._version = version
         try:
-            self._keys = read_keys(self._path, has_store=self._has_store)
+            self._keys = self._read()
         except AutoToolError as error:
             logger.error("%s The keys before this change go on to hold.", error)  # noqa: TRY400 the mend is in the message
         else:
@@ -52,7 +53,9 @@ class Keyring:
 
 def make_keyring(settings: Settings) -> Keyring | None:
     """Return the keys of the settings' file; None without one. Raises AutoToolError for an invalid file."""
-    return Keyring(Path(settings.keys), has_store=settings.spend_store is not None) if settings.keys is not None else None
+    if settings.keys is None:
+        return None
+    return Keyring(Path(settings.keys), has_store=settings.spend_store is not None, has_dial=settings.dial is not None)
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:

@@ -49,6 +49,7 @@ def conversation_request(body: MessagesRequest | CountRequest, abilities: Abilit
         effort=body.output_config.effort,
         effort_sets_mode=body.thinking is None,
         reasoning_bias=body.reasoning_bias,
+        target=body.cost_target,
         max_tokens=body.max_tokens,
         max_tokens_is_total=True,
         max_reasoning_tokens=_max_reasoning_tokens(body),

@@ -56,6 +56,7 @@ def conversation_request(body: ResponsesRequest) -> ConversationRequest:
         template_arguments=body.chat_template_kwargs or {},
         effort=body.reasoning.effort,
         reasoning_bias=body.reasoning_bias,
+        target=body.cost_target,
         max_tokens=body.max_output_tokens,
         max_reasoning_tokens=body.max_reasoning_tokens,
         sampling=body.sampling,

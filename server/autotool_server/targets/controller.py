@@ -1,0 +1,123 @@
+"""Holds one target: the reasoning bias follows the traffic.
+
+The bias is the sum of two parts. The *fit* is the bias with which the last turns would have met the target. It comes from their
+unbiased probabilities, which do not depend on the bias that they were decided with, so that it cannot oscillate, however many
+requests are under way. The *trim* adds up what the outcomes still miss, as adaptive conformal inference does (Gibbs and Candès,
+arXiv 2106.00170): it settles what the fit cannot, such as greedy decisions of which many are equally probable.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from autotool_core.target import Target
+
+WINDOW = 100
+"""The turns that the fit looks back on."""
+MIN_TURNS = 20
+"""The turns after which the first fit is made; until then the bias is that of the dial."""
+MAX_STEP = 0.25
+"""The largest change of the fit at one turn, in log-odds."""
+GAIN = 0.1
+"""The change of the trim, in log-odds, for a turn that thinks where none should."""
+LEAK = 0.98
+"""What is left of the trim after a turn. It forgets what it has added up while the fit followed a change of the traffic."""
+REFIT = 5
+"""The turns from one fit to the next."""
+LENGTHS = 0.05
+"""The weight of a new answer in the mean lengths of each mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision of a turn in `auto`."""
+
+    log_odds: float
+    """Of long against short, before the target's bias."""
+    temperature: float
+    is_long: bool
+
+
+class Lengths:
+    """The mean number of decoded tokens of long and of short answers, weighted towards the latest ones."""
+
+    def __init__(self, long: float | None = None, short: float | None = None) -> None:
+        self.long, self.short = long, short
+
+    def add(self, is_long: bool, tokens: int) -> None:
+        """Add an answer that has ended."""
+        mean = self.long if is_long else self.short
+        mean = tokens if mean is None else mean + LENGTHS * (tokens - mean)
+        self.long, self.short = (mean, self.short) if is_long else (self.long, mean)
+
+    def rate_for(self, tokens: float) -> float | None:
+        """Return the share of long answers with which the mean is so many tokens; None while that is not known."""
+        if self.long is None or self.short is None or self.long <= self.short:
+            return None
+        return min(max((tokens - self.short) / (self.long - self.short), 0.0), 1.0)
+
+
+class Controller:
+    """Holds a target with a bias within bounds. It is used from one thread."""
+
+    def __init__(self, target: Target, bias: float, bounds: tuple[float, float], lengths: Lengths) -> None:
+        self.target = target
+        self._fit = _clipped(bias, bounds)
+        self._bounds = bounds
+        self._trim = 0.0
+        self._recent = deque[Decided](maxlen=WINDOW)
+        self._lengths = lengths
+        self._decided = 0
+
+    @property
+    def bias(self) -> float:
+        """The log-odds to add to the long decision token now."""
+        return _clipped(self._fit + self._trim, self._bounds)
+
+    @property
+    def thinking_rate(self) -> float | None:
+        """The share of the latest turns that thought; None before the first."""
+        return sum(turn.is_long for turn in self._recent) / len(self._recent) if self._recent else None
+
+    def decided(self, turn: Decided) -> None:
+        """Follow a decision."""
+        self._recent.append(turn)
+        self._decided += 1
+        rate = self._rate()
+        if rate is None:
+            return
+        self._trim = LEAK * self._trim + GAIN * (rate - turn.is_long)
+        if len(self._recent) >= MIN_TURNS and self._decided % REFIT == 0:
+            wanted = self._solved(rate)
+            self._fit += _clipped(wanted - self._fit, (-MAX_STEP * REFIT, MAX_STEP * REFIT))
+
+    def ended(self, *, is_long: bool, tokens: int) -> None:
+        """Follow the end of an answer of so many decoded tokens."""
+        self._lengths.add(is_long, tokens)
+
+    def _rate(self) -> float | None:
+        """Return the thinking rate that meets the target; None where the bias stays as it is."""
+        if self.target.kind == "thinking-rate":
+            return self.target.value
+        return self._lengths.rate_for(self.target.value) if self.target.kind == "tokens" else None
+
+    def _solved(self, rate: float) -> float:
+        """Return the bias with which the latest turns would have had a thinking rate, by bisection."""
+        low, high = self._bounds
+        for _ in range(20):
+            middle = (low + high) / 2
+            thinking = sum(_probability(turn, middle) for turn in self._recent) / len(self._recent)
+            low, high = (middle, high) if thinking < rate else (low, middle)
+        return (low + high) / 2
+
+
+def _clipped(value: float, bounds: tuple[float, float]) -> float:
+    return min(max(value, bounds[0]), bounds[1])
+
+
+def _probability(turn: Decided, bias: float) -> float:
+    """Return the probability that a turn thinks with a bias."""
+    biased = turn.log_odds + bias
+    if turn.temperature == 0:
+        return float(biased > 0)
+    return 1.0 / (1.0 + math.exp(-max(min(biased / turn.temperature, 500.0), -500.0)))
