@@ -195,7 +195,7 @@ def start(
     measure(engine, rounds, serve_options or [], out)
 
 
-@app.command("target")
+@app.command("target", context_settings={"ignore_unknown_options": True})
 def target_response(
     target: Annotated[str, typer.Option(help="The target: thinking-rate=0.3 or tokens=200.")],
     out: Annotated[Path, typer.Option(help="Folder of the plot and the answers.")],

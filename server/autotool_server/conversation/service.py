@@ -167,6 +167,10 @@ class ConversationService:
         effort, target = self._effort(request), self._target(request)
         return RequestContext(request, self._mode(request), tools, effort, arguments, sampling, priority, target)
 
+    def first_turn(self, request: ConversationRequest) -> TurnRequest:
+        """Return what the first turn of a request without tools and schemas needs. Raises InvalidRequestError."""
+        return self._turn_requests.first(self._context(request))
+
     def _turn(self, request: TurnRequest) -> Turn:
         return Turn(self.engine, self.renderer, self._profile, request, self.model)
 

@@ -88,7 +88,7 @@ class ScriptedEngine:
         *,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
-        """Return the scripted log-odds."""
+        """Return the scripted log-odds for the first candidate, and 0 for the others."""
         self.trace_headers.append(trace_headers)
         self._in_flight += 1
         try:
@@ -98,7 +98,7 @@ class ScriptedEngine:
             raise
         finally:
             self._in_flight -= 1
-        return Score((self.log_odds, 0.0), cached_tokens=0)
+        return Score((self.log_odds, *(0.0 for _ in candidates[1:])), cached_tokens=0)
 
     def decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
         return decide_in_two(self, request)

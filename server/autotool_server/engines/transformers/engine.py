@@ -165,8 +165,6 @@ class TransformersEngine:
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
         del request_id, trace_headers  # the batcher assigns its own ids and has no traces
-        if len(candidates) != 2:
-            raise ValueError("score compares two candidates.")
         self._check(prompt_ids, 1)
         scorer = CandidateScorer(candidates)
         async with aclosing(self._batcher.decode(prompt_ids, 1, (), scorer)) as chunks:

@@ -132,6 +132,14 @@ async def test_score_equals_a_plain_forward(engine: Engine, model: Any, prompt: 
         assert score.logprobs[0] - score.logprobs[1] == pytest.approx(difference, abs=2e-3)
 
 
+async def test_score_of_many_candidates(engine: Engine, model: Any, prompt: list[int]) -> None:
+    candidates = tuple(engine.tokenizer.encode(letter)[0] for letter in "ABCDEFGHIJKLMNOPQRST")
+    expected = raw_logprobs(model, prompt, [candidates[0]])[0]
+    score = await engine.score("decision", prompt, candidates)
+    differences = [logprob - score.logprobs[0] for logprob in score.logprobs]
+    assert differences == pytest.approx([float(expected[token] - expected[candidates[0]]) for token in candidates], abs=2e-3)
+
+
 async def test_generation_reuses_the_scored_prompt(engine: Engine) -> None:
     prompt = chat(engine, f"Nobody asked {engine.name} this before. " * 20)
     score = await engine.score("decision", prompt, (198, 1116))

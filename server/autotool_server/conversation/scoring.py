@@ -1,0 +1,148 @@
+"""Questions that are answered by the probabilities of a few answers, each of which is one token."""
+
+import math
+import time
+import uuid
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autotool_core.errors import InvalidRequestError
+from autotool_core.modes import Mode
+from autotool_core.parsing.stream import Section
+from autotool_core.record import TurnRecord
+from autotool_core.tokenizer import Tokenizer
+from autotool_server.conversation.caller import ANYBODY
+from autotool_server.conversation.choice import Choice
+from autotool_server.conversation.job import Job
+from autotool_server.conversation.ledger import Ledger
+from autotool_server.conversation.request import ConversationRequest, FieldNames
+from autotool_server.conversation.service import ConversationService
+from autotool_server.conversation.step_spans import CACHED, StepSpans
+from autotool_server.conversation.text_threads import Run
+from autotool_server.conversation.token_reader import TurnOutput
+from autotool_server.engines.base import FinishReason
+from autotool_server.tracing.spans import Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, and the answers that are scored."""
+
+    messages: Sequence[Any]
+    """What the model reads, as of a `ConversationRequest`."""
+    answers: Sequence[str]
+    """Texts of one token each, two or more."""
+    field: str
+    """The path of the question in the request's body."""
+
+
+class ScoredTurn:
+    """Scores the answers of one question. After `run` has ended, `probabilities` has one for each; their sum is 1."""
+
+    resolved = None
+    """It has no mode: nothing is decoded after the answer's token."""
+    p_long = None
+    stop_string = None
+    finish_reason: FinishReason = "stop"
+    max_decoded_tokens = max_new_tokens = 1
+
+    def __init__(
+        self,
+        service: ConversationService,
+        request_id: str,
+        index: int,
+        prompt_ids: Sequence[int],
+        candidates: Sequence[int],
+    ) -> None:
+        self.index = index
+        self.ledger = Ledger()
+        self.prompt_ids = prompt_ids
+        self.probabilities: Sequence[float] = ()
+        self._engine = service.engine
+        self._id = f"{request_id}-{index}"
+        self._candidates = tuple(candidates)
+        self._spans = StepSpans(service.engine, service.model, self.ledger, "decide", self._span_attributes)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens charged to the prompt."""
+        return len(self.prompt_ids)
+
+    async def run(self) -> AsyncGenerator[TurnOutput]:
+        """Score the answers; yield one empty output. Closing the generator aborts the engine's work."""
+        self.ledger.started_at = time.perf_counter()
+        with self._spans.decision(self.prompt_ids) as span:
+            score = await self._engine.score(self._id, self.prompt_ids, self._candidates, trace_headers=span.headers)
+            self.ledger.cached_tokens = score.cached_tokens
+            self.ledger.count(Section.CONTENT, 1)
+            self.ledger.note_time(content=True)
+        self.probabilities = _softmax(score.logprobs)
+        yield TurnOutput(())
+
+    def record(self) -> TurnRecord:
+        """Return the turn's part of the decision record."""
+        return TurnRecord(
+            choice=self.index,
+            resolved=None,
+            decided_by="request",
+            p_long=None,
+            reasoning_bias=0.0,
+            prefix_tokens=0,
+            decision_tokens=0,
+            reasoning_tokens=0,
+            content_tokens=self.ledger.content_tokens,
+            reasoning_truncated=False,
+            tool_calls=[],
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.ledger.cached_tokens,
+        )
+
+    def _span_attributes(self) -> Attributes:
+        return {CACHED: self.ledger.cached_tokens}
+
+
+async def prepare(
+    service: ConversationService, model: str, questions: Sequence[Question], ignored: Sequence[str], run: Run
+) -> Job:
+    """Return the job of questions, each asked by itself. Raises InvalidRequestError, naming the field.
+
+    `run` runs what takes long for a long input, for each question anew, so that others are not kept waiting.
+    """
+    if service.resolve_model(model, "model") is not None:
+        raise InvalidRequestError("model names a mode, which a decision does not have. Send the name without it.", "model")
+    if reason := service.renderer.refusals.get(Mode.SHORT):
+        raise InvalidRequestError(f"A decision is answered without reasoning. {reason}", "model")
+    request_id = f"dec-{uuid.uuid4().hex}"
+    turns = [await run(_turn, service, request_id, number, question) for number, question in enumerate(questions)]
+    return Job(
+        request_id,
+        service.model,
+        None,
+        [Choice(turn) for turn in turns],
+        tuple(ignored),
+        num_prompts=len(turns),
+        priority=service.caller.priority_of(),
+    )
+
+
+def _turn(service: ConversationService, request_id: str, index: int, question: Question) -> ScoredTurn:
+    # The prefix of `short` is only the place of the answer: a key that may not ask for short may have a decision.
+    anybody = service.for_caller(ANYBODY)
+    request = ConversationRequest(question.messages, mode=Mode.SHORT, max_tokens=1, fields=FieldNames(messages="input"))
+    candidates = [_token(service.engine.tokenizer, answer, question.field) for answer in question.answers]
+    return ScoredTurn(service, request_id, index, anybody.first_turn(request).prompt_ids, candidates)
+
+
+def _token(tokenizer: Tokenizer, answer: str, field: str) -> int:
+    """Return the token of an answer. Raises InvalidRequestError where the model's vocabulary has no single one."""
+    ids = tokenizer.encode(answer, add_special_tokens=False)
+    if len(ids) != 1:
+        raise InvalidRequestError(f"The model's vocabulary has no single token for the answer {answer}.", field)
+    return ids[0]
+
+
+def _softmax(logprobs: Sequence[float]) -> Sequence[float]:
+    largest = max(logprobs)
+    weights = [math.exp(logprob - largest) for logprob in logprobs]
+    return [weight / sum(weights) for weight in weights]
