@@ -1,10 +1,12 @@
 """Questions that are answered by the probabilities of a few answers, each of which is one token."""
 
+import asyncio
 import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from autotool_core.errors import InvalidRequestError
@@ -38,7 +40,11 @@ class Question:
 
 
 class ScoredTurn:
-    """Scores the answers of one question. After `run` has ended, `probabilities` has one for each; their sum is 1."""
+    """Scores the answers of one question. After `run` has ended, `probabilities` has one for each; their sum is 1.
+
+    `computed`: set by the first turn of a request when it has ended, which the others wait for: what the prompts have in common
+    is then in the engine's prefix cache.
+    """
 
     resolved = None
     """It has no mode: nothing is decoded after the answer's token."""
@@ -52,8 +58,10 @@ class ScoredTurn:
         service: ConversationService,
         request_id: str,
         index: int,
+        *,
         prompt_ids: Sequence[int],
         candidates: Sequence[int],
+        computed: asyncio.Event,
     ) -> None:
         self.index = index
         self.ledger = Ledger()
@@ -62,6 +70,7 @@ class ScoredTurn:
         self._engine = service.engine
         self._id = f"{request_id}-{index}"
         self._candidates = tuple(candidates)
+        self._computed = computed
         self._spans = StepSpans(service.engine, service.model, self.ledger, "decide", self._span_attributes)
 
     @property
@@ -71,6 +80,15 @@ class ScoredTurn:
 
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Score the answers; yield one empty output. Closing the generator aborts the engine's work."""
+        if self.index > 0:
+            await self._computed.wait()
+        try:
+            await self._score()
+        finally:
+            self._computed.set()
+        yield TurnOutput(())
+
+    async def _score(self) -> None:
         self.ledger.started_at = time.perf_counter()
         with self._spans.decision(self.prompt_ids) as span:
             score = await self._engine.score(self._id, self.prompt_ids, self._candidates, trace_headers=span.headers)
@@ -78,7 +96,6 @@ class ScoredTurn:
             self.ledger.count(Section.CONTENT, 1)
             self.ledger.note_time(content=True)
         self.probabilities = _softmax(score.logprobs)
-        yield TurnOutput(())
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
@@ -114,7 +131,8 @@ async def prepare(
     if reason := service.renderer.refusals.get(Mode.SHORT):
         raise InvalidRequestError(f"A decision is answered without reasoning. {reason}", "model")
     request_id = f"dec-{uuid.uuid4().hex}"
-    turns = [await run(_turn, service, request_id, number, question) for number, question in enumerate(questions)]
+    make = partial(_turn, service, request_id, asyncio.Event())
+    turns = [await run(make, number, question) for number, question in enumerate(questions)]
     return Job(
         request_id,
         service.model,
@@ -126,12 +144,13 @@ async def prepare(
     )
 
 
-def _turn(service: ConversationService, request_id: str, index: int, question: Question) -> ScoredTurn:
+def _turn(service: ConversationService, request_id: str, computed: asyncio.Event, index: int, question: Question) -> ScoredTurn:
     # The prefix of `short` is only the place of the answer: a key that may not ask for short may have a decision.
     anybody = service.for_caller(ANYBODY)
     request = ConversationRequest(question.messages, mode=Mode.SHORT, max_tokens=1, fields=FieldNames(messages="input"))
     candidates = [_token(service.engine.tokenizer, answer, question.field) for answer in question.answers]
-    return ScoredTurn(service, request_id, index, anybody.first_turn(request).prompt_ids, candidates)
+    prompt_ids = anybody.first_turn(request).prompt_ids
+    return ScoredTurn(service, request_id, index, prompt_ids=prompt_ids, candidates=candidates, computed=computed)
 
 
 def _token(tokenizer: Tokenizer, answer: str, field: str) -> int:

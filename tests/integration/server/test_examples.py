@@ -15,7 +15,8 @@ import pytest
 from support.examples import LOCAL_URL, Block, Example, assert_same_output, blocks, examples
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "guides" / "client.md", ROOT / "docs" / "guides" / "tools.md"]
+GUIDES = ROOT / "docs" / "guides"
+PAGES = [ROOT / "README.md", *(GUIDES / f"{name}.md" for name in ("client", "tools", "protocols"))]
 EXAMPLES = [example for page in PAGES for example in examples(page)]
 # The first of them may prepare the default model, and each loads a client.
 pytestmark = pytest.mark.timeout(600)

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import BadRequestError, NotFoundError
+from openai import BadRequestError, InternalServerError, NotFoundError
 from openai.types import Decision
-from support.serving import MODEL, Running, held, running, scripted
+from support.serving import MODEL, Running, failing, held, running, scripted
 
 from autotool_core.profile import Profile, ThinkFormat
 from autotool_server.engines.base import Score
@@ -148,11 +148,36 @@ async def test_a_client_that_leaves_leaves_nothing() -> None:
     async with running(engine) as server:
         asked = asyncio.create_task(decide(server, PREDICATE, CHOICE))
         async with asyncio.timeout(30):
-            while engine.in_flight() < 2:  # noqa: ASYNC110 the engine has no event for this
+            while not engine.prompts:  # noqa: ASYNC110 the engine has no event for this
                 await asyncio.sleep(0.01)
         asked.cancel()
         await server.idle()
-    assert len(engine.aborted) == 2
+    assert len(engine.aborted) == 1
+
+
+async def test_the_first_question_goes_first() -> None:
+    """The others then find the input in the engine's prefix cache."""
+    engine = Scoring(0.0)
+    release = held(engine, after=0)
+    async with running(engine) as server:
+        asked = asyncio.create_task(decide(server, PREDICATE, CHOICE, SCORE))
+        async with asyncio.timeout(30):
+            while not engine.prompts:  # noqa: ASYNC110 the engine has no event for this
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            assert engine.candidates == ["AB"]
+            release.set()
+            await asked
+    assert engine.candidates == ["AB", "ABC", "012"]
+
+
+async def test_an_engine_that_fails_at_the_first_question_leaves_nothing() -> None:
+    engine = Scoring(0.0)
+    failing(engine)
+    async with running(engine) as server:
+        with pytest.raises(InternalServerError):
+            await decide(server, PREDICATE, CHOICE)
+        await server.idle()
 
 
 async def test_metrics_count_it_once() -> None:
