@@ -1,14 +1,20 @@
 """What holds for every test."""
 
+import asyncio
 import functools
+import gc
 import os
 import ssl
 import sys
+from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import uvicorn.server
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
+from autotool_core.imports import without_collections
 from autotool_training.patches import malloc
 
 SERVER_TESTS = Path(__file__).parent / "integration" / "server"
@@ -17,6 +23,29 @@ SERVER_TESTS = Path(__file__).parent / "integration" / "server"
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Tests of a file run in one worker. Those that share an engine are one group, or each worker would start its own."""
     item.add_marker(pytest.mark.xdist_group(_shared_engine(item) or item.nodeid.split("::")[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import the tests, and all libraries with them, without collections of garbage: a fifth of the time went into them."""
+    with without_collections():
+        return (yield)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _libraries_are_no_garbage() -> None:  # pyright: ignore[reportUnusedFunction]
+    """Leave a million objects of libraries out of collections, as the end of each engine and the start of each training is one.
+
+    A server that starts in this process has undone that.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let the end of the process free the libraries, which tell what was left otherwise."""
+    gc.unfreeze()
 
 
 @pytest.hookimpl(trylast=True)
@@ -62,6 +91,10 @@ def _gradients_are_synchronised() -> None:  # pyright: ignore[reportUnusedFuncti
 # A busy machine may take longer than httpx's 5 seconds to accept a connection; what hangs meets pytest's own limit.
 for phase in ("connect", "read", "write", "pool"):
     setattr(DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
+
+# uvicorn looks ten times a second whether it is to end, and waits as long for its connections then: more than most tests take.
+sleep = asyncio.sleep
+uvicorn.server.__dict__["asyncio"] = SimpleNamespace(**vars(asyncio) | {"sleep": lambda _: sleep(0.005)})
 
 # Every HTTP client reads all certificates of the machine, which takes longer than most requests of the tests.
 ssl.create_default_context = functools.lru_cache(ssl.create_default_context)

@@ -1,10 +1,12 @@
 """A tokenizer small enough to build in a test: bytes, the newlines and markers that the modes need, ChatML; and a Llama."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 CHAT_TEMPLATE = """\
 {%- if tools %}<|im_start|>system
@@ -50,8 +52,12 @@ def make_tokenizer(
     return tokenizer
 
 
-def make_llama(tokenizer: Any, seed: int = 0, **changes: Any) -> LlamaForCausalLM:
+def make_llama(tokenizer: Any, seed: int = 0, **changes: Any) -> "LlamaForCausalLM":
     """A random one of two layers; `changes` of its configuration."""
+    # Their import takes longer than the start of a server, which needs the tokenizer alone.
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     torch.manual_seed(seed)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     tokens = {"vocab_size": len(tokenizer), "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -61,11 +62,16 @@ def as_vllm_reads(parser: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
+@cache
+def tokenizer_with(*markers: str) -> Any:
+    return make_tokenizer(markers=markers)
+
+
 def by_vllm(name: str, parser: str, text: str) -> tuple[str, list[tuple[str, Any]]]:
     protocol = importlib.import_module("vllm.entrypoints.openai.chat_completion.protocol")
     manager = importlib.import_module("vllm.tool_parsers").ToolParserManager
     request = protocol.ChatCompletionRequest(model="m", messages=[{"role": "user", "content": "?"}], tools=TOOLS)
-    tokenizer = make_tokenizer(markers=("<think>", "</think>", *tool_formats.get(name).markers))
+    tokenizer = tokenizer_with("<think>", "</think>", *tool_formats.get(name).markers)
     read = manager.get_tool_parser(parser)(tokenizer, request.tools).extract_tool_calls(text, request)
     functions = [call.function for call in read.tool_calls]
     return read.content or "", [(function.name, json.loads(function.arguments)) for function in functions]
@@ -135,7 +141,7 @@ def reasoning_by_vllm(parser: str, text: str) -> Turn:
     manager = importlib.import_module("vllm.reasoning").ReasoningParserManager
     request = protocol.ChatCompletionRequest(model="m", messages=[{"role": "user", "content": "?"}])
     opening, closing = REASONING[parser]
-    tokenizer = make_tokenizer(markers=(opening.removesuffix("thought\n"), closing, "[TOOL_CALLS]"))
+    tokenizer = tokenizer_with(opening.removesuffix("thought\n"), closing, "[TOOL_CALLS]")
     reasoning, content = manager.get_reasoning_parser(parser)(tokenizer).extract_reasoning(text, request)
     # vLLM keeps the newlines around the markers, which are format.
     return Turn((reasoning or "").strip("\n"), (content or "").strip("\n"))

@@ -3,12 +3,14 @@
 import importlib.util
 import json
 import signal
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 from support.served_process import Served, serving
 
+CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-tiny"
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 RECORDING = """
 import json, sys
@@ -43,7 +45,7 @@ KINDS = (
 
 async def ask(server: Served, **changes: object) -> None:
     messages = [{"role": "user", "content": "Where is the Eiffel tower?"}]
-    body = {"model": "smollm2-135m", "messages": messages, "max_tokens": 12, **changes}
+    body = {"model": "small", "messages": messages, "max_tokens": 12, **changes}
     async with httpx.AsyncClient(timeout=240) as client:
         answer = await client.post(f"{server.url}/v1/chat/completions", json=body)
     assert answer.status_code == 200
@@ -57,7 +59,8 @@ def processes(server: Served) -> set[int]:
 @pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=needs_vllm)])
 async def test_the_first_requests_import_and_start_nothing(engine: str) -> None:
     """They take seconds. A test of times would fail on a busy machine."""
-    async with serving("--engine", engine, "--engine-arg", "max_model_len=2048", program=("-c", RECORDING)) as server:
+    model = ("--model", str(CHECKPOINT), "--served-model-name", "small")
+    async with serving(*model, "--engine", engine, "--engine-arg", "max_model_len=1024", program=("-c", RECORDING)) as server:
         ready = processes(server)
         for kind in KINDS:
             await ask(server, **kind)

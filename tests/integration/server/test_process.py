@@ -1,4 +1,7 @@
-"""`autotool serve` as a user runs it, with the default model and the transformers engine: what it says, and how it ends."""
+"""`autotool serve` as a user runs it: what it says, and how it ends.
+
+The default model is served once, with the transformers engine. Elsewhere a small checkpoint, which loads sooner, does as well.
+"""
 
 import asyncio
 import importlib.util
@@ -16,8 +19,10 @@ import pytest
 from support.served_process import Served, serving, stream
 
 AUTOTOOL = str(Path(sys.executable).with_name("autotool"))
+CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-tiny"
+SMALL = ("--model", str(CHECKPOINT), "--served-model-name", "small")
 PROGRAM = (AUTOTOOL, "serve", "--engine", "transformers")
-VLLM = (AUTOTOOL, "serve", "--engine", "vllm", "--engine-arg", "max_model_len=2048")
+VLLM = (AUTOTOOL, "serve", "--engine", "vllm", "--engine-arg", "max_model_len=1024")
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 PATH = "/v1/chat/completions"
 DYING = """
@@ -43,7 +48,7 @@ main()
 
 def body(**changes: object) -> dict[str, object]:
     prompt = [{"role": "user", "content": "Tell me a long story about the sea."}]
-    return {"model": "smollm2-135m", "messages": prompt, "mode": "short", "max_tokens": 400, "ignore_eos": True, **changes}
+    return {"model": "small", "messages": prompt, "mode": "short", "max_tokens": 800, "ignore_eos": True, **changes}
 
 
 def said(server: Served) -> list[str]:
@@ -61,7 +66,7 @@ async def test_start_requests_and_stop_say_what_is_needed_and_no_more() -> None:
         schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 8}}, "required": ["city"]}
         form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}}
         for changes in ({"mode": "auto"}, {"response_format": form, "ignore_eos": False}):
-            answer = await client.post(server.url + PATH, json=body(max_tokens=40, **changes))
+            answer = await client.post(server.url + PATH, json=body(model="smollm2-135m", max_tokens=40, **changes))
             assert answer.status_code == 200
         server.signal(signal.SIGINT)
         code = await server.end()
@@ -72,7 +77,7 @@ async def test_start_requests_and_stop_say_what_is_needed_and_no_more() -> None:
 
 
 async def test_open_streams_end_with_an_error() -> None:
-    async with serving(program=PROGRAM) as server:
+    async with serving(*SMALL, program=PROGRAM) as server:
         begun = asyncio.Event()
         asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
         await begun.wait()
@@ -87,7 +92,7 @@ async def test_open_streams_end_with_an_error() -> None:
 
 
 async def test_the_death_of_the_engine_ends_the_process() -> None:
-    async with serving(program=("-c", DYING)) as server:
+    async with serving(*SMALL, program=("-c", DYING)) as server:
         text = await stream(server.url, PATH, body(stream=True), asyncio.Event())
         code = await server.end()
     [*_, last] = [line for line in text.splitlines() if line]
@@ -100,10 +105,10 @@ async def test_the_death_of_the_engine_ends_the_process() -> None:
 @needs_vllm
 async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
     """A terminal sends it to vLLM's processes too, which must not end before the requests."""
-    async with serving("--drain-seconds", "200", program=VLLM) as server:
+    async with serving(*SMALL, "--drain-seconds", "200", program=VLLM) as server:
         assert dict(line.split(None, 1) for line in server.ready[1:])["engine"].startswith("vllm ")
         begun = asyncio.Event()
-        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=150, ignore_eos=True), begun))
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
         await begun.wait()
         server.signal(signal.SIGINT)
         text = await asking
@@ -116,10 +121,11 @@ async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
 @pytest.mark.timeout(900)
 @needs_vllm
 async def test_vllm_that_is_stopped_is_started_again_and_ends_with_a_killed_server() -> None:
-    async with serving("--engine-restarts", "1", program=VLLM) as server, httpx.AsyncClient(base_url=server.url) as client:
+    restarting = serving(*SMALL, "--engine-restarts", "1", program=VLLM)
+    async with restarting as server, httpx.AsyncClient(base_url=server.url) as client:
         before = vllms(server)
         begun = asyncio.Event()
-        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True, max_tokens=1500), begun))
+        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
         await begun.wait()
         [core] = [child for child in before if "EngineCore" in "".join(child.cmdline())]
         core.suspend()
@@ -149,9 +155,9 @@ def vllms(server: Served) -> list[psutil.Process]:
 
 @pytest.mark.timeout(900)
 @needs_vllm
-async def test_a_start_of_vllm_that_fails_is_one_line_with_the_cause(base_model_dir: Path, tmp_path: Path) -> None:
+async def test_a_start_of_vllm_that_fails_is_one_line_with_the_cause(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
-    shutil.copytree(base_model_dir, broken)
+    shutil.copytree(CHECKPOINT, broken)
     weights = broken / "model.safetensors"
     os.truncate(weights, weights.stat().st_size // 2)  # its head is whole, so that only vLLM's own process finds out
     process = await asyncio.create_subprocess_exec(*VLLM, "--port", "0", "--model", broken, stdout=PIPE, stderr=PIPE)

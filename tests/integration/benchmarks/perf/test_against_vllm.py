@@ -17,7 +17,7 @@ from autotool_bench.perf.against_vllm import Spent, cost_of
 from autotool_core.errors import AutoToolError
 
 MODEL = "training/checkpoints/graded-tiny"
-OPTIONS = ("--rounds", "2", "--streams", "2", "--requests", "24", "--tokens", "33", "--modes", "short,long")
+OPTIONS = ("--rounds", "2", "--streams", "2", "--requests", "12", "--tokens", "33", "--modes", "short,long")
 
 
 def test_two_loads_tell_a_token_from_a_request() -> None:
@@ -38,29 +38,34 @@ def test_both_servers_get_the_model_and_the_flags_and_stock_vllm_its_parsers() -
     assert list(ours.command[-2:]) == ["--log-requests", "text"]
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict[str, Any]]:
+    """Two scripted servers, which run until the last test."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(overhead._served(MODEL, 33)) for name in ("ours", "stock")}
+
+
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def scripted(running: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have both servers be scripted ones; return the names of those that were suspended, in order."""
     suspended: list[str] = []
-    with ExitStack() as stack:
-        running = {name: stack.enter_context(overhead._served(MODEL, 33)) for name in ("ours", "stock")}
-        pair = [servers.Server(name, [], urlsplit(server.url).port or 0) for name, server in running.items()]
+    pair = [servers.Server(name, [], urlsplit(server.url).port or 0) for name, server in running.items()]
 
-        @contextmanager
-        def started(server: servers.Server, log: Path) -> Iterator[Any]:
-            yield SimpleNamespace(pid=running[server.name].process.pid, name=server.name)
+    @contextmanager
+    def started(server: servers.Server, log: Path) -> Iterator[Any]:
+        yield SimpleNamespace(pid=running[server.name].process.pid, name=server.name)
 
-        def paused(process: Any) -> Any:
-            suspended.append(process.name)
-            return nullcontext()
+    def paused(process: Any) -> Any:
+        suspended.append(process.name)
+        return nullcontext()
 
-        monkeypatch.setattr("autotool_bench.perf.cli.require_vllm", lambda _: None)
-        monkeypatch.setattr(servers, "is_cpu", lambda: True)
-        monkeypatch.setattr(servers, "started", started)
-        monkeypatch.setattr(servers, "paused", paused)
-        monkeypatch.setattr(against_vllm, "pair", lambda *_, **__: pair)
-        monkeypatch.setattr(against_vllm, "NAME", overhead.SERVED)
-        yield suspended
+    monkeypatch.setattr("autotool_bench.perf.cli.require_vllm", lambda _: None)
+    monkeypatch.setattr(servers, "is_cpu", lambda: True)
+    monkeypatch.setattr(servers, "started", started)
+    monkeypatch.setattr(servers, "paused", paused)
+    monkeypatch.setattr(against_vllm, "pair", lambda *_, **__: pair)
+    monkeypatch.setattr(against_vllm, "NAME", overhead.SERVED)
+    return suspended
 
 
 def _run(out: Path) -> Any:

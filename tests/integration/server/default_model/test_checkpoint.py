@@ -238,7 +238,7 @@ def hub(tmp_path: Path) -> Iterator[str]:
     tokenizer.save_pretrained(tmp_path / "repository")
     handler = type("OneRepository", (Hub,), {"folder": tmp_path / "repository"})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

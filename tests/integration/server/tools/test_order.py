@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,16 @@ from pydantic import BaseModel
 from support.serving import MODEL, Running, running
 
 from autotool_core import profile
+from autotool_core.profile import Profile
+from autotool_server.engines.base import Engine
 from autotool_server.engines.transformers import TransformersEngine
 from autotool_server.tools.registry import Registry
 from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources.openapi import OpenApiEntry, OpenApiSource
 
 QUESTION = [{"role": "user", "content": "Order 3 pieces of sku A100."}]
+CASES = [("auto", False), ("auto", True), ("short", True), ("long", False)]
+"""The modes, and whether the answer is streamed."""
 
 
 class Order(BaseModel):
@@ -45,8 +51,17 @@ class Shop:
         return app
 
 
-@pytest.fixture(scope="module")
-async def shop() -> AsyncIterator[Shop]:
+@dataclass(frozen=True)
+class Outcome:
+    """What a request came to."""
+
+    orders: list[Order]
+    record: dict[str, Any]
+    content: str
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Shop]:
     listening = socket.create_server(("127.0.0.1", 0))
     shop = Shop(f"http://127.0.0.1:{listening.getsockname()[1]}")
     server = uvicorn.Server(uvicorn.Config(shop.app(), log_level="error"))
@@ -57,17 +72,25 @@ async def shop() -> AsyncIterator[Shop]:
 
 
 @pytest.fixture(scope="module")
-async def server(shop: Shop, default_model_dir: Path) -> AsyncIterator[Running]:
-    """The default model on the transformers engine, with the shop's tools."""
+async def outcomes(default_model_dir: Path) -> dict[tuple[str, bool], Outcome]:
+    """The default model on the transformers engine is asked for all at once: one batch takes little longer than one request."""
     engine = TransformersEngine(str(default_model_dir))
     await engine.start()
-    source = OpenApiSource("shop", OpenApiEntry(document=f"{shop.url}/openapi.json"), Secrets({}))
     markers = profile.load_profile(default_model_dir / profile.FILE_NAME)
     try:
-        async with Registry([source]) as registry, running(engine, markers, registry=registry) as server:
-            yield server
+        made = await asyncio.gather(*(order(engine, markers, mode, streamed=streamed) for mode, streamed in CASES))
     finally:
         await engine.stop()
+    return dict(zip(CASES, made, strict=True))
+
+
+async def order(engine: Engine, markers: Profile, mode: str, *, streamed: bool) -> Outcome:
+    """Send the request to a server over the engine that has a shop of its own."""
+    async with opened() as shop:
+        source = OpenApiSource("shop", OpenApiEntry(document=f"{shop.url}/openapi.json"), Secrets({}))
+        async with Registry([source]) as registry, running(engine, markers, registry=registry) as server:
+            record, content = await send(server, mode, streamed=streamed)
+    return Outcome(shop.orders, record, content)
 
 
 async def send(server: Running, mode: str, *, streamed: bool) -> tuple[dict[str, Any], str]:
@@ -83,12 +106,11 @@ async def send(server: Running, mode: str, *, streamed: bool) -> tuple[dict[str,
     return chunks[-1].autotool, "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
 
 
-@pytest.mark.parametrize(("mode", "streamed"), [("auto", False), ("auto", True), ("short", True), ("long", False)])
-async def test_an_order_is_made_once_and_answered(server: Running, shop: Shop, mode: str, streamed: bool) -> None:
-    shop.orders.clear()
-    record, content = await send(server, mode, streamed=streamed)
-    assert shop.orders == [Order(sku="A100", pieces=3)]
-    assert content.strip()
-    assert "tool_call" not in content
-    assert record["stop_reason"] in {"answer", "repeated_call"}
-    assert len(record["turns"]) <= 5
+@pytest.mark.parametrize(("mode", "streamed"), CASES)
+def test_an_order_is_made_once_and_answered(outcomes: dict[tuple[str, bool], Outcome], mode: str, *, streamed: bool) -> None:
+    outcome = outcomes[mode, streamed]
+    assert outcome.orders == [Order(sku="A100", pieces=3)]
+    assert outcome.content.strip()
+    assert "tool_call" not in outcome.content
+    assert outcome.record["stop_reason"] in {"answer", "repeated_call"}
+    assert len(outcome.record["turns"]) <= 5

@@ -1,6 +1,7 @@
 """The adapters of two stages merged into one that has the effect of both."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,38 +25,48 @@ def trained(base: Checkpoint, out: Path, rank: int, alpha: int) -> Checkpoint:
     return sft.train(base, sft.make_examples(records(8), writer, settings)[0], settings, out, seed=1)
 
 
-def test_the_merged_adapter_gives_the_model_of_the_last_stage(tmp_path: Path) -> None:
-    first = trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
-    last = trained(first, tmp_path / "last", rank=2, alpha=6)
-    merge_adapters([tmp_path / "first/adapter", tmp_path / "last/adapter"], tmp_path / "joined")
+@dataclass(frozen=True)
+class Stages:
+    """Two stages, of which the last one began from the first one's model."""
+
+    adapters: list[Path]
+    last: Checkpoint
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    folder = tmp_path_factory.mktemp("stages")
+    first = trained(scratch.make(SIZES, seed=0), folder / "first", rank=4, alpha=8)
+    last = trained(first, folder / "last", rank=2, alpha=6)
+    return Stages([folder / "first/adapter", folder / "last/adapter"], last)
+
+
+def test_the_merged_adapter_gives_the_model_of_the_last_stage(stages: Stages, tmp_path: Path) -> None:
+    merge_adapters(stages.adapters, tmp_path / "joined")
     start = scratch.make(SIZES, seed=0)
     joined = PeftModel.from_pretrained(start.model, str(tmp_path / "joined")).merge_and_unload()
     moved = 0.0
     unchanged = scratch.make(SIZES, seed=0).model.state_dict()
     for name, weight in joined.state_dict().items():
-        torch.testing.assert_close(weight.float(), last.model.state_dict()[name], rtol=0.02, atol=1e-3)
+        torch.testing.assert_close(weight.float(), stages.last.model.state_dict()[name], rtol=0.02, atol=1e-3)
         moved += (weight - unchanged[name]).abs().sum().item()
     assert moved > 1
 
 
-def test_the_last_stage_is_scaled_by_the_share(tmp_path: Path) -> None:
-    first = trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
-    trained(first, tmp_path / "last", rank=2, alpha=6)
-    folders = [tmp_path / "first/adapter", tmp_path / "last/adapter"]
+def test_the_last_stage_is_scaled_by_the_share(stages: Stages, tmp_path: Path) -> None:
     for share in (0.0, 0.25, 1.0):
-        merge_adapters(folders, tmp_path / str(share), share=share)
+        merge_adapters(stages.adapters, tmp_path / str(share), share=share)
     none, part, all_ = (_products(tmp_path / str(share)) for share in (0.0, 0.25, 1.0))
     moved = 0.0
-    for name, product in _products(folders[0]).items():
+    for name, product in _products(stages.adapters[0]).items():
         torch.testing.assert_close(none[name], product, rtol=0.02, atol=1e-3)
         torch.testing.assert_close(part[name], product + 0.25 * (all_[name] - none[name]), rtol=0.02, atol=1e-3)
         moved += (all_[name] - none[name]).abs().sum().item()
     assert moved > 1
 
 
-def test_a_smaller_rank_is_the_nearest(tmp_path: Path) -> None:
-    trained(scratch.make(SIZES, seed=0), tmp_path / "first", rank=4, alpha=8)
-    folder = tmp_path / "first/adapter"
+def test_a_smaller_rank_is_the_nearest(stages: Stages, tmp_path: Path) -> None:
+    folder = stages.adapters[0]
     for rank in (4, 3, 1):
         merge_adapters([folder], tmp_path / str(rank), rank)
     whole, same, near, far = (_products(at) for at in (folder, *(tmp_path / str(rank) for rank in (4, 3, 1))))

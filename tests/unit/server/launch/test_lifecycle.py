@@ -59,7 +59,7 @@ from autotool_core.errors import EngineError
 from autotool_server.launch import lifecycle
 from support.serving import scripted
 
-engine = scripted("It is four. " * 20)
+engine = scripted("It is four. " * 10)
 left = 32
 
 

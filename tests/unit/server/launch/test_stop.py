@@ -29,11 +29,17 @@ def last_event(path: str, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-async def test_an_idle_server_ends_at_once(number: signal.Signals) -> None:
-    async with serving() as server:
+async def test_an_idle_server_aligns_its_ready_lines_and_ends_at_once(number: signal.Signals) -> None:
+    async with serving("--served-model-name", "mine", "--api-key", "k", "--builtin-tools", "clock,calculator") as server:
         server.signal(number)
         code = await server.end()
     assert (code, server.errors) == (0, "Stopping.\n")
+    rows = dict(line.split(None, 1) for line in server.ready[1:])
+    assert [*rows] == ["model", "engine", "device", "context", "modes", "tools", "key", "docs"]
+    assert {line.index(value) for line, value in zip(server.ready[1:], rows.values(), strict=True)} == {11}
+    assert (rows["model"], rows["modes"], rows["context"]) == ("mine", "auto (default), long, short", "4,096 tokens")
+    assert rows["docs"] == f"{server.url}/docs"
+    assert rows["tools"] == "calculator, clock"
 
 
 async def test_the_second_signal_ends_streams_with_an_error_of_their_protocol() -> None:
@@ -143,18 +149,6 @@ async def test_the_third_signal_ends_the_process() -> None:
         code = await server.end()
     assert code in {0, 130}  # signals that come together are one
     assert "Traceback" not in server.errors
-
-
-async def test_ready_lines_are_aligned() -> None:
-    async with serving("--served-model-name", "mine", "--api-key", "k", "--builtin-tools", "clock,calculator") as server:
-        server.signal(signal.SIGTERM)
-        await server.end()
-    rows = dict(line.split(None, 1) for line in server.ready[1:])
-    assert [*rows] == ["model", "engine", "device", "context", "modes", "tools", "key", "docs"]
-    assert {line.index(value) for line, value in zip(server.ready[1:], rows.values(), strict=True)} == {11}
-    assert (rows["model"], rows["modes"], rows["context"]) == ("mine", "auto (default), long, short", "4,096 tokens")
-    assert rows["docs"] == f"{server.url}/docs"
-    assert rows["tools"] == "calculator, clock"
 
 
 async def _connection(url: str, request: str, length: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -144,6 +144,6 @@ async def test_a_decider_that_fails_ends_its_own_request(engine: TransformersEng
 
 
 async def test_leaving_after_the_decision_leaves_nothing(engine: TransformersEngine, prompt: list[int]) -> None:
-    async with aclosing(engine._batcher.decide(prompt, Likelier(engine, 4000))) as chunks:
+    async with aclosing(engine._batcher.decide(prompt, Likelier(engine, 500))) as chunks:
         await anext(chunks)
     await nothing_left(engine)

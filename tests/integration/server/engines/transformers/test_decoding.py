@@ -40,7 +40,7 @@ async def test_repetition_penalty_is_that_of_generate(engine: TransformersEngine
     assert output.tokens != generated(model, prompt, 16)
 
 
-@pytest.mark.parametrize("pair", [(198, 28), (0, 49152)])
+@pytest.mark.parametrize("pair", [(198, 28), (0, 1024)])
 async def test_score_equals_a_plain_forward(
     engine: TransformersEngine, model: Any, prompt: list[int], pair: tuple[int, int]
 ) -> None:
@@ -84,8 +84,9 @@ async def test_generation_reuses_the_scored_prompt(engine: TransformersEngine) -
 
 
 async def test_long_prompt_is_prefilled_in_steps(engine: TransformersEngine, model: Any) -> None:
-    prompt = engine.tokenizer.encode(TEXT * 60)[: batcher.STEP_TOKENS * 2 + 50]
-    output, other = await asyncio.gather(collect(engine, ask(prompt, 4)), collect(engine, ask(prompt[7:90], 20)))
+    prompt = engine.tokenizer.encode(TEXT * 60)[: batcher.STEP_TOKENS * 2 - 8]
+    # The other one is the first in the first step, and takes so much of it that two are too few for the long one.
+    other, output = await asyncio.gather(collect(engine, ask(prompt[7:90], 20)), collect(engine, ask(prompt, 4)))
     assert output.tokens == generated(model, prompt, 4)
     assert other.tokens == generated(model, prompt[7:90], 20)
 
@@ -110,7 +111,7 @@ async def test_end_of_sequence_stops_only_if_listed(engine: TransformersEngine, 
 
 
 async def test_properties_of_the_checkpoint(engine: TransformersEngine) -> None:
-    assert engine.max_model_len == 8192
+    assert engine.max_model_len == 1024
     assert engine.eos_token_ids == (2,)
     await engine.health()
 
@@ -119,11 +120,13 @@ async def test_properties_of_the_checkpoint(engine: TransformersEngine) -> None:
 
 
 async def test_seed_repeats_in_any_company(engine: TransformersEngine, prompt: list[int]) -> None:
-    alone = await collect(engine, ask(prompt, 12, Sampling(seed=7)))
-    requests = [ask(prompt, 12, Sampling(seed=8)), ask(prompt, 12, Sampling(seed=7)), ask(prompt, 12, Sampling())]
-    eight, seven, unseeded = await asyncio.gather(*(collect(engine, request) for request in requests))
-    assert seven.tokens == alone.tokens
-    assert len({tuple(output.tokens) for output in (seven, eight, unseeded)}) == 3
+    # Hot, since this model is so sure of its tokens that two draws may well be the same.
+    seven, eight, unseeded = (Sampling(temperature=3.0, seed=seed) for seed in (7, 8, None))
+    alone = await collect(engine, ask(prompt, 12, seven))
+    requests = [ask(prompt, 12, sampling) for sampling in (eight, seven, unseeded)]
+    outputs = await asyncio.gather(*(collect(engine, request) for request in requests))
+    assert outputs[1].tokens == alone.tokens
+    assert len({tuple(output.tokens) for output in outputs}) == 3
 
 
 @pytest.mark.parametrize("narrow", [Sampling(top_k=1), Sampling(top_p=1e-6), Sampling(min_p=1.0), Sampling(temperature=1e-6)])
@@ -141,15 +144,17 @@ async def test_bias_forces_and_bans(engine: TransformersEngine, prompt: list[int
     first = (await collect(engine, ask(prompt, 1))).tokens[0]
     banned = await collect(engine, ask(prompt, 8, Sampling(temperature=0, logit_bias={first: -1000.0})))
     assert first not in banned.tokens
-    forced = await collect(engine, ask(prompt, 3, Sampling(logit_bias={49155: 1000.0})))
-    assert forced.tokens == [49155] * 3
+    forced = await collect(engine, ask(prompt, 3, Sampling(logit_bias={1027: 1000.0})))
+    assert forced.tokens == [1027] * 3
 
 
 @pytest.mark.parametrize(
     "sampling", [Sampling(temperature=0, presence_penalty=99), Sampling(temperature=0, frequency_penalty=99)]
 )
 async def test_output_penalties_leave_the_prompt_alone(engine: TransformersEngine, sampling: Sampling) -> None:
-    prompt = engine.tokenizer.encode(" one two three" * 12)
+    ids = engine.tokenizer.encode(" one two three" * 12)
+    # The token that the answer begins with is one of the prompt, which a penalty of those would ban.
+    prompt = [*(await collect(engine, ask(ids, 1))).tokens, *ids]
     free = (await collect(engine, ask(prompt, 9))).tokens
     output = await collect(engine, ask(prompt, 9, sampling))
     assert len(set(free)) < len(free)

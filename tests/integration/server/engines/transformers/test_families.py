@@ -1,8 +1,6 @@
 """Every family of models on the transformers engine, as a tiny random model: all that it serves, and what it refuses."""
 
 import asyncio
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +12,6 @@ from transformers import AutoModelForCausalLM
 
 from autotool_core.errors import EngineError
 from autotool_server.engines.transformers import TransformersEngine, attention
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_stops() -> Iterator[None]:
-    """Stopping an engine collects garbage, which takes half a second with all libraries in memory."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)

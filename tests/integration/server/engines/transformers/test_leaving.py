@@ -26,6 +26,12 @@ def value(metric: str) -> float:
     return found
 
 
+@pytest.fixture(scope="module")
+def checkpoint(base_model_dir: Path) -> Path:
+    """One whose prompts may be so long that they are prefilled for a while."""
+    return base_model_dir
+
+
 # Leaving
 
 

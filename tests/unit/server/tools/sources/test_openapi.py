@@ -256,7 +256,7 @@ async def test_a_url_with_operations_that_cannot_be_tools_has_them_disabled(
     (tmp_path / "shop.json").write_text(json.dumps(document({}, paths=MIXED, servers=[{"url": "/v1"}])))
     handler = partial(QuietHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/shop.json"
         source = OpenApiSource("shop", OpenApiEntry(document=url), Secrets({}))
