@@ -48,6 +48,11 @@ def is_known(model: str) -> bool:
     return model in BASES and not Path(model).exists()
 
 
+def can_think(model: str) -> bool:
+    """Return whether a model may have a think block, which the bases of `BASES` lack that this project has not trained."""
+    return not is_known(model) or BASES[model].has_adapter
+
+
 def resolve(model: str) -> str:
     """Return the folder of a known model, which is prepared at its first use, and any other model as it is.
 
