@@ -10,6 +10,7 @@ import gc
 import hashlib
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -41,11 +42,26 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 # Increase it when a change of the code changes a file of the checkpoint.
 _BUILD_VERSION = 3
+_KEY_DIGITS = 8
+
+_FOLDER = re.compile(rf"({'|'.join(map(re.escape, BASES))})(-base)?-[0-9a-f]{{{_KEY_DIGITS}}}")
+"""The name of a folder of `location`."""
 
 
 def is_known(model: str) -> bool:
     """Return whether this is the name of a model of `BASES`. A folder of that name wins."""
     return model in BASES and not Path(model).exists()
+
+
+def name_of(model: str) -> str:
+    """Return the name of the known model whose checkpoint this folder is, in any cache, and any other model as it is.
+
+    The default model before its training has no name in the API: it is `smollm2-135m-base`.
+    """
+    found = _FOLDER.fullmatch(Path(model).name)
+    if found is None:
+        return model
+    return f"{found[1]}-base" if found[2] and BASES[found[1]].has_adapter else found[1]
 
 
 def can_think(model: str) -> bool:
@@ -146,7 +162,7 @@ def _build_key(base: Base, adapter: Path | None) -> str:
     if adapter is not None:
         for name in ADAPTER_FILES:
             digest.update((adapter / name).read_bytes())
-    return digest.hexdigest()[:8]
+    return digest.hexdigest()[:_KEY_DIGITS]
 
 
 def _locked(file: Path, name: str) -> AcquireReturnProxy:
