@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib import resources
 from importlib.util import find_spec
@@ -77,6 +77,28 @@ def resolve(model: str) -> str:
     return str(ensure(name=model)) if is_known(model) else model
 
 
+def resolve_tokenizer(model: str) -> str:
+    """Return a folder with the tokenizer of a known model, its template and profile, and any other model as it is.
+
+    The folder is that of the prepared checkpoint if there is one. Else no weights are built, and they are only fetched where
+    the hub's files of the tokenizer cannot be had. Raises AutoToolError as `ensure` does.
+    """
+    if not is_known(model):
+        return model
+    base = BASES[model]
+    if (_adapter(base, True) is None or _is_installed(ADAPTER)) and (whole := location(model)).is_dir():
+        return str(whole)
+    folder = _cache_folder() / f"{model}-tokenizer-{_build_key(base, None)}"
+
+    def make(downloads: Path, scratch: Path) -> Path:
+        from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
+
+        return build.build_tokenizer(base, downloads, scratch)
+
+    _make_once(base, folder, make)
+    return str(folder)
+
+
 def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> Path:
     """Return the folder of the prepared checkpoint. The first call builds it, which takes minutes; progress goes to stderr.
 
@@ -90,14 +112,15 @@ def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> 
     if adapter is not None:
         _check_adapter(adapter)
     checkpoint = location(name, trained=trained)
-    cache = checkpoint.parent
-    if checkpoint.is_dir():
-        return checkpoint
-    with _explain_disk_errors(cache, base), nullcontext() if progress else redirect_stderr(io.StringIO()):
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / f"{name}.lock", name):
-            if not checkpoint.is_dir():
-                _build(base, checkpoint, adapter)
+
+    def make(downloads: Path, scratch: Path) -> Path:
+        from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
+
+        _check_room(downloads, base)
+        return build.build(base, downloads, scratch, adapter)
+
+    with nullcontext() if progress else redirect_stderr(io.StringIO()):
+        _make_once(base, checkpoint, make)
     return checkpoint
 
 
@@ -118,34 +141,46 @@ def _adapter(base: Base, trained: bool) -> Path | None:
     return ADAPTER if trained and base.has_adapter else None
 
 
+def _is_installed(adapter: Path) -> bool:
+    return all((adapter / name).is_file() for name in ADAPTER_FILES)
+
+
 def _check_adapter(adapter: Path) -> None:
-    if not all((adapter / name).is_file() for name in ADAPTER_FILES):
+    if not _is_installed(adapter):
         raise AutoToolError(
             "The default model's adapter is not installed: in a checkout of AutoTool Server run `pip install "
             "./server/autotool_server/default_model/adapter`, or name another model: autotool serve --model PATH."
         )
 
 
-def _build(base: Base, checkpoint: Path, adapter: Path | None) -> None:
-    """Build the checkpoint in a scratch folder next to it and move it into place when it is complete."""
-    from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
+def _make_once(base: Base, folder: Path, make: Callable[[Path, Path], Path]) -> None:
+    """Make a folder of the cache unless it is there; other processes wait. `make` is that of `_make`."""
+    if folder.is_dir():
+        return
+    with _explain_disk_errors(folder.parent, base):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(f"{base.name}.lock"), base.name):
+            if not folder.is_dir():
+                _make(base, folder, make)
 
+
+def _make(base: Base, folder: Path, make: Callable[[Path, Path], Path]) -> None:
+    """Move into place what `make` returns, which gets a folder for what it fetches, and a scratch folder beside the result."""
     # What is fetched outlives a run that was stopped, so that the next one goes on.
-    downloads = checkpoint.with_name(f"{base.name}.download")
-    scratch = checkpoint.with_name(f"{checkpoint.name}.partial")
+    downloads = folder.with_name(f"{base.name}.download")
+    scratch = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
     downloads.mkdir(exist_ok=True)
-    _check_room(downloads, base)
     scratch.mkdir()
     try:
-        built = build.build(base, downloads, scratch, adapter)
-        # Before the checkpoint is there, after which nobody looks for what was fetched.
+        made = make(downloads, scratch)
+        # Before the folder is there, after which nobody looks for what was fetched.
         shutil.rmtree(downloads, ignore_errors=True)
-        built.rename(checkpoint)
+        made.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         gc.collect()  # the model and its adapter refer to each other, and a server that starts collects nothing by itself
-    report_progress(f"The model {base.name} is ready in {checkpoint}.")
+    report_progress(f"{base.name} is ready in {folder}.")
 
 
 def _cache_folder() -> Path:

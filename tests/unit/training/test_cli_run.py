@@ -13,7 +13,7 @@ from autotool_training.cli import app
 @pytest.fixture(autouse=True)
 def _nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(default_model, "_build", lambda *_: pytest.fail("The base is fetched."))
+    monkeypatch.setattr(default_model, "_make", lambda *_: pytest.fail("The base is fetched."))
 
 
 def refusal(tmp_path: Path, *options: str) -> str:

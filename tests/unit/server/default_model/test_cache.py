@@ -101,6 +101,24 @@ def test_the_base_is_a_separate_checkpoint(cache: Path, monkeypatch: pytest.Monk
     assert adapters == [default_model.ADAPTER, None]
 
 
+def test_a_tokenizer_alone_builds_no_weights_and_is_that_of_the_checkpoint_once_it_is_there(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_: Base, __: Path, scratch: Path) -> Path:
+        return write_checkpoint(_, __, scratch, None)
+
+    monkeypatch.setattr("autotool_server.default_model.build.build_tokenizer", write)
+    plant_build(monkeypatch, lambda *_: pytest.fail("The weights are built."))
+    alone = {default_model.resolve_tokenizer(name) for name in BASES}
+    monkeypatch.delattr("autotool_server.default_model.build.build_tokenizer")
+    assert alone == {default_model.resolve_tokenizer(name) for name in BASES} == {*map(str, cache.glob("*-tokenizer-*"))}
+    plant_build(monkeypatch, write_checkpoint)
+    whole = default_model.ensure()
+    assert default_model.resolve_tokenizer(default_model.NAME) == str(whole)
+    monkeypatch.setattr(default_model, "ADAPTER", tmp_path / "nowhere")
+    assert default_model.resolve_tokenizer(default_model.NAME) in alone
+
+
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("changed", default_model.ADAPTER_FILES)
 def test_a_changed_adapter_builds_another_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
