@@ -16,10 +16,10 @@ from huggingface_hub import constants, hf_hub_download, snapshot_download
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from autotool_core.errors import AutoToolError
+from autotool_core.tokenizer import SAMPLE
 from autotool_server.default_model import gguf_file, report_progress, wheels
 from autotool_server.default_model.bases import MARKERS, Base
 from autotool_server.default_model.gguf_file import Loaded
-from autotool_server.engines.checkpoint import SAMPLE
 
 # A time limit for networks that drop packets: the hub's client retries for minutes.
 HUB_SECONDS = 3.0
