@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib import resources
@@ -95,7 +96,7 @@ def resolve_tokenizer(model: str) -> str:
 
         return build.build_tokenizer(base, downloads, scratch)
 
-    _make_once(base, folder, make)
+    _make_once(base, folder, make, f"the tokenizer of {model}")
     return str(folder)
 
 
@@ -120,7 +121,7 @@ def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> 
         return build.build(base, downloads, scratch, adapter)
 
     with nullcontext() if progress else redirect_stderr(io.StringIO()):
-        _make_once(base, checkpoint, make)
+        _make_once(base, checkpoint, make, f"the model {name}")
     return checkpoint
 
 
@@ -153,15 +154,18 @@ def _check_adapter(adapter: Path) -> None:
         )
 
 
-def _make_once(base: Base, folder: Path, make: Callable[[Path, Path], Path]) -> None:
-    """Make a folder of the cache unless it is there; other processes wait. `make` is that of `_make`."""
+def _make_once(base: Base, folder: Path, make: Callable[[Path, Path], Path], made: str) -> None:
+    """Make a folder of the cache unless it is there, and say so; other processes wait. `make` is that of `_make`."""
     if folder.is_dir():
         return
+    began = time.monotonic()
     with _explain_disk_errors(folder.parent, base):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f"{base.name}.lock"), base.name):
             if not folder.is_dir():
                 _make(base, folder, make)
+    # A line like those of the phases of a start, of which this is one.
+    report_progress(f"Prepared {made} in {time.monotonic() - began:.1f} s ({folder}).")
 
 
 def _make(base: Base, folder: Path, make: Callable[[Path, Path], Path]) -> None:
@@ -180,7 +184,6 @@ def _make(base: Base, folder: Path, make: Callable[[Path, Path], Path]) -> None:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         gc.collect()  # the model and its adapter refer to each other, and a server that starts collects nothing by itself
-    report_progress(f"{base.name} is ready in {folder}.")
 
 
 def _cache_folder() -> Path:

@@ -1,6 +1,7 @@
 """The cache folder of the default model's `ensure`."""
 
 import errno
+import re
 import subprocess
 import sys
 from collections import namedtuple
@@ -12,6 +13,7 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
+from autotool_server.default_model import NAME
 from autotool_server.default_model.bases import BASES, Base
 
 
@@ -39,9 +41,10 @@ def test_ensure_builds_the_checkpoint_once(
     plant_build(monkeypatch, write_checkpoint)
     folder = default_model.ensure()
     assert folder.parent == cache
-    assert str(folder) in capsys.readouterr().err
+    assert re.fullmatch(rf"Prepared the model {NAME} in \d+\.\d s \({folder}\)\.\n", capsys.readouterr().err)
     monkeypatch.delattr("autotool_server.default_model.build.build")
     assert default_model.ensure() == folder
+    assert capsys.readouterr().err == ""
     assert not list(cache.glob("*.partial"))
 
 
