@@ -1,6 +1,7 @@
 """The default model takes an order: a tool of a real service that acts is called once, and the answer is text."""
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -83,7 +84,7 @@ async def send(server: Running, mode: str, *, streamed: bool) -> tuple[dict[str,
     return chunks[-1].autotool, "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
 
 
-@pytest.mark.parametrize(("mode", "streamed"), [("auto", False), ("auto", True), ("short", True), ("long", False)])
+@pytest.mark.parametrize(("mode", "streamed"), itertools.product(["auto", "short", "long"], [False, True]))
 async def test_an_order_is_made_once_and_answered(server: Running, shop: Shop, mode: str, streamed: bool) -> None:
     shop.orders.clear()
     record, content = await send(server, mode, streamed=streamed)
