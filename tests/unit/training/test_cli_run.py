@@ -33,5 +33,7 @@ def refusal(tmp_path: Path, *options: str) -> str:
     ],
 )
 def test_a_base_that_cannot_label_is_refused_before_it_is_fetched(tmp_path: Path, options: list[str], missing: str) -> None:
-    assert f"give {missing} (a checkpoint's folder or hub id, a server's URL, or a file of traces)" in refusal(tmp_path, *options)
+    assert f"give {missing} (a checkpoint's folder or hub id, a server's URL, or a file of traces)" in refusal(
+        tmp_path, *options
+    )
     assert not (tmp_path / "cache").exists()

@@ -47,8 +47,7 @@ def test_a_known_name_stands_for_its_checkpoint(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_remote_engine_prepares_a_tokenizer_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path))
-    make = lambda _, folder, __: folder.mkdir()  # noqa: E731
-    monkeypatch.setattr(default_model, "_make", make)
+    monkeypatch.setattr(default_model, "_make", lambda _, folder, __: folder.mkdir())
     engine: Any = create_engine(Settings(engine="remote", remote_url="http://127.0.0.1:1", model=default_model.NAME))
     assert [engine._tokenizer_source] == [str(path) for path in tmp_path.iterdir() if "-tokenizer-" in path.name]
 

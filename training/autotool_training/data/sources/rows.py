@@ -70,7 +70,8 @@ def read_rows(
 ) -> Iterator[SourceRow | RowError]:
     """Return the rows of a file (.json with one list, or .jsonl, also with .gz), or of a split of a hub id in each config.
 
-    `mend` is what else to do, in the words of the source, where the hub refuses the data set. Raises AutoToolError if the file does not exist or is no UTF-8 text, or the hub cannot be read.
+    `mend` is what else to do, in the words of the source, where the hub refuses the data set. Raises AutoToolError if the file
+    does not exist or is no UTF-8 text, or the hub cannot be read.
     """
     path = Path(location)
     if path.is_file():
