@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+SAMPLE = "Hello  world, it's 12345 na\u00efve\n\n \u65e5\u672c\u8a9e\t\U0001f600 <a>"
+"""A text whose words, numbers, spaces and scripts tokenizers divide by different rules."""
+
 
 class Tokenizer(Protocol):
     """A tokenizer, such as every `transformers.PreTrainedTokenizerFast`."""

@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,12 +14,10 @@ from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
 from autotool_training.cli_options import Change, LongModel, RecipeFile, Seed, ShortModel, Strict, Switch
 
-if TYPE_CHECKING:
-    from autotool_training.recipe import Recipe
-
 Until = Literal["data", "label", "sft", "refine", "rl", "measure"]
 NO_LABELLER = ("default-base", "scratch")
 """Bases that answer in neither mode before they are trained."""
+KINDS_OF_LABELLER = "a checkpoint's folder or hub id, a server's URL, or a file of traces"
 
 
 def run(
@@ -66,10 +64,11 @@ def run(
     from autotool_training.label.label import ModelChoice  # noqa: PLC0415
     from autotool_training.pipeline.measure import table  # noqa: PLC0415
     from autotool_training.pipeline.stages import Job  # noqa: PLC0415
-    from autotool_training.recipe import load_recipe  # noqa: PLC0415
+    from autotool_training.recipe import load_recipe, resolve_source  # noqa: PLC0415
 
     changes = [*(change or ()), *([f"base.source={base}"] if base else []), *([] if seed is None else [f"seed={seed}"])]
     settings, folder = load_recipe(recipe, changes), out or Path("runs") / source_name(data)
+    _reject_missing_labellers(settings.base.source, short, long)
     if settings.rl.rollouts != "transformers":
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     job = Job(
@@ -77,8 +76,8 @@ def run(
         data=data,
         out=folder,
         models=(
-            ModelChoice(_labeller(short, settings, "--short"), short_model, short_switch),
-            ModelChoice(_labeller(long, settings, "--long"), long_model, long_switch),
+            ModelChoice(short or resolve_source(settings.base.source), short_model, short_switch),
+            ModelChoice(long or resolve_source(settings.base.source), long_model, long_switch),
         ),
         held_out=held_out,
         strict=strict,
@@ -97,9 +96,13 @@ def run(
         os.execv(sys.executable, [sys.executable, "-m", "autotool_cli", "serve", "--model", str(folder / "rl")])  # noqa: S606
 
 
-def _labeller(given: str | None, recipe: "Recipe", option: str) -> str:
-    from autotool_training.recipe import resolve_source  # noqa: PLC0415
+def _reject_missing_labellers(base: str, short: str | None, long: str | None) -> None:
+    """Raise AutoToolError, before anything is fetched, if the base would label in a mode in which it cannot answer."""
+    from autotool_server import default_model  # noqa: PLC0415
 
-    if given is None and recipe.base.source in NO_LABELLER:
-        raise AutoToolError(f"The base {recipe.base.source} cannot label: name a model by {option}, a server's URL for one.")
-    return given or resolve_source(recipe.base.source)
+    given = {"--short": short, "--long": long}
+    unable = [*given] if base in NO_LABELLER else [] if default_model.can_think(base) else ["--long"]
+    missing = [option for option in unable if given[option] is None]
+    if missing:
+        cannot = "label" if base in NO_LABELLER else "think, and so cannot label in mode=long"
+        raise AutoToolError(f"The base {base} cannot {cannot}: give {' and '.join(missing)} ({KINDS_OF_LABELLER}).")

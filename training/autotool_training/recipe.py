@@ -17,6 +17,7 @@ from autotool_server import default_model
 from autotool_training import scratch
 from autotool_training.common import checkpoint
 from autotool_training.common.checkpoint import Checkpoint
+from autotool_training.common.fingerprint import SHIPPED_CHECKPOINTS
 from autotool_training.common.loading import LoadSettings
 from autotool_training.label.label import LabelRules
 from autotool_training.refine.settings import RefineSettings
@@ -26,7 +27,6 @@ from autotool_training.sft.train import SftSettings
 
 PACKAGE = Path(__file__).parent
 CHECKOUT = PACKAGE.parents[1]
-SHIPPED_CHECKPOINTS = "training/checkpoints/"
 # Inside the package where it is installed from a wheel, beside it in a checkout.
 SHIPPED = next((folder for folder in (PACKAGE / "recipes", PACKAGE.parent / "recipes") if folder.is_dir()), PACKAGE / "recipes")
 

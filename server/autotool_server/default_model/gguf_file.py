@@ -16,14 +16,18 @@ Loaded = tuple[PreTrainedModel, PreTrainedTokenizerFast]
 
 def load(base: Base, file: Path) -> Loaded:
     """Return the unchanged model in the base's precision, and its tokenizer."""
-    location = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
     model = AutoModelForCausalLM.from_pretrained(
-        **location, dtype=getattr(torch, base.dtype), quantization_config=GgufConfig(dequantize=True)
+        file.parent, gguf_file=file.name, dtype=getattr(torch, base.dtype), quantization_config=GgufConfig(dequantize=True)
     )
     if not model.config.tie_word_embeddings:
         _tie(model)
-    tokenizer = AutoTokenizer.from_pretrained(**location)
-    return model, _split_digits(tokenizer) if base.family == "smollm2" else _restore_qwen(tokenizer)
+    return model, load_tokenizer(base, file)
+
+
+def load_tokenizer(base: Base, file: Path) -> PreTrainedTokenizerFast:
+    """Return the tokenizer alone, which is in the file's header."""
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    return _split_digits(tokenizer) if base.family == "smollm2" else _restore_qwen(tokenizer)
 
 
 def _tie(model: PreTrainedModel) -> None:

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase, TokenizersBackend
 
 from autotool_core.errors import EngineError
+from autotool_core.tokenizer import SAMPLE
 from autotool_server.engines.files import find_file
 
 TOKENIZER_FILES = (
@@ -19,8 +20,6 @@ TOKENIZER_FILES = (
     "*.tiktoken",
     "tiktoken.model",
 )
-SAMPLE = "Hello  world, it's 12345 na\u00efve\n\n \u65e5\u672c\u8a9e\t\U0001f600 <a>"
-"""A text whose words, numbers, spaces and scripts tokenizers divide by different rules."""
 
 
 def eos_token_ids(configured: int | Sequence[int] | None, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -93,7 +93,7 @@ def _remote(settings: Settings) -> Engine:
     from autotool_server.engines.remote import RemoteEngine  # noqa: PLC0415
 
     key = settings.remote_api_key.get_secret_value() if settings.remote_api_key is not None else None
-    tokenizer = settings.model and default_model.resolve(settings.model)
+    tokenizer = settings.model and default_model.resolve_tokenizer(settings.model)
     return RemoteEngine(settings.remote_url or "", tokenizer=tokenizer, api_key=key, **settings.engine_arg)  # pyright: ignore[reportArgumentType]
 
 

@@ -45,6 +45,8 @@ REQUEST_ERROR_STATUSES = ("400", "413", "422")  # all other errors are faults of
 UPSTREAM_STATUSES = ("401", "402", "403", "404", "405", "407")
 """Statuses of a server that is the wrong one, or does not take this server's key (--remote-api-key)."""
 HEALTH_SECONDS = 5.0
+MODELS_SECONDS = 30.0
+"""The time that a server gets to say what it serves, for which it does not need its engine."""
 MAX_NUM_SEQS = 256
 """vLLM's default on most machines. A server does not say what it holds."""
 
@@ -120,8 +122,9 @@ class RemoteEngine:
             raise
 
     async def _read_server_info(self) -> None:
+        limit = openai.Timeout(min(MODELS_SECONDS, self._timeout), connect=self._connect_timeout)
         with self._convert_errors():
-            models = await self._client.get("/models", cast_to=object)
+            models = await self._client.get("/models", cast_to=object, options={"timeout": limit})
         card = choose_model(models, self._requested_model)
         self.model_name = card["id"]
         self.max_model_len = card.get("max_model_len") or 0

@@ -5,25 +5,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-CLEAR = "\r\x1b[K"
-"""What takes the line away that a terminal shows."""
-
 
 @contextmanager
 def phase(doing: str, done: str) -> Iterator[None]:
-    """Say that a phase is `done` when it has ended without an error. A terminal shows what is `doing` until then."""
+    """Say that a phase is `done` when it has ended without an error. A terminal also gets a line when it begins.
+
+    Every line is whole when it is written: libraries and engine processes write to standard error in between.
+    """
     began = time.monotonic()
-    clear = CLEAR if sys.stderr.isatty() else ""
-    if clear:
+    if sys.stderr.isatty():
         _write(f"{doing} ...")
-    try:
-        yield
-    except BaseException:
-        _write(clear)
-        raise
-    _write(f"{clear}{done} in {time.monotonic() - began:.1f} s.\n")
+    yield
+    _write(f"{done} in {time.monotonic() - began:.1f} s.")
 
 
-def _write(text: str) -> None:
-    sys.stderr.write(text)
+def _write(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
     sys.stderr.flush()

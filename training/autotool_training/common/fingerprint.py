@@ -1,10 +1,13 @@
-"""Fingerprints of files and checkpoints, by which a file that was made again under the same name is recognised."""
+"""What identifies files and checkpoints in a stored run: a name that every machine has, and a fingerprint of the contents."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from autotool_server import default_model
+
+SHIPPED_CHECKPOINTS = "training/checkpoints/"
 PIECES, PIECE_BYTES = 256, 1 << 12
 """Number and size of the pieces that are read of a weight file."""
 ADDED = frozenset({"base_contents", "short_contents", "long_contents"})
@@ -23,6 +26,23 @@ def fingerprint(location: str | Path) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     weights = sorted(path.glob("*.safetensors")) if str(location) and path.is_dir() else []
     return _weights_digest(weights) if weights else None
+
+
+def portable(run: Any) -> Any:
+    """Return the JSON values of a run with names in place of the folders of known models and shipped checkpoints.
+
+    These folders are in a user's cache and a checkout, which may move. What they hold is compared by fingerprints.
+    """
+    if isinstance(run, Mapping):
+        return {name: portable(value) for name, value in run.items()}
+    if isinstance(run, list | tuple):
+        return [portable(value) for value in run]
+    return _name(run) if isinstance(run, str) else run
+
+
+def _name(location: str) -> str:
+    _, shipped, name = location.rpartition(f"/{SHIPPED_CHECKPOINTS}")
+    return f"{SHIPPED_CHECKPOINTS}{name}" if shipped else default_model.name_of(location)
 
 
 def comparable(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import FILE_NAME
 from autotool_training.common.checkpoint import Checkpoint, is_finished, numbered_checkpoints
-from autotool_training.common.fingerprint import comparable, fingerprint
+from autotool_training.common.fingerprint import comparable, fingerprint, portable
 from autotool_training.common.lora import reject_other_rows
 from autotool_training.common.progress import shown_steps
 from autotool_training.common.records import Record
@@ -35,8 +35,9 @@ def claim_run_dir(
     `begin` is called with the folder once it is known to be the run's. `assumed` has the values that a run of older code had
     without storing them, such as settings that came later, and `growing` names a number, as in `settings.steps`, of which the
     run may get more: a finished run then counts as unfinished. `unused` names values and sections that are stored and do not
-    matter. Raises AutoToolError if the folder holds another run, naming what differs, with its values of settings. The
-    fingerprints are not compared if the folder holds a run of older code, which stored none.
+    matter. A known model counts by its name, wherever its folder is (`portable`). Raises AutoToolError if the folder holds
+    another run, naming what differs, with its values of settings. The fingerprints are not compared if the folder holds a run
+    of older code, which stored none.
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / RUN_FILE
@@ -66,7 +67,7 @@ def compare_runs(
 
     The arguments are those of `claim_run_dir`. A `growing` that is more is no other value.
     """
-    wanted, held = json.loads(json.dumps(run)), _filled(held, json.loads(json.dumps(assumed or {})))
+    wanted, held = _stored(run), _filled(portable(held), _stored(assumed or {}))
     differing = {name: _value(held, name) for name in sorted(_compared(_differing(held, comparable(wanted, held)), unused))}
     if growing is None or growing not in differing or _value(wanted, growing) <= differing[growing]:
         return differing, False
@@ -79,10 +80,15 @@ def stored_run(out: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
+def _stored(run: Mapping[str, Any]) -> Any:
+    """Return a run as its file holds it."""
+    return portable(json.loads(json.dumps(run)))
+
+
 def _write(file: Path, run: Mapping[str, Any]) -> None:
     # Every process of a run writes the same values, so that it does not matter which one is last.
     with jsonl.atomic_write(file, per_process=True) as part:
-        part.write_text(json.dumps(run, indent=2) + "\n")
+        part.write_text(json.dumps(_stored(run), indent=2) + "\n")
 
 
 def _filled(held: Mapping[str, Any], assumed: Mapping[str, Any]) -> dict[str, Any]:

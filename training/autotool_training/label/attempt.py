@@ -9,7 +9,7 @@ from autotool_core import jsonl
 from autotool_core.calls import Call, same_calls
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import ResolvedMode
-from autotool_training.common.fingerprint import comparable
+from autotool_training.common.fingerprint import comparable, portable
 from autotool_training.common.records import Record
 from autotool_training.data.quality import MARKERS
 
@@ -93,10 +93,10 @@ class AttemptFile:
         """
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = next(jsonl.read(path), None)
+        settings, held = portable(settings), portable(next(jsonl.read(path), None))
         self._appender = jsonl.Appender(path)
         if held is None:
-            self._appender.write(dict(settings))
+            self._appender.write(settings)
         elif differing := [name for name, value in comparable(settings, held).items() if held.get(name) != value]:
             self._appender.close()
             raise AutoToolError(

@@ -75,7 +75,8 @@ def _tokenizer(source: str) -> Any:
 
 def _reject_refused(source: str, mode: Mode, renderer: PromptRenderer) -> None:
     if mode in renderer.refusals:
-        raise AutoToolError(f"{source} cannot answer in mode={mode}: {renderer.refusals[mode]}")
+        reason = renderer.refusals[mode]
+        raise AutoToolError(f"{source} cannot answer in mode={mode}: {reason} Or give another model by --{mode}.")
 
 
 class _Loaded:

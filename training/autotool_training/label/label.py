@@ -19,6 +19,7 @@ from rich.progress import Progress
 
 from autotool_core.modes import ModeSwitch, ResolvedMode
 from autotool_core.progress import progress_bar
+from autotool_server import default_model
 from autotool_training.common import records
 from autotool_training.common.fingerprint import fingerprint
 from autotool_training.common.records import Record
@@ -50,6 +51,10 @@ class ModelChoice:
     def is_checkpoint(self) -> bool:
         """Return whether it is neither a server nor a file."""
         return not self.location.startswith(("http://", "https://")) and not Path(self.location).is_file()
+
+    def contents(self) -> str | None:
+        """Return the fingerprint of a file or a folder; None for a server and a hub id. A known model is fetched for it."""
+        return fingerprint(default_model.resolve(self.location))
 
     def open(self, mode: ResolvedMode, settings: "LabelSettings") -> LabelModel:
         """Return the model, ready for attempts. Raises AutoToolError for a file that holds no traces."""
@@ -257,9 +262,9 @@ def _identity(path: Path, short: ModelChoice, long: ModelChoice, settings: Label
     return {
         "records": fingerprint(path),
         "short": asdict(short),
-        "short_contents": fingerprint(short.location),
+        "short_contents": short.contents(),
         "long": asdict(long),
-        "long_contents": fingerprint(long.location),
+        "long_contents": long.contents(),
         "k": settings.k,
         "sampling": asdict(settings.sampling),
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
+from autotool_training.common.fingerprint import portable
 from autotool_training.common.resume import compare_runs
 from autotool_training.pipeline.measure import ModeResult, free_memory, read_results
 from autotool_training.pipeline.stages import Job, Stage, stages
@@ -36,7 +37,7 @@ def run(job: Job, say: Callable[[str], None]) -> list[ModeResult]:
         if is_new:
             # Until it is made, it is begun, and what follows is not made. One that goes on from a result may fail before it
             # has begun, and what it has made until then stays known.
-            held = {one.name: held[one.name] for one in made[:index]} | {stage.name: {"settings": stage.settings()}}
+            held = {one.name: held[one.name] for one in made[:index]} | {stage.name: {"settings": portable(stage.settings())}}
             if not _is_done(stage, stored):
                 _write(job.out / STAGES_FILE, held)
             held[stage.name] |= _make(stage)

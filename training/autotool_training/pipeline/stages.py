@@ -128,7 +128,7 @@ def _data_settings(job: Job) -> dict[str, Any]:
 def _label_settings(job: Job) -> dict[str, Any]:
     short, long = job.models
     models = {"short": asdict(short), "long": asdict(long)}
-    contents = {"short_contents": fingerprint(short.location), "long_contents": fingerprint(long.location)}
+    contents = {"short_contents": short.contents(), "long_contents": long.contents()}
     return {"label": job.recipe.label.model_dump(exclude={"batch", "concurrency"}), **models, **contents}
 
 

@@ -26,7 +26,6 @@ INTERPRETER = "AUTOTOOL_BFCL_PYTHON"
 # torch is installed first, so that the package's requirement does not fetch a newer one. soundfile is imported by a model
 # handler of the package and missing from its requirements.
 _STEPS: tuple[tuple[str, ...], ...] = (("torch==2.13.0",), (f"bfcl-eval=={VERSION}", "soundfile>=0.12"))
-_VENV_OPTIONS: tuple[str, ...] = ()
 # numpy 1.26 and tree-sitter 0.21 have no wheels for later Pythons.
 _PYTHONS = ((3, 11), (3, 12))
 _VERSION_OF = "from importlib.metadata import version; print(version('bfcl-eval'))"
@@ -106,7 +105,7 @@ def _make(folder: Path, python: Path) -> None:
     console = plain_console(stderr=True)
     console.print(f"Creating the environment of bfcl-eval {VERSION}, once; it takes minutes and at least 2 GB (log: {log}).")
     with log.open("wb") as out, console.status("") as status:
-        _run([_base_python(), "-m", "venv", *_VENV_OPTIONS, folder], out, log, "venv")
+        _run([_base_python(), "-m", "venv", folder], out, log, "venv")
         for step in _STEPS:
             status.update(f"pip install {' '.join(step)} ...")
             # Few of the modules are ever imported, and compiling all of them takes longer than fetching them.

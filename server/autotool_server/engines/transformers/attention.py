@@ -32,6 +32,8 @@ class Group:
     """Rows of the output that they give; shape (requests, queries). Padding goes to a row behind the last."""
     pages: torch.Tensor
     """Pages of layer 0 that hold the keys; shape (requests, pages)."""
+    unused: torch.Tensor
+    """Numbers of the gathered tokens that are no request's own: padding, and what others have left in a last page."""
     mask: torch.Tensor
     """0 where a query attends to a key, minus infinity elsewhere; shape (requests, 1, queries, keys)."""
 
@@ -90,13 +92,15 @@ def _group(members: Sequence[_Rows], end: int, page_tokens: int, device: torch.d
     is_query = numbers < counts
     # Padded queries attend to the first key, so that no row is without one.
     lengths = torch.where(is_query, pasts + numbers + 1, 1)
-    mask = torch.zeros(len(members), 1, queries, pages * page_tokens, dtype=dtype)
-    mask.masked_fill_(torch.arange(pages * page_tokens) >= lengths[:, None, :, None], -torch.inf)
+    tokens = torch.arange(pages * page_tokens)
+    mask = torch.zeros(len(members), 1, queries, len(tokens), dtype=dtype)
+    mask.masked_fill_(tokens >= lengths[:, None, :, None], -torch.inf)
     return Group(
         sources=torch.where(is_query, starts + numbers, 0).to(device),
         targets=torch.where(is_query, starts + numbers, end).to(device),
         # The first page is nobody's. It is padding whose keys are masked.
         pages=torch.tensor([[*rows.pages, *[0] * (pages - len(rows.pages))] for rows in members], device=device),
+        unused=(tokens >= pasts + counts).flatten().nonzero().flatten().to(device),
         mask=mask.to(device),
     )
 
@@ -125,7 +129,9 @@ def attend(  # noqa: PLR0917 the library passes these by position
     allocator = cache.layer_to_allocator[layer]
     keys, values = allocator.get_cache_for_block_table(layer)
     for store, states in ((keys, key), (values, value)):
-        store.flatten(0, 1).index_copy_(0, write_index[allocator.index], states[0].transpose(0, 1))
+        # What overflows, above 65,504, is limited: otherwise it would make all later tokens of its request NaN.
+        limited = states.nan_to_num() if states.dtype == torch.float16 else states
+        store.flatten(0, 1).index_copy_(0, write_index[allocator.index], limited[0].transpose(0, 1))
     queries = query[0].transpose(0, 1)
     output = query.new_empty(len(queries) + 1, *queries.shape[1:])
     for group in attention_plan:
@@ -135,7 +141,7 @@ def attend(  # noqa: PLR0917 the library passes these by position
 
 def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, group: Group, scaling: float | None) -> torch.Tensor:
     """Return the output of a group's queries; both have the shape (requests, queries, heads, head size)."""
-    key, value = (_gather(store, group.pages) for store in (keys, values))
+    key, value = (_gather(store, group) for store in (keys, values))
     count, queries, heads, size = query.shape
     repeats = heads // key.shape[1]
     if queries == 1:
@@ -146,13 +152,12 @@ def _attend(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, group
     return scaled_dot_product_attention(query.transpose(1, 2), key, value, group.mask, scale=scaling).transpose(1, 2)
 
 
-def _gather(store: torch.Tensor, pages: torch.Tensor) -> torch.Tensor:
-    """Return the tokens of the pages; shape (requests, key heads, tokens, head size). `store`: shape (pages, tokens, ...)."""
-    tokens = store.index_select(0, pages.flatten())
-    if store.dtype == torch.float16:
-        # It overflows at 65,504, and what another request has left may be NaN, which a mask of minus infinity does not hide.
-        tokens.nan_to_num_()
-    return tokens.view(len(pages), -1, *store.shape[2:]).transpose(1, 2)
+def _gather(store: torch.Tensor, group: Group) -> torch.Tensor:
+    """Return the tokens of a group; shape (requests, key heads, tokens, head size). `store`: shape (pages, tokens, ...)."""
+    tokens = store.index_select(0, group.pages.flatten())
+    # What others have left may be infinite or NaN, or its product with a query, which a mask of minus infinity does not hide.
+    tokens.flatten(0, 1).index_fill_(0, group.unused, 0)
+    return tokens.view(len(group.pages), -1, *store.shape[2:]).transpose(1, 2)
 
 
 AttentionInterface.register(NAME, attend)

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -271,7 +273,10 @@ def test_the_environment_is_created_completely_or_not_at_all(monkeypatch: pytest
     assert "127.0.0.1" in Path(str(failed.value).rpartition(": ")[2].removesuffix(").")).read_text()
     # Nothing to install, and so no pip, whose installation takes long: what is left is the making.
     monkeypatch.setattr(environment, "_STEPS", ())
-    monkeypatch.setattr(environment, "_VENV_OPTIONS", ("--without-pip",))
+    base = tmp_path / "python-without-pip"
+    base.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@" --without-pip\n')
+    base.chmod(0o755)
+    monkeypatch.setattr(environment, "_base_python", lambda: str(base))
     python = environment.ensure()
     left = python.parent / "left"
     left.touch()

@@ -22,8 +22,8 @@ from autotool_core import profile
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
 from autotool_server import default_model
-from autotool_server.default_model.bases import BASES
-from autotool_server.default_model.build import MARKERS
+from autotool_server.default_model import sources
+from autotool_server.default_model.bases import BASES, MARKERS
 from autotool_server.engines.transformers import TransformersEngine
 from autotool_server.launch import demo
 
@@ -67,6 +67,11 @@ def test_each_prefix_has_the_same_tokens_with_and_without_an_answer(
     prefix = profile.BUILTIN["smollm2-autotool"].prefix(mode)
     for answer in ("Hi", "19", " so", '<tool_call>\n{"name"'):
         assert tokenizer.tokenize(prefix + answer)[: len(expected)] == expected
+
+
+def test_the_tokenizer_has_the_hash_by_which_that_of_the_hub_is_recognised(tokenizer: Any) -> None:
+    base = BASES[default_model.NAME]
+    assert sources.digest(base, tokenizer) == base.tokenizer_sha256
 
 
 ANSWERS = [

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 from autotool_core.modes import Mode
 from autotool_core.prompt import PromptRenderer
 from autotool_server import default_model
-from autotool_server.default_model.build import MARKERS
+from autotool_server.default_model import sources
+from autotool_server.default_model.bases import BASES, MARKERS
 from autotool_server.engines import profiles
 from autotool_server.engines.checkpoint import configured_eos, read_tokenizer
 
@@ -46,6 +47,12 @@ def test_the_tokenizer_of_the_gguf_is_qwens(checkpoint: Path) -> None:
     for text in (*TEXTS, *code):
         assert built.encode(text) == real.encode(text)
         assert built.decode(built.encode(text)) == real.decode(real.encode(text))
+
+
+def test_the_tokenizer_has_the_hash_by_which_that_of_the_hub_is_recognised(checkpoint: Path) -> None:
+    base = BASES[checkpoint.name.partition("-base-")[0]]
+    tokenizer: Any = read_tokenizer(str(checkpoint))
+    assert sources.digest(base, tokenizer) == base.tokenizer_sha256
 
 
 def test_the_markers_are_tokens_within_the_rows_of_the_original(checkpoint: Path) -> None:

@@ -1,6 +1,7 @@
 """The default model takes an order: a tool of a real service that acts is called once, and the answer is text."""
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from autotool_server.tools.secrets import Secrets
 from autotool_server.tools.sources.openapi import OpenApiEntry, OpenApiSource
 
 QUESTION = [{"role": "user", "content": "Order 3 pieces of sku A100."}]
-CASES = [("auto", False), ("auto", True), ("short", True), ("long", False)]
+CASES = [*itertools.product(["auto", "short", "long"], [False, True])]
 """The modes, and whether the answer is streamed."""
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,11 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from autotool_core import profile
 from autotool_core.modes import Mode
 from autotool_server import default_model
-from autotool_server.default_model.build import MARKERS, prepare_base
+from autotool_server.default_model import build, sources
+from autotool_server.default_model.bases import BASES, MARKERS
+from autotool_server.default_model.build import prepare_base
+from autotool_server.engines import generation_config
+from autotool_server.engines.checkpoint import configured_eos, read_tokenizer
 
 SYSTEM = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
 ASK = "<|im_start|>user\n2+2?<|im_end|>\n"
@@ -253,3 +258,16 @@ def test_preparing_twice_changes_nothing_and_keeps_spare_rows() -> None:
     assert torch.equal(model.model.embed_tokens.weight, once)
     assert tokenizer.backend_tokenizer.to_str() == backend
     assert len(once) == rows
+
+
+def test_a_tokenizer_alone_is_that_of_the_whole_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    base = BASES[default_model.NAME]
+    monkeypatch.setattr(sources, "load_base", lambda *_: tiny_base(tie=True))
+    monkeypatch.setattr(sources, "load_tokenizer", lambda *_: tiny_base(tie=True)[1])
+    whole = build.build(base, tmp_path, tmp_path / "whole", None)
+    alone = build.build_tokenizer(base, tmp_path, tmp_path / "alone")
+    missing = {path.name for path in whole.iterdir()} - {path.name for path in alone.iterdir()}
+    assert missing == {"config.json", "model.safetensors"}
+    assert (alone / "tokenizer.json").read_text() == (whole / "tokenizer.json").read_text()
+    assert configured_eos(str(alone)) == configured_eos(str(whole)) == read_tokenizer(str(alone)).eos_token_id
+    assert generation_config.find("auto", str(alone)) == generation_config.find("auto", str(whole))

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.serving import scripted
@@ -9,7 +10,7 @@ from support.serving import scripted
 from autotool_server import default_model
 from autotool_server.default_model import wheels
 from autotool_server.default_model.bases import BASES
-from autotool_server.engines.create import served_name
+from autotool_server.engines.create import create_engine, served_name
 from autotool_server.launch import model_source
 from autotool_server.settings import Settings
 
@@ -42,6 +43,13 @@ def test_a_known_name_stands_for_its_checkpoint(monkeypatch: pytest.MonkeyPatch,
     model_source.check(name, "transformers", {})
     assert default_model.resolve(name) == str(default_model.location(name))
     assert served_name(Settings(model=name), scripted("")) == name
+
+
+def test_the_remote_engine_prepares_a_tokenizer_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(default_model, "_make", lambda _, folder, __: folder.mkdir())
+    engine: Any = create_engine(Settings(engine="remote", remote_url="http://127.0.0.1:1", model=default_model.NAME))
+    assert [engine._tokenizer_source] == [str(path) for path in tmp_path.iterdir() if "-tokenizer-" in path.name]
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "qwen2.5-coder-0.5", "/some/folder"])

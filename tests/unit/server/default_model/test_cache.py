@@ -1,6 +1,7 @@
 """The cache folder of the default model's `ensure`."""
 
 import errno
+import re
 import subprocess
 import sys
 from collections import namedtuple
@@ -12,6 +13,7 @@ import pytest
 
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
+from autotool_server.default_model import NAME
 from autotool_server.default_model.bases import BASES, Base
 
 
@@ -39,9 +41,10 @@ def test_ensure_builds_the_checkpoint_once(
     plant_build(monkeypatch, write_checkpoint)
     folder = default_model.ensure()
     assert folder.parent == cache
-    assert str(folder) in capsys.readouterr().err
+    assert re.fullmatch(rf"Prepared the model {NAME} in \d+\.\d s \({folder}\)\.\n", capsys.readouterr().err)
     monkeypatch.delattr("autotool_server.default_model.build.build")
     assert default_model.ensure() == folder
+    assert capsys.readouterr().err == ""
     assert not list(cache.glob("*.partial"))
 
 
@@ -99,6 +102,24 @@ def test_the_base_is_a_separate_checkpoint(cache: Path, monkeypatch: pytest.Monk
     plant_build(monkeypatch, write)
     assert {default_model.ensure(), default_model.ensure(trained=False)} == {path for path in cache.iterdir() if path.is_dir()}
     assert adapters == [default_model.ADAPTER, None]
+
+
+def test_a_tokenizer_alone_builds_no_weights_and_is_that_of_the_checkpoint_once_it_is_there(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_: Base, __: Path, scratch: Path) -> Path:
+        return write_checkpoint(_, __, scratch, None)
+
+    monkeypatch.setattr("autotool_server.default_model.build.build_tokenizer", write)
+    plant_build(monkeypatch, lambda *_: pytest.fail("The weights are built."))
+    alone = {default_model.resolve_tokenizer(name) for name in BASES}
+    monkeypatch.delattr("autotool_server.default_model.build.build_tokenizer")
+    assert alone == {default_model.resolve_tokenizer(name) for name in BASES} == {*map(str, cache.glob("*-tokenizer-*"))}
+    plant_build(monkeypatch, write_checkpoint)
+    whole = default_model.ensure()
+    assert default_model.resolve_tokenizer(default_model.NAME) == str(whole)
+    monkeypatch.setattr(default_model, "ADAPTER", tmp_path / "nowhere")
+    assert default_model.resolve_tokenizer(default_model.NAME) in alone
 
 
 @pytest.mark.usefixtures("cache")

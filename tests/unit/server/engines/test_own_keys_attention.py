@@ -84,12 +84,25 @@ def test_every_request_gets_the_output_that_it_has_alone(key_heads: int) -> None
         torch.testing.assert_close(torch.cat(parts), requests.expected(number), atol=1e-5, rtol=1e-5)
 
 
-def test_a_request_is_untouched_by_what_another_has_left_after_an_overflow() -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("left", ["nan", "inf", "max"])
+def test_a_request_is_untouched_by_what_another_has_left(dtype: torch.dtype, left: str) -> None:
+    cache = make_cache(LlamaConfig(**TINY, num_key_value_heads=2), dtype)
+    cache.cache_tensor.view(dtype).fill_(torch.finfo(dtype).max if left == "max" else float(left))
+    requests = Requests((8, 41), 2, dtype)
+    prefilled, decoded = requests.forward(cache, (7, 40)), requests.forward(cache, (1, 1))
+    for number, output in enumerate(map(torch.cat, zip(prefilled, decoded, strict=True))):
+        torch.testing.assert_close(output, requests.expected(number), atol=5e-2, rtol=5e-2)
+
+
+def test_a_request_with_a_fault_of_its_own_leaves_those_beside_it_alone() -> None:
     cache = make_cache(LlamaConfig(**TINY, num_key_value_heads=2), torch.float16)
-    cache.cache_tensor.view(torch.float16).fill_(torch.nan)
-    requests = Requests((7, 40), 2, torch.float16)
-    for number, output in enumerate(requests.forward(cache, (7, 40))):
-        torch.testing.assert_close(output, requests.expected(number), atol=1e-2, rtol=1e-2)
+    requests = Requests((40, 40), 2, torch.float16)
+    for part in requests.parts[0]:
+        part[:] = torch.nan
+    faulty, sound = requests.forward(cache, (40, 40))
+    assert faulty.isnan().all()
+    torch.testing.assert_close(sound, requests.expected(1), atol=1e-2, rtol=1e-2)
 
 
 def test_no_request_is_padded_to_twice_its_length() -> None:

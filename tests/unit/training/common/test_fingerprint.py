@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from autotool_training.common.fingerprint import PIECE_BYTES, PIECES, comparable, fingerprint
+from autotool_training.common.fingerprint import PIECE_BYTES, PIECES, comparable, fingerprint, portable
 
 
 def weights(folder: Path, *, moved: int | None = None) -> Path:
@@ -47,3 +47,21 @@ def test_a_run_of_older_code_is_compared_without_fingerprints() -> None:
     wanted = {"seed": 0, "base_contents": "a"}
     assert comparable(wanted, {"seed": 0}) == {"seed": 0}
     assert comparable(wanted, {"base_contents": "b"}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("location", "name"),
+    [
+        ("/cache/smollm2-135m-0123abcd", "smollm2-135m"),
+        ("/cache/smollm2-135m-base-0123abcd", "smollm2-135m-base"),
+        ("/cache/qwen2.5-coder-0.5b-base-0123abcd", "qwen2.5-coder-0.5b"),
+        ("/checkout/training/checkpoints/graded-tiny", "training/checkpoints/graded-tiny"),
+        ("/models/smollm2-135m-mine", "/models/smollm2-135m-mine"),
+        ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B"),
+    ],
+)
+def test_folders_of_a_cache_and_a_checkout_count_by_their_names(location: str, name: str) -> None:
+    assert portable({"short": {"location": location}, "models": (location, 1)}) == {
+        "short": {"location": name},
+        "models": [name, 1],
+    }

@@ -129,6 +129,25 @@ def test_a_run_of_another_base_is_refused_and_one_of_older_code_resumes(tmp_path
         resume.claim_run_dir(tmp_path / "new", resume.base_identity(base))
 
 
+def test_a_known_base_is_the_same_wherever_its_cache_is(tmp_path: Path) -> None:
+    base, out = scratch.make(SIZES, seed=0), tmp_path / "run"
+
+    def claim(cache: str, seed: int = 0) -> None:
+        folder = tmp_path / cache / "qwen2.5-coder-0.5b-base-0123abcd"
+        scratch.make(SIZES, seed=seed).save(folder)
+        base.model.name_or_path = str(folder)
+        resume.claim_run_dir(out, resume.base_identity(base))
+
+    claim("old")
+    assert json.loads((out / "run.json").read_text())["base"] == "qwen2.5-coder-0.5b"
+    claim("new")
+    with pytest.raises(AutoToolError, match=r"other settings \(base_contents\)"):
+        claim("new", seed=1)
+    # Older code stored the path.
+    (out / "run.json").write_text(json.dumps({"base": "/home/ada/.cache/autotool/qwen2.5-coder-0.5b-base-4567cdef"}))
+    claim("new")
+
+
 def test_a_run_begins_once_the_folder_is_its_own(tmp_path: Path) -> None:
     begun: list[Path] = []
     resume.claim_run_dir(tmp_path, {"seed": 1}, begun.append)

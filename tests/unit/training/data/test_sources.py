@@ -158,15 +158,37 @@ def test_hub_ids_go_through_datasets(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert (SourceSpec.parse("xlam").location, SourceSpec.parse("toolace").location) == (xlam.HUB, toolace.HUB)
 
 
-def test_a_hub_that_does_not_answer_gives_a_one_sentence_error(monkeypatch: pytest.MonkeyPatch) -> None:
+CONFIGURATION = "name one of its configurations or splits, as in me/set:config=CONFIG,split=SPLIT, "
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "mend"),
+    [
+        ("xlam", xlam.HUB, ""),
+        ("glaive=me/set", "me/set", ""),
+        ("messages=me/set", "me/set", CONFIGURATION),
+        ("messages=me/set:turns,split=test", "me/set", CONFIGURATION),
+    ],
+)
+def test_a_hub_that_does_not_answer_gives_a_one_sentence_error(
+    monkeypatch: pytest.MonkeyPatch, source: str, name: str, mend: str
+) -> None:
     def load_dataset(*_: Any, **__: Any) -> None:
         raise ConnectionError
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(
-        AutoToolError, match=r"Salesforce/xlam-function-calling-60k could not be loaded .* give the file's path"
-    ):
-        list(xlam.load_records())
+    spec = SourceSpec.parse(source)
+    mends = f"log in where it asks for consent, {mend}or download it and give the file's path in its place."
+    with pytest.raises(AutoToolError, match=f"^{name} could not be loaded .*: {mends}$"):
+        list(spec.source.load_records(spec.location, 0))
+
+
+def test_a_column_is_asked_for_where_it_can_be_named(tmp_path: Path) -> None:
+    path = lines(tmp_path / "rows.jsonl", {"turns": []})
+    for name, mend in (("glaive", "write a list of messages"), ("messages", "write a list of messages, or name the column")):
+        (error,) = SourceSpec.parse(f"{name}={path}").source.load_records(str(path), 0)
+        assert isinstance(error, RowError)
+        assert error.mend.partition(":")[0] == mend
 
 
 TOOLRL = {

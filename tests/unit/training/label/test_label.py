@@ -310,6 +310,12 @@ def test_attempts_come_back_from_their_file_as_they_were(tmp_path: Path) -> None
     reopened.close()
 
 
+def test_attempts_of_a_known_model_go_on_after_its_cache_has_moved(tmp_path: Path) -> None:
+    for cache in ("old", "new"):
+        AttemptFile(tmp_path / "a.jsonl", {"short": f"{tmp_path / cache}/smollm2-135m-0123abcd"}).close()
+    assert '"smollm2-135m"' in (tmp_path / "a.jsonl").read_text()
+
+
 KILLED = """
 import sys, time
 from pathlib import Path

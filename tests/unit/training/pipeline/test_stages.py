@@ -1,12 +1,14 @@
 """Tests of the real stages of a run: what they leave out and count, what they depend on, and what stops them."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from support.labelling import record
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from support.training_data import lines
@@ -14,6 +16,7 @@ from support.training_data import lines
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
 from autotool_core.profile import BUILTIN
+from autotool_server import default_model
 from autotool_training import pipeline
 from autotool_training.common import records
 from autotool_training.common.checkpoint import Checkpoint
@@ -27,6 +30,7 @@ from autotool_training.recipe import Recipe
 
 # The package has a function of the same name.
 MODULE = importlib.import_module("autotool_training.pipeline.stages")
+KNOWN = "qwen2.5-coder-0.5b"
 SYSTEM = {"role": "system", "content": "Be brief."}
 HELLO = {"role": "assistant", "content": "Hello."}
 # As of many families: a system message anywhere but at the beginning is refused.
@@ -144,6 +148,36 @@ def test_what_a_stage_depends_on(job: Job, tmp_path: Path) -> None:
         path.write_text(path.read_text() + "\n")
     assert settings(columns, "data") != held[0]
     assert settings(job, "label") != held[1]
+
+
+@pytest.fixture
+def in_cache(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Job]:
+    """A job whose base is known by a name, with its checkpoint in a cache folder that is chosen by name."""
+
+    def planted(cache: str) -> Job:
+        monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / cache))
+        folder = default_model.location(KNOWN)
+        make_tokenizer().save_pretrained(folder)
+        save_file({"weight": torch.zeros(4)}, folder / "model.safetensors")
+        return with_recipe(replace(job, models=(ModelChoice(str(folder)), ModelChoice(KNOWN))), base={"source": KNOWN})
+
+    return planted
+
+
+def test_a_known_base_is_the_same_in_another_cache(in_cache: Callable[[str], Job]) -> None:
+    said: list[str] = []
+    for cache in ("old-cache", "new-cache"):
+        moved = replace(in_cache(cache), until="data")
+        pipeline.run(moved, said.append)
+    assert ["done before" in line for line in said] == [False, True]
+    assert "old-cache" not in (moved.out / "stages.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["data", "label", "sft"])
+def test_no_stage_depends_on_where_a_known_base_is(in_cache: Callable[[str], Job], name: str) -> None:
+    old, new = (settings(in_cache(cache), name) for cache in ("old-cache", "new-cache"))
+    assert compare_runs(old, new) == ({}, False)
+    assert None not in [value for key, value in old.items() if key.endswith("contents")]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ def load_records(location: str, seed: int = 0) -> Iterator[Record | RowError]:
     """Yield a record for every answer. `location`: as `Location.parse` takes it. Raises AutoToolError for a file's split."""
     at = Location.parse(location)
     if not Path(at.rows).exists():
-        rows = map(_without_padding, read_rows(at.rows, [at.config] if at.config else (), at.split or "train"))
+        mend = f"name one of its configurations or splits, as in {at.rows}:config=CONFIG,split=SPLIT"
+        read = read_rows(at.rows, [at.config] if at.config else (), at.split or "train", mend=mend)
+        rows = map(_without_padding, read)
     elif at.config or at.split:
         raise AutoToolError(f"{location}: a file has no configuration and no split: leave them out.")
     else:
@@ -113,7 +115,7 @@ def read_conversation(
     if not isinstance(row.value, Mapping):
         raise FieldError("the row", "no object", 'write {"messages": [...], "tools": [...]}')
     offered = _tools(row.value, columns)
-    turns = _turns(row.value, columns)
+    turns = _turns(row.value, columns, "write a list of messages" + (", or name the column: FILE:COLUMN" if checked else ""))
     yield from read_turns(turns, Dialogue(source, licence, row.id, offered, is_numbered=True), checked=checked)
 
 
@@ -172,10 +174,10 @@ def _stated(value: Any) -> Any:
     return [_stated(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _turns(row: Mapping[str, Any], columns: Columns) -> Iterator[Turn]:
+def _turns(row: Mapping[str, Any], columns: Columns, mend: str) -> Iterator[Turn]:
     name = _messages_column(row, columns)
     if row.get(name) is None:
-        raise FieldError(name, "missing", "write a list of messages, or name the column: FILE:COLUMN")
+        raise FieldError(name, "missing", mend)
     if isinstance(row.get("system"), str) and row["system"].strip():
         yield Turn("system", "system", row["system"])
     for number, message in enumerate(json_field(row[name], Sequence, name, "write a list of messages")):

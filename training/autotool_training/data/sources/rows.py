@@ -65,17 +65,20 @@ class FieldError(MalformedError):
         """The number of answers that are left out for it."""
 
 
-def read_rows(location: str, configs: Sequence[str] = (), split: str = "train") -> Iterator[SourceRow | RowError]:
+def read_rows(
+    location: str, configs: Sequence[str] = (), split: str = "train", *, mend: str = ""
+) -> Iterator[SourceRow | RowError]:
     """Return the rows of a file (.json with one list, or .jsonl, also with .gz), or of a split of a hub id in each config.
 
-    Raises AutoToolError if the file does not exist or is no UTF-8 text, or the hub cannot be read.
+    `mend` is what else to do, in the words of the source, where the hub refuses the data set. Raises AutoToolError if the file
+    does not exist or is no UTF-8 text, or the hub cannot be read.
     """
     path = Path(location)
     if path.is_file():
         return _read_text(path)
     if not HUB_ID.fullmatch(location) or path.suffix in (".json", ".jsonl", ".gz"):
         raise AutoToolError(f"{location}: there is no such file, and it is no Hugging Face id such as owner/name.")
-    return chain.from_iterable(_read_hub(location, config, split) for config in configs or (None,))
+    return chain.from_iterable(_read_hub(location, config, split, mend) for config in configs or (None,))
 
 
 def parse_rows(
@@ -191,7 +194,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:200]
 
 
-def _read_hub(name: str, config: str | None, split: str) -> Iterator[SourceRow | RowError]:
+def _read_hub(name: str, config: str | None, split: str, mend: str) -> Iterator[SourceRow | RowError]:
     from datasets import load_dataset  # noqa: PLC0415 the import takes seconds, and local files do not need it
 
     try:
@@ -200,8 +203,8 @@ def _read_hub(name: str, config: str | None, split: str) -> Iterator[SourceRow |
         # The errors of the hub and the library have no common base class, and do not suggest a remedy.
         raise AutoToolError(
             f"{name} could not be loaded from the Hugging Face hub ({type(error).__name__}: {_first_line(error)}): "
-            "log in where it asks for consent, and name one of several configurations or another split, as in "
-            "messages=OWNER/NAME:config=CONFIG,split=SPLIT; or download it and give the file's path."
+            f"log in where it asks for consent, {f'{mend}, ' if mend else ''}or download it and give the file's path in its "
+            "place."
         ) from error
     part = "/".join([*([config] if config else []), *([split] if split != "train" else [])])
     for number, value in enumerate(rows, 1):

@@ -1,5 +1,6 @@
 """What the engine asks of a server, and servers that it cannot use."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from support.remote import Fleet, Json, card, chunk, collect, sse
 from support.tiny import make_tokenizer
 
 from autotool_core.errors import EngineError
+from autotool_server.engines import remote
 from autotool_server.engines.base import Sampling, TokenDelta
 from autotool_server.engines.remote import RemoteEngine
 from autotool_server.launch.listener import listen
@@ -89,6 +91,15 @@ async def test_nobody_answers() -> None:
     listener.close()
     with pytest.raises(EngineError, match=f"127.0.0.1:{port}"):
         await RemoteEngine(f"http://127.0.0.1:{port}").start()
+
+
+async def test_a_server_that_hangs_is_an_error_before_the_time_of_a_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MODELS_SECONDS", 0.2)
+    listener = listen("127.0.0.1", 0)  # the system takes connections, and nobody reads them
+    with pytest.raises(EngineError, match=r"did not start: The remote server did not answer in time\."):
+        async with asyncio.timeout(30):
+            await RemoteEngine(f"http://127.0.0.1:{listener.getsockname()[1]}").start()
+    listener.close()
 
 
 async def test_a_start_up_error_has_the_url_without_its_password(fleet: Fleet, port: int) -> None:

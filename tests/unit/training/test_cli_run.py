@@ -1,0 +1,39 @@
+"""What `autotool train run` refuses before it fetches anything."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from autotool_core.errors import AutoToolError
+from autotool_server import default_model
+from autotool_training.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(default_model, "_make", lambda *_: pytest.fail("The base is fetched."))
+
+
+def refusal(tmp_path: Path, *options: str) -> str:
+    arguments = ["run", "company-tiny", "--data", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "run"), *options]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, AutoToolError)
+    return str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        (["--base", "qwen2.5-coder-0.5b"], "--long"),
+        (["--set", "base.source=qwen2.5-coder-0.5b", "--short", "http://127.0.0.1:1/v1"], "--long"),
+        (["--base", "default-base"], "--short and --long"),
+        (["--base", "scratch", "--short", "traces.jsonl"], "--long"),
+    ],
+)
+def test_a_base_that_cannot_label_is_refused_before_it_is_fetched(tmp_path: Path, options: list[str], missing: str) -> None:
+    assert f"give {missing} (a checkpoint's folder or hub id, a server's URL, or a file of traces)" in refusal(
+        tmp_path, *options
+    )
+    assert not (tmp_path / "cache").exists()
