@@ -29,7 +29,7 @@ from autotool_client.discovery import find_model
 from autotool_core.errors import AutoToolError
 from autotool_core.progress import progress_bar
 from autotool_core.target import Target
-from autotool_server.targets.controller import Controller, Decided, Lengths
+from autotool_server.targets.controller import Controller, Decided
 
 EASY, HARD = ("level-1", "level-2", "level-3"), ("level-4", "level-5", "level-6")
 """The levels of the requests before the shift and after it."""
@@ -76,12 +76,14 @@ def measure(target: str, requests: int, streams: int, out: Path, serve_options: 
 def simulate(target: str, requests: int, streams: int, out: Path, run: Path) -> None:
     """Replay the decisions of a run of `graded` in auto, long and short; print the table, write the plot and the answers.
 
-    Raises AutoToolError for a run without the three modes or without the levels.
+    Raises AutoToolError for a run without the three modes or without the levels, and for a regret, whose bias does not move.
     """
+    if Target.parse(target).kind == "regret":
+        raise AutoToolError("--target: a regret is a constant bias, so that there is nothing to replay. Name another target.")
     recorded = _recorded(run)
     rng = random.Random(0)  # noqa: S311 not a secret
     drawn = [rng.choice(recorded[level]) for levels in (EASY, HARD) for level in rng.choices(levels, k=requests)]
-    _report(target, _replayed(Controller(Target.parse(target), 0.0, BOUNDS, Lengths()), drawn, streams, rng), out)
+    _report(target, _replayed(Controller(Target.parse(target), 0.0, BOUNDS), drawn, streams, rng), out)
 
 
 def _replayed(controller: Controller, drawn: Sequence[Recorded], streams: int, rng: random.Random) -> list[Answer]:
@@ -108,7 +110,7 @@ def _recorded(run: Path) -> Mapping[str, Sequence[Recorded]]:
             found.setdefault((row["category"], row["id"]), {})[row["mode"]] = row["turns"][0]
     levels: dict[str, list[Recorded]] = {level: [] for level in (*EASY, *HARD)}
     for (level, _), modes in found.items():
-        if {"auto", "long", "short"} <= modes.keys() and level in levels:
+        if {"auto", "long", "short"} <= modes.keys() and level in levels and modes["auto"]["p_long"] is not None:
             p_long = min(max(modes["auto"]["p_long"], 1e-6), 1 - 1e-6)
             levels[level].append(Recorded(p_long, modes["long"]["generated_tokens"], modes["short"]["generated_tokens"]))
     if missing := [level for level, items in levels.items() if not items]:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autotool_core.modes import Mode
 from autotool_server.conversation.job import Job, TokenUsage
 
 WEIGHT = 1 / 16
@@ -18,7 +17,7 @@ MIN_ENDS = 32
 
 @dataclass(frozen=True, slots=True)
 class _Typical:
-    """Means over the requests of a mode."""
+    """Means over the requests of a mode, or of a kind without one."""
 
     decoded: float = math.inf
     """Tokens of a choice."""
@@ -32,7 +31,7 @@ class _Typical:
 
 
 class TypicalUse:
-    """What requests take of the engine, by moving means for each mode.
+    """What requests take of the engine, by moving means for each mode, and for plain text and decisions.
 
     Clients send limits that they hardly ever use up, 32,000 tokens and more, and prompts whose longest part they share: an
     engine that reserved it all would stand half empty. Of many requests at once the sum is close to the sum of the means; what
@@ -40,24 +39,24 @@ class TypicalUse:
     """
 
     def __init__(self) -> None:
-        self._of_mode: dict[Mode | None, _Typical] = {}
+        self._of_kind: dict[str, _Typical] = {}
 
     def expected_tokens(self, job: Job) -> int:
-        """Return the tokens that a job is expected to take: `Job.reserved_tokens` until one of its mode has ended.
+        """Return the tokens that a job is expected to take: `Job.reserved_tokens` until one of its kind has ended.
 
         Then the part of the prompt that is usually not in the cache, and for each choice what is usually decoded, or its limit
         if that is less.
         """
-        usual = self._of_mode.get(job.mode, _Typical())
+        usual = self._of_kind.get(job.kind, _Typical())
         decoded = sum(min(turn.max_new_tokens, usual.decoded) for turn in job.turns)
         return math.ceil(job.prompt_tokens * usual.fresh + decoded)
 
     def note(self, job: Job, usage: TokenUsage) -> None:
         """Note what a job has taken, unless it never came to it."""
         if usage.completion and usage.prompt:
-            before = self._of_mode.get(job.mode, _Typical())
+            before = self._of_kind.get(job.kind, _Typical())
             fresh = 1 - usage.cached / usage.prompt
-            self._of_mode[job.mode] = before.with_one_more(usage.completion / job.num_choices, fresh)
+            self._of_kind[job.kind] = before.with_one_more(usage.completion / len(job.choices), fresh)
 
 
 class Throughput:

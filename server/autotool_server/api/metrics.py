@@ -147,7 +147,7 @@ class _Both(Collector):
 
 
 class _TargetGauges(Collector):
-    """What holds each target of the operator: its reasoning bias, and the thinking rate of its latest turns."""
+    """What holds each target of the operator: its reasoning bias, and thinking rate and tokens of its latest turns."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.controllers: Mapping[str, Controller] = {}
@@ -159,13 +159,18 @@ class _TargetGauges(Collector):
         rate = GaugeMetricFamily(
             "autotool_target_thinking_rate", "Share of the latest turns of a target that thought", labels=("scope", "target")
         )
+        tokens = GaugeMetricFamily(
+            "autotool_target_tokens",
+            "Mean decoded tokens of the latest turns of a target",
+            labels=("scope", "target"),
+        )
         for scope, controller in [*self.controllers.items()]:
             labels = (scope, str(controller.target))
             bias.add_metric(labels, controller.bias)
-            if controller.thinking_rate is not None:
-                rate.add_metric(labels, controller.thinking_rate)
-        yield bias
-        yield rate
+            for family, value in ((rate, controller.thinking_rate), (tokens, controller.mean_tokens)):
+                if value is not None:
+                    family.add_metric(labels, value)
+        yield from (bias, rate, tokens)
 
 
 def _resolved(turn: Generation) -> str:

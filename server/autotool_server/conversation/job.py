@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from autotool_core.modes import Mode
 from autotool_core.record import DecisionRecord, Timings
@@ -63,6 +63,10 @@ class Job:
     """How tokens are drawn: what the request asked for, and the server's defaults for what it left out."""
     priority: int = 0
     """Lower is run earlier."""
+    kind_without_mode: Literal["plain", "decision"] = "plain"
+    """What a job without a mode is: plain text, or a decision."""
+    at_once: int | None = None
+    """Choices that it has in the engine at once; None for all of them."""
     queued: QueueTimes = field(default_factory=QueueTimes)
     arrived_at: float = field(default_factory=time.perf_counter)
     """When the request arrived, as `time.perf_counter`."""
@@ -79,8 +83,13 @@ class Job:
 
     @property
     def num_choices(self) -> int:
-        """Number of choices, which the engine decodes side by side."""
-        return len(self.choices)
+        """Number of choices that the engine decodes side by side."""
+        return len(self.choices) if self.at_once is None else min(self.at_once, len(self.choices))
+
+    @property
+    def kind(self) -> str:
+        """What it counts as where requests are told apart: its mode, else what it is without one."""
+        return self.mode.value if self.mode is not None else self.kind_without_mode
 
     @property
     def prompt_tokens(self) -> int:

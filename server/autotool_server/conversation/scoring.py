@@ -5,11 +5,12 @@ import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from autotool_core.errors import InvalidRequestError
+from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_core.parsing.stream import Section
 from autotool_core.record import TurnRecord
@@ -39,11 +40,19 @@ class Question:
     """The path of the question in the request's body."""
 
 
+MAX_TOKENS = 2**20
+"""Tokens of all prompts of a request together: each question has the whole input before it."""
+LINE = "\n\n"
+"""What stands before an answer; in some vocabularies the same letter has another token at the beginning of a text."""
+AT_ONCE = 8
+"""Questions of a request that the engine has at once."""
+
+
 class ScoredTurn:
     """Scores the answers of one question. After `run` has ended, `probabilities` has one for each; their sum is 1.
 
-    `computed`: set by the first turn of a request when it has ended, which the others wait for: what the prompts have in common
-    is then in the engine's prefix cache.
+    `places`: those of the request in the engine. The first turn has all of them, so that what the prompts have in common is in
+    the engine's prefix cache for the others.
     """
 
     resolved = None
@@ -61,7 +70,8 @@ class ScoredTurn:
         *,
         prompt_ids: Sequence[int],
         candidates: Sequence[int],
-        computed: asyncio.Event,
+        places: "_Places",
+        priority: int,
     ) -> None:
         self.index = index
         self.ledger = Ledger()
@@ -70,7 +80,8 @@ class ScoredTurn:
         self._engine = service.engine
         self._id = f"{request_id}-{index}"
         self._candidates = tuple(candidates)
-        self._computed = computed
+        self._places = places
+        self._priority = priority
         self._spans = StepSpans(service.engine, service.model, self.ledger, "decide", self._span_attributes)
 
     @property
@@ -80,18 +91,15 @@ class ScoredTurn:
 
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Score the answers; yield one empty output. Closing the generator aborts the engine's work."""
-        if self.index > 0:
-            await self._computed.wait()
-        try:
+        async with self._places.of(self.index):
             await self._score()
-        finally:
-            self._computed.set()
         yield TurnOutput(())
 
     async def _score(self) -> None:
         self.ledger.started_at = time.perf_counter()
         with self._spans.decision(self.prompt_ids) as span:
-            score = await self._engine.score(self._id, self.prompt_ids, self._candidates, trace_headers=span.headers)
+            options = {"priority": self._priority, "trace_headers": span.headers}
+            score = await self._engine.score(self._id, self.prompt_ids, self._candidates, **options)
             self.ledger.cached_tokens = score.cached_tokens
             self.ledger.count(Section.CONTENT, 1)
             self.ledger.note_time(content=True)
@@ -131,8 +139,19 @@ async def prepare(
     if reason := service.renderer.refusals.get(Mode.SHORT):
         raise InvalidRequestError(f"A decision is answered without reasoning. {reason}", "model")
     request_id = f"dec-{uuid.uuid4().hex}"
-    make = partial(_turn, service, request_id, asyncio.Event())
-    turns = [await run(make, number, question) for number, question in enumerate(questions)]
+    priority = service.caller.priority_of()
+    make = partial(_turn, service, request_id, _Places())
+    turns: list[ScoredTurn] = []
+    left = MAX_TOKENS
+    for number, question in enumerate(questions):
+        turns.append(await run(make, number, question))
+        left -= turns[-1].prompt_tokens
+        if left < 0:
+            raise InvalidRequestError(
+                f"The questions have more than {MAX_TOKENS} tokens together, each with the whole input before it. Ask fewer of "
+                "them at a time.",
+                "questions",
+            )
     return Job(
         request_id,
         service.model,
@@ -140,28 +159,59 @@ async def prepare(
         [Choice(turn) for turn in turns],
         tuple(ignored),
         num_prompts=len(turns),
+        priority=priority,
+        kind_without_mode="decision",
+        at_once=AT_ONCE,
+    )
+
+
+class _Places:
+    """The places of a request's turns in the engine: the first one runs alone, and of the others AT_ONCE at a time."""
+
+    def __init__(self) -> None:
+        self._is_first_over = asyncio.Event()
+        self._others = asyncio.Semaphore(AT_ONCE)
+
+    @asynccontextmanager
+    async def of(self, index: int) -> AsyncGenerator[None]:
+        """Hold a place for the turn of a question."""
+        if index == 0:
+            try:
+                yield
+            finally:
+                self._is_first_over.set()
+            return
+        await self._is_first_over.wait()
+        async with self._others:
+            yield
+
+
+def _turn(service: ConversationService, request_id: str, places: _Places, index: int, question: Question) -> ScoredTurn:
+    # The prefix of `short` is only the place of the answer: a key that may not ask for short may have a decision.
+    anybody = service.for_caller(ANYBODY)
+    request = ConversationRequest(question.messages, mode=Mode.SHORT, max_tokens=1, fields=FieldNames(messages="input"))
+    return ScoredTurn(
+        service,
+        request_id,
+        index,
+        prompt_ids=anybody.first_turn(request).prompt_ids,
+        candidates=[_token(service.engine.tokenizer, answer, question.field) for answer in question.answers],
+        places=places,
         priority=service.caller.priority_of(),
     )
 
 
-def _turn(service: ConversationService, request_id: str, computed: asyncio.Event, index: int, question: Question) -> ScoredTurn:
-    # The prefix of `short` is only the place of the answer: a key that may not ask for short may have a decision.
-    anybody = service.for_caller(ANYBODY)
-    request = ConversationRequest(question.messages, mode=Mode.SHORT, max_tokens=1, fields=FieldNames(messages="input"))
-    candidates = [_token(service.engine.tokenizer, answer, question.field) for answer in question.answers]
-    prompt_ids = anybody.first_turn(request).prompt_ids
-    return ScoredTurn(service, request_id, index, prompt_ids=prompt_ids, candidates=candidates, computed=computed)
-
-
 def _token(tokenizer: Tokenizer, answer: str, field: str) -> int:
-    """Return the token of an answer. Raises InvalidRequestError where the model's vocabulary has no single one."""
-    ids = tokenizer.encode(answer, add_special_tokens=False)
-    if len(ids) != 1:
+    """Return the token of an answer at the beginning of a line. Raises InvalidRequestError where there is no single one."""
+    ids = tokenizer.encode(LINE + answer, add_special_tokens=False)
+    if tokenizer.backend_tokenizer.decode(ids[-1:], skip_special_tokens=False).strip() != answer:
         raise InvalidRequestError(f"The model's vocabulary has no single token for the answer {answer}.", field)
-    return ids[0]
+    return ids[-1]
 
 
 def _softmax(logprobs: Sequence[float]) -> Sequence[float]:
+    if any(math.isnan(logprob) for logprob in logprobs):
+        raise EngineError("The model's probabilities are no numbers, as after an overflow of its arithmetic.")
     largest = max(logprobs)
     weights = [math.exp(logprob - largest) for logprob in logprobs]
     return [weight / sum(weights) for weight in weights]

@@ -140,7 +140,10 @@ class ConversationService:
         return _Checked(context, budget, past, in_loop, text)
 
     def _job(self, checked: "_Checked") -> Job:
-        context, request = checked.context, checked.context.request
+        request = checked.context.request
+        # Of a request that decides: the others are not to be followed.
+        target = self._target(request) if checked.context.mode is Mode.AUTO else None
+        context = replace(checked.context, target=target)
         first = self._turn_requests.first(context)
         if checked.in_loop:
             choices = [self._tool_loop(context, self._turn(first), checked.budget, checked.past)]
@@ -164,8 +167,8 @@ class ConversationService:
         sampling = request.sampling.filled(self.defaults.sampling)
         arguments = self._template.arguments(request)
         priority = self.caller.priority_of(request.priority)
-        effort, target = self._effort(request), self._target(request)
-        return RequestContext(request, self._mode(request), tools, effort, arguments, sampling, priority, target)
+        self._check_target(request)
+        return RequestContext(request, self._mode(request), tools, self._effort(request), arguments, sampling, priority)
 
     def first_turn(self, request: ConversationRequest) -> TurnRequest:
         """Return what the first turn of a request without tools and schemas needs. Raises InvalidRequestError."""
@@ -253,14 +256,17 @@ class ConversationService:
         self.caller.check_mode(mode, fields.mode)
         return mode
 
+    def _check_target(self, request: ConversationRequest) -> None:
+        if request.reasoning_bias is not None and request.target is not None:
+            message = "reasoning_bias and target disagree: the server finds the bias of a target. Send only one of them."
+            raise InvalidRequestError(message, "target")
+        self.targets.check(request.target)
+
     def _target(self, request: ConversationRequest) -> Controller | None:
         if request.reasoning_bias is not None:
-            if request.target is not None:
-                message = "reasoning_bias and target disagree: the server finds the bias of a target. Send only one of them."
-                raise InvalidRequestError(message, "target")
             return None
-        caller, model = self.caller, modes.split_alias(request.model or "")[0]
-        return self.targets.choose(requested=request.target, key=caller.name, of_key=caller.target, model=model)
+        caller = self.caller
+        return self.targets.choose(requested=request.target, key=caller.name, of_key=caller.target, model=request.model)
 
     def _effort(self, request: ConversationRequest) -> Effort | None:
         if request.effort is None:

@@ -101,6 +101,9 @@ class Turn:
                 transition = plan.following(transition.step, self._state(reader.in_reasoning, is_over=reader.is_over))
             yield self._finish(reader)
         finally:
+            if self.request.target is not None and self.p_long is not None:
+                # Also of an answer that was cut short, which is a long one more often than not.
+                self.request.target.ended(is_long=self.resolved is ResolvedMode.LONG, tokens=self.ledger.completion_tokens)
             if decided is not None:
                 await decided.aclose()
 
@@ -306,8 +309,6 @@ class Turn:
         self._ids = [*self._ids, *([] if reader.end_id is None else [reader.end_id])]
         if reader.is_over:
             self.finish_reason = "stop"
-        if self.request.target is not None and self.p_long is not None:
-            self.request.target.ended(is_long=self.resolved is ResolvedMode.LONG, tokens=self.ledger.completion_tokens)
         return output
 
     def _inject(self, ids: Sequence[int]) -> None:

@@ -221,12 +221,13 @@ class Engine(Protocol):
         prompt_ids: Sequence[int],
         candidates: tuple[int, ...],
         *,
+        priority: int = 0,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
-        """Return the log-probability of each candidate as the token after the prompt. `trace_headers`: as of a request.
+        """Return the log-probability of each candidate as the token after the prompt.
 
         The engine decodes one token and keeps the prompt in its cache for the generation that follows. Cancellation aborts
-        the request.
+        the request, whose `priority` and `trace_headers` are those of an `EngineRequest`.
         """
         ...
 
@@ -245,7 +246,11 @@ class Engine(Protocol):
 async def decide_in_two(engine: Engine, request: DecisionRequest) -> "AsyncGenerator[Score | TokenDelta]":
     """Do what `Engine.decide` does by a request for the score and one for the generation, which any engine can answer."""
     score = await engine.score(
-        f"{request.request_id}-decision", request.prompt_ids, request.candidates, trace_headers=request.trace_headers
+        f"{request.request_id}-decision",
+        request.prompt_ids,
+        request.candidates,
+        priority=max((generation.priority for generation in request.generations), default=0),
+        trace_headers=request.trace_headers,
     )
     yield score
     generation = request.outcomes[request.settle(score).resolved].generation

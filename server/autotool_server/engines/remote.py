@@ -171,10 +171,11 @@ class RemoteEngine:
         prompt_ids: Sequence[int],
         candidates: tuple[int, ...],
         *,
+        priority: int = 0,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
         check_length(len(prompt_ids), 1, self.max_model_len)
-        body = score_body(request_id, prompt_ids, candidates, self.model_name)
+        body = score_body(request_id, prompt_ids, candidates, self.model_name, priority)
         with self._counted(), self._convert_errors():
             answer = await self._post(body, trace_headers or {})
         return Score(candidate_logprobs(answer, candidates), cached_tokens(answer))

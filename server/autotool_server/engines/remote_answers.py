@@ -83,7 +83,7 @@ def completion_body(request: EngineRequest, model: str, eos: tuple[int, ...]) ->
     }
 
 
-def score_body(request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...], model: str) -> Json:
+def score_body(request_id: str, prompt_ids: Sequence[int], candidates: tuple[int, ...], model: str, priority: int = 0) -> Json:
     """Return the body of a request for the log-probabilities of candidates for the next token."""
     return {
         "model": model,
@@ -96,6 +96,7 @@ def score_body(request_id: str, prompt_ids: Sequence[int], candidates: tuple[int
         "logprob_token_ids": list(candidates),
         "return_token_ids": True,
         "return_tokens_as_token_ids": True,
+        "priority": priority,
     }
 
 

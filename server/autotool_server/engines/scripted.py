@@ -86,6 +86,7 @@ class ScriptedEngine:
         prompt_ids: Sequence[int],
         candidates: tuple[int, ...],
         *,
+        priority: int = 0,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
         """Return the scripted log-odds for the first candidate, and 0 for the others."""

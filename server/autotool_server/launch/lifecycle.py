@@ -137,5 +137,6 @@ def make_service(engine: Engine, settings: Settings, tools: Registry | None = No
             f"Setting default_mode: {service.default_mode} cannot be served: {reason} Set --default-mode {served}."
         )
     if (settings.target is not None or settings.alias_targets) and Mode.AUTO in refusals:
-        raise AutoToolError(f"Setting target: auto cannot be served, so that nothing is decided: {refusals[Mode.AUTO]}")
+        name = "target" if settings.target is not None else "alias_targets"
+        raise AutoToolError(f"Setting {name}: auto cannot be served, so that nothing is decided: {refusals[Mode.AUTO]}")
     return service

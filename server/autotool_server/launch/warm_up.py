@@ -59,7 +59,8 @@ async def _try(service: ConversationService, request: ConversationRequest) -> No
 
 def _requests(service: ConversationService) -> Iterator[ConversationRequest]:
     """Return a request in the default mode, one that must call a tool, and one whose answer has a schema."""
-    common = {"mode": service.default_mode, "max_tokens": MAX_TOKENS}
+    # With a bias of their own they have no target, whose controller is to learn from clients alone.
+    common = {"mode": service.default_mode, "max_tokens": MAX_TOKENS, "reasoning_bias": 0.0}
     yield ConversationRequest(MESSAGES, **common)
     yield ConversationRequest(MESSAGES, **common, client_tools=(TOOL,), tool_choice="required")
     yield ConversationRequest(MESSAGES, **common, content_schema={"type": "object"})

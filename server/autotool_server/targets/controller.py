@@ -8,22 +8,26 @@ arXiv 2106.00170): it settles what the fit cannot, such as greedy decisions of w
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotool_core.target import Target
 
 WINDOW = 100
 """The turns that the fit looks back on."""
 MIN_TURNS = 20
-"""The turns after which the first fit is made; until then the bias is that of the dial."""
+"""The turns after which the bias begins to move; until then it is that of the dial."""
 MAX_STEP = 0.25
-"""The largest change of the fit at one turn, in log-odds."""
+"""The largest change of the fit in a turn, in log-odds."""
 GAIN = 0.1
 """The change of the trim, in log-odds, for a turn that thinks where none should."""
 LEAK = 0.98
 """What is left of the trim after a turn. It forgets what it has added up while the fit followed a change of the traffic."""
 REFIT = 5
 """The turns from one fit to the next."""
+BOTH = 0.5
+"""The thinking rate with which the lengths of both modes are measured."""
+MAX_LOG_ODDS = 100.0
+"""The bound of log-odds, which says as much as certainty."""
 LENGTHS = 0.05
 """The weight of a new answer in the mean lengths of each mode."""
 
@@ -39,34 +43,49 @@ class Decided:
 
 
 class Lengths:
-    """The mean number of decoded tokens of long and of short answers, weighted towards the latest ones."""
+    """The mean number of decoded tokens of long, of short and of all answers, weighted towards the latest ones."""
 
-    def __init__(self, long: float | None = None, short: float | None = None) -> None:
-        self.long, self.short = long, short
+    def __init__(self) -> None:
+        self.all: float | None = None
+        self._long: float | None = None
+        self._short: float | None = None
 
     def add(self, is_long: bool, tokens: int) -> None:
         """Add an answer that has ended."""
-        mean = self.long if is_long else self.short
-        mean = tokens if mean is None else mean + LENGTHS * (tokens - mean)
-        self.long, self.short = (mean, self.short) if is_long else (self.long, mean)
+        self.all = _moved(self.all, tokens)
+        if is_long:
+            self._long = _moved(self._long, tokens)
+        else:
+            self._short = _moved(self._short, tokens)
 
     def rate_for(self, tokens: float) -> float | None:
-        """Return the share of long answers with which the mean is so many tokens; None while that is not known."""
-        if self.long is None or self.short is None or self.long <= self.short:
-            return None
-        return min(max((tokens - self.short) / (self.long - self.short), 0.0), 1.0)
+        """Return the share of long answers with which the mean is so many tokens; None before the first answer.
+
+        Where one of the means is not known, or long answers seem to be the shorter ones because none has been seen for long,
+        it is a half if more of the other mode could be needed: both lengths are then measured.
+        """
+        long, short = self._long, self._short
+        if long is not None and short is not None and long > short:
+            return _clipped((tokens - short) / (long - short), (0.0, 1.0))
+        if short is None:
+            return None if long is None else 1.0 if long <= tokens else BOTH
+        return 0.0 if short >= tokens else BOTH
+
+
+def _moved(mean: float | None, value: float) -> float:
+    return value if mean is None else mean + LENGTHS * (value - mean)
 
 
 class Controller:
     """Holds a target with a bias within bounds. It is used from one thread."""
 
-    def __init__(self, target: Target, bias: float, bounds: tuple[float, float], lengths: Lengths) -> None:
+    def __init__(self, target: Target, bias: float, bounds: tuple[float, float]) -> None:
         self.target = target
-        self._fit = _clipped(bias, bounds)
+        self._fit = self._wanted = _clipped(bias, bounds)
         self._bounds = bounds
         self._trim = 0.0
         self._recent = deque[Decided](maxlen=WINDOW)
-        self._lengths = lengths
+        self._lengths = Lengths()
         self._decided = 0
 
     @property
@@ -80,19 +99,26 @@ class Controller:
         return sum(turn.is_long for turn in self._recent) / len(self._recent) if self._recent else None
 
     def decided(self, turn: Decided) -> None:
-        """Follow a decision."""
-        self._recent.append(turn)
+        """Follow a decision. One whose log-odds are no number is left out: an overflow of the model's arithmetic makes such."""
+        if math.isnan(turn.log_odds):
+            return
+        self._recent.append(replace(turn, log_odds=_clipped(turn.log_odds, (-MAX_LOG_ODDS, MAX_LOG_ODDS))))
         self._decided += 1
         rate = self._rate()
-        if rate is None:
+        if rate is None or len(self._recent) < MIN_TURNS:
             return
+        if self._decided % REFIT == 0:
+            self._wanted = self._solved(rate)
+        self._fit += _clipped(self._wanted - self._fit, (-MAX_STEP, MAX_STEP))
         self._trim = LEAK * self._trim + GAIN * (rate - turn.is_long)
-        if len(self._recent) >= MIN_TURNS and self._decided % REFIT == 0:
-            wanted = self._solved(rate)
-            self._fit += _clipped(wanted - self._fit, (-MAX_STEP * REFIT, MAX_STEP * REFIT))
+
+    @property
+    def mean_tokens(self) -> float | None:
+        """The mean number of decoded tokens of the latest turns; None before the first has ended."""
+        return self._lengths.all
 
     def ended(self, *, is_long: bool, tokens: int) -> None:
-        """Follow the end of an answer of so many decoded tokens."""
+        """Follow the end of an answer of so many decoded tokens; of one that was cut short, those until then."""
         self._lengths.add(is_long, tokens)
 
     def _rate(self) -> float | None:

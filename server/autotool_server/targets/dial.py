@@ -8,11 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from autotool_core.errors import AutoToolError
 from autotool_core.target import Target
 
+ROUNDING = 1e-9
+"""What two equal accuracies may differ by."""
+
 
 class Figures(BaseModel):
     """What was measured at one bias."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     accuracy: float
     """The share of the tasks that were solved."""
@@ -25,7 +28,7 @@ class Figures(BaseModel):
 class Step(BaseModel):
     """One position of the dial."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     bias: float
     figures: Figures
@@ -47,7 +50,8 @@ class Dial(BaseModel):
         """
         if target.kind == "regret":
             best = max(step.figures.accuracy for step in self.steps)
-            return next(step.bias for step in self.steps if step.figures.accuracy >= best - target.value)
+            least = best - target.value - ROUNDING
+            return next(step.bias for step in self.steps if step.figures.accuracy >= least)
         values = [
             step.figures.thinking_rate if target.kind == "thinking-rate" else step.figures.generated_tokens
             for step in self.steps

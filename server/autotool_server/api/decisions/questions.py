@@ -1,7 +1,7 @@
 """What the model reads of a question: the whole input in one message, the question after it, and a letter for each answer.
 
 The input comes first and is the same for all questions, so that the engine computes it once. A conversation is shown as
-text: the model is to judge it, and not to go on with it.
+JSON: the model is to judge it, and not to go on with it.
 """
 
 import json
@@ -17,6 +17,7 @@ from autotool_server.api.decisions.schemas import (
     JsonPart,
     MessageItem,
     Predicate,
+    ReasoningItem,
     RefusalPart,
     ResultItem,
     Score,
@@ -24,6 +25,7 @@ from autotool_server.api.decisions.schemas import (
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 AnyQuestion = Predicate | Choice | Score
+AnyItem = MessageItem | CallItem | ResultItem | ReasoningItem
 
 
 def answers_of(question: AnyQuestion) -> Sequence[str]:
@@ -38,19 +40,24 @@ def messages_of(body: DecisionRequest, question: AnyQuestion) -> Sequence[Mappin
 
 
 def _input(body: DecisionRequest) -> str:
-    return body.input if isinstance(body.input, str) else "\n".join(_items(body.input))
+    """Return the input: a text as it is, items as one JSON object in each line. Nothing in it ends its frame."""
+    text = body.input if isinstance(body.input, str) else "\n".join(_items(body.input))
+    return text.replace("</input>", "<\\/input>")
 
 
-def _items(items: Sequence[MessageItem | CallItem | ResultItem]) -> Iterator[str]:
-    """Yield each item as a line that says who it is from."""
+def _items(items: Sequence[AnyItem]) -> Iterator[str]:
     names = {item.call_id: item.name for item in items if isinstance(item, CallItem)}
     for item in items:
         if isinstance(item, MessageItem):
-            yield f"{item.role}: {_text(item.content)}"
+            yield _line(role=item.role, content=_text(item.content))
         elif isinstance(item, CallItem):
-            yield f"call of {item.name}: {item.arguments or item.input}"
-        else:
-            yield f"result of {names.get(item.call_id, 'a tool')}: {_text(item.output)}"
+            yield _line(call=item.name, arguments=item.arguments or item.input)
+        elif isinstance(item, ResultItem):
+            yield _line(result_of=names.get(item.call_id, "a tool"), content=_text(item.output))
+
+
+def _line(**fields: str) -> str:
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def _text(content: Content) -> str:

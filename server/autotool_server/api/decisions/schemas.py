@@ -23,6 +23,8 @@ class TextPart(Body):
 
     type: Literal["input_text", "output_text"]
     text: str
+    prompt_cache_breakpoint: Any = None
+    """No effect."""
 
 
 class JsonPart(Body):
@@ -77,16 +79,27 @@ class ResultItem(Item):
     output: Content
 
 
+class ReasoningItem(Item):
+    """The reasoning of an earlier turn, which is left out."""
+
+    type: Literal["reasoning"]
+
+
 def _kind(value: Any) -> str:
     """Return which kind of item a value is meant to be, so that an error is that of the one."""
     kind = value.get("type", "message") if isinstance(value, dict) else getattr(value, "type", "message")
     if kind in ("function_call", "custom_tool_call"):
         return "call"
-    return "result" if kind in ("function_call_output", "custom_tool_call_output") else "message"
+    if kind in ("function_call_output", "custom_tool_call_output"):
+        return "result"
+    return "reasoning" if kind == "reasoning" else "message"
 
 
 InputItem = Annotated[
-    Annotated[MessageItem, Tag("message")] | Annotated[CallItem, Tag("call")] | Annotated[ResultItem, Tag("result")],
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[CallItem, Tag("call")]
+    | Annotated[ResultItem, Tag("result")]
+    | Annotated[ReasoningItem, Tag("reasoning")],
     Discriminator(_kind),
 ]
 

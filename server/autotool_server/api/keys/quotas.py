@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 LIMIT_HEADERS = tuple(f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset"))
 MAX_REMEMBERED = 2.0
 """Seconds for which a refusal by requests a minute is remembered."""
-PLAIN = "plain"
 """What stands for the mode of plain text."""
 
 _UNITS = {
@@ -75,8 +74,7 @@ class KeyGrant(Grant):
             self._books.withdraw(self._key, self._tokens, self._verdict.minute)
             self._quotas.forget_refusal(self._key)
             return
-        mode = self._job.mode.value if self._job.mode is not None else PLAIN
-        self._books.end(self._key, self._tokens, mode, self._use())
+        self._books.end(self._key, self._tokens, self._job.kind, self._use())
 
     async def _reserve(self, turn: Generation, earlier: Sequence[Generation]) -> None:
         """Reserve what a tool loop may use with its next turn. Raises RateLimitedError if the budget of its key has no room."""

@@ -162,9 +162,10 @@ class TransformersEngine:
         prompt_ids: Sequence[int],
         candidates: tuple[int, ...],
         *,
+        priority: int = 0,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
-        del request_id, trace_headers  # the batcher assigns its own ids and has no traces
+        del request_id, priority, trace_headers  # the batcher has ids of its own, and neither priorities nor traces
         self._check(prompt_ids, 1)
         scorer = CandidateScorer(candidates)
         async with aclosing(self._batcher.decode(prompt_ids, 1, (), scorer)) as chunks:

@@ -2,19 +2,24 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import BadRequestError
-from support.serving import MODEL, Running, running, scripted
+from openai import APIStatusError, BadRequestError
+from support.serving import MODEL, Running, held, running, scripted
 
 from autotool_core.api_keys import hash_of
 from autotool_core.errors import AutoToolError
 from autotool_core.profile import BUILTIN
+from autotool_core.target import Target
 from autotool_server.launch import checks
 from autotool_server.launch.lifecycle import make_service
+from autotool_server.launch.warm_up import warm_up
 from autotool_server.settings import Settings, load_settings
+from autotool_server.targets import MAX_REQUESTED, Targets
 
 QUESTION: list[Any] = [{"role": "user", "content": "How many?"}]
 KEY = "sk-autotool-a-key-for-tests"
@@ -114,11 +119,16 @@ async def test_a_dial_begins_and_bounds_the_bias(tmp_path: Path) -> None:
         ({"target": "cheap"}, r"Setting target .*: Write thinking-rate=0.3"),
         ({"alias_targets": '{"cheap": "tokens=50"}'}, "alias_targets: cheap is none of the model_aliases"),
         ({"alias_targets": '{"cheap": "x"}', "model_aliases": "cheap"}, "Setting alias_targets .*cheap: Write"),
+        ({"dial": "DIAL", "max_target_bias": 0.5}, "Setting dial: its biases, 1 to 3, are beyond max_target_bias, 0.5"),
         ({"dial": "none.json"}, "Setting dial: none.json cannot be read"),
         ({"max_target_bias": 0}, "Setting max_target_bias"),
     ],
 )
-def test_what_settings_may_not_ask(settings: dict[str, Any], message: str) -> None:
+def test_what_settings_may_not_ask(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    if settings.get("dial") == "DIAL":
+        figures = {"accuracy": 1, "generated_tokens": 1, "thinking_rate": 1}
+        (tmp_path / "dial.json").write_text(json.dumps({"steps": [{"bias": bias, "figures": figures} for bias in (1, 3)]}))
+        settings = {**settings, "dial": str(tmp_path / "dial.json")}
     with pytest.raises(AutoToolError, match=message):
         checks.check(load_settings(engine="transformers", **settings))
 
@@ -135,3 +145,54 @@ def test_a_model_that_does_not_decide_has_no_target(tmp_path: Path) -> None:
     file.write_text(BUILTIN["plain"].model_dump_json())
     with pytest.raises(AutoToolError, match="Setting target: auto cannot be served"):
         make_service(scripted("Hi"), Settings(profile=str(file), generation_config="vllm", target="tokens=50"))
+
+
+async def test_the_warm_up_teaches_no_target() -> None:
+    async with running(scripted("Seven."), target="tokens=200") as server:
+        await warm_up(server.state.service)
+        controller = server.state.service.targets.configured["server"]
+        assert (controller.thinking_rate, controller.mean_tokens) == (None, None)
+
+
+@pytest.mark.parametrize("fields", [{"model": "nope"}, {"mode": "long"}, {"max_completion_tokens": 0}, {"temperature": 9}])
+async def test_requests_that_decide_nothing_are_not_followed(fields: dict[str, Any]) -> None:
+    async with running(scripted("Seven.")) as server:
+        with suppress(APIStatusError):
+            await ask(server, target="tokens=50", **fields)
+        first = await ask(server, target="tokens=50")
+    assert first["reasoning_bias"] == 0.0
+    assert server.state.service.targets._requested[None].keys() == {Target.parse("tokens=50")}
+
+
+def test_each_key_has_its_own_places() -> None:
+    targets = Targets(Settings())
+    mine = targets.choose(requested=Target("tokens", 50), key="a", of_key=None, model=None)
+    for number in range(100):
+        targets.choose(requested=Target("tokens", 100 + number), key="b", of_key=None, model=None)
+    assert targets.choose(requested=Target("tokens", 50), key="a", of_key=None, model=None) is mine
+    assert targets.choose(requested=Target("tokens", 100), key="b", of_key=None, model=None) is not mine
+    assert {key: len(held) for key, held in targets._requested.items()} == {"a": 1, "b": MAX_REQUESTED}
+
+
+def test_threads_get_one_controller() -> None:
+    targets = Targets(Settings())
+    wanted = Target("tokens", 50)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(targets.choose, requested=wanted, key=None, of_key=None, model=None) for _ in range(400)]
+    assert len({id(future.result()) for future in asked}) == 1
+
+
+async def test_an_answer_that_is_cut_counts_until_then() -> None:
+    engine = scripted("Seven is the number of them all.", log_odds=-50.0)
+    held(engine, after=6)
+    async with running(engine, target="tokens=50") as server:
+        create: Any = server.client.chat.completions.create
+        chunks = await create(model=MODEL, messages=QUESTION, stream=True, extra_body={"mode": "auto"})
+        async for chunk in chunks:
+            if chunk.choices[0].delta.content:
+                break
+        await chunks.close()
+        await server.idle()
+        tokens = server.state.service.targets.configured["server"].mean_tokens
+    assert tokens is not None
+    assert 2 <= tokens <= 6
