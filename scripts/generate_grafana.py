@@ -37,7 +37,7 @@ WINDOW = "[$__rate_interval]"
 SUFFIXES = {"counter": "_total", "gauge": "", "histogram": "_bucket"}
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 DASHES = {"p90": {"fill": "dash", "dash": [10, 6]}, "p99": {"fill": "dot", "dash": [0, 6]}}
-# As in the benchmark's report; all of Okabe and Ito's palette, which people who are colour-blind can tell apart.
+# As in the benchmark's report; all but the grey of Okabe and Ito's palette, which colour-blind people can tell apart.
 MODES = {"auto": AUTO, "long": LONG, "short": SHORT, "mixed": OTHER, "none": "#999999"}
 KINDS = {"reasoning": "#e69f00", "content": "#56b4e9", "prompt": "#999999", "cached": AUTO, "decision": OTHER}
 STATUS = {r"2\d\d": "#56b4e9", r"4\d\d": "#e69f00", r"5\d\d": OTHER}
@@ -176,123 +176,118 @@ def state(title: str, query: Query, texts: tuple[str, str], good: int, width: in
 def heat(title: str, unit: str, query: Query, width: int = 8) -> heatmap.Panel:
     """Return a panel of a histogram over time."""
     colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Viridis").steps(64)
-    panel = heatmap.Panel().span(width).calculate(False).color(colour).y_axis(heatmap.YAxisConfig().unit(unit).min(0).max(1))
+    panel = heatmap.Panel().span(width).calculate(False).color(colour).y_axis(heatmap.YAxisConfig().unit(unit))
     return _described(panel, title, {"": query}, PromQueryFormat.HEATMAP, "")
 
 
-def _rows() -> dict[str, list[Panel]]:
-    """Return the panels by the titles of their rows; the widths of a line add up to 24."""
-    decoded = {"kind": "decision|reasoning|content"}
-    auto = {"mode": "auto"}
-    of_modes = {"resolved": "long|short"}
-    target = ("scope", "target")
-    return {
-        "Traffic": [
-            lines("Requests by mode", "reqps", {"": rate("autotool_requests", "mode")}),
-            lines("Requests by resolved mode", "reqps", {"": rate("autotool_requests", "resolved")}),
-            lines("Requests by status", "reqps", {"": rate("autotool_requests", "status")}, note="499: the client left."),
-            lines(
-                "Requests in flight",
-                "short",
-                {"all": gauge("autotool_requests_in_flight"), "": gauge("autotool_requests_in_flight", "instance")},
-            ),
-            lines("Requests that wait", "short", {"requests": gauge("autotool_queue_requests")}),
-            lines("Tokens that wait", "short", {"tokens": gauge("autotool_queue_tokens")}),
-            lines("Time in the queue", "s", quantiles("autotool_queue_seconds"), 12),
-            lines("Requests refused", "reqps", {"": rate("autotool_requests_refused", "reason")}, 12),
-        ],
-        "Latency": [
-            lines("Time to the first token", "s", quantiles("autotool_time_to_first_token_seconds", "resolved"), 12),
-            lines(
-                "Time to the first content token",
-                "s",
-                quantiles("autotool_time_to_first_content_token_seconds", "resolved"),
-                12,
-                "The reasoning comes before it.",
-            ),
-            lines("Time per output token", "s", quantiles("autotool_time_per_output_token_seconds", "resolved"), 12),
-            lines("Time of a request", "s", quantiles("autotool_request_seconds", "resolved"), 12, "Tool calls are included."),
-        ],
-        "Tokens": [
-            lines("Tokens by kind", "suffix: tokens/s", {"": rate("autotool_tokens", "kind")}, 6),
-            lines("Decoded tokens by mode", "suffix: tokens/s", {"": rate("autotool_tokens", "resolved", **decoded)}, 6),
-            lines(
-                "Decoded tokens of a request",
-                "short",
-                {
-                    "": rate("autotool_tokens", "resolved", **decoded, **of_modes)
-                    / rate("autotool_requests", "resolved", **of_modes)
-                },
-                6,
-                "The mean.",
-            ),
-            lines(
-                "Prompt tokens from the cache",
-                "percentunit",
-                {"share": rate("autotool_tokens", kind="cached") / rate("autotool_tokens", kind="prompt")},
-                6,
-            ),
-        ],
-        "The decision": [
-            lines(
-                "Thinking rate in auto",
-                "percentunit",
-                {
-                    "": rate("autotool_requests", "mode", **auto, resolved="long")
-                    / rate("autotool_requests", "mode", **auto, **of_modes)
-                },
-                12,
-                "The share of long among the requests in auto that resolved to one mode.",
-            ),
-            heat("Probability of long", "percentunit", buckets("autotool_p_long"), 12),
-            lines("Bias of targets", "short", {"": gauge("autotool_target_bias", *target, operator="avg")}, 12),
-            lines(
-                "Thinking rate of targets",
-                "percentunit",
-                {"": gauge("autotool_target_thinking_rate", *target, operator="avg")},
-                12,
-            ),
-        ],
-        "Server tools": [
-            lines("Calls by outcome", "ops", {"": rate("autotool_tool_calls", "outcome")}),
-            lines("Calls by tool", "ops", {"": rate("autotool_tool_calls", "tool")}),
-            lines("Time of a call", "s", quantiles("autotool_tool_seconds", "tool")),
-            lines("Turns of a request", "short", quantiles("autotool_tool_turns")),
-            lines("Requests ended by a budget", "reqps", {"": rate("autotool_tool_budget_stops", "budget")}),
-            lines("Escalations to long", "ops", {"": rate("autotool_tool_escalations", "reason")}),
-            lines("Results", "bytes", quantiles("autotool_tool_result_bytes", "tool"), 6),
-            lines("Time saved by calls during decoding", "s", {"seconds": increase("autotool_tool_overlap_seconds")}, 6),
-            state(
-                "Circuit breakers",
-                gauge("autotool_tool_breaker_open", "tool", operator="max"),
-                ("closed", "open"),
-                good=0,
-                width=6,
-            ),
-            lines("Lines that the audit log lacks", "short", {"lines": increase("autotool_tool_audit_failures")}, 6),
-        ],
-        "Keys": [
-            lines("Requests beyond a limit of their key", "reqps", {"": rate("autotool_requests_limited", "limit")}),
-            state("Spend store", gauge("autotool_spend_store_up", "instance", operator="min"), ("lost", "up"), good=1),
-            lines("Failures of the spend store", "short", {"failures": increase("autotool_spend_store_failures")}),
-        ],
-        "Engine": [
-            state("Ready", gauge("autotool_ready", "instance", operator="min"), ("not ready", "ready"), good=1, width=6),
-            lines("Restarts of the engine", "short", {"": increase("autotool_engine_restarts", "instance")}, 6),
-            lines(
-                "Requests in the engine",
-                "short",
-                {"waiting": gauge("autotool_engine_requests_waiting"), "running": gauge("autotool_engine_requests_running")},
-                6,
-            ),
-            lines("Time in the engine's queue", "s", quantiles("autotool_engine_queue_seconds"), 6),
-        ],
-        "Connections": [
-            lines("Open connections", "short", {"": gauge("autotool_connections", "instance")}),
-            lines("Connections refused", "ops", {"": rate("autotool_connections_refused", "instance")}),
-            lines("Bodies of requests", "bytes", {"": gauge("autotool_request_body_bytes", "instance")}),
-        ],
-    }
+DECODED = {"kind": "decision|reasoning|content"}
+IN_AUTO = {"mode": "auto"}
+OF_MODES = {"resolved": "long|short"}
+OF_TARGETS = ("scope", "target")
+ROWS: dict[str, list[Panel]] = {
+    "Traffic": [
+        lines("Requests by mode", "reqps", {"": rate("autotool_requests", "mode")}),
+        lines("Requests by resolved mode", "reqps", {"": rate("autotool_requests", "resolved")}),
+        lines("Requests by status", "reqps", {"": rate("autotool_requests", "status")}, note="499: the client left."),
+        lines(
+            "Requests in flight",
+            "short",
+            {"all": gauge("autotool_requests_in_flight"), "": gauge("autotool_requests_in_flight", "instance")},
+        ),
+        lines("Requests that wait", "short", {"requests": gauge("autotool_queue_requests")}),
+        lines("Tokens that wait", "short", {"tokens": gauge("autotool_queue_tokens")}),
+        lines("Time in the queue", "s", quantiles("autotool_queue_seconds"), 12),
+        lines("Requests refused", "reqps", {"": rate("autotool_requests_refused", "reason")}, 12),
+    ],
+    "Latency": [
+        lines("Time to the first token", "s", quantiles("autotool_time_to_first_token_seconds", "resolved"), 12),
+        lines(
+            "Time to the first content token",
+            "s",
+            quantiles("autotool_time_to_first_content_token_seconds", "resolved"),
+            12,
+            "The reasoning comes before it.",
+        ),
+        lines("Time per output token", "s", quantiles("autotool_time_per_output_token_seconds", "resolved"), 12),
+        lines("Time of a request", "s", quantiles("autotool_request_seconds", "resolved"), 12, "Tool calls are included."),
+    ],
+    "Tokens": [
+        lines("Tokens by kind", "suffix: tokens/s", {"": rate("autotool_tokens", "kind")}, 6),
+        lines("Decoded tokens by mode", "suffix: tokens/s", {"": rate("autotool_tokens", "resolved", **DECODED)}, 6),
+        lines(
+            "Decoded tokens of a request",
+            "short",
+            {
+                "": rate("autotool_tokens", "resolved", **DECODED, **OF_MODES)
+                / rate("autotool_requests", "resolved", **OF_MODES)
+            },
+            6,
+            "The mean.",
+        ),
+        lines(
+            "Prompt tokens from the cache",
+            "percentunit",
+            {"share": rate("autotool_tokens", kind="cached") / rate("autotool_tokens", kind="prompt")},
+            6,
+        ),
+    ],
+    "The decision": [
+        lines(
+            "Thinking rate in auto",
+            "percentunit",
+            {
+                "": rate("autotool_requests", "mode", **IN_AUTO, resolved="long")
+                / rate("autotool_requests", "mode", **IN_AUTO, **OF_MODES)
+            },
+            12,
+            "The share of long among the requests in auto that resolved to one mode.",
+        ),
+        heat("Probability of long", "percentunit", buckets("autotool_p_long"), 12),
+        lines("Bias of targets", "short", {"": gauge("autotool_target_bias", *OF_TARGETS, operator="avg")}, 12),
+        lines(
+            "Thinking rate of targets",
+            "percentunit",
+            {"": gauge("autotool_target_thinking_rate", *OF_TARGETS, operator="avg")},
+            12,
+        ),
+    ],
+    "Server tools": [
+        lines("Calls by outcome", "ops", {"": rate("autotool_tool_calls", "outcome")}),
+        lines("Calls by tool", "ops", {"": rate("autotool_tool_calls", "tool")}),
+        lines("Time of a call", "s", quantiles("autotool_tool_seconds", "tool")),
+        lines("Turns of a request", "short", quantiles("autotool_tool_turns")),
+        lines("Requests ended by a budget", "reqps", {"": rate("autotool_tool_budget_stops", "budget")}),
+        lines("Escalations to long", "ops", {"": rate("autotool_tool_escalations", "reason")}),
+        lines("Results", "bytes", quantiles("autotool_tool_result_bytes", "tool"), 6),
+        lines("Time saved by calls during decoding", "s", {"seconds": increase("autotool_tool_overlap_seconds")}, 6),
+        state(
+            "Circuit breakers", gauge("autotool_tool_breaker_open", "tool", operator="max"), ("closed", "open"), good=0, width=6
+        ),
+        lines("Lines that the audit log lacks", "short", {"lines": increase("autotool_tool_audit_failures")}, 6),
+    ],
+    "Keys": [
+        lines("Requests beyond a limit of their key", "reqps", {"": rate("autotool_requests_limited", "limit")}),
+        state("Spend store", gauge("autotool_spend_store_up", "instance", operator="min"), ("lost", "up"), good=1),
+        lines("Failures of the spend store", "short", {"failures": increase("autotool_spend_store_failures")}),
+    ],
+    "Engine": [
+        state("Ready", gauge("autotool_ready", "instance", operator="min"), ("not ready", "ready"), good=1, width=6),
+        lines("Restarts of the engine", "short", {"": increase("autotool_engine_restarts", "instance")}, 6),
+        lines(
+            "Requests in the engine",
+            "short",
+            {"waiting": gauge("autotool_engine_requests_waiting"), "running": gauge("autotool_engine_requests_running")},
+            6,
+        ),
+        lines("Time in the engine's queue", "s", quantiles("autotool_engine_queue_seconds"), 6),
+    ],
+    "Connections": [
+        lines("Open connections", "short", {"": gauge("autotool_connections", "instance")}),
+        lines("Connections refused", "ops", {"": rate("autotool_connections_refused", "instance")}),
+        lines("Bodies of requests", "bytes", {"": gauge("autotool_request_body_bytes", "instance")}),
+    ],
+}
+"""Panels by the titles of their rows; the widths of a line add up to 24."""
 
 
 def _variable(label: str, title: str, where: str = "") -> builders.QueryVariable:
@@ -312,7 +307,7 @@ def document() -> str:
     made.with_variable(builders.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     made.with_variable(_variable("job", "Job")).with_variable(_variable("instance", "Instance", '{job=~"$job"}'))
     ids = count(1)
-    for title, panels in _rows().items():
+    for title, panels in ROWS.items():
         made.with_row(builders.Row(title).id(next(ids)))
         for panel in panels:
             made.with_panel(panel.id(next(ids)))

@@ -62,7 +62,7 @@ def test_a_query_names_what_the_server_has(name: str, labels: dict[str, str], sa
 def test_a_quotient_is_of_series_that_match() -> None:
     rate = GENERATOR["rate"]
     with pytest.raises(ValueError, match="do not match"):
-        rate("autotool_requests", "mode") / rate("autotool_requests", "status")
+        assert rate("autotool_requests", "mode") / rate("autotool_requests", "status")
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
