@@ -54,9 +54,10 @@ docs: env ## Build the documentation site into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The documentation site is in site/. With search: python3 -m http.server --directory site 8001"
 
-reference: env ## Write the generated pages and diagrams of docs/ again (needs Graphviz)
+reference: env ## Write the generated pages and diagrams of docs/ and the dashboard again (needs Graphviz)
 	$(BIN)/python scripts/generate_cli_docs.py
 	$(BIN)/python scripts/generate_reference_docs.py
+	$(BIN)/python scripts/generate_grafana.py
 	$(BIN)/python scripts/draw_pictures.py
 
 # Without it the tests that need it skip by name, so a machine that cannot fetch it still runs the others.

@@ -22,10 +22,10 @@ def assert_exported(expression: str, shown: set[str]) -> None:
     """Check that the server exports the metrics and the labels of an expression. `shown`: labels that its legend names."""
     names = set(re.findall(r"\bautotool_\w+", expression))
     assert names <= _samples()
-    matched = {label for part in re.findall(r"\{([^}]*)\}", expression) for label in re.findall(r"(\w+)[=!]~?", part)}
+    for name, matchers in re.findall(r"\b(autotool_\w+)\{([^}]*)\}", expression):
+        assert set(re.findall(r"(\w+)[=!]~?", matchers)) <= _labels(name)
     grouped = {label for part in re.findall(r"(?:by|on) \(([^)]*)\)", expression) for label in part.split(", ")}
-    of_metrics = set.union({"job", "instance"}, *(_labels(name) for name in names))
-    assert matched | grouped | shown <= of_metrics
+    assert grouped | shown <= set.union({"job", "instance"}, *(_labels(name) for name in names))
     assert shown <= grouped | {"instance"}
 
 
@@ -35,8 +35,14 @@ def _samples() -> set[str]:
     return {metric.name + suffix for metric in exported() for suffix in suffixes[metric.type]}
 
 
-def _labels(metric: str) -> set[str]:
-    name = re.sub("_(total|bucket|sum|count)$", "", metric)
+def _labels(sample: str) -> set[str]:
+    """Return the labels of a sample in Prometheus. A family that a collector makes has their names; else the collector has."""
+    name = re.sub("_(total|bucket|sum|count)$", "", sample)
     collectors: Any = [*cast("Any", Metrics().registry)._collector_to_names, *cast("Any", REGISTRY)._collector_to_names]
-    collector = next(item for item in collectors if getattr(item, "_name", None) == name)
-    return {*collector._labelnames, "le"}
+    (owner,) = (
+        family if hasattr(family, "_labelnames") else collector
+        for collector in collectors
+        for family in collector.collect()
+        if family.name == name
+    )
+    return {*owner._labelnames, "job", "instance", "le"}
