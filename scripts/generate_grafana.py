@@ -183,7 +183,13 @@ def heat(title: str, unit: str, query: Query, width: int = 8) -> heatmap.Panel:
 DECODED = {"kind": "decision|reasoning|content"}
 IN_AUTO = {"mode": "auto"}
 OF_MODES = {"resolved": "long|short"}
-OF_TARGETS = ("scope", "target")
+
+
+def _of_targets(title: str, unit: str, name: str) -> timeseries.Panel:
+    """Return a panel of a gauge of targets: a third of a row."""
+    return lines(title, unit, {"": gauge(name, "scope", "target", operator="avg")})
+
+
 ROWS: dict[str, list[Panel]] = {
     "Traffic": [
         lines("Requests by mode", "reqps", {"": rate("autotool_requests", "mode")}),
@@ -243,13 +249,9 @@ ROWS: dict[str, list[Panel]] = {
             "The share of long among the requests in auto that resolved to one mode.",
         ),
         heat("Probability of long", "percentunit", buckets("autotool_p_long"), 12),
-        lines("Bias of targets", "short", {"": gauge("autotool_target_bias", *OF_TARGETS, operator="avg")}, 12),
-        lines(
-            "Thinking rate of targets",
-            "percentunit",
-            {"": gauge("autotool_target_thinking_rate", *OF_TARGETS, operator="avg")},
-            12,
-        ),
+        _of_targets("Bias of targets", "short", "autotool_target_bias"),
+        _of_targets("Thinking rate of targets", "percentunit", "autotool_target_thinking_rate"),
+        _of_targets("Tokens of targets", "short", "autotool_target_tokens"),
     ],
     "Server tools": [
         lines("Calls by outcome", "ops", {"": rate("autotool_tool_calls", "outcome")}),
