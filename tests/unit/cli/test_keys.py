@@ -22,6 +22,7 @@ WHOLE: dict[str, Any] = {
     "modes": ["short", "auto"],
     "tools": [],
     "priority": 10,
+    "target": "tokens=200",
     "concurrent_requests": 2,
     "requests_per_minute": 60,
     "tokens_per_minute": 4000,
@@ -57,8 +58,8 @@ def test_check_has_a_line_for_each_key_with_all_that_it_may_use(tmp_path: Path) 
     path = write_keys(tmp_path, alice={}, nightly=WHOLE)
     assert printed("check", path) == [
         "alice models=any modes=any tools=any priority=0",
-        "nightly models=Qwen/Qwen3-8B modes=auto,short tools=none priority=10 concurrent_requests=2 requests_per_minute=60 "
-        "tokens_per_minute=4000 tokens_per_day=20000 tokens_per_month=300000",
+        "nightly models=Qwen/Qwen3-8B modes=auto,short tools=none priority=10 target=tokens=200 concurrent_requests=2 "
+        "requests_per_minute=60 tokens_per_minute=4000 tokens_per_day=20000 tokens_per_month=300000",
         f"{path} is valid: 2 keys. The server needs --spend-store, for the budgets of nightly.",
     ]
     path = write_keys(tmp_path, alice={})

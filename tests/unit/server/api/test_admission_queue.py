@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from autotool_core.modes import Mode
 from autotool_server.api.admission import Admission
 from autotool_server.api.admission_queue import AdmissionQueue, Ticket
 from autotool_server.api.metrics import Metrics
@@ -29,7 +28,7 @@ class FakeJob:
     limit: int = 90
     num_choices: int = 1
     priority: int = 0
-    mode: Mode | None = Mode.SHORT
+    kind: str = "short"
     decodes_one_token: bool = False
     used: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0, 0, 0))
     queued: QueueTimes = field(default_factory=QueueTimes)
@@ -152,10 +151,10 @@ def test_what_requests_usually_take_is_expected_of_the_next() -> None:
     assert join(queue, prompt_tokens=1000, limit=32_000).tokens == 100 + 200
     assert join(queue, prompt_tokens=1000, limit=50, num_choices=2).tokens == 100 + 2 * 50
     # Other modes may be quite different, and a request that came to nothing says nothing.
-    other = join(queue, prompt_tokens=1000, limit=32_000, mode=Mode.LONG)
+    other = join(queue, prompt_tokens=1000, limit=32_000, kind="long")
     assert other.tokens == 33_000
     queue.leave(other)
-    assert join(queue, prompt_tokens=1000, limit=32_000, mode=Mode.LONG).tokens == 33_000
+    assert join(queue, prompt_tokens=1000, limit=32_000, kind="long").tokens == 33_000
 
 
 def measured_queue(**settings: Any) -> tuple[AdmissionQueue, Clock]:

@@ -31,6 +31,7 @@ TAKE_NONE = {
     "/detokenize",
     "/ping",
     "/v1/completions",
+    "/v1/decisions",
     "/v1/responses/compact",
     "/v1/responses/{response_id}/cancel",
     "/v1/tools/{name}/accept",  # of the operator, whom no client's key makes
