@@ -22,7 +22,7 @@ AUTOTOOL = str(Path(sys.executable).with_name("autotool"))
 CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-tiny"
 SMALL = ("--model", str(CHECKPOINT), "--served-model-name", "small")
 PROGRAM = (AUTOTOOL, "serve", "--engine", "transformers")
-VLLM = (AUTOTOOL, "serve", "--engine", "vllm", "--engine-arg", "max_model_len=1024")
+VLLM = (AUTOTOOL, "serve", "--engine", "vllm")
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 PATH = "/v1/chat/completions"
 DYING = """
@@ -121,11 +121,13 @@ async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
 @pytest.mark.timeout(900)
 @needs_vllm
 async def test_vllm_that_is_stopped_is_started_again_and_ends_with_a_killed_server() -> None:
-    restarting = serving(*SMALL, "--engine-restarts", "1", program=VLLM)
+    # The small checkpoint may have answered before vLLM is stopped.
+    restarting = serving("--engine-arg", "max_model_len=2048", "--engine-restarts", "1", program=VLLM)
     async with restarting as server, httpx.AsyncClient(base_url=server.url) as client:
         before = vllms(server)
         begun = asyncio.Event()
-        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
+        long = body(model="smollm2-135m", stream=True, max_tokens=1500)
+        asking = asyncio.create_task(stream(server.url, PATH, long, begun))
         await begun.wait()
         [core] = [child for child in before if "EngineCore" in "".join(child.cmdline())]
         core.suspend()
@@ -138,7 +140,7 @@ async def test_vllm_that_is_stopped_is_started_again_and_ends_with_a_killed_serv
         assert psutil.wait_procs(before, timeout=60)[1] == []
         while (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110 another process is waited for
             await asyncio.sleep(0.5)
-        assert (await client.post(PATH, json=body(max_tokens=4), timeout=60)).status_code == 200
+        assert (await client.post(PATH, json=body(model="smollm2-135m", max_tokens=4), timeout=60)).status_code == 200
         after = vllms(server)
         assert len(after) == len(before)
         server.process.kill()

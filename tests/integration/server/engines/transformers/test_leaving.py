@@ -155,11 +155,6 @@ async def test_refused(tiny: TransformersEngine, request_: EngineRequest, field:
     await nothing_left(tiny)
 
 
-async def test_score_compares_two(tiny: TransformersEngine) -> None:
-    with pytest.raises(ValueError, match="two candidates"):
-        await tiny.score("test", [5], (1, 2, 3))
-
-
 async def test_failure_of_one_request_does_not_affect_others(tiny: TransformersEngine) -> None:
     broken = ask([5], 8, Sampling(logit_bias={3: math.nan}))
     failure, output = await asyncio.gather(
