@@ -151,7 +151,7 @@ class _TargetGauges(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.controllers: Mapping[str, Controller] = {}
-        """By what they are of: `server`, `alias:NAME` or `key:NAME`."""
+        """The controllers by what they are of: `server`, `alias:NAME` or `key:NAME`."""
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:

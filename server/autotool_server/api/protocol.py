@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 
+from autotool_core.errors import InvalidRequestError
 from autotool_server import api, errors
 from autotool_server.api import auth
 from autotool_server.api.openapi import Operation
@@ -88,17 +89,17 @@ class Protocol(ABC, Generic[BodyT]):
         `run` runs what takes long for a large body.
         """
 
-    @abstractmethod
     def is_stream(self, body: BodyT) -> bool:
-        """Whether the client wants a stream."""
+        """Whether the client wants a stream. A protocol that has none leaves this and `writer` as they are."""
+        return False
 
     @abstractmethod
     def builder(self, body: BodyT, job: Job, state: ServerState) -> ResponseBuilder:
         """Return what collects the whole answer."""
 
-    @abstractmethod
     def writer(self, body: BodyT, job: Job, state: ServerState) -> StreamWriter:
-        """Return what writes the stream."""
+        """Return what writes the stream. Raises InvalidRequestError where the protocol has none."""
+        raise InvalidRequestError(f"{self.path} has no stream. Leave stream out.", "stream")
 
     def start(self, state: ServerState) -> None:
         """Make what the protocol keeps for an app. Raises AutoToolError for a setting that cannot be used."""

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from autotool_core.parsing.stream import Section
+from autotool_core.record import TurnRecord
 
 
 @dataclass(slots=True)
@@ -52,3 +53,22 @@ class Ledger:
         self.first_token_at = self.first_token_at or now
         if content:
             self.first_content_at = self.first_content_at or now
+
+
+def record_without_mode(choice: int, prompt_tokens: int, ledger: Ledger) -> TurnRecord:
+    """Return the part of the decision record of a turn that has no mode, such as plain text."""
+    return TurnRecord(
+        choice=choice,
+        resolved=None,
+        decided_by="request",
+        p_long=None,
+        reasoning_bias=0.0,
+        prefix_tokens=0,
+        decision_tokens=0,
+        reasoning_tokens=0,
+        content_tokens=ledger.content_tokens,
+        reasoning_truncated=False,
+        tool_calls=[],
+        prompt_tokens=prompt_tokens,
+        cached_tokens=ledger.cached_tokens,
+    )

@@ -14,7 +14,7 @@ from autotool_core.record import TurnRecord
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.content_logprobs import ContentLogprobs
 from autotool_server.conversation.job import Job
-from autotool_server.conversation.ledger import Ledger
+from autotool_server.conversation.ledger import Ledger, record_without_mode
 from autotool_server.conversation.request import RequestedSampling
 from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.step_spans import CACHED, FINISH, StepSpans
@@ -144,21 +144,7 @@ class PlainTurn:
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
-        return TurnRecord(
-            choice=self.request.choice,
-            resolved=None,
-            decided_by="request",
-            p_long=None,
-            reasoning_bias=0.0,
-            prefix_tokens=0,
-            decision_tokens=0,
-            reasoning_tokens=0,
-            content_tokens=self.ledger.content_tokens,
-            reasoning_truncated=False,
-            tool_calls=[],
-            prompt_tokens=self.prompt_tokens,
-            cached_tokens=self.ledger.cached_tokens,
-        )
+        return record_without_mode(self.index, self.prompt_tokens, self.ledger)
 
     def _engine_request(self) -> EngineRequest:
         return EngineRequest(

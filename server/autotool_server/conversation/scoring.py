@@ -18,7 +18,7 @@ from autotool_core.tokenizer import Tokenizer
 from autotool_server.conversation.caller import ANYBODY
 from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
-from autotool_server.conversation.ledger import Ledger
+from autotool_server.conversation.ledger import Ledger, record_without_mode
 from autotool_server.conversation.request import ConversationRequest, FieldNames
 from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.step_spans import CACHED, StepSpans
@@ -107,21 +107,7 @@ class ScoredTurn:
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
-        return TurnRecord(
-            choice=self.index,
-            resolved=None,
-            decided_by="request",
-            p_long=None,
-            reasoning_bias=0.0,
-            prefix_tokens=0,
-            decision_tokens=0,
-            reasoning_tokens=0,
-            content_tokens=self.ledger.content_tokens,
-            reasoning_truncated=False,
-            tool_calls=[],
-            prompt_tokens=self.prompt_tokens,
-            cached_tokens=self.ledger.cached_tokens,
-        )
+        return record_without_mode(self.index, self.prompt_tokens, self.ledger)
 
     def _span_attributes(self) -> Attributes:
         return {CACHED: self.ledger.cached_tokens}

@@ -37,7 +37,7 @@ class Decided:
     """A decision of a turn in `auto`."""
 
     log_odds: float
-    """Of long against short, before the target's bias."""
+    """The log-odds of long against short, before the target's bias."""
     temperature: float
     is_long: bool
 

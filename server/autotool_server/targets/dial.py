@@ -40,7 +40,7 @@ class Dial(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     steps: tuple[Step, ...] = Field(min_length=2)
-    """In rising order of the bias."""
+    """The positions, in rising order of the bias."""
 
     def bias_for(self, target: Target) -> float:
         """Return the bias at which the target was met; that of the nearest end where it never was.

@@ -10,7 +10,7 @@ from openai.types import Decision
 from autotool_server.api.decisions.answers import DecisionBuilder
 from autotool_server.api.decisions.questions import answers_of, messages_of
 from autotool_server.api.decisions.schemas import DecisionRequest
-from autotool_server.api.protocol import Protocol, StreamWriter
+from autotool_server.api.protocol import Protocol
 from autotool_server.api.state import ServerState
 from autotool_server.conversation import scoring
 from autotool_server.conversation.job import Job
@@ -33,14 +33,8 @@ class Decisions(Protocol[DecisionRequest]):
         run = state.service.texts.run if len(questions) > 1 else run
         return await scoring.prepare(state.service, body.model, questions, ignored, run)
 
-    def is_stream(self, body: DecisionRequest) -> bool:
-        return False
-
     def builder(self, body: DecisionRequest, job: Job, state: ServerState) -> DecisionBuilder:
         return DecisionBuilder(body, job)
-
-    def writer(self, body: DecisionRequest, job: Job, state: ServerState) -> StreamWriter:
-        raise NotImplementedError  # there is no stream
 
 
 PROTOCOL = Decisions()

@@ -163,7 +163,7 @@ async def test_cached_tokens_are_those_before_the_request(engine: Engine) -> Non
 
 
 async def test_many_at_once_equal_single_ones(engine: Engine) -> None:
-    """Of both modes, with and without a grammar, and beside generations more than the engine decodes at once."""
+    """Turns of both modes, with and without a grammar, and beside generations more than the engine decodes at once."""
     requests = [
         to_decide(engine, mode, question(engine, f"number {number}"), 6, grammar=GRAMMAR if number % 3 == 0 else None)
         for number in range(MAX_NUM_SEQS // 2 - 1)
