@@ -25,6 +25,9 @@ SEEDS := 0 1 2
 THREE_SEEDS := grpo autotool
 ONE_SEED := grpo-2e-4 static-beta-0.005 static-beta-0.05 static-beta-0.5 no-decoupling length-bonus
 RUNS := $(foreach seed,$(SEEDS),$(THREE_SEEDS:=-$(seed))) $(ONE_SEED:=-0)
+# RL has every HARD-th record of the levels 4 to 6 and every EASY-th one of the levels 1 to 3, which seldom need a thought.
+HARD := 1
+EASY := 3
 SCRATCH :=
 SFT :=
 RL :=
@@ -82,6 +85,5 @@ $(FREE)/fresh.jsonl: SOURCE := graded_free=400 --seed 12
 $(FREE)/data.jsonl $(FREE)/fresh.jsonl: $(FREE)/test.jsonl
 	autotool train data --source $(SOURCE) --against $< --out $@
 
-# A quarter of the records is of the levels that seldom need a thought.
 $(FREE)/rl.jsonl: $(FREE)/fresh.jsonl
-	(grep -E '"level":[4-6]' $<; grep -E '"level":[1-3]' $< | awk 'NR % 3 == 0') > $@
+	(grep -E '"level":[4-6]' $< | awk 'NR % $(HARD) == 0'; grep -E '"level":[1-3]' $< | awk 'NR % $(EASY) == 0') > $@
