@@ -35,8 +35,8 @@ class BaseSettings(LoadSettings):
     """The checkpoint that training starts from."""
 
     source: str = "default-base"
-    """A folder, a hub id, `qwen2.5-coder-0.5b`, `default-base` (the base of the server's default model) or `scratch` (a tiny
-    random model)."""
+    """A folder, a hub id, `smollm2-135m` (the server's default model), `default-base` (the base that it was trained from),
+    `qwen2.5-coder-0.5b` or `scratch` (a tiny random model)."""
     scratch: ScratchSettings = ScratchSettings()
 
     def load_base(self, seed: int, named: str | None = None) -> Checkpoint:

@@ -174,7 +174,10 @@ def streams(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def start(
-    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="Engine of the server.")] = "transformers",
+    engine: Annotated[
+        Literal["transformers", "vllm", "remote"],
+        typer.Option(help="Engine of the server. The remote one gets a stock vLLM server that is started before it."),
+    ] = "transformers",
     rounds: Annotated[int, typer.Option(min=1, help="Starts; the reported figures are medians over them.")] = 3,
     out: JsonOut = None,
     serve_options: Annotated[

@@ -2,7 +2,7 @@
 
 The command is `autotool bench perf start`. The server is started anew in each round. Requests are sent one after another, each
 with words of its own, so that no prompt is in the engine's cache. The file system's cache holds the libraries and the model
-from the second round on.
+from the second round on. The remote engine's server is stock vLLM, which runs before the first start until after the last one.
 """
 
 import json
@@ -10,7 +10,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 from autotool_bench.perf import servers
+from autotool_bench.perf.load import pair
 from autotool_bench.perf.servers import Server
 from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
@@ -56,14 +58,23 @@ class Start:
 
 def measure(engine: str, rounds: int, serve_options: Sequence[str], out: Path | None) -> None:
     """Start the server of an engine in each round, send the requests, print the medians."""
-    if "--model" not in serve_options:
-        default_model.ensure()  # its preparation is no part of a start
-    server = servers.autotool("--engine", engine, *serve_options)
-    starts = [_start(server, number) for number in track(range(rounds), description="starts")]
+    own_model = "--model" in serve_options
+    model = serve_options[serve_options.index("--model") + 1] if own_model else str(default_model.ensure())
+    with _remote(model) if engine == "remote" else nullcontext([]) as connection:
+        server = servers.autotool("--engine", engine, *connection, *serve_options)
+        starts = [_start(server, number) for number in track(range(rounds), description="starts")]
     if out is not None:
         values = [{"ready": start.ready, "first answer": start.first_answer, "requests": start.requests} for start in starts]
         out.write_text(json.dumps({"command": sys.argv, "seconds": values}, indent=1))
     _print(engine, starts)
+
+
+@contextmanager
+def _remote(model: str) -> Iterator[list[str]]:
+    """Run stock vLLM on a checkpoint; yield the options by which a server's remote engine connects to it."""
+    _, stock = pair(model, cpu=servers.is_cpu())
+    with servers.started(stock, Path(tempfile.mkdtemp()) / "stock.log"):
+        yield ["--remote-url", stock.url.removesuffix("/v1")]
 
 
 def _start(server: Server, number: int) -> Start:

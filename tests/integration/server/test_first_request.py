@@ -55,12 +55,18 @@ def processes(server: Served) -> set[int]:
     return {child.pid for child in psutil.Process(server.process.pid).children(recursive=True)}
 
 
+@pytest.fixture(params=["transformers", pytest.param("vllm", marks=needs_vllm), pytest.param("remote", marks=needs_vllm)])
+def engine_options(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The options of a server with each engine in turn."""
+    if request.param == "remote":
+        return ("--engine", "remote", "--remote-url", request.getfixturevalue("stock_vllm"))
+    return ("--engine", request.param, "--model", str(CHECKPOINT), "--engine-arg", "max_model_len=1024")
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=needs_vllm)])
-async def test_the_first_requests_import_and_start_nothing(engine: str) -> None:
+async def test_the_first_requests_import_and_start_nothing(engine_options: tuple[str, ...]) -> None:
     """They take seconds. A test of times would fail on a busy machine."""
-    model = ("--model", str(CHECKPOINT), "--served-model-name", "small")
-    async with serving(*model, "--engine", engine, "--engine-arg", "max_model_len=1024", program=("-c", RECORDING)) as server:
+    async with serving(*engine_options, "--served-model-name", "small", program=("-c", RECORDING)) as server:
         ready = processes(server)
         for kind in KINDS:
             await ask(server, **kind)
