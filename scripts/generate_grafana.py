@@ -94,6 +94,12 @@ class Query:
         return Query(f"{self.expression} / {other.expression}", self.by, self.metrics + other.metrics)
 
 
+def share(part: Query, whole: Query) -> Query:
+    """Return the share that a part has of the whole: 0, and not nothing, where the part has no series yet."""
+    part = Query(f"({part.expression} or 0 * {whole.expression})", part.by, part.metrics)
+    return part / whole
+
+
 def metric(name: str) -> Metric:
     """Return a metric. Raises ValueError where the server has none of this name."""
     if name not in METRICS:
@@ -223,12 +229,9 @@ ROWS: dict[str, list[Panel]] = {
         lines(
             "Decoded tokens of a request",
             "short",
-            {
-                "": rate("autotool_tokens", "resolved", **DECODED, **OF_MODES)
-                / rate("autotool_requests", "resolved", **OF_MODES)
-            },
+            {"": rate("autotool_tokens", **DECODED) / rate("autotool_requests", status="200")},
             6,
-            "The mean.",
+            "The mean over all modes, of requests that were answered. A request may have several turns.",
         ),
         lines(
             "Prompt tokens from the cache",
@@ -242,8 +245,10 @@ ROWS: dict[str, list[Panel]] = {
             "Thinking rate in auto",
             "percentunit",
             {
-                "": rate("autotool_requests", "mode", **IN_AUTO, resolved="long")
-                / rate("autotool_requests", "mode", **IN_AUTO, **OF_MODES)
+                "": share(
+                    rate("autotool_requests", "mode", **IN_AUTO, resolved="long"),
+                    rate("autotool_requests", "mode", **IN_AUTO, **OF_MODES),
+                )
             },
             12,
             "The share of long among the requests in auto that resolved to one mode.",

@@ -68,7 +68,9 @@ def run(
 
     changes = [*(change or ()), *([f"base.source={base}"] if base else []), *([] if seed is None else [f"seed={seed}"])]
     settings, folder = load_recipe(recipe, changes), out or Path("runs") / source_name(data)
-    _reject_missing_labellers(settings.base.source, short, long)
+    if serve and until != "measure":
+        raise AutoToolError(f"--serve needs the result, which a run --until {until} does not make: leave one of them out.")
+    _reject_labellers(settings.base.source, short, long)
     if settings.rl.rollouts != "transformers":
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
     job = Job(
@@ -82,7 +84,7 @@ def run(
         held_out=held_out,
         strict=strict,
         skipped=report.skipped,
-        launcher=shlex.split(launch),
+        launcher=_words(launch),
         recipe_options=[str(recipe), *report.carried(changes)],
         until=until,
     )
@@ -96,8 +98,16 @@ def run(
         os.execv(sys.executable, [sys.executable, "-m", "autotool_cli", "serve", "--model", str(folder / "rl")])  # noqa: S606
 
 
-def _reject_missing_labellers(base: str, short: str | None, long: str | None) -> None:
-    """Raise AutoToolError, before anything is fetched, if the base would label in a mode in which it cannot answer."""
+def _words(launch: str) -> list[str]:
+    """Return the words of a command. Raises AutoToolError where a quotation does not end."""
+    try:
+        return shlex.split(launch)
+    except ValueError as error:
+        raise AutoToolError(f"--launch cannot be read as a command ({error}): close its quotation marks.") from error
+
+
+def _reject_labellers(base: str, short: str | None, long: str | None) -> None:
+    """Raise AutoToolError, before anything is fetched, if a model would label in a mode in which it cannot answer."""
     from autotool_server import default_model  # noqa: PLC0415
 
     given = {"--short": short, "--long": long}
@@ -106,3 +116,5 @@ def _reject_missing_labellers(base: str, short: str | None, long: str | None) ->
     if missing:
         cannot = "label" if base in NO_LABELLER else "think, and so cannot label in mode=long"
         raise AutoToolError(f"The base {base} cannot {cannot}: give {' and '.join(missing)} ({KINDS_OF_LABELLER}).")
+    if long is not None and not default_model.can_think(long):
+        raise AutoToolError(f"--long {long} cannot think: name another model ({KINDS_OF_LABELLER}).")

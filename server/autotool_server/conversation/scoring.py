@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from autotool_core.errors import EngineError, InvalidRequestError
+from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
 from autotool_core.parsing.stream import Section
 from autotool_core.record import TurnRecord
@@ -72,6 +72,7 @@ class ScoredTurn:
         candidates: Sequence[int],
         places: "_Places",
         priority: int,
+        field: str,
     ) -> None:
         self.index = index
         self.ledger = Ledger()
@@ -81,7 +82,7 @@ class ScoredTurn:
         self._id = f"{request_id}-{index}"
         self._candidates = tuple(candidates)
         self._places = places
-        self._priority = priority
+        self._priority, self._field = priority, field
         self._spans = StepSpans(service.engine, service.model, self.ledger, "decide", self._span_attributes)
 
     @property
@@ -99,11 +100,14 @@ class ScoredTurn:
         self.ledger.started_at = time.perf_counter()
         with self._spans.decision(self.prompt_ids) as span:
             options = {"priority": self._priority, "trace_headers": span.headers}
-            score = await self._engine.score(self._id, self.prompt_ids, self._candidates, **options)
+            try:
+                score = await self._engine.score(self._id, self.prompt_ids, self._candidates, **options)
+            except InvalidRequestError as error:  # which names a field of the engine's request
+                raise InvalidRequestError(str(error), self._field, code=error.code, status=error.status) from error
             self.ledger.cached_tokens = score.cached_tokens
             self.ledger.count(Section.CONTENT, 1)
             self.ledger.note_time(content=True)
-        self.probabilities = _softmax(score.logprobs)
+        self.probabilities = _softmax(score.checked().logprobs)
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
@@ -184,6 +188,7 @@ def _turn(service: ConversationService, request_id: str, places: _Places, index:
         candidates=[_token(service.engine.tokenizer, answer, question.field) for answer in question.answers],
         places=places,
         priority=service.caller.priority_of(),
+        field=question.field,
     )
 
 
@@ -196,8 +201,6 @@ def _token(tokenizer: Tokenizer, answer: str, field: str) -> int:
 
 
 def _softmax(logprobs: Sequence[float]) -> Sequence[float]:
-    if any(math.isnan(logprob) for logprob in logprobs):
-        raise EngineError("The model's probabilities are no numbers, as after an overflow of its arithmetic.")
     largest = max(logprobs)
     weights = [math.exp(logprob - largest) for logprob in logprobs]
     return [weight / sum(weights) for weight in weights]

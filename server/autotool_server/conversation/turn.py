@@ -13,6 +13,7 @@ from typing import cast
 
 from autotool_core.decision import Decision
 from autotool_core.detokenizer import Detokenizer
+from autotool_core.errors import EngineError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.parsing.events import Event
 from autotool_core.parsing.stream import Section, TurnParser
@@ -166,7 +167,11 @@ class Turn:
             self.reasoning_bias = own_bias if target is None else own_bias + target.bias
             request = self._decision_request(tokens, span.headers)
             steps = self._engine.decide(request)
-            score = cast("Score", await anext(steps))
+            try:
+                score = cast("Score", await anext(steps)).checked()
+            except EngineError:
+                await steps.aclose()
+                raise
             self._settle(tokens, request.settle(score))
             if target is not None:
                 target.decided(Decided(score.log_odds + own_bias, request.temperature, self.resolved is ResolvedMode.LONG))

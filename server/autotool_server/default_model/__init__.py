@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -118,7 +118,10 @@ def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> 
         from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
 
         _check_room(downloads, base)
-        return build.build(base, downloads, scratch, adapter)
+        made = build.build(base, downloads, scratch, adapter)
+        # Before the folder is there, after which nobody looks for what was fetched.
+        shutil.rmtree(downloads, ignore_errors=True)
+        return made
 
     with nullcontext() if progress else redirect_stderr(io.StringIO()):
         _make_once(base, checkpoint, make, f"the model {name}")
@@ -178,8 +181,8 @@ def _make(base: Base, folder: Path, make: Callable[[Path, Path], Path]) -> None:
     scratch.mkdir()
     try:
         made = make(downloads, scratch)
-        # Before the folder is there, after which nobody looks for what was fetched.
-        shutil.rmtree(downloads, ignore_errors=True)
+        with suppress(OSError):
+            downloads.rmdir()  # if nothing is in it
         made.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

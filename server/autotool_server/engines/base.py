@@ -4,13 +4,14 @@
 suite against every engine.
 """
 
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from autotool_core.decision import Decision, decide
-from autotool_core.errors import InvalidRequestError
+from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.modes import ResolvedMode
 from autotool_core.tokenizer import Tokenizer
 
@@ -127,6 +128,12 @@ class Score:
     logprobs: tuple[float, ...]
     """One per candidate, in the order of the request."""
     cached_tokens: int = 0
+
+    def checked(self) -> "Score":
+        """Return the score. Raises EngineError if it says nothing, as after an overflow of the model's arithmetic."""
+        if any(map(math.isnan, self.logprobs)) or not math.isfinite(max(self.logprobs)):
+            raise EngineError("The model's probabilities are no numbers, as after an overflow of its arithmetic.")
+        return self
 
     @property
     def log_odds(self) -> float:

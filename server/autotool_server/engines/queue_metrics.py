@@ -17,3 +17,8 @@ def watch(waiting: Callable[[], int], in_flight: Callable[[], int]) -> None:
     """Show the numbers of a running engine. Only one runs in a process that serves."""
     _WAITING.set_function(waiting)
     _RUNNING.set_function(lambda: in_flight() - waiting())
+
+
+def stop_watching() -> None:
+    """Show that nothing waits or runs."""
+    watch(int, int)

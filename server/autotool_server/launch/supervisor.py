@@ -65,6 +65,7 @@ class Supervisor:
         logger.error("%s The engine is started again (%d of %d).", cause, self._num_restarts, limit)
         try:
             await service.engine.stop()
+            collect_all()
             await asyncio.sleep(pause)
             await service.engine.start()
             freeze_loaded_objects()
@@ -91,7 +92,12 @@ def freeze_loaded_objects() -> None:
 
     Collections go on from here if they were switched off for the start.
     """
-    gc.unfreeze()
-    gc.collect()
+    collect_all()
     gc.freeze()
     gc.enable()
+
+
+def collect_all() -> None:
+    """Collect garbage among frozen objects too, such as the weights of an engine that has been stopped."""
+    gc.unfreeze()
+    gc.collect()

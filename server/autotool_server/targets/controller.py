@@ -99,9 +99,7 @@ class Controller:
         return sum(turn.is_long for turn in self._recent) / len(self._recent) if self._recent else None
 
     def decided(self, turn: Decided) -> None:
-        """Follow a decision. One whose log-odds are no number is left out: an overflow of the model's arithmetic makes such."""
-        if math.isnan(turn.log_odds):
-            return
+        """Follow a decision."""
         self._recent.append(replace(turn, log_odds=_clipped(turn.log_odds, (-MAX_LOG_ODDS, MAX_LOG_ODDS))))
         self._decided += 1
         rate = self._rate()

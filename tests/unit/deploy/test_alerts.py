@@ -57,7 +57,12 @@ FAULTS: dict[str, dict[str, str]] = {
     "AutotoolErrors": {STATUS % 500: "0+3x60"},
     "AutotoolRefuses": {REFUSED: "0+12x60", STATUS % 503: "0+12x60"},
     "AutotoolQueueIsLong": {BUCKET % "1.0": "0x60"},
-    "AutotoolConnectionsRefused": {f"autotool_connections_refused_total{ONE}": "0+1x60"},
+    # Requests on connections that are too many are refused too, and are no failure of the engine.
+    "AutotoolConnectionsRefused": {
+        f"autotool_connections_refused_total{ONE}": "0+1x60",
+        REFUSED.replace("queue_seconds", "connections"): "0+2x60",
+        STATUS % 503: "0+4x60",
+    },
     "AutotoolSpendStoreLost": {f"autotool_spend_store_up{ONE}": "0x60"},
     "AutotoolToolUnavailable": {TOOL: "1x60"},
     "AutotoolAuditLogFails": {f"autotool_tool_audit_failures_total{ONE}": "0+1x60"},

@@ -37,3 +37,19 @@ def test_a_base_that_cannot_label_is_refused_before_it_is_fetched(tmp_path: Path
         tmp_path, *options
     )
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_thinking_model_that_cannot_think_is_refused_before_it_is_fetched(tmp_path: Path) -> None:
+    options = ("--base", "Qwen/Qwen3-4B", "--long", "qwen2.5-coder-0.5b")
+    assert "--long qwen2.5-coder-0.5b cannot think" in refusal(tmp_path, *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--launch", "accelerate 'launch"], "--launch cannot be read as a command"),
+        (["--serve", "--until", "label"], "--serve needs the result"),
+    ],
+)
+def test_options_that_mean_nothing(tmp_path: Path, options: list[str], reason: str) -> None:
+    assert reason in refusal(tmp_path, "--base", "Qwen/Qwen3-4B", *options)

@@ -68,7 +68,8 @@ def compare_runs(
     The arguments are those of `claim_run_dir`. A `growing` that is more is no other value.
     """
     wanted, held = _stored(run), _filled(portable(held), _stored(assumed or {}))
-    differing = {name: _value(held, name) for name in sorted(_compared(_differing(held, comparable(wanted, held)), unused))}
+    names = _compared(_differing(held, comparable(wanted, held)), {*unused, *_moved(held, wanted)})
+    differing = {name: _value(held, name) for name in sorted(names)}
     if growing is None or growing not in differing or _value(wanted, growing) <= differing[growing]:
         return differing, False
     return {name: value for name, value in differing.items() if name != growing}, True
@@ -107,6 +108,12 @@ def _value(run: Mapping[str, Any], name: str) -> Any:
 def _with_value(name: str, held: Any) -> str:
     """Return the name of what differs and, of a setting, the held value: what would have to be set for the run to go on."""
     return f"{name}={json.dumps(held)}" if name.startswith("settings.") else name
+
+
+def _moved(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> Collection[str]:
+    """Return the name of the base where its weights are the same: its folder has moved, or is written in another way."""
+    contents = wanted.get("base_contents")
+    return ("base",) if contents is not None and held.get("base_contents") == contents else ()
 
 
 def _compared(names: Iterable[str], unused: Collection[str]) -> Iterable[str]:

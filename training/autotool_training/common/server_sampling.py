@@ -12,13 +12,19 @@ _CONCURRENT = 64
 
 
 class ServerSampler:
-    """Samples from the only, or the first, model of a vLLM server. `url` is its address, with `/v1` or without."""
+    """Samples from the only, or the first, model of a vLLM server. `url` is its address, with `/v1` or without.
+
+    Raises AutoToolError if the server cannot be reached, or is no vLLM server.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/").removesuffix("/v1") + "/v1"
         # An answer takes as long as it takes; a server that is not there is noticed at once.
         self._client = httpx.Client(timeout=httpx.Timeout(None, connect=30.0), limits=httpx.Limits(max_connections=_CONCURRENT))
-        self._model = self._ask("GET", "models")["data"][0]["id"]
+        try:
+            self._model = self._ask("GET", "models")["data"][0]["id"]
+        except (LookupError, TypeError, ValueError) as error:
+            raise AutoToolError(f"{self._url} names no model: it has to be a vLLM server.") from error
 
     def sample(
         self,

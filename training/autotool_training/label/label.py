@@ -56,6 +56,13 @@ class ModelChoice:
         """Return the fingerprint of a file or a folder; None for a server and a hub id. A known model is fetched for it."""
         return fingerprint(default_model.resolve(self.location))
 
+    def reject_unable(self, mode: ResolvedMode) -> None:
+        """Raise AutoToolError if it is a checkpoint that cannot be read, or cannot answer in the mode."""
+        if self.is_checkpoint:
+            from autotool_training.label import checkpoint  # noqa: PLC0415 torch takes seconds, and may not be needed
+
+            checkpoint.reject_unable(self.location, mode)
+
     def open(self, mode: ResolvedMode, settings: "LabelSettings") -> LabelModel:
         """Return the model, ready for attempts. Raises AutoToolError for a file that holds no traces."""
         if self.location.startswith(("http://", "https://")):
@@ -122,9 +129,11 @@ def label(
 
     The attempts are appended to `<out>.attempts.jsonl` as they end, and a run that is started again continues from them.
     `skipped` gets a sentence with file and line for each invalid record. Raises AutoToolError if a model cannot be reached or
-    loaded, if the existing attempts were made with other settings, if two records have the same id, and with `strict` for
-    an invalid record.
+    loaded, or a checkpoint cannot answer in its mode, if the existing attempts were made with other settings, if two records
+    have the same id, and with `strict` for an invalid record.
     """
+    short.reject_unable(SHORT)
+    long.reject_unable(LONG)  # now, and not after hours of attempts of the other one
     tasks = list(records.read(path, strict=settings.strict, skipped=skipped))
     records.reject_duplicate_ids(tasks)
     file = AttemptFile(out.with_name(f"{out.stem}.attempts.jsonl"), _identity(path, short, long, settings))

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 
 from autotool_core.errors import AutoToolError
-from autotool_core.modes import ResolvedMode
 from autotool_training.common import checkpoint as checkpoints
 from autotool_training.common import records as files
 from autotool_training.common.examples import ExampleWriter
@@ -20,7 +19,6 @@ from autotool_training.common.records import Record
 from autotool_training.data.build import DataSettings, build
 from autotool_training.data.catalog import SourceSpec
 from autotool_training.data.sources import messages
-from autotool_training.label.checkpoint import reject_unable
 from autotool_training.label.label import UNFINISHED, LabelSettings, ModelChoice, label
 from autotool_training.pipeline.measure import Measurement, free_memory, write_results
 from autotool_training.pipeline.split import conversations, count_repeated, hold_out
@@ -30,8 +28,6 @@ from autotool_training.refine.probe import ProbeJob, refine_records
 from autotool_training.rl import run as rl
 from autotool_training.sft import train as sft
 
-OBSERVING = {"keep", "vllm", "vllm_url", "evaluation", "report_to", "log_completions"}
-"""Settings of RL by which its result stays what it is."""
 TRIES = 3
 """How often attempts are repeated to which a busy or slow server gave no answer."""
 
@@ -139,12 +135,12 @@ def _sft_settings(job: Job) -> dict[str, Any]:
 
 def _refine_settings(job: Job) -> dict[str, Any]:
     # Steps and decoder of RL do not matter to it.
-    unused = {"steps", "save_steps", "rollouts", "max_num_gen_batches", "num_iterations", *OBSERVING}
+    unused = {"steps", "save_steps", "rollouts", "max_num_gen_batches", "num_iterations", *rl.OBSERVING}
     return {"refine": job.recipe.refine.model_dump(exclude={"batch"}), "rl": job.recipe.rl.model_dump(exclude=unused)}
 
 
 def _rl_settings(job: Job) -> dict[str, Any]:
-    return {"rl": job.recipe.rl.model_dump(exclude=OBSERVING)}
+    return {"rl": job.recipe.rl.model_dump(exclude=rl.OBSERVING)}
 
 
 def _measure_settings(job: Job) -> dict[str, Any]:
@@ -183,10 +179,6 @@ def _data(job: Job) -> str:
 
 def _label(job: Job) -> str:
     settings = LabelSettings(**job.recipe.label.model_dump(), seed=job.recipe.seed, strict=job.strict)
-    # The thinking model is loaded after hours of attempts of the other one.
-    for model, mode in zip(job.models, (ResolvedMode.SHORT, ResolvedMode.LONG), strict=True):
-        if model.is_checkpoint:
-            reject_unable(model.location, mode)
     total = _labelled(job, settings)
     for _ in range(TRIES - 1):
         total = _labelled(job, settings) if _unfinished(total) else total

@@ -127,17 +127,22 @@ _ProbedGroups = dict[str, dict[str, Any]]
 
 def _probe(job: ProbeJob) -> list[_ProbedGroups]:
     is_new = next(jsonl.read(job.probes), None) is None
-    done = _read(job)
+    done, keys = _read(job), [_key(folder) for folder in job.rounds]
     with jsonl.Appender(job.probes) as appender, progress_bar() as progress:
         if is_new:
             appender.write(_identity(job))
-        for number, folder in enumerate(job.rounds):
-            _ProbeRound(job, number, folder, done[number, str(folder)], progress).run(appender)
-    return [done[number, str(folder)] for number, folder in enumerate(job.rounds)]
+        for (number, key), folder in zip(enumerate(keys), job.rounds, strict=True):
+            _ProbeRound(job, number, folder, done[number, key], progress).run(appender)
+    return [done[number, key] for number, key in enumerate(keys)]
+
+
+def _key(folder: Path) -> str:
+    """Return what a checkpoint is known by: its weights, wherever its folder is, else the folder's name."""
+    return fingerprint(folder) or str(folder)
 
 
 def _read(job: ProbeJob) -> defaultdict[tuple[int, str], _ProbedGroups]:
-    """Return the groups that an earlier start of the run has probed."""
+    """Return the groups that an earlier start of the run has probed, by round and checkpoint (`_key`)."""
     done: defaultdict[tuple[int, str], _ProbedGroups] = defaultdict(dict)
     lines = jsonl.read(job.probes)
     header = next(lines, None)
@@ -146,12 +151,12 @@ def _read(job: ProbeJob) -> defaultdict[tuple[int, str], _ProbedGroups]:
         raise AutoToolError(
             f"{job.probes} holds probes with other settings ({', '.join(other)}): give another --out, or remove it."
         )
-    contents = {str(folder): fingerprint(folder) for folder in job.rounds}
+    keys = {str(folder): _key(folder) for folder in job.rounds}
     for line in lines:
-        held = contents.get(line["checkpoint"])
         # Lines of older code have no fingerprint, and are taken for those of the same weights.
-        if line.get("contents", held) == held:
-            done[line["round"], line["checkpoint"]][line["id"]] = line
+        checkpoint = str(line["checkpoint"])
+        key = str(line.get("contents") or keys.get(checkpoint, checkpoint))
+        done[line["round"], key][line["id"]] = line
     return done
 
 

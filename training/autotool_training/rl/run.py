@@ -50,6 +50,8 @@ from autotool_training.rl.targets import Probes, measure_targets
 
 TARGETS_FILE = "targets.json"
 """Holds a run's entropy targets, which a resumed run uses again."""
+OBSERVING = {"keep", "vllm", "vllm_url", "evaluation", "report_to", "log_completions"}
+"""Settings by which the result of a run stays what it is."""
 OBJECTIVE_VERSION = 2
 """Counts the changes of rewards and losses that no setting takes back. Runs from before this number have none: their cut
 rollouts had no loss on the decision, long answers with an empty think block counted as thought, and no prompt was too long."""
@@ -126,8 +128,7 @@ def _unused(variant: Variant) -> list[str]:
     targets = [] if constrained else ["percentile", "target_answers", "probes"]
     term = () if constrained else ENTROPY_TERM
     objective = [*term, *(("rewards", "length_bonus") if variant == "length-penalty" else ("length_penalty",))]
-    observed = ["keep", "report_to", "log_completions", "evaluation", "vllm"]
-    settings = [*observed, *targets, *(f"objective.{name}" for name in objective)]
+    settings = [*OBSERVING, *targets, *(f"objective.{name}" for name in objective)]
     return ["objective_version", *(f"settings.{name}" for name in settings)]
 
 

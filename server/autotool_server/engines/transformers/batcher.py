@@ -168,8 +168,16 @@ class Batcher:
             return
         self._manager.stop(hard_stop=True)
         self._manager.destroy()
+        self._let_go_of_model()
         # The manager fails the requests that it has taken, but not those in its queue.
         self._loop.call_soon_threadsafe(self._fail_pending)
+
+    def _let_go_of_model(self) -> None:
+        """Refer to the model no longer, which is loaded again when the engine is started again: two may not fit."""
+        queue_metrics.stop_watching()
+        self._manager.model = None
+        if error := self._manager.background_thread_status.fatal_error:
+            error.with_traceback(None)  # its frames have the model
 
     def _fail_pending(self) -> None:
         for slot in self._slots.values():

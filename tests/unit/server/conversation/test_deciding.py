@@ -1,9 +1,11 @@
 """A turn in auto: what the engine is asked to go on with after the decision, and what the client sees of it."""
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
+from openai import InternalServerError
 from support.parsing_turns import function_tool
 from support.serving import MODEL, held, running, scripted
 
@@ -54,6 +56,14 @@ async def test_a_decided_turn_goes_on_as_a_forced_one_begins(resolved: str, fiel
         assert getattr(decided, name) == getattr(forced, name), name
     # The decision token counts towards a limit that is the whole turn's.
     assert forced.max_tokens - 1 <= decided.max_tokens <= forced.max_tokens
+
+
+@pytest.mark.parametrize("log_odds", [math.nan, math.inf])
+async def test_a_decision_whose_probabilities_are_no_numbers(log_odds: float) -> None:
+    async with running(scripted("Seven.", log_odds=log_odds)) as server:
+        with pytest.raises(InternalServerError, match="no numbers"):
+            await server.client.chat.completions.create(model=MODEL, messages=QUESTION)
+        await server.idle()
 
 
 async def test_a_stream_begins_with_the_decision() -> None:

@@ -115,7 +115,7 @@ def test_tokens_do_not_freeze_where_the_lengths_cross() -> None:
     assert held.bias > 7
 
 
-@pytest.mark.parametrize("log_odds", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("log_odds", [math.inf, -math.inf])
 def test_an_overflow_of_the_model_moves_little(log_odds: float) -> None:
     held, other = controller("thinking-rate=0.5"), controller("thinking-rate=0.5")
     for odds in traffic([EASY, HARD], 100, 0):

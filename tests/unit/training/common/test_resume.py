@@ -18,6 +18,7 @@ from autotool_training.common import resume
 from autotool_training.common.callbacks import MIN_FREE_BYTES, MetricsWriter, explain_full_disk, is_disk_full
 from autotool_training.common.examples import Example
 from autotool_training.rl import run as rl
+from autotool_training.rl.run_settings import RlSettings
 from autotool_training.rl.settings import ObjectiveSettings
 from autotool_training.scratch import pretrain
 from autotool_training.sft import train as sft
@@ -95,6 +96,25 @@ def test_what_does_not_matter_is_not_compared(tmp_path: Path) -> None:
     other = {"settings": {"keep": 2, "term": {"beta": 0.2}, "keeper": 2}, "version": 2}
     with pytest.raises(AutoToolError, match=r"other settings \(settings\.keeper=1\)"):
         resume.claim_run_dir(tmp_path, other, unused=["version", "settings.keep", "settings.term"])
+
+
+def test_a_base_in_another_folder_is_the_same_base_if_its_weights_are(tmp_path: Path) -> None:
+    resume.claim_run_dir(tmp_path, {"base": "runs/x/sft", "base_contents": "abc"})
+    resume.claim_run_dir(tmp_path, {"base": "/home/me/runs/x/sft", "base_contents": "abc"})
+    with pytest.raises(AutoToolError, match=r"\(base, base_contents\)"):
+        resume.claim_run_dir(tmp_path, {"base": "runs/y/sft", "base_contents": "abd"})
+    held = tmp_path / "hub"
+    resume.claim_run_dir(held, {"base": "owner/one", "base_contents": None})
+    with pytest.raises(AutoToolError, match=r"\(base\)"):
+        resume.claim_run_dir(held, {"base": "owner/two", "base_contents": None})
+
+
+def test_settings_that_only_observe_may_change(tmp_path: Path) -> None:
+    settings = RlSettings()
+    unused = rl._unused(settings.objective.variant)
+    resume.claim_run_dir(tmp_path, {"settings": settings.model_dump()}, unused=unused)
+    moved = settings.model_copy(update={"vllm_url": "http://elsewhere:8000", "keep": 5})
+    resume.claim_run_dir(tmp_path, {"settings": moved.model_dump()}, unused=unused)
 
 
 def test_a_finished_run_may_get_more_steps_and_not_fewer(tmp_path: Path) -> None:

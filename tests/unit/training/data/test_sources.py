@@ -227,17 +227,18 @@ def test_bad_rows_are_named_and_the_others_are_kept(tmp_path: Path) -> None:
     odd = json.dumps([{"name": "f", "parameters": {"a": {"type": "Callable[[int], int]"}}}])
     rows = [good, {"query": 1}, {**good, "tools": twice}, {**good, "tools": odd}, {**good, "answers": "{}"}, "text", good]
     path = lines(tmp_path / "x.jsonl", *rows)
-    path.write_text(path.read_text() + "{broken\n" + json.dumps(good) + "\n")
+    unreadable = "{broken\n", "9" * 5000 + "\n", "[" * 100_000 + "\n"
+    path.write_text(path.read_text() + "".join(unreadable) + json.dumps(good) + "\n")
     results = list(xlam.load_records(str(path)))
     bad = [one for one in results if isinstance(one, RowError)]
-    assert [one.position.rpartition(", ")[2] for one in bad] == ["line 2", "line 3", "line 4", "line 5", "line 6", "line 8"]
+    assert [one.position.rpartition(", ")[2] for one in bad] == [f"line {line}" for line in (2, 3, 4, 5, 6, 8, 9, 10)]
     assert [one.reason for one in bad] == [
         "row not of this source's shape",
         "two tools of one name",
         "tool with an unknown type",
         "not a JSON list where one should be",
         "row not of this source's shape",
-        "line is no JSON",
+        *["line is no JSON"] * 3,
     ]
     assert len(results) - len(bad) == 3
 

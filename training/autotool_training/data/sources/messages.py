@@ -21,6 +21,7 @@ from autotool_training.data.sources.rows import (
     MalformedError,
     RowError,
     SourceRow,
+    is_hub_id,
     json_field,
     parse_rows,
     read_rows,
@@ -32,7 +33,6 @@ NAME, LICENCE = "messages", "unknown"
 MAX_SOURCES = 20
 """The number of sources that the rows of a file are counted by. Where each row states one of its own, it is no source."""
 COLUMN = re.compile(r"\w+")
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 A_TOOL = 'write {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}'
 
 
@@ -66,7 +66,7 @@ class Location:
         Raises AutoToolError for another option, and for one that is empty or given twice.
         """
         # A split may have a colon too, and so may a path.
-        is_hub = HUB_ID.fullmatch(text.partition(":")[0]) is not None
+        is_hub = is_hub_id(text.partition(":")[0])
         rows, _, rest = text.partition(":") if is_hub else text.rpartition(":")
         parts = [part.partition("=") for part in rest.split(",")]
         columns = [name for name, equals, _ in parts if not equals]

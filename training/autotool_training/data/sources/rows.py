@@ -65,6 +65,11 @@ class FieldError(MalformedError):
         """The number of answers that are left out for it."""
 
 
+def is_hub_id(location: str) -> bool:
+    """Return whether a location is written as owner/name, and not as a file of rows."""
+    return HUB_ID.fullmatch(location) is not None and Path(location).suffix not in (".json", ".jsonl", ".gz")
+
+
 def read_rows(
     location: str, configs: Sequence[str] = (), split: str = "train", *, mend: str = ""
 ) -> Iterator[SourceRow | RowError]:
@@ -76,7 +81,7 @@ def read_rows(
     path = Path(location)
     if path.is_file():
         return _read_text(path)
-    if not HUB_ID.fullmatch(location) or path.suffix in (".json", ".jsonl", ".gz"):
+    if not is_hub_id(location):
         raise AutoToolError(f"{location}: there is no such file, and it is no Hugging Face id such as owner/name.")
     return chain.from_iterable(_read_hub(location, config, split, mend) for config in configs or (None,))
 
@@ -162,9 +167,10 @@ def _read_text(path: Path) -> Iterator[SourceRow | RowError]:
 
 
 def _read_list(path: Path, text: IO[str]) -> Iterator[SourceRow | RowError]:
+    whole = text.read()
     try:
-        rows = json.load(text)
-    except json.JSONDecodeError as error:
+        rows = json.loads(whole)
+    except (ValueError, RecursionError) as error:
         raise AutoToolError(f"{path} is no JSON: {error}. Name a file of JSON lines .jsonl.") from None
     if not isinstance(rows, list):
         raise AutoToolError(f"{path} holds no list of rows.")
@@ -181,7 +187,7 @@ def _read_line(path: Path, number: int, line: str) -> SourceRow | RowError:
     position = f"{path}, line {number}"
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a ValueError too
         if number == 1 and line.strip() == "[":
             raise AutoToolError(A_LIST.format(path=path)) from None
         return RowError(position, "line is no JSON", str(error))

@@ -1,9 +1,11 @@
 """Requests that are cancelled, rejected or fail leave nothing behind in the engine or its manager."""
 
 import asyncio
+import logging
 import math
 import os
 import shutil
+import weakref
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from transformers.generation.continuous_batching.requests import RequestStatus
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_server.engines.base import EngineRequest, Sampling
 from autotool_server.engines.transformers import TransformersEngine, batcher
+from autotool_server.launch.supervisor import collect_all, freeze_loaded_objects
 
 
 def value(metric: str) -> float:
@@ -197,6 +200,23 @@ async def test_stop_ends_requests_in_flight(tiny: TransformersEngine) -> None:
         await tiny.health()
     with pytest.raises(EngineError, match="not running"):
         await collect(tiny, ask([5]))
+
+
+async def test_a_model_that_has_failed_is_let_go_of(tiny: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is loaded again when the engine is started again, and two may not fit."""
+    monkeypatch.setattr(logging.root.manager, "disable", logging.ERROR)  # pytest keeps records, and the frames of their errors
+
+    def fail(**_: Any) -> None:
+        raise RuntimeError("out of order")
+
+    model = weakref.ref(tiny._parts.model)
+    freeze_loaded_objects()
+    tiny._parts.model.forward = fail
+    with pytest.raises(EngineError):
+        await collect(tiny, ask([5], 400))
+    await tiny.stop()
+    collect_all()
+    assert model() is None
 
 
 async def test_start_leaves_the_event_loop_free(base_model_dir: Path) -> None:

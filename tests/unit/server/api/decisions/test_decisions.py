@@ -151,8 +151,9 @@ async def test_too_many_tokens_together(monkeypatch: pytest.MonkeyPatch) -> None
     assert caught.value.param == "questions"
 
 
-async def test_a_model_whose_probabilities_are_no_numbers() -> None:
-    async with running(Scoring(math.nan)) as server:
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+async def test_a_model_whose_probabilities_are_no_numbers(score: float) -> None:
+    async with running(Scoring(score)) as server:
         with pytest.raises(InternalServerError, match="no numbers"):
             await decide(server, PREDICATE)
 
