@@ -281,6 +281,10 @@ class Settings(BaseSettings):
     """Seconds that a request may wait to be admitted; then, or at once if the wait is expected to be longer, it is answered 503
     with Retry-After. 0: no request waits. A proxy in front must wait longer for a first byte: most give up after 60 seconds."""
 
+    short_first_seconds: float = Field(default=0, ge=0)
+    """Seconds that the longest requests may be passed for, in the queue and in vllm, by shorter ones that come later; those in
+    between for a part of it (docs/guides/serve.md). Default: 0, first come, first served."""
+
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     """Largest request body in bytes; more is answered 413."""
 

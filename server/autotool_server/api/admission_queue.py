@@ -30,8 +30,8 @@ class Ticket(Waiter):
     without waiting again: what its conversation grows by is counted then, whether there is room for it or not.
     """
 
-    def __init__(self, queue: "AdmissionQueue", job: Job, share: str, cost: float) -> None:
-        super().__init__(share, job.priority, cost)
+    def __init__(self, queue: "AdmissionQueue", job: Job, share: str, cost: float, due: float) -> None:
+        super().__init__(share, job.priority, cost, due)
         self.job = job
         self.tokens = self.tokens_at_start = cost
         """What it holds of the engine's tokens."""
@@ -91,7 +91,7 @@ class AdmissionQueue:
 
         Raises OverloadedError if it is not expected to be admitted within `max_queue_seconds`.
         """
-        ticket = Ticket(self, job, CURRENT_CLIENT.get(), self._typical.expected_tokens(job))
+        ticket = Ticket(self, job, CURRENT_CLIENT.get(), self._typical.expected_tokens(job), self._due(job))
         for choice in job.choices:
             choice.on_next_turn = partial(self._grow, ticket)
         job.queued.began = self._clock()
@@ -103,6 +103,11 @@ class AdmissionQueue:
         else:
             self._wait_in_order(ticket)
         return ticket
+
+    def _due(self, job: Job) -> float:
+        """Return the time by which a job is ordered: later than now by what shorter ones may pass it for, 0 where none may."""
+        longest = self._settings.short_first_seconds
+        return self._clock() + longest * self._typical.relative_length(job) if longest else 0.0
 
     def _is_express(self, job: Job) -> bool:
         """Whether a job takes one of the places that the engine keeps for requests of one token."""
@@ -172,6 +177,8 @@ class AdmissionQueue:
         ticket.tokens_at_start = ticket.tokens
         queued = ticket.job.queued
         queued.ended = self._clock()
+        for turn in ticket.job.turns:
+            turn.delay = max(ticket.due - queued.ended, 0.0)
         self._metrics.queue_seconds.observe(queued.seconds)
 
     def _start_waiting(self) -> None:
@@ -209,7 +216,19 @@ class AdmissionQueue:
         What is ahead of it, and it itself, need as many tokens of those that run.
         """
         rate = self._throughput.rate(self._num_running)
-        return None if rate is None else (self._waiting.ahead(ticket.share, ticket.priority) + ticket.cost) / rate
+        return None if rate is None else (self._waiting.ahead(ticket.share, ticket.priority, ticket.due) + ticket.cost) / rate
+
+    def expected_wait(self, priority: int | None = None) -> float | None:
+        """Return the seconds until all are admitted that wait with a priority or a better one; None if nobody waits.
+
+        None for the priority is the worst. Before the throughput is measured it is the time that the next one has waited.
+        """
+        first = self._waiting.first()
+        cost = self._waiting.cost if priority is None else self._waiting.cost_of(priority)
+        if first is None or not cost:
+            return None
+        rate = self._throughput.rate(self._num_running)
+        return self._waited(first) if rate is None else cost / rate
 
     def _refuse(self, reason: str, ticket: Ticket) -> None:
         """Raise OverloadedError, with the seconds until the expected wait is as long as it may be."""

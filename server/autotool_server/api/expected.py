@@ -51,6 +51,16 @@ class TypicalUse:
         decoded = sum(min(turn.max_new_tokens, usual.decoded) for turn in job.turns)
         return math.ceil(job.prompt_tokens * usual.fresh + decoded)
 
+    def relative_length(self, job: Job) -> float:
+        """Return the tokens that the longest answer of a job is expected to have, in parts of the usual longest: 0 to 1.
+
+        The usual longest are those of the mode, or of plain text or decisions, that decodes most; 0 before any has ended.
+        """
+        longest = max((usual.decoded for usual in self._of_kind.values()), default=math.inf)
+        usual = self._of_kind.get(job.kind, _Typical())
+        decoded = max(min(turn.max_new_tokens, usual.decoded) for turn in job.turns)
+        return min(decoded / longest, 1.0)
+
     def note(self, job: Job, usage: TokenUsage) -> None:
         """Note what a job has taken, unless it never came to it."""
         if usage.completion and usage.prompt:

@@ -53,6 +53,9 @@ class Generation(Protocol):
         """Tokens that the turn may decode or have injected, as far as its request or the server limits them."""
         ...
 
+    delay: float
+    """Seconds by which the engine may let later turns pass it (`EngineRequest.delay`)."""
+
     def run(self) -> AsyncGenerator[TurnOutput]: ...
 
     def record(self) -> TurnRecord: ...

@@ -1,15 +1,19 @@
-"""The order in which those who wait get what they wait for: by priority, fairly between shares, first come first served.
+"""The order in which those who wait get what they wait for: by priority, fairly between shares, and in the order of a share.
 
 Between shares it is the Virtual Token Counter of Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024,
 https://arxiv.org/abs/2401.00588), which is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) in tokens: each share
 counts what it was given, and the one with the least is next. A share that comes anew counts from where the others are, so that
 nobody saves up by not asking. What is given is counted as expected, and corrected when it is known.
 
+Within a share it is first come, first served, or by the times at which they are due, if they have any: a time that lies a
+bounded delay after the arrival lets short ones pass long ones, but none that comes later than by that delay.
+
 Lower priorities do not starve: every eighth that is served is chosen by fairness alone, whatever the priorities.
 """
 
 import itertools
-from collections import Counter, OrderedDict
+from bisect import bisect_left, insort
+from collections import Counter
 from typing import Generic, TypeVar
 
 SERVED_PER_EQUAL = 8
@@ -19,12 +23,16 @@ MAX_KNOWN_SHARES = 4096
 
 
 class Waiter:
-    """One that waits. `cost`: what it is expected to take, in any unit. Of priorities the lowest number is the best."""
+    """One that waits. `cost`: what it is expected to take, in any unit. Of priorities the lowest number is the best.
 
-    def __init__(self, share: str, priority: int = 0, cost: float = 1) -> None:
+    `due`: the time by which those of a share are ordered; 0 for all of them is first come, first served.
+    """
+
+    def __init__(self, share: str, priority: int = 0, cost: float = 1, due: float = 0.0) -> None:
         self.share = share
         self.priority = priority
         self.cost = cost
+        self.due = due
         self.number = 0
         """The place in the order of arrival."""
         self.period: int | None = None
@@ -34,14 +42,36 @@ class Waiter:
 WaiterT = TypeVar("WaiterT", bound=Waiter)
 
 
-class _Line(OrderedDict[WaiterT, None]):
-    """Those of one share and priority, first come first. A dict would take longer the more of its first keys have gone."""
+def _place(waiter: Waiter) -> tuple[float, int]:
+    return waiter.due, waiter.number
 
-    cost = 0.0
+
+class _Line(Generic[WaiterT]):
+    """Those of one share and priority, in their order."""
+
+    def __init__(self) -> None:
+        self.cost = 0.0
+        self._waiters: list[WaiterT] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiters)
 
     @property
     def first(self) -> WaiterT:
-        return next(iter(self))
+        return self._waiters[0]
+
+    def add(self, waiter: WaiterT) -> None:
+        insort(self._waiters, waiter, key=_place)
+        self.cost += waiter.cost
+
+    def remove(self, waiter: WaiterT) -> None:
+        del self._waiters[bisect_left(self._waiters, _place(waiter), key=_place)]
+        self.cost -= waiter.cost
+
+    def cost_before(self, due: float) -> float:
+        """Return the cost of those that would be served before one that came now."""
+        later = bisect_left(self._waiters, (due, float("inf")), key=_place)
+        return self.cost - sum(waiter.cost for waiter in self._waiters[later:])
 
 
 class FairOrder(Generic[WaiterT]):
@@ -70,9 +100,7 @@ class FairOrder(Generic[WaiterT]):
         if share not in self._waiting:
             self._given[share] = max(self._given.get(share, 0.0), self._floor)
         waiter.number = next(self._numbers)
-        line = self._lines.setdefault(waiter.priority, {}).setdefault(share, _Line())
-        line[waiter] = None
-        line.cost += waiter.cost
+        self._lines.setdefault(waiter.priority, {}).setdefault(share, _Line()).add(waiter)
         self.cost += waiter.cost
         self._waiting[share] += 1
 
@@ -99,8 +127,7 @@ class FairOrder(Generic[WaiterT]):
         """Let one wait no longer."""
         shares = self._lines[waiter.priority]
         line = shares[waiter.share]
-        del line[waiter]
-        line.cost -= waiter.cost
+        line.remove(waiter)
         self.cost -= waiter.cost
         self._waiting[waiter.share] -= 1
         if not self._waiting[waiter.share]:
@@ -116,11 +143,15 @@ class FairOrder(Generic[WaiterT]):
         if waiter.period == self._period and waiter.share in self._given:
             self._given[waiter.share] += cost - waiter.cost
 
-    def ahead(self, share: str, priority: int) -> float:
+    def cost_of(self, priority: int) -> float:
+        """Return the cost of those that wait with a priority or a better one."""
+        return sum(line.cost for other, shares in self._lines.items() if other <= priority for line in shares.values())
+
+    def ahead(self, share: str, priority: int, due: float = 0.0) -> float:
         """Return the cost of those that would be served before one that came now."""
-        before = sum(line.cost for other, shares in self._lines.items() if other < priority for line in shares.values())
+        before = self.cost_of(priority - 1)
         shares = self._lines.get(priority, {})
-        own = shares[share].cost if share in shares else 0.0
+        own = shares[share].cost_before(due) if share in shares else 0.0
         level = max(self._given.get(share, 0.0), self._floor) + own
         others = ((line.cost, level - self._given[other]) for other, line in shares.items() if other != share)
         return before + own + sum(min(cost, max(lead, 0.0)) for cost, lead in others)

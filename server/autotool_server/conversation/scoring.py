@@ -78,6 +78,8 @@ class ScoredTurn:
         self.ledger = Ledger()
         self.prompt_ids = prompt_ids
         self.probabilities: Sequence[float] = ()
+        self.delay = 0.0
+        """It has no effect: a score is one step."""
         self._engine = service.engine
         self._id = f"{request_id}-{index}"
         self._candidates = tuple(candidates)

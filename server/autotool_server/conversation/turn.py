@@ -57,6 +57,8 @@ class Turn:
         self.p_long: float | None = None
         self.reasoning_bias = 0.0
         """Log-odds that were added to the long decision token."""
+        self.delay = 0.0
+        """Seconds by which the engine may let later turns pass it (`EngineRequest.delay`)."""
         self.reasoning_truncated = False
         self.stop_string: str | None = None
         """The stop string that ended the answer; None if none did."""
@@ -300,6 +302,7 @@ class Turn:
             structural_tag=step.structural_tag,
             logprobs=self.request.logprobs,
             priority=self.request.priority,
+            delay=self.delay,
         )
 
     def _note(self, delta: TokenDelta) -> None:

@@ -56,6 +56,9 @@ class EngineRequest:
     """The number of alternatives to report with each token's log-probability; None for no log-probabilities."""
     priority: int = 0
     """Lower is decoded earlier, where the engine schedules by priority; elsewhere it has no effect."""
+    delay: float = 0.0
+    """Seconds by which requests of its priority that come later may go before it, where the engine schedules by priority and
+    arrival; elsewhere it has no effect."""
     trace_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """`traceparent` and `tracestate` of the step's span, for engines that trace too; empty where there is no trace."""
 

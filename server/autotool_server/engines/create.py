@@ -83,10 +83,13 @@ def create_engine(settings: Settings) -> Engine:
 
 
 def _vllm_args(settings: Settings) -> Mapping[str, str | bool | int | float]:
-    """Return vLLM's arguments: it traces to where this server does, so that its spans are in the same traces."""
-    if settings.otlp_traces_endpoint is None:
-        return settings.engine_arg
-    return {"otlp_traces_endpoint": endpoint.parse(settings.otlp_traces_endpoint).url, **settings.engine_arg}
+    """Return vLLM's arguments: it traces to where this server does, and orders requests as this server's queue does."""
+    ours: dict[str, str] = {}
+    if settings.otlp_traces_endpoint is not None:
+        ours["otlp_traces_endpoint"] = endpoint.parse(settings.otlp_traces_endpoint).url
+    if settings.short_first_seconds:
+        ours["scheduling_policy"] = "priority"  # by priority and arrival; without it the order is that in which they come
+    return {**ours, **settings.engine_arg}
 
 
 def _remote(settings: Settings) -> Engine:

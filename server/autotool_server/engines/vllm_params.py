@@ -14,6 +14,7 @@ from autotool_server.engines.base import DecisionRequest, EngineRequest, Outcome
 
 SEED_RANGE = range(-(2**63), 2**63)
 _DECISION = "autotool_decision"
+_DELAY = "autotool_delay"
 
 
 def generation_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingParams:
@@ -39,6 +40,7 @@ def generation_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingP
         logit_bias=dict(sampling.logit_bias) or None,
         logprobs=request.logprobs,
         structured_outputs=StructuredOutputsParams(structural_tag=tag) if tag else None,
+        extra_args={_DELAY: request.delay} if request.delay else None,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
         skip_clone=True,
@@ -77,7 +79,10 @@ def decision_params(request: DecisionRequest, eos: tuple[int, ...]) -> SamplingP
     params.logprobs = max(longest.logprobs or 0, len(request.candidates))
     outcomes = {resolved.value: _outcome(outcome, eos) for resolved, outcome in request.outcomes.items()}
     draw = {"reasoning_bias": request.reasoning_bias, "temperature": request.temperature, "uniform": request.uniform}
-    params.extra_args = {_DECISION: {"candidates": request.candidates, "draw": draw, "logprobs": longest.logprobs, **outcomes}}
+    params.extra_args = {
+        **(params.extra_args or {}),
+        _DECISION: {"candidates": request.candidates, "draw": draw, "logprobs": longest.logprobs, **outcomes},
+    }
     return params
 
 
@@ -97,6 +102,11 @@ def _outcome(outcome: Outcome, eos: tuple[int, ...]) -> Mapping[str, Any]:
 def decision_of(params: SamplingParams) -> Mapping[str, Any] | None:
     """Return the decision that `decision_params` has put into a request's parameters; None where there is none."""
     return (params.extra_args or {}).get(_DECISION)
+
+
+def delay_of(params: SamplingParams) -> float:
+    """Return the seconds by which later requests may go before one, 0 for none."""
+    return (params.extra_args or {}).get(_DELAY, 0.0)
 
 
 def outcome_params(params: SamplingParams, decision: Mapping[str, Any], outcome: Mapping[str, Any]) -> SamplingParams:

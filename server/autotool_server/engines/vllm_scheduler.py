@@ -71,8 +71,15 @@ class Deciding(Scheduler):
         self.structured_output_manager.__class__ = Grammars
 
     def add_request(self, request: Request) -> None:
-        """Let a request with a decision begin with the step that scores it; its grammar is compiled meanwhile."""
+        """Let a request with a decision begin with the step that scores it; its grammar is compiled meanwhile.
+
+        A request that others may go before is ordered as if it had come later: by its priority it would go behind all of them
+        for ever, and another arrival at the engine's front would change vLLM's own times of it. Its decision does not move it:
+        it goes on before any new request in either mode.
+        """
         params = request.sampling_params
+        if params is not None:
+            request.arrival_time += vllm_params.delay_of(params)
         decision = vllm_params.decision_of(params) if params is not None else None
         if params is not None and decision is not None:
             self._pending[request.request_id] = _Pending(params, request.structured_output_request, decision)

@@ -15,6 +15,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.utils.hashing import sha256
 from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.request_queue import SchedulingPolicy, create_request_queue
 from vllm.v1.engine import EngineCoreOutput
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 from vllm.v1.outputs import LogprobsLists, ModelRunnerOutput
@@ -86,6 +87,30 @@ def tokens_of(scheduler: Deciding) -> dict[str, list[int]]:
     for output in run(scheduler):
         tokens.setdefault(output.request_id, []).extend(output.new_token_ids)
     return tokens
+
+
+def delayed(name: str, arrival: float, delay: float, priority: int = 0) -> Request:
+    """A request of one generation, or with a decision before it where its name says so."""
+    generation = EngineRequest(f"{name}-1", [9] * 20, 20, sampling=Sampling(temperature=0), delay=delay)
+    outcomes = {mode: Outcome([], generation) for mode in ResolvedMode}
+    deciding = DecisionRequest(name, [9] * 20, (LONG, SHORT), outcomes, temperature=0)
+    decides = name.startswith("deciding")
+    params = vllm_params.decision_params(deciding, (0,)) if decides else vllm_params.generation_params(generation, (0,))
+    return Request(name, [9] * 20, params, None, arrival_time=arrival, priority=priority)
+
+
+def test_later_requests_go_before_one_for_as_long_as_it_says(scheduler: Deciding) -> None:
+    scheduler.waiting = create_request_queue(SchedulingPolicy.PRIORITY)
+    requests = [
+        delayed("long", 100, 30),
+        delayed("deciding", 101, 20),
+        delayed("soon", 110, 5),
+        delayed("late", 131, 0),
+        delayed("urgent", 140, 30, priority=-1),
+    ]
+    for request in requests:
+        scheduler.add_request(request)
+    assert [request.request_id for request in scheduler.waiting] == ["urgent", "soon", "deciding", "long", "late"]
 
 
 def test_a_request_goes_on_after_its_decision(scheduler: Deciding) -> None:

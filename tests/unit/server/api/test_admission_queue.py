@@ -4,52 +4,20 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from support.queues import Clock, FakeJob
 
 from autotool_server.api.admission import Admission
 from autotool_server.api.admission_queue import AdmissionQueue, Ticket
 from autotool_server.api.metrics import Metrics
 from autotool_server.conversation.fair_semaphore import CURRENT_CLIENT
-from autotool_server.conversation.job import Job, QueueTimes, TokenUsage
+from autotool_server.conversation.job import Job, TokenUsage
 from autotool_server.engines.base import Capacity
 from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
-
-
-@dataclass
-class FakeJob:
-    """What the queue knows of a job."""
-
-    prompt_tokens: int = 10
-    limit: int = 90
-    num_choices: int = 1
-    priority: int = 0
-    kind: str = "short"
-    decodes_one_token: bool = False
-    used: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0, 0, 0))
-    queued: QueueTimes = field(default_factory=QueueTimes)
-
-    def __post_init__(self) -> None:
-        turn = SimpleNamespace(prompt_tokens=self.prompt_tokens, max_new_tokens=self.limit)
-        self.choices = [SimpleNamespace(turns=[turn], on_next_turn=None) for _ in range(self.num_choices)]
-
-    @property
-    def turns(self) -> list[Any]:
-        return [turn for choice in self.choices for turn in choice.turns]
-
-    def usage(self) -> TokenUsage:
-        return self.used
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def make_queue(requests: int = 2, tokens: int | None = None, *, express: int = 0, **settings: Any) -> AdmissionQueue:

@@ -109,6 +109,21 @@ def test_what_is_ahead_is_known_beforehand(seed: int) -> None:
     assert abs(before - told) <= 50 * 6
 
 
+def test_those_of_a_share_are_served_when_they_are_due() -> None:
+    late, soon, same, sooner = (Waiter("a", due=due) for due in (30.0, 10.0, 10.0, 1.0))
+    assert taken(order_of(late, soon, same, sooner)) == [sooner, soon, same, late]
+
+
+def test_what_is_due_later_is_not_ahead() -> None:
+    order = order_of(*(Waiter("a", cost=cost, due=due) for cost, due in ((7, 5.0), (100, 50.0), (20, 9.0))))
+    assert [order.ahead("a", 0, due) for due in (1.0, 5.0, 10.0, 60.0)] == [0, 7, 27, 127]
+
+
+def test_the_cost_of_priorities() -> None:
+    order = order_of(Waiter("a", priority=-1, cost=7), Waiter("b", cost=100), Waiter("c", priority=3, cost=1000))
+    assert [order.cost_of(priority) for priority in (-2, -1, 0, 3, 9)] == [0, 7, 107, 1107, 1107]
+
+
 def test_better_priorities_are_ahead() -> None:
     order = order_of(Waiter("a", priority=-1, cost=7), Waiter("b", cost=100), Waiter("c", priority=3, cost=1000))
     assert order.ahead("d", 0) == 7
@@ -124,7 +139,7 @@ def test_nothing_is_left_of_those_that_left(seed: int) -> None:
         if waiting and rng.random() < 0.5:
             order.remove(waiting.pop(rng.randrange(len(waiting))))
         else:
-            waiting.append(Waiter(rng.choice("abc"), rng.randrange(-2, 3), rng.randint(1, 9)))
+            waiting.append(Waiter(rng.choice("abc"), rng.randrange(-2, 3), rng.randint(1, 9), float(rng.randrange(3))))
             order.add(waiting[-1])
         assert (len(order), order.cost) == (len(waiting), sum(waiter.cost for waiter in waiting))
     for waiter in waiting:
