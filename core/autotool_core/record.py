@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from autotool_core.modes import Mode, ResolvedMode
 
@@ -43,6 +43,11 @@ class TurnRecord(BaseModel):
     """The model's unbiased probability of the long decision token against the short one; None if the model did not decide."""
     reasoning_bias: float
     """Log-odds that were added to the long decision token."""
+    load_bias: float = Field(default=0.0, exclude_if=lambda bias: not bias)
+    """The part of `reasoning_bias` that the server added because requests waited, below 0; left out where it added none."""
+    load_share: float = Field(default=1.0, exclude_if=lambda share: share == 1)
+    """The part of the usual longest thought that was left to the think block because requests waited; left out where it had
+    its whole budget. `max_reasoning_tokens` is the budget that it had then."""
     target: str | None = None
     """The target for which the server found the bias, such as `thinking-rate=0.3`; None where there was none."""
     prefix_tokens: int

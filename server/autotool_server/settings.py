@@ -193,6 +193,14 @@ class Settings(BaseSettings):
     """Largest reasoning bias in log-odds, up and down, that a target may lead to. With a dial, what it has measured bounds it
     too."""
 
+    max_load_bias: float = Field(default=0, ge=0, le=100)
+    """Largest log-odds by which auto is made to think less while requests wait, before thoughts are made shorter and before
+    requests are refused (docs/guides/serve.md). Default: 0, thinking does not depend on the load."""
+
+    slo_first_token: float = Field(default=5, gt=0)
+    """Seconds from a request to its first token that max_load_bias is to keep, no more than max_queue_seconds. It has no effect
+    without max_load_bias."""
+
     default_max_tokens: Annotated[int, Field(ge=1)] | Literal["context"] | None = None
     """Limit of an answer's tokens where the request sets none; context: what the context has left. Default: the
     profile's, else 4096."""

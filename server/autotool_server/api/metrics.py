@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from autotool_server.conversation.choice import Generation
 from autotool_server.conversation.job import Job
 from autotool_server.targets.controller import Controller
+from autotool_server.targets.load import LoadRelief
 from autotool_server.tools.metrics import ToolMetrics
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -62,6 +63,14 @@ class Metrics:
             "autotool_p_long", "Unbiased probability of the long decision token", buckets=PROBABILITIES, registry=registry
         )
         self.targets = _TargetGauges(registry)
+        self.load_pressure = Gauge(
+            "autotool_load_pressure", "Expected time to a first token in parts of slo_first_token", registry=registry
+        )
+        self.load_bias = Gauge("autotool_load_bias", "Log-odds that the load adds to long in auto", registry=registry)
+        self.load_share = Gauge(
+            "autotool_load_share", "Part of the usual longest thought that the load leaves to think blocks", registry=registry
+        )
+        self.load_share.set(1)
         self.tokens = Counter(
             "autotool_tokens",
             "Tokens by resolved mode and kind: prompt, cached (a part of prompt), decision, reasoning, content",
@@ -87,6 +96,12 @@ class Metrics:
             "autotool_spend_store_failures", "Writes and reads at which the spend store failed", registry=registry
         )
         self.tools = ToolMetrics(registry)
+
+    def show_load(self, load: LoadRelief) -> None:
+        """Show what turns are spared from now on."""
+        self.load_pressure.set_function(load.pressure)
+        self.load_bias.set_function(lambda: load.relief().bias)
+        self.load_share.set_function(lambda: load.relief().share)
 
     def page(self, encode: Callable[[Collector], bytes] = generate_latest) -> bytes:
         """Return all metrics in a format, by default Prometheus' text. OpenMetrics has exemplars, which lead to traces."""

@@ -75,6 +75,8 @@ class ServerState:
     def service(self, service: ConversationService) -> None:
         self.queue.fit(service.engine.capacity)  # before, so that an error here leaves no service
         self.metrics.targets.controllers = service.targets.configured
+        service.load.expected_wait = self.queue.expected_wait
+        self.metrics.show_load(service.load)
         self._service = service
 
     def withdraw_service(self, why: str) -> None:

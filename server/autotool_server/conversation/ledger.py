@@ -30,9 +30,14 @@ class Ledger:
         return self.decision_tokens + self.reasoning_tokens + self.content_tokens
 
     @property
+    def first_token_seconds(self) -> float | None:
+        """Time until the first token, which may be the decision; None without one."""
+        return self.first_token_at - self.started_at if self.first_token_at is not None else None
+
+    @property
     def decide_seconds(self) -> float | None:
         """Time until the decision; None without one."""
-        return self.first_token_at - self.started_at if self.first_token_at is not None and self.decision_tokens else None
+        return self.first_token_seconds if self.decision_tokens else None
 
     @property
     def reasoning_seconds(self) -> float | None:

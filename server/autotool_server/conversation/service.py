@@ -34,6 +34,7 @@ from autotool_server.engines.base import Engine
 from autotool_server.settings import EFFORTS, Effort, GenerationConfig, Settings
 from autotool_server.targets import Targets
 from autotool_server.targets.controller import Controller
+from autotool_server.targets.load import LoadRelief
 from autotool_server.tools.audit import Audit
 from autotool_server.tools.base import Tool
 from autotool_server.tools.registry import Registry
@@ -76,6 +77,8 @@ class ConversationService:
         self.schemas = Schemas(SchemaWorkers(settings.schema_seconds))
         self.texts = TextThreads()
         self.targets = Targets(settings)
+        self.load = LoadRelief.of(settings)
+        """What turns are spared while requests wait."""
 
     def for_caller(self, caller: Caller) -> "ConversationService":
         """Return this service as it is for a caller: it refuses what the caller may not use."""
@@ -175,7 +178,7 @@ class ConversationService:
         return self._turn_requests.first(self._context(request))
 
     def _turn(self, request: TurnRequest) -> Turn:
-        return Turn(self.engine, self.renderer, self._profile, request, self.model)
+        return Turn(self.engine, self.renderer, self._profile, request, load=self.load, model=self.model)
 
     def _tool_loop(self, context: RequestContext, first: Turn, budget: Budget, past: PastCalls) -> ToolLoop:
         async def make_turn(step: NextTurn) -> Turn:

@@ -34,7 +34,8 @@ from autotool_server.engines.base import (
     Score,
     TokenDelta,
 )
-from autotool_server.targets.controller import Decided
+from autotool_server.targets.controller import Controller, Decided
+from autotool_server.targets.load import NONE, LoadRelief
 from autotool_server.tracing.spans import Attributes
 
 # A sentencepiece-like tokenizer needs a few ids of context to know where a word begins.
@@ -44,11 +45,18 @@ DETOKENIZER_CONTEXT = 8
 class Turn:
     """Runs one turn. After `run` has ended, `finish_reason`, `record()` and `ledger` describe how it went.
 
-    `model`: the name under which the model is served, for traces.
+    `load`: what it is spared while others wait. `model`: the name under which the model is served, for traces.
     """
 
     def __init__(
-        self, engine: Engine, renderer: PromptRenderer, profile: Profile, request: TurnRequest, model: str = ""
+        self,
+        engine: Engine,
+        renderer: PromptRenderer,
+        profile: Profile,
+        request: TurnRequest,
+        *,
+        load: LoadRelief,
+        model: str = "",
     ) -> None:
         self.request = request
         self.ledger = Ledger()
@@ -67,6 +75,8 @@ class Turn:
         self._engine = engine
         self._renderer = renderer
         self._profile = profile
+        self._load = load
+        self._relief = NONE
         self._ids = list(request.prompt_ids)
         self._steps = 0
         self._spans = StepSpans(engine, model, self.ledger, "chat", self._span_attributes)
@@ -84,6 +94,7 @@ class Turn:
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Decide, reason, answer. Closing the generator aborts the engine's work for the turn."""
         self.ledger.started_at = time.perf_counter()
+        self._take_relief()
         decided = await self._decide()
         try:
             if decided is not None:
@@ -104,11 +115,16 @@ class Turn:
                 transition = plan.following(transition.step, self._state(reader.in_reasoning, is_over=reader.is_over))
             yield self._finish(reader)
         finally:
-            if self.request.target is not None and self.p_long is not None:
-                # Also of an answer that was cut short, which is a long one more often than not.
-                self.request.target.ended(is_long=self.resolved is ResolvedMode.LONG, tokens=self.ledger.completion_tokens)
+            self._note_end()
             if decided is not None:
                 await decided.aclose()
+
+    def _note_end(self) -> None:
+        """Tell the load and the target what the turn has come to, also where it was cut short: a long one more than others."""
+        ledger = self.ledger
+        self._load.ended(self._relief.share, ledger.reasoning_tokens, ledger.first_token_seconds)
+        if (target := self._learning_target) is not None and self.p_long is not None:
+            target.ended(is_long=self.resolved is ResolvedMode.LONG, tokens=ledger.completion_tokens)
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
@@ -119,6 +135,8 @@ class Turn:
             decided_by="model" if in_auto else "request",
             p_long=self.p_long,
             reasoning_bias=self.reasoning_bias,
+            load_bias=self._relief.bias if in_auto else 0.0,
+            load_share=self._relief.share,
             target=str(self.request.target.target) if in_auto and self.request.target is not None else None,
             prefix_tokens=len(self._renderer.prefix_ids[self.request.mode]) + self.ledger.injected_tokens,
             decision_tokens=self.ledger.decision_tokens,
@@ -156,6 +174,21 @@ class Turn:
         """Return every token after the request's prompt from number `start` on: decoded and injected ones, in their order."""
         return self._ids[len(self.request.prompt_ids) + start :]
 
+    def _take_relief(self) -> None:
+        """Take what the load spares a turn that begins now: its request may have waited."""
+        limits = self.request.limits
+        if limits.max_reasoning_tokens is None:  # it does not think
+            return
+        self._relief = self._load.relief(self.request.priority)
+        if self._relief.share < 1:
+            budget = self._load.budget(limits.max_reasoning_tokens, self._relief.share)
+            self.request = replace(self.request, limits=replace(limits, max_reasoning_tokens=budget))
+
+    @property
+    def _learning_target(self) -> Controller | None:
+        """The target that learns from the turn: none under the load's relief, which it would work against."""
+        return self.request.target if self._relief is NONE else None
+
     async def _decide(self) -> AsyncGenerator[TokenDelta] | None:
         """In `auto`, let the engine decode the decision token, and append what completes the prefix of the mode it settles.
 
@@ -166,7 +199,7 @@ class Turn:
             return None
         with self._spans.decision(self._ids) as span:
             target, own_bias = self.request.target, self.request.reasoning_bias
-            self.reasoning_bias = own_bias if target is None else own_bias + target.bias
+            self.reasoning_bias = own_bias + self._relief.bias + (target.bias if target is not None else 0.0)
             request = self._decision_request(tokens, span.headers)
             steps = self._engine.decide(request)
             try:
@@ -175,7 +208,7 @@ class Turn:
                 await steps.aclose()
                 raise
             self._settle(tokens, request.settle(score))
-            if target is not None:
+            if (target := self._learning_target) is not None:
                 target.decided(Decided(score.log_odds + own_bias, request.temperature, self.resolved is ResolvedMode.LONG))
             self.ledger.decision_tokens = 1
             self.ledger.cached_tokens = score.cached_tokens

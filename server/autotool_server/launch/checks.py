@@ -7,6 +7,7 @@ from autotool_server.engines.create import engine_name
 from autotool_server.launch import model_source
 from autotool_server.settings import Settings
 from autotool_server.targets import Targets
+from autotool_server.targets.load import LoadRelief
 from autotool_server.tools.config import create_registry
 from autotool_server.tools.registry import Registry
 from autotool_server.tracing import endpoint
@@ -25,6 +26,7 @@ def check(settings: Settings) -> Registry:
     registry = create_registry(settings)
     make_keyring(settings)
     Targets(settings)
+    LoadRelief.of(settings)
     if settings.model is not None:
         model_source.check(settings.model, engine, settings.engine_arg)
     generation_config.check(settings.generation_config, settings.model)
