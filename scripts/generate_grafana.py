@@ -196,6 +196,11 @@ def _of_targets(title: str, unit: str, name: str) -> timeseries.Panel:
     return lines(title, unit, {"": gauge(name, "scope", "target", operator="avg")})
 
 
+def _of_load(title: str, unit: str, name: str) -> timeseries.Panel:
+    """Return a panel of what the load changes in each instance: a third of a row."""
+    return lines(title, unit, {"": gauge(name, "instance", operator="avg")})
+
+
 ROWS: dict[str, list[Panel]] = {
     "Traffic": [
         lines("Requests by mode", "reqps", {"": rate("autotool_requests", "mode")}),
@@ -257,6 +262,9 @@ ROWS: dict[str, list[Panel]] = {
         _of_targets("Bias of targets", "short", "autotool_target_bias"),
         _of_targets("Thinking rate of targets", "percentunit", "autotool_target_thinking_rate"),
         _of_targets("Tokens of targets", "short", "autotool_target_tokens"),
+        _of_load("Pressure of the load", "percentunit", "autotool_load_pressure"),
+        _of_load("Bias of the load", "short", "autotool_load_bias"),
+        _of_load("Thoughts that the load leaves", "percentunit", "autotool_load_share"),
     ],
     "Server tools": [
         lines("Calls by outcome", "ops", {"": rate("autotool_tool_calls", "outcome")}),
