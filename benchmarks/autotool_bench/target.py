@@ -82,7 +82,7 @@ class ItemAttempt:
         """Request one turn. Raises UnansweredError if this request fails, AutoToolError if every other would fail too."""
         completion, latency = await self._complete(messages, tools)
         try:
-            reply = _reply(completion)
+            reply = reply_of(completion)
             decision = record(completion)
             turn = _turn(completion, reply, decision, latency)
         except MALFORMED_BODY as error:
@@ -122,7 +122,8 @@ class ItemAttempt:
             raise UnansweredError("the response is not a chat completion") from error
 
 
-def _reply(completion: ChatCompletion) -> Reply:
+def reply_of(completion: ChatCompletion) -> Reply:
+    """Return the model's answer. Raises UnansweredError without one."""
     if not completion.choices:
         raise UnansweredError("the response has no choices")
     message = completion.choices[0].message

@@ -29,6 +29,11 @@ Rounds = Annotated[int, typer.Option(min=1, help="Rounds; the reported figures a
 JsonOut = Annotated[Path | None, typer.Option(help="JSON file to write every round's figures to.")]
 Streams = Annotated[int, typer.Option(min=1, help="Requests in progress at the same time.")]
 CheckpointOption = Annotated[Path | None, typer.Option(help="Folder of a checkpoint. Default: the default model.")]
+LoadSeconds = Annotated[float, typer.Option(min=1, help="Seconds of each load.")]
+FullStreams = Annotated[int, typer.Option(min=1, help="Requests in progress that fill the engine: its max_num_seqs.")]
+ServeOptions = Annotated[
+    list[str] | None, typer.Argument(help="Further options, which go to the servers.", metavar="SERVE_OPTION")
+]
 PerfOut = Annotated[Path, typer.Option(help="Folder of the runs and of their report. Runs that were stopped resume.")]
 
 
@@ -230,6 +235,54 @@ def target_response(
         response.simulate(target, requests, streams, out, simulate)
     else:
         response.measure(target, requests, streams, out, serve_options or [])
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def overload(
+    seconds: LoadSeconds = 60,
+    streams: FullStreams = 32,
+    reasoning_bias: Annotated[float, typer.Option(help="Log-odds that the tasks in auto ask for, to think nearly always.")] = 4,
+    max_load_bias: Annotated[float, typer.Option(min=0.1, help="The option of one of the servers.")] = 12,
+    slo_first_token: Annotated[float, typer.Option(min=0.1, help="The option of the same server.")] = 10,
+    max_queue_seconds: Annotated[float, typer.Option(min=0.1, help="The option of both servers.")] = 10,
+    out: JsonOut = None,
+    serve_options: ServeOptions = None,
+) -> None:
+    """Refusals, first tokens and accuracy where 1.5 times as much comes as the engine holds in long.
+
+    Two servers are loaded one after the other with hard tasks of `graded`, without --max-load-bias and with it. First what the
+    engine holds in long is measured, then tasks in auto come at random times at 1.5 times that rate. Takes three times
+    --seconds, and the starts.
+
+      autotool bench perf overload --model training/checkpoints/graded-tiny --engine transformers
+    """
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf.overload import OverloadOptions, measure  # noqa: PLC0415 needs the extras
+
+    limits = (reasoning_bias, max_load_bias, slo_first_token, max_queue_seconds)
+    measure(OverloadOptions(seconds, streams, *limits, out, serve_options or ()))
+
+
+@app.command("short-first", context_settings={"ignore_unknown_options": True})
+def short_first(
+    seconds: LoadSeconds = 40,
+    streams: FullStreams = 32,
+    short_first_seconds: Annotated[float, typer.Option(min=0.1, help="The option of one of the servers.")] = 30,
+    out: JsonOut = None,
+    serve_options: ServeOptions = None,
+) -> None:
+    """First tokens of short calls beside long thoughts, relative to the same calls alone.
+
+    Two servers are loaded one after the other with hard tasks of `graded`, without --short-first-seconds and with it. First
+    what the engine holds in long is measured, then calls in short come at random times at that rate, alone, and beside
+    thoughts that fill the engine and its queue. Takes five times --seconds, and the starts.
+
+      autotool bench perf short-first --model training/checkpoints/graded-tiny --engine vllm
+    """
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf.short_first import ShortFirstOptions, measure  # noqa: PLC0415 needs the extras
+
+    measure(ShortFirstOptions(seconds, streams, short_first_seconds, out, serve_options or ()))
 
 
 @app.command("tool-loop")
