@@ -91,9 +91,8 @@ def test_the_engine_is_told_what_is_left_of_it() -> None:
 
 def test_a_short_one_is_not_refused_for_what_it_passes() -> None:
     queue = experienced_queue(short_first_seconds=30)
-    for _ in range(5):
-        join(queue, "long")
-    costs = [queue._waiting.ahead("", 0, queue._due(cast("Job", FakeJob(kind=kind, limit=1000)))) for kind in TOKENS]
+    share = {join(queue, "long").share for _ in range(5)}.pop()
+    costs = [queue._waiting.ahead(share, 0, queue._due(cast("Job", FakeJob(kind=kind, limit=1000)))) for kind in TOKENS]
     assert costs == [550, 0, 0]
 
 
