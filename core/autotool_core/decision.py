@@ -23,9 +23,13 @@ def decide(long_logprob: float, short_logprob: float, *, reasoning_bias: float, 
     random number from [0, 1).
     """
     log_odds = long_logprob - short_logprob
-    biased = log_odds + reasoning_bias
-    is_long = biased > 0 if temperature == 0 else uniform < _sigmoid(biased / temperature)
+    is_long = uniform < probability_of_long(log_odds + reasoning_bias, temperature)
     return Decision(ResolvedMode.LONG if is_long else ResolvedMode.SHORT, _sigmoid(log_odds))
+
+
+def probability_of_long(biased: float, temperature: float) -> float:
+    """Return the probability with which long is drawn, from its log-odds with their bias; 0 or 1 at temperature 0."""
+    return float(biased > 0) if temperature == 0 else _sigmoid(biased / temperature)
 
 
 def _sigmoid(x: float) -> float:

@@ -24,7 +24,7 @@ from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.step_spans import CACHED, StepSpans
 from autotool_server.conversation.text_threads import Run
 from autotool_server.conversation.token_reader import TurnOutput
-from autotool_server.engines.base import FinishReason
+from autotool_server.engines.base import FinishReason, Score
 from autotool_server.tracing.spans import Attributes
 
 
@@ -49,7 +49,7 @@ AT_ONCE = 8
 
 
 class ScoredTurn:
-    """Scores the answers of one question. After `run` has ended, `probabilities` has one for each; their sum is 1.
+    """Scores the answers of one question. After `run` has ended, `probabilities` has one for each.
 
     `places`: those of the request in the engine. The first turn has all of them, so that what the prompts have in common is in
     the engine's prefix cache for the others.
@@ -70,14 +70,15 @@ class ScoredTurn:
         *,
         prompt_ids: Sequence[int],
         candidates: Sequence[int],
-        places: "_Places",
+        places: "Places",
         priority: int,
         field: str,
     ) -> None:
         self.index = index
         self.ledger = Ledger()
         self.prompt_ids = prompt_ids
-        self.probabilities: Sequence[float] = ()
+        self.score: Score | None = None
+        """What the engine has said of the answers; None before `run` has ended."""
         self.delay = 0.0
         """It has no effect: a score is one step."""
         self._engine = service.engine
@@ -86,6 +87,11 @@ class ScoredTurn:
         self._places = places
         self._priority, self._field = priority, field
         self._spans = StepSpans(service.engine, service.model, self.ledger, "decide", self._span_attributes)
+
+    @property
+    def probabilities(self) -> Sequence[float]:
+        """The probability of each answer among all of them; none before `run` has ended."""
+        return _softmax(self.score.logprobs) if self.score is not None else ()
 
     @property
     def prompt_tokens(self) -> int:
@@ -109,7 +115,7 @@ class ScoredTurn:
             self.ledger.cached_tokens = score.cached_tokens
             self.ledger.count(Section.CONTENT, 1)
             self.ledger.note_time(content=True)
-        self.probabilities = _softmax(score.checked().logprobs)
+        self.score = score.checked()
 
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
@@ -132,7 +138,7 @@ async def prepare(
         raise InvalidRequestError(f"A decision is answered without reasoning. {reason}", "model")
     request_id = f"dec-{uuid.uuid4().hex}"
     priority = service.caller.priority_of()
-    make = partial(_turn, service, request_id, _Places())
+    make = partial(_turn, service, request_id, Places())
     turns: list[ScoredTurn] = []
     left = MAX_TOKENS
     for number, question in enumerate(questions):
@@ -157,7 +163,7 @@ async def prepare(
     )
 
 
-class _Places:
+class Places:
     """The places of a request's turns in the engine: the first one runs alone, and of the others AT_ONCE at a time."""
 
     def __init__(self) -> None:
@@ -178,7 +184,7 @@ class _Places:
             yield
 
 
-def _turn(service: ConversationService, request_id: str, places: _Places, index: int, question: Question) -> ScoredTurn:
+def _turn(service: ConversationService, request_id: str, places: Places, index: int, question: Question) -> ScoredTurn:
     # The prefix of `short` is only the place of the answer: a key that may not ask for short may have a decision.
     anybody = service.for_caller(ANYBODY)
     request = ConversationRequest(question.messages, mode=Mode.SHORT, max_tokens=1, fields=FieldNames(messages="input"))

@@ -189,17 +189,24 @@ class Turn:
         """The target that learns from the turn: none under the load's relief, which it would work against."""
         return self.request.target if self._relief is NONE else None
 
+    def decision_request(self) -> DecisionRequest | None:
+        """Return what the turn would ask the engine to decide now; None where there is nothing to decide."""
+        tokens = self._decision_tokens
+        return None if tokens is None else self._decision_request(tokens, {})
+
+    @property
+    def _decision_tokens(self) -> DecisionTokens | None:
+        return self._renderer.decision_tokens if self.request.mode is Mode.AUTO else None
+
     async def _decide(self) -> AsyncGenerator[TokenDelta] | None:
         """In `auto`, let the engine decode the decision token, and append what completes the prefix of the mode it settles.
 
         Return the deltas of the first step, which the engine goes on with by itself; None where there is nothing to decide.
         """
-        tokens = self._renderer.decision_tokens
-        if self.request.mode is not Mode.AUTO or tokens is None:
+        tokens = self._decision_tokens
+        if tokens is None:
             return None
         with self._spans.decision(self._ids) as span:
-            target, own_bias = self.request.target, self.request.reasoning_bias
-            self.reasoning_bias = own_bias + self._relief.bias + (target.bias if target is not None else 0.0)
             request = self._decision_request(tokens, span.headers)
             steps = self._engine.decide(request)
             try:
@@ -209,14 +216,16 @@ class Turn:
                 raise
             self._settle(tokens, request.settle(score))
             if (target := self._learning_target) is not None:
-                target.decided(Decided(score.log_odds + own_bias, request.temperature, self.resolved is ResolvedMode.LONG))
+                log_odds = score.log_odds + self.request.reasoning_bias
+                target.decided(Decided(log_odds, request.temperature, self.resolved is ResolvedMode.LONG))
             self.ledger.decision_tokens = 1
             self.ledger.cached_tokens = score.cached_tokens
             self.ledger.note_time(content=False)
         return cast("AsyncGenerator[TokenDelta]", steps)
 
     def _decision_request(self, tokens: DecisionTokens, trace_headers: Mapping[str, str]) -> DecisionRequest:
-        seed = self.request.sampling.seed
+        seed, target = self.request.sampling.seed, self.request.target
+        self.reasoning_bias = self.request.reasoning_bias + self._relief.bias + (target.bias if target is not None else 0.0)
         return DecisionRequest(
             request_id=self.request.id,
             prompt_ids=self._ids,

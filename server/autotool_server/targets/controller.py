@@ -10,6 +10,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, replace
 
+from autotool_core.decision import probability_of_long
 from autotool_core.target import Target
 
 WINDOW = 100
@@ -130,18 +131,11 @@ class Controller:
         low, high = self._bounds
         for _ in range(20):
             middle = (low + high) / 2
-            thinking = sum(_probability(turn, middle) for turn in self._recent) / len(self._recent)
+            drawn = (probability_of_long(turn.log_odds + middle, turn.temperature) for turn in self._recent)
+            thinking = sum(drawn) / len(self._recent)
             low, high = (middle, high) if thinking < rate else (low, middle)
         return (low + high) / 2
 
 
 def _clipped(value: float, bounds: tuple[float, float]) -> float:
     return min(max(value, bounds[0]), bounds[1])
-
-
-def _probability(turn: Decided, bias: float) -> float:
-    """Return the probability that a turn thinks with a bias."""
-    biased = turn.log_odds + bias
-    if turn.temperature == 0:
-        return float(biased > 0)
-    return 1.0 / (1.0 + math.exp(-max(min(biased / turn.temperature, 500.0), -500.0)))
