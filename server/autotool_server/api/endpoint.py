@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -195,6 +196,8 @@ class JobResponse(Response):
             finally:
                 self._grant.status = self._status
                 self._state.metrics.ended(self._job, started, self._status, spans.current().exemplar)
+                if self._status == HTTPStatus.OK:
+                    self._state.history.note(self._job)
                 traces.note_job(self._job, is_stream=self._is_stream)
                 _note_end(self._status, self._error)
         return None

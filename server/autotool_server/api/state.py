@@ -14,6 +14,7 @@ from autotool_server.api.keys.keyring import make_keyring
 from autotool_server.api.keys.quotas import Quotas
 from autotool_server.api.metrics import Metrics
 from autotool_server.api.shutdown import Shutdown
+from autotool_server.conversation.history import History
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
@@ -39,6 +40,7 @@ class ServerState:
         self.metrics.body_bytes.set_function(lambda: self.admission.body_bytes)
         self.keyring = make_keyring(settings)
         self.quotas = Quotas(settings, self.metrics)
+        self.history = History()
         self.key: Key | None = None
         """The key of the client that this is the state for; None for one that is not limited."""
         self._service: ConversationService | None = None

@@ -63,8 +63,8 @@ class Job:
     """How tokens are drawn: what the request asked for, and the server's defaults for what it left out."""
     priority: int = 0
     """Lower is run earlier."""
-    kind_without_mode: Literal["plain", "decision"] = "plain"
-    """What a job without a mode is: plain text, or a decision."""
+    kind_without_mode: Literal["plain", "decision", "quote"] = "plain"
+    """What a job without a mode is: plain text, a decision, or a quote."""
     at_once: int | None = None
     """Choices that it has in the engine at once; None for all of them."""
     queued: QueueTimes = field(default_factory=QueueTimes)

@@ -34,7 +34,8 @@ class PeriodUsage(Figures):
     since: str
     """The day on which the period began, of UTC."""
     by_mode: dict[str, Figures]
-    """What was used by each mode that was asked for; `plain` is plain text, and `decision` is `/v1/decisions`."""
+    """What was used by each mode that was asked for; `plain` is plain text, `decision` is `/v1/decisions`,
+    and `quote` is a quote."""
 
 
 class KeyUsage(BaseModel):

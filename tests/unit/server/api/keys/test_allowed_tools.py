@@ -21,6 +21,7 @@ CHAT: dict[str, Any] = {"model": MODEL, "messages": QUESTION, "mode": "short"}
 RESPONSES: dict[str, Any] = {"model": MODEL, "input": "1+2?", "mode": "short"}
 TAKE_TOOLS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT,
+    "/v1/chat/completions/quote": CHAT,
     "/v1/messages": CHAT | {"max_tokens": 99},
     "/v1/messages/count_tokens": {"model": MODEL, "messages": QUESTION},
     "/v1/responses": RESPONSES,

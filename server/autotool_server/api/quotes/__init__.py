@@ -1,0 +1,1 @@
+"""Quotes: what a chat completion would come to, before it is asked for."""
