@@ -285,6 +285,27 @@ def short_first(
     measure(ShortFirstOptions(seconds, streams, short_first_seconds, out, serve_options or ()))
 
 
+@app.command("quote", context_settings={"ignore_unknown_options": True})
+def quote(
+    out: Annotated[Path, typer.Option(help="Folder of the quotes and answers.")],
+    requests: Annotated[int, typer.Option(min=1, help="Requests that are quoted, then sent.")] = 300,
+    warm_up: Annotated[int, typer.Option(min=0, help="Requests before them, which are not quoted.")] = 100,
+    streams: Streams = 4,
+    serve_options: ServeOptions = None,
+) -> None:
+    """Quotes of `graded` requests against what then happened.
+
+    A server is started and asked in auto, at temperature 1. The table has the share of answers whose tokens, and whose seconds,
+    were between the quantiles 5 and 95 of their quotes, which are to be nine of ten; and the share of modes as quoted.
+
+      autotool bench perf quote --out runs/quotes --model training/checkpoints/graded-tiny --engine transformers
+    """
+    require(MEASUREMENT, "server", "bench")
+    from autotool_bench.perf import quotes  # noqa: PLC0415 needs the extras
+
+    quotes.measure(requests, warm_up, streams, out, serve_options or [])
+
+
 @app.command("tool-loop")
 def tool_loop(
     rounds: Rounds = 10,

@@ -51,6 +51,7 @@ class QuotedTurn(ScoredTurn):
             candidates=request.candidates if request is not None else service.engine.eos_token_ids[:1],
             places=Places(),
             priority=job.priority,
+            field="messages",
         )
 
     def outlook(self) -> Outlook:
