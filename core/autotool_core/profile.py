@@ -2,9 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, PlainValidator, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from autotool_core import tool_formats
@@ -13,6 +22,10 @@ from autotool_core.modes import Mode
 from autotool_core.tool_formats.base import ToolFormat
 
 FILE_NAME = "mode_profile.json"
+MAX_READ_TOKENS = 126
+"""Tokens that a decision head may read. vLLM reports the log-probabilities of 128 given tokens, two of which decide."""
+MAX_SUM = 1e-6
+"""What the weights of a head may differ from a sum of 0, as a share of their absolute values, for rounding."""
 
 TEMPLATE_ARGUMENTS: Mapping[Mode, Mapping[str, JsonValue]] = {
     Mode.LONG: {"enable_thinking": True, "thinking": True},
@@ -74,6 +87,31 @@ class ThinkFormat(BaseModel):
         return f"\n{self.close}{self.answer_separator}"
 
 
+class DecisionHead(BaseModel):
+    """Reads the decision of `auto` from the log-probabilities of some tokens behind its prefix (`autotool train decide`).
+
+    The log-odds of long are the intercept and the weighted sum of the log-probabilities (nats). The checkpoint's own weights
+    stay as they are, and so do its answers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    tokens: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=2, max_length=MAX_READ_TOKENS)
+    """Ids of the tokens, in the checkpoint's vocabulary; none is 0, with which vLLM fills up what it reports."""
+    weights: tuple[float, ...]
+    """One for each token. Their sum is 0, since some engines know log-probabilities up to a constant alone."""
+    intercept: float
+    """Log-odds of long where the weighted sum is 0."""
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if len(self.weights) != len(self.tokens) or len({*self.tokens}) != len(self.tokens):
+            raise ValueError("tokens must differ, and weights must have one number for each of them")
+        if abs(sum(self.weights)) > MAX_SUM * max(1.0, sum(map(abs, self.weights))):
+            raise ValueError("the sum of weights must be 0")
+        return self
+
+
 class Profile(BaseModel):
     """The response prefixes, markers and tool-call format of a checkpoint."""
 
@@ -86,6 +124,10 @@ class Profile(BaseModel):
     tool_format: NamedToolFormat = tool_formats.get(tool_formats.DEFAULT)
     """How the model writes tool calls, by the name of a module of `tool_formats`: `hermes` is JSON in `<tool_call>` (Hermes,
     Qwen2.5, Qwen3)."""
+    decision_head: DecisionHead | None = None
+    """What reads the decision of `auto`; None for the decision tokens alone, whose probabilities are the model's own choice."""
+    decision_bias: float = Field(default=0.0, ge=-100, le=100)
+    """Log-odds added to long in every decision of `auto`, beside the bias of the request, its effort or its target."""
     template_arguments: Mapping[Mode, Mapping[str, JsonValue]] = TEMPLATE_ARGUMENTS
     """The arguments by which the chat template learns each mode."""
     strict_tools: bool = False
@@ -104,6 +146,10 @@ class Profile(BaseModel):
         """The texts that divide a turn: think markers, then those of tool calls."""
         think = (self.think.open, self.think.close) if self.think is not None else ()
         return (*think, *self.tool_format.markers)
+
+    def without_decision(self) -> "Profile":
+        """Return the profile without what was fitted to decisions of these very weights, for a training that changes them."""
+        return self.model_copy(update={"decision_head": None, "decision_bias": 0.0})
 
     def prefix(self, mode: Mode) -> str:
         """Return the response prefix of a mode, which is empty if the model does not have the mode."""

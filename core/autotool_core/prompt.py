@@ -10,12 +10,13 @@ content and some templates look for it there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autotool_core.chat_template import ChatTemplate, is_unicode
 from autotool_core.control_text import ControlTexts, Placeholders
-from autotool_core.errors import InvalidRequestError
+from autotool_core.decision import PAIR, Readout
+from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.profile import Profile
 from autotool_core.text_encoder import TextEncoder
@@ -29,10 +30,22 @@ class DecisionTokens:
     long: int
     short: int
     rest: Mapping[ResolvedMode, tuple[int, ...]]
+    read: tuple[int, ...] = ()
+    """Further tokens whose log-probabilities the decision depends on."""
+    readout: Readout = PAIR
+    """How the log-odds of long are read from those of `candidates`."""
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """The tokens that are scored for the decision: that of long, that of short, then those that are only read."""
+        return (self.long, self.short, *self.read)
 
 
 class PromptRenderer:
-    """Renders conversations for one checkpoint. `refusals` holds the reason for each mode that it does not support."""
+    """Renders conversations for one checkpoint. `refusals` holds the reason for each mode that it does not support.
+
+    Raises AutoToolError for a decision head of another vocabulary.
+    """
 
     def __init__(self, tokenizer: Tokenizer, profile: Profile) -> None:
         self._tokenizer = tokenizer
@@ -186,7 +199,22 @@ class PromptRenderer:
             self.refusals[Mode.AUTO] = "the tokenizer cannot tell the long and the short prefix apart by one decision token."
             return None
         rest = {ResolvedMode.LONG: long[index + 1 :], ResolvedMode.SHORT: short[index + 1 :]}
-        return DecisionTokens(long[index], short[index], rest)
+        return self._with_head(DecisionTokens(long[index], short[index], rest))
+
+    def _with_head(self, tokens: DecisionTokens) -> DecisionTokens:
+        """Return the decision tokens with those that the profile's decision head reads."""
+        head = self._profile.decision_head
+        if head is None:
+            return tokens
+        if max(head.tokens) >= len(self._tokenizer):
+            raise AutoToolError(
+                f"decision_head of profile {self._profile.name} reads token {max(head.tokens)}, and the vocabulary has "
+                f"{len(self._tokenizer)}: it was trained for another checkpoint. Train one by `autotool train decide`."
+            )
+        weights = dict(zip(head.tokens, head.weights, strict=True))
+        read = tuple(token for token in head.tokens if token not in (tokens.long, tokens.short))
+        readout = Readout(tuple(weights.get(token, 0.0) for token in (tokens.long, tokens.short, *read)), head.intercept)
+        return replace(tokens, read=read, readout=readout)
 
 
 _SETTLED = "the chat template already settles the think block in another way."

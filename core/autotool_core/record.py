@@ -40,7 +40,8 @@ class TurnRecord(BaseModel):
     decided_by: str
     """`model` in `auto`, `request` if the request set the mode."""
     p_long: float | None
-    """The model's unbiased probability of the long decision token against the short one; None if the model did not decide."""
+    """The unbiased probability of long: of its decision token against the short one, or of the profile's decision head; None if
+    the model did not decide."""
     reasoning_bias: float
     """Log-odds that were added to the long decision token."""
     load_bias: float = Field(default=0.0, exclude_if=lambda bias: not bias)

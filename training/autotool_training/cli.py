@@ -9,6 +9,7 @@ from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
 from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
+from autotool_training.cli_decide import decide
 from autotool_training.cli_examples import example
 from autotool_training.cli_options import (
     Change,
@@ -265,6 +266,9 @@ def rl(
     begin, skipped = report.before_training, report.skipped
     train(start, kept, settings.rl, out, seed=drawn, begin=begin, skipped=skipped, loading=settings.base)
     report.after_rl(out)
+
+
+app.command(epilog=example("decide"))(decide)
 
 
 @app.command(epilog=example("join"))

@@ -17,6 +17,8 @@ EXAMPLES = {
     --out runs/refined.jsonl""",
     "rl": f"""autotool train rl {RECIPE} \\
     --records runs/refined.jsonl --base runs/sft --out runs/rl""",
+    "decide": f"""autotool train decide --records runs/labelled.jsonl \\
+    --checkpoint {BASE} --out runs/decide.json""",
     "join": "autotool train join runs/sft/adapter runs/rl/adapter --out runs/adapter",
     "push": "autotool train push runs/rl my-name/my-model --private",
     "check": f"autotool train check {RECIPE} --set rl.steps=500",

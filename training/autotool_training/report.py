@@ -4,10 +4,14 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autotool_core.console import plain_console
 from autotool_core.profile import FILE_NAME
 from autotool_training.data.counts import Counts
+
+if TYPE_CHECKING:
+    from autotool_training.decide.train import Result
 
 
 def say(sentence: str, *following: str) -> None:
@@ -81,6 +85,17 @@ def after_rl(out: Path) -> None:
     """Say that the checkpoint is written."""
     plot = _train("plot", out, "--out", out.with_name("dynamics.svg"))
     say(f"The checkpoint is saved to {out}.", plot, _command("serve", "--model", out))
+
+
+def after_decide(result: "Result", checkpoint: str, out: Path) -> None:
+    """Say what the decision was before and after its training, on records that no head was trained on."""
+    own, trained = result.own, result.trained
+    say(
+        f"{result.records} records, {result.long} of them long; {result.left_out} with longer prompts left out. p_long ranks a "
+        f"long one above a short one in {trained.auc:.1%} of pairs (before: {own.auc:.1%}; a guess: 50.0%), with a loss of "
+        f"{trained.loss:.3f} nats (before: {own.loss:.3f}), cross-validated. The profile is saved to {out}.",
+        _command("serve", "--model", checkpoint, "--profile", out),
+    )
 
 
 def after_run(out: Path) -> None:

@@ -62,7 +62,8 @@ class QuotedTurn(ScoredTurn):
         decision = request.settle(self.score)
         if self.quoted.request.sampling.seed is not None:
             return Outlook(decision.resolved, decision.p_long, float(decision.resolved is ResolvedMode.LONG))
-        probability = probability_of_long(self.score.log_odds + request.reasoning_bias, request.temperature)
+        log_odds = request.readout.log_odds(self.score.logprobs)
+        probability = probability_of_long(log_odds + request.reasoning_bias, request.temperature)
         likelier = ResolvedMode.LONG if probability > 0.5 else ResolvedMode.SHORT
         return Outlook(likelier, decision.p_long, probability)
 

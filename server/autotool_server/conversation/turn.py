@@ -195,6 +195,11 @@ class Turn:
         return None if tokens is None else self._decision_request(tokens, {})
 
     @property
+    def _own_bias(self) -> float:
+        """The bias of the request and of the profile, in log-odds."""
+        return self.request.reasoning_bias + self._profile.decision_bias
+
+    @property
     def _decision_tokens(self) -> DecisionTokens | None:
         return self._renderer.decision_tokens if self.request.mode is Mode.AUTO else None
 
@@ -216,7 +221,7 @@ class Turn:
                 raise
             self._settle(tokens, request.settle(score))
             if (target := self._learning_target) is not None:
-                log_odds = score.log_odds + self.request.reasoning_bias
+                log_odds = tokens.readout.log_odds(score.logprobs) + self._own_bias
                 target.decided(Decided(log_odds, request.temperature, self.resolved is ResolvedMode.LONG))
             self.ledger.decision_tokens = 1
             self.ledger.cached_tokens = score.cached_tokens
@@ -225,11 +230,12 @@ class Turn:
 
     def _decision_request(self, tokens: DecisionTokens, trace_headers: Mapping[str, str]) -> DecisionRequest:
         seed, target = self.request.sampling.seed, self.request.target
-        self.reasoning_bias = self.request.reasoning_bias + self._relief.bias + (target.bias if target is not None else 0.0)
+        self.reasoning_bias = self._own_bias + self._relief.bias + (target.bias if target is not None else 0.0)
         return DecisionRequest(
             request_id=self.request.id,
             prompt_ids=self._ids,
-            candidates=(tokens.long, tokens.short),
+            candidates=tokens.candidates,
+            readout=tokens.readout,
             outcomes={resolved: self._outcome(resolved, tokens, trace_headers) for resolved in ResolvedMode},
             reasoning_bias=self.reasoning_bias,
             temperature=self.request.sampling.temperature,

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from autotool_core.decision import Decision, decide
+from autotool_core.decision import PAIR, Decision, Readout, decide
 from autotool_core.errors import EngineError, InvalidRequestError
 from autotool_core.modes import ResolvedMode
 from autotool_core.tokenizer import Tokenizer
@@ -80,13 +80,15 @@ class DecisionRequest:
     request_id: str
     """Unique among the requests in flight."""
     prompt_ids: Sequence[int]
-    candidates: tuple[int, int]
-    """The decision tokens of long and short, in this order."""
+    candidates: tuple[int, ...]
+    """The decision tokens of long and short, in this order, then further tokens that the decision reads."""
     outcomes: Mapping[ResolvedMode, Outcome]
     reasoning_bias: float = 0.0
     temperature: float = 1.0
     uniform: float = 0.0
     """A random number from [0, 1), by which the mode is drawn."""
+    readout: Readout = PAIR
+    """How the log-odds of long are read from the log-probabilities of the candidates."""
     trace_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """The headers of the decision's span, as an `EngineRequest` has those of its step."""
 
@@ -97,7 +99,8 @@ class DecisionRequest:
 
     def settle(self, score: "Score") -> Decision:
         """Draw the mode from the score of the candidates."""
-        return decide(*score.logprobs, reasoning_bias=self.reasoning_bias, temperature=self.temperature, uniform=self.uniform)
+        log_odds = self.readout.log_odds(score.logprobs)
+        return decide(log_odds, reasoning_bias=self.reasoning_bias, temperature=self.temperature, uniform=self.uniform)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +140,6 @@ class Score:
         if any(map(math.isnan, self.logprobs)) or not math.isfinite(max(self.logprobs)):
             raise EngineError("The model's probabilities are no numbers, as after an overflow of its arithmetic.")
         return self
-
-    @property
-    def log_odds(self) -> float:
-        """The log-odds of the first candidate against the second."""
-        return self.logprobs[0] - self.logprobs[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
+DECISION_TOKENS = 2
 SHUTDOWN_SECONDS = 30.0  # a worker takes about five seconds to free its model; vLLM's default kills it just before
 
 
@@ -195,8 +196,12 @@ class VllmEngine:
     def _decides(self, request: DecisionRequest) -> bool:
         """Return whether the request can be decided by vLLM's scheduler, and go on as one."""
         first = request.generations[0] if len(request.generations) == len(request.outcomes) else None
+        if first is None or not self._has_scheduler:
+            return False
+        # A request has one number of log-probabilities, which max_logprobs limits where the generation reports some too.
+        has_room = first.logprobs is None or len(request.candidates) <= DECISION_TOKENS
         # A seeded generator begins with a request, and would not begin again after the decision.
-        return first is not None and self._has_scheduler and (first.sampling.seed is None or not first.sampling.temperature)
+        return has_room and (first.sampling.seed is None or not first.sampling.temperature)
 
     async def _decide(self, request: DecisionRequest) -> AsyncGenerator[Score | TokenDelta]:
         from autotool_server.engines import vllm_params  # noqa: PLC0415 vLLM is an optional extra

@@ -76,13 +76,15 @@ def decision_params(request: DecisionRequest, eos: tuple[int, ...]) -> SamplingP
     params.max_tokens, params.min_tokens = longest.max_tokens, 0
     # vLLM checks them here, which are never those of a step.
     params.stop_token_ids = [token for generation in request.generations for token in _stop_token_ids(generation, eos)]
-    params.logprobs = max(longest.logprobs or 0, len(request.candidates))
+    if longest.logprobs is None:
+        params.logprob_token_ids = list(request.candidates)
+    else:
+        params.logprobs = max(longest.logprobs, len(request.candidates))
     outcomes = {resolved.value: _outcome(outcome, eos) for resolved, outcome in request.outcomes.items()}
     draw = {"reasoning_bias": request.reasoning_bias, "temperature": request.temperature, "uniform": request.uniform}
-    params.extra_args = {
-        **(params.extra_args or {}),
-        _DECISION: {"candidates": request.candidates, "draw": draw, "logprobs": longest.logprobs, **outcomes},
-    }
+    read = {"candidates": request.candidates, "weights": request.readout.weights, "intercept": request.readout.intercept}
+    decision = {**read, "draw": draw, "logprobs": longest.logprobs, **outcomes}
+    params.extra_args = {**(params.extra_args or {}), _DECISION: decision}
     return params
 
 
@@ -118,6 +120,7 @@ def outcome_params(params: SamplingParams, decision: Mapping[str, Any], outcome:
         min_tokens=outcome["min_tokens"],
         stop_token_ids=outcome["stop_token_ids"],
         logprobs=decision["logprobs"],
+        logprob_token_ids=None,
         structured_outputs=params.structured_outputs if outcome["has_grammar"] else None,
         extra_args=None,
         _all_stop_token_ids=end_ids | set(outcome["stop_token_ids"]),

@@ -1,7 +1,7 @@
 """vLLM's scheduler, with the decision of `auto` inside the request: the mode is drawn here, and the request goes on at once.
 
-vLLM loads this module in the process of its engine core. The first step of a request with a decision scores the two decision
-tokens. The mode is drawn from them, the rest of its prefix is appended to the prompt, and the request is scheduled again with
+vLLM loads this module in the process of its engine core. The first step of a request with a decision scores the tokens that it
+reads. The mode is drawn from them, the rest of its prefix is appended to the prompt, and the request is scheduled again with
 its cache and before any new one, as vLLM does with the next input of a streamed prompt (`Scheduler._handle_stopped_request`).
 In two requests, the second one would queue behind new prompts and compute the end of its prompt once more.
 
@@ -24,7 +24,7 @@ from vllm.v1.request import Request, RequestStatus, StreamingUpdate
 from vllm.v1.structured_output import StructuredOutputManager
 from vllm.v1.structured_output.request import StructuredOutputRequest
 
-from autotool_core.decision import decide
+from autotool_core.decision import Readout, decide
 from autotool_core.modes import ResolvedMode
 from autotool_server.engines import vllm_params
 
@@ -40,9 +40,11 @@ class _Pending:
 
     def settle(self, logprobs: Mapping[int, float]) -> int:
         """Draw the mode from the candidates' log-probabilities (nats). Return its token."""
-        long, short = self.decision["candidates"]
-        draw = self.decision["draw"]
-        self.resolved = decide(logprobs[long], logprobs[short], **draw).resolved
+        candidates = self.decision["candidates"]
+        readout = Readout(tuple(self.decision["weights"]), self.decision["intercept"])
+        log_odds = readout.log_odds([logprobs[token] for token in candidates])
+        self.resolved = decide(log_odds, **self.decision["draw"]).resolved
+        long, short = candidates[:2]
         return long if self.resolved is ResolvedMode.LONG else short
 
 

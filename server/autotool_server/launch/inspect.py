@@ -58,7 +58,13 @@ def _ways(mode: Mode, tokenizer: Tokenizer, profile: Profile, renderer: PromptRe
         yield f"template arguments {given}"
     if mode is Mode.AUTO and (tokens := renderer.decision_tokens) is not None:
         long, short = (_quoted(tokenizer.decode([token])) for token in (tokens.long, tokens.short))
-        yield f"the model's next token decides: {long} is long, {short} is short"
+        if profile.decision_head is not None:
+            number = len(profile.decision_head.tokens)
+            yield f"a decision head that reads {number} tokens decides: {long} is long, {short} is short"
+        else:
+            yield f"the model's next token decides: {long} is long, {short} is short"
+        if profile.decision_bias:
+            yield f"{profile.decision_bias:+g} log-odds are added to long"
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from autotool_core import tool_formats
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
-from autotool_core.profile import BUILTIN, FILE_NAME, Profile, ThinkFormat, load_profile
+from autotool_core.profile import BUILTIN, FILE_NAME, DecisionHead, Profile, ThinkFormat, load_profile
 
 
 def test_the_built_in_profiles() -> None:
@@ -90,4 +90,29 @@ def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     path.write_bytes(b"\xff{")
     with pytest.raises(AutoToolError, match="the file: "):
+        load_profile(path)
+
+
+def test_a_decision_head_is_read_back_from_a_file(tmp_path: Path) -> None:
+    head = DecisionHead(tokens=(7, 1), weights=(0.1, -0.1), intercept=2.0)
+    profile = BUILTIN["qwen3"].model_copy(update={"decision_head": head, "decision_bias": -1.5})
+    (tmp_path / FILE_NAME).write_text(profile.model_dump_json(), encoding="utf-8")
+    assert load_profile(tmp_path / FILE_NAME) == profile
+    assert profile.without_decision() == BUILTIN["qwen3"]
+
+
+@pytest.mark.parametrize(
+    ("head", "fault"),
+    [
+        ({"tokens": [1, 2], "weights": [1.0], "intercept": 0}, "one number for each"),
+        ({"tokens": [1, 1], "weights": [1.0, -1.0], "intercept": 0}, "tokens must differ"),
+        ({"tokens": [1, 2], "weights": [1.0, -0.9], "intercept": 0}, "sum of weights"),
+        ({"tokens": [0, 2], "weights": [1.0, -1.0], "intercept": 0}, "greater than or equal to 1"),
+        ({"tokens": [*range(1, 128)], "weights": [0.0] * 127, "intercept": 0}, "at most 126"),
+    ],
+)
+def test_a_faulty_decision_head_is_refused(tmp_path: Path, head: dict[str, Any], fault: str) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_text(json.dumps({"name": "mine", "decision_head": head}))
+    with pytest.raises(AutoToolError, match=f"decision_head.*{fault}"):
         load_profile(path)

@@ -7,7 +7,7 @@ from support.tiny import CHAT_TEMPLATE, make_tokenizer
 from autotool_core import tool_formats
 from autotool_core.errors import AutoToolError, InvalidRequestError
 from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.profile import BUILTIN, Profile
+from autotool_core.profile import BUILTIN, DecisionHead, Profile
 from autotool_core.prompt import PromptRenderer
 
 THINKS = BUILTIN["smollm2-autotool"]
@@ -37,6 +37,31 @@ def test_decision_tokens_complete_the_prefixes() -> None:
     auto = renderer.prefix_ids[Mode.AUTO]
     assert (*auto, tokens.long, *tokens.rest[ResolvedMode.LONG]) == renderer.prefix_ids[Mode.LONG]
     assert (*auto, tokens.short, *tokens.rest[ResolvedMode.SHORT]) == renderer.prefix_ids[Mode.SHORT]
+
+
+def with_head(*tokens: int) -> Profile:
+    weights = tuple(float(number) for number in range(len(tokens)))
+    mean = sum(weights) / len(weights)
+    head = DecisionHead(tokens=tokens, weights=tuple(weight - mean for weight in weights), intercept=1.0)
+    return THINKS.model_copy(update={"decision_head": head})
+
+
+def test_a_decision_head_reads_further_tokens_and_leaves_the_prefixes() -> None:
+    plain = PromptRenderer(make_tokenizer(), THINKS)
+    own = plain.decision_tokens
+    assert own is not None
+    renderer = PromptRenderer(make_tokenizer(), with_head(9, own.short, 5))
+    tokens = renderer.decision_tokens
+    assert tokens is not None
+    assert tokens.candidates == (own.long, own.short, 9, 5)
+    assert tokens.readout.weights == (0.0, 0.0, -1.0, 1.0)
+    assert (tokens.readout.intercept, tokens.rest) == (1.0, own.rest)
+    assert renderer.prefix_ids == plain.prefix_ids
+
+
+def test_a_decision_head_of_another_vocabulary_is_refused() -> None:
+    with pytest.raises(AutoToolError, match="reads token 70000, and the vocabulary has 2"):
+        PromptRenderer(make_tokenizer(), with_head(3, 70000))
 
 
 def test_template_that_opens_the_block_gets_only_what_is_missing() -> None:

@@ -89,7 +89,7 @@ def load_checkpoint(source: str, *, trust_remote_code: bool = False, loading: Lo
     if not tokenizer.chat_template:
         raise AutoToolError(f"The base {source} has no chat template: train its -Instruct sibling, or add chat_template.jinja.")
     carried = carried_by(path)
-    return Checkpoint(model, tokenizer, carried) if carried else prepare(model, tokenizer)
+    return Checkpoint(model, tokenizer, carried.without_decision()) if carried else prepare(model, tokenizer)
 
 
 def load_tokenizer(folder: Path) -> Checkpoint:

@@ -12,8 +12,10 @@ import jsonschema
 import pytest
 from support.engines import GREEDY, MAX_NUM_SEQS, Output, add_delta, collect, held_by_vllm, until
 
+from autotool_core.decision import Readout
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import ResolvedMode
+from autotool_core.profile import MAX_READ_TOKENS
 from autotool_server.engines.base import DecisionRequest, Engine, EngineRequest, Outcome, Sampling, Score, TokenDelta
 
 LONG, SHORT = ResolvedMode.LONG, ResolvedMode.SHORT
@@ -111,6 +113,23 @@ async def test_the_mode_is_drawn_by_bias_temperature_and_number(engine: Engine) 
         assert (await decided(engine, drawn))[1].tokens == texts[mode]
         modes.add(mode)
     assert modes == {LONG, SHORT}
+
+
+@pytest.mark.parametrize("alternatives", [None, 3])
+async def test_the_mode_may_be_read_from_many_tokens(engine: Engine, alternatives: int | None) -> None:
+    """As many as a profile's decision head may read, so that an engine that reports fewer is seen."""
+    request = to_decide(engine, LONG, logprobs=alternatives)
+    texts = {mode: (await collect(engine, generation(request, mode))).tokens for mode in ResolvedMode}
+    candidates = (*request.candidates, *(token for token in range(200, 400) if token not in request.candidates))
+    candidates = candidates[: MAX_READ_TOKENS + 2]
+    score = await engine.score("score", request.prompt_ids, candidates)
+    weights = (0.0, 0.0, *(1.0 if number % 2 else -1.0 for number in range(MAX_READ_TOKENS)))
+    for mode, intercept in ((LONG, 1.0), (SHORT, -1.0)):
+        readout = Readout(weights, intercept - Readout(weights).log_odds(score.logprobs))
+        read = replace(request, request_id=f"read-{mode}", candidates=candidates, readout=readout, reasoning_bias=0.0)
+        seen, output = await decided(engine, read)
+        assert output.tokens == texts[mode]
+        assert readout.log_odds(seen.logprobs) == pytest.approx(intercept, abs=0.1)
 
 
 async def test_only_the_outcome_with_a_grammar_is_constrained(engine: Engine) -> None:

@@ -22,6 +22,7 @@ from vllm.v1.outputs import LogprobsLists, ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
+from autotool_core.decision import Readout
 from autotool_core.modes import ResolvedMode
 from autotool_server.engines import vllm_args, vllm_params
 from autotool_server.engines.base import DecisionRequest, EngineRequest, Outcome, Sampling
@@ -124,6 +125,26 @@ def test_a_request_goes_on_after_its_decision(scheduler: Deciding) -> None:
     assert [request.num_computed_tokens for request in again.scheduled_new_reqs] == [20, 20]
     outputs(scheduler, again)
     assert tokens_of(scheduler) == {"long": [TEXT] * 2, "short": [TEXT] * 2}
+
+
+@pytest.mark.parametrize(("weight", "mode"), [(1.0, ResolvedMode.LONG), (-1.0, ResolvedMode.SHORT)])
+def test_a_decision_is_read_from_further_tokens(scheduler: Deciding, weight: float, mode: ResolvedMode) -> None:
+    """The model of these tests gives LONG more than SHORT; what is read is SHORT against another token, of the same."""
+    prompt = [5] * 20
+    generation = EngineRequest("read-1", prompt, 3, sampling=Sampling(temperature=0))
+    outcomes = {ResolvedMode.LONG: Outcome([], generation), ResolvedMode.SHORT: Outcome([3], generation)}
+    readout = Readout((0.0, -weight, weight), intercept=-0.5 * weight)
+    request = DecisionRequest("read", prompt, (LONG, SHORT, TEXT), outcomes, temperature=0, readout=readout)
+    params = vllm_params.decision_params(request, (0,))
+    assert params.num_logprobs == 3
+    scheduler.add_request(with_blocks("read", prompt, params))
+    scheduled = scheduler.schedule()
+    row = np.array([[LONG, LONG, SHORT, TEXT]]), np.array([[-1.0, -1.0, -2.0, -1.0]], dtype=np.float32)
+    logprobs = LogprobsLists(*row, np.zeros(1, dtype=np.int32))
+    scheduler.update_from_output(scheduled, ModelRunnerOutput(["read"], {"read": 0}, [[TEXT]], logprobs))
+    ids = scheduler.requests["read"].prompt_token_ids
+    assert ids is not None
+    assert ids[20] == (LONG if mode is ResolvedMode.LONG else SHORT)
 
 
 def test_a_decided_request_goes_before_new_ones(scheduler: Deciding) -> None:
