@@ -9,7 +9,9 @@ from autotool_bench.suites import SUITES
 
 SuiteName = Annotated[str, typer.Option("--suite", help=f"One of {', '.join(SUITES)}.")]
 Categories = Annotated[str | None, typer.Option(help="Categories of the suite, separated by commas. Default: all.")]
-Directory = Annotated[Path | None, typer.Option(help="Directory of the suite's data, for a suite that reads files.")]
+Directory = Annotated[
+    Path | None, typer.Option(help="Directory of the suite's data, for a suite that reads files; of own, its file.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Items per category. Default: all.")]
 Out = Annotated[Path, typer.Option(help="Folder of the run. A run that was stopped resumes.")]
 Concurrency = Annotated[int, typer.Option(min=1, help="Attempts in progress at the same time.")]

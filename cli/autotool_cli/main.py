@@ -37,6 +37,11 @@ COMMANDS = MappingProxyType(
         "serve": LazyCommand("autotool_server.launch.command_line:command", "Serve a model over OpenAI's API.", extra="server"),
         "train": LazyCommand("autotool_training.cli:app", "Train a checkpoint that chooses how long to think.", extra="train"),
         "bench": LazyCommand("autotool_bench.cli:app", "Measure what a solved task costs in tokens.", extra="bench"),
+        "calibrate": LazyCommand(
+            "autotool_bench.cli_calibrate:app",
+            "Find the reasoning bias for your own tasks, and what p_long is worth.",
+            extra="bench",
+        ),
         "chat": LazyCommand("autotool_client.chat.command:command", "Chat with a model in the terminal."),
         "keys": LazyCommand("autotool_cli.keys:app", "Make the keys of a server's clients, check them, and show their use."),
         "models": LazyCommand("autotool_cli.models:app", "List a server's models, or show what a checkpoint can do."),

@@ -15,9 +15,10 @@ SUITES = MappingProxyType(
         "api-bank": ("autotool_bench.suites.api_bank:ApiBank", True),
         "acebench": ("autotool_bench.suites.acebench.suite:AceBench", True),
         "seal-tools": ("autotool_bench.suites.seal_tools:SealTools", True),
+        "own": ("autotool_bench.suites.own:Own", True),
     }
 )
-"""Suites by name: `module:class`, and whether the suite reads its data from a directory."""
+"""Suites by name: `module:class`, and whether the suite reads its data from a directory, or a file in its place."""
 
 
 def load_suite(name: str, categories: Sequence[str] | None = None, directory: Path | None = None) -> Suite:
@@ -29,7 +30,7 @@ def load_suite(name: str, categories: Sequence[str] | None = None, directory: Pa
         raise AutoToolError(
             f"--suite {name}: {'name its data with --directory' if needs_directory else 'it takes no --directory'}."
         )
-    if directory is not None and not directory.is_dir():
+    if directory is not None and not directory.exists():
         raise AutoToolError(f"--directory {directory}: there is no such directory.")
     module, _, attribute = target.partition(":")
     make = getattr(import_module(module), attribute)
