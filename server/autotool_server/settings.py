@@ -244,6 +244,10 @@ class Settings(BaseSettings):
     403 where names are given, and on a loopback address without a key, where a web page could reach the server by a name of
     its own. Default: none."""
 
+    page: bool = True
+    """Whether GET / is a playground in the browser: one question in all three modes, side by side, and what the server does
+    meanwhile (docs/guides/page.md). It is a client like any other, and asks for a key where the server requires one."""
+
     api_key: Key | None = None
     """Key that clients must send as a bearer token. Default: no key is needed."""
 

@@ -58,6 +58,13 @@ def test_the_wheel_has_every_recipe(wheel: list[str]) -> None:
     assert {name.rpartition("/")[2] for name in wheel if name.startswith("autotool_training/recipes/")} == recipes
 
 
+def test_the_wheel_has_every_file_of_the_page(wheel: list[str]) -> None:
+    folder = ROOT / "server/autotool_server/page/static"
+    files = {f"autotool_server/page/static/{path.relative_to(folder)}" for path in folder.rglob("*") if path.is_file()}
+    assert {name for name in wheel if name.startswith("autotool_server/page/static/")} == files
+    assert {name for name in files if name.endswith("/LICENSE")}
+
+
 def test_the_wheel_has_the_five_packages_and_the_licence(wheel: list[str]) -> None:
     packages = {name.partition("/")[0] for name in wheel if name.endswith("/py.typed")}
     assert packages == {f"autotool_{part}" for part in ("core", "server", "training", "bench", "client")}

@@ -2,22 +2,37 @@
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
+from playwright.async_api import Browser as AsyncBrowser
+from playwright.async_api import async_playwright
 from playwright.sync_api import Browser, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Chromium's own sandbox needs rights that a container does not give.
+ARGUMENTS = ["--no-sandbox"]
+AXE = Path(__file__).parents[2] / ".cache" / "axe-core" / "axe.min.js"
+"""Finds what keeps people from using a page; `make test` fetches it from npm."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start the browser, and close it at the end."""
     with sync_playwright() as playwright:
-        # Chromium's own sandbox needs rights that a container does not give.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@asynccontextmanager
+async def chromium_beside_servers() -> AsyncIterator[AsyncBrowser]:
+    """Start the browser in an event loop that also runs servers, and close it at the end."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
 
 
 def contrast(ink: str, paper: str) -> float:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
-from autotool_server import errors
+from autotool_server import errors, page
 from autotool_server.api import endpoint
 from autotool_server.api.access_log import PROBES
 from autotool_server.api.middleware import App
@@ -25,6 +25,8 @@ def create_app(state: ServerState) -> App:
         protocol.start(state)
     for router in _routers():
         app.router.routes.extend(router.routes)  # `include_router` makes each of them again
+    if state.settings.page:
+        app.router.routes.extend(page.routes())
     errors.install(app, PROBES)
     return app
 

@@ -155,6 +155,8 @@ class StreamOptions(Body):
     """With `include_usage`: every chunk has the usage so far; of its choice, in `/v1/completions`."""
     include_obfuscation: bool = False
     """No effect."""
+    include_decision: bool = False
+    """Chat completions: each decision of `auto` is an event of the stream as soon as the model has made it."""
 
 
 class StreamFields(Body):

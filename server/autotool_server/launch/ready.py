@@ -36,6 +36,8 @@ def _rows(url: str, state: ServerState) -> Iterator[tuple[str, str]]:
         yield "tools", ", ".join(tools[:MAX_TOOLS]) + (f" and {more} more" if (more := len(tools) - MAX_TOOLS) > 0 else "")
     if settings.api_key is not None or settings.keys is not None:
         yield "key", "clients must send an API key"
+    if settings.page:
+        yield "page", f"{url.removesuffix('/v1')}/"
     yield "docs", f"{url.removesuffix('/v1')}/docs"
 
 

@@ -24,8 +24,9 @@ class Targets:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._dial = load_dial(Path(settings.dial)) if settings.dial is not None else None
-        self._bounds = _bounds(self._dial, settings.max_target_bias)
+        self.dial = load_dial(Path(settings.dial)) if settings.dial is not None else None
+        """What was measured by bias; None without a dial."""
+        self._bounds = _bounds(self.dial, settings.max_target_bias)
         self._lock = Lock()  # large requests are prepared in threads
         self._requested: dict[str | None, OrderedDict[Target, Controller]] = {}
         self.configured: dict[str, Controller] = {}
@@ -38,13 +39,13 @@ class Targets:
             self._configure("alias_targets", f"alias:{name}", Target.parse(text))
 
     def _configure(self, setting: str, scope: str, target: Target) -> None:
-        if target.kind == "regret" and self._dial is None:
+        if target.kind == "regret" and self.dial is None:
             raise AutoToolError(f"Setting {setting}: {NO_DIAL}.")
         self.configured[scope] = self._controller(target)
 
     def check(self, requested: Target | None) -> None:
         """Raise InvalidRequestError for a target of a request that cannot be held here."""
-        if requested is not None and requested.kind == "regret" and self._dial is None:
+        if requested is not None and requested.kind == "regret" and self.dial is None:
             raise InvalidRequestError(f"{NO_DIAL} on the server, or ask for thinking-rate or tokens.", "target")
 
     def choose(
@@ -78,7 +79,7 @@ class Targets:
         return controller
 
     def _controller(self, target: Target) -> Controller:
-        return Controller(target, self._dial.bias_for(target) if self._dial is not None else 0.0, self._bounds)
+        return Controller(target, self.dial.bias_for(target) if self.dial is not None else 0.0, self._bounds)
 
 
 def _bounds(dial: Dial | None, max_bias: float) -> tuple[float, float]:

@@ -6,7 +6,6 @@ requests are under way. The *trim* adds up what the outcomes still miss, as adap
 arXiv 2106.00170): it settles what the fit cannot, such as greedy decisions of which many are equally probable.
 """
 
-import math
 from collections import deque
 from dataclasses import dataclass, replace
 

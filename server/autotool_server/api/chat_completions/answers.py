@@ -30,6 +30,8 @@ class AnswerOptions:
     include_usage: bool = False
     continuous_usage: bool = False
     """Whether every chunk has the usage so far."""
+    include_decision: bool = False
+    """Whether decisions of `auto` are events of the stream."""
     function_call: bool = False
     """Whether a call has the form before `tool_calls`."""
     service_tier: bool = False

@@ -44,6 +44,7 @@ def _options(body: ChatRequest, state: ServerState) -> AnswerOptions:
         token_ids=body.shows_token_ids,
         include_usage=stream.include_usage,
         continuous_usage=stream.include_usage and stream.continuous_usage_stats,
+        include_decision=stream.include_decision,
         function_call=bool(body.functions),
         service_tier=body.service_tier is not None,
     )

@@ -124,6 +124,7 @@ class ChunkWriter(StreamWriter):
         self._started = set[int]()
         self._reasoning_keys = [f'"{name}": ' for name in options.reasoning_names]
         self._shown_ids = [0] * len(job.choices)
+        self._shown_decisions = [0] * len(job.choices)
         self._running = len(job.choices)
         self._head = f"data: {json.dumps(options.head(job, 'chat.completion.chunk'))[:-1]}, "
         self._tail = ', "usage": null}\n\n' if options.include_usage else "}\n\n"
@@ -133,7 +134,7 @@ class ChunkWriter(StreamWriter):
         start = "" if choice.index in self._started else self._start(choice.index)
         match output:
             case TurnOutput():
-                return start + self._turn_output(choice, output)
+                return start + self._decision(choice) + self._turn_output(choice, output)
             case StreamEvent("tool_called"):
                 return start
             case StreamEvent():
@@ -156,6 +157,15 @@ class ChunkWriter(StreamWriter):
         extra = {"prompt_token_ids": prompt_token_ids(self._job)} if ids else None
         self._started.add(index)
         return self._chunk(index, '{"role": "assistant", "content": "", "refusal": null}', extra=extra)
+
+    def _decision(self, choice: Choice) -> str:
+        """Return the event of the newest decision, once, to clients that want it."""
+        turn, number = choice.turns[-1], len(choice.turns)
+        if not self._options.include_decision or turn.p_long is None or self._shown_decisions[choice.index] == number:
+            return ""
+        self._shown_decisions[choice.index] = number
+        decided = turn.record().model_dump(mode="json", include={"resolved", "p_long", "reasoning_bias"})
+        return self._stream_event(StreamEvent("decision", {"choice": choice.index, "turn": number - 1, **decided}))
 
     def _turn_output(self, choice: Choice, output: TurnOutput) -> str:
         """Return the chunks of an output; what its tokens have besides text goes with the first, or alone if there is none."""

@@ -17,8 +17,21 @@ from autotool_server.api.state import state_of
 from autotool_server.conversation.request_defaults import SAMPLING_NAMES
 from autotool_server.conversation.service import ConversationService
 from autotool_server.engines.base import Sampling
+from autotool_server.targets.dial import Dial
 
 router = APIRouter()
+
+
+class DialStep(BaseModel):
+    """What the dial has measured at one reasoning bias."""
+
+    bias: float
+    accuracy: float
+    """The share of the tasks that were solved."""
+    generated_tokens: float
+    """Mean decoded tokens of a task."""
+    thinking_rate: float
+    """The share of the turns that had reasoning."""
 
 
 class ModelEntry(BaseModel):
@@ -39,6 +52,8 @@ class ModelEntry(BaseModel):
     """The mode of requests that name none."""
     default_sampling: dict[str, float]
     """What requests get that leave their sampling out, by the fields' names."""
+    dial: list[DialStep] | None
+    """What the file of the setting dial has measured, in rising order of the bias; null without one."""
     type: Literal["model"] = "model"
     display_name: str
     created_at: str
@@ -95,6 +110,10 @@ def _default_sampling(sampling: Sampling) -> dict[str, float]:
     return {name: getattr(sampling, name) for name in SAMPLING_NAMES}
 
 
+def _dial(dial: Dial | None) -> list[DialStep] | None:
+    return None if dial is None else [DialStep(bias=step.bias, **step.figures.model_dump()) for step in dial.steps]
+
+
 def _model(service: ConversationService, name: str) -> ModelEntry:
     context = service.engine.max_model_len
     return ModelEntry(
@@ -105,6 +124,7 @@ def _model(service: ConversationService, name: str) -> ModelEntry:
         modes=_modes(service),
         default_mode=service.resolve_model(name, "model") or service.default_mode,
         default_sampling=_default_sampling(service.defaults.sampling),
+        dial=_dial(service.targets.dial),
         display_name=name,
         created_at=datetime.fromtimestamp(service.started, UTC).isoformat().replace("+00:00", "Z"),
         max_input_tokens=context,

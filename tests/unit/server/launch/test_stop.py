@@ -35,7 +35,7 @@ async def test_an_idle_server_aligns_its_ready_lines_and_ends_at_once(number: si
         code = await server.end()
     assert (code, server.errors) == (0, "Stopping.\n")
     rows = dict(line.split(None, 1) for line in server.ready[1:])
-    assert [*rows] == ["model", "engine", "device", "context", "modes", "tools", "key", "docs"]
+    assert [*rows] == ["model", "engine", "device", "context", "modes", "tools", "key", "page", "docs"]
     assert {line.index(value) for line, value in zip(server.ready[1:], rows.values(), strict=True)} == {11}
     assert (rows["model"], rows["modes"], rows["context"]) == ("mine", "auto (default), long, short", "4,096 tokens")
     assert rows["docs"] == f"{server.url}/docs"

@@ -173,6 +173,19 @@ async def test_continuous_usage_counts_up_in_every_chunk() -> None:
         assert all("usage" not in chunk for chunk in alone)
 
 
+async def test_decisions_are_events_of_the_stream_for_those_who_ask() -> None:
+    async with running(scripted("</think>\n\nFour.", log_odds=2.0)) as server:
+        options = {"include_decision": True}
+        read = await chunks(server, stream_options=options, mode="auto", temperature=0, n=2, reasoning_bias=1.0)
+        events = [chunk["autotool"] for chunk in read if chunk.get("autotool", {}).get("event") == "decision"]
+        assert [(event["choice"], event["turn"], event["resolved"]) for event in events] == [(0, 0, "long"), (1, 0, "long")]
+        assert [(round(event["p_long"], 3), event["reasoning_bias"]) for event in events] == [(0.881, 1.0)] * 2
+        before = read.index(next(chunk for chunk in read if chunk.get("autotool")))
+        assert not any(choice["delta"].get("content") for chunk in read[:before] for choice in chunk["choices"])
+        for fields in ({"mode": "long", "stream_options": options}, {"mode": "auto"}):
+            assert not any("event" in chunk.get("autotool", {}) for chunk in await chunks(server, **fields))
+
+
 async def test_priority_reaches_the_engine() -> None:
     engine = scripted("x")
     async with running(engine) as server:

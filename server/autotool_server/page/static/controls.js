@@ -1,0 +1,147 @@
+// What the user sets: the question, its tools, and how willingly auto thinks.
+import { Dial } from "./dial.js";
+import { EXAMPLES } from "./examples.js";
+import { count, percent, signed } from "./format.js";
+import { html } from "./html.js";
+import { BUDGETS, functions } from "./request.js";
+import { askAll, isActive, stopAll } from "./run.js";
+import { MODES, setPrice, state as shared, update } from "./store.js";
+
+const KEYS = /Mac|iPhone|iPad/.test(navigator.platform) ? "⌘ ↵" : "Ctrl ↵";
+
+export const anyActive = (state) => MODES.some((mode) => isActive(state.runs[mode]));
+
+export const canAsk = (state) => state.model !== null && state.question.trim() !== "" && wrongFunctions(state) === null;
+
+export function Ask({ state }) {
+  const wrong = wrongFunctions(state);
+  return html`
+    <section class="card ask" aria-labelledby="ask-title">
+      <h2 id="ask-title" class="hidden">Question</h2>
+      <label class="hidden" for="question">Question</label>
+      <textarea id="question" rows="4" placeholder="Ask one question in all three modes …" value=${state.question}
+        onInput=${(event) => update({ question: event.target.value })}></textarea>
+      <div class="row">
+        <span class="quiet">Try</span>
+        ${EXAMPLES.map((example) => html`<button class="small" onClick=${() => take(example)}>${example.name}</button>`)}
+        <span class="grow"></span>
+        ${anyActive(state)
+          ? html`<button class="stop" onClick=${stopAll}>Stop <kbd>Esc</kbd></button>`
+          : html`<button class="primary" disabled=${!canAsk(state)} onClick=${askAll}>Ask <kbd>${KEYS}</kbd></button>`}
+      </div>
+      <${ServerTools} state=${state} />
+      <details open=${state.functionsOpen} onToggle=${(event) => (shared.functionsOpen = event.target.open)}>
+        <summary>Functions of the client <span class="quiet">${functionNames(state)}</span></summary>
+        <label class="hidden" for="functions">Functions, as OpenAI's tools in JSON</label>
+        <textarea id="functions" class="code" rows="7" spellcheck="false" placeholder="OpenAI's tools, as JSON" value=${state.functions}
+          aria-invalid=${wrong !== null} onInput=${(event) => update({ functions: event.target.value })}></textarea>
+        ${wrong && html`<p class="problem">${wrong}</p>`}
+      </details>
+      <${Prices} prices=${state.prices} maxTokens=${state.maxTokens} />
+    </section>`;
+}
+
+function take({ question, tools }) {
+  const served = shared.tools.map(({ name }) => name).filter((name) => tools.server?.some((start) => name.startsWith(start)));
+  const chosenTools = new Set(served);
+  update({ question, chosenTools, functions: tools.functions ? JSON.stringify(tools.functions, null, 2) : "" });
+}
+
+function wrongFunctions(state) {
+  try {
+    functions(state.functions);
+    return null;
+  } catch {
+    return "This is not JSON yet.";
+  }
+}
+
+function functionNames(state) {
+  if (wrongFunctions(state) !== null) return "";
+  return functions(state.functions).map((tool) => tool?.function?.name).filter(Boolean).join(", ");
+}
+
+function ServerTools({ state }) {
+  const usable = state.tools.filter(({ disabled }) => !disabled);
+  if (!usable.length) return null;
+  const toggle = (name, isOn) => {
+    const chosenTools = new Set(shared.chosenTools);
+    if (isOn) chosenTools.add(name);
+    else chosenTools.delete(name);
+    update({ chosenTools });
+  };
+  return html`
+    <fieldset class="tools">
+      <legend>Tools of the server</legend>
+      ${usable.map(({ name, description }) => html`
+        <label title=${description}>
+          <input type="checkbox" checked=${state.chosenTools.has(name)} onChange=${(event) => toggle(name, event.target.checked)} />
+          ${name}
+        </label>`)}
+    </fieldset>`;
+}
+
+function Prices({ prices, maxTokens }) {
+  const price = (kind, text) => html`
+    <label>${text}
+      <span class="unit">$<input type="number" min="0" step="any" inputmode="decimal" value=${prices[kind]}
+        onInput=${(event) => setPrice(kind, event.target.value)} /></span>
+    </label>`;
+  return html`
+    <div class="row prices">
+      ${price("prompt", "a million prompt tokens")}
+      ${price("completion", "a million decoded tokens")}
+      <label>tokens at most
+        <input type="number" min="1" step="1" value=${maxTokens}
+          onInput=${(event) => update({ maxTokens: Math.max(1, Math.round(Number(event.target.value) || 512)) })} />
+      </label>
+    </div>`;
+}
+
+export function Steer({ state }) {
+  const dial = state.model?.dial ?? null;
+  const bounds = dial ? [dial[0].bias, dial.at(-1).bias] : [-8, 8];
+  const last = state.runs.auto?.decisions.at(-1);
+  const bias = state.steer === "bias" ? state.bias : (last?.reasoning_bias ?? 0);
+  return html`
+    <section class="card steer" aria-labelledby="steer-title">
+      <header>
+        <h2 id="steer-title">What auto may cost</h2>
+        <label class="hidden" for="steer">Steer by</label>
+        <select id="steer" value=${state.steer} onChange=${(event) => update({ steer: event.target.value })}>
+          <option value="bias">reasoning bias</option>
+          <option value="thinking-rate">target: thinking rate</option>
+          <option value="tokens">target: tokens a turn</option>
+          ${dial && html`<option value="regret">target: regret</option>`}
+        </select>
+      </header>
+      <${Steering} state=${state} bounds=${bounds} />
+      <${Slider} id="budget" label="budget of the think block" min="0" max=${BUDGETS.length - 1} step="1" value=${state.budget}
+        shown=${BUDGETS[state.budget] === null ? "server's default" : `${count(BUDGETS[state.budget])} tokens`}
+        set=${(budget) => update({ budget })} />
+      <${Dial} dial=${dial} bias=${bias} p=${last?.p_long ?? null} bounds=${bounds} />
+    </section>`;
+}
+
+function Steering({ state, bounds }) {
+  if (state.steer === "bias") {
+    return html`<${Slider} id="bias" label="reasoning bias" min=${bounds[0]} max=${bounds[1]} step="0.25" value=${state.bias}
+      shown=${signed(state.bias)} set=${(bias) => update({ bias })} ends=${["spend less", "think more"]} />`;
+  }
+  const slider = {
+    "thinking-rate": { min: 0, max: 1, step: 0.05, value: state.rate, shown: percent(state.rate), set: (rate) => update({ rate }) },
+    tokens: { min: 10, max: 1000, step: 10, value: state.tokens, shown: count(state.tokens), set: (tokens) => update({ tokens }) },
+    regret: { min: 0, max: 0.2, step: 0.01, value: state.regret, shown: percent(state.regret), set: (regret) => update({ regret }) },
+  }[state.steer];
+  return html`<${Slider} id=${state.steer} label=${state.steer.replace("-", " ")} ...${slider} />`;
+}
+
+function Slider({ id, label, shown, set, ends, ...input }) {
+  return html`
+    <div class="slider">
+      <label for=${id}>${label}</label>
+      <output for=${id}>${shown}</output>
+      <input id=${id} type="range" ...${input} aria-valuetext=${shown} onInput=${(event) => set(Number(event.target.value))} />
+      ${ends && html`<span class="ends quiet"><span>${ends[0]}</span><span>${ends[1]}</span></span>`}
+    </div>`;
+}

@@ -1,0 +1,64 @@
+// What the page knows, in one object. A change draws the page again, at most once a frame.
+
+export const MODES = ["auto", "long", "short"];
+
+export const state = {
+  link: "connecting", // "up", "loading" (the model), "lost", "key" (the server asks for one)
+  problem: "",
+  model: null,
+  version: "",
+  tools: [],
+  chosenTools: new Set(),
+  question: "",
+  functions: "",
+  functionsOpen: false,
+  steer: "bias",
+  bias: 0,
+  rate: 0.3,
+  tokens: 100,
+  regret: 0.02,
+  budget: 0, // an index of BUDGETS
+  maxTokens: 512,
+  prices: readPrices(),
+  keyOpen: false,
+  runs: Object.fromEntries(MODES.map((mode) => [mode, null])),
+  live: null,
+  said: "", // to screen readers
+};
+
+let draw = () => {};
+let isScheduled = false;
+
+export function onChange(callback) {
+  draw = callback;
+}
+
+export function update(changes) {
+  Object.assign(state, changes);
+  touch();
+}
+
+// Draw again after a change inside of a value.
+export function touch() {
+  if (isScheduled) return;
+  isScheduled = true;
+  requestAnimationFrame(() => {
+    isScheduled = false;
+    draw();
+  });
+}
+
+export function setPrice(kind, text) {
+  state.prices = { ...state.prices, [kind]: text };
+  sessionStorage.setItem("prices", JSON.stringify(state.prices));
+  touch();
+}
+
+function readPrices() {
+  const none = { prompt: "", completion: "" };
+  try {
+    return { ...none, ...JSON.parse(sessionStorage.getItem("prices")) };
+  } catch {
+    return none;
+  }
+}
