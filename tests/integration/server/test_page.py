@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from support.browser import AXE, CHROMIUM, chromium_beside_servers
 from support.relay import Relay
-from support.serving import Running, held, running, scripted
+from support.serving import Running, running, scripted
 from support.tools import Fixed, Scripted
 
 from autotool_server.engines.base import EngineRequest
@@ -23,8 +23,12 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
 
 MODES = ("auto", "long", "short")
 THOUGHT = "Two and two are asked for. "
-ANSWER = "It is four."
+ANSWER = " ".join(["It is four."] * 20)
 MARKUP = '<img src="http://example.invalid/x" onerror="alert(1)">'
+BEGUN = re.compile("Two|It is")
+"""What a column shows once its answer has begun."""
+SLOW = 0.03
+"""Seconds a token, of which an answer has some 250."""
 DIAL = [(-4.0, 0.31, 55.0, 0.0), (0.0, 0.72, 140.0, 0.55), (4.0, 0.85, 171.0, 0.97)]
 
 
@@ -38,7 +42,7 @@ TOKENIZER: Any = scripted("").tokenizer
 
 
 def engine_of(write: Any = write, seconds: float = 0.0) -> ScriptedEngine:
-    """An engine that reasons in auto, each token after some seconds."""
+    """An engine that reasons in auto, each token after some seconds, until its gate is taken away."""
     engine = scripted(write, log_odds=2.0)
     if seconds:
         engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(seconds))  # pyright: ignore[reportAttributeAccessIssue]
@@ -90,17 +94,16 @@ async def visiting(browser: Browser, url: str, **options: Any) -> AsyncIterator[
 
 
 async def test_three_answers_come_at_the_same_time(browser: Browser) -> None:
-    engine = engine_of()
+    engine = engine_of(seconds=SLOW)
     async with running(engine) as server, visiting(browser, server.url) as visit:
         await expect(visit.page.locator(".link.up")).to_be_visible()
-        release = held(engine, after=40)
         await visit.ask()
         for mode in MODES:
             await expect(visit.column(mode).locator(".busy")).to_be_visible()
-            await expect(visit.column(mode).locator(".text")).to_contain_text(re.compile("Two|It"))
+            await expect(visit.column(mode).locator(".text")).to_contain_text(BEGUN)
         await expect(visit.column("auto").locator("figcaption")).to_contain_text("0.88")  # before the answer has ended
         assert server.state.admission.in_flight == 3
-        release.set()
+        engine.gate = None
         await visit.is_done()
         for mode in MODES:
             assert (await visit.column(mode).locator(".answer").inner_text()) == ANSWER
@@ -140,7 +143,7 @@ async def test_bias_and_budget_are_sent_and_the_cost_is_of_the_users_prices(brow
 
         await visit.page.select_option("#steer", "thinking-rate")
         await visit.page.locator("#thinking-rate").fill("0.4")
-        await visit.page.get_by_role("button", name="Ask auto again").click()
+        await visit.page.get_by_role("button", name="Retry auto").click()
         await visit.is_done()
         assert (bodies[-1]["target"], bodies[-1].get("reasoning_bias")) == ("thinking-rate=0.4", None)
 
@@ -167,45 +170,43 @@ async def test_without_a_dial_the_curve_is_that_of_the_last_decision(browser: Br
 
 
 async def test_escape_stops_all_and_what_has_come_stays_until_a_retry(browser: Browser) -> None:
-    engine = engine_of()
+    engine = engine_of(seconds=SLOW)
     async with running(engine) as server, visiting(browser, server.url) as visit:
-        held(engine, after=40)
         await visit.ask()
         for mode in MODES:
-            await expect(visit.column(mode).locator(".text")).to_contain_text(re.compile("Two|It"))
+            await expect(visit.column(mode).locator(".text")).to_contain_text(BEGUN)
         await visit.page.keyboard.press("Escape")
         for mode in MODES:
             await expect(visit.column(mode).locator(".text")).to_contain_text("Stopped.")
-            await expect(visit.column(mode).locator(".text")).to_contain_text(re.compile("Two|It"))
+            await expect(visit.column(mode).locator(".text")).to_contain_text(BEGUN)
         await server.idle()
         assert len(engine.aborted) == 3
         engine.gate = None
-        await visit.page.get_by_role("button", name="Ask long again").click()
+        await visit.page.get_by_role("button", name="Retry long").click()
         await expect(visit.column("long").locator(".answer")).to_have_text(ANSWER)
         await expect(visit.column("short").locator(".text")).to_contain_text("Stopped.")
 
 
 async def test_a_server_that_goes_away_is_told_and_answers_again_when_it_is_back(browser: Browser) -> None:
-    engine = engine_of()
+    engine = engine_of(seconds=SLOW)
     async with running(engine) as server:
         relay = Relay(server.url)
         await relay.open()
         page = await browser.new_page()
         visit = Visit(page)
         await page.goto(f"{relay.url}/")
-        release = held(engine, after=40)
         await visit.ask()
         await expect(visit.column("long").locator(".text")).to_contain_text("Two")
         relay.close()
         await expect(visit.column("long").locator(".problem")).to_contain_text("What had come stays here.")
         await expect(visit.column("long").locator(".text")).to_contain_text("Two")
         await expect(page.locator(".banner.lost")).to_contain_text("The server does not answer.")
-        release.set()
+        engine.gate = None
         await relay.open()
         await page.get_by_role("button", name="Retry now").click()
         await expect(page.locator(".banner")).to_have_count(0)
         await expect(page.locator(".link.up")).to_be_visible()
-        await page.get_by_role("button", name="Ask long again").click()
+        await page.get_by_role("button", name="Retry long").click()
         await expect(visit.column("long").locator(".answer")).to_have_text(ANSWER)
         await page.close()
         relay.close()
@@ -312,8 +313,9 @@ async def test_the_panel_counts_what_the_server_does(browser: Browser) -> None:
         await visit.is_done()
         panel = visit.page.locator(".live")
         await expect(panel.locator(".bars b")).to_have_text(["1", "1", "1"])
-        await expect(panel).to_contain_text("1 decisions, mean 0.88")
+        await expect(panel).to_contain_text("1 decision, mean 0.88")
         await expect(panel).to_contain_text("server: thinking-rate=0.5")
+        assert await visit.page.locator("#steer").input_value() == "server"
         await expect(panel).not_to_contain_text("Savings")
         await expect(panel).not_to_contain_text("bias of the load")
 

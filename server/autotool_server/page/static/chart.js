@@ -41,7 +41,7 @@ export class Chart extends Component {
 
   make() {
     this.plot?.destroy();
-    const common = { ...this.size(), legend: { show: false }, cursor: { show: false }, padding: [10, 6, 0, 6] };
+    const common = { ...this.size(), legend: { show: false }, cursor: { show: false }, padding: [10, 8, 6, 0] };
     this.plot = new uPlot({ ...common, ...this.props.options(colours(this.node)) }, this.props.data, this.node);
   }
 }
@@ -58,5 +58,5 @@ function colours(node) {
 
 export function axis(colour, besides) {
   const grid = { stroke: colour("line"), width: 1 };
-  return { stroke: colour("quiet"), font: FONT, grid, ticks: { ...grid, size: 4 }, size: 40, gap: 4, ...besides };
+  return { stroke: colour("quiet"), font: FONT, grid, ticks: { ...grid, size: 4 }, size: 34, gap: 4, ...besides };
 }

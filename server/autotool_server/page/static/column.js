@@ -3,7 +3,7 @@ import { count, money, seconds } from "./format.js";
 import { html } from "./html.js";
 import { Needle } from "./needle.js";
 import { Record } from "./record.js";
-import { cost } from "./request.js";
+import { cost, currentBias } from "./request.js";
 import { ask, decide, elapsed, isActive, stop } from "./run.js";
 import { Timeline } from "./timeline.js";
 
@@ -12,7 +12,6 @@ const PURPOSE = { auto: "the model decides", long: "reasons first", short: "answ
 export function Column({ mode, run, state, most, span }) {
   const isServed = state.model?.modes.includes(mode) ?? true;
   const decided = run?.decisions ?? [];
-  const bias = state.steer === "bias" ? state.bias : (decided.at(-1)?.reasoning_bias ?? 0);
   return html`
     <section class=${`column ${mode}`} aria-labelledby=${`title-${mode}`}>
       <header>
@@ -20,7 +19,7 @@ export function Column({ mode, run, state, most, span }) {
         <span class="quiet">${PURPOSE[mode]}</span>
         ${run && html`<${Resolved} run=${run} />`}
       </header>
-      <${Needle} decided=${decided.map((one) => one.p_long)} bias=${bias} forced=${mode === "auto" ? null : mode} />
+      <${Needle} decided=${decided.map((one) => one.p_long)} bias=${currentBias(state)} forced=${mode === "auto" ? null : mode} />
       <${Figures} run=${run} prices=${state.prices} most=${most} />
       <div class="text">
         ${!isServed && html`<p class="quiet">This model cannot do ${mode}.</p>`}
@@ -40,7 +39,7 @@ function Resolved({ run }) {
       ${run.mode === "auto" && resolved && html`<span class=${`chip ${resolved}`}>${resolved}</span>`}
       ${active && html`<span class="busy" aria-hidden="true"></span>`}
       ${active && html`<button class="small" onClick=${() => stop(run.mode)} aria-label=${`Stop ${run.mode}`}>Stop</button>`}
-      ${!active && html`<button class="small" onClick=${() => ask(run.mode)} aria-label=${`Ask ${run.mode} again`}>Retry</button>`}
+      ${!active && html`<button class="small" onClick=${() => ask(run.mode)} aria-label=${`Retry ${run.mode}`}>Retry</button>`}
     </span>`;
 }
 
@@ -70,7 +69,7 @@ function Text({ run }) {
     ${run.reasoning && html`
       <details class="reasoning" open>
         <summary>Reasoning</summary>
-        <p>${run.reasoning.trim()}</p>
+        <div role="group" tabindex="0" aria-label=${`Reasoning of ${run.mode}`}><p>${run.reasoning.trim()}</p></div>
       </details>`}
     ${run.content.trim() && html`<p class="answer">${run.content.trim()}</p>`}
     ${run.calls.filter(Boolean).map((one) => html`<${Call} name=${one.name} text=${one.arguments} />`)}

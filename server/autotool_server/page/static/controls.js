@@ -3,7 +3,7 @@ import { Dial } from "./dial.js";
 import { EXAMPLES } from "./examples.js";
 import { count, percent, signed } from "./format.js";
 import { html } from "./html.js";
-import { BUDGETS, functions } from "./request.js";
+import { BUDGETS, currentBias, functions, ownTarget, steer } from "./request.js";
 import { askAll, isActive, stopAll } from "./run.js";
 import { MODES, setPrice, state as shared, update } from "./store.js";
 
@@ -102,38 +102,43 @@ export function Steer({ state }) {
   const dial = state.model?.dial ?? null;
   const bounds = dial ? [dial[0].bias, dial.at(-1).bias] : [-8, 8];
   const last = state.runs.auto?.decisions.at(-1);
-  const bias = state.steer === "bias" ? state.bias : (last?.reasoning_bias ?? 0);
+  const own = ownTarget(state);
   return html`
     <section class="card steer" aria-labelledby="steer-title">
       <header>
         <h2 id="steer-title">What auto may cost</h2>
         <label class="hidden" for="steer">Steer by</label>
-        <select id="steer" value=${state.steer} onChange=${(event) => update({ steer: event.target.value })}>
+        <select id="steer" value=${steer(state)} onChange=${(event) => update({ steer: event.target.value })}>
+          ${own && html`<option value="server">the server's target</option>`}
           <option value="bias">reasoning bias</option>
           <option value="thinking-rate">target: thinking rate</option>
           <option value="tokens">target: tokens a turn</option>
           ${dial && html`<option value="regret">target: regret</option>`}
         </select>
       </header>
-      <${Steering} state=${state} bounds=${bounds} />
+      <${Steering} state=${state} bounds=${bounds} own=${own} />
       <${Slider} id="budget" label="budget of the think block" min="0" max=${BUDGETS.length - 1} step="1" value=${state.budget}
         shown=${BUDGETS[state.budget] === null ? "server's default" : `${count(BUDGETS[state.budget])} tokens`}
         set=${(budget) => update({ budget })} />
-      <${Dial} dial=${dial} bias=${bias} p=${last?.p_long ?? null} bounds=${bounds} />
+      <${Dial} dial=${dial} bias=${currentBias(state)} p=${last?.p_long ?? null} bounds=${bounds} />
     </section>`;
 }
 
-function Steering({ state, bounds }) {
-  if (state.steer === "bias") {
-    return html`<${Slider} id="bias" label="reasoning bias" min=${bounds[0]} max=${bounds[1]} step="0.25" value=${state.bias}
+function Steering({ state, bounds, own }) {
+  const kind = steer(state);
+  if (kind === "server") {
+    return html`<p class="own">The server holds <b>${own.target}</b>, now with a bias of <b>${signed(Number(own.bias.toFixed(2)))}</b>.</p>`;
+  }
+  if (kind === "bias") {
+    return html`<${Slider} key="bias" id="bias" label="reasoning bias" min=${bounds[0]} max=${bounds[1]} step="0.25" value=${state.bias}
       shown=${signed(state.bias)} set=${(bias) => update({ bias })} ends=${["spend less", "think more"]} />`;
   }
   const slider = {
     "thinking-rate": { min: 0, max: 1, step: 0.05, value: state.rate, shown: percent(state.rate), set: (rate) => update({ rate }) },
     tokens: { min: 10, max: 1000, step: 10, value: state.tokens, shown: count(state.tokens), set: (tokens) => update({ tokens }) },
     regret: { min: 0, max: 0.2, step: 0.01, value: state.regret, shown: percent(state.regret), set: (regret) => update({ regret }) },
-  }[state.steer];
-  return html`<${Slider} id=${state.steer} label=${state.steer.replace("-", " ")} ...${slider} />`;
+  }[kind];
+  return html`<${Slider} key=${kind} id=${kind} label=${kind.replace("-", " ")} ...${slider} />`;
 }
 
 function Slider({ id, label, shown, set, ends, ...input }) {

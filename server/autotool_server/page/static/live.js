@@ -61,7 +61,7 @@ function Decisions({ samples }) {
             style=${{ height: bar.count ? `${Math.max(3, (100 * bar.count) / most)}%` : "1px" }}></i>`)}
       </div>
       <p class="scale quiet"><span>0</span><span>0.5</span><span>1</span></p>
-      <p class="quiet">${mean ? `${count(all)} decisions, mean ${mean}` : "no decision yet"}</p>
+      <p class="quiet">${mean ? `${count(all)} ${all === 1 ? "decision" : "decisions"}, mean ${mean}` : "no decision yet"}</p>
     </article>`;
 }
 

@@ -29,11 +29,27 @@ export function functions(text) {
   return Array.isArray(parsed) ? parsed : [parsed];
 }
 
-// What makes auto think more or less often. With neither, the server's own target holds.
-export function steering(state) {
-  if (state.steer === "bias") return state.bias ? { reasoning_bias: state.bias } : {};
+// The target that the operator has set, and the bias by which the server holds it now; null without one.
+export function ownTarget(state) {
+  const found = state.live?.samples.get("autotool_target_bias")?.find(({ labels }) => labels.scope === "server");
+  return found ? { target: found.labels.target, bias: found.value } : null;
+}
+
+// What auto is steered by: what the user has chosen, else the server's own target where it has one, else a bias.
+export const steer = (state) => state.steer ?? (ownTarget(state) ? "server" : "bias");
+
+// The log-odds that long has on top: those of the slider, or those that the server took for the last decision.
+export function currentBias(state) {
+  if (steer(state) === "bias") return state.bias;
+  return state.runs.auto?.decisions.at(-1)?.reasoning_bias ?? ownTarget(state)?.bias ?? 0;
+}
+
+function steering(state) {
+  const kind = steer(state);
+  if (kind === "server") return {};
+  if (kind === "bias") return { reasoning_bias: state.bias };
   const values = { "thinking-rate": state.rate, tokens: state.tokens, regret: state.regret };
-  return { target: `${state.steer}=${values[state.steer]}` };
+  return { target: `${kind}=${values[kind]}` };
 }
 
 // The price of what a run has used, by the prices of a million tokens; null where none is given.

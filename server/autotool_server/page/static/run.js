@@ -99,6 +99,8 @@ function outcome(run) {
 export function fold(run, chunk, now) {
   run.status = "running";
   run.usage = chunk.usage ?? run.usage;
+  run.firstAfter ??= now;
+  run.turns[0].first ??= now;
   if (chunk.autotool?.event) foldEvent(run, chunk.autotool, now);
   else if (chunk.autotool) foldRecord(run, chunk.autotool, now);
   for (const { delta, finish_reason } of chunk.choices) {
@@ -114,7 +116,6 @@ function foldDelta(run, delta, now) {
   run.content += delta.content ?? "";
   for (const call of delta.tool_calls ?? []) foldCall(run, call);
   if (!thought && !delta.content && !delta.tool_calls) return;
-  run.firstAfter ??= now;
   turn.first ??= now;
   turn.last = now;
   if (thought) turn.thoughtUntil = now;
@@ -127,13 +128,18 @@ function foldCall(run, part) {
 }
 
 function foldEvent(run, event, now) {
-  if (event.event === "decision") run.decisions.push(event);
+  if (event.event === "decision") startTurn(run, event, now);
   if (event.event === "tool_started") startTool(run, event, now);
   if (event.event === "tool_result") endTool(run, event, now);
   if (event.event === "turn") {
     endTurn(run, event, now);
     run.turns.push({ start: now, first: null, thoughtUntil: null, last: now, end: null, record: null });
   }
+}
+
+function startTurn(run, decision, now) {
+  run.decisions.push(decision);
+  run.turns.at(-1).first ??= now;
 }
 
 function startTool(run, event, now) {

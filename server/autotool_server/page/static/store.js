@@ -12,7 +12,7 @@ export const state = {
   question: "",
   functions: "",
   functionsOpen: false,
-  steer: "bias",
+  steer: null, // "bias", "server" (its own target) or the kind of a target; null until the user chooses
   bias: 0,
   rate: 0.3,
   tokens: 100,

@@ -9,13 +9,25 @@ export function Timeline({ run, span }) {
   const several = run.turns.length > 1;
   return html`
     <div class="timeline">
-      <h3>Timeline</h3>
+      <h3>Timeline <${Keys} run=${run} /></h3>
       <ol>
         ${run.turns.map((turn, index) => html`
           <${Turn} turn=${turn} name=${several ? `turn ${index + 1}` : "model"} until=${decodedUntil(run, index, now)} span=${span} />
           ${run.toolRuns.filter((tool) => tool.turn === index).map((tool) => html`<${Tool} tool=${tool} now=${now} span=${span} />`)}`)}
       </ol>
     </div>`;
+}
+
+function Keys({ run }) {
+  const kinds = {
+    waits: "waiting",
+    reasons: run.turns.some(({ thoughtUntil }) => thoughtUntil !== null) && "reasoning",
+    answers: "answer",
+    runs: run.toolRuns.length > 0 && "tool",
+    overlaps: run.toolRuns.some(({ overlap }) => overlap > 0) && "overlap",
+  };
+  const shown = Object.entries(kinds).filter(([, text]) => text);
+  return html`<span class="keys">${shown.map(([kind, text]) => html`<span class=${`key ${kind}`}>${text}</span>`)}</span>`;
 }
 
 // While a call of a turn runs, nobody says whether the turn is still decoded: its record will.
@@ -55,7 +67,7 @@ function Tool({ tool, now, span }) {
   ].filter(Boolean).join(", ");
   return html`
     <li class=${`tool${wrong ? " wrong" : ""}`} title=${text}>
-      <span class="lane">${tool.name}</span>
+      <span class="lane">${tool.name.split(".").at(-1)}</span>
       <span class="track">
         <${Bar} kind="overlaps" from=${tool.start} to=${tool.start + overlap} span=${span} />
         <${Bar} kind="runs" from=${tool.start + overlap} to=${end} span=${span} />

@@ -9,7 +9,7 @@ export function Verdict({ runs }) {
   const resolved = auto.decisions.at(-1)?.resolved;
   const saved = 1 - tokens(auto) / Math.max(1, tokens(long));
   const compared =
-    Math.abs(saved) < 0.005 ? "as many tokens as" : html`<b>${percent(Math.abs(saved))} ${saved > 0 ? "fewer" : "more"} tokens</b> than`;
+    Math.abs(saved) < 0.02 ? "as many tokens as" : html`<b>${percent(Math.abs(saved))} ${saved > 0 ? "fewer" : "more"} tokens</b> than`;
   return html`
     <p class="verdict">
       <span class=${`chip ${resolved}`}>${resolved}</span>
