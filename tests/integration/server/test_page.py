@@ -23,12 +23,13 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
 
 MODES = ("auto", "long", "short")
 THOUGHT = "Two and two are asked for. "
-ANSWER = " ".join(["It is four."] * 20)
+ANSWER = " ".join(["It is four."] * 12)
 MARKUP = '<img src="http://example.invalid/x" onerror="alert(1)">'
 BEGUN = re.compile("Two|It is")
 """What a column shows once its answer has begun."""
-SLOW = 0.03
-"""Seconds a token, of which an answer has some 250."""
+SLOW = 0.04
+"""Seconds a token, of which an answer has some 150."""
+expect.set_options(timeout=20_000)  # machines that run tests are busy
 DIAL = [(-4.0, 0.31, 55.0, 0.0), (0.0, 0.72, 140.0, 0.55), (4.0, 0.85, 171.0, 0.97)]
 
 
