@@ -25,7 +25,7 @@ def create_app(state: ServerState) -> App:
         protocol.start(state)
     for router in _routers():
         app.router.routes.extend(router.routes)  # `include_router` makes each of them again
-    if True:
+    if state.settings.page:
         app.router.routes.extend(page.routes())
     errors.install(app, PROBES)
     return app

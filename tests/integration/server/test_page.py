@@ -128,7 +128,7 @@ async def test_what_a_model_writes_is_text(browser: Browser) -> None:
 
 async def test_bias_and_budget_are_sent_and_the_cost_is_of_the_users_prices(browser: Browser) -> None:
     async with running(engine_of()) as server, visiting(browser, server.url) as visit:
-        bodies = list[dict[str, Any]]()
+        bodies = list[Any]()
         visit.page.on("request", lambda request: bodies.append(request.post_data_json) if request.method == "POST" else None)
         await visit.page.locator("#bias").fill("-3.5")
         await visit.page.locator("#budget").fill("2")

@@ -15,7 +15,8 @@ from autotool_server.page import FOLDER, HEADERS
 
 OWN = sorted(path for path in FOLDER.glob("*") if path.is_file())
 LIBRARIES = FOLDER / "vendor"
-SUMS = dict(reversed(line.split()) for line in re.findall(r"^[0-9a-f]{64}  .+$", (LIBRARIES / "README.md").read_text(), re.M))
+LINES: list[str] = re.findall(r"^[0-9a-f]{64}  .+$", (LIBRARIES / "README.md").read_text(), re.MULTILINE)
+SUMS = {name: digest for digest, name in map(str.split, LINES)}
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
 

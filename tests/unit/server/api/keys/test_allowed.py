@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from support.keys import bearer, client_of, write_keys
 from support.serving import MODEL, running, scripted
 from support.tools import adder, called, named, with_tools
@@ -22,6 +22,7 @@ PUBLIC = {
     *(("GET", path) for path in ("/docs", "/docs/oauth2-redirect", "/openapi.json")),
     *(("GET", path) for path in ("/health", "/health/live", "/health/ready", "/ping", "/version", "/metrics")),
     ("POST", "/ping"),
+    *(("GET", path) for path in ("/", "/page/app.js")),  # the page, whose calls need a key
 }
 """Routes that need no key. Whoever adds a route here opens it to everybody."""
 
@@ -36,6 +37,10 @@ TEXTS = {
 def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
     """Yield every method and path of an app. HEAD is answered as GET."""
     for route in app.routes:
+        if isinstance(route, Mount):
+            assert route.path == "/page", f"{route} has files: say here who may have them"
+            yield "GET", "/page/app.js"
+            continue
         assert isinstance(route, Route), f"{route} is no route of HTTP: say here who may use it"
         yield from ((method, route.path) for method in route.methods or () if method != "HEAD")
 

@@ -1,5 +1,7 @@
 """The served model and its names."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +23,16 @@ async def test_one_model_is_listed_with_context_and_modes() -> None:
         async with httpx.AsyncClient() as client:
             listed = (await client.get(f"{server.url}/models")).json()
         assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, MODEL, MODEL)
+
+
+async def test_the_dial_is_shown_where_the_server_has_one(tmp_path: Path) -> None:
+    figures = {"accuracy": 0.5, "generated_tokens": 90.0, "thinking_rate": 0.25}
+    steps = [{"bias": bias, "figures": figures, "choices": 1} for bias in (2.0, -2.0)]
+    (tmp_path / "dial.json").write_text(json.dumps({"steps": steps}))
+    for dial, shown in ((None, None), (tmp_path / "dial.json", [{"bias": -2.0, **figures}, {"bias": 2.0, **figures}])):
+        async with running(scripted("x"), dial=None if dial is None else str(dial)) as server:
+            models = [model async for model in server.client.models.list()]
+            assert (models[0].model_extra or {})["dial"] == shown
 
 
 async def test_aliases_of_modes_are_listed_if_the_server_lists_them() -> None:
