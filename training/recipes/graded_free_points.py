@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from autotool_bench.report.intervals import percentile_interval, resampled_sums
 from autotool_core import jsonl
 from autotool_core.errors import AutoToolError
+from autotool_core.intervals import percentile_interval, resampled_sums
 from autotool_training.common.resume import stored_run
 
 EASY, HARD = (1, 2, 3, 4), (5, 6)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotool_bench.report.columns import Floats, Ints, Items
-from autotool_bench.report.intervals import Interval, difference_interval, percentile_interval, resampled_sums
 from autotool_bench.report.metrics import Figures, pareto
+from autotool_core.intervals import Interval, difference_interval, percentile_interval, resampled_sums
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from autotool_bench import rows
 from autotool_core.errors import AutoToolError
+from autotool_core.intervals import Floats, Ints
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 
 NUMBERS = (

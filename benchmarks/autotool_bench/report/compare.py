@@ -12,12 +12,12 @@ from rich.text import Text
 
 from autotool_bench.report import text
 from autotool_bench.report.columns import Bools, Floats, StoredRun, read_run
-from autotool_bench.report.intervals import Interval, difference_interval, mcnemar, percentile_interval, ratio, resampled_sums
 from autotool_bench.report.summary import METHOD, finite
 from autotool_bench.report.terminal import add, table_of
 from autotool_bench.report.write import write_json
 from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
+from autotool_core.intervals import Interval, difference_interval, mcnemar, percentile_interval, ratio, resampled_sums
 
 MAX_LISTED = 5
 """Number of items held by one run only that are listed without `ids`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotool_bench.report.columns import Floats, Ints, Items
-from autotool_bench.report.intervals import Interval, percentile_interval, proportion_interval, ratio, resampled_sums
+from autotool_core.intervals import Interval, percentile_interval, proportion_interval, ratio, resampled_sums
 
 
 @dataclass(frozen=True, slots=True)

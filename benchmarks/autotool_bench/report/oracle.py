@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotool_bench.report.columns import Bools, Floats, Ints, Items
-from autotool_bench.report.intervals import Interval, wilson
+from autotool_core.intervals import Interval, wilson
 
 BINS = 10
 

@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from autotool_bench.report import svg
-from autotool_bench.report.intervals import Interval
 from autotool_bench.report.metrics import Figures, pareto
 from autotool_bench.report.oracle import Bin, Reliability
 from autotool_bench.report.summary import ModeReport, RunReport
 from autotool_bench.report.text import RUN_LENGTH, percent, short_names
+from autotool_core.intervals import Interval
 
 COLOURS = {"auto": svg.AUTO, "long": svg.LONG, "short": svg.SHORT}
 MARKERS = "osD^vPX*<>hd"

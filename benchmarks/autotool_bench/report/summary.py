@@ -11,10 +11,10 @@ from typing import Any
 
 from autotool_bench.report import official
 from autotool_bench.report.columns import Items, StoredRun, read_run
-from autotool_bench.report.intervals import RESAMPLES, SEED
 from autotool_bench.report.metrics import Figures, figures_of
 from autotool_bench.report.oracle import Regret, Reliability, regrets, reliability
 from autotool_core.answer_reserve import answer_reserve
+from autotool_core.intervals import RESAMPLES, SEED
 
 SHOWN_ERRORS = 5
 METHOD = (

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from autotool_bench.report.intervals import Interval
+from autotool_core.intervals import Interval
 
 NOT_REPORTED = "not reported"
 NONE_SOLVED = "no task solved"

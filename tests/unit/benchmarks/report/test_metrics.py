@@ -5,8 +5,8 @@ import pytest
 from support.bench_runs import row, turn
 
 from autotool_bench.report.columns import collect
-from autotool_bench.report.intervals import wilson
 from autotool_bench.report.metrics import Figures, acu, figures_of, pareto
+from autotool_core.intervals import wilson
 
 
 def figures(rows: list[dict], mode: str = "auto", parameters: float | None = None) -> Figures:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotool_bench.report.intervals import (
+from autotool_core.intervals import (
     Interval,
     difference_interval,
     mcnemar,

@@ -9,9 +9,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from autotool_bench.report.columns import Floats, Ints
-
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
 SEED = 0
 RESAMPLES = 2000
 TAILS = (0.025, 0.975)
