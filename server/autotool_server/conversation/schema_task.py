@@ -1,5 +1,7 @@
 """What a worker process does with the schemas of a request: it checks them, and makes the grammars of its answers.
 
+It also checks the arguments of calls.
+
 A task and its result are JSON, so that a task is also the key under which its result is kept.
 """
 
@@ -8,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from referencing.exceptions import Unresolvable
+
 from autotool_core import tool_formats
 from autotool_core.errors import InvalidRequestError
 from autotool_core.grammar import AnswerShape
@@ -15,6 +19,7 @@ from autotool_core.tool_formats.base import ToolFormat
 from autotool_server.conversation.constraints import ANY_OBJECT, grammar
 from autotool_server.conversation.request import ConversationRequest, FieldNames
 from autotool_server.tools import schema_check
+from autotool_server.tools.execute import schema_error
 
 SHAPE_FIELDS = tuple(field.name for field in fields(AnswerShape))
 
@@ -48,6 +53,17 @@ def first_field(request: ConversationRequest) -> str:
     return request.fields.tools if request.client_tools else request.fields.content_format
 
 
+def answer(text: str, working_on: Callable[[str], None]) -> list[str | None]:
+    """Do a task: return the grammar of each shape, or what is wrong with each call, None where there is nothing.
+
+    Raises InvalidRequestError, naming the field.
+    """
+    task = json.loads(text)
+    if "calls" in task:
+        return [_fault(schema or ANY_OBJECT, arguments) for schema, arguments in task["calls"]]
+    return grammars(text, working_on)
+
+
 def grammars(text: str, working_on: Callable[[str], None]) -> list[str | None]:
     """Do a task: return the grammar of each shape, None where nothing is constrained.
 
@@ -61,6 +77,13 @@ def grammars(text: str, working_on: Callable[[str], None]) -> list[str | None]:
     tool_format = tool_formats.get(task["format"])
     shapes = [AnswerShape(**shape) for shape in task["shapes"]]
     return [grammar(shape, tool_format, names, task["schema_fields"], working_on) for shape in shapes]
+
+
+def _fault(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+    try:
+        return schema_error(schema, arguments)
+    except Unresolvable:
+        return "The schema refers to another document, which is not fetched."
 
 
 def _plain(shape: AnswerShape) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from autotool_core.errors import InvalidRequestError
-from autotool_server.conversation.schema_task import grammars
+from autotool_server.conversation.schema_task import answer
 
 MEMORY_USED_UP = 3
 """The exit status of a worker that may not allocate more memory."""
@@ -47,7 +47,7 @@ def serve(connection: Connection, cpu_seconds: int, memory_bytes: int) -> None:
 
 def _report(text: str, working_on: Callable[[str], None]) -> Report:
     try:
-        return Report("done", grammars(text, working_on))
+        return Report("done", answer(text, working_on))
     except InvalidRequestError as error:
         return Report("refused", (str(error), error.field, error.code))
     except MemoryError:

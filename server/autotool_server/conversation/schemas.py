@@ -1,6 +1,9 @@
 """The schemas of requests: their grammars, which worker processes make, and what was found before."""
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -36,6 +39,11 @@ class Schemas:
         if isinstance(found, InvalidRequestError):
             raise InvalidRequestError(str(found), found.field, code=found.code)
         return found
+
+    async def are_valid(self, pairs: Sequence[tuple[Mapping[str, Any] | None, Mapping[str, Any]]]) -> bool:
+        """Return whether the arguments of calls are valid by their schemas, each a pair of schema and arguments."""
+        found = await self.workers.run(json.dumps({"calls": pairs}), "tools")
+        return not isinstance(found, InvalidRequestError) and not any(found)
 
 
 def _size(found: Found) -> int:

@@ -41,7 +41,7 @@ def check(tool: Tool | None, name: str, arguments: str | None) -> Mapping[str, A
     if isinstance(parsed, str):
         return rejection(Outcome.INVALID_ARGUMENTS, parsed)
     try:
-        error = _schema_error(tool.spec.parameters, parsed)
+        error = schema_error(tool.spec.parameters, parsed)
     except Unresolvable:
         return rejection(Outcome.ERROR, "The tool's schema refers to another document, which is not fetched.")
     return rejection(Outcome.INVALID_ARGUMENTS, error) if error else parsed
@@ -62,8 +62,8 @@ def _parse_arguments(name: str, arguments: str | None) -> Mapping[str, Any] | st
     return parsed
 
 
-def _schema_error(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
-    """Return a message about arguments that do not match the schema; None if they match."""
+def schema_error(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+    """Return a message about arguments that do not match the schema; None if they match. Raises Unresolvable."""
     dialect = validator_for(schema, default=jsonschema.Draft202012Validator)
     # Without an explicit registry, jsonschema would fetch referenced documents from the network.
     validator = extend(dialect, patterns.KEYWORDS)(schema, registry=References())
