@@ -1,31 +1,22 @@
 """`POST /tokenize` and `/detokenize` in vLLM's form. Messages are rendered as a chat completion's would be."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import ConfigDict, Field, model_validator
-from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode
-from autotool_server.api import auth
-from autotool_server.api import body as bodies
 from autotool_server.api.chat_completions.request import conversation_request
 from autotool_server.api.chat_completions.schemas import ChatRequest, FunctionTool, Message
-from autotool_server.api.disconnect import ClientGoneError, while_connected
 from autotool_server.api.fields import MAX_INT32, Body, ServerTool, TemplateFields
-from autotool_server.api.metrics import CLIENT_GONE
 from autotool_server.api.openapi import Operation, documented
+from autotool_server.api.ops.answer import answer
 from autotool_server.api.state import ServerState
 from autotool_server.conversation.service import ConversationService
 
 router = APIRouter()
-
-BodyT = TypeVar("BodyT", bound=Body)
-Work = Callable[[BodyT, ConversationService], Awaitable[Body]]
 
 
 class TokenizeRequest(TemplateFields):
@@ -79,38 +70,18 @@ class DetokenizeResponse(Body):
 @documented(Operation(TokenizeRequest, TokenizeResponse))
 async def tokenize(request: Request) -> Response:
     """Return the token ids of a text or of a conversation."""
-    return await _answer(request, TokenizeRequest, _tokenize)
+    return await answer(request, TokenizeRequest, _tokenize)
 
 
 @router.post("/detokenize")
 @documented(Operation(DetokenizeRequest, DetokenizeResponse))
 async def detokenize(request: Request) -> Response:
     """Return the text of token ids, special tokens included."""
-    return await _answer(request, DetokenizeRequest, _detokenize)
+    return await answer(request, DetokenizeRequest, _detokenize)
 
 
-async def _answer(request: Request, body_type: type[BodyT], work: Work[BodyT]) -> Response:
-    state = auth.enter(auth.every_key(request), request)
-    _ = state.service  # refused while the engine starts, before the body is read
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(state.quotas.place(state.key))
-            stack.enter_context(state.admission.slot(state.key_name))
-            raw = await bodies.read(request, state, stack)
-            with state.shutdown.cuts():
-                return await while_connected(request.receive, _response(state, raw, body_type, work))
-    except (ClientDisconnect, ClientGoneError):
-        return Response(status_code=CLIENT_GONE)
-
-
-async def _response(state: ServerState, raw: bytes, body_type: type[BodyT], work: Work[BodyT]) -> JSONResponse:
-    run = state.service.texts.run
-    parsed = await run(bodies.parse, body_type, raw, state.settings.unknown_fields)
-    answer = await work(parsed.body, state.service)
-    return await run(lambda: JSONResponse(answer.model_dump(), headers=bodies.ignored_header(parsed.ignored)))
-
-
-async def _tokenize(body: TokenizeRequest, service: ConversationService) -> TokenizeResponse:
+async def _tokenize(body: TokenizeRequest, state: ServerState) -> TokenizeResponse:
+    service = state.service
     ids = await _prompt_ids(body, service)
     return await service.texts.run(_tokens, body, ids, service)
 
@@ -136,8 +107,8 @@ def _chat_request(body: TokenizeRequest, model: str) -> ChatRequest:
     return ChatRequest(model=body.model or model, **shared)
 
 
-async def _detokenize(body: DetokenizeRequest, service: ConversationService) -> DetokenizeResponse:
-    return await service.texts.run(_text, body, service)
+async def _detokenize(body: DetokenizeRequest, state: ServerState) -> DetokenizeResponse:
+    return await state.service.texts.run(_text, body, state.service)
 
 
 def _text(body: DetokenizeRequest, service: ConversationService) -> DetokenizeResponse:
