@@ -280,6 +280,10 @@ ROWS: dict[str, list[Panel]] = {
         ),
         lines("Lines that the audit log lacks", "short", {"lines": increase("autotool_tool_audit_failures")}, 6),
     ],
+    "Audits": [
+        lines("Audits by outcome", "ops", {"": rate("autotool_audits", "outcome")}, 12),
+        lines("Decoded tokens of audits", "suffix: tokens/s", {"": rate("autotool_audit_tokens", "resolved")}, 12),
+    ],
     "Keys": [
         lines("Requests beyond a limit of their key", "reqps", {"": rate("autotool_requests_limited", "limit")}),
         state("Spend store", gauge("autotool_spend_store_up", "instance", operator="min"), ("lost", "up"), good=1),

@@ -201,6 +201,13 @@ class Settings(BaseSettings):
     """Seconds from a request to its first token that max_load_bias is to keep, no more than max_queue_seconds. It has no effect
     without max_load_bias."""
 
+    audit: float = Field(default=0, ge=0, le=1)
+    """Share of the requests in auto, drawn at random, that are also answered in the other mode, in the background and without
+    running tools, to measure what auto saves (docs/guides/savings.md). GET /v1/savings tells it. Default: none."""
+
+    audit_at_once: int = Field(default=1, ge=1)
+    """Largest number of audits in the engine at once. 16 more may wait; further ones are dropped, and counted."""
+
     default_max_tokens: Annotated[int, Field(ge=1)] | Literal["context"] | None = None
     """Limit of an answer's tokens where the request sets none; context: what the context has left. Default: the
     profile's, else 4096."""

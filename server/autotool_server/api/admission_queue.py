@@ -142,6 +142,11 @@ class AdmissionQueue:
         began = ticket.job.queued.began
         return self._clock() - began if began is not None else 0.0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether requests wait, or one more would have to."""
+        return bool(self._waiting) or self.running_requests >= self._capacity.requests
+
     def leave(self, ticket: Ticket) -> None:
         """Take back what a ticket holds, and let those run that then fit."""
         if ticket.is_running:

@@ -10,7 +10,7 @@ from autotool_server import errors, page
 from autotool_server.api import endpoint
 from autotool_server.api.access_log import PROBES
 from autotool_server.api.middleware import App
-from autotool_server.api.ops import health, models, not_served, tokenize, tools, usage
+from autotool_server.api.ops import health, models, not_served, savings, tokenize, tools, usage
 from autotool_server.api.protocol import protocols
 from autotool_server.api.state import ServerState
 
@@ -33,7 +33,7 @@ def create_app(state: ServerState) -> App:
 
 def _routers() -> list[APIRouter]:
     """Return the routers of all endpoints."""
-    operations = (module.router for module in (models, tools, tokenize, usage, health, not_served))
+    operations = (module.router for module in (models, tools, tokenize, usage, savings, health, not_served))
     return [*map(endpoint.router, protocols()), *operations]
 
 
@@ -45,6 +45,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(app.state.server.quotas.close)
         if app.state.server.tracer is not None:
             stack.push_async_callback(app.state.server.tracer.close)
+        stack.push_async_callback(app.state.server.auditor.close)
         for router in _routers():
             await stack.enter_async_context(router.lifespan_context(app))
         yield

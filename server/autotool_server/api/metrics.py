@@ -8,8 +8,10 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from autotool_server.audit.auditor import Ending
 from autotool_server.conversation.choice import Generation
 from autotool_server.conversation.job import Job
+from autotool_server.conversation.turn import Turn
 from autotool_server.targets.controller import Controller
 from autotool_server.targets.load import LoadRelief
 from autotool_server.tools.metrics import ToolMetrics
@@ -95,6 +97,15 @@ class Metrics:
         self.spend_store_failures = Counter(
             "autotool_spend_store_failures", "Writes and reads at which the spend store failed", registry=registry
         )
+        self.audits = Counter(
+            "autotool_audits",
+            "Answers in the other mode, by how they ended: done, dropped, failed",
+            ("outcome",),
+            registry=registry,
+        )
+        self.audit_tokens = Counter(
+            "autotool_audit_tokens", "Decoded tokens of audits, which no other metric counts", ("resolved",), registry=registry
+        )
         self.tools = ToolMetrics(registry)
 
     def show_load(self, load: LoadRelief) -> None:
@@ -110,6 +121,12 @@ class Metrics:
     def refused(self, status: int) -> None:
         """Count a request that never became a job."""
         self.requests.labels("none", "none", str(status)).inc()
+
+    def audited(self, outcome: Ending, turn: Turn | None) -> None:
+        """Account for an audit, and for the turn that it has decoded, if any."""
+        self.audits.labels(outcome).inc()
+        if turn is not None:
+            self.audit_tokens.labels(turn.resolved.value).inc(turn.ledger.completion_tokens)
 
     def ended(self, job: Job, started: float, status: int, exemplar: Exemplar = None) -> None:
         """Account for a job, however it ended. `exemplar`: the labels of its trace."""

@@ -14,6 +14,7 @@ from autotool_server.api.keys.keyring import make_keyring
 from autotool_server.api.keys.quotas import Quotas
 from autotool_server.api.metrics import Metrics
 from autotool_server.api.shutdown import Shutdown
+from autotool_server.audit.auditor import Auditor
 from autotool_server.conversation.history import History
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
@@ -41,11 +42,16 @@ class ServerState:
         self.keyring = make_keyring(settings)
         self.quotas = Quotas(settings, self.metrics)
         self.history = History()
+        self.auditor = Auditor(settings.audit, settings.audit_at_once, self._has_no_room, self.metrics.audited)
         self.key: Key | None = None
         """The key of the client that this is the state for; None for one that is not limited."""
         self._service: ConversationService | None = None
         self._why_none = "The model is still loading."
         self._owned: dict[Callable[[Settings], Any], Any] = {}
+
+    def _has_no_room(self) -> bool:
+        """Whether there is no room for work that nobody waits for."""
+        return self.queue.is_full or self.shutdown.is_draining
 
     def own(self, make: Callable[[Settings], OwnT]) -> OwnT:
         """Return what `make` has made of the settings for this app, once; a protocol keeps there what its requests share."""

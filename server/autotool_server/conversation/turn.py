@@ -15,6 +15,7 @@ from autotool_core.decision import Decision
 from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import EngineError
 from autotool_core.modes import Mode, ResolvedMode
+from autotool_core.parsing.collect import Collected, collect
 from autotool_core.parsing.events import Event
 from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.profile import Profile
@@ -73,6 +74,7 @@ class Turn:
         self.stop_token_id: int | None = None
         """The stop token of the request that ended the answer; None if none did."""
         self._engine = engine
+        self._model = model
         self._renderer = renderer
         self._profile = profile
         self._load = load
@@ -188,6 +190,19 @@ class Turn:
     def _learning_target(self) -> Controller | None:
         """The target that learns from the turn: none under the load's relief, which it would work against."""
         return self.request.target if self._relief is NONE else None
+
+    def collected(self) -> Collected:
+        """Return the texts and calls of the turn, read once more from its tokens. After `run` has ended."""
+        tokens = self._decision_tokens
+        ids = self.token_ids(0 if tokens is None else 1 + len(tokens.rest[self.resolved]))
+        detokenizer = Detokenizer(self._engine.tokenizer, keep=self._renderer.marker_ids)
+        parser = self._parser(self.resolved)
+        events = parser.feed(detokenizer.push(ids) + detokenizer.finish())
+        return collect([*events, *parser.finish()])
+
+    def anew(self, request: TurnRequest) -> "Turn":
+        """Return a turn of the same model for another request."""
+        return Turn(self._engine, self._renderer, self._profile, request, load=self._load, model=self._model)
 
     def decision_request(self) -> DecisionRequest | None:
         """Return what the turn would ask the engine to decide now; None where there is nothing to decide."""

@@ -12,6 +12,8 @@ from autotool_server.api.protocol import protocols
 ANSWERS = {
     ("get", "/v1/models"): "ModelList",
     ("get", "/v1/models/{name}"): "ModelEntry",
+    ("get", "/v1/savings"): "SavingsAnswer",
+    ("post", "/v1/feedback"): "FeedbackAnswer",
     ("get", "/v1/tools"): "ToolList",
     ("post", "/v1/tools/{name}/accept"): "ToolEntry",
     ("get", "/v1/responses/{response_id}"): "Response",

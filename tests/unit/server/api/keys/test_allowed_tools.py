@@ -33,6 +33,7 @@ TAKE_NONE = {
     "/ping",
     "/v1/completions",
     "/v1/decisions",
+    "/v1/feedback",
     "/v1/responses/compact",
     "/v1/responses/{response_id}/cancel",
     "/v1/tools/{name}/accept",  # of the operator, whom no client's key makes

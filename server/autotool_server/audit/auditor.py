@@ -1,0 +1,149 @@
+"""Audits: some requests in `auto`, drawn at random, are answered in the other mode too, in the background.
+
+An audit decodes the first turn alone. It begins when nothing waits for the engine, runs no tools, and is nobody's use: neither
+limits of keys nor usage count it.
+"""
+
+import asyncio
+import contextvars
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Literal
+
+from autotool_core.calls import Call
+from autotool_core.errors import AutoToolError
+from autotool_core.modes import Mode, ResolvedMode
+from autotool_server.audit.records import Answer, Record, Records
+from autotool_server.conversation.job import Job
+from autotool_server.conversation.service import ConversationService
+from autotool_server.conversation.turn import Turn
+from autotool_server.tools.results import FAILURE_OUTCOMES, INVALID_OUTCOMES, Outcome
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 16
+"""Audits that wait for those before them, with the prompts that they hold; further ones are dropped."""
+LOWEST_PRIORITY = 2**31 - 1
+FORCING_BIAS = 1e9
+"""A reasoning bias that leaves no doubt about the decision."""
+
+Ending = Literal["done", "dropped", "failed"]
+Note = Callable[[Ending, Turn | None], None]
+"""Is told how an audit has ended, and the turn that it has decoded, if any."""
+FAILURES = {*FAILURE_OUTCOMES, *INVALID_OUTCOMES}
+
+
+class Auditor:
+    """Draws requests and audits them. `share`: the probability of a request to be drawn; `at_once`: audits in the engine.
+
+    `is_busy` says whether the engine has as many requests as it can take.
+    """
+
+    def __init__(self, share: float, at_once: int, is_busy: Callable[[], bool], note: Note) -> None:
+        self.share = share
+        self.records = Records()
+        self._is_busy = is_busy
+        self._note = note
+        self._places = asyncio.Semaphore(at_once)
+        self._at_once = at_once
+        self._tasks = set[asyncio.Task[None]]()
+        self._is_closed = False
+
+    def consider(self, job: Job, key: str | None, service: ConversationService) -> None:
+        """Draw whether a request that has been answered is audited, and have it done in the background.
+
+        Of requests with several choices none is, since they are no single answer.
+        """
+        first = job.turns[0]
+        if job.mode is not Mode.AUTO or len(job.choices) > 1 or not isinstance(first, Turn) or first.p_long is None:
+            return
+        if random.random() >= self.share:  # noqa: S311 a sample, not a secret
+            return
+        if self._is_closed or len(self._tasks) >= MAX_WAITING + self._at_once:
+            self._note("dropped", None)
+            return
+        # Nothing of the request that has ended is noted on behalf of the audit.
+        task = asyncio.create_task(self._audit(job, first, key, service), context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End the audits that run or wait."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Wait until no audit runs or waits."""
+        while self._tasks:
+            await asyncio.wait({*self._tasks})
+
+    async def _audit(self, job: Job, first: Turn, key: str | None, service: ConversationService) -> None:
+        turn = _in_other_mode(first)
+        ending: Ending = "dropped"
+        record = Record(key, first.resolved, Answer(0, False), _tools_succeeded(job))
+        self.records.add(job.id, record)
+        try:
+            async with self._places:
+                if self._is_busy():
+                    return
+                ending = "failed"
+                async with aclosing(turn.run()) as outputs:
+                    async for _ in outputs:
+                        pass
+                record.answer = await _answer(first, service)
+                self.records.audited(record, await _answer(turn, service))
+                ending = "done"
+        except AutoToolError as error:
+            logger.info("an audit failed: %s", type(error).__name__)
+        except Exception:
+            logger.exception("an audit failed")
+        except asyncio.CancelledError:
+            ending = "dropped"
+            raise
+        finally:
+            if ending != "done":
+                self.records.drop(job.id, key)
+            self._note(ending, turn if turn.ledger.completion_tokens else None)
+
+
+def _in_other_mode(turn: Turn) -> Turn:
+    """Return the same turn of `auto` with the decision that it has not taken. It follows no target."""
+    request = replace(
+        turn.request,
+        id=f"{turn.request.id}-audit",
+        reasoning_bias=FORCING_BIAS if turn.resolved is ResolvedMode.SHORT else -FORCING_BIAS,
+        target=None,
+        logprobs=None,
+        priority=LOWEST_PRIORITY,
+    )
+    return turn.anew(request)
+
+
+async def _answer(turn: Turn, service: ConversationService) -> Answer:
+    """Return what is kept of a turn that has ended."""
+    calls = (await service.texts.run(turn.collected)).calls
+    has_form = calls is not None and turn.finish_reason == "stop"
+    if calls and has_form:
+        has_form = await _are_valid(calls, turn.request.tools, service)
+    tokens = turn.ledger.completion_tokens - turn.ledger.decision_tokens
+    return Answer(tokens, has_form, tuple(call.canonical() for call in calls or ()))
+
+
+async def _are_valid(calls: Sequence[Call], tools: Sequence[Mapping[str, Any]], service: ConversationService) -> bool:
+    """Return whether each call is one of these tools, with arguments that are valid by its schema."""
+    schemas = {tool["function"]["name"]: tool["function"].get("parameters") for tool in tools}
+    if any(call.name not in schemas for call in calls):
+        return False
+    return await service.schemas.are_valid([(schemas[call.name], call.arguments) for call in calls])
+
+
+def _tools_succeeded(job: Job) -> bool | None:
+    outcomes = {Outcome(execution.outcome) for execution in job.choices[0].records()[0].executions}
+    if not outcomes & {Outcome.OK, *FAILURES}:
+        return None
+    return not outcomes & FAILURES
