@@ -24,8 +24,10 @@ FOLDERS = {
     "autotool_bench": "benchmarks",
 }
 ASKED_FOR = (
+    "autotool_bench.cli_calibrate",
     "autotool_bench.own_server",
     "autotool_bench.perf.",
+    "autotool_bench.suites.own",
     "autotool_server.engines.vllm",
     "autotool_bench.suites.bfcl.worker",
     "autotool_client.chat.keyboard",
