@@ -7,8 +7,8 @@ import numpy as np
 
 from autotool_bench.calibration.pairs import Pairs
 from autotool_bench.report.columns import Floats
-from autotool_core.intervals import RESAMPLES, SEED, Interval, percentile_interval, resampled_sums
 from autotool_core.decision import auc
+from autotool_core.intervals import RESAMPLES, SEED, Interval, percentile_interval, resampled_sums
 from autotool_core.target import Target
 from autotool_server.targets.dial import Dial, Figures, Step
 

@@ -146,7 +146,6 @@ class JobResponse(Response):
         self._body = body
         self._job = job
         self._state = state
-        self._service = state.service
         self._grant = grant
         self._ticket = ticket
         self._slot = slot
@@ -198,8 +197,7 @@ class JobResponse(Response):
                 self._grant.status = self._status
                 self._state.metrics.ended(self._job, started, self._status, spans.current().exemplar)
                 if self._status == HTTPStatus.OK:
-                    self._state.history.note(self._job)
-                    self._state.auditor.consider(self._job, self._state.key_name, self._service)
+                    self._state.note_answered(self._job)
                 traces.note_job(self._job, is_stream=self._is_stream)
                 _note_end(self._status, self._error)
         return None

@@ -16,6 +16,7 @@ from autotool_server.api.metrics import Metrics
 from autotool_server.api.shutdown import Shutdown
 from autotool_server.audit.auditor import Auditor
 from autotool_server.conversation.history import History
+from autotool_server.conversation.job import Job
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
@@ -90,6 +91,12 @@ class ServerState:
     def withdraw_service(self, why: str) -> None:
         """Take the service away until it is set again. `why`: a sentence for clients."""
         self._service, self._why_none = None, why
+
+    def note_answered(self, job: Job) -> None:
+        """Keep what a job took that has been answered, for quotes, and have it audited if it is drawn."""
+        self.history.note(job)
+        if self._service is not None:
+            self.auditor.consider(job, self.key_name, self._service)
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -24,7 +24,7 @@ def answer(variables: dict[str, str], before: str = "") -> list[str]:
 
 def test_the_commands_are_offered_without_importing_them() -> None:
     heavy = "for name in ('openai', 'fastapi', 'torch'): sys.modules[name] = None"
-    assert complete("autotool", "", before=heavy) == ["serve", "train", "bench", "chat", "keys", "models"]
+    assert complete("autotool", "", before=heavy) == ["serve", "train", "bench", "calibrate", "chat", "keys", "models"]
     assert complete("autotool", "m") == ["models"]
 
 
