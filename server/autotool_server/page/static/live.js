@@ -16,7 +16,7 @@ export function Live({ live, savings }) {
         <${Decisions} samples=${samples} />
         <${Costs} samples=${samples} />
         <${Load} samples=${samples} history=${history} />
-        ${savings && html`<${Savings} savings=${savings} />`}
+        ${savings?.total && html`<${Savings} total=${savings.total} />`}
       </div>
     </section>`;
 }
@@ -114,7 +114,7 @@ function loadOptions(colour) {
 
 // What targets and load add to the log-odds of long, where the server has any.
 function Biases({ samples }) {
-  const load = sum(samples, "autotool_load_bias");
+  const load = sum(samples, "autotool_load_bias") || null;
   const targets = samples.get("autotool_target_bias") ?? [];
   if (load === null && !targets.length) return null;
   const shown = (value) => signed(Number(value.toFixed(2)));
@@ -125,15 +125,18 @@ function Biases({ samples }) {
     </dl>`;
 }
 
-// The numbers of the audit, by the names that the server gives them.
-function Savings({ savings }) {
-  const rows = Object.entries(savings).filter(([, value]) => typeof value === "number");
-  const shown = (value) => (Number.isInteger(value) ? count(value) : value.toFixed(3));
+// What auto saves and loses by the audits, against always long and always short.
+function Savings({ total }) {
+  const shown = ({ value, low, high }, unit) => `${value.toFixed(1)} ± ${((high - low) / 2).toFixed(1)} ${unit}`;
+  const rows = [["long", total.against_long], ["short", total.against_short]];
   return html`
     <article class="card">
       <h3>Savings</h3>
       <dl class="biases">
-        ${rows.map(([name, value]) => html`<div><dt>${name.replaceAll("_", " ")}</dt><dd>${shown(value)}</dd></div>`)}
+        ${rows.map(([mode, { tokens_saved, points_lost }]) => html`
+          <div><dt>tokens saved against ${mode}</dt><dd>${shown(tokens_saved, "%")}</dd></div>
+          <div><dt>points lost against ${mode}</dt><dd>${shown(points_lost, "")}</dd></div>`)}
       </dl>
+      <p class="quiet">${count(total.requests)} audited requests</p>
     </article>`;
 }
