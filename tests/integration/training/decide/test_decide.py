@@ -47,7 +47,8 @@ async def answer(server: Running, task: Task, mode: str) -> Mapping[str, Any]:
     create: Any = server.client.chat.completions.create
     given = {"mode": mode, "return_token_ids": True}
     messages = [{"role": "user", "content": task.request}]
-    done = await create(model=MODEL, messages=messages, tools=[*task.tools], max_tokens=160, temperature=0, extra_body=given)
+    # None is cut: the decision counts towards the limit, so that auto would be cut a token earlier.
+    done = await create(model=MODEL, messages=messages, tools=[*task.tools], max_tokens=320, temperature=0, extra_body=given)
     return done.model_dump()
 
 
