@@ -55,10 +55,12 @@ class Auditor:
     def consider(self, job: Job, key: str | None, service: ConversationService) -> None:
         """Draw whether a request that has been answered is audited, and have it done in the background.
 
-        Of requests with several choices none is, since they are no single answer.
+        Of requests with several choices none is, since they are no single answer, and none that the load has made think less.
         """
         first = job.turns[0]
         if job.mode is not Mode.AUTO or len(job.choices) > 1 or not isinstance(first, Turn) or first.p_long is None:
+            return
+        if first.has_relief:
             return
         if random.random() >= self.share:  # noqa: S311 a sample, not a secret
             return

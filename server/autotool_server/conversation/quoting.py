@@ -48,7 +48,7 @@ class QuotedTurn(ScoredTurn):
             0,
             prompt_ids=self.quoted.prompt_ids,
             # Where nothing is decided, any token has the prompt computed.
-            candidates=request.candidates if request is not None else service.engine.eos_token_ids[:1],
+            candidates=request.candidates if request is not None else service.engine.eos_token_ids[:1] or (0,),
             places=Places(),
             priority=job.priority,
             field="messages",
@@ -62,7 +62,7 @@ class QuotedTurn(ScoredTurn):
         decision = request.settle(self.score)
         if self.quoted.request.sampling.seed is not None:
             return Outlook(decision.resolved, decision.p_long, float(decision.resolved is ResolvedMode.LONG))
-        log_odds = request.readout.log_odds(self.score.logprobs)
+        log_odds = self.score.log_odds(request.readout)
         probability = probability_of_long(log_odds + request.reasoning_bias, request.temperature)
         likelier = ResolvedMode.LONG if probability > 0.5 else ResolvedMode.SHORT
         return Outlook(likelier, decision.p_long, probability)

@@ -36,7 +36,7 @@ from autotool_server.engines.base import (
     TokenDelta,
 )
 from autotool_server.targets.controller import Controller, Decided
-from autotool_server.targets.load import NONE, LoadRelief
+from autotool_server.targets.load import NONE, UNRELIEVED, LoadRelief
 from autotool_server.tracing.spans import Attributes
 
 # A sentencepiece-like tokenizer needs a few ids of context to know where a word begins.
@@ -201,13 +201,21 @@ class Turn:
         return collect([*events, *parser.finish()])
 
     def anew(self, request: TurnRequest) -> "Turn":
-        """Return a turn of the same model for another request."""
-        return Turn(self._engine, self._renderer, self._profile, request, load=self._load, model=self._model)
+        """Return a turn of the same model for another request, on which the load has no effect and which teaches it nothing."""
+        return Turn(self._engine, self._renderer, self._profile, request, load=UNRELIEVED, model=self._model)
 
     def decision_request(self) -> DecisionRequest | None:
         """Return what the turn would ask the engine to decide now; None where there is nothing to decide."""
         tokens = self._decision_tokens
-        return None if tokens is None else self._decision_request(tokens, {})
+        if tokens is None:
+            return None
+        self._relief = self._load.relief(self.request.priority)
+        return self._decision_request(tokens, {})
+
+    @property
+    def has_relief(self) -> bool:
+        """Whether the load has spared the turn anything."""
+        return self._relief is not NONE
 
     @property
     def _own_bias(self) -> float:
@@ -230,14 +238,14 @@ class Turn:
             request = self._decision_request(tokens, span.headers)
             steps = self._engine.decide(request)
             try:
-                score = cast("Score", await anext(steps)).checked()
+                score = cast("Score", await anext(steps))
+                log_odds = score.log_odds(tokens.readout)
             except EngineError:
                 await steps.aclose()
                 raise
             self._settle(tokens, request.settle(score))
             if (target := self._learning_target) is not None:
-                log_odds = tokens.readout.log_odds(score.logprobs) + self._own_bias
-                target.decided(Decided(log_odds, request.temperature, self.resolved is ResolvedMode.LONG))
+                target.decided(Decided(log_odds + self._own_bias, request.temperature, self.resolved is ResolvedMode.LONG))
             self.ledger.decision_tokens = 1
             self.ledger.cached_tokens = score.cached_tokens
             self.ledger.note_time(content=False)

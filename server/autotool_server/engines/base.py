@@ -16,6 +16,7 @@ from autotool_core.modes import ResolvedMode
 from autotool_core.tokenizer import Tokenizer
 
 FinishReason = Literal["stop", "length"]
+NO_NUMBERS = "The model's probabilities are no numbers, as after an overflow of its arithmetic."
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,15 @@ class Score:
     def checked(self) -> "Score":
         """Return the score. Raises EngineError if it says nothing, as after an overflow of the model's arithmetic."""
         if any(map(math.isnan, self.logprobs)) or not math.isfinite(max(self.logprobs)):
-            raise EngineError("The model's probabilities are no numbers, as after an overflow of its arithmetic.")
+            raise EngineError(NO_NUMBERS)
         return self
+
+    def log_odds(self, readout: Readout) -> float:
+        """Return the log-odds of long, as a readout has them. Raises EngineError as `checked` does."""
+        log_odds = readout.log_odds(self.checked().logprobs)
+        if math.isnan(log_odds):
+            raise EngineError(NO_NUMBERS)
+        return log_odds
 
 
 @dataclass(frozen=True, slots=True)

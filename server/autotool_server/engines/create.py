@@ -87,7 +87,7 @@ def _vllm_args(settings: Settings) -> Mapping[str, str | bool | int | float]:
     ours: dict[str, str] = {}
     if settings.otlp_traces_endpoint is not None:
         ours["otlp_traces_endpoint"] = endpoint.parse(settings.otlp_traces_endpoint).url
-    if settings.short_first_seconds:
+    if settings.short_first_seconds or settings.audit:
         ours["scheduling_policy"] = "priority"  # by priority and arrival; without it the order is that in which they come
     return {**ours, **settings.engine_arg}
 

@@ -111,6 +111,10 @@ class LoadRelief:
             self._thoughts.append(thought)
 
 
+UNRELIEVED = LoadRelief(0, 1)
+"""Spares nothing and learns nothing: for turns that are nobody's."""
+
+
 def _high(values: "deque[float] | deque[int]") -> float | None:
     """Return the 99th percentile, by the nearest rank; None without values."""
     return sorted(values)[math.ceil(QUANTILE * len(values)) - 1] if values else None

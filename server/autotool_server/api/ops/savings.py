@@ -73,9 +73,8 @@ class Estimates:
     def __init__(self, _: Settings) -> None:
         self._kept: dict[str | None, tuple[int, Figures | None]] = {}
 
-    async def of(self, name: str | None, pairs: Sequence[Pair], state: ServerState) -> Figures | None:
-        """Return the figures of a key's audited requests, or of everybody's (None); None without any."""
-        revision = state.auditor.records.revision
+    async def of(self, name: str | None, pairs: Sequence[Pair], revision: int, state: ServerState) -> Figures | None:
+        """Return the figures of a key's audited requests, or of everybody's (None), at a revision; None without any."""
         kept = self._kept.get(name)
         if kept is None or kept[0] != revision:
             kept = self._kept[name] = revision, await state.service.texts.run(_figures, pairs)
@@ -100,12 +99,12 @@ def _figures(pairs: Sequence[Pair]) -> Figures | None:
 async def get_savings(request: Request) -> SavingsAnswer:
     """Return what `auto` saves and loses, by the audits. A key sees its own requests; the server's own key sees all."""
     state = auth.authorize(auth.every_key(request), state_of(request))
-    found = state.auditor.records.pairs()
+    found, revision = state.auditor.records.pairs(), state.auditor.records.revision
     if state.key_name is not None:
         found = {state.key_name: found.get(state.key_name, ())}
     estimates = state.own(Estimates)
-    by_key = {name: await estimates.of(name, pairs, state) for name, pairs in found.items() if name is not None}
-    total = await estimates.of(state.key_name, [pair for pairs in found.values() for pair in pairs], state)
+    by_key = {name: await estimates.of(name, pairs, revision, state) for name, pairs in found.items() if name is not None}
+    total = await estimates.of(state.key_name, [pair for pairs in found.values() for pair in pairs], revision, state)
     return SavingsAnswer(
         model=state.service.model,
         share=state.auditor.share,

@@ -47,7 +47,8 @@ export function currentBias(state) {
 function steering(state) {
   const kind = steer(state);
   if (kind === "server") return {};
-  if (kind === "bias") return { reasoning_bias: state.bias };
+  // Until the user has chosen, the target of the key or of the model's name holds, if there is one.
+  if (kind === "bias") return state.steer === null && state.bias === 0 ? {} : { reasoning_bias: state.bias };
   const values = { "thinking-rate": state.rate, tokens: state.tokens, regret: state.regret };
   return { target: `${kind}=${values[kind]}` };
 }

@@ -47,17 +47,16 @@ export async function load() {
 
 const json = async (path) => (await call(path)).json();
 
-let hasSavings = true;
 let askedAt = -Infinity;
 
-// A server without an audit has none.
+// A server without audits has none, and is asked once.
 async function savings() {
-  if (!hasSavings || performance.now() - askedAt < 15_000) return;
+  if (state.savings?.share === 0 || performance.now() - askedAt < 15_000) return;
   askedAt = performance.now();
   try {
     update({ savings: await json("v1/savings") });
   } catch {
-    hasSavings = false;
+    // It is asked again later.
   }
 }
 

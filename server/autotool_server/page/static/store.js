@@ -23,6 +23,7 @@ export const state = {
   keyOpen: false,
   runs: Object.fromEntries(MODES.map((mode) => [mode, null])),
   live: null,
+  savings: null,
   said: "", // to screen readers
 };
 

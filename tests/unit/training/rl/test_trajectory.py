@@ -18,6 +18,7 @@ from autotool_server.conversation.turn import Turn
 from autotool_server.conversation.turn_request import TurnRequest
 from autotool_server.engines.base import Sampling
 from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.targets.load import UNRELIEVED
 from autotool_training.rl.trajectory import Fault, Trajectory, TrajectoryReader, mode_masks
 
 PROFILE = BUILTIN["smollm2-autotool"]
@@ -129,7 +130,7 @@ async def test_training_reads_what_the_server_reads(bench: Bench, mode: Resolved
     engine = ScriptedEngine(bench.tokenizer, (bench.eos,), lambda _: script, log_odds=50.0 if mode is LONG else -50.0)
     limits = TurnLimits(500, None, None)
     request = TurnRequest("t", 0, bench.prompt, Mode.AUTO, 0.0, limits, Sampling(temperature=0), tools=TOOLS)
-    turn = Turn(engine, bench.renderer, PROFILE, request)
+    turn = Turn(engine, bench.renderer, PROFILE, request, load=UNRELIEVED)
     served = [event async for output in turn.run() for event in output.events]
     decision = bench.reader.decision
     first = decision.long if mode is LONG else decision.short
