@@ -89,6 +89,28 @@ async def test_a_target_learns_nothing_under_load() -> None:
         assert controller.thinking_rate is not None
 
 
+async def test_a_quote_has_the_load_bias() -> None:
+    async with running(scripted("Seven.", log_odds=3.0), max_load_bias=4) as server:
+        press(server, 0.75)
+        asked = {"model": MODEL, "messages": QUESTION, "mode": "auto", "temperature": 0}
+        quote: Any = await server.client.post("/chat/completions/quote", body=asked, cast_to=object)
+        assert (quote["resolved"], quote["reasoning_bias"]) == ("short", pytest.approx(-4))
+
+
+async def test_an_audit_teaches_the_load_nothing_and_is_of_no_turn_that_it_spared() -> None:
+    async with running(scripted("Seven.", log_odds=3.0), max_load_bias=4, audit=1) as server:
+        auditor, load = server.state.auditor, server.state.service.load
+        press(server, 0.5)
+        await ask(server)
+        await auditor.settled()
+        assert auditor.records.pairs() == {}
+        press(server, None)
+        await ask(server)
+        await auditor.settled()
+        assert [len(pairs) for pairs in auditor.records.pairs().values()] == [1]
+        assert len(load._first_tokens) == 1
+
+
 async def test_the_metrics_show_it() -> None:
     async with running(scripted("Seven."), max_load_bias=4) as server:
         assert shown(server) == [0, 0, 1]
