@@ -34,9 +34,9 @@ class Result:
     """Tokens that the head reads."""
     penalty: float
     own: Quality
-    """Of the log-odds of the two decision tokens alone: the checkpoint's own p_long."""
+    """The quality of the two decision tokens' log-odds alone: the checkpoint's own p_long."""
     trained: Quality
-    """Of heads on records that they were not trained on."""
+    """The quality of heads on records that they were not trained on."""
 
 
 def train(

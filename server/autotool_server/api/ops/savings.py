@@ -42,7 +42,7 @@ class SavingsAnswer(BaseModel):
     share: float
     """The share of requests that is audited."""
     total: Figures | None
-    """Of all requests that the key may know: its own, or everybody's; null before the first audit."""
+    """The figures of all requests that the key may know: its own, or everybody's; null before the first audit."""
     by_key: dict[str, Figures]
     """The same by the names of keys."""
 

@@ -117,7 +117,7 @@ async def test_the_mode_is_drawn_by_bias_temperature_and_number(engine: Engine) 
 
 @pytest.mark.parametrize("alternatives", [None, 3])
 async def test_the_mode_may_be_read_from_many_tokens(engine: Engine, alternatives: int | None) -> None:
-    """As many as a profile's decision head may read, so that an engine that reports fewer is seen."""
+    """They are as many as a profile's decision head may read, so that an engine that reports fewer is seen."""
     request = to_decide(engine, LONG, logprobs=alternatives)
     texts = {mode: (await collect(engine, generation(request, mode))).tokens for mode in ResolvedMode}
     candidates = (*request.candidates, *(token for token in range(200, 400) if token not in request.candidates))
