@@ -71,9 +71,11 @@ class Visit:
         return self.page.locator(f".column.{mode}")
 
     async def ask(self, question: str = "What is 2 + 2?") -> None:
-        """Ask a question by the keyboard."""
+        """Ask a question by the keyboard, as soon as the page knows what is served."""
         await self.page.fill("#question", question)
+        await expect(self.page.get_by_role("button", name="Ask").first).to_be_enabled()
         await self.page.keyboard.press("Control+Enter")
+        await expect(self.page.locator(".column .state").first).to_be_visible()
 
     async def is_done(self) -> None:
         """Wait until no answer is under way."""
@@ -97,7 +99,6 @@ async def visiting(browser: Browser, url: str, **options: Any) -> AsyncIterator[
 async def test_three_answers_come_at_the_same_time(browser: Browser) -> None:
     engine = engine_of(seconds=SLOW)
     async with running(engine) as server, visiting(browser, server.url) as visit:
-        await expect(visit.page.locator(".link.up")).to_be_visible()
         await visit.ask()
         for mode in MODES:
             await expect(visit.column(mode).locator(".busy")).to_be_visible()
