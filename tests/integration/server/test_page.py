@@ -27,8 +27,8 @@ ANSWER = " ".join(["It is four."] * 12)
 MARKUP = '<img src="http://example.invalid/x" onerror="alert(1)">'
 BEGUN = re.compile("Two|It is")
 """What a column shows once its answer has begun."""
-SLOW = 0.04
-"""Seconds a token, of which an answer has some 150."""
+SLOW = 0.3
+"""Seconds a token, so that no answer, of some 50 tokens at least, ends while a busy machine draws the page."""
 expect.set_options(timeout=20_000)  # machines that run tests are busy
 DIAL = [(-4.0, 0.31, 55.0, 0.0), (0.0, 0.72, 140.0, 0.55), (4.0, 0.85, 171.0, 0.97)]
 
@@ -42,9 +42,9 @@ def write(request: EngineRequest) -> str:
 TOKENIZER: Any = scripted("").tokenizer
 
 
-def engine_of(write: Any = write, seconds: float = 0.0) -> ScriptedEngine:
-    """An engine that reasons in auto, each token after some seconds, until its gate is taken away."""
-    engine = scripted(write, log_odds=2.0)
+def engine_of(write: Any = write, seconds: float = 0.0, log_odds: float = 2.0) -> ScriptedEngine:
+    """An engine that mostly reasons in auto, each token after some seconds, until its gate is taken away."""
+    engine = scripted(write, log_odds=log_odds)
     if seconds:
         engine.gate = lambda: asyncio.ensure_future(asyncio.sleep(seconds))  # pyright: ignore[reportAttributeAccessIssue]
     return engine
@@ -97,13 +97,13 @@ async def visiting(browser: Browser, url: str, **options: Any) -> AsyncIterator[
 
 
 async def test_three_answers_come_at_the_same_time(browser: Browser) -> None:
-    engine = engine_of(seconds=SLOW)
+    engine = engine_of(seconds=SLOW, log_odds=20.0)  # so that no draw is short
     async with running(engine) as server, visiting(browser, server.url) as visit:
         await visit.ask()
         for mode in MODES:
             await expect(visit.column(mode).locator(".busy")).to_be_visible()
             await expect(visit.column(mode).locator(".text")).to_contain_text(BEGUN)
-        await expect(visit.column("auto").locator("figcaption")).to_contain_text("0.88")  # before the answer has ended
+        await expect(visit.column("auto").locator("figcaption")).to_contain_text("1.00")  # before the answer has ended
         assert server.state.admission.in_flight == 3
         engine.gate = None
         await visit.is_done()
