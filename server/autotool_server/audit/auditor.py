@@ -20,6 +20,7 @@ from autotool_server.audit.records import Answer, Record, Records
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.turn import Turn
+from autotool_server.targets.load import NONE
 from autotool_server.tools.results import FAILURE_OUTCOMES, INVALID_OUTCOMES, Outcome
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Auditor:
         first = job.turns[0]
         if job.mode is not Mode.AUTO or len(job.choices) > 1 or not isinstance(first, Turn) or first.p_long is None:
             return
-        if first.has_relief:
+        if first.decision.relief is not NONE:
             return
         if random.random() >= self.share:  # noqa: S311 a sample, not a secret
             return

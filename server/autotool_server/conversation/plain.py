@@ -20,8 +20,8 @@ from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.step_spans import CACHED, FINISH, StepSpans
 from autotool_server.conversation.stops import StopFilter
 from autotool_server.conversation.token_reader import TurnOutput
-from autotool_server.conversation.turn import DETOKENIZER_CONTEXT
 from autotool_server.conversation.turn_requests import sampling_of_choice
+from autotool_server.conversation.turn_steps import DETOKENIZER_CONTEXT
 from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta
 from autotool_server.tracing.spans import Attributes
 
