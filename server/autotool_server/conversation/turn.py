@@ -155,7 +155,8 @@ class Turn:
 
     def collected(self) -> Collected:
         """Return the texts and calls of the turn, read once more from its tokens. After `run` has ended."""
-        return self._steps.collected(self.resolved, self.token_ids(len(self.decision.prefix_ids)))
+        ids = self.token_ids(len(self.decision.prefix_ids))
+        return self._steps.collected(self.resolved, ids, self.stop_string)
 
     def anew(self, request: TurnRequest) -> "Turn":
         """Return a turn of the same model for another request, on which the load has no effect and which teaches it nothing."""

@@ -16,7 +16,7 @@ from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.plan import Step, TurnPlan
 from autotool_server.conversation.token_reader import TokenReader
 from autotool_server.conversation.turn_request import TurnRequest
-from autotool_server.engines.base import Engine, EngineRequest
+from autotool_server.engines.base import Engine, EngineRequest, TokenDelta
 
 # A sentencepiece-like tokenizer needs a few ids of context to know where a word begins.
 DETOKENIZER_CONTEXT = 8
@@ -77,12 +77,22 @@ class TurnSteps:
             parallel_tool_calls=request.parallel_tool_calls,
         )
 
-    def collected(self, resolved: ResolvedMode, ids: Sequence[int]) -> Collected:
-        """Return the texts and calls of a turn in a mode, read once more from the tokens after its prefix."""
-        detokenizer = Detokenizer(self.engine.tokenizer, keep=self.renderer.marker_ids)
-        parser = self.parser(resolved)
-        events = parser.feed(detokenizer.push(ids) + detokenizer.finish())
-        return collect([*events, *parser.finish()])
+    def collected(self, resolved: ResolvedMode, ids: Sequence[int], stop_string: str | None) -> Collected:
+        """Return the texts and calls of a turn in a mode, read once more from the tokens after its prefix.
+
+        An engine may have decoded more than is part of the answer, which ends as its stream did: at the stop string, if one has
+        ended it, and with the first call where calls are not parallel.
+        """
+        reader = TokenReader(
+            self.parser(resolved),
+            Detokenizer(self.engine.tokenizer, keep=self.renderer.marker_ids),
+            Ledger(),
+            self._end_ids,
+            stop=() if stop_string is None else (stop_string,),
+            parallel_tool_calls=self.request.parallel_tool_calls,
+        )
+        outputs = (reader.read(TokenDelta(ids), keep=lambda _: None), reader.flush(), reader.finish())
+        return collect([event for output in outputs for event in output.events])
 
     @property
     def _end_ids(self) -> tuple[int, ...]:
