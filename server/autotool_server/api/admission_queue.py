@@ -182,8 +182,10 @@ class AdmissionQueue:
         ticket.tokens_at_start = ticket.tokens
         queued = ticket.job.queued
         queued.ended = self._clock()
-        for turn in ticket.job.turns:
-            turn.delay = max(ticket.due - queued.ended, 0.0)
+        if ticket.due:
+            # Not before now: those that waited here did so by shares, of which the engine knows nothing.
+            for turn in ticket.job.turns:
+                turn.due = max(ticket.due, queued.ended)
         self._metrics.queue_seconds.observe(queued.seconds)
 
     def _start_waiting(self) -> None:

@@ -53,8 +53,8 @@ class Generation(Protocol):
         """Tokens that the turn may decode or have injected, as far as its request or the server limits them."""
         ...
 
-    delay: float
-    """Seconds by which the engine may let later turns pass it (`EngineRequest.delay`)."""
+    due: float | None
+    """By when the engine orders its requests (`EngineRequest.due`); None for their arrival."""
 
     def run(self) -> AsyncGenerator[TurnOutput]: ...
 

@@ -218,11 +218,14 @@ class ToolLoop(Choice[Turn]):
 
     async def _make(self, mode: Mode | None) -> Turn | None:
         spent = sum(turn.charged_tokens for turn in self.turns)
+        step = NextTurn(len(self._turn_calls), self._transcript, spent, mode, self._limit is None)
         try:
-            return await self._make_turn(NextTurn(len(self._turn_calls), self._transcript, spent, mode, self._limit is None))
+            turn = await self._make_turn(step)
         except NoRoomError as error:
             self.stop_reason = error.stop_reason
             return None
+        turn.due = self.turns[0].due  # others may pass a request once, and not in each of its turns
+        return turn
 
     async def _make_without_results(self, results: list[dict[str, Any]]) -> Turn | None:
         """Make the next turn without the last results, if these do not fit into the context."""

@@ -49,8 +49,8 @@ class Turn:
         self.decision = TurnDecision(request, renderer, profile, load)
         self.ledger = Ledger()
         self.finish_reason: FinishReason = "stop"
-        self.delay = 0.0
-        """Seconds by which the engine may let later turns pass it (`EngineRequest.delay`)."""
+        self.due: float | None = None
+        """By when the engine orders its requests (`EngineRequest.due`); None for their arrival."""
         self.reasoning_truncated = False
         self.stop_string: str | None = None
         """The stop string that ended the answer; None if none did."""
@@ -172,7 +172,7 @@ class Turn:
 
     @property
     def _steps(self) -> TurnSteps:
-        return TurnSteps(self._engine, self._renderer, self._profile, self.request, self.delay)
+        return TurnSteps(self._engine, self._renderer, self._profile, self.request, self.due)
 
     async def _decide(self) -> AsyncGenerator[TokenDelta] | None:
         """In `auto`, let the engine decode the decision token, and append what completes the prefix of the mode it settles.

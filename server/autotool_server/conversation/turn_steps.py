@@ -30,8 +30,8 @@ class TurnSteps:
     renderer: PromptRenderer
     profile: Profile
     request: TurnRequest
-    delay: float
-    """Seconds by which the engine may let later turns pass the turn (`EngineRequest.delay`)."""
+    due: float | None
+    """By when the engine orders all of them (`EngineRequest.due`); None for their arrival."""
 
     def plan(self) -> TurnPlan:
         """Return the plan of the turn."""
@@ -52,7 +52,7 @@ class TurnSteps:
             structural_tag=step.structural_tag,
             logprobs=self.request.logprobs,
             priority=self.request.priority,
-            delay=self.delay,
+            due=self.due,
         )
 
     def parser(self, resolved: ResolvedMode) -> TurnParser:
