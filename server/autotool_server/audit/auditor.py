@@ -146,7 +146,7 @@ async def _are_valid(calls: Sequence[Call], tools: Sequence[Mapping[str, Any]], 
 
 
 def _tools_succeeded(job: Job) -> bool | None:
-    outcomes = {Outcome(execution.outcome) for execution in job.choices[0].records()[0].executions}
+    outcomes = {Outcome(execution.outcome) for execution in job.choices[0].executions(0)}
     if not outcomes & {Outcome.OK, *FAILURES}:
         return None
     return not outcomes & FAILURES

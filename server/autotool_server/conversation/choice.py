@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from autotool_core.modes import ResolvedMode
 from autotool_core.parsing.events import Event, ToolCallStart
-from autotool_core.record import PendingCall, TurnRecord
+from autotool_core.record import PendingCall, ToolExecution, TurnRecord
 from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.engines.base import FinishReason
@@ -125,6 +125,10 @@ class Choice(Generic[TurnT_co]):
     def records(self) -> list[TurnRecord]:
         """Return every turn's part of the decision record."""
         return [turn.record() for turn in self.turns]
+
+    def executions(self, number: int) -> list[ToolExecution]:
+        """Return the calls of server tools that a turn has made: not those that the user had decided about before it."""
+        return []
 
     async def run(self) -> AsyncGenerator[Output]:
         """Yield the turn's outputs, then the end. Closing the generator ends everything that was started for it."""
