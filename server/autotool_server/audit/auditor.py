@@ -58,10 +58,10 @@ class Auditor:
 
         Of requests with several choices none is, since they are no single answer, and none that the load has made think less.
         """
-        first = job.turns[0]
-        if job.mode is not Mode.AUTO or len(job.choices) > 1 or not isinstance(first, Turn) or first.p_long is None:
+        answered = [turn for turn in job.choices[0].first_answer if isinstance(turn, Turn)]
+        if job.mode is not Mode.AUTO or len(job.choices) > 1 or not answered or answered[0].p_long is None:
             return
-        if first.decision.relief is not NONE:
+        if any(turn.decision.relief is not NONE for turn in answered):
             return
         if random.random() >= self.share:  # noqa: S311 a sample, not a secret
             return
@@ -69,7 +69,7 @@ class Auditor:
             self._note("dropped", None)
             return
         # Nothing of the request that has ended is noted on behalf of the audit.
-        task = asyncio.create_task(self._audit(job, first, key, service), context=contextvars.Context())
+        task = asyncio.create_task(self._audit(job, answered, key, service), context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -85,10 +85,10 @@ class Auditor:
         while self._tasks:
             await asyncio.wait({*self._tasks})
 
-    async def _audit(self, job: Job, first: Turn, key: str | None, service: ConversationService) -> None:
-        turn = _in_other_mode(first)
+    async def _audit(self, job: Job, answered: Sequence[Turn], key: str | None, service: ConversationService) -> None:
+        turn = _in_other_mode(answered[0])
         ending: Ending = "dropped"
-        record = Record(key, first.resolved, Answer(0, False), _tools_succeeded(job))
+        record = Record(key, answered[0].resolved, Answer(0, False), _tools_succeeded(job))
         self.records.add(job.id, record)
         try:
             async with self._places:
@@ -98,8 +98,8 @@ class Auditor:
                 async with aclosing(turn.run()) as outputs:
                     async for _ in outputs:
                         pass
-                record.answer = await _answer(first, service)
-                self.records.audited(record, await _answer(turn, service))
+                record.answer = await _answer(answered, service)
+                self.records.audited(record, await _answer([turn], service))
                 ending = "done"
         except AutoToolError as error:
             logger.info("an audit failed: %s", type(error).__name__)
@@ -127,13 +127,14 @@ def _in_other_mode(turn: Turn) -> Turn:
     return turn.anew(request)
 
 
-async def _answer(turn: Turn, service: ConversationService) -> Answer:
-    """Return what is kept of a turn that has ended."""
-    calls = (await service.texts.run(turn.collected)).calls
-    has_form = calls is not None and turn.finish_reason == "stop"
+async def _answer(turns: Sequence[Turn], service: ConversationService) -> Answer:
+    """Return what is kept of an answer: one turn that has ended, or one that was escalated and the one in its place."""
+    last = turns[-1]
+    calls = (await service.texts.run(last.collected)).calls
+    has_form = calls is not None and last.finish_reason == "stop"
     if calls and has_form:
-        has_form = await _are_valid(calls, turn.request.tools, service)
-    tokens = turn.ledger.completion_tokens - turn.ledger.decision_tokens
+        has_form = await _are_valid(calls, last.request.tools, service)
+    tokens = sum(turn.ledger.completion_tokens - turn.ledger.decision_tokens for turn in turns)
     return Answer(tokens, has_form, tuple(call.canonical() for call in calls or ()))
 
 
@@ -146,7 +147,9 @@ async def _are_valid(calls: Sequence[Call], tools: Sequence[Mapping[str, Any]], 
 
 
 def _tools_succeeded(job: Job) -> bool | None:
-    outcomes = {Outcome(execution.outcome) for execution in job.choices[0].executions(0)}
+    choice = job.choices[0]
+    executions = choice.executions(len(choice.first_answer) - 1)
+    outcomes = {Outcome(execution.outcome) for execution in executions}
     if not outcomes & {Outcome.OK, *FAILURES}:
         return None
     return not outcomes & FAILURES

@@ -112,6 +112,11 @@ class Choice(Generic[TurnT_co]):
         return None
 
     @property
+    def first_answer(self) -> Sequence[TurnT_co]:
+        """The first turn, and the one that was decoded in its place where it was escalated."""
+        return self.turns[:1]
+
+    @property
     def pending_calls(self) -> list[PendingCall]:
         """The calls of server tools that wait for the user's approval."""
         return []

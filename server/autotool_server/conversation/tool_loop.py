@@ -49,6 +49,10 @@ class ToolLoop(Choice[Turn]):
         return self._transcript
 
     @property
+    def first_answer(self) -> Sequence[Turn]:
+        return self.turns[: 2 if 0 in self._escalated else 1]
+
+    @property
     def pending_calls(self) -> list[PendingCall]:
         waiting = self._turn_calls[-1].awaiting_approval if self.stop_reason == "approval_required" else []
         return [PendingCall(id=call.id, name=call.name, arguments=call.arguments) for call in waiting]

@@ -51,3 +51,23 @@ async def test_the_calls_of_the_turn_after_one_that_was_approved_settle_it() -> 
         pair = await audited(server)
     assert (len(send.calls), len(tool.calls)) == (1, 1)
     assert (pair.solved, pair.other_solved, pair.settled_by) == (True, True, "tools")
+
+
+async def test_a_turn_that_was_escalated_is_audited_with_the_one_in_its_place() -> None:
+    tool = adder()
+    served = engine(f"{THOUGHT}No.", called("math.add", {"a": 1}), f"Hm, once more.</think>\n\n{ADD_1_2}", "It is 3.")
+    async with with_tools(served, tool, audit=1, escalate=True) as server:
+        answer = await ask(server, named("math.add"), extra=AUTO)
+        pair = await audited(server)
+    first, second, _ = autotool_field(answer)["turns"]
+    assert (first["escalated"], len(tool.calls)) == ("invalid_arguments", 1)
+    assert (pair.resolved, pair.solved, pair.other_solved, pair.settled_by) == ("short", True, True, "tools")
+    assert pair.tokens == first["content_tokens"] + second["reasoning_tokens"] + second["content_tokens"]
+
+
+async def test_one_that_fails_in_long_too_is_not_solved() -> None:
+    served = engine(f"{THOUGHT}No.", called("math.add", {"a": 1}), f"Hm.</think>\n\n{called('math.add', {'b': 1})}", "No.")
+    async with with_tools(served, adder(), audit=1, escalate=True) as server:
+        await ask(server, named("math.add"), extra=AUTO)
+        pair = await audited(server)
+    assert (pair.solved, pair.other_solved) == (False, True)
