@@ -1,6 +1,6 @@
 """Audits: some requests in `auto`, drawn at random, are answered in the other mode too, in the background.
 
-An audit decodes the first turn alone. It begins when nothing waits for the engine, runs no tools, and is nobody's use: neither
+An audit decodes the first turn alone. It begins where the engine has an idle seat, runs no tools, and is nobody's use: neither
 limits of keys nor usage count it.
 """
 
@@ -17,6 +17,7 @@ from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_server.audit.records import Answer, Record, Records
+from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.turn import Turn
@@ -40,16 +41,17 @@ FAILURES = {*FAILURE_OUTCOMES, *INVALID_OUTCOMES}
 class Auditor:
     """Draws requests and audits them. `share`: the probability of a request to be drawn; `at_once`: audits in the engine.
 
-    `is_busy` says whether the engine has as many requests as it can take.
+    `has_idle_seat` says whether an audit may begin, by its job and the number of audits in the engine.
     """
 
-    def __init__(self, share: float, at_once: int, is_busy: Callable[[], bool], note: Note) -> None:
+    def __init__(self, share: float, at_once: int, has_idle_seat: Callable[[Job, int], bool], note: Note) -> None:
         self.share = share
         self.records = Records()
-        self._is_busy = is_busy
+        self._has_idle_seat = has_idle_seat
         self._note = note
         self._places = asyncio.Semaphore(at_once)
         self._at_once = at_once
+        self._num_running = 0
         self._tasks = set[asyncio.Task[None]]()
         self._is_closed = False
 
@@ -92,12 +94,10 @@ class Auditor:
         self.records.add(job.id, record)
         try:
             async with self._places:
-                if self._is_busy():
+                if not self._has_idle_seat(replace(job, choices=[Choice(turn)]), self._num_running):
                     return
                 ending = "failed"
-                async with aclosing(turn.run()) as outputs:
-                    async for _ in outputs:
-                        pass
+                await self._decode(turn)
                 record.answer = await _answer(answered, service)
                 self.records.audited(record, await _answer([turn], service))
                 ending = "done"
@@ -112,6 +112,15 @@ class Auditor:
             if ending != "done":
                 self.records.drop(job.id, key)
             self._note(ending, turn if turn.ledger.completion_tokens else None)
+
+    async def _decode(self, turn: Turn) -> None:
+        self._num_running += 1
+        try:
+            async with aclosing(turn.run()) as outputs:
+                async for _ in outputs:
+                    pass
+        finally:
+            self._num_running -= 1
 
 
 def _in_other_mode(turn: Turn) -> Turn:

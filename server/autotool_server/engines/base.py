@@ -160,6 +160,8 @@ class Capacity:
     """The tokens of its cache, of prompts and output; None where it is not known."""
     express: int = 0
     """Places beside `requests` that only requests of one token have."""
+    seats: int | None = None
+    """Those of `requests` that it decodes at once; None for all of them."""
 
 
 def with_next(num_decoded: int) -> int:
