@@ -43,16 +43,16 @@ class ServerState:
         self.keyring = make_keyring(settings)
         self.quotas = Quotas(settings, self.metrics)
         self.history = History()
-        self.auditor = Auditor(settings.audit, settings.audit_at_once, self._has_no_room, self.metrics.audited)
+        self.auditor = Auditor(settings.audit, settings.audit_at_once, self._has_idle_seat, self.metrics.audited)
         self.key: Key | None = None
         """The key of the client that this is the state for; None for one that is not limited."""
         self._service: ConversationService | None = None
         self._why_none = "The model is still loading."
         self._owned: dict[Callable[[Settings], Any], Any] = {}
 
-    def _has_no_room(self) -> bool:
-        """Whether there is no room for work that nobody waits for."""
-        return self.queue.is_full or self.shutdown.is_draining
+    def _has_idle_seat(self, audit: Job, running: int) -> bool:
+        """Whether one more audit may begin beside those that run: it takes a seat that nobody else has or waits for."""
+        return not self.shutdown.is_draining and self.queue.has_idle_seat(audit, running)
 
     def own(self, make: Callable[[Settings], OwnT]) -> OwnT:
         """Return what `make` has made of the settings for this app, once; a protocol keeps there what its requests share."""
