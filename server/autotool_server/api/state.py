@@ -86,6 +86,7 @@ class ServerState:
     def service(self, service: ConversationService) -> None:
         self.queue.fit(service.engine.capacity)  # before, so that an error here leaves no service
         self.metrics.targets.controllers = lambda: self._controllers(service.targets)
+        self.metrics.tools.breakers.states = service.registry.open_breakers
         service.load.expected_wait = self.queue.expected_wait
         self.metrics.show_load(service.load)
         self._service = service
