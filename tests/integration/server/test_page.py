@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 from support.browser import AXE, CHROMIUM, chromium_beside_servers
 from support.page import ANSWER, MODES, Visit, calling, engine_of, visiting
 from support.relay import Relay
@@ -182,6 +182,32 @@ async def test_errors_of_the_server_are_in_its_own_words(browser: Browser) -> No
         await page.fill("#functions", '[{"type": "function", "function": {"name": ""}}]')
         await page.keyboard.press("Control+Enter")
         await expect(visit.column("auto").locator(".problem")).to_contain_text("tools.0.function.name")
+        await page.close()
+
+
+async def test_a_question_that_cannot_be_asked_yet_is_told_why(browser: Browser) -> None:
+    known = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await known.wait()
+        await route.continue_()
+
+    async with running(engine_of()) as server:
+        page = await browser.new_page()
+        await page.route("**/v1/models", hold)
+        await page.goto(server.url.removesuffix("/v1") + "/")
+        refusal = page.locator(".refusal")
+        await page.keyboard.press("Control+Enter")
+        await expect(refusal).to_have_text("Write a question first.")
+        await page.fill("#question", "?")
+        await expect(refusal).to_have_count(0)
+        await page.keyboard.press("Control+Enter")
+        await expect(refusal).to_contain_text("does not know yet what is served")
+        await expect(page.locator("p[role=status]")).to_contain_text("does not know yet what is served")
+        known.set()
+        await expect(refusal).to_have_count(0)
+        await page.keyboard.press("Control+Enter")
+        await expect(page.locator(".column.short .answer")).to_have_text(ANSWER)
         await page.close()
 
 
