@@ -1,7 +1,7 @@
 """What the endpoints of one app share."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -20,6 +20,8 @@ from autotool_server.conversation.job import Job
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
+from autotool_server.targets import Targets
+from autotool_server.targets.controller import Controller
 from autotool_server.tracing import open_tracer
 
 OwnT = TypeVar("OwnT")
@@ -83,10 +85,17 @@ class ServerState:
     @service.setter
     def service(self, service: ConversationService) -> None:
         self.queue.fit(service.engine.capacity)  # before, so that an error here leaves no service
-        self.metrics.targets.controllers = service.targets.configured
+        self.metrics.targets.controllers = lambda: self._controllers(service.targets)
+        self.metrics.tools.breakers.states = service.registry.open_breakers
         service.load.expected_wait = self.queue.expected_wait
         self.metrics.show_load(service.load)
         self._service = service
+
+    def _controllers(self, targets: Targets) -> Mapping[str, Controller]:
+        """Return the controllers of the operator's targets that hold now: the keys file may have lost some."""
+        if self.keyring is not None:
+            targets.keep_keys(self.keyring.targets())
+        return targets.configured
 
     def withdraw_service(self, why: str) -> None:
         """Take the service away until it is set again. `why`: a sentence for clients."""
