@@ -20,7 +20,7 @@ from autotool_core.target import Target, TargetText
 from autotool_server.conversation import request as conversation
 from autotool_server.conversation.request import RequestedSampling, ServerToolName
 from autotool_server.errors import UNSUPPORTED
-from autotool_server.settings import MIN_REPETITION_PENALTY
+from autotool_server.settings.generation import MIN_REPETITION_PENALTY
 
 MAX_INT32 = 2**31 - 1
 """Largest count: engines hold counts in 32 bits."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from autotool_core.errors import AutoToolError
-from autotool_server.settings import GENERATION_CONFIG_FILE, GenerationConfig
+from autotool_server.settings.generation import GENERATION_CONFIG_FILE, GenerationConfig
 
 
 def find(source: str, checkpoint: str) -> GenerationConfig:

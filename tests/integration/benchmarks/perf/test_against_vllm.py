@@ -59,7 +59,7 @@ def scripted(running: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[s
         suspended.append(process.name)
         return nullcontext()
 
-    monkeypatch.setattr("autotool_bench.perf.cli.require_vllm", lambda _: None)
+    monkeypatch.setattr("autotool_bench.perf.cli_speed.require_vllm", lambda _: None)
     monkeypatch.setattr(servers, "is_cpu", lambda: True)
     monkeypatch.setattr(servers, "started", started)
     monkeypatch.setattr(servers, "paused", paused)
