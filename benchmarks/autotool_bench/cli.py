@@ -145,7 +145,7 @@ def dial(
     """
     options = locals()
     modes = ["short", *(f"auto@{bias:g}" for bias in _parse_biases(options.pop("biases"))), "long"]
-    _execute(modes=",".join(modes), **options)
+    _execute(modes=",".join(modes), without_relief=True, **options)
     report([out])
     from autotool_bench.report import write_dial  # noqa: PLC0415 matplotlib takes a second
 

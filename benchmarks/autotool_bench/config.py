@@ -1,8 +1,11 @@
 """The configuration of a run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from autotool_bench import rows
 from autotool_core.modes import ModeSwitch
 
 LOCAL_URL = "http://localhost:8000/v1"
@@ -41,6 +44,12 @@ class RunConfig:
     api_key: str = "none"
     retry_errors: bool = False
     """Whether items that ended in an error in an earlier start are attempted again."""
+    without_relief: bool = False
+    """Whether answers that the server's load has made think less are refused, and attempted again by a later start."""
+
+    def retries(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the item of a row of an earlier start is attempted again."""
+        return (self.retry_errors and row["error"] is not None) or (self.without_relief and rows.is_relieved(row))
 
     def request_fields(self) -> dict[str, float | int]:
         """Return the fields that every request has, whatever its mode."""

@@ -1,6 +1,6 @@
 """The rows of a run: one JSON line per attempt, appended as it ends, so that a killed run loses and repeats none."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ class TurnStats:
     """Whether the thought was cut by a limit of tokens; None without a decision record."""
     max_reasoning_tokens: int | None = None
     """The limit of the thought that applied, whoever set it; None without one or without a decision record."""
+    load_bias: float = 0.0
+    """Log-odds that the server added to long because requests waited, 0 or less."""
+    load_share: float = 1.0
+    """The part of the usual longest thought that the server left to the think block because requests waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,15 @@ def _is_row(row: Any) -> bool:
     return all(isinstance(turn, dict) and turn.keys() >= TURN_FIELDS for turn in row["turns"])
 
 
-def drop_errors(folder: Path) -> None:
-    """Remove the rows that have an error from a run, atomically, so that their items are attempted again."""
+def is_relieved(row: Mapping[str, Any]) -> bool:
+    """Return whether the server has made a turn of a row think less because of its load."""
+    # Rows of earlier versions do not say.
+    return any(turn.get("load_bias", 0) != 0 or turn.get("load_share", 1) != 1 for turn in row["turns"])
+
+
+def drop(folder: Path, is_unwanted: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Remove unwanted rows from a run, atomically, so that their items are attempted again."""
     with jsonl.atomic_write(folder / FILE) as part, jsonl.Appender(part) as kept:
         for row in read(folder):
-            if row["error"] is None:
+            if not is_unwanted(row):
                 kept.write(row)

@@ -40,7 +40,8 @@ def execute(config: RunConfig, own: OwnServer | None = None) -> None:
 
     A run that was stopped resumes if it is executed again with the same settings. An `own` server is started when nothing
     else can be wrong, and not at all if every attempt has its row. Raises AutoToolError for settings that cannot be run, for
-    a folder that holds another run or is in use, and if the server cannot be reached.
+    a folder that holds another run or is in use, if the server cannot be reached, and for answers that its load has made think
+    less where the configuration refuses them.
     """
     _check_modes(config)
     # The model first: making the suite may build an environment, which takes minutes.
@@ -56,6 +57,8 @@ def execute(config: RunConfig, own: OwnServer | None = None) -> None:
             with own.start() as url:
                 served = replace(config, url=url)
                 _run(suite, served, _manifest(served, asyncio.run(_look_up_model(served)), suite.categories))
+        if config.without_relief:
+            _refuse_relief(config.out)
         _write_official(suite, config.out, config.modes)
 
 
@@ -68,9 +71,20 @@ def _check_modes(config: RunConfig) -> None:
 
 def _run(suite: Suite, config: RunConfig, manifest: Manifest) -> None:
     open_run(config.out, manifest)
-    if config.retry_errors:
-        rows.drop_errors(config.out)
+    if config.retry_errors or config.without_relief:
+        rows.drop(config.out, config.retries)
     asyncio.run(_attempt_all(suite, config, manifest))
+
+
+def _refuse_relief(folder: Path) -> None:
+    """Raise AutoToolError for rows of turns that the load has made think less."""
+    relieved = [rows.is_relieved(row) for row in rows.read(folder)]
+    if any(relieved):
+        raise AutoToolError(
+            f"{folder}: in {sum(relieved)} of {len(relieved)} rows the server has made the model think less because requests "
+            "waited (load_bias or load_share in rows.jsonl), so that they do not show what a mode or a bias reaches. Serve "
+            "without --max-load-bias, or lower --concurrency, and start this command again: it attempts those items anew."
+        )
 
 
 def _is_complete(suite: Suite, config: RunConfig, manifest: Manifest, model: str | None) -> bool:
@@ -78,7 +92,7 @@ def _is_complete(suite: Suite, config: RunConfig, manifest: Manifest, model: str
     stored = read_manifest(config.out)
     if stored is None or model is None or stored.get("model") != model:
         return False
-    kept = (row for row in rows.read(config.out) if row["error"] is None or not config.retry_errors)
+    kept = (row for row in rows.read(config.out) if not config.retries(row))
     done = {(row["id"], row["mode"]) for row in kept}
     planned = planned_items(suite, manifest, count_items(suite, manifest))
     return all((item.id, mode) in done for item in planned for mode in manifest.modes)

@@ -154,6 +154,8 @@ def _turn(completion: ChatCompletion, reply: Reply, decision: DecisionRecord | N
         finish_reason=completion.choices[0].finish_reason,
         reasoning_truncated=decision.turns[-1].reasoning_truncated if decision else None,
         max_reasoning_tokens=decision.turns[-1].max_reasoning_tokens if decision else None,
+        load_bias=decision.turns[-1].load_bias if decision else 0.0,
+        load_share=decision.turns[-1].load_share if decision else 1.0,
     )
 
 

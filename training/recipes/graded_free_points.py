@@ -18,8 +18,6 @@ from autotool_training.common.resume import stored_run
 
 EASY, HARD = (1, 2, 3, 4), (5, 6)
 """Levels; an answer without reasoning is seldom right at the hard ones."""
-MIDDLE, STEPS = 50, 100
-"""Steps at which a run is measured; a run has STEPS of them."""
 TAIL = 10
 """The last steps over which logged figures are averaged."""
 MAX_CUT = 0.05
@@ -80,6 +78,13 @@ class Run:
     """H_s and H_l (`short`, `long`) and the coupled one (`shared`), in nats a token; empty for an arm without targets."""
     cap: float
     """The largest β_l."""
+    steps: int
+    """The number of steps that it was to have; 0 if it has not begun."""
+
+    @property
+    def measured_steps(self) -> tuple[int, int, int]:
+        """The steps at which it is measured: before the first, after half of them, and after the last."""
+        return 0, self.steps // 2, self.steps
 
     @property
     def start(self) -> Point:
@@ -89,7 +94,12 @@ class Run:
     @property
     def end(self) -> Point:
         """Its last checkpoint."""
-        return self.points[STEPS]
+        return self.points[self.steps]
+
+    @property
+    def middle(self) -> Point:
+        """Its checkpoint after half of the steps."""
+        return self.points[self.steps // 2]
 
     @property
     def has_diverged(self) -> bool:
@@ -102,7 +112,7 @@ class Run:
 
     def tail(self, metric: str) -> float:
         """Return the mean of a logged metric over the last steps that have it; NaN if none has."""
-        values = [line[metric] for step, line in self.logged.items() if step > STEPS - TAIL and metric in line]
+        values = [line[metric] for step, line in self.logged.items() if step > self.steps - TAIL and metric in line]
         return float(np.mean(values)) if values else float("nan")
 
     def steps_at_cap(self) -> int:
@@ -118,8 +128,9 @@ def read_run(folder: Path, split: str) -> Run:
         logged.setdefault(line["step"], {}).update(line)
     file = folder / "targets.json"
     targets = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    objective = (stored_run(folder) or {}).get("settings", {}).get("objective", {})
-    return Run(folder.name, points, logged, targets, objective.get("beta_cap", float("inf")))
+    settings = (stored_run(folder) or {}).get("settings", {})
+    cap = settings.get("objective", {}).get("beta_cap", float("inf"))
+    return Run(folder.name, points, logged, targets, cap, settings.get("steps", 0))
 
 
 def read_runs(folder: Path, split: str, names: Iterable[str] = RUNS, more: Iterable[str] = MORE_RUNS) -> dict[str, Run]:
@@ -128,15 +139,16 @@ def read_runs(folder: Path, split: str, names: Iterable[str] = RUNS, more: Itera
     runs = {name: read_run(folder / name, split) for name in names}
     if lacking := [f"{run.name} ({', '.join(lacks)})" for run in runs.values() if (lacks := _lacks(run, split))]:
         raise AutoToolError(f"{folder} holds runs that are not complete: {'; '.join(lacking)}.")
+    if len({run.steps for run in runs.values()}) > 1:
+        steps = ", ".join(f"{run.name} {run.steps}" for run in runs.values())
+        raise AutoToolError(f"{folder} holds runs of different numbers of steps, which cannot be compared: {steps}.")
     return runs
 
 
 def _lacks(run: Run, split: str) -> list[str]:
-    lacks = [f"step {step} is not measured on {split}" for step in (0, MIDDLE, STEPS) if step not in run.points]
-    if STEPS not in run.logged:
-        lacks.append(f"step {STEPS} is not logged")
-    if max(run.points, default=0) > STEPS or max(run.logged, default=0) > STEPS:
-        lacks.append(f"it has more than {STEPS} steps")
+    lacks = [f"step {step} is not measured on {split}" for step in dict.fromkeys(run.measured_steps) if step not in run.points]
+    if run.steps not in run.logged:
+        lacks.append(f"step {run.steps} is not logged")
     if arm_of(run.name) in {METHOD, COUPLED} and not run.targets:
         lacks.append("no targets.json")
     return lacks

@@ -9,7 +9,7 @@ compare it with the checkpoint that RL began from. The figure has the mean over 
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +76,10 @@ def draw(runs: Iterable[Run], out: Path) -> None:
     for axes, (name, title) in zip(figure.subplots(2, 3).flat, PANELS.items(), strict=True):
         for colour, (arm, seeds) in enumerate(arms.items()):
             style = {"color": COLOURS[colour % len(COLOURS)], "linestyle": ("-", "--")[colour // len(COLOURS) % 2]}
-            curves = [_curve(run, name) for run in seeds]
+            steps, curves = seeds[0].measured_steps, [_curve(run, name) for run in seeds]
             for curve in curves:
-                axes.plot(_STEPS, curve, linewidth=0.6, alpha=0.5, **style)
-            axes.plot(_STEPS, np.mean(curves, axis=0), linewidth=1.6, label=arm, **style)
+                axes.plot(steps, curve, linewidth=0.6, alpha=0.5, **style)
+            axes.plot(steps, np.mean(curves, axis=0), linewidth=1.6, label=arm, **style)
         axes.set(title=title, xlabel="step")
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -87,11 +87,8 @@ def draw(runs: Iterable[Run], out: Path) -> None:
     figure.savefig(out)
 
 
-_STEPS: Sequence[int] = (0, points.MIDDLE, points.STEPS)
-
-
 def _curve(run: Run, name: str) -> list[float]:
-    return [run.points[step].mean(name) for step in _STEPS]
+    return [run.points[step].mean(name) for step in run.measured_steps]
 
 
 if __name__ == "__main__":

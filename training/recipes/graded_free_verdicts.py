@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from graded_free_points import BONUS, COUPLED, DOSES, METHOD, MIDDLE, PLAIN, SEEDS, SLOW, Gap, Point, Run, arm_of, gap
+from graded_free_points import BONUS, COUPLED, DOSES, METHOD, PLAIN, SEEDS, SLOW, Gap, Point, Run, arm_of, gap
 
 Outcome = Literal["holds", "fails", "diverged", "more seeds"]
 MAX_ENTROPY, MAX_LENGTH = 0.5, 0.7
@@ -102,9 +102,9 @@ def worth(method: Sequence[Run], plain: Sequence[Run]) -> Verdict:
     ends = [run.end for run in method]
     auto, long = (gap(ends, [run.end for run in plain], name) for name in ("hard_auto", "hard_long"))
     start = gap(ends, [run.start for run in method], "hard_auto")
-    middle = gap(ends, [run.points[MIDDLE] for run in plain], "hard_auto")
+    middle = gap(ends, [run.middle for run in plain], "hard_auto")
     holds = _is_better(auto) and min(auto.by_seed) > 0 and long.low > 0 and start.value > 0 and middle.value > 0
-    figures = f"in auto {auto}; forced long {long}; less the start {start}; less plain GRPO at step {MIDDLE} {middle}"
+    figures = f"in auto {auto}; forced long {long}; less the start {start}; less plain GRPO at half of the steps {middle}"
     return _verdict("3 thoughts are worth it", [*method, *plain], figures, holds=holds)
 
 

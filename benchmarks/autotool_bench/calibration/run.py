@@ -1,7 +1,7 @@
 """A calibration: the run, what it says, and the profile with the bias."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +29,7 @@ def calibrate(config: RunConfig, target: Target, profile: Profile, console: Cons
     A run that was stopped resumes. Raises AutoToolError as `execute` and `read_pairs` do.
     """
     console = console or plain_console()
-    execute(config)
+    execute(replace(config, without_relief=True))
     pairs = read_pairs(config.out, profile.decision_bias)
     ranking, choice = rank(pairs), choose(pairs, target)
     write_dial_run(pairs, config.out, config.out / "dial")

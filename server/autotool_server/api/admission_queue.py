@@ -7,6 +7,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
@@ -86,8 +87,10 @@ class AdmissionQueue:
     def fit(self, engine: Capacity) -> None:
         """Let as much run at once as an engine holds, where the settings say nothing else."""
         requests, tokens = self._settings.max_running_requests, self._settings.max_running_tokens
-        self._capacity = Capacity(
-            engine.requests if requests is None else requests, engine.tokens if tokens is None else tokens, engine.express
+        self._capacity = replace(
+            engine,
+            requests=engine.requests if requests is None else requests,
+            tokens=engine.tokens if tokens is None else tokens,
         )
         self._start_waiting()
 
@@ -152,10 +155,23 @@ class AdmissionQueue:
         began = ticket.job.queued.began
         return self._clock() - began if began is not None else 0.0
 
+    def has_idle_seat(self, job: Job, beside: int) -> bool:
+        """Whether nothing waits, and the engine has a seat and the tokens that a job like this takes.
+
+        `beside`: those like it that the engine has already and that have not come through the queue.
+        """
+        tokens = self._capacity.tokens
+        if self._waiting or self.running_requests + beside >= self._seats:
+            return False
+        if tokens is None or self._num_running + beside == 0:
+            return True
+        return self.running_tokens + (beside + 1) * self._typical.expected_tokens(job) <= tokens
+
     @property
-    def is_full(self) -> bool:
-        """Whether requests wait, or one more would have to."""
-        return bool(self._waiting) or self.running_requests >= self._capacity.requests
+    def _seats(self) -> int:
+        """Answers that are decoded at once."""
+        seats, requests = self._capacity.seats, self._capacity.requests
+        return requests if seats is None else min(seats, requests)
 
     def leave(self, ticket: Ticket) -> None:
         """Take back what a ticket holds, and let those run that then fit."""
@@ -185,7 +201,7 @@ class AdmissionQueue:
 
     def _has_place(self, ticket: Ticket) -> bool:
         """Whether one is short, or long ones do not have all of their places yet. One of them may always run."""
-        places = self._settings.max_long_share * self._capacity.requests
+        places = self._settings.max_long_share * self._seats
         return not ticket.is_long or not self._running_long or self._running_long + ticket.job.num_choices <= places
 
     def _start(self, ticket: Ticket) -> None:
@@ -198,8 +214,10 @@ class AdmissionQueue:
         ticket.tokens_at_start = ticket.tokens
         queued = ticket.job.queued
         queued.ended = self._clock()
-        for turn in ticket.job.turns:
-            turn.delay = max(ticket.due - queued.ended, 0.0)
+        if ticket.due:
+            # Not before now: those that waited here did so by shares, of which the engine knows nothing.
+            for turn in ticket.job.turns:
+                turn.due = max(ticket.due, queued.ended)
         self._metrics.queue_seconds.observe(queued.seconds)
 
     def _start_waiting(self) -> None:

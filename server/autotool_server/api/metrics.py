@@ -182,8 +182,8 @@ class _TargetGauges(Collector):
     """What holds each target of the operator: its reasoning bias, and thinking rate and tokens of its latest turns."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.controllers: Mapping[str, Controller] = {}
-        """The controllers by what they are of: `server`, `alias:NAME` or `key:NAME`."""
+        self.controllers: Callable[[], Mapping[str, Controller]] = dict[str, Controller]
+        """Returns the controllers by what they are of: `server`, `alias:NAME` or `key:NAME`."""
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -196,7 +196,7 @@ class _TargetGauges(Collector):
             "Mean decoded tokens of the latest turns of a target",
             labels=("scope", "target"),
         )
-        for scope, controller in [*self.controllers.items()]:
+        for scope, controller in [*self.controllers().items()]:
             labels = (scope, str(controller.target))
             bias.add_metric(labels, controller.bias)
             for family, value in ((rate, controller.thinking_rate), (tokens, controller.mean_tokens)):

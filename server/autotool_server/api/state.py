@@ -1,7 +1,7 @@
 """What the endpoints of one app share."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -20,6 +20,8 @@ from autotool_server.conversation.job import Job
 from autotool_server.conversation.service import ConversationService
 from autotool_server.errors import OverloadedError
 from autotool_server.settings import Settings
+from autotool_server.targets import Targets
+from autotool_server.targets.controller import Controller
 from autotool_server.tracing import open_tracer
 
 OwnT = TypeVar("OwnT")
@@ -43,16 +45,16 @@ class ServerState:
         self.keyring = make_keyring(settings)
         self.quotas = Quotas(settings, self.metrics)
         self.history = History()
-        self.auditor = Auditor(settings.audit, settings.audit_at_once, self._has_no_room, self.metrics.audited)
+        self.auditor = Auditor(settings.audit, settings.audit_at_once, self._has_idle_seat, self.metrics.audited)
         self.key: Key | None = None
         """The key of the client that this is the state for; None for one that is not limited."""
         self._service: ConversationService | None = None
         self._why_none = "The model is still loading."
         self._owned: dict[Callable[[Settings], Any], Any] = {}
 
-    def _has_no_room(self) -> bool:
-        """Whether there is no room for work that nobody waits for."""
-        return self.queue.is_full or self.shutdown.is_draining
+    def _has_idle_seat(self, audit: Job, running: int) -> bool:
+        """Whether one more audit may begin beside those that run: it takes a seat that nobody else has or waits for."""
+        return not self.shutdown.is_draining and self.queue.has_idle_seat(audit, running)
 
     def own(self, make: Callable[[Settings], OwnT]) -> OwnT:
         """Return what `make` has made of the settings for this app, once; a protocol keeps there what its requests share."""
@@ -83,10 +85,17 @@ class ServerState:
     @service.setter
     def service(self, service: ConversationService) -> None:
         self.queue.fit(service.engine.capacity)  # before, so that an error here leaves no service
-        self.metrics.targets.controllers = service.targets.configured
+        self.metrics.targets.controllers = lambda: self._controllers(service.targets)
+        self.metrics.tools.breakers.states = service.registry.open_breakers
         service.load.expected_wait = self.queue.expected_wait
         self.metrics.show_load(service.load)
         self._service = service
+
+    def _controllers(self, targets: Targets) -> Mapping[str, Controller]:
+        """Return the controllers of the operator's targets that hold now: the keys file may have lost some."""
+        if self.keyring is not None:
+            targets.keep_keys(self.keyring.targets())
+        return targets.configured
 
     def withdraw_service(self, why: str) -> None:
         """Take the service away until it is set again. `why`: a sentence for clients."""

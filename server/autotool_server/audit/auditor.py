@@ -1,6 +1,6 @@
 """Audits: some requests in `auto`, drawn at random, are answered in the other mode too, in the background.
 
-An audit decodes the first turn alone. It begins when nothing waits for the engine, runs no tools, and is nobody's use: neither
+An audit decodes the first turn alone. It begins where the engine has an idle seat, runs no tools, and is nobody's use: neither
 limits of keys nor usage count it.
 """
 
@@ -17,9 +17,11 @@ from autotool_core.calls import Call
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_server.audit.records import Answer, Record, Records
+from autotool_server.conversation.choice import Choice
 from autotool_server.conversation.job import Job
 from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.turn import Turn
+from autotool_server.targets.load import NONE
 from autotool_server.tools.results import FAILURE_OUTCOMES, INVALID_OUTCOMES, Outcome
 
 logger = logging.getLogger(__name__)
@@ -39,16 +41,17 @@ FAILURES = {*FAILURE_OUTCOMES, *INVALID_OUTCOMES}
 class Auditor:
     """Draws requests and audits them. `share`: the probability of a request to be drawn; `at_once`: audits in the engine.
 
-    `is_busy` says whether the engine has as many requests as it can take.
+    `has_idle_seat` says whether an audit may begin, by its job and the number of audits in the engine.
     """
 
-    def __init__(self, share: float, at_once: int, is_busy: Callable[[], bool], note: Note) -> None:
+    def __init__(self, share: float, at_once: int, has_idle_seat: Callable[[Job, int], bool], note: Note) -> None:
         self.share = share
         self.records = Records()
-        self._is_busy = is_busy
+        self._has_idle_seat = has_idle_seat
         self._note = note
         self._places = asyncio.Semaphore(at_once)
         self._at_once = at_once
+        self._num_running = 0
         self._tasks = set[asyncio.Task[None]]()
         self._is_closed = False
 
@@ -57,10 +60,10 @@ class Auditor:
 
         Of requests with several choices none is, since they are no single answer, and none that the load has made think less.
         """
-        first = job.turns[0]
-        if job.mode is not Mode.AUTO or len(job.choices) > 1 or not isinstance(first, Turn) or first.p_long is None:
+        answered = [turn for turn in job.choices[0].first_answer if isinstance(turn, Turn)]
+        if job.mode is not Mode.AUTO or len(job.choices) > 1 or not answered or answered[0].p_long is None:
             return
-        if first.has_relief:
+        if any(turn.decision.relief is not NONE for turn in answered):
             return
         if random.random() >= self.share:  # noqa: S311 a sample, not a secret
             return
@@ -68,7 +71,7 @@ class Auditor:
             self._note("dropped", None)
             return
         # Nothing of the request that has ended is noted on behalf of the audit.
-        task = asyncio.create_task(self._audit(job, first, key, service), context=contextvars.Context())
+        task = asyncio.create_task(self._audit(job, answered, key, service), context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -84,21 +87,19 @@ class Auditor:
         while self._tasks:
             await asyncio.wait({*self._tasks})
 
-    async def _audit(self, job: Job, first: Turn, key: str | None, service: ConversationService) -> None:
-        turn = _in_other_mode(first)
+    async def _audit(self, job: Job, answered: Sequence[Turn], key: str | None, service: ConversationService) -> None:
+        turn = _in_other_mode(answered[0])
         ending: Ending = "dropped"
-        record = Record(key, first.resolved, Answer(0, False), _tools_succeeded(job))
+        record = Record(key, answered[0].resolved, Answer(0, False), _tools_succeeded(job))
         self.records.add(job.id, record)
         try:
             async with self._places:
-                if self._is_busy():
+                if not self._has_idle_seat(replace(job, choices=[Choice(turn)]), self._num_running):
                     return
                 ending = "failed"
-                async with aclosing(turn.run()) as outputs:
-                    async for _ in outputs:
-                        pass
-                record.answer = await _answer(first, service)
-                self.records.audited(record, await _answer(turn, service))
+                await self._decode(turn)
+                record.answer = await _answer(answered, service)
+                self.records.audited(record, await _answer([turn], service))
                 ending = "done"
         except AutoToolError as error:
             logger.info("an audit failed: %s", type(error).__name__)
@@ -111,6 +112,15 @@ class Auditor:
             if ending != "done":
                 self.records.drop(job.id, key)
             self._note(ending, turn if turn.ledger.completion_tokens else None)
+
+    async def _decode(self, turn: Turn) -> None:
+        self._num_running += 1
+        try:
+            async with aclosing(turn.run()) as outputs:
+                async for _ in outputs:
+                    pass
+        finally:
+            self._num_running -= 1
 
 
 def _in_other_mode(turn: Turn) -> Turn:
@@ -126,13 +136,14 @@ def _in_other_mode(turn: Turn) -> Turn:
     return turn.anew(request)
 
 
-async def _answer(turn: Turn, service: ConversationService) -> Answer:
-    """Return what is kept of a turn that has ended."""
-    calls = (await service.texts.run(turn.collected)).calls
-    has_form = calls is not None and turn.finish_reason == "stop"
+async def _answer(turns: Sequence[Turn], service: ConversationService) -> Answer:
+    """Return what is kept of an answer: one turn that has ended, or one that was escalated and the one in its place."""
+    last = turns[-1]
+    calls = (await service.texts.run(last.collected)).calls
+    has_form = calls is not None and last.finish_reason == "stop"
     if calls and has_form:
-        has_form = await _are_valid(calls, turn.request.tools, service)
-    tokens = turn.ledger.completion_tokens - turn.ledger.decision_tokens
+        has_form = await _are_valid(calls, last.request.tools, service)
+    tokens = sum(turn.ledger.completion_tokens - turn.ledger.decision_tokens for turn in turns)
     return Answer(tokens, has_form, tuple(call.canonical() for call in calls or ()))
 
 
@@ -145,7 +156,9 @@ async def _are_valid(calls: Sequence[Call], tools: Sequence[Mapping[str, Any]], 
 
 
 def _tools_succeeded(job: Job) -> bool | None:
-    outcomes = {Outcome(execution.outcome) for execution in job.choices[0].records()[0].executions}
+    choice = job.choices[0]
+    executions = choice.executions(len(choice.first_answer) - 1)
+    outcomes = {Outcome(execution.outcome) for execution in executions}
     if not outcomes & {Outcome.OK, *FAILURES}:
         return None
     return not outcomes & FAILURES

@@ -30,7 +30,7 @@ class Answer:
     """What one of the two answers was."""
 
     tokens: int
-    """Decoded tokens of its first turn, without that of the decision."""
+    """Decoded tokens of its first turn, and of that in its place where it was escalated, without that of the decision."""
     has_form: bool
     """Whether it is solved by form."""
     calls: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from autotool_core.modes import ResolvedMode
 from autotool_core.parsing.events import Event, ToolCallStart
-from autotool_core.record import PendingCall, TurnRecord
+from autotool_core.record import PendingCall, ToolExecution, TurnRecord
 from autotool_server.conversation.ledger import Ledger
 from autotool_server.conversation.token_reader import TurnOutput
 from autotool_server.engines.base import FinishReason
@@ -53,8 +53,8 @@ class Generation(Protocol):
         """Tokens that the turn may decode or have injected, as far as its request or the server limits them."""
         ...
 
-    delay: float
-    """Seconds by which the engine may let later turns pass it (`EngineRequest.delay`)."""
+    due: float | None
+    """By when the engine orders its requests (`EngineRequest.due`); None for their arrival."""
 
     def run(self) -> AsyncGenerator[TurnOutput]: ...
 
@@ -112,6 +112,11 @@ class Choice(Generic[TurnT_co]):
         return None
 
     @property
+    def first_answer(self) -> Sequence[TurnT_co]:
+        """The first turn, and the one that was decoded in its place where it was escalated."""
+        return self.turns[:1]
+
+    @property
     def pending_calls(self) -> list[PendingCall]:
         """The calls of server tools that wait for the user's approval."""
         return []
@@ -125,6 +130,10 @@ class Choice(Generic[TurnT_co]):
     def records(self) -> list[TurnRecord]:
         """Return every turn's part of the decision record."""
         return [turn.record() for turn in self.turns]
+
+    def executions(self, number: int) -> list[ToolExecution]:
+        """Return the calls of server tools that a turn has made: not those that the user had decided about before it."""
+        return []
 
     async def run(self) -> AsyncGenerator[Output]:
         """Yield the turn's outputs, then the end. Closing the generator ends everything that was started for it."""

@@ -20,8 +20,8 @@ from autotool_server.conversation.service import ConversationService
 from autotool_server.conversation.step_spans import CACHED, FINISH, StepSpans
 from autotool_server.conversation.stops import StopFilter
 from autotool_server.conversation.token_reader import TurnOutput
-from autotool_server.conversation.turn import DETOKENIZER_CONTEXT
 from autotool_server.conversation.turn_requests import sampling_of_choice
+from autotool_server.conversation.turn_steps import DETOKENIZER_CONTEXT
 from autotool_server.engines.base import Engine, EngineRequest, FinishReason, Sampling, TokenDelta
 from autotool_server.tracing.spans import Attributes
 
@@ -84,8 +84,8 @@ class PlainTurn:
         self.request = request
         self.ledger = Ledger()
         self.finish_reason: FinishReason = "length"
-        self.delay = 0.0
-        """Seconds by which the engine may let later turns pass it."""
+        self.due: float | None = None
+        """By when the engine orders its request (`EngineRequest.due`); None for its arrival."""
         self._engine = engine
         self._spans = StepSpans(engine, model, self.ledger, "text_completion", self._span_attributes)
         self._stops = StopFilter(request.request.stop)
@@ -158,7 +158,7 @@ class PlainTurn:
             sampling=self.request.sampling,
             logprobs=self.request.request.logprobs,
             priority=self.request.priority,
-            delay=self.delay,
+            due=self.due,
         )
 
     def _read(self, delta: TokenDelta) -> TurnOutput:

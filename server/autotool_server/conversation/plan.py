@@ -2,7 +2,7 @@
 
 A turn is one or two engine steps, each a plain generation from token ids. There are two where a grammar must not constrain
 the think block, where the request limits the reasoning, and where the think block reaches a limit and is closed for the
-model. (The decision of `auto` is a step of its own that comes before: `conversation.turn`.)
+model. (The decision of `auto` is a step of its own that comes before: `conversation.turn_decision`.)
 """
 
 from collections.abc import Sequence

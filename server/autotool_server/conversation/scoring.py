@@ -79,7 +79,7 @@ class ScoredTurn:
         self.prompt_ids = prompt_ids
         self.score: Score | None = None
         """What the engine has said of the answers; None before `run` has ended."""
-        self.delay = 0.0
+        self.due: float | None = None
         """It has no effect: a score is one step."""
         self._engine = service.engine
         self._id = f"{request_id}-{index}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from autotool_core.errors import InvalidRequestError
 from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.record import PendingCall, TurnRecord
+from autotool_core.record import PendingCall, ToolExecution, TurnRecord
 from autotool_server.conversation.choice import Choice, ChoiceEnd, Output, StreamEvent
 from autotool_server.conversation.loop_types import NextTurn, NoRoomError, ServerTools
 from autotool_server.conversation.token_reader import TurnOutput
@@ -49,6 +49,10 @@ class ToolLoop(Choice[Turn]):
         return self._transcript
 
     @property
+    def first_answer(self) -> Sequence[Turn]:
+        return self.turns[: 2 if 0 in self._escalated else 1]
+
+    @property
     def pending_calls(self) -> list[PendingCall]:
         waiting = self._turn_calls[-1].awaiting_approval if self.stop_reason == "approval_required" else []
         return [PendingCall(id=call.id, name=call.name, arguments=call.arguments) for call in waiting]
@@ -65,6 +69,9 @@ class ToolLoop(Choice[Turn]):
     def records(self) -> list[TurnRecord]:
         """Return every turn's part of the decision record, with its calls of server tools."""
         return [self._record(index) for index in range(len(self.turns))]
+
+    def executions(self, number: int) -> list[ToolExecution]:
+        return self._executions(number, self._turn_calls[number : number + 1])
 
     async def run(self) -> AsyncGenerator[Output]:
         """Run turns and calls until an answer, a call of a client's tool or a budget ends the loop."""
@@ -218,11 +225,14 @@ class ToolLoop(Choice[Turn]):
 
     async def _make(self, mode: Mode | None) -> Turn | None:
         spent = sum(turn.charged_tokens for turn in self.turns)
+        step = NextTurn(len(self._turn_calls), self._transcript, spent, mode, self._limit is None)
         try:
-            return await self._make_turn(NextTurn(len(self._turn_calls), self._transcript, spent, mode, self._limit is None))
+            turn = await self._make_turn(step)
         except NoRoomError as error:
             self.stop_reason = error.stop_reason
             return None
+        turn.due = self.turns[0].due  # others may pass a request once, and not in each of its turns
+        return turn
 
     async def _make_without_results(self, results: list[dict[str, Any]]) -> Turn | None:
         """Make the next turn without the last results, if these do not fit into the context."""
@@ -255,11 +265,13 @@ class ToolLoop(Choice[Turn]):
         return sum(calls.num_started for calls in (*self._decided, *self._turn_calls))
 
     def _record(self, index: int) -> TurnRecord:
-        record = self.turns[index].record()
-        until = self._decoded_until[index] if index < len(self._decoded_until) else None
-        executed = [*(self._decided if index == 0 else ()), *self._turn_calls[index : index + 1]]
-        executions = [call.execution(until) for calls in executed for call in calls.calls]
-        return record.model_copy(update={"executions": executions, "escalated": self._escalated.get(index)})
+        decided = self._executions(index, self._decided if index == 0 else ())
+        executions = [*decided, *self.executions(index)]
+        return self.turns[index].record().model_copy(update={"executions": executions, "escalated": self._escalated.get(index)})
+
+    def _executions(self, number: int, run: Sequence[TurnCalls]) -> list[ToolExecution]:
+        until = self._decoded_until[number] if number < len(self._decoded_until) else None
+        return [call.execution(until) for calls in run for call in calls.calls]
 
     def _called(self, call: ServerCall) -> StreamEvent:
         return self._event("tool_called", call, **({} if call.approved is None else {"approved": call.approved}))

@@ -1,46 +1,32 @@
 """One turn: the decision, the reasoning, the answer. `Turn.run` shows the whole of it (docs/design/request.md).
 
-The engine steps come from `conversation.plan`, their tokens are read by `conversation.token_reader`; this module runs the one
-and feeds the other.
+`turn_decision`, beside this module, decides the mode; `plan` and `turn_steps` make the steps of the engine, and `token_reader`
+reads their tokens. This module runs the ones and feeds the other.
 """
 
-import random
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
 
-from autotool_core.decision import Decision
-from autotool_core.detokenizer import Detokenizer
 from autotool_core.errors import EngineError
 from autotool_core.modes import Mode, ResolvedMode
-from autotool_core.parsing.collect import Collected, collect
+from autotool_core.parsing.collect import Collected
 from autotool_core.parsing.events import Event
-from autotool_core.parsing.stream import Section, TurnParser
 from autotool_core.profile import Profile
-from autotool_core.prompt import DecisionTokens, PromptRenderer
+from autotool_core.prompt import PromptRenderer
 from autotool_core.record import TurnRecord
 from autotool_server.conversation.ledger import Ledger
-from autotool_server.conversation.plan import Step, Transition, TurnPlan, TurnState
+from autotool_server.conversation.plan import Step, Transition, TurnState
 from autotool_server.conversation.step_spans import CACHED, FINISH, StepSpans
 from autotool_server.conversation.token_reader import TokenReader, TurnOutput
+from autotool_server.conversation.turn_decision import TurnDecision
 from autotool_server.conversation.turn_request import TurnRequest
-from autotool_server.engines.base import (
-    DecisionRequest,
-    Engine,
-    EngineRequest,
-    FinishReason,
-    Outcome,
-    Score,
-    TokenDelta,
-)
-from autotool_server.targets.controller import Controller, Decided
-from autotool_server.targets.load import NONE, UNRELIEVED, LoadRelief
+from autotool_server.conversation.turn_steps import TurnSteps
+from autotool_server.engines.base import DecisionRequest, Engine, FinishReason, Score, TokenDelta
+from autotool_server.targets.load import UNRELIEVED, LoadRelief
 from autotool_server.tracing.spans import Attributes
-
-# A sentencepiece-like tokenizer needs a few ids of context to know where a word begins.
-DETOKENIZER_CONTEXT = 8
 
 
 class Turn:
@@ -60,14 +46,11 @@ class Turn:
         model: str = "",
     ) -> None:
         self.request = request
+        self.decision = TurnDecision(request, renderer, profile, load)
         self.ledger = Ledger()
         self.finish_reason: FinishReason = "stop"
-        self.resolved = ResolvedMode.LONG if request.mode is Mode.LONG else ResolvedMode.SHORT
-        self.p_long: float | None = None
-        self.reasoning_bias = 0.0
-        """Log-odds that were added to the long decision token."""
-        self.delay = 0.0
-        """Seconds by which the engine may let later turns pass it (`EngineRequest.delay`)."""
+        self.due: float | None = None
+        """By when the engine orders its requests (`EngineRequest.due`); None for their arrival."""
         self.reasoning_truncated = False
         self.stop_string: str | None = None
         """The stop string that ended the answer; None if none did."""
@@ -77,11 +60,19 @@ class Turn:
         self._model = model
         self._renderer = renderer
         self._profile = profile
-        self._load = load
-        self._relief = NONE
         self._ids = list(request.prompt_ids)
-        self._steps = 0
+        self._num_steps = 0
         self._spans = StepSpans(engine, model, self.ledger, "chat", self._span_attributes)
+
+    @property
+    def resolved(self) -> ResolvedMode:
+        """The mode that the turn has; in `auto` SHORT before the model has decided."""
+        return self.decision.resolved
+
+    @property
+    def p_long(self) -> float | None:
+        """The model's own probability of long; None where it has not decided."""
+        return self.decision.p_long
 
     @property
     def max_decoded_tokens(self) -> int:
@@ -96,12 +87,12 @@ class Turn:
     async def run(self) -> AsyncGenerator[TurnOutput]:
         """Decide, reason, answer. Closing the generator aborts the engine's work for the turn."""
         self.ledger.started_at = time.perf_counter()
-        self._take_relief()
+        self.request = replace(self.request, limits=self.decision.relieved(self.request.limits))
         decided = await self._decide()
         try:
             if decided is not None:
                 yield TurnOutput(())  # a stream begins with the decision
-            plan, reader = self._plan(), self._reader()
+            plan, reader = self._steps.plan(), self._reader()
             transition: Transition | None = plan.first(self._state(reader.in_reasoning))
             while transition is not None:
                 if events := self._apply(transition, reader):
@@ -117,29 +108,15 @@ class Turn:
                 transition = plan.following(transition.step, self._state(reader.in_reasoning, is_over=reader.is_over))
             yield self._finish(reader)
         finally:
-            self._note_end()
+            self.decision.ended(self.ledger)
             if decided is not None:
                 await decided.aclose()
 
-    def _note_end(self) -> None:
-        """Tell the load and the target what the turn has come to, also where it was cut short: a long one more than others."""
-        ledger = self.ledger
-        self._load.ended(self._relief.share, ledger.reasoning_tokens, ledger.first_token_seconds)
-        if (target := self._learning_target) is not None and self.p_long is not None:
-            target.ended(is_long=self.resolved is ResolvedMode.LONG, tokens=ledger.completion_tokens)
-
     def record(self) -> TurnRecord:
         """Return the turn's part of the decision record."""
-        in_auto = self.request.mode is Mode.AUTO
         return TurnRecord(
+            **self.decision.record(),
             choice=self.request.choice,
-            resolved=self.resolved,
-            decided_by="model" if in_auto else "request",
-            p_long=self.p_long,
-            reasoning_bias=self.reasoning_bias,
-            load_bias=self._relief.bias if in_auto else 0.0,
-            load_share=self._relief.share,
-            target=str(self.request.target.target) if in_auto and self.request.target is not None else None,
             prefix_tokens=len(self._renderer.prefix_ids[self.request.mode]) + self.ledger.injected_tokens,
             decision_tokens=self.ledger.decision_tokens,
             reasoning_tokens=self.ledger.reasoning_tokens,
@@ -176,29 +153,10 @@ class Turn:
         """Return every token after the request's prompt from number `start` on: decoded and injected ones, in their order."""
         return self._ids[len(self.request.prompt_ids) + start :]
 
-    def _take_relief(self) -> None:
-        """Take what the load spares a turn that begins now: its request may have waited."""
-        limits = self.request.limits
-        if limits.max_reasoning_tokens is None:  # it does not think
-            return
-        self._relief = self._load.relief(self.request.priority)
-        if self._relief.share < 1:
-            budget = self._load.budget(limits.max_reasoning_tokens, self._relief.share)
-            self.request = replace(self.request, limits=replace(limits, max_reasoning_tokens=budget))
-
-    @property
-    def _learning_target(self) -> Controller | None:
-        """The target that learns from the turn: none under the load's relief, which it would work against."""
-        return self.request.target if self._relief is NONE else None
-
     def collected(self) -> Collected:
         """Return the texts and calls of the turn, read once more from its tokens. After `run` has ended."""
-        tokens = self._decision_tokens
-        ids = self.token_ids(0 if tokens is None else 1 + len(tokens.rest[self.resolved]))
-        detokenizer = Detokenizer(self._engine.tokenizer, keep=self._renderer.marker_ids)
-        parser = self._parser(self.resolved)
-        events = parser.feed(detokenizer.push(ids) + detokenizer.finish())
-        return collect([*events, *parser.finish()])
+        ids = self.token_ids(len(self.decision.prefix_ids))
+        return self._steps.collected(self.resolved, ids, self.stop_string)
 
     def anew(self, request: TurnRequest) -> "Turn":
         """Return a turn of the same model for another request, on which the load has no effect and which teaches it nothing."""
@@ -206,111 +164,44 @@ class Turn:
 
     def decision_request(self) -> DecisionRequest | None:
         """Return what the turn would ask the engine to decide now; None where there is nothing to decide."""
-        tokens = self._decision_tokens
+        tokens = self.decision.tokens
         if tokens is None:
             return None
-        self._relief = self._load.relief(self.request.priority)
-        return self._decision_request(tokens, {})
+        self.decision.take_relief()
+        return self.decision.asked(tokens, self._steps, self._ids, {})
 
     @property
-    def has_relief(self) -> bool:
-        """Whether the load has spared the turn anything."""
-        return self._relief is not NONE
-
-    @property
-    def _own_bias(self) -> float:
-        """The bias of the request and of the profile, in log-odds."""
-        return self.request.reasoning_bias + self._profile.decision_bias
-
-    @property
-    def _decision_tokens(self) -> DecisionTokens | None:
-        return self._renderer.decision_tokens if self.request.mode is Mode.AUTO else None
+    def _steps(self) -> TurnSteps:
+        return TurnSteps(self._engine, self._renderer, self._profile, self.request, self.due)
 
     async def _decide(self) -> AsyncGenerator[TokenDelta] | None:
         """In `auto`, let the engine decode the decision token, and append what completes the prefix of the mode it settles.
 
         Return the deltas of the first step, which the engine goes on with by itself; None where there is nothing to decide.
         """
-        tokens = self._decision_tokens
+        tokens = self.decision.tokens
         if tokens is None:
             return None
         with self._spans.decision(self._ids) as span:
-            request = self._decision_request(tokens, span.headers)
+            request = self.decision.asked(tokens, self._steps, self._ids, span.headers)
             steps = self._engine.decide(request)
             try:
                 score = cast("Score", await anext(steps))
-                log_odds = score.log_odds(tokens.readout)
+                self.decision.settle(request, score)
             except EngineError:
                 await steps.aclose()
                 raise
-            self._settle(tokens, request.settle(score))
-            if (target := self._learning_target) is not None:
-                target.decided(Decided(log_odds + self._own_bias, request.temperature, self.resolved is ResolvedMode.LONG))
+            token, *rest = self.decision.prefix_ids
+            self._ids = [*self._ids, token]
+            self._inject(rest)
             self.ledger.decision_tokens = 1
             self.ledger.cached_tokens = score.cached_tokens
             self.ledger.note_time(content=False)
         return cast("AsyncGenerator[TokenDelta]", steps)
 
-    def _decision_request(self, tokens: DecisionTokens, trace_headers: Mapping[str, str]) -> DecisionRequest:
-        seed, target = self.request.sampling.seed, self.request.target
-        self.reasoning_bias = self._own_bias + self._relief.bias + (target.bias if target is not None else 0.0)
-        return DecisionRequest(
-            request_id=self.request.id,
-            prompt_ids=self._ids,
-            candidates=tokens.candidates,
-            readout=tokens.readout,
-            outcomes={resolved: self._outcome(resolved, tokens, trace_headers) for resolved in ResolvedMode},
-            reasoning_bias=self.reasoning_bias,
-            temperature=self.request.sampling.temperature,
-            uniform=(random if seed is None else random.Random(seed)).random(),  # noqa: S311 sampling, not a secret
-            trace_headers=trace_headers,
-        )
-
-    def _outcome(self, resolved: ResolvedMode, tokens: DecisionTokens, trace_headers: Mapping[str, str]) -> Outcome:
-        """Return what follows where the decision is for this mode: what `run` does with its first transition."""
-        first = self._plan().first(self._state(self._parser(resolved).section is Section.REASONING))
-        injected = [*tokens.rest[resolved], *self._renderer.ids(first.injected)]
-        if first.step is None:
-            return Outcome(injected, None)
-        token = tokens.long if resolved is ResolvedMode.LONG else tokens.short
-        request = self._engine_request(first.step, 1, [*self._ids, token, *injected])
-        return Outcome(injected, replace(request, trace_headers=trace_headers))
-
-    def _settle(self, tokens: DecisionTokens, decision: Decision) -> None:
-        """Take the mode that was drawn, and append its token and the rest of its prefix."""
-        self.resolved, self.p_long = decision.resolved, decision.p_long
-        self._ids = [*self._ids, tokens.long if self.resolved is ResolvedMode.LONG else tokens.short]
-        self._inject(tokens.rest[self.resolved])
-
-    def _plan(self) -> TurnPlan:
-        think = self._profile.think
-        close_ids = self._renderer.ids(think.close) if think is not None else ()
-        close_ids = close_ids if len(close_ids) == 1 else ()
-        return TurnPlan(self.request.limits, think, self._end_ids, close_ids)
-
-    @property
-    def _end_ids(self) -> tuple[int, ...]:
-        """The tokens that end the turn."""
-        return () if self.request.ignore_eos else self._engine.eos_token_ids
-
     def _reader(self) -> TokenReader:
-        request = self.request
-        context = self._ids[-DETOKENIZER_CONTEXT:]
-        shown = self._renderer.marker_ids if request.skip_special_tokens else self._engine.tokenizer.all_special_ids
-        return TokenReader(
-            self._parser(self.resolved),
-            Detokenizer(self._engine.tokenizer, context, shown),
-            self.ledger,
-            self._end_ids,
-            limits=request.limits,
-            stop=request.stop,
-            stop_token_ids=request.limits.stop_token_ids,
-            may_stop=lambda: self.charged_tokens > request.limits.min_tokens,
-            parallel_tool_calls=request.parallel_tool_calls,
-        )
-
-    def _parser(self, resolved: ResolvedMode) -> TurnParser:
-        return TurnParser(self._profile, self._profile.prefix(Mode(resolved)), self.request.tools)
+        least = self.request.limits.min_tokens
+        return self._steps.reader(self.resolved, self._ids, self.ledger, may_stop=lambda: self.charged_tokens > least)
 
     def _state(self, in_reasoning: bool, *, is_over: bool = False) -> TurnState:
         ledger = self.ledger
@@ -334,8 +225,9 @@ class Turn:
         self, step: Step, reader: TokenReader, decided: AsyncGenerator[TokenDelta] | None
     ) -> AsyncGenerator[TurnOutput]:
         """Decode a step. `decided`: its deltas, where the engine has begun it after the decision."""
-        self._steps += 1
-        with self._spans.generation(self._engine_request(step, self._steps, self._ids)) as request:
+        self._num_steps += 1
+        asked = self._steps.engine_request(step, self._num_steps, self._ids)
+        with self._spans.generation(asked) as request:
             # The engine may still read the ids that it was given.
             self._ids = list(self._ids)
             async with aclosing(decided or self._engine.generate(request)) as deltas:
@@ -358,27 +250,13 @@ class Turn:
             "autotool.mode": self.request.mode.value,
             "autotool.resolved": self.resolved.value if has_decided else None,
             "autotool.p_long": self.p_long,
-            CACHED: self.ledger.cached_tokens if self._steps + self.ledger.decision_tokens <= 1 else None,
-            FINISH: (self.finish_reason,) if self._steps else None,
+            CACHED: self.ledger.cached_tokens if self._num_steps + self.ledger.decision_tokens <= 1 else None,
+            FINISH: (self.finish_reason,) if self._num_steps else None,
         }
-
-    def _engine_request(self, step: Step, number: int, prompt_ids: Sequence[int]) -> EngineRequest:
-        return EngineRequest(
-            request_id=f"{self.request.id}-{number}",
-            prompt_ids=prompt_ids,
-            max_tokens=step.max_tokens,
-            stop_token_ids=step.stop_token_ids,
-            min_tokens=step.min_tokens,
-            sampling=self.request.sampling,
-            structural_tag=step.structural_tag,
-            logprobs=self.request.logprobs,
-            priority=self.request.priority,
-            delay=self.delay,
-        )
 
     def _note(self, delta: TokenDelta) -> None:
         self.finish_reason = delta.finish_reason or "stop"
-        if self._steps == 1 and not self.ledger.decision_tokens:
+        if self._num_steps == 1 and not self.ledger.decision_tokens:
             # Tokens cached before this request, which some engines report in their last delta only.
             self.ledger.cached_tokens = max(self.ledger.cached_tokens, delta.cached_tokens)
 

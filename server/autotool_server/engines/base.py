@@ -57,9 +57,9 @@ class EngineRequest:
     """The number of alternatives to report with each token's log-probability; None for no log-probabilities."""
     priority: int = 0
     """Lower is decoded earlier, where the engine schedules by priority; elsewhere it has no effect."""
-    delay: float = 0.0
-    """Seconds by which requests of its priority that come later may go before it, where the engine schedules by priority and
-    arrival; elsewhere it has no effect."""
+    due: float | None = None
+    """The time, as `time.perf_counter`, by which it is ordered among those of its priority in place of its arrival, where the
+    engine schedules by priority and arrival; elsewhere it has no effect. All requests of a turn have the same."""
     trace_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """`traceparent` and `tracestate` of the step's span, for engines that trace too; empty where there is no trace."""
 
@@ -160,6 +160,8 @@ class Capacity:
     """The tokens of its cache, of prompts and output; None where it is not known."""
     express: int = 0
     """Places beside `requests` that only requests of one token have."""
+    seats: int | None = None
+    """Those of `requests` that it decodes at once; None for all of them."""
 
 
 def with_next(num_decoded: int) -> int:

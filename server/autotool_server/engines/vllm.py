@@ -105,7 +105,8 @@ class VllmEngine:
         config = self._llm.vllm_config
         # Of one engine, as vLLM reports both.
         engines, tokens = config.parallel_config.data_parallel_size, config.cache_config.kv_cache_size_tokens
-        return Capacity(with_next(engines * config.scheduler_config.max_num_seqs), engines * tokens if tokens else None)
+        seats = engines * config.scheduler_config.max_num_seqs
+        return Capacity(with_next(seats), engines * tokens if tokens else None, seats=seats)
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:

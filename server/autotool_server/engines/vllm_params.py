@@ -3,6 +3,7 @@
 This module imports vLLM, so `engines.vllm` imports it only when an engine starts.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def generation_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingP
         logit_bias=dict(sampling.logit_bias) or None,
         logprobs=request.logprobs,
         structured_outputs=StructuredOutputsParams(structural_tag=tag) if tag else None,
-        extra_args={_DELAY: request.delay} if request.delay else None,
+        extra_args={_DELAY: request.due - time.perf_counter()} if request.due is not None else None,
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
         skip_clone=True,
@@ -107,7 +108,7 @@ def decision_of(params: SamplingParams) -> Mapping[str, Any] | None:
 
 
 def delay_of(params: SamplingParams) -> float:
-    """Return the seconds by which later requests may go before one, 0 for none."""
+    """Return the seconds that a request is due after its arrival; less than 0 where it was due before."""
     return (params.extra_args or {}).get(_DELAY, 0.0)
 
 

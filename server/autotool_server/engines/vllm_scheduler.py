@@ -75,9 +75,9 @@ class Deciding(Scheduler):
     def add_request(self, request: Request) -> None:
         """Let a request with a decision begin with the step that scores it; its grammar is compiled meanwhile.
 
-        A request that others may go before is ordered as if it had come later: by its priority it would go behind all of them
-        for ever, and another arrival at the engine's front would change vLLM's own times of it. Its decision does not move it:
-        it goes on before any new request in either mode.
+        A request with a time at which it is due is ordered as if it had come then: a worse priority would put it behind all
+        others for ever, and another arrival at the engine's front would change vLLM's own times of it. Its decision does not
+        move it: it goes on before any new request in either mode.
         """
         params = request.sampling_params
         if params is not None:

@@ -1,6 +1,7 @@
 """Targets of `auto`: the reasoning bias that holds one, found from a measured dial and from the server's own traffic."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 
@@ -63,6 +64,16 @@ class Targets:
         names = (model or "", split_alias(model or "")[0])
         scopes = (*(f"alias:{name}" for name in names), "server")
         return next((self.configured[scope] for scope in scopes if scope in self.configured), None)
+
+    def keep_keys(self, targets: Mapping[str, Target | None]) -> None:
+        """Forget what was followed for keys that are gone or have another target. `targets`: that of each key, by its name."""
+        with self._lock:
+            for scope, controller in [*self.configured.items()]:
+                kind, _, name = scope.partition(":")
+                if kind == "key" and targets.get(name) != controller.target:
+                    del self.configured[scope]
+            for name in self._requested.keys() - {None, *targets}:
+                del self._requested[name]
 
     def _of_key(self, scope: str, target: Target) -> Controller:
         controller = self.configured.get(scope)

@@ -5,11 +5,13 @@ operator wants to keep (`slo_first_token`, seconds). What is expected is the sum
 the tokens that wait divided by the tokens a second of the requests that ended lately, and the 99th percentile of the time from
 a turn's beginning to its first token, over the latest turns. While nobody waits the pressure is 0, since no one's first token
 would come sooner if others thought less. The use of the engine's cache counts through the queue: no more is admitted than the
-cache is expected to hold, and the rest waits.
+cache is expected to hold, and the rest waits. The pressure is told without a `max_load_bias` too, so that an operator can look
+at it before setting one.
 
-The *relief* depends on the pressure alone. Up to `BEGINS` there is none. From there to `BIAS_SPENT` the load bias falls in
-proportion to `-max_load_bias` log-odds. From there to 1 the part of the usual longest thought that a think block may take falls
-in proportion to `LEAST_SHARE`. Beyond that requests are refused as they are without it, by `max_queue_seconds`.
+The *relief* is none without a `max_load_bias`, and depends on the pressure alone with one. Up to `BEGINS` there is none. From
+there to `BIAS_SPENT` the load bias falls in proportion to `-max_load_bias` log-odds. From there to 1 the part of the usual
+longest thought that a think block may take falls in proportion to `LEAST_SHARE`. Beyond that requests are refused as they are
+without it, by `max_queue_seconds`.
 
 It is stable because it remembers nothing and is monotonic: the longer the queue, the less each answer takes, so that there is
 one length of the queue at which as much ends as comes, and everything is undone when nobody waits. What delays the loop is
@@ -84,13 +86,14 @@ class LoadRelief:
 
     def pressure(self, priority: int | None = None) -> float:
         """Return the expected time to the first token of a request of a priority, in parts of the one that is to be kept."""
-        if not self._max_bias or (wait := self.expected_wait(priority)) is None:
+        wait = self.expected_wait(priority)
+        if wait is None:
             return 0.0
         return (wait + (_high(self._first_tokens) or 0.0)) / self._slo_seconds
 
     def relief(self, priority: int | None = None) -> Relief:
         """Return what a turn is spared that begins now; for all priorities, what those of the worst are spared."""
-        pressure = self.pressure(priority)
+        pressure = self.pressure(priority) if self._max_bias else 0.0
         if pressure <= BEGINS:
             return NONE
         bias = -self._max_bias * min((pressure - BEGINS) / (BIAS_SPENT - BEGINS), 1.0)
@@ -104,7 +107,7 @@ class LoadRelief:
 
     def ended(self, share: float, thought: int, first_token_seconds: float | None) -> None:
         """Follow the end of a turn, with the tokens of its thought, to which a share of the usual longest one was left."""
-        if not self._max_bias or first_token_seconds is None:
+        if first_token_seconds is None:
             return
         self._first_tokens.append(first_token_seconds)
         if thought and share == 1:  # else what is usual would shrink with what is left of it
@@ -112,7 +115,7 @@ class LoadRelief:
 
 
 UNRELIEVED = LoadRelief(0, 1)
-"""Spares nothing and learns nothing: for turns that are nobody's."""
+"""Spares nothing, and what it is told has no effect on others: for turns that are nobody's."""
 
 
 def _high(values: "deque[float] | deque[int]") -> float | None:

@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 from autotool_server.breaker import Breaker, BreakerOpenError
 from autotool_server.tools.base import Policy, Tool
-from autotool_server.tools.metrics import BREAKER_OPEN
 from autotool_server.tools.results import Outcome, Result, rejection
 
 MINUTE = 60.0
@@ -52,7 +51,8 @@ class CallLimits:
     def __init__(self) -> None:
         self._places: dict[str, asyncio.Semaphore] = {}
         self._rates: dict[str, Rate] = {}
-        self._breakers: dict[str, Breaker] = {}
+        self.breakers: dict[str, Breaker] = {}
+        """Those of the tools that have been called and may be refused, by name."""
 
     async def run(self, tool: Tool, work: Callable[[], Awaitable[Result]]) -> Result:
         """Return the result of a call that runs as soon as it may, or of one that is refused.
@@ -60,14 +60,14 @@ class CallLimits:
         A call waits for its place as long as its request lasts, and for the rate as long as the tool's time-out.
         """
         name, policy = tool.spec.name, tool.spec.policy
-        breaker = self._breakers.setdefault(name, Breaker(policy.max_failures)) if policy.max_failures else None
+        breaker = self.breakers.setdefault(name, Breaker(policy.max_failures)) if policy.max_failures else None
         # Also before the wait: a call that will be refused holds up nobody.
         if breaker is not None and breaker.refuses:
             return rejection(Outcome.UNAVAILABLE, UNAVAILABLE)
         async with self._place(name, policy):
             if not await self._may_start(name, policy):
                 return rejection(Outcome.RATE_LIMITED, TOO_MANY)
-            return await work() if breaker is None else await _watched(name, breaker, work)
+            return await work() if breaker is None else await _watched(breaker, work)
 
     def _place(self, name: str, policy: Policy) -> AbstractAsyncContextManager[None]:
         """Hold one of the tool's places; entering waits until one is free, first come, first served."""
@@ -79,14 +79,13 @@ class CallLimits:
         return limit is None or await self._rates.setdefault(name, Rate(limit)).wait(policy.timeout)
 
 
-async def _watched(name: str, breaker: Breaker, work: Callable[[], Awaitable[Result]]) -> Result:
+async def _watched(breaker: Breaker, work: Callable[[], Awaitable[Result]]) -> Result:
     """Run a call, and count how it ended, unless the tool has failed too often."""
     try:
         with breaker.attempt():
             result = await work()
             if result.reached is not None:
                 (breaker.reached if result.reached else breaker.failed)()
-                BREAKER_OPEN.labels(name).set(breaker.is_open)
             return result
     except BreakerOpenError:
         return rejection(Outcome.UNAVAILABLE, UNAVAILABLE)

@@ -1,8 +1,10 @@
 """Prometheus metrics of server tools, prefix `autotool_tool_`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from autotool_core.record import ToolExecution, TurnRecord
 from autotool_server.tools.results import Outcome
@@ -12,9 +14,6 @@ BYTES = tuple(4**power for power in range(2, 12))
 TURNS = (1, 2, 3, 4, 6, 8, 12, 16, 32)
 BUDGETS = {"max_turns", "max_calls", "max_seconds", "context"}
 
-BREAKER_OPEN = Gauge(
-    "autotool_tool_breaker_open", "Whether a tool's last calls have failed, so that others are refused", ("tool",)
-)
 AUDIT_FAILURES = Counter("autotool_tool_audit_failures", "Lines that the audit log of calls could not take")
 
 
@@ -41,6 +40,7 @@ class ToolMetrics:
         self.escalations = Counter(
             "autotool_tool_escalations", "Short turns decoded again in long, by reason", ("reason",), registry=registry
         )
+        self.breakers = _BreakerGauge(registry)
 
     def loop_ended(self, records: Sequence[TurnRecord], stop_reason: str | None) -> None:
         """Count the tool loop of a request, from the records of its turns."""
@@ -60,3 +60,19 @@ class ToolMetrics:
         self.overlap.inc(execution.overlap_seconds)
         if execution.attempts:
             self.seconds.labels(tool).observe(execution.seconds)
+
+
+class _BreakerGauge(Collector):
+    """Whether calls of tools are refused because their last ones have failed, of the tools that there are now."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.states: Callable[[], Mapping[str, bool]] = dict[str, bool]
+        """Returns whether the breaker of each tool is open."""
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Whether a tool's last calls have failed, so that others are refused"
+        gauge = GaugeMetricFamily("autotool_tool_breaker_open", text, labels=("tool",))
+        for tool, is_open in self.states().items():
+            gauge.add_metric((tool,), is_open)
+        yield gauge

@@ -64,6 +64,11 @@ class Registry:
         """All current tools by name. If two tools share a name since the start, it is that of the first."""
         return {tool.spec.name: tool for source in reversed(self._sources) for tool in reversed(source.tools)}
 
+    def open_breakers(self) -> dict[str, bool]:
+        """Return whether its breaker is open, for each tool that has been called and that there still is, by name."""
+        tools = self.tools
+        return {name: breaker.is_open for name, breaker in self.limits.breakers.items() if name in tools}
+
     def named(self, name: str) -> dict[str, Tool]:
         """Return the current tools of a group, or the one tool of this name, by name; none where there is no such tool."""
         tools = self.tools

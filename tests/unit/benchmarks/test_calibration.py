@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from support.bench_runs import row, turn, write_run
-from support.serving import MODEL, running
+from support.serving import MODEL, Running, running
 from support.tiny import make_tokenizer
 from typer.testing import CliRunner
 
@@ -81,6 +81,34 @@ async def test_tasks_become_a_profile_with_a_bias(tmp_path: Path) -> None:
     assert profile == PROFILE.model_copy(update={"decision_bias": found["choice"]["bias"]})
     assert "Long is right where short is not in 21 of 40 tasks. p_long ranks these above the others in 100.0% of pairs" in shown
     assert (out / "dial" / "dial.html").exists()
+
+
+def press(server: Running, *, is_loaded: bool) -> None:
+    """Let the server expect of a request that comes now to wait for long, or not at all."""
+    server.state.service.load.expected_wait = lambda _: 100.0 if is_loaded else None
+
+
+async def test_answers_that_the_load_made_think_less_are_refused_and_attempted_again(tmp_path: Path) -> None:
+    data, out = write_tasks(tmp_path / "tasks.jsonl", [task(number) for number in (3, 22, 30)]), tmp_path / "run"
+    arguments = Target.parse("regret=0"), PROFILE, Console(file=(tmp_path / "shown").open("w"))
+    async with running(HardAndEasy(), PROFILE, max_load_bias=4) as server:
+        config = RunConfig(suite="own", directory=data, out=out, url=server.url, model=MODEL, modes=MODES, max_tokens=200)
+        press(server, is_loaded=True)
+        refused = r"in 6 of 9 rows .* because requests waited .* Serve without --max-load-bias, or lower --concurrency"
+        with pytest.raises(AutoToolError, match=refused):
+            await asyncio.to_thread(calibrate, config, *arguments)
+        before = [*rows.read(out)]
+        assert {(one["mode"], *load_of(one)) for one in before} == {("short", 0, 1), ("auto@0", -4, 0.25), ("long", 0, 0.25)}
+        press(server, is_loaded=False)
+        await asyncio.to_thread(calibrate, config, *arguments)
+    after = [*rows.read(out)]
+    assert (len(after), {load_of(one) for one in after}) == (9, {(0, 1)})
+    assert [one for one in before if one["mode"] == "short"] == after[:3]
+    assert (out / "calibration.json").exists()
+
+
+def load_of(one: Mapping[str, Any]) -> tuple[float, float]:
+    return one["turns"][0]["load_bias"], one["turns"][0]["load_share"]
 
 
 async def test_the_derived_dial_is_what_a_server_answers_at_each_bias(tmp_path: Path) -> None:

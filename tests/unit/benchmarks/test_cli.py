@@ -38,7 +38,8 @@ def test_run_passes_its_options_to_execute(executed: list[RunConfig]) -> None:
 def test_dial_runs_a_mode_per_bias(executed: list[RunConfig], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autotool_bench.report.write_dial", lambda _: None)
     invoke("dial", "--suite", "graded", "--out", "x", "--biases", "-2:2:2")
-    assert executed == [RunConfig(suite="graded", out=Path("x"), modes=("short", "auto@-2", "auto@0", "auto@2", "long"))]
+    modes = ("short", "auto@-2", "auto@0", "auto@2", "long")
+    assert executed == [RunConfig(suite="graded", out=Path("x"), modes=modes, without_relief=True)]
     with pytest.raises(AutoToolError, match="at least two biases"):
         invoke("dial", "--suite", "graded", "--out", "x", "--biases", "2:2:2")
 

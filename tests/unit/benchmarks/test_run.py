@@ -172,7 +172,7 @@ async def test_dropped_errors_are_attempted_again(tmp_path: Path) -> None:
                 json.dumps({**row, "error": "time-out" if index % 2 else None}) + "\n" for index, row in enumerate(stored)
             )
         assert len([row for row in await attempt_all(server, tmp_path) if row["error"]]) == 30
-        rows.drop_errors(tmp_path)
+        rows.drop(tmp_path, lambda row: row["error"] is not None)
         assert len([*rows.read(tmp_path)]) == 30
         again = await attempt_all(server, tmp_path)
     assert keys(again) == keys(stored)

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.examples import blocks
 from support.serving import MODEL, Running, held, running, scripted
 
 from autotool_server.conversation.fair_semaphore import CURRENT_CLIENT
@@ -24,6 +25,7 @@ from autotool_server.settings import Settings
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "deploy/nginx/autotool.conf"
 TEXT = FILE.read_text()
+GUIDE = ROOT / "docs/guides/deploy.md"
 NAME = "models.example.com"
 CHAT = "/v1/chat/completions"
 ASKED: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "mode": "short"}
@@ -76,10 +78,10 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def configure(folder: Path, before: str, server: str, requests: int | None = None) -> tuple[Path, int]:
+def configure(folder: Path, before: str, server: str, requests: int | None = None, more: str = "") -> tuple[Path, int]:
     """Write the file with a port, a certificate and a server of this test. Return the whole configuration, and the port.
 
-    `requests`: those that an address may have at once; as in the file if there is none.
+    `requests`: those that an address may have at once; as in the file if there is none. `more`: further parts of its server.
     """
     port = free_port()
     make = [
@@ -104,6 +106,7 @@ def configure(folder: Path, before: str, server: str, requests: int | None = Non
         f"/etc/nginx/tls/{NAME}.key": str(folder / "cert.key"),
         "server 127.0.0.1:8000;": f"{before} server {server};",
         "limit_conn autotool_addresses 128;": f"limit_conn autotool_addresses {requests or 128};",
+        "    location / {\n": f"{more}    location / {{\n",
     }.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -127,14 +130,15 @@ def address(server: Running) -> str:
 
 @asynccontextmanager
 async def proxied(
-    folder: Path, engine: ScriptedEngine, before: str = "", requests: int | None = None, **settings: Any
+    folder: Path, engine: ScriptedEngine, before: str = "", requests: int | None = None, more: str = "", **settings: Any
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Running]]:
     """Serve behind nginx. Yields a client that comes from an address of its own and asks by the public name.
 
-    `before`: another line of `upstream`, before that of the server. `requests`: those that an address may have at once.
+    `before`: another line of `upstream`, before that of the server. `requests`: those that an address may have at once. `more`:
+    further parts of nginx's server.
     """
     async with running(engine, **settings) as server:
-        config, port = configure(folder, before, address(server), requests)
+        config, port = configure(folder, before, address(server), requests, more)
         nginx = await asyncio.create_subprocess_exec(str(NGINX), "-p", str(folder), "-c", str(config))
         transport = httpx.AsyncHTTPTransport(verify=_tls(folder), local_address="127.0.0.9", retries=9)
         url = f"https://127.0.0.1:{port}"
@@ -200,6 +204,21 @@ async def test_only_the_clients_routes_are_public(tmp_path: Path) -> None:
             assert ("x-request-id" in answer.headers) == is_public, "a 404 is nginx's own"
 
 
+PAGE = ["/", "/page/app.js", "/metrics", "/version"]
+STILL_INSIDE = ["/health/ready", "/openapi.json", "/v1/tools/calculator/accept", "/page/../v1/tools/calculator/accept"]
+
+
+@NEEDED
+@pytest.mark.parametrize(("allowed", "status"), [("192.0.2.0/24", 403), ("127.0.0.9/32", 200)])
+async def test_the_guides_lines_show_the_page_to_their_addresses_alone(tmp_path: Path, allowed: str, status: int) -> None:
+    (lines,) = (block.text for block in blocks(GUIDE) if block.language == "nginx")
+    lines = lines.replace("192.0.2.0/24", allowed)
+    async with proxied(tmp_path, scripted("x"), more=lines, allowed_hosts=(NAME,)) as (client, _):
+        for path in [*PAGE, *STILL_INSIDE]:
+            answer = await client.get(client.base_url.copy_with(raw_path=path.encode()))
+            assert answer.status_code == (status if path in PAGE else 404), path
+
+
 @NEEDED
 async def test_a_body_may_be_as_long_as_the_server_lets_it(tmp_path: Path) -> None:
     limit = Settings().max_body_bytes
@@ -253,7 +272,7 @@ async def test_an_address_may_not_have_more_requests_at_once(tmp_path: Path) -> 
 
 
 def test_the_guide_takes_a_server_out_and_puts_it_back(tmp_path: Path) -> None:
-    guide = (ROOT / "docs/guides/deploy.md").read_text()
+    guide = GUIDE.read_text()
     file = tmp_path / "autotool.conf"
     file.write_text(fronts := TEXT.replace("server 127.0.0.1:8000;", "server front-1:8000;\n    server front-2:8000;"))
     out, back = (shlex.split(line) for line in re.findall(r"^ *sudo (sed .*)$", guide, re.MULTILINE))

@@ -86,3 +86,7 @@ def test_a_front_finds_its_router_and_the_router_its_engines() -> None:
 def test_two_fronts_admit_what_two_engines_decode() -> None:
     assert option("vllm", "--max-num-seqs") == str(MAX_NUM_SEQS)
     assert f"`AUTOTOOL_MAX_RUNNING_REQUESTS={2 * MAX_NUM_SEQS}`" in GUIDE
+
+
+def test_the_engines_heed_the_priorities_that_the_fronts_send() -> None:
+    assert option("vllm", "--scheduling-policy") == "priority"

@@ -31,7 +31,10 @@ ENDS: dict[str, dict[str, Any]] = {
     "length-bonus-0": {"entropy": 0.12, "think": 150.0},
 }
 Changes = dict[str, dict[str, Any]]
-"""Changed figures, by a pattern of run names; `start` and `middle` are those of other steps, `logged` is `entropy/long`."""
+"""Changed figures, by a pattern of run names; `start` and `middle` are those of other steps, `logged` is `entropy/long`.
+
+`steps` is the number of steps, of which 100 is the default.
+"""
 
 
 def line(step: int, figures: dict[str, Any]) -> str:
@@ -60,15 +63,15 @@ def write(folder: Path, changes: Changes, split: str = "test") -> Path:
         for pattern, changed in changes.items():
             change |= changed if fnmatch.fnmatch(name, pattern) else {}
         change = dict(change)
-        first, middle = (change.pop(key, {}) for key in ("start", "middle"))
+        first, middle, steps = (change.pop(key, default) for key, default in (("start", {}), ("middle", {}), ("steps", 100)))
         logged = {"entropy/long": change.pop("logged", 0.39), "beta_long": change.pop("beta", 0.01), "thinking_rate": 0.5}
         (folder / name).mkdir()
-        lines = [line(0, first), line(50, middle), line(100, end | change)]
+        lines = [line(0, first), line(steps // 2, middle), line(steps, end | change)]
         (folder / name / f"measured-{split}.jsonl").write_text("".join(lines))
-        metrics = "".join(json.dumps({"step": step, **logged}) + "\n" for step in range(1, 101))
+        metrics = "".join(json.dumps({"step": step, **logged}) + "\n" for step in range(1, steps + 1))
         (folder / name / "metrics.jsonl").write_text(metrics)
         (folder / name / "targets.json").write_text(json.dumps({"short": 0.1, "long": 0.4, "shared": 0.3}))
-        (folder / name / "run.json").write_text(json.dumps({"settings": {"objective": {"beta_cap": 0.1}}}))
+        (folder / name / "run.json").write_text(json.dumps({"settings": {"objective": {"beta_cap": 0.1}, "steps": steps}}))
     return folder
 
 
@@ -189,6 +192,17 @@ def test_runs_that_are_not_complete_are_refused_by_name(tmp_path: Path) -> None:
     assert "no-decoupling-2 (step 0 is not measured on test, " in str(error.value)
     assert "grpo-0" not in str(error.value)
     assert not (tmp_path / "report.md").exists()
+
+
+def test_longer_runs_are_judged_by_their_last_step(tmp_path: Path) -> None:
+    held = decided(tmp_path, {"*": {"steps": 200}, "grpo-?": {"steps": 200, "middle": {"long": 15}}})
+    assert {name for name, verdict in held.items() if verdict.outcome != "holds"} == {"3"}
+    assert held["1a"].figures.startswith("kept 30, 31, 32 %")
+
+
+def test_runs_of_different_numbers_of_steps_are_not_compared(tmp_path: Path) -> None:
+    with pytest.raises(AutoToolError, match=r"different numbers of steps, .*: grpo-0 200, grpo-1 100"):
+        decided(tmp_path, {"grpo-0": {"steps": 200}})
 
 
 def test_the_interval_of_equal_answers_is_zero_and_tasks_without_a_value_do_not_count() -> None:

@@ -2,11 +2,13 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from autotool_core.api_keys import hash_of
 from autotool_core.errors import AutoToolError
+from autotool_core.target import Target
 from autotool_server.api.keys.file import Key, read_keys
 from autotool_server.settings import Settings
 
@@ -32,9 +34,17 @@ class Keyring:
 
     def find(self, text: str) -> Key | None:
         """Return the key that a client has sent; None for one that is not in the file."""
+        return self._current().get(hash_of(text))
+
+    def targets(self) -> dict[str, Target | None]:
+        """Return the target of each key that holds now, by its name; None for a key without one."""
+        return {key.name: key.caller.target for key in self._current().values()}
+
+    def _current(self) -> Mapping[str, Key]:
+        """Return the keys that hold now, by their hashes, after a look at the file if one is due."""
         if time.monotonic() >= self._next_look:
             self.reload()
-        return self._keys.get(hash_of(text))
+        return self._keys
 
     def reload(self) -> None:
         """Read the file again if it has changed."""

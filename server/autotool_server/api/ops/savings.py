@@ -1,6 +1,8 @@
 """`GET /v1/savings`: what `auto` saves and loses by the audits; `POST /v1/feedback`: whether an answer solved its request."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from fastapi import APIRouter, Request
@@ -67,18 +69,32 @@ class FeedbackAnswer(Body):
     """Whether the request is audited. Feedback about others is not kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The figures of one state of the records, which may still be made."""
+
+    revision: int
+    figures: "asyncio.Future[Figures | None]"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether they have to be made anew, as after a stop of the threads that made them."""
+        return self.figures.done() and (self.figures.cancelled() or self.figures.exception() is not None)
+
+
 class Estimates:
-    """The figures that were made last: making them takes up to a second, and is done anew when something has changed."""
+    """The figures that were made last: making them takes up to a second, and is done once for each state of the records."""
 
     def __init__(self, _: Settings) -> None:
-        self._kept: dict[str | None, tuple[int, Figures | None]] = {}
+        self._kept: dict[str | None, _Kept] = {}
 
     async def of(self, name: str | None, pairs: Sequence[Pair], revision: int, state: ServerState) -> Figures | None:
         """Return the figures of a key's audited requests, or of everybody's (None), at a revision; None without any."""
         kept = self._kept.get(name)
-        if kept is None or kept[0] != revision:
-            kept = self._kept[name] = revision, await state.service.texts.run(_figures, pairs)
-        return kept[1]
+        if kept is None or kept.revision < revision or kept.has_failed:
+            kept = self._kept[name] = _Kept(revision, asyncio.ensure_future(state.service.texts.run(_figures, pairs)))
+        # Those who ask meanwhile wait for the same figures, also if the first of them leaves.
+        return await asyncio.shield(kept.figures)
 
 
 def _figures(pairs: Sequence[Pair]) -> Figures | None:

@@ -73,7 +73,7 @@ class QuoteBuilder(ResponseBuilder):
             resolved=outlook.resolved,
             p_long=outlook.p_long,
             long_probability=outlook.long_probability,
-            reasoning_bias=turn.quoted.reasoning_bias,
+            reasoning_bias=turn.quoted.decision.reasoning_bias,
             prompt_tokens=turn.prompt_tokens,
             cached_tokens=turn.ledger.cached_tokens,
             completion_tokens=_quantiles(outlook, samples, lambda taken: taken.tokens),

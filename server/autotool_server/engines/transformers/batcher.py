@@ -46,7 +46,7 @@ class Batcher:
         self._loop = loop
         self._ids = itertools.count()
         tokens = max(max_model_len, TYPICAL_TOKENS * max_num_seqs)
-        self.capacity = Capacity(with_next(max_num_seqs), tokens, EXPRESS_SEATS)
+        self.capacity = Capacity(with_next(max_num_seqs), tokens, EXPRESS_SEATS, max_num_seqs)
         try:
             self._manager = _make_manager(model, Router(self._slots, loop), self._slots, tokens, max_num_seqs)
         except (MemoryError, torch.OutOfMemoryError) as error:

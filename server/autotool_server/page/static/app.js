@@ -1,10 +1,10 @@
 // The page: everything in its place, the keyboard, and the clock of running answers.
-import { anyActive, Ask, canAsk, Steer } from "./controls.js";
+import { anyActive, Ask, Steer, tryToAsk } from "./controls.js";
 import { Column } from "./column.js";
 import { Banner, Header } from "./header.js";
 import { html, render } from "./html.js";
 import { Live } from "./live.js";
-import { askAll, elapsed, stopAll } from "./run.js";
+import { elapsed, stopAll } from "./run.js";
 import { watch } from "./server.js";
 import { MODES, onChange, state, touch } from "./store.js";
 import { Verdict } from "./verdict.js";
@@ -30,7 +30,7 @@ function App() {
 
 addEventListener("keydown", (event) => {
   const asks = event.key === "Enter" && (event.ctrlKey || event.metaKey);
-  if (asks && canAsk(state) && !anyActive(state)) askAll();
+  if (asks && !anyActive(state)) tryToAsk(state);
   if (event.key === "Escape") stopAll();
 });
 document.addEventListener("visibilitychange", watch);

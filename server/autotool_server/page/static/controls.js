@@ -11,10 +11,30 @@ const KEYS = /Mac|iPhone|iPad/.test(navigator.platform) ? "⌘ ↵" : "Ctrl ↵"
 
 export const anyActive = (state) => MODES.some((mode) => isActive(state.runs[mode]));
 
-export const canAsk = (state) => state.model !== null && state.question.trim() !== "" && wrongFunctions(state) === null;
+// Why the question cannot be asked now, as a sentence; null if it can.
+function obstacle(state) {
+  if (state.question.trim() === "") return "Write a question first.";
+  if (wrongFunctions(state) !== null) return "The functions of the client are not JSON yet.";
+  return state.model === null ? WITHOUT_MODEL[state.link] : null;
+}
+
+const WITHOUT_MODEL = {
+  connecting: "The page does not know yet what is served. Ask again in a moment.",
+  loading: "The model is still loading. Ask again when it is ready.",
+  lost: "The server does not answer. Ask again when it is back.",
+  key: "The server asks for a key. Give it, and ask again.",
+};
+
+// Ask, or say why not, until that has changed.
+export function tryToAsk(state) {
+  const refusal = obstacle(state);
+  update({ refusal, said: refusal ?? state.said });
+  if (refusal === null) askAll();
+}
 
 export function Ask({ state }) {
   const wrong = wrongFunctions(state);
+  const why = obstacle(state);
   return html`
     <section class="card ask" aria-labelledby="ask-title">
       <h2 id="ask-title" class="hidden">Question</h2>
@@ -27,8 +47,9 @@ export function Ask({ state }) {
         <span class="grow"></span>
         ${anyActive(state)
           ? html`<button class="stop" onClick=${stopAll}>Stop <kbd>Esc</kbd></button>`
-          : html`<button class="primary" disabled=${!canAsk(state)} onClick=${askAll}>Ask <kbd>${KEYS}</kbd></button>`}
+          : html`<button class="primary" disabled=${why !== null} onClick=${() => tryToAsk(state)}>Ask <kbd>${KEYS}</kbd></button>`}
       </div>
+      ${why !== null && why === state.refusal && html`<p class="quiet refusal">${why}</p>`}
       <${ServerTools} state=${state} />
       <details open=${state.functionsOpen} onToggle=${(event) => (shared.functionsOpen = event.target.open)}>
         <summary>Functions of the client <span class="quiet">${functionNames(state)}</span></summary>

@@ -6,6 +6,9 @@ export const count = (number) => whole.format(Math.round(number));
 
 export const seconds = (milliseconds) => `${(milliseconds / 1000).toFixed(milliseconds < 9950 ? 2 : 1)} s`;
 
+// A number of things: "1 request", "2 requests".
+export const counted = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
+
 export const percent = (share) => `${Math.round(100 * share)} %`;
 
 export const signed = (number) => `${number > 0 ? "+" : number < 0 ? "−" : ""}${Math.abs(number)}`;

@@ -1,6 +1,6 @@
 // What the server does: requests by mode, decisions, what both modes cost, and its load.
 import { axis, Chart } from "./chart.js";
-import { count, seconds, signed } from "./format.js";
+import { count, counted, seconds, signed } from "./format.js";
 import { html } from "./html.js";
 import { buckets, sum } from "./prometheus.js";
 import { MODES } from "./store.js";
@@ -61,7 +61,7 @@ function Decisions({ samples }) {
             style=${{ height: bar.count ? `${Math.max(3, (100 * bar.count) / most)}%` : "1px" }}></i>`)}
       </div>
       <p class="scale quiet"><span>0</span><span>0.5</span><span>1</span></p>
-      <p class="quiet">${mean ? `${count(all)} ${all === 1 ? "decision" : "decisions"}, mean ${mean}` : "no decision yet"}</p>
+      <p class="quiet">${mean ? `${counted(all, "decision")}, mean ${mean}` : "no decision yet"}</p>
     </article>`;
 }
 
@@ -93,7 +93,7 @@ function Costs({ samples }) {
 function Load({ samples, history }) {
   const now = history.at(-1);
   const data = [history.map(({ at }) => at), history.map(({ running }) => running), history.map(({ waiting }) => waiting)];
-  const text = `${now.running} requests running, ${now.waiting} waiting`;
+  const text = `${counted(now.running, "request")} running, ${now.waiting} waiting`;
   return html`
     <article class="card">
       <h3>Load</h3>
@@ -137,6 +137,6 @@ function Savings({ total }) {
           <div><dt>tokens saved against ${mode}</dt><dd>${shown(tokens_saved, "%")}</dd></div>
           <div><dt>points lost against ${mode}</dt><dd>${shown(points_lost, "")}</dd></div>`)}
       </dl>
-      <p class="quiet">${count(total.requests)} audited requests</p>
+      <p class="quiet">${counted(total.requests, "audited request")}</p>
     </article>`;
 }

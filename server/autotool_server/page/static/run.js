@@ -17,7 +17,7 @@ function newRun(mode, messages) {
     content: "",
     calls: [], // of the client's functions
     toolRuns: [], // of server tools
-    turns: [{ start: 0, first: null, thoughtUntil: null, last: 0, end: null, record: null }],
+    turns: [newTurn(0)],
     usage: null,
     decisions: [], // of auto, one for each turn
     record: null,
@@ -28,6 +28,11 @@ function newRun(mode, messages) {
     abort: new AbortController(),
   };
 }
+
+// `begun`: since when it is taken to be decoded until a decision or a text says when its `first` token came.
+const newTurn = (start, begun = null) => (
+  { start, begun, first: null, thoughtUntil: null, last: start, end: null, record: null }
+);
 
 // Ask the question in every mode that the model can do.
 export function askAll() {
@@ -133,7 +138,8 @@ function foldEvent(run, event, now) {
   if (event.event === "tool_result") endTool(run, event, now);
   if (event.event === "turn") {
     endTurn(run, event, now);
-    run.turns.push({ start: now, first: null, thoughtUntil: null, last: now, end: null, record: null });
+    // Only in auto does something tell that it is decoded: a turn that writes nothing but calls of server tools has no text.
+    run.turns.push(newTurn(now, run.mode === "auto" ? null : now));
   }
 }
 

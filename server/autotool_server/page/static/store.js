@@ -10,6 +10,7 @@ export const state = {
   tools: [],
   chosenTools: new Set(),
   question: "",
+  refusal: null, // why the question could not be asked when the user last tried
   functions: "",
   functionsOpen: false,
   steer: null, // "bias", "server" (its own target) or the kind of a target; null until the user chooses

@@ -38,7 +38,7 @@ function decodedUntil(run, index, now) {
 }
 
 function Turn({ turn, name, until, span }) {
-  const first = Math.min(turn.first ?? until, until);
+  const first = Math.min(turn.first ?? turn.begun ?? until, until);
   const thought = Math.max(first, Math.min(turn.thoughtUntil ?? first, until));
   const text = [
     `${name}: ${seconds(until - turn.start)}`,

@@ -341,7 +341,7 @@ async def test_capacity(engine: Engine) -> None:
     if engine.name == "remote":
         assert (capacity.requests, capacity.tokens) == (256, None)
     else:
-        assert capacity.requests == MAX_NUM_SEQS * 9 / 8
+        assert (capacity.requests, capacity.seats) == (MAX_NUM_SEQS * 9 / 8, MAX_NUM_SEQS)
         assert engine.max_model_len <= (capacity.tokens or 0) < 2**20
 
 

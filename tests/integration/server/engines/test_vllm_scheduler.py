@@ -1,5 +1,6 @@
 """vLLM's scheduler that makes decisions, with made-up outputs of a model and a cache that is too small."""
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -90,9 +91,10 @@ def tokens_of(scheduler: Deciding) -> dict[str, list[int]]:
     return tokens
 
 
-def delayed(name: str, arrival: float, delay: float, priority: int = 0) -> Request:
-    """A request of one generation, or with a decision before it where its name says so."""
-    generation = EngineRequest(f"{name}-1", [9] * 20, 20, sampling=Sampling(temperature=0), delay=delay)
+def due(name: str, arrival: float, delay: float | None, priority: int = 0) -> Request:
+    """A request of one generation, or with a decision before it where its name says so, due so long after its arrival."""
+    time_due = None if delay is None else time.perf_counter() + delay
+    generation = EngineRequest(f"{name}-1", [9] * 20, 20, sampling=Sampling(temperature=0), due=time_due)
     outcomes = {mode: Outcome([], generation) for mode in ResolvedMode}
     deciding = DecisionRequest(name, [9] * 20, (LONG, SHORT), outcomes, temperature=0)
     decides = name.startswith("deciding")
@@ -100,18 +102,28 @@ def delayed(name: str, arrival: float, delay: float, priority: int = 0) -> Reque
     return Request(name, [9] * 20, params, None, arrival_time=arrival, priority=priority)
 
 
-def test_later_requests_go_before_one_for_as_long_as_it_says(scheduler: Deciding) -> None:
+def order(scheduler: Deciding, *requests: Request) -> list[str]:
     scheduler.waiting = create_request_queue(SchedulingPolicy.PRIORITY)
-    requests = [
-        delayed("long", 100, 30),
-        delayed("deciding", 101, 20),
-        delayed("soon", 110, 5),
-        delayed("late", 131, 0),
-        delayed("urgent", 140, 30, priority=-1),
-    ]
     for request in requests:
         scheduler.add_request(request)
-    assert [request.request_id for request in scheduler.waiting] == ["urgent", "soon", "deciding", "long", "late"]
+    return [request.request_id for request in scheduler.waiting]
+
+
+def test_later_requests_go_before_one_until_it_is_due(scheduler: Deciding) -> None:
+    requests = [
+        due("long", 100, 30),
+        due("deciding", 101, 20),
+        due("soon", 110, 5),
+        due("late", 131, None),
+        due("urgent", 140, 30, priority=-1),
+    ]
+    assert order(scheduler, *requests) == ["urgent", "soon", "deciding", "long", "late"]
+
+
+@pytest.mark.parametrize("name", ["step", "deciding step"])
+def test_a_step_of_a_turn_that_has_begun_goes_before_what_came_since_it_was_due(scheduler: Deciding, name: str) -> None:
+    requests = [due("short", 120, None), due("new", 139, 0), due(name, 140, -30), due("before", 105, None)]
+    assert order(scheduler, *requests) == ["before", name, "short", "new"]
 
 
 def test_a_request_goes_on_after_its_decision(scheduler: Deciding) -> None:

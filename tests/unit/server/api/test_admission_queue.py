@@ -86,6 +86,48 @@ def test_settings_win_over_what_the_engine_says() -> None:
     assert running(first, second) == [True, False]
 
 
+def idle_seat(queue: AdmissionQueue, beside: int = 0) -> bool:
+    return queue.has_idle_seat(cast("Job", FakeJob()), beside)
+
+
+def test_a_seat_is_idle_where_the_engine_would_decode_one_more_at_once() -> None:
+    queue = make_queue()
+    queue.fit(Capacity(3, seats=2))
+    tickets = [join(queue)]
+    assert (idle_seat(queue), idle_seat(queue, beside=1)) == (True, False)
+    tickets.append(join(queue))
+    assert running(*tickets, join(queue)) == [True] * 3
+    assert not idle_seat(queue)
+    for ticket in tickets:
+        queue.leave(ticket)
+    assert idle_seat(queue)
+
+
+@pytest.mark.parametrize(("settings", "seats"), [({}, 5), ({"max_running_requests": 3}, 3), ({"max_running_requests": 9}, 5)])
+def test_the_seats_are_those_of_the_engine_or_of_the_settings_if_these_are_fewer(settings: dict[str, int], seats: int) -> None:
+    queue = make_queue(**settings)
+    queue.fit(Capacity(6, seats=5))
+    assert [idle_seat(queue, beside) for beside in (seats - 1, seats)] == [True, False]
+
+
+def test_a_seat_is_idle_only_with_the_tokens_that_it_takes() -> None:
+    queue = make_queue(9, tokens=250)
+    assert idle_seat(queue)
+    join(queue)
+    assert (idle_seat(queue), idle_seat(queue, beside=1)) == (True, False)
+    join(queue)
+    assert not idle_seat(queue)
+
+
+def test_no_seat_is_idle_while_anybody_waits() -> None:
+    queue = make_queue(9, tokens=250)
+    first, large = join(queue), join(queue, limit=190)
+    assert (running(first, large), queue.running_tokens) == ([True, False], 100)
+    assert not idle_seat(queue)
+    queue.leave(large)
+    assert idle_seat(queue)
+
+
 def test_an_engine_that_comes_later_with_more_room_lets_them_run() -> None:
     queue = make_queue(1)
     first, second = join(queue), join(queue)

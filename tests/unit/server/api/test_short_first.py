@@ -78,15 +78,19 @@ def test_nobody_passes_before_anything_is_known() -> None:
     assert order(queue) == tickets[1:]
 
 
-def test_the_engine_is_told_what_is_left_of_it() -> None:
+def test_the_engine_is_told_when_turns_are_due() -> None:
+    """Some time after they came, but not before they were admitted: the order in which they were has regard to shares too."""
     queue = experienced_queue(short_first_seconds=30)
-    running, waiting = join(queue, "long", priority=-1), join(queue, "long")
+    running, waiting, last = join(queue, "long", priority=-1), join(queue, "long"), join(queue, "long")
     pass_time(queue, 12)
     queue.fit(Capacity(3))
-    assert [turn.delay for ticket in (running, waiting) for turn in ticket.job.turns] == [18, 18]
+    assert [turn.due for ticket in (running, waiting) for turn in ticket.job.turns] == [1030, 1030]
+    pass_time(queue, 28)
     queue.leave(running)
-    late = join(queue, "short")
-    assert [turn.delay for turn in late.job.turns] == [pytest.approx(6)]
+    assert [turn.due for turn in last.job.turns] == [1040]
+    queue.leave(waiting)
+    short = join(queue, "short")
+    assert [turn.due for turn in short.job.turns] == [pytest.approx(1046)]
 
 
 def test_a_short_one_is_not_refused_for_what_it_passes() -> None:

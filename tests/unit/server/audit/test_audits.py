@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.keys import client_of, write_keys
+from support.queues import FakeJob
 from support.serving import MODEL, Running, running, scripted
 from support.tiny import make_tokenizer
 from support.tools import ADD_1_2, QUESTION, adder, called, named, with_tools
 
 from autotool_core.errors import EngineError
 from autotool_server.audit.auditor import LOWEST_PRIORITY
-from autotool_server.engines.base import EngineRequest, Score
+from autotool_server.conversation.job import Job
+from autotool_server.engines.base import Capacity, EngineRequest, Score
 from autotool_server.engines.scripted import ScriptedEngine
 
 Json = dict[str, Any]
@@ -157,6 +159,19 @@ async def test_under_load_it_is_dropped() -> None:
     assert outcomes(server) == {"dropped": 2, "done": 1}
 
 
+async def test_it_begins_only_where_a_seat_is_idle() -> None:
+    """The engine takes one request more than it decodes: the place in its own queue is not for audits."""
+    served = engine(SHORT)
+    served.capacity = Capacity(2, seats=1)
+    async with running(served, audit=1) as server:
+        ticket = server.state.queue.join(cast("Job", FakeJob()))
+        await chat(server)
+        assert outcomes(server) == {"dropped": 1}
+        server.state.queue.leave(ticket)
+        await chat(server)
+    assert outcomes(server) == {"dropped": 1, "done": 1}
+
+
 class Auditing(ScriptedEngine):
     """Holds audits until they are released, or fails in them."""
 
@@ -193,6 +208,17 @@ async def test_one_at_a_time_and_few_that_wait(monkeypatch: pytest.MonkeyPatch) 
         served.release.set()
         await server.state.auditor.settled()
         assert (served.began, outcomes(server)) == (3, {"dropped": 2, "done": 3})
+
+
+async def test_the_seats_of_other_audits_are_not_idle() -> None:
+    served = Auditing()
+    served.capacity = Capacity(4, seats=2)
+    async with running(served, audit=1, audit_at_once=3) as server:
+        await answered(server, 3)
+        assert (served.began, outcomes(server)) == (2, {"dropped": 1})
+        served.release.set()
+        await server.state.auditor.settled()
+    assert outcomes(server) == {"dropped": 1, "done": 2}
 
 
 async def test_a_stop_ends_them_at_once() -> None:

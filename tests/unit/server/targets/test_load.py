@@ -61,11 +61,10 @@ def test_the_slowest_first_tokens_add_to_the_wait() -> None:
     assert load.pressure() == pytest.approx(0.15)
 
 
-def test_without_a_bound_nothing_is_looked_at() -> None:
-    load = LoadRelief(0, SLO)
-    load.expected_wait = lambda _: pytest.fail("it was asked")
-    load.ended(1.0, 50, 100.0)
-    assert (load.relief(), load.pressure()) == (NONE, 0.0)
+def test_without_a_bound_the_pressure_is_told_and_nothing_is_spared() -> None:
+    load = under(10.0, max_bias=0)
+    load.ended(1.0, 50, 20.0)
+    assert (load.pressure(), load.relief()) == (pytest.approx(3.0), NONE)
 
 
 def test_those_of_a_better_priority_do_not_think_less_for_others() -> None:

@@ -47,6 +47,8 @@ async def test_without_the_option_nothing_changes() -> None:
             turn = await ask(server, mode=mode, temperature=0)
             assert not NEW_FIELDS & turn.keys()
             assert (turn["resolved"], turn["reasoning_bias"]) == ("short" if mode == "short" else "long", 0)
+        press(server, 9)
+        assert shown(server) == [9, 0, 1]
 
 
 @pytest.mark.parametrize(("pressure", "resolved"), [(None, "long"), (0.3, "long"), (0.75, "short"), (9, "short")])

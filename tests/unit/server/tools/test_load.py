@@ -177,6 +177,18 @@ async def test_a_tool_that_answers_again_is_used_again(clock: Clock) -> None:
     assert 'autotool_tool_breaker_open{tool="math.add"} 0.0' in page
 
 
+async def test_a_tool_that_an_mcp_server_takes_back_leaves_no_series() -> None:
+    tool, is_open = Scripted("math.add", lose, max_failures=1), 'autotool_tool_breaker_open{tool="math.add"} 1.0'
+    async with with_tools(scripted(ADD_1_2, "Well."), tool) as server:
+        source: Any = server.state.service.registry._sources[0]
+        assert await outcomes(server, 1) == ["error"]
+        assert is_open in await metrics(server)
+        source.tools = []
+        assert "autotool_tool_breaker_open{" not in await metrics(server)
+        source.tools = [tool]
+        assert is_open in await metrics(server)
+
+
 async def test_the_model_reads_that_a_tool_is_unavailable() -> None:
     tool = Scripted("math.add", lose, max_failures=1)
     async with with_tools(scripted(ADD_1_2, ADD_3_3, "Well."), tool) as server:

@@ -80,3 +80,30 @@ def test_an_invalid_file_stops_the_start(tmp_path: Path) -> None:
     keys.write_text("[keys.a]")
     with pytest.raises(AutoToolError, match=r"keys\.a\.hash: This is missing"):
         ServerState(Settings(keys=str(keys)))
+
+
+async def test_a_key_that_has_lost_its_target_leaves_no_series(tmp_path: Path) -> None:
+    tokens = {"target": "tokens=90"}
+    keys = write_keys(tmp_path, alice=tokens, bob=tokens, eve=tokens)
+    async with running(scripted("x"), keys=keys) as server:
+        for key in ("alice", "bob", "eve"):
+            assert [await ask(server, key), await ask(server, key, target="tokens=10")] == ["tokens=90", "tokens=10"]
+        assert targets(server) == {("key:alice", "tokens=90"), ("key:bob", "tokens=90"), ("key:eve", "tokens=90")}
+        write_keys(tmp_path, bob=tokens, eve={"target": "tokens=50"})
+        assert targets(server) == {("key:bob", "tokens=90")}  # and nobody has asked since
+        assert server.state.service.targets._requested.keys() == {"bob", "eve"}
+        assert await ask(server, "eve") == "tokens=50"
+        assert targets(server) == {("key:bob", "tokens=90"), ("key:eve", "tokens=50")}
+
+
+async def ask(server: Running, key: str, **fields: Any) -> str:
+    """Return the target that an answer in auto had."""
+    body = {"model": "tested", "messages": [{"role": "user", "content": "?"}], "mode": "auto", **fields}
+    async with client_of(server, key) as client:
+        return (await client.post("/v1/chat/completions", json=body)).json()["autotool"]["turns"][0]["target"]
+
+
+def targets(server: Running) -> set[tuple[str, str]]:
+    """Return the scopes and targets that the metrics have a bias of."""
+    found = [metric for metric in server.state.metrics.registry.collect() if metric.name == "autotool_target_bias"]
+    return {(sample.labels["scope"], sample.labels["target"]) for metric in found for sample in metric.samples}

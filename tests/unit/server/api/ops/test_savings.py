@@ -1,11 +1,18 @@
 """What audits say over HTTP, and the feedback that settles them: each key sees, and judges, its own requests."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from support.keys import bearer, client_of, write_keys
 from support.serving import MODEL, Running, running, scripted
+
+from autotool_server.api.ops import savings as ops
+from autotool_server.audit.estimate import savings
+from autotool_server.audit.records import Pair
 
 BODY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "mode": "auto"}
 LONG, SHORT = "So it is.</think>\n\nYes.", "Yes."
@@ -66,3 +73,33 @@ async def test_faulty_feedback() -> None:
     async with served() as server, client_of(server) as client:
         for body in ({}, {"request_id": "x"}, {"request_id": "x", "solved": "yes"}):
             assert (await client.post("/v1/feedback", json=body)).status_code == 400
+
+
+async def test_those_who_ask_at_once_share_one_computation(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def estimated(pairs: Sequence[Pair]) -> Any:
+        made.append(len(pairs))
+        if len(made) == 2:
+            raise RuntimeError("the threads have ended")
+        return savings(pairs)
+
+    monkeypatch.setattr(ops, "savings", estimated)
+    async with served() as server, client_of(server) as client:
+        answer = await ask(server, client)
+        records, estimates = server.state.auditor.records, server.state.own(ops.Estimates)
+
+        def found() -> Any:
+            return estimates.of(None, records.pairs()[None], records.revision, server.state)
+
+        assert len({*map(id, await asyncio.gather(*(found() for _ in range(8))))}) == 1
+        assert (await client.get("/v1/savings")).json()["total"]["requests"] == 1
+        assert made == [1]
+        await feedback(client, answer, solved=False)
+        with pytest.raises(RuntimeError, match="ended"):
+            await found()
+        left = asyncio.create_task(found())
+        await asyncio.sleep(0)
+        left.cancel()
+        assert (await found()).settled_by == {"feedback": 1}
+        assert made == [1, 1, 1]
