@@ -84,22 +84,25 @@ def overload(
 def short_first(
     seconds: LoadSeconds = 40,
     streams: FullStreams = 32,
+    rate: Annotated[float, typer.Option(min=0.01, help="Calls a second, in parts of what the engine holds in long.")] = 0.5,
     short_first_seconds: Annotated[float, typer.Option(min=0.1, help="The option of one of the servers.")] = 30,
+    max_long_share: Annotated[float, typer.Option(min=0.01, max=1, help="The option of one of the servers.")] = 0.5,
     out: JsonOut = None,
     serve_options: ServersOptions = None,
 ) -> None:
     """First tokens of short calls beside long thoughts, relative to the same calls alone.
 
-    Two servers are loaded one after the other with hard tasks of `graded`, without --short-first-seconds and with it. First
-    what the engine holds in long is measured, then calls in short come at random times at that rate, alone, and beside
-    thoughts that fill the engine and its queue. Takes five times --seconds, and the starts.
+    Two servers are loaded one after the other with hard tasks of `graded`, without --short-first-seconds and
+    --max-long-share and with them. First what the engine holds in long is measured, then calls in short come at random times,
+    alone, and beside thoughts that fill the engine and its queue. Takes five times --seconds, and the starts.
 
       autotool bench perf short-first --model training/checkpoints/graded-tiny --engine vllm
     """
     require(MEASUREMENT, "server", "bench")
     from autotool_bench.perf.short_first import ShortFirstOptions, measure  # noqa: PLC0415 needs the extras
 
-    measure(ShortFirstOptions(seconds, streams, short_first_seconds, out, serve_options or ()))
+    options = ShortFirstOptions(seconds, streams, rate, short_first_seconds, max_long_share, out, serve_options or ())
+    measure(options)
 
 
 @app.command("quote", context_settings=PASSES_OPTIONS_ON)

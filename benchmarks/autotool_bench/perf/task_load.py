@@ -91,11 +91,9 @@ def shuffled_items(seed: int) -> list[Item]:
 
 
 def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
-    """Return the times, in seconds, of a Poisson process of a rate a second."""
-    rng, times = random.Random(seed), [0.0]  # noqa: S311 not a secret
-    while times[-1] < seconds:
-        times.append(times[-1] + rng.expovariate(rate))
-    return times[1:-1]
+    """Return the times, in seconds, of a Poisson process of a rate a second, in which as many come as are expected."""
+    rng = random.Random(seed)  # noqa: S311 not a secret
+    return sorted(rng.uniform(0, seconds) for _ in range(round(rate * seconds)))
 
 
 async def open_loop(client: Client, rate: float, seconds: float, mode: str, bias: float = 0.0) -> list[Sent]:

@@ -22,6 +22,8 @@ from autotool_server.settings import Settings
 
 MAX_RETRY_SECONDS = 60
 """The longest time that clients are told to wait: the official ones of OpenAI and Anthropic take no more at its word."""
+LONG = 0.5
+"""The expected length of an answer, in parts of the usual longest, above which it counts as long."""
 
 
 class Ticket(Waiter):
@@ -31,9 +33,11 @@ class Ticket(Waiter):
     without waiting again: what its conversation grows by is counted then, whether there is room for it or not.
     """
 
-    def __init__(self, queue: "AdmissionQueue", job: Job, share: str, cost: float, due: float) -> None:
+    def __init__(self, queue: "AdmissionQueue", job: Job, share: str, cost: float, due: float, *, is_long: bool) -> None:
         super().__init__(share, job.priority, cost, due)
         self.job = job
+        self.is_long = is_long
+        """Whether it counts for `max_long_share`."""
         self.tokens = self.tokens_at_start = cost
         """What it holds of the engine's tokens."""
         self.is_express = False
@@ -72,6 +76,7 @@ class AdmissionQueue:
         self._typical = TypicalUse()
         self._num_running = 0
         self._num_express = 0
+        self._running_long = 0
         self.running_requests = 0
         """Choices that run, and so what the engine has at once."""
         self.running_tokens = 0.0
@@ -94,23 +99,28 @@ class AdmissionQueue:
 
         Raises OverloadedError if it is not expected to be admitted within `max_queue_seconds`.
         """
-        ticket = Ticket(self, job, CURRENT_CLIENT.get(), self._typical.expected_tokens(job), self._due(job))
+        length = self._typical.relative_length(job)
+        cost, due = self._typical.expected_tokens(job), self._due(length)
+        ticket = Ticket(self, job, CURRENT_CLIENT.get(), cost, due, is_long=length > LONG)
         for choice in job.choices:
             choice.on_next_turn = partial(self._grow, ticket)
         job.queued.began = self._clock()
         if self._is_express(job):
             ticket.is_express = True
             self._start(ticket)
-        elif not self._waiting and self._fits(ticket):
+        elif self._waiting.first(self._has_place) is None and self._fits(ticket):
             self._start(ticket)
         else:
             self._wait_in_order(ticket)
         return ticket
 
-    def _due(self, job: Job) -> float:
-        """Return the time by which a job is ordered: later than now by what shorter ones may pass it for, 0 where none may."""
+    def _due(self, length: float) -> float:
+        """Return the time by which one is ordered: later than now by what shorter ones may pass it for, 0 where none may.
+
+        `length`: of its answer, in parts of the usual longest.
+        """
         longest = self._settings.short_first_seconds
-        return self._clock() + longest * self._typical.relative_length(job) if longest else 0.0
+        return self._clock() + longest * length if longest else 0.0
 
     def _is_express(self, job: Job) -> bool:
         """Whether a job takes one of the places that the engine keeps for requests of one token."""
@@ -150,12 +160,18 @@ class AdmissionQueue:
 
         `beside`: those like it that the engine has already and that have not come through the queue.
         """
-        seats, tokens = self._capacity.seats or self._capacity.requests, self._capacity.tokens
-        if self._waiting or self.running_requests + beside >= min(seats, self._capacity.requests):
+        tokens = self._capacity.tokens
+        if self._waiting or self.running_requests + beside >= self._seats:
             return False
         if tokens is None or self._num_running + beside == 0:
             return True
         return self.running_tokens + (beside + 1) * self._typical.expected_tokens(job) <= tokens
+
+    @property
+    def _seats(self) -> int:
+        """Answers that are decoded at once."""
+        seats, requests = self._capacity.seats, self._capacity.requests
+        return requests if seats is None else min(seats, requests)
 
     def leave(self, ticket: Ticket) -> None:
         """Take back what a ticket holds, and let those run that then fit."""
@@ -178,15 +194,21 @@ class AdmissionQueue:
         """Whether a ticket may run now: beside the others, or alone if it is larger than all that may run at once."""
         if self._num_running == self._num_express:
             return True
-        if self.running_requests + ticket.job.num_choices > self._capacity.requests:
+        if self.running_requests + ticket.job.num_choices > self._capacity.requests or not self._has_place(ticket):
             return False
         tokens = self._capacity.tokens
         return tokens is None or self.running_tokens + ticket.tokens <= tokens
+
+    def _has_place(self, ticket: Ticket) -> bool:
+        """Whether one is short, or long ones do not have all of their places yet. One of them may always run."""
+        places = self._settings.max_long_share * self._seats
+        return not ticket.is_long or not self._running_long or self._running_long + ticket.job.num_choices <= places
 
     def _start(self, ticket: Ticket) -> None:
         ticket.admitted, ticket.is_running = None, True
         self._num_running += 1
         self._num_express += ticket.is_express
+        self._running_long += ticket.is_long * ticket.job.num_choices
         self.running_requests += 0 if ticket.is_express else ticket.job.num_choices
         self.running_tokens += ticket.tokens
         ticket.tokens_at_start = ticket.tokens
@@ -199,8 +221,11 @@ class AdmissionQueue:
         self._metrics.queue_seconds.observe(queued.seconds)
 
     def _start_waiting(self) -> None:
-        """Admit those that fit, in their order: none passes the first, or large ones would wait for ever."""
-        while (ticket := self._waiting.first()) is not None:
+        """Admit those that fit, in their order: none passes the first, or large ones would wait for ever.
+
+        Long ones that wait for a place of long ones are passed by short ones.
+        """
+        while (ticket := self._waiting.first(self._has_place)) is not None:
             # More may be known of its mode than when it came.
             ticket.tokens = min(ticket.tokens, self._typical.expected_tokens(ticket.job))
             if not self._fits(ticket):
@@ -215,6 +240,7 @@ class AdmissionQueue:
         ticket.is_running = False
         self._num_running -= 1
         self._num_express -= ticket.is_express
+        self._running_long -= ticket.is_long * ticket.job.num_choices
         self.running_requests -= 0 if ticket.is_express else ticket.job.num_choices
         self.running_tokens -= ticket.tokens
         usage = ticket.job.usage()

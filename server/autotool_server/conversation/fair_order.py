@@ -14,6 +14,7 @@ Lower priorities do not starve: every eighth that is served is chosen by fairnes
 import itertools
 from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 SERVED_PER_EQUAL = 8
@@ -46,6 +47,10 @@ def _place(waiter: Waiter) -> tuple[float, int]:
     return waiter.due, waiter.number
 
 
+def _any_waiter(_: Waiter) -> bool:
+    return True
+
+
 class _Line(Generic[WaiterT]):
     """Those of one share and priority, in their order."""
 
@@ -56,9 +61,8 @@ class _Line(Generic[WaiterT]):
     def __bool__(self) -> bool:
         return bool(self._waiters)
 
-    @property
-    def first(self) -> WaiterT:
-        return self._waiters[0]
+    def first(self, may_be: Callable[[WaiterT], bool]) -> WaiterT | None:
+        return next(filter(may_be, self._waiters), None)
 
     def add(self, waiter: WaiterT) -> None:
         insort(self._waiters, waiter, key=_place)
@@ -104,16 +108,12 @@ class FairOrder(Generic[WaiterT]):
         self.cost += waiter.cost
         self._waiting[share] += 1
 
-    def first(self) -> WaiterT | None:
-        """Return the one that is served next; None if nobody waits."""
-        if not self._lines:
-            return None
+    def first(self, may_be: Callable[[WaiterT], bool] = _any_waiter) -> WaiterT | None:
+        """Return the one that is served next, of those that may be; None if there is none."""
+        firsts = [waiter for shares in self._lines.values() for line in shares.values() if (waiter := line.first(may_be))]
         if self._num_served % SERVED_PER_EQUAL == SERVED_PER_EQUAL - 1:
-            share = min(self._waiting, key=self._given.__getitem__)
-            lines = [shares[share] for shares in self._lines.values() if share in shares]
-            return min((line.first for line in lines), key=lambda waiter: waiter.number)
-        shares = self._lines[min(self._lines)]
-        return shares[min(shares, key=self._given.__getitem__)].first
+            return min(firsts, key=lambda waiter: (self._given[waiter.share], waiter.number), default=None)
+        return min(firsts, key=lambda waiter: (waiter.priority, self._given[waiter.share]), default=None)
 
     def take(self, waiter: WaiterT) -> None:
         """Serve the one that is next, and count its cost."""

@@ -34,6 +34,10 @@ class LimitSettings(SettingsGroup):
     """Seconds that the longest requests may be passed for, in the queue and in vllm, by shorter ones that come later; those in
     between for a part of it (docs/guides/serve.md). Default: 0, first come, first served."""
 
+    max_long_share: float = Field(default=1, gt=0, le=1)
+    """Part of the answers that the engine decodes at once that long ones may be, so that a short call finds a place beside them
+    (docs/guides/serve.md). Long are those of which more than half of the usual longest answer is expected. Default: all."""
+
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     """Largest request body in bytes; more is answered 413."""
 
