@@ -1,19 +1,24 @@
 """The estimate of what `auto` saves: against what is true of all requests, and at its edges."""
 
 import csv
+import json
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support.examples import blocks
 
 from autotool_core.modes import ResolvedMode
-from autotool_server.audit.estimate import Comparison, savings
+from autotool_server.api.ops.savings import Figures
+from autotool_server.audit.estimate import Comparison, Estimate, savings
 from autotool_server.audit.records import Pair
 
 RECORDED = Path(__file__).with_name("recorded.csv")
 """600 tasks of `graded`, each answered by `graded-tiny` in the three modes at temperature 0: the mode that `auto` resolved to,
 and the decoded tokens of each mode and whether it solved the task. The answers in auto are those of the mode, and one token."""
+GUIDE = Path(__file__).parents[4] / "docs/guides/savings.md"
 REQUESTS = 20_000
 SHARE = 0.01
 SEEDS = range(20)
@@ -66,6 +71,35 @@ def test_the_interval_has_the_true_saving_in_19_of_20_seeds() -> None:
     for mode in ResolvedMode:
         saved, lost = (sum(kind) for kind in zip(*covered[mode], strict=True))
         assert (saved >= 19, lost >= 19) == (True, True), (mode, saved, lost)
+
+
+def half_width(estimates: Sequence[Estimate]) -> str:
+    """Return the mean half of the intervals' widths, as the guide writes it."""
+    return f"{sum(one.high - one.low for one in estimates) / 2 / len(estimates):.1f}"
+
+
+def test_the_guides_table_has_the_half_widths_of_simulated_audits() -> None:
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \|$", GUIDE.read_text(), re.MULTILINE)
+    assert [row[0] for row in rows] == ["200", "1,000", "4,000"]
+    for audits, saved, lost in rows:
+        size = int(audits.replace(",", ""))
+        found = [savings(random.Random(seed).choices(recorded(), k=size)) for seed in range(5)]  # noqa: S311 a sample
+        long = [one.against_long for one in found if one is not None]
+        widths = half_width([one.tokens_saved for one in long]), half_width([one.points_lost for one in long])
+        assert widths == (saved, lost)
+
+
+def test_the_guides_answer_is_that_of_simulated_audits() -> None:
+    (shown,) = (json.loads(block.text) for block in blocks(GUIDE) if block.language == "json")
+    rng = random.Random(0)  # noqa: S311 a sample, not a secret
+    found = savings([one for one in rng.choices(recorded(), k=40_000) if rng.random() < shown["share"]])
+    assert found is not None
+    figures = Figures.model_validate(shown["total"])
+    assert (figures.requests, figures.settled_by, figures.summary) == (found.requests, found.settled_by, str(found))
+    for stated, computed in ((figures.against_long, found.against_long), (figures.against_short, found.against_short)):
+        for kind in ("tokens_saved", "points_lost"):
+            bounds = [(one.value, one.low, one.high) for one in (getattr(stated, kind), getattr(computed, kind))]
+            assert bounds[0] == pytest.approx(bounds[1], abs=0.05)
 
 
 def test_what_is_saved_and_lost() -> None:
