@@ -103,7 +103,7 @@ class Job:
 
     @property
     def may_think(self) -> bool:
-        """Whether an answer thinks or may still decide to: in `long`, and in `auto` unless its latest turn was decided short."""
+        """Whether an answer thinks or may decide to: in `long`, and in `auto` unless its latest turn was decided short."""
         latest = [choice.turns[-1] for choice in self.choices]
         undecided = self.mode is Mode.AUTO and any(turn.p_long is None for turn in latest)
         return undecided or any(turn.resolved is ResolvedMode.LONG for turn in latest)
