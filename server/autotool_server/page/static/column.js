@@ -4,7 +4,7 @@ import { html } from "./html.js";
 import { Needle } from "./needle.js";
 import { Record } from "./record.js";
 import { cost, currentBias } from "./request.js";
-import { ask, decide, elapsed, isActive, stop } from "./run.js";
+import { ask, decide, elapsed, isActive, isComparable, newestRun, stop } from "./run.js";
 import { Timeline } from "./timeline.js";
 
 const PURPOSE = { auto: "the model decides", long: "reasons first", short: "answers at once" };
@@ -24,6 +24,7 @@ export function Column({ mode, run, state, most, span }) {
       <div class="text">
         ${!isServed && html`<p class="quiet">This model cannot do ${mode}.</p>`}
         ${isServed && !run && html`<p class="quiet">The answer will stand here.</p>`}
+        ${run && !isComparable(run, newestRun()) && html`<${Earlier} run=${run} />`}
         ${run && html`<${Text} run=${run} />`}
       </div>
       <div class="how">${run && html`<${Timeline} run=${run} span=${span} />`}</div>
@@ -62,6 +63,13 @@ function Figures({ run, prices, most }) {
         <i class="answers" style=${{ width: `${(100 * (used - thought)) / most}%` }}></i>
       </div>
     </div>`;
+}
+
+// Says of an answer that it cannot be compared with the newest one.
+function Earlier({ run: { asked } }) {
+  const isOther = asked.question !== newestRun().asked.question;
+  const said = isOther ? `Answers an earlier question: ${asked.question}` : "Answers the question with other tools than the newest answer.";
+  return html`<p class="earlier" title=${said}>${said}</p>`;
 }
 
 function Text({ run }) {

@@ -3,7 +3,7 @@
 // Limits of the think block that the slider offers, in tokens; null leaves it to the server.
 export const BUDGETS = [null, 0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
 
-export function body(state, mode, messages) {
+export function body(state, { mode, messages, asked }) {
   return {
     model: state.model.id,
     mode,
@@ -11,14 +11,14 @@ export function body(state, mode, messages) {
     stream: true,
     stream_options: { include_usage: true, continuous_usage_stats: true, include_decision: true },
     max_completion_tokens: state.maxTokens,
-    ...tools(state),
+    ...tools(asked),
     ...(mode === "auto" && steering(state)),
     ...(mode !== "short" && BUDGETS[state.budget] !== null && { max_reasoning_tokens: BUDGETS[state.budget] }),
   };
 }
 
-function tools(state) {
-  const given = [...[...state.chosenTools].map((name) => ({ type: "server", name })), ...functions(state.functions)];
+function tools(asked) {
+  const given = [...asked.chosenTools.map((name) => ({ type: "server", name })), ...functions(asked.functions)];
   return given.length ? { tools: given } : {};
 }
 

@@ -7,9 +7,11 @@ export const isActive = (run) => run?.status === "waiting" || run?.status === "r
 
 export const elapsed = (run) => (isActive(run) ? performance.now() - run.startedAt : run.endedAfter);
 
-function newRun(mode, messages) {
+// `asked`: the question, its tools and when it was asked, which a run keeps whatever the user types afterwards.
+function newRun(mode, asked, messages) {
   return {
     mode,
+    asked,
     messages,
     status: "waiting", // "running", then "done", "stopped" or "failed"
     problem: "",
@@ -41,7 +43,9 @@ export function askAll() {
 
 export function ask(mode) {
   state.runs[mode]?.abort.abort();
-  const run = newRun(mode, [{ role: "user", content: state.question }]);
+  const { question, functions } = state;
+  const asked = { question, functions, chosenTools: [...state.chosenTools].sort(), at: performance.now() };
+  const run = newRun(mode, asked, [{ role: "user", content: asked.question }]);
   state.runs[mode] = run;
   touch();
   return follow(run, {});
@@ -49,9 +53,21 @@ export function ask(mode) {
 
 // Go on after the user has decided about the calls that wait for it. `decisions`: whether each is approved, by its id.
 export function decide(earlier, decisions) {
-  const run = newRun(earlier.mode, [...earlier.messages, ...earlier.record.transcript]);
+  const run = newRun(earlier.mode, earlier.asked, [...earlier.messages, ...earlier.record.transcript]);
   state.runs[earlier.mode] = run;
   return follow(run, { tool_approvals: decisions });
+}
+
+// Whether two runs have the same question and the same tools, and so can be compared.
+export const isComparable = (one, other) =>
+  [one, other].every(Boolean) && one.asked.question === other.asked.question && toolsKey(one) === toolsKey(other);
+
+const toolsKey = ({ asked }) => JSON.stringify([asked.chosenTools, asked.functions]);
+
+// The run whose question was asked last.
+export function newestRun() {
+  const runs = MODES.map((mode) => state.runs[mode]).filter(Boolean);
+  return runs.reduce((newest, run) => (run.asked.at > newest.asked.at ? run : newest), runs[0]);
 }
 
 export function stopAll() {
@@ -64,7 +80,7 @@ export function stop(mode) {
 
 async function follow(run, besides) {
   try {
-    const asked = { ...body(state, run.mode, run.messages), ...besides };
+    const asked = { ...body(state, run), ...besides };
     const answer = await call("v1/chat/completions", { body: asked, signal: run.abort.signal });
     for await (const chunk of events(answer)) {
       fold(run, chunk, performance.now() - run.startedAt);

@@ -1,10 +1,12 @@
-// One sentence that compares the three answers, once they are there.
+// One sentence that compares the answers to the same question, once they are there.
 import { count, percent } from "./format.js";
 import { html } from "./html.js";
+import { isComparable } from "./run.js";
 
 export function Verdict({ runs }) {
   const { auto, long, short } = runs;
-  if (![auto, long].every((run) => run?.status === "done")) return null;
+  const isKnown = (run) => run?.status === "done" && isComparable(run, auto);
+  if (!isKnown(auto) || !isKnown(long)) return null;
   const tokens = (run) => run.usage?.completion_tokens ?? 0;
   const resolved = auto.decisions.at(-1)?.resolved;
   const saved = 1 - tokens(auto) / Math.max(1, tokens(long));
@@ -14,6 +16,6 @@ export function Verdict({ runs }) {
     <p class="verdict">
       <span class=${`chip ${resolved}`}>${resolved}</span>
       <span>auto answered ${resolved}, with ${compared} always thinking: ${count(tokens(auto))} against ${count(tokens(long))}
-      ${short?.status === "done" && `, and ${count(tokens(short))} without thinking`}.</span>
+      ${isKnown(short) && `, and ${count(tokens(short))} without thinking`}.</span>
     </p>`;
 }
