@@ -1,6 +1,6 @@
 // What the user sets: the question, its tools, and how willingly auto thinks.
 import { Dial } from "./dial.js";
-import { EXAMPLES } from "./examples.js";
+import { EXAMPLES, isUsable, taken } from "./examples.js";
 import { count, percent, signed } from "./format.js";
 import { html } from "./html.js";
 import { BUDGETS, currentBias, functions, ownTarget, steer } from "./request.js";
@@ -43,7 +43,8 @@ export function Ask({ state }) {
         onInput=${(event) => update({ question: event.target.value })}></textarea>
       <div class="row">
         <span class="quiet">Try</span>
-        ${EXAMPLES.map((example) => html`<button class="small" onClick=${() => take(example)}>${example.name}</button>`)}
+        ${EXAMPLES.filter((one) => isUsable(one, state.tools)).map((one) => html`
+          <button class="small" onClick=${() => update(taken(one, shared.tools))}>${one.name}</button>`)}
         <span class="grow"></span>
         ${anyActive(state)
           ? html`<button class="stop" onClick=${stopAll}>Stop <kbd>Esc</kbd></button>`
@@ -60,12 +61,6 @@ export function Ask({ state }) {
       </details>
       <${Prices} prices=${state.prices} maxTokens=${state.maxTokens} />
     </section>`;
-}
-
-function take({ question, tools }) {
-  const served = shared.tools.map(({ name }) => name).filter((name) => tools.server?.some((start) => name.startsWith(start)));
-  const chosenTools = new Set(served);
-  update({ question, chosenTools, functions: tools.functions ? JSON.stringify(tools.functions, null, 2) : "" });
 }
 
 function wrongFunctions(state) {

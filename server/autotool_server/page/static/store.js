@@ -1,4 +1,5 @@
 // What the page knows, in one object. A change draws the page again, at most once a frame.
+import { EXAMPLES, taken } from "./examples.js";
 
 export const MODES = ["auto", "long", "short"];
 
@@ -8,10 +9,8 @@ export const state = {
   model: null,
   version: "",
   tools: [],
-  chosenTools: new Set(),
-  question: "",
+  ...taken(EXAMPLES[0], []), // question, functions and chosenTools
   refusal: null, // why the question could not be asked when the user last tried
-  functions: "",
   functionsOpen: false,
   steer: null, // "bias", "server" (its own target) or the kind of a target; null until the user chooses
   bias: 0,
