@@ -3,7 +3,7 @@ import { count, money, seconds } from "./format.js";
 import { html } from "./html.js";
 import { Needle } from "./needle.js";
 import { Record } from "./record.js";
-import { cost, currentBias } from "./request.js";
+import { cost } from "./request.js";
 import { ask, decide, elapsed, isActive, isComparable, newestRun, stop } from "./run.js";
 import { Timeline } from "./timeline.js";
 
@@ -11,7 +11,6 @@ const PURPOSE = { auto: "the model decides", long: "reasons first", short: "answ
 
 export function Column({ mode, run, state, most, span }) {
   const isServed = state.model?.modes.includes(mode) ?? true;
-  const decided = run?.decisions ?? [];
   return html`
     <section class=${`column ${mode}`} aria-labelledby=${`title-${mode}`}>
       <header>
@@ -19,7 +18,7 @@ export function Column({ mode, run, state, most, span }) {
         <span class="quiet">${PURPOSE[mode]}</span>
         ${run && html`<${Resolved} run=${run} />`}
       </header>
-      <${Needle} decided=${decided.map((one) => one.p_long)} bias=${currentBias(state)} forced=${mode === "auto" ? null : mode} />
+      ${mode === "auto" ? html`<${Needle} run=${run} state=${state} />` : html`<p class="needle forced quiet">set by the request</p>`}
       <${Figures} run=${run} prices=${state.prices} most=${most} />
       <div class="text">
         ${!isServed && html`<p class="quiet">This model cannot do ${mode}.</p>`}

@@ -3,7 +3,7 @@ import { Dial } from "./dial.js";
 import { EXAMPLES, isUsable, taken } from "./examples.js";
 import { count, percent, signed } from "./format.js";
 import { html } from "./html.js";
-import { BUDGETS, currentBias, functions, ownTarget, steer } from "./request.js";
+import { addedBias, BUDGETS, currentBias, functions, ownTarget, steer } from "./request.js";
 import { askAll, isActive, stopAll } from "./run.js";
 import { MODES, setPrice, state as shared, update } from "./store.js";
 
@@ -119,6 +119,7 @@ export function Steer({ state }) {
   const bounds = dial ? [dial[0].bias, dial.at(-1).bias] : [-8, 8];
   const last = state.runs.auto?.decisions.at(-1);
   const own = ownTarget(state);
+  const added = (steer(state) === "bias" && addedBias(state.runs.auto)) || 0;
   return html`
     <section class="card steer" aria-labelledby="steer-title">
       <header>
@@ -136,7 +137,7 @@ export function Steer({ state }) {
       <${Slider} id="budget" label="budget of the think block" min="0" max=${BUDGETS.length - 1} step="1" value=${state.budget}
         shown=${BUDGETS[state.budget] === null ? "server's default" : `${count(BUDGETS[state.budget])} tokens`}
         set=${(budget) => update({ budget })} />
-      <${Dial} dial=${dial} bias=${currentBias(state)} p=${last?.p_long ?? null} bounds=${bounds} />
+      <${Dial} dial=${dial} bias=${currentBias(state)} added=${added} p=${last?.p_long ?? null} bounds=${bounds} />
     </section>`;
 }
 

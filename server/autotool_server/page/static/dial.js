@@ -5,9 +5,9 @@ import { html } from "./html.js";
 
 const logistic = (x) => 1 / (1 + Math.exp(-x));
 
-// `bias`: the one that holds now; `p`: the last p_long, or null.
-export function Dial({ dial, bias, p, bounds }) {
-  return dial ? Measured({ dial, bias }) : Computed({ bias, p, bounds });
+// `bias`: the one that holds now; `added`: what the server adds to it; `p`: the last p_long, or null.
+export function Dial({ dial, bias, added, p, bounds }) {
+  return dial ? Measured({ dial, bias }) : Computed({ bias, added, p, bounds });
 }
 
 function Measured({ dial, bias }) {
@@ -40,15 +40,15 @@ function measuredOptions(colour, bias) {
 
 const nearest = (dial, bias) => dial.reduce((best, step) => (Math.abs(step.bias - bias) < Math.abs(best.bias - bias) ? step : best));
 
-function Computed({ bias, p, bounds }) {
+function Computed({ bias, added, p, bounds }) {
   const known = Math.min(Math.max(p ?? 0.5, 1e-6), 1 - 1e-6);
-  const odds = Math.log(known / (1 - known));
+  const odds = Math.log(known / (1 - known)) + added;
   const biases = Array.from({ length: 81 }, (_, index) => bounds[0] + ((bounds[1] - bounds[0]) * index) / 80);
   const data = [biases, biases.map((one) => logistic(odds + one))];
   const said = `${p === null ? "A p_long of 0.50 would be" : `The last p_long, ${probability(p)}, becomes`} ${probability(logistic(odds + bias))} with this bias.`;
   return html`
     <figure class="dial">
-      <${Chart} height=${150} data=${data} shape=${`computed ${bias} ${bounds} ${p}`} options=${(colour) => computedOptions(colour, bias)} text=${said} />
+      <${Chart} height=${150} data=${data} shape=${`computed ${bias} ${added} ${bounds} ${p}`} options=${(colour) => computedOptions(colour, bias)} text=${said} />
       <figcaption><span class="key auto">probability of long</span> <span class="quiet">${said}</span></figcaption>
     </figure>`;
 }

@@ -1,6 +1,6 @@
 // One question in one mode: the request, and what has come of its stream. Times are milliseconds since the start.
 import { call, events, Problem } from "./api.js";
-import { body } from "./request.js";
+import { body, steering } from "./request.js";
 import { MODES, state, touch, update } from "./store.js";
 
 export const isActive = (run) => run?.status === "waiting" || run?.status === "running";
@@ -22,6 +22,8 @@ function newRun(mode, asked, messages) {
     turns: [newTurn(0)],
     usage: null,
     decisions: [], // of auto, one for each turn
+    sentBias: steering(state).reasoning_bias ?? null,
+    temperature: state.model.default_sampling.temperature, // the page sends none
     record: null,
     finish: null,
     startedAt: performance.now(),
