@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Route, expect
 from support.browser import AXE, CHROMIUM, chromium_beside_servers
 from support.page import ANSWER, MODES, Visit, calling, engine_of, visiting
 from support.relay import Relay
-from support.serving import MODEL, running
+from support.serving import running
 from support.tools import Fixed, Scripted
 
 from autotool_server.tools.registry import Registry
@@ -223,16 +223,6 @@ async def test_the_panel_counts_what_the_server_does(browser: Browser) -> None:
         assert await visit.page.locator("#steer").input_value() == "server"
         await expect(panel).not_to_contain_text("Savings")
         await expect(panel).not_to_contain_text("bias of the load")
-
-
-async def test_audits_are_shown_as_savings(browser: Browser) -> None:
-    async with running(engine_of(), audit=1) as server:
-        await server.client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "?"}])
-        await server.state.auditor.settled()
-        async with visiting(browser, server.url) as visit:
-            card = visit.page.locator(".card", has_text="Savings")
-            await expect(card).to_contain_text("tokens saved against long")
-            await expect(card.locator("p")).to_have_text("1 audited request")
 
 
 FINDINGS = "async () => (await axe.run()).violations.map(({id, nodes}) => [id, nodes.map(({html}) => html)])"
