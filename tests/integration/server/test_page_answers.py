@@ -1,15 +1,22 @@
 """What the page says of answers, in a real browser: which can be compared, and how they came about."""
 
+import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
 
 import pytest
 from playwright.async_api import Browser, expect
 from support.browser import CHROMIUM, chromium_beside_servers
-from support.page import Visit, engine_of, visiting
+from support.page import ANSWER, TOKENIZER, Visit, calling, engine_of, visiting
 from support.serving import running
+from support.tools import Fixed, Scripted
 
 from autotool_core.profile import BUILTIN
+from autotool_server.engines.base import EngineRequest
+from autotool_server.engines.scripted import ScriptedEngine
+from autotool_server.tools.registry import Registry
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
 
@@ -82,3 +89,93 @@ async def test_a_decision_that_temperature_makes_random_is_called_so(browser: Br
         await visit.page.locator("#bias").fill("-2")
         await visit.ask()
         await expect(visit.column("auto").locator("figcaption")).to_contain_text("drawn at random, 50 % for long")
+
+
+@asynccontextmanager
+async def with_tools(browser: Browser, write: Callable[[EngineRequest], str], result: str) -> AsyncIterator[Visit]:
+    """A page with two chosen tools of the server, of which the first has a result."""
+    tools = [Scripted("first", lambda _: asyncio.sleep(0, result)), Scripted("second", lambda _: asyncio.sleep(0, "3"))]
+    async with (
+        Registry([Fixed(tools)]) as registry,
+        running(engine_of(write), registry=registry) as server,
+        visiting(browser, server.url) as visit,
+    ):
+        for name in ("first", "second"):
+            await visit.page.get_by_label(name).check()
+        yield visit
+
+
+async def test_calls_of_server_tools_have_a_line_with_their_result(browser: Browser) -> None:
+    result = f"<b>light</b> rain, {'and more ' * 60}"
+    async with with_tools(browser, calling, result) as visit:
+        await visit.ask()
+        await visit.is_done()
+        calls = visit.column("short").locator(".tool-run")
+        lines = [await line.inner_text() for line in await calls.locator("summary").all()]
+        assert lines[0].startswith('first { "a": 1, "b": 2 } → <b>light</b> rain, and more')
+        assert lines[0].endswith(" …")
+        assert lines[1] == 'second { "a": 1, "b": 2 } → 3'
+        line = calls.locator("summary").first
+        assert await line.evaluate("node => [getComputedStyle(node).textOverflow, node.clientHeight < 30]") == ["ellipsis", True]
+        await line.click()
+        await expect(calls.locator("pre").first).to_contain_text(result.strip())
+        assert await calls.locator("b").all_inner_texts() == ["first", "second"]
+
+
+def thinking(request: EngineRequest) -> str:
+    """Think in each long turn; call a tool, and answer when its result is there."""
+    prompt = TOKENIZER.decode(list(request.prompt_ids))
+    has_result = "<|im_start|>tool" in prompt
+    text = ANSWER if has_result else '<tool_call>\n{"name": "first", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
+    thought = "The sum is there." if has_result else "A sum is asked for."
+    return f"{thought}\n</think>\n\n{text}" if prompt.endswith("<think>\n") else text
+
+
+async def test_the_reasoning_of_several_turns_is_told_apart(browser: Browser) -> None:
+    async with with_tools(browser, thinking, "3") as visit:
+        await visit.ask()
+        await visit.is_done()
+        reasoning = visit.column("long").locator(".reasoning")
+        assert await reasoning.locator(".turn, p").all_inner_texts() == [
+            *("turn 1", "A sum is asked for."),
+            *("turn 2", "The sum is there."),
+        ]
+
+
+LINES = [f"Line {number}." for number in range(40)]
+
+
+def dwelling(request: EngineRequest) -> str:
+    """Think in many lines in a turn that is long, then answer."""
+    prompt = TOKENIZER.decode(list(request.prompt_ids))
+    thought = "\n".join(LINES)
+    return f"{thought}\n</think>\n\n{ANSWER}" if prompt.endswith("<think>\n") else "No."
+
+
+def held_evenly(engine: ScriptedEngine, after: int) -> asyncio.Event:
+    """Let answers grow side by side, and pause all of them after some tokens, until the event is set."""
+    release, seen = asyncio.Event(), count()
+
+    async def pace() -> None:
+        await (asyncio.sleep(0.001) if next(seen) < after else release.wait())
+
+    engine.gate = lambda: asyncio.ensure_future(pace())
+    return release
+
+
+INSIDE = """box => { const [outer, inner] = [box, box.querySelector("p")].map(node => node.getBoundingClientRect())
+    return [inner.top >= outer.top - 1, inner.bottom <= outer.bottom + 1] }"""
+"""Whether the beginning and the end of the reasoning are in sight."""
+
+
+async def test_reasoning_shows_its_end_while_it_grows_and_then_its_beginning(browser: Browser) -> None:
+    engine = engine_of(dwelling)
+    async with running(engine, override_generation_config=GREEDY) as server, visiting(browser, server.url) as visit:
+        release = held_evenly(engine, after=2 * len(TOKENIZER.encode("\n".join(LINES[:25]))))
+        await visit.ask()
+        box = visit.column("long").locator(".scrolled")
+        await expect(box).to_contain_text("Line 20.")
+        assert await box.evaluate(INSIDE) == [False, True]
+        release.set()
+        await visit.is_done()
+        assert await box.evaluate(INSIDE) == [True, False]

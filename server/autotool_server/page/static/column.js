@@ -1,10 +1,11 @@
 // A column: one mode's answer, what it costs, and how it came about.
+import { Answer } from "./answer.js";
 import { count, money, seconds } from "./format.js";
 import { html } from "./html.js";
 import { Needle } from "./needle.js";
 import { Record } from "./record.js";
 import { cost } from "./request.js";
-import { ask, decide, elapsed, isActive, isComparable, newestRun, stop } from "./run.js";
+import { ask, elapsed, isActive, isComparable, newestRun, stop } from "./run.js";
 import { Timeline } from "./timeline.js";
 
 const PURPOSE = { auto: "the model decides", long: "reasons first", short: "answers at once" };
@@ -24,7 +25,7 @@ export function Column({ mode, run, state, most, span }) {
         ${!isServed && html`<p class="quiet">This model cannot do ${mode}.</p>`}
         ${isServed && !run && html`<p class="quiet">The answer will stand here.</p>`}
         ${run && !isComparable(run, newestRun()) && html`<${Earlier} run=${run} />`}
-        ${run && html`<${Text} run=${run} />`}
+        ${run && html`<${Answer} run=${run} />`}
       </div>
       <div class="how">${run && html`<${Timeline} run=${run} span=${span} />`}</div>
       <div class="record">${run?.record && html`<${Record} record=${run.record} mode=${mode} />`}</div>
@@ -69,49 +70,4 @@ function Earlier({ run: { asked } }) {
   const isOther = asked.question !== newestRun().asked.question;
   const said = isOther ? `Answers an earlier question: ${asked.question}` : "Answers the question with other tools than the newest answer.";
   return html`<p class="earlier" title=${said}>${said}</p>`;
-}
-
-function Text({ run }) {
-  return html`
-    ${run.reasoning && html`
-      <details class="reasoning" open>
-        <summary>Reasoning</summary>
-        <div role="group" tabindex="0" aria-label=${`Reasoning of ${run.mode}`}><p>${run.reasoning.trim()}</p></div>
-      </details>`}
-    ${run.content.trim() && html`<p class="answer">${run.content.trim()}</p>`}
-    ${run.calls.filter(Boolean).map((one) => html`<${Call} name=${one.name} text=${one.arguments} />`)}
-    ${!run.reasoning && !run.content && !run.calls.length && isActive(run) && html`<p class="quiet">Waiting for the first token …</p>`}
-    <${Ending} run=${run} />`;
-}
-
-// A call of a function that is the client's: the page does not run it.
-function Call({ name, text }) {
-  return html`<pre class="call" role="group" tabindex="0" aria-label=${`Call of ${name}`}><b>${name}</b>${` ${indented(text)}`}</pre>`;
-}
-
-function indented(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 1).replaceAll("\n", " ").replaceAll("  ", " ");
-  } catch {
-    return text;
-  }
-}
-
-function Ending({ run }) {
-  if (run.status === "failed") return html`<p class="problem">${run.problem} ${run.content || run.reasoning ? "What had come stays here." : ""}</p>`;
-  if (run.status === "stopped") return html`<p class="quiet">Stopped. What had come stays here.</p>`;
-  if (run.status === "done" && run.finish === "length") return html`<p class="quiet">Cut at the limit of tokens.</p>`;
-  const pending = run.record?.pending_calls ?? [];
-  return pending.length > 0 && html`<${Approval} run=${run} calls=${pending} />`;
-}
-
-function Approval({ run, calls }) {
-  const answer = (approved) => decide(run, Object.fromEntries(calls.map(({ id }) => [id, approved])));
-  return html`
-    <div class="approval">
-      <p>Waiting for your approval:</p>
-      ${calls.map((one) => html`<${Call} name=${one.name} text=${one.arguments} />`)}
-      <button class="primary small" onClick=${() => answer(true)}>Approve</button>
-      <button class="small" onClick=${() => answer(false)}>Refuse</button>
-    </div>`;
 }

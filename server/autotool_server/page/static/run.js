@@ -15,7 +15,7 @@ function newRun(mode, asked, messages) {
     messages,
     status: "waiting", // "running", then "done", "stopped" or "failed"
     problem: "",
-    reasoning: "",
+    thoughts: [], // the reasoning of each turn
     content: "",
     calls: [], // of the client's functions
     toolRuns: [], // of server tools
@@ -37,6 +37,12 @@ function newRun(mode, asked, messages) {
 const newTurn = (start, begun = null) => (
   { start, begun, first: null, thoughtUntil: null, last: start, end: null, record: null }
 );
+
+// Whether reasoning was the last that came, so that more of it may follow.
+export function isThinking(run) {
+  const { thoughtUntil, last } = run.turns.at(-1);
+  return isActive(run) && thoughtUntil !== null && thoughtUntil === last;
+}
 
 // Ask the question in every mode that the model can do.
 export function askAll() {
@@ -135,7 +141,8 @@ export function fold(run, chunk, now) {
 function foldDelta(run, delta, now) {
   const thought = delta.reasoning ?? delta.reasoning_content ?? "";
   const turn = run.turns.at(-1);
-  run.reasoning += thought;
+  const index = run.turns.length - 1;
+  if (thought) run.thoughts[index] = (run.thoughts[index] ?? "") + thought;
   run.content += delta.content ?? "";
   for (const call of delta.tool_calls ?? []) foldCall(run, call);
   if (!thought && !delta.content && !delta.tool_calls) return;
