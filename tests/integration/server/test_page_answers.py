@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -179,3 +180,27 @@ async def test_reasoning_shows_its_end_while_it_grows_and_then_its_beginning(bro
         release.set()
         await visit.is_done()
         assert await box.evaluate(INSIDE) == [True, False]
+
+
+RUN = {
+    "status": "done",
+    "endedAfter": 20_000,
+    "usage": {"completion_tokens": 102},
+    "toolRuns": [],
+    "turns": [
+        {"start": 0, "first": 1000, "last": 2000, "end": 2000},
+        {"start": 17_000, "first": 18_000, "last": 19_000, "end": 19_000},
+    ],
+}
+"""A run of 51 tokens in each of two turns, which took a second, with a tool of 15 seconds between them."""
+
+
+async def test_speed_leaves_out_prompts_and_tools_and_costs_are_hinted_at(browser: Browser) -> None:
+    async with running(engine_of()) as server, visiting(browser, server.url) as visit:
+        speed = "async run => (await import('/page/figures.js')).speed(run)"
+        assert await visit.page.evaluate(speed, RUN) == 50
+        await visit.ask()
+        await visit.is_done()
+        await expect(visit.column("short").locator(".figures dd").nth(3)).to_have_text("type prices")
+        await visit.page.get_by_label("a million decoded tokens").fill("0.4")
+        await expect(visit.column("short").locator(".figures dd").nth(3)).to_have_text(re.compile(r"^\$0\.0\d"))

@@ -1,11 +1,10 @@
 // A column: one mode's answer, what it costs, and how it came about.
 import { Answer } from "./answer.js";
-import { count, money, seconds } from "./format.js";
+import { Figures } from "./figures.js";
 import { html } from "./html.js";
 import { Needle } from "./needle.js";
 import { Record } from "./record.js";
-import { cost } from "./request.js";
-import { ask, elapsed, isActive, isComparable, newestRun, stop } from "./run.js";
+import { ask, isActive, isComparable, newestRun, stop } from "./run.js";
 import { Timeline } from "./timeline.js";
 
 const PURPOSE = { auto: "the model decides", long: "reasons first", short: "answers at once" };
@@ -42,27 +41,6 @@ function Resolved({ run }) {
       ${active && html`<button class="small" onClick=${() => stop(run.mode)} aria-label=${`Stop ${run.mode}`}>Stop</button>`}
       ${!active && html`<button class="small" onClick=${() => ask(run.mode)} aria-label=${`Retry ${run.mode}`}>Retry</button>`}
     </span>`;
-}
-
-function Figures({ run, prices, most }) {
-  const used = run?.usage?.completion_tokens ?? 0;
-  const thought = run?.usage?.completion_tokens_details?.reasoning_tokens ?? 0;
-  const spent = cost(run?.usage, prices);
-  const decoding = run && run.firstAfter !== null ? elapsed(run) - run.firstAfter : 0;
-  const rate = decoding > 200 && used > 1 ? `${Math.round((1000 * used) / decoding)}/s` : "–";
-  return html`
-    <div class="figures">
-      <dl>
-        <div><dt>tokens</dt><dd>${run ? count(used) : "–"}</dd></div>
-        <div><dt>time</dt><dd>${run ? seconds(elapsed(run)) : "–"}</dd></div>
-        <div><dt>speed</dt><dd>${rate}</dd></div>
-        <div><dt>cost</dt><dd>${spent === null ? "–" : money(spent)}</dd></div>
-      </dl>
-      <div class="meter" role="img" aria-label=${`${count(thought)} tokens of reasoning, ${count(used - thought)} of the answer`}>
-        <i class="reasons" style=${{ width: `${(100 * thought) / most}%` }}></i>
-        <i class="answers" style=${{ width: `${(100 * (used - thought)) / most}%` }}></i>
-      </div>
-    </div>`;
 }
 
 // Says of an answer that it cannot be compared with the newest one.
