@@ -93,7 +93,7 @@ async def test_the_curve_is_that_of_the_dial(browser: Browser, tmp_path: Path) -
     (tmp_path / "dial.json").write_text(json.dumps({"steps": steps}))
     async with running(engine_of(), dial=str(tmp_path / "dial.json")) as server, visiting(browser, server.url) as visit:
         curve = visit.page.locator(".dial")
-        await expect(curve.locator("canvas")).to_be_visible()
+        await expect(curve.locator("canvas")).to_have_count(2)
         await expect(curve).to_contain_text("72 % solved, 140 tokens")
         assert [await visit.page.locator("#bias").get_attribute(name) for name in ("min", "max")] == ["-4", "4"]
         await visit.page.locator("#bias").fill("4")

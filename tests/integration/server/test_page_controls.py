@@ -1,7 +1,10 @@
 """What a user of the page sets, in a real browser."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -46,3 +49,32 @@ async def test_an_example_of_server_tools_is_offered_where_they_run(browser: Bro
             await example.click()
             await expect(visit.page.get_by_label("calculator")).to_be_checked()
             await expect(visit.page.locator("#question")).to_have_value("What is 17 * 23, and what is 144 / 12?")
+
+
+DRAWN = """
+    window.drawn = []
+    const { fillText } = CanvasRenderingContext2D.prototype
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+        window.drawn.push(text)
+        fillText.call(this, text, ...place)
+    }"""
+"""Keeps the texts that charts draw."""
+
+
+@pytest.mark.parametrize("has_dial", [True, False])
+async def test_the_axes_of_the_dial_are_named_and_its_mark_is_explained(
+    browser: Browser, tmp_path: Path, has_dial: bool
+) -> None:
+    figures = [(-4.0, 0.31, 55.0, 0.0), (0.0, 0.72, 140.0, 0.55), (4.0, 0.85, 171.0, 0.97)]
+    names = ("accuracy", "generated_tokens", "thinking_rate")
+    steps = [{"bias": bias, "figures": dict(zip(names, values, strict=True))} for bias, *values in figures]
+    (tmp_path / "dial.json").write_text(json.dumps({"steps": steps}))
+    dial: dict[str, Any] = {"dial": str(tmp_path / "dial.json")} if has_dial else {}
+    async with running(engine_of(), **dial) as server, visiting(browser, server.url) as visit:
+        await visit.page.add_init_script(DRAWN)
+        await visit.page.reload()
+        await expect(visit.page.locator(".link.up")).to_be_visible()
+        await expect(visit.page.locator(".dial canvas")).to_have_count(2 if has_dial else 1)
+        drawn = set(await visit.page.evaluate("window.drawn"))
+        assert {"bias", f"\N{MINUS SIGN}{4 if has_dial else 5}"} | ({"solved, %", "tokens"} if has_dial else {"probability of long"}) <= drawn
+        await expect(visit.page.locator(".dial figcaption")).to_contain_text("the bias now")
