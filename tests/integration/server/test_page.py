@@ -69,7 +69,7 @@ async def test_bias_and_budget_are_sent_and_the_cost_is_of_the_users_prices(brow
         bodies = list[Any]()
         visit.page.on("request", lambda request: bodies.append(request.post_data_json) if request.method == "POST" else None)
         await visit.page.locator("#bias").fill("-3.5")
-        await visit.page.locator("#budget").fill("2")
+        await visit.page.locator("#budget").fill("1")
         await visit.page.get_by_label("a million decoded tokens").fill("1000")
         await visit.ask()
         await visit.is_done()

@@ -78,3 +78,12 @@ async def test_the_axes_of_the_dial_are_named_and_its_mark_is_explained(
         drawn = set(await visit.page.evaluate("window.drawn"))
         assert {"bias", f"\N{MINUS SIGN}{4 if has_dial else 5}"} | ({"solved, %", "tokens"} if has_dial else {"probability of long"}) <= drawn
         await expect(visit.page.locator(".dial figcaption")).to_contain_text("the bias now")
+
+
+async def test_the_budget_of_the_server_is_at_the_right_end(browser: Browser) -> None:
+    async with running(engine_of()) as server, visiting(browser, server.url) as visit:
+        budget, shown = visit.page.locator("#budget"), visit.page.locator("output[for=budget]")
+        await expect(shown).to_have_text("server's default")
+        await expect(budget).to_have_value(await budget.get_attribute("max") or "")
+        await budget.fill("0")
+        await expect(shown).to_have_text("0 tokens")

@@ -1,7 +1,7 @@
 // From the controls to the body of a request.
 
-// Limits of the think block that the slider offers, in tokens; null leaves it to the server.
-export const BUDGETS = [null, 0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+// Limits of the think block that the slider offers, in tokens; null leaves it to the server, which mostly has none.
+export const BUDGETS = [0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, null];
 
 export function body(state, { mode, messages, asked }) {
   return {

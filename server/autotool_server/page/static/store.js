@@ -1,5 +1,6 @@
 // What the page knows, in one object. A change draws the page again, at most once a frame.
 import { EXAMPLES, taken } from "./examples.js";
+import { BUDGETS } from "./request.js";
 
 export const MODES = ["auto", "long", "short"];
 
@@ -17,7 +18,7 @@ export const state = {
   rate: 0.3,
   tokens: 100,
   regret: 0.02,
-  budget: 0, // an index of BUDGETS
+  budget: BUDGETS.length - 1, // an index of them
   maxTokens: 512,
   prices: readPrices(),
   keyOpen: false,
