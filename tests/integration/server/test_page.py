@@ -176,7 +176,7 @@ async def test_errors_of_the_server_are_in_its_own_words(browser: Browser) -> No
         visit = Visit(page)
         await page.goto(server.url.removesuffix("/v1") + "/")
         await page.fill("#question", "?")
-        await page.get_by_text("Functions of the client").click()
+        await page.get_by_text("Your functions").click()
         await page.fill("#functions", "[{")
         await expect(page.locator(".ask .problem")).to_have_text("This is not JSON yet.")
         await page.fill("#functions", '[{"type": "function", "function": {"name": ""}}]')

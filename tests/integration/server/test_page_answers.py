@@ -50,6 +50,7 @@ async def test_answers_to_different_questions_are_not_compared(browser: Browser)
         await visit.is_done()
         await expect(visit.page.locator(".verdict")).to_be_visible()
         await expect(earlier).to_have_count(0)
+        await visit.page.get_by_text("Your functions").click()
         await visit.page.fill("#functions", '[{"type": "function", "function": {"name": "add"}}]')
         await visit.page.get_by_role("button", name="Retry long").click()
         await visit.is_done()
@@ -204,3 +205,11 @@ async def test_speed_leaves_out_prompts_and_tools_and_costs_are_hinted_at(browse
         await expect(visit.column("short").locator(".figures dd").nth(3)).to_have_text("type prices")
         await visit.page.get_by_label("a million decoded tokens").fill("0.4")
         await expect(visit.column("short").locator(".figures dd").nth(3)).to_have_text(re.compile(r"^\$0\.0\d"))
+
+
+async def test_the_mode_of_the_last_of_several_turns_is_named_as_such(browser: Browser) -> None:
+    async with with_tools(browser, thinking, "3") as visit:
+        await visit.page.locator("#bias").fill("8")  # surely long
+        await visit.ask()
+        await visit.is_done()
+        await expect(visit.column("auto").locator(".state")).to_contain_text("turn 2long")

@@ -52,3 +52,28 @@ async def test_a_phone_does_not_zoom_into_a_field(browser: Browser) -> None:
     ):
         fields = visit.page.locator("textarea, select, .prices input")
         assert await fields.evaluate_all("nodes => nodes.map(node => getComputedStyle(node).fontSize)") == ["16px"] * 6
+
+
+async def test_the_theme_stays_over_a_reload(browser: Browser) -> None:
+    async with running(engine_of()) as server, visiting(browser, server.url, color_scheme="light") as visit:
+        paper = "getComputedStyle(document.body).backgroundColor"
+        light = await visit.page.evaluate(paper)
+        for name in ("Theme: system", "Theme: light"):
+            await visit.page.get_by_role("button", name=name).click()
+        dark = await visit.page.evaluate(paper)
+        assert dark != light
+        await visit.page.reload()
+        await expect(visit.page.get_by_role("button", name="Theme: dark")).to_be_visible()
+        assert await visit.page.evaluate(paper) == dark
+
+
+async def test_the_page_says_where_questions_go_and_what_is_not_run(browser: Browser) -> None:
+    async with running(engine_of()) as server, visiting(browser, server.url) as visit:
+        await expect(visit.page.locator("footer")).to_contain_text("Your questions go to this server only.")
+        await expect(visit.page.get_by_text("Your functions (not run here)")).to_be_visible()
+        await expect(visit.page.get_by_label("answer limit")).to_have_value("512")
+        title = await visit.page.get_by_role("link", name="API").get_attribute("title")
+        assert title is not None
+        assert "from the internet" in title
+        await expect(visit.column("long").locator("svg")).to_have_count(0)
+        await expect(visit.column("auto").locator("svg")).to_have_count(1)

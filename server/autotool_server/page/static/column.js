@@ -4,7 +4,7 @@ import { Figures } from "./figures.js";
 import { html } from "./html.js";
 import { Needle } from "./needle.js";
 import { Record } from "./record.js";
-import { ask, isActive, isComparable, newestRun, stop } from "./run.js";
+import { ask, isActive, isComparable, modesOf, newestRun, stop } from "./run.js";
 import { Timeline } from "./timeline.js";
 
 const PURPOSE = { auto: "the model decides", long: "reasons first", short: "answers at once" };
@@ -32,11 +32,12 @@ export function Column({ mode, run, state, most, span }) {
 }
 
 function Resolved({ run }) {
-  const resolved = run.decisions.at(-1)?.resolved;
+  const modes = run.mode === "auto" ? modesOf(run) : [];
   const active = isActive(run);
   return html`
     <span class="state">
-      ${run.mode === "auto" && resolved && html`<span class=${`chip ${resolved}`}>${resolved}</span>`}
+      ${modes.length > 1 && html`<span class="quiet">turn ${modes.length}</span>`}
+      ${modes.length > 0 && html`<span class=${`chip ${modes.at(-1)}`}>${modes.at(-1)}</span>`}
       ${active && html`<span class="busy" aria-hidden="true"></span>`}
       ${active && html`<button class="small" onClick=${() => stop(run.mode)} aria-label=${`Stop ${run.mode}`}>Stop</button>`}
       ${!active && html`<button class="small" onClick=${() => ask(run.mode)} aria-label=${`Retry ${run.mode}`}>Retry</button>`}

@@ -14,7 +14,7 @@ export const anyActive = (state) => MODES.some((mode) => isActive(state.runs[mod
 // Why the question cannot be asked now, as a sentence; null if it can.
 function obstacle(state) {
   if (state.question.trim() === "") return "Write a question first.";
-  if (wrongFunctions(state) !== null) return "The functions of the client are not JSON yet.";
+  if (wrongFunctions(state) !== null) return "Your functions are not JSON yet.";
   return state.model === null ? WITHOUT_MODEL[state.link] : null;
 }
 
@@ -53,8 +53,8 @@ export function Ask({ state }) {
       ${why !== null && why === state.refusal && html`<p class="quiet refusal">${why}</p>`}
       <${ServerTools} state=${state} />
       <details open=${state.functionsOpen} onToggle=${(event) => (shared.functionsOpen = event.target.open)}>
-        <summary>Functions of the client <span class="quiet">${functionNames(state)}</span></summary>
-        <label class="hidden" for="functions">Functions, as OpenAI's tools in JSON</label>
+        <summary>Your functions (not run here) <span class="quiet">${functionNames(state)}</span></summary>
+        <label class="hidden" for="functions">Functions, as OpenAI's tools in JSON. Their calls are shown, and not run</label>
         <textarea id="functions" class="code" rows="7" spellcheck="false" placeholder="OpenAI's tools, as JSON" value=${state.functions}
           aria-invalid=${wrong !== null} onInput=${(event) => update({ functions: event.target.value })}></textarea>
         ${wrong && html`<p class="problem">${wrong}</p>`}
@@ -107,12 +107,15 @@ function Prices({ prices, maxTokens }) {
     <div class="row prices">
       ${price("prompt", "a million prompt tokens")}
       ${price("completion", "a million decoded tokens")}
-      <label>tokens at most
-        <input type="number" min="1" step="1" value=${maxTokens}
-          onInput=${(event) => update({ maxTokens: Math.max(1, Math.round(Number(event.target.value) || 512)) })} />
+      <label>answer limit
+        <span class="unit"><input type="number" min="1" step="1" value=${maxTokens}
+          onInput=${(event) => update({ maxTokens: Math.max(1, Math.round(Number(event.target.value) || 512)) })} />tokens</span>
       </label>
     </div>`;
 }
+
+// The kinds of targets by what they hold. What may be given up, only a dial knows.
+const STEERED = { "thinking-rate": "thinking rate", tokens: "tokens a turn", regret: "accuracy given up" };
 
 export function Steer({ state }) {
   const dial = state.model?.dial ?? null;
@@ -128,9 +131,7 @@ export function Steer({ state }) {
         <select id="steer" value=${steer(state)} onChange=${(event) => update({ steer: event.target.value })}>
           ${own && html`<option value="server">the server's target</option>`}
           <option value="bias">reasoning bias</option>
-          <option value="thinking-rate">target: thinking rate</option>
-          <option value="tokens">target: tokens a turn</option>
-          ${dial && html`<option value="regret">target: regret</option>`}
+          ${Object.entries(STEERED).map(([kind, name]) => (kind !== "regret" || dial) && html`<option value=${kind}>target: ${name}</option>`)}
         </select>
       </header>
       <${Steering} state=${state} bounds=${bounds} own=${own} />
@@ -155,7 +156,7 @@ function Steering({ state, bounds, own }) {
     tokens: { min: 10, max: 1000, step: 10, value: state.tokens, shown: count(state.tokens), set: (tokens) => update({ tokens }) },
     regret: { min: 0, max: 0.2, step: 0.01, value: state.regret, shown: percent(state.regret), set: (regret) => update({ regret }) },
   }[kind];
-  return html`<${Slider} key=${kind} id=${kind} label=${kind.replace("-", " ")} ...${slider} />`;
+  return html`<${Slider} key=${kind} id=${kind} label=${STEERED[kind]} ...${slider} />`;
 }
 
 function Slider({ id, label, shown, set, ends, ...input }) {

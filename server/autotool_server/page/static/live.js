@@ -76,7 +76,7 @@ function Costs({ samples }) {
   });
   return html`
     <article class="card">
-      <h3>What an answer costs</h3>
+      <h3>Tokens and time of answers</h3>
       <table>
         <thead><tr><th scope="col">answered</th><th scope="col">answers</th><th scope="col">tokens each</th><th scope="col">time each</th></tr></thead>
         <tbody>

@@ -38,6 +38,9 @@ const newTurn = (start, begun = null) => (
   { start, begun, first: null, thoughtUntil: null, last: start, end: null, record: null }
 );
 
+// The mode of each turn so far. A turn may be decoded again in long, which its record knows and its decision does not.
+export const modesOf = (run) => (run.record?.turns ?? run.decisions).map(({ resolved }) => resolved);
+
 // Whether reasoning was the last that came, so that more of it may follow.
 export function isThinking(run) {
   const { thoughtUntil, last } = run.turns.at(-1);
@@ -120,7 +123,7 @@ function settle(run, status, problem = "") {
 function outcome(run) {
   if (run.status === "failed") return run.problem;
   if (run.status === "stopped") return "stopped";
-  const resolved = run.decisions.at(-1)?.resolved;
+  const resolved = modesOf(run).at(-1);
   return `answered${resolved ? ` ${resolved}` : ""}, ${run.usage?.completion_tokens ?? 0} tokens`;
 }
 
