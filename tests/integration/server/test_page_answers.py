@@ -1,6 +1,7 @@
 """What the page says of answers, in a real browser: which can be compared, and how they came about."""
 
 import asyncio
+import json
 import math
 import re
 from collections.abc import AsyncIterator, Callable
@@ -118,7 +119,10 @@ async def test_calls_of_server_tools_have_a_line_with_their_result(browser: Brow
         assert lines[0].endswith(" …")
         assert lines[1] == 'second { "a": 1, "b": 2 } → 3'
         line = calls.locator("summary").first
-        assert await line.evaluate("node => [getComputedStyle(node).textOverflow, node.clientHeight < 30]") == ["ellipsis", True]
+        assert await line.evaluate("node => [getComputedStyle(node).textOverflow, node.clientHeight < 30]") == [
+            "ellipsis",
+            True,
+        ]
         await line.click()
         await expect(calls.locator("pre").first).to_contain_text(result.strip())
         assert await calls.locator("b").all_inner_texts() == ["first", "second"]
@@ -213,3 +217,42 @@ async def test_the_mode_of_the_last_of_several_turns_is_named_as_such(browser: B
         await visit.ask()
         await visit.is_done()
         await expect(visit.column("auto").locator(".state")).to_contain_text("turn 2long")
+
+
+def disagreeing(request: EngineRequest) -> str:
+    """Call a tool, in short with other arguments than in long."""
+    is_long = TOKENIZER.decode(list(request.prompt_ids)).endswith("<think>\n")
+    call = '<tool_call>\n{"name": "add", "arguments": ARGUMENTS}\n</tool_call>'
+    return (
+        "Two.\n</think>\n\n" + call.replace("ARGUMENTS", '{"a": 1, "b": 2}')
+        if is_long
+        else call.replace("ARGUMENTS", '{"a": 3}')
+    )
+
+
+async def test_the_verdict_tells_whether_the_calls_are_the_same(browser: Browser) -> None:
+    function = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    async with (
+        running(engine_of(disagreeing), override_generation_config=GREEDY) as server,
+        visiting(browser, server.url) as visit,
+    ):
+        verdict = visit.page.locator(".verdict")
+        await visit.page.get_by_text("Your functions").click()
+        await visit.page.fill("#functions", json.dumps([function]))
+        for bias, said in (
+            ("8", "the same as those of long and different from those of short"),
+            ("-8", "the same as those of short"),
+        ):
+            await visit.page.locator("#bias").fill(bias)
+            await visit.ask()
+            await visit.is_done()
+            await expect(verdict).to_contain_text(f"Its tool calls are {said}")
+
+
+async def test_the_verdict_of_several_turns_counts_them(browser: Browser) -> None:
+    async with with_tools(browser, thinking, "3") as visit:
+        await visit.page.locator("#bias").fill("8")
+        await visit.ask()
+        await visit.is_done()
+        await expect(visit.page.locator(".verdict")).to_contain_text("auto answered long in all 2 turns, with")
+        await expect(visit.page.locator(".verdict")).to_contain_text("Its tool calls are the same as those of long and short.")
