@@ -107,9 +107,9 @@ function Prices({ prices, maxTokens }) {
     <div class="row prices">
       ${price("prompt", "a million prompt tokens")}
       ${price("completion", "a million decoded tokens")}
-      <label>answer limit
-        <span class="unit"><input type="number" min="1" step="1" value=${maxTokens}
-          onInput=${(event) => update({ maxTokens: Math.max(1, Math.round(Number(event.target.value) || 512)) })} />tokens</span>
+      <label>answer limit, in tokens
+        <input type="number" min="1" step="1" value=${maxTokens}
+          onInput=${(event) => update({ maxTokens: Math.max(1, Math.round(Number(event.target.value) || 512)) })} />
       </label>
     </div>`;
 }

@@ -3,6 +3,8 @@ import { axis, Chart } from "./chart.js";
 import { count, percent, probability, signed } from "./format.js";
 import { html } from "./html.js";
 
+const BIASES = [0.25, 0.5, 1, 2, 4, 8, 16, 32]; // steps of their axis
+
 const logistic = (x) => 1 / (1 + Math.exp(-x));
 
 // `bias`: the one that holds now; `added`: what the server adds to it; `p`: the last p_long, or null.
@@ -21,9 +23,9 @@ function Measured({ dial, bias }) {
   const said = `near a bias of ${signed(here.bias)}: ${percent(here.accuracy)} solved, ${count(here.generated_tokens)} tokens, ${percent(here.thinking_rate)} of turns think`;
   return html`
     <figure class="dial">
-      <${Chart} height=${100} data=${solved} shape=${`solved ${bias}`} text=${`The dial: ${said}.`}
+      <${Chart} height=${92} data=${solved} shape=${`solved ${bias}`} text=${`The dial: ${said}.`}
         options=${(colour) => curve(colour, bias, ofSolved)} />
-      <${Chart} height=${124} data=${tokens} shape=${`tokens ${bias}`} text="Tokens of a task by bias"
+      <${Chart} height=${118} data=${tokens} shape=${`tokens ${bias}`} text="Tokens of a task by bias"
         options=${(colour) => curve(colour, bias, ofTokens)} />
       <figcaption><${Marked} /> <span class="quiet">${said}</span></figcaption>
     </figure>`;
@@ -33,7 +35,7 @@ const Marked = () => html`<span class="key marked">the bias now</span>`;
 
 // A line over the bias. `label` names its axis; the axis of the bias is named `x`, or has no numbers.
 function curve(colour, bias, { label, stroke, range, x, points = { size: 6 } }) {
-  const below = x ? { size: 22, label: x, values: (_, splits) => splits.map(signed) } : { size: 8, values: () => [] };
+  const below = x ? { size: 22, label: x, incrs: BIASES, values: (_, splits) => splits.map(signed) } : { size: 8, incrs: BIASES, values: () => [] };
   return {
     scales: { x: { time: false }, y: { range } },
     axes: [axis(colour, below), axis(colour, { label, size: 40 })],

@@ -36,7 +36,7 @@ export function speed(run) {
   const now = elapsed(run);
   const decoding = run.turns.reduce((total, turn, index) => total + decodedUntil(run, index, now) - began(turn, now), 0);
   const decoded = (run.usage?.completion_tokens ?? 0) - run.turns.length;
-  return decoding > 200 && decoded > 0 ? (1000 * decoded) / decoding : null;
+  return decoding > 100 && decoded > 0 ? (1000 * decoded) / decoding : null;
 }
 
 // When the first token of a turn came, or is taken to have come.
