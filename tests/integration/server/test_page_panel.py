@@ -59,6 +59,7 @@ async def test_savings_are_sentences_about_enough_audited_requests(browser: Brow
             await expect(said.first).to_contain_text(
                 re.compile(r"^auto takes 2\d\.\d % fewer tokens than thinking always \(± \d")
             )
+            await expect(said.first).to_contain_text("and solves as many of 100 requests")
             await expect(said.nth(1)).to_contain_text(re.compile(r"^It takes \d\d\.\d % more tokens than never thinking"))
             await expect(said.nth(1)).to_contain_text(re.compile(r"and solves \d+\.\d more of 100 requests"))
             width = "card => card.getBoundingClientRect().width / card.parentElement.getBoundingClientRect().width"

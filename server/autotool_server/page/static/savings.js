@@ -27,8 +27,8 @@ function Compared({ total }) {
 // A saving that is negative takes more, and a loss that is negative solves more.
 function sentence({ tokens_saved: tokens, points_lost: points }, other) {
   const taken = html`takes <b>${size(tokens)} % ${tokens.value < 0 ? "more" : "fewer"}</b> tokens than ${other} (± ${half(tokens)})`;
-  const solved = html`solves <b>${size(points)} ${points.value < 0 ? "more" : "fewer"}</b> of 100 requests (± ${half(points)}).`;
-  return html`${taken}, and ${solved}`;
+  const difference = size(points) === "0.0" ? "as many" : `${size(points)} ${points.value < 0 ? "more" : "fewer"}`;
+  return html`${taken}, and solves <b>${difference}</b> of 100 requests (± ${half(points)}).`;
 }
 
 const size = ({ value }) => Math.abs(value).toFixed(1);
