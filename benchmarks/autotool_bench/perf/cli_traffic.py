@@ -94,7 +94,7 @@ def short_first(
 
     Two servers are loaded one after the other with hard tasks of `graded`, without --short-first-seconds and
     --max-long-share and with them. First what the engine holds in long is measured, then calls in short come at random times,
-    alone, and beside thoughts that fill the engine and its queue. Takes five times --seconds, and the starts.
+    alone, and beside thoughts that fill the engine and its queue. Takes some six times --seconds, and the starts.
 
       autotool bench perf short-first --model training/checkpoints/graded-tiny --engine vllm
     """

@@ -46,9 +46,11 @@ class ShortFirstOptions:
 def measure(options: ShortFirstOptions) -> None:
     """Start the servers one after another, load them, print the figures, and write them with every request."""
     with served("without", *options.serve_options) as url:
-        held, without = asyncio.run(_first(url, options))
+        held = asyncio.run(_held(url, options))
+        without = asyncio.run(_calls(url, options.rate * held, options))
     first = ("--short-first-seconds", f"{options.short_first_seconds:g}", "--max-long-share", f"{options.max_long_share:g}")
     with served("short-first", *options.serve_options, *first) as url:
+        asyncio.run(_held(url, options))  # it is then as warm as the other one
         passing = asyncio.run(_calls(url, options.rate * held, options))
     loads = {"without": without, " ".join(first): passing}
     sent = {f"{name}, {load}": calls for name, of in loads.items() for load, calls in of.calls.items()}
@@ -66,11 +68,10 @@ class _Loaded:
     thoughts: float
 
 
-async def _first(url: str, options: ShortFirstOptions) -> tuple[float, _Loaded]:
-    """Measure what the engine holds, then load the server; return the tasks a second, and what became of the calls."""
+async def _held(url: str, options: ShortFirstOptions) -> float:
+    """Return the tasks in long that the engine holds in a second."""
     async with client_of(url) as client:
-        held = await capacity(client, options.streams, options.seconds / 2)
-    return held, await _calls(url, options.rate * held, options)
+        return await capacity(client, options.streams, options.seconds / 2)
 
 
 async def _calls(url: str, rate: float, options: ShortFirstOptions) -> _Loaded:
