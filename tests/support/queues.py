@@ -17,12 +17,17 @@ class FakeJob:
     priority: int = 0
     kind: str = "short"
     decodes_one_token: bool = False
+    is_decided_short: bool = False
     used: TokenUsage = field(default_factory=lambda: TokenUsage(0, 0, 0, 0))
     queued: QueueTimes = field(default_factory=QueueTimes)
 
     def __post_init__(self) -> None:
         turn = SimpleNamespace(prompt_tokens=self.prompt_tokens, max_new_tokens=self.limit)
         self.choices = [SimpleNamespace(turns=[turn], on_next_turn=None) for _ in range(self.num_choices)]
+
+    @property
+    def may_think(self) -> bool:
+        return self.kind == "long" or (self.kind == "auto" and not self.is_decided_short)
 
     @property
     def turns(self) -> list[Any]:

@@ -14,11 +14,16 @@ from time import perf_counter
 import typer
 
 from autotool_bench.perf.task_load import P99, Client, Sent, capacity, client_of, closed_loop, open_loop, report, served
+from autotool_core.errors import AutoToolError
 
 WAITING = 1.5
 """Thoughts in progress, in parts of those that the engine takes."""
 SETTLING = 0.25
 """The time in which the engine fills and thoughts get known, in parts of that of the calls."""
+
+
+REFUSED_SECONDS = 1.0
+"""Seconds until another thought is sent after one that was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,8 @@ async def _beside_thoughts(client: Client, rate: float, options: ShortFirstOptio
         await asyncio.sleep(SETTLING * options.seconds)
         begin = perf_counter()
         sent = await open_loop(client, rate, options.seconds, "short")
+        if not sent or thinking.done():
+            raise AutoToolError("No call came, or no thought was beside them. Give --seconds or --rate more.")
         return sent, sum(end > begin for end in ended) / (perf_counter() - begin)
     finally:
         thinking.cancel()
@@ -92,5 +99,8 @@ async def _beside_thoughts(client: Client, rate: float, options: ShortFirstOptio
 async def _think(client: Client, streams: int, ended: list[float]) -> None:
     """Keep so many thoughts in progress, and note when each ends."""
     async with aclosing(closed_loop(client, streams, "long")) as thoughts:
-        async for _ in thoughts:
-            ended.append(perf_counter())  # noqa: PERF401 noted as each ends
+        async for thought in thoughts:
+            if thought.first_token is None:  # it was refused
+                await asyncio.sleep(REFUSED_SECONDS)
+            else:
+                ended.append(perf_counter())

@@ -4,6 +4,7 @@ The times to the first token are those of the decision record, from the arrival 
 """
 
 import asyncio
+import itertools
 import json
 import random
 import sys
@@ -109,7 +110,7 @@ async def open_loop(client: Client, rate: float, seconds: float, mode: str, bias
 
 async def closed_loop(client: Client, streams: int, mode: str) -> AsyncGenerator[Sent]:
     """Keep so many tasks in progress for as long as it is iterated."""
-    items = iter(shuffled_items(1) * 100)
+    items = itertools.cycle(shuffled_items(1))
     running = {asyncio.create_task(client.send(next(items), mode)) for _ in range(streams)}
     try:
         while True:

@@ -40,6 +40,8 @@ from autotool_core.errors import AutoToolError
 Point = tuple[float, float]
 CLOSE, CLOSE_NARROW = (0.045, 0.045), (0.12, 0.07)
 """Shares of the two axes within which the names of two points would overlap, on a wide and on a narrow screen."""
+MAX_LISTED = 3
+"""Names of points that are written one after another where they would overlap."""
 SIZE = (WIDE, 4.8)
 TITLE = "Accuracy against generated tokens as the reasoning bias changes"
 CAPTION = (
@@ -130,13 +132,18 @@ def _distance(axes: Axes, shares: Point) -> Point:
 
 def names_of(names: Sequence[str], points: Sequence[Point], close: Point) -> list[tuple[str, Point]]:
     """Return the names to write next to points; the names of points that are too close are joined at the last of them."""
-    joined: list[tuple[str, Point]] = []
+    joined: list[tuple[list[str], Point]] = []
     for name, (x, y) in zip(names, points, strict=True):
         if joined and abs(x - joined[-1][1][0]) < close[0] and abs(y - joined[-1][1][1]) < close[1]:
-            joined.append((f"{joined.pop()[0]}, {name}", (x, y)))
+            joined.append(([*joined.pop()[0], name], (x, y)))
         else:
-            joined.append((name, (x, y)))
-    return joined
+            joined.append(([name], (x, y)))
+    return [(_joined(group), point) for group, point in joined]
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Return the names as a list, or from the first to the last: a calibration has so many that the plot would have no room."""
+    return ", ".join(names) if len(names) <= MAX_LISTED else f"{names[0]} to {names[-1]}"
 
 
 def signed(bias: float) -> str:

@@ -22,8 +22,6 @@ from autotool_server.settings import Settings
 
 MAX_RETRY_SECONDS = 60
 """The longest time that clients are told to wait: the official ones of OpenAI and Anthropic take no more at its word."""
-LONG = 0.5
-"""The expected length of an answer, in parts of the usual longest, above which it counts as long."""
 
 
 class Ticket(Waiter):
@@ -34,10 +32,8 @@ class Ticket(Waiter):
     """
 
     def __init__(self, queue: "AdmissionQueue", job: Job, share: str, cost: float, due: float, *, is_long: bool) -> None:
-        super().__init__(share, job.priority, cost, due)
+        super().__init__(share, job.priority, cost, due, is_long=is_long)
         self.job = job
-        self.is_long = is_long
-        """Whether it counts for `max_long_share`."""
         self.tokens = self.tokens_at_start = cost
         """What it holds of the engine's tokens."""
         self.is_express = False
@@ -76,7 +72,8 @@ class AdmissionQueue:
         self._typical = TypicalUse()
         self._num_running = 0
         self._num_express = 0
-        self._running_long = 0
+        self._long = set[Ticket]()
+        """Those that run and may have been thoughts when they began (`max_long_share`)."""
         self.running_requests = 0
         """Choices that run, and so what the engine has at once."""
         self.running_tokens = 0.0
@@ -99,28 +96,28 @@ class AdmissionQueue:
 
         Raises OverloadedError if it is not expected to be admitted within `max_queue_seconds`.
         """
-        length = self._typical.relative_length(job)
-        cost, due = self._typical.expected_tokens(job), self._due(length)
-        ticket = Ticket(self, job, CURRENT_CLIENT.get(), cost, due, is_long=length > LONG)
+        cost, due = self._typical.expected_tokens(job), self._due(job)
+        is_long = self._settings.max_long_share < 1 and job.may_think
+        ticket = Ticket(self, job, CURRENT_CLIENT.get(), cost, due, is_long=is_long)
         for choice in job.choices:
             choice.on_next_turn = partial(self._grow, ticket)
         job.queued.began = self._clock()
         if self._is_express(job):
             ticket.is_express = True
             self._start(ticket)
-        elif self._waiting.first(self._has_place) is None and self._fits(ticket):
+        elif self._passes_none_that_may_start(ticket) and self._fits(ticket):
+            if self._waiting:  # it counts among what its share was given
+                self._waiting.add(ticket)
+                self._waiting.take(ticket)
             self._start(ticket)
         else:
             self._wait_in_order(ticket)
         return ticket
 
-    def _due(self, length: float) -> float:
-        """Return the time by which one is ordered: later than now by what shorter ones may pass it for, 0 where none may.
-
-        `length`: of its answer, in parts of the usual longest.
-        """
+    def _due(self, job: Job) -> float:
+        """Return the time by which a job is ordered: later than now by what shorter ones may pass it for, 0 where none may."""
         longest = self._settings.short_first_seconds
-        return self._clock() + longest * length if longest else 0.0
+        return self._clock() + longest * self._typical.relative_length(job) if longest else 0.0
 
     def _is_express(self, job: Job) -> bool:
         """Whether a job takes one of the places that the engine keeps for requests of one token."""
@@ -130,7 +127,8 @@ class AdmissionQueue:
         expected = self._expected_wait(ticket)
         limit = self._settings.max_queue_seconds
         # The first in the line is not refused by what was measured: it would be measured no more if nobody waited.
-        if limit == 0 or (self._waiting and expected is not None and expected > limit):
+        is_first = self._passes_none_that_may_start(ticket)
+        if limit == 0 or (not is_first and expected is not None and expected > limit):
             self._refuse("expected_wait", ticket)
         if not self._waiting:
             self._throughput.begin()
@@ -200,15 +198,28 @@ class AdmissionQueue:
         return tokens is None or self.running_tokens + ticket.tokens <= tokens
 
     def _has_place(self, ticket: Ticket) -> bool:
-        """Whether one is short, or long ones do not have all of their places yet. One of them may always run."""
-        places = self._settings.max_long_share * self._seats
-        return not ticket.is_long or not self._running_long or self._running_long + ticket.job.num_choices <= places
+        """Whether one is not long, or the long ones do not have all of their places yet. One of them may always run."""
+        if not ticket.is_long:
+            return True
+        taken = sum(running.job.num_choices for running in self._long if running.job.may_think)
+        places = math.floor(self._settings.max_long_share * self._seats + 1e-9)  # 0.29 of 100 are 29
+        return not taken or taken + ticket.job.num_choices <= places
+
+    def _next(self) -> Ticket | None:
+        """Return the one that is admitted next: where the first is long and has no place, the first that is not long."""
+        first = self._waiting.first()
+        return first if first is None or self._has_place(first) else self._waiting.first(without_long=True)
+
+    def _passes_none_that_may_start(self, ticket: Ticket) -> bool:
+        """Whether one that comes now may start before those that wait, who all wait for a place of long ones."""
+        return not self._waiting if ticket.is_long else self._next() is None
 
     def _start(self, ticket: Ticket) -> None:
         ticket.admitted, ticket.is_running = None, True
         self._num_running += 1
         self._num_express += ticket.is_express
-        self._running_long += ticket.is_long * ticket.job.num_choices
+        if ticket.is_long:
+            self._long.add(ticket)
         self.running_requests += 0 if ticket.is_express else ticket.job.num_choices
         self.running_tokens += ticket.tokens
         ticket.tokens_at_start = ticket.tokens
@@ -223,9 +234,9 @@ class AdmissionQueue:
     def _start_waiting(self) -> None:
         """Admit those that fit, in their order: none passes the first, or large ones would wait for ever.
 
-        Long ones that wait for a place of long ones are passed by short ones.
+        Those that wait for a place of long ones are passed by those that are not long.
         """
-        while (ticket := self._waiting.first(self._has_place)) is not None:
+        while (ticket := self._next()) is not None:
             # More may be known of its mode than when it came.
             ticket.tokens = min(ticket.tokens, self._typical.expected_tokens(ticket.job))
             if not self._fits(ticket):
@@ -240,7 +251,7 @@ class AdmissionQueue:
         ticket.is_running = False
         self._num_running -= 1
         self._num_express -= ticket.is_express
-        self._running_long -= ticket.is_long * ticket.job.num_choices
+        self._long.discard(ticket)
         self.running_requests -= 0 if ticket.is_express else ticket.job.num_choices
         self.running_tokens -= ticket.tokens
         usage = ticket.job.usage()
@@ -259,7 +270,12 @@ class AdmissionQueue:
         What is ahead of it, and it itself, need as many tokens of those that run.
         """
         rate = self._throughput.rate(self._num_running)
-        return None if rate is None else (self._waiting.ahead(ticket.share, ticket.priority, ticket.due) + ticket.cost) / rate
+        if rate is None:
+            return None
+        first = self._waiting.first()
+        passes_long = not ticket.is_long and first is not None and not self._has_place(first)
+        ahead = self._waiting.ahead(ticket.share, ticket.priority, ticket.due, without_long=passes_long)
+        return (ahead + ticket.cost) / rate
 
     def expected_wait(self, priority: int | None = None) -> float | None:
         """Return the seconds until all are admitted that wait with a priority or a better one; None if nobody waits.

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from autotool_core.modes import Mode
+from autotool_core.modes import Mode, ResolvedMode
 from autotool_core.record import DecisionRecord, Timings
 from autotool_server.conversation.choice import Choice, Generation, Output
 from autotool_server.conversation.ledger import Ledger
@@ -100,6 +100,13 @@ class Job:
     def reserved_tokens(self) -> int:
         """Tokens that the request may use in its first turns: the prompt and the limits of what is decoded."""
         return self.prompt_tokens + sum(turn.max_new_tokens for turn in self.turns)
+
+    @property
+    def may_think(self) -> bool:
+        """Whether an answer thinks or may decide to: in `long`, and in `auto` unless its latest turn was decided short."""
+        latest = [choice.turns[-1] for choice in self.choices]
+        undecided = self.mode is Mode.AUTO and any(turn.p_long is None for turn in latest)
+        return undecided or any(turn.resolved is ResolvedMode.LONG for turn in latest)
 
     @property
     def decodes_one_token(self) -> bool:

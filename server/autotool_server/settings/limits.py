@@ -35,8 +35,8 @@ class LimitSettings(SettingsGroup):
     between for a part of it (docs/guides/serve.md). Default: 0, first come, first served."""
 
     max_long_share: float = Field(default=1, gt=0, le=1)
-    """Part of the answers that the engine decodes at once that long ones may be, so that a short call finds a place beside them
-    (docs/guides/serve.md). Long are those of which more than half of the usual longest answer is expected. Default: all."""
+    """Part of the answers that the engine decodes at once that may be in `long`, or in `auto` without a decision for short yet,
+    so that a short call finds a place beside them (docs/guides/serve.md). Default: 1, all."""
 
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     """Largest request body in bytes; more is answered 413."""

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Route, expect
 from support.browser import AXE, CHROMIUM, chromium_beside_servers
 from support.page import ANSWER, MODES, Visit, calling, engine_of, visiting
 from support.relay import Relay
-from support.serving import MODEL, running
+from support.serving import running
 from support.tools import Fixed, Scripted
 
 from autotool_server.tools.registry import Registry
@@ -40,7 +40,7 @@ async def test_three_answers_come_at_the_same_time(browser: Browser) -> None:
         for mode in MODES:
             await expect(visit.column(mode).locator(".busy")).to_be_visible()
             await expect(visit.column(mode).locator(".text")).to_contain_text(BEGUN)
-        await expect(visit.column("auto").locator("figcaption")).to_contain_text("1.00")  # before the answer has ended
+        await expect(visit.column("auto").locator("figcaption")).to_contain_text("p_long > 0.99")  # before the answer has ended
         assert server.state.admission.in_flight == 3
         engine.gate = None
         await visit.is_done()
@@ -69,8 +69,8 @@ async def test_bias_and_budget_are_sent_and_the_cost_is_of_the_users_prices(brow
         bodies = list[Any]()
         visit.page.on("request", lambda request: bodies.append(request.post_data_json) if request.method == "POST" else None)
         await visit.page.locator("#bias").fill("-3.5")
-        await visit.page.locator("#budget").fill("2")
-        await visit.page.get_by_label("a million decoded tokens").fill("1000000")
+        await visit.page.locator("#budget").fill("1")
+        await visit.page.get_by_label("a million decoded tokens").fill("1000")
         await visit.ask()
         await visit.is_done()
         asked = {body["mode"]: body for body in bodies}
@@ -93,7 +93,7 @@ async def test_the_curve_is_that_of_the_dial(browser: Browser, tmp_path: Path) -
     (tmp_path / "dial.json").write_text(json.dumps({"steps": steps}))
     async with running(engine_of(), dial=str(tmp_path / "dial.json")) as server, visiting(browser, server.url) as visit:
         curve = visit.page.locator(".dial")
-        await expect(curve.locator("canvas")).to_be_visible()
+        await expect(curve.locator("canvas")).to_have_count(2)
         await expect(curve).to_contain_text("72 % solved, 140 tokens")
         assert [await visit.page.locator("#bias").get_attribute(name) for name in ("min", "max")] == ["-4", "4"]
         await visit.page.locator("#bias").fill("4")
@@ -176,7 +176,7 @@ async def test_errors_of_the_server_are_in_its_own_words(browser: Browser) -> No
         visit = Visit(page)
         await page.goto(server.url.removesuffix("/v1") + "/")
         await page.fill("#question", "?")
-        await page.get_by_text("Functions of the client").click()
+        await page.get_by_text("Your functions").click()
         await page.fill("#functions", "[{")
         await expect(page.locator(".ask .problem")).to_have_text("This is not JSON yet.")
         await page.fill("#functions", '[{"type": "function", "function": {"name": ""}}]')
@@ -197,6 +197,7 @@ async def test_a_question_that_cannot_be_asked_yet_is_told_why(browser: Browser)
         await page.route("**/v1/models", hold)
         await page.goto(server.url.removesuffix("/v1") + "/")
         refusal = page.locator(".refusal")
+        await page.fill("#question", "")
         await page.keyboard.press("Control+Enter")
         await expect(refusal).to_have_text("Write a question first.")
         await page.fill("#question", "?")
@@ -222,16 +223,6 @@ async def test_the_panel_counts_what_the_server_does(browser: Browser) -> None:
         assert await visit.page.locator("#steer").input_value() == "server"
         await expect(panel).not_to_contain_text("Savings")
         await expect(panel).not_to_contain_text("bias of the load")
-
-
-async def test_audits_are_shown_as_savings(browser: Browser) -> None:
-    async with running(engine_of(), audit=1) as server:
-        await server.client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "?"}])
-        await server.state.auditor.settled()
-        async with visiting(browser, server.url) as visit:
-            card = visit.page.locator(".card", has_text="Savings")
-            await expect(card).to_contain_text("tokens saved against long")
-            await expect(card.locator("p")).to_have_text("1 audited request")
 
 
 FINDINGS = "async () => (await axe.run()).violations.map(({id, nodes}) => [id, nodes.map(({html}) => html)])"

@@ -24,7 +24,7 @@ function App() {
       </div>
       <${Live} live=${state.live} savings=${state.savings} />
     </main>
-    <footer>AutoTool Server ${state.version} · this page calls nothing but its own server</footer>
+    <footer>AutoTool Server ${state.version} · Your questions go to this server only.</footer>
     <p class="hidden" role="status">${state.said}</p>`;
 }
 

@@ -58,5 +58,6 @@ function colours(node) {
 
 export function axis(colour, besides) {
   const grid = { stroke: colour("line"), width: 1 };
-  return { stroke: colour("quiet"), font: FONT, grid, ticks: { ...grid, size: 4 }, size: 34, gap: 4, ...besides };
+  const label = { labelSize: 18, labelFont: FONT, labelGap: 0 };
+  return { stroke: colour("quiet"), font: FONT, grid, ticks: { ...grid, size: 4 }, size: 34, gap: 4, ...label, ...besides };
 }

@@ -1,17 +1,16 @@
 // A column: one mode's answer, what it costs, and how it came about.
-import { count, money, seconds } from "./format.js";
+import { Answer } from "./answer.js";
+import { Figures } from "./figures.js";
 import { html } from "./html.js";
 import { Needle } from "./needle.js";
 import { Record } from "./record.js";
-import { cost, currentBias } from "./request.js";
-import { ask, decide, elapsed, isActive, stop } from "./run.js";
+import { ask, isActive, isComparable, modesOf, newestRun, stop } from "./run.js";
 import { Timeline } from "./timeline.js";
 
 const PURPOSE = { auto: "the model decides", long: "reasons first", short: "answers at once" };
 
 export function Column({ mode, run, state, most, span }) {
   const isServed = state.model?.modes.includes(mode) ?? true;
-  const decided = run?.decisions ?? [];
   return html`
     <section class=${`column ${mode}`} aria-labelledby=${`title-${mode}`}>
       <header>
@@ -19,12 +18,13 @@ export function Column({ mode, run, state, most, span }) {
         <span class="quiet">${PURPOSE[mode]}</span>
         ${run && html`<${Resolved} run=${run} />`}
       </header>
-      <${Needle} decided=${decided.map((one) => one.p_long)} bias=${currentBias(state)} forced=${mode === "auto" ? null : mode} />
+      ${mode === "auto" ? html`<${Needle} run=${run} state=${state} />` : html`<p class="needle forced quiet">set by the request</p>`}
       <${Figures} run=${run} prices=${state.prices} most=${most} />
       <div class="text">
         ${!isServed && html`<p class="quiet">This model cannot do ${mode}.</p>`}
         ${isServed && !run && html`<p class="quiet">The answer will stand here.</p>`}
-        ${run && html`<${Text} run=${run} />`}
+        ${run && !isComparable(run, newestRun()) && html`<${Earlier} run=${run} />`}
+        ${run && html`<${Answer} run=${run} />`}
       </div>
       <div class="how">${run && html`<${Timeline} run=${run} span=${span} />`}</div>
       <div class="record">${run?.record && html`<${Record} record=${run.record} mode=${mode} />`}</div>
@@ -32,79 +32,21 @@ export function Column({ mode, run, state, most, span }) {
 }
 
 function Resolved({ run }) {
-  const resolved = run.decisions.at(-1)?.resolved;
+  const modes = run.mode === "auto" ? modesOf(run) : [];
   const active = isActive(run);
   return html`
     <span class="state">
-      ${run.mode === "auto" && resolved && html`<span class=${`chip ${resolved}`}>${resolved}</span>`}
+      ${modes.length > 1 && html`<span class="quiet">turn ${modes.length}</span>`}
+      ${modes.length > 0 && html`<span class=${`chip ${modes.at(-1)}`}>${modes.at(-1)}</span>`}
       ${active && html`<span class="busy" aria-hidden="true"></span>`}
       ${active && html`<button class="small" onClick=${() => stop(run.mode)} aria-label=${`Stop ${run.mode}`}>Stop</button>`}
       ${!active && html`<button class="small" onClick=${() => ask(run.mode)} aria-label=${`Retry ${run.mode}`}>Retry</button>`}
     </span>`;
 }
 
-function Figures({ run, prices, most }) {
-  const used = run?.usage?.completion_tokens ?? 0;
-  const thought = run?.usage?.completion_tokens_details?.reasoning_tokens ?? 0;
-  const spent = cost(run?.usage, prices);
-  const decoding = run && run.firstAfter !== null ? elapsed(run) - run.firstAfter : 0;
-  const rate = decoding > 200 && used > 1 ? `${Math.round((1000 * used) / decoding)}/s` : "–";
-  return html`
-    <div class="figures">
-      <dl>
-        <div><dt>tokens</dt><dd>${run ? count(used) : "–"}</dd></div>
-        <div><dt>time</dt><dd>${run ? seconds(elapsed(run)) : "–"}</dd></div>
-        <div><dt>speed</dt><dd>${rate}</dd></div>
-        <div><dt>cost</dt><dd>${spent === null ? "–" : money(spent)}</dd></div>
-      </dl>
-      <div class="meter" role="img" aria-label=${`${count(thought)} tokens of reasoning, ${count(used - thought)} of the answer`}>
-        <i class="reasons" style=${{ width: `${(100 * thought) / most}%` }}></i>
-        <i class="answers" style=${{ width: `${(100 * (used - thought)) / most}%` }}></i>
-      </div>
-    </div>`;
-}
-
-function Text({ run }) {
-  return html`
-    ${run.reasoning && html`
-      <details class="reasoning" open>
-        <summary>Reasoning</summary>
-        <div role="group" tabindex="0" aria-label=${`Reasoning of ${run.mode}`}><p>${run.reasoning.trim()}</p></div>
-      </details>`}
-    ${run.content.trim() && html`<p class="answer">${run.content.trim()}</p>`}
-    ${run.calls.filter(Boolean).map((one) => html`<${Call} name=${one.name} text=${one.arguments} />`)}
-    ${!run.reasoning && !run.content && !run.calls.length && isActive(run) && html`<p class="quiet">Waiting for the first token …</p>`}
-    <${Ending} run=${run} />`;
-}
-
-// A call of a function that is the client's: the page does not run it.
-function Call({ name, text }) {
-  return html`<pre class="call" role="group" tabindex="0" aria-label=${`Call of ${name}`}><b>${name}</b>${` ${indented(text)}`}</pre>`;
-}
-
-function indented(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 1).replaceAll("\n", " ").replaceAll("  ", " ");
-  } catch {
-    return text;
-  }
-}
-
-function Ending({ run }) {
-  if (run.status === "failed") return html`<p class="problem">${run.problem} ${run.content || run.reasoning ? "What had come stays here." : ""}</p>`;
-  if (run.status === "stopped") return html`<p class="quiet">Stopped. What had come stays here.</p>`;
-  if (run.status === "done" && run.finish === "length") return html`<p class="quiet">Cut at the limit of tokens.</p>`;
-  const pending = run.record?.pending_calls ?? [];
-  return pending.length > 0 && html`<${Approval} run=${run} calls=${pending} />`;
-}
-
-function Approval({ run, calls }) {
-  const answer = (approved) => decide(run, Object.fromEntries(calls.map(({ id }) => [id, approved])));
-  return html`
-    <div class="approval">
-      <p>Waiting for your approval:</p>
-      ${calls.map((one) => html`<${Call} name=${one.name} text=${one.arguments} />`)}
-      <button class="primary small" onClick=${() => answer(true)}>Approve</button>
-      <button class="small" onClick=${() => answer(false)}>Refuse</button>
-    </div>`;
+// Says of an answer that it cannot be compared with the newest one.
+function Earlier({ run: { asked } }) {
+  const isOther = asked.question !== newestRun().asked.question;
+  const said = isOther ? `Answers an earlier question: ${asked.question}` : "Answers the question with other tools than the newest answer.";
+  return html`<p class="earlier" title=${said}>${said}</p>`;
 }

@@ -1,9 +1,9 @@
 // What the user sets: the question, its tools, and how willingly auto thinks.
 import { Dial } from "./dial.js";
-import { EXAMPLES } from "./examples.js";
+import { EXAMPLES, isUsable, taken } from "./examples.js";
 import { count, percent, signed } from "./format.js";
 import { html } from "./html.js";
-import { BUDGETS, currentBias, functions, ownTarget, steer } from "./request.js";
+import { addedBias, BUDGETS, currentBias, functions, ownTarget, steer } from "./request.js";
 import { askAll, isActive, stopAll } from "./run.js";
 import { MODES, setPrice, state as shared, update } from "./store.js";
 
@@ -14,7 +14,7 @@ export const anyActive = (state) => MODES.some((mode) => isActive(state.runs[mod
 // Why the question cannot be asked now, as a sentence; null if it can.
 function obstacle(state) {
   if (state.question.trim() === "") return "Write a question first.";
-  if (wrongFunctions(state) !== null) return "The functions of the client are not JSON yet.";
+  if (wrongFunctions(state) !== null) return "Your functions are not JSON yet.";
   return state.model === null ? WITHOUT_MODEL[state.link] : null;
 }
 
@@ -43,7 +43,8 @@ export function Ask({ state }) {
         onInput=${(event) => update({ question: event.target.value })}></textarea>
       <div class="row">
         <span class="quiet">Try</span>
-        ${EXAMPLES.map((example) => html`<button class="small" onClick=${() => take(example)}>${example.name}</button>`)}
+        ${EXAMPLES.filter((one) => isUsable(one, state.tools)).map((one) => html`
+          <button class="small" onClick=${() => update(taken(one, shared.tools))}>${one.name}</button>`)}
         <span class="grow"></span>
         ${anyActive(state)
           ? html`<button class="stop" onClick=${stopAll}>Stop <kbd>Esc</kbd></button>`
@@ -52,20 +53,14 @@ export function Ask({ state }) {
       ${why !== null && why === state.refusal && html`<p class="quiet refusal">${why}</p>`}
       <${ServerTools} state=${state} />
       <details open=${state.functionsOpen} onToggle=${(event) => (shared.functionsOpen = event.target.open)}>
-        <summary>Functions of the client <span class="quiet">${functionNames(state)}</span></summary>
-        <label class="hidden" for="functions">Functions, as OpenAI's tools in JSON</label>
+        <summary>Your functions (not run here) <span class="quiet">${functionNames(state)}</span></summary>
+        <label class="hidden" for="functions">Functions, as OpenAI's tools in JSON. Their calls are shown, and not run</label>
         <textarea id="functions" class="code" rows="7" spellcheck="false" placeholder="OpenAI's tools, as JSON" value=${state.functions}
           aria-invalid=${wrong !== null} onInput=${(event) => update({ functions: event.target.value })}></textarea>
         ${wrong && html`<p class="problem">${wrong}</p>`}
       </details>
       <${Prices} prices=${state.prices} maxTokens=${state.maxTokens} />
     </section>`;
-}
-
-function take({ question, tools }) {
-  const served = shared.tools.map(({ name }) => name).filter((name) => tools.server?.some((start) => name.startsWith(start)));
-  const chosenTools = new Set(served);
-  update({ question, chosenTools, functions: tools.functions ? JSON.stringify(tools.functions, null, 2) : "" });
 }
 
 function wrongFunctions(state) {
@@ -112,18 +107,22 @@ function Prices({ prices, maxTokens }) {
     <div class="row prices">
       ${price("prompt", "a million prompt tokens")}
       ${price("completion", "a million decoded tokens")}
-      <label>tokens at most
+      <label>answer limit, in tokens
         <input type="number" min="1" step="1" value=${maxTokens}
           onInput=${(event) => update({ maxTokens: Math.max(1, Math.round(Number(event.target.value) || 512)) })} />
       </label>
     </div>`;
 }
 
+// The kinds of targets by what they hold. What may be given up, only a dial knows.
+const STEERED = { "thinking-rate": "thinking rate", tokens: "tokens a turn", regret: "accuracy given up" };
+
 export function Steer({ state }) {
   const dial = state.model?.dial ?? null;
   const bounds = dial ? [dial[0].bias, dial.at(-1).bias] : [-8, 8];
   const last = state.runs.auto?.decisions.at(-1);
   const own = ownTarget(state);
+  const added = (steer(state) === "bias" && addedBias(state.runs.auto)) || 0;
   return html`
     <section class="card steer" aria-labelledby="steer-title">
       <header>
@@ -132,16 +131,14 @@ export function Steer({ state }) {
         <select id="steer" value=${steer(state)} onChange=${(event) => update({ steer: event.target.value })}>
           ${own && html`<option value="server">the server's target</option>`}
           <option value="bias">reasoning bias</option>
-          <option value="thinking-rate">target: thinking rate</option>
-          <option value="tokens">target: tokens a turn</option>
-          ${dial && html`<option value="regret">target: regret</option>`}
+          ${Object.entries(STEERED).map(([kind, name]) => (kind !== "regret" || dial) && html`<option value=${kind}>target: ${name}</option>`)}
         </select>
       </header>
       <${Steering} state=${state} bounds=${bounds} own=${own} />
       <${Slider} id="budget" label="budget of the think block" min="0" max=${BUDGETS.length - 1} step="1" value=${state.budget}
         shown=${BUDGETS[state.budget] === null ? "server's default" : `${count(BUDGETS[state.budget])} tokens`}
         set=${(budget) => update({ budget })} />
-      <${Dial} dial=${dial} bias=${currentBias(state)} p=${last?.p_long ?? null} bounds=${bounds} />
+      <${Dial} dial=${dial} bias=${currentBias(state)} added=${added} p=${last?.p_long ?? null} bounds=${bounds} />
     </section>`;
 }
 
@@ -159,7 +156,7 @@ function Steering({ state, bounds, own }) {
     tokens: { min: 10, max: 1000, step: 10, value: state.tokens, shown: count(state.tokens), set: (tokens) => update({ tokens }) },
     regret: { min: 0, max: 0.2, step: 0.01, value: state.regret, shown: percent(state.regret), set: (regret) => update({ regret }) },
   }[kind];
-  return html`<${Slider} key=${kind} id=${kind} label=${kind.replace("-", " ")} ...${slider} />`;
+  return html`<${Slider} key=${kind} id=${kind} label=${STEERED[kind]} ...${slider} />`;
 }
 
 function Slider({ id, label, shown, set, ends, ...input }) {

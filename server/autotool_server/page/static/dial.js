@@ -3,63 +3,62 @@ import { axis, Chart } from "./chart.js";
 import { count, percent, probability, signed } from "./format.js";
 import { html } from "./html.js";
 
+const BIASES = [0.25, 0.5, 1, 2, 4, 8, 16, 32]; // steps of their axis
+
 const logistic = (x) => 1 / (1 + Math.exp(-x));
 
-// `bias`: the one that holds now; `p`: the last p_long, or null.
-export function Dial({ dial, bias, p, bounds }) {
-  return dial ? Measured({ dial, bias }) : Computed({ bias, p, bounds });
+// `bias`: the one that holds now; `added`: what the server adds to it; `p`: the last p_long, or null.
+export function Dial({ dial, bias, added, p, bounds }) {
+  return dial ? Measured({ dial, bias }) : Computed({ bias, added, p, bounds });
 }
 
+// One chart for each figure, over the same biases.
 function Measured({ dial, bias }) {
-  const data = [
-    dial.map((step) => step.bias),
-    dial.map((step) => 100 * step.accuracy),
-    dial.map((step) => step.generated_tokens),
-  ];
+  const biases = dial.map((step) => step.bias);
+  const solved = [biases, dial.map((step) => 100 * step.accuracy)];
+  const tokens = [biases, dial.map((step) => step.generated_tokens)];
+  const ofSolved = { label: "solved, %", stroke: "short", range: () => [0, 100] };
+  const ofTokens = { label: "tokens", stroke: "long", range: (_, low, high) => [0, 1.1 * high], x: "bias" };
   const here = nearest(dial, bias);
   const said = `near a bias of ${signed(here.bias)}: ${percent(here.accuracy)} solved, ${count(here.generated_tokens)} tokens, ${percent(here.thinking_rate)} of turns think`;
   return html`
     <figure class="dial">
-      <${Chart} height=${150} data=${data} shape=${`measured ${bias}`} options=${(colour) => measuredOptions(colour, bias)} text=${`The dial: ${said}.`} />
-      <figcaption><span class="key answers">solved, %</span> <span class="key reasons">tokens</span> <span class="quiet">${said}</span></figcaption>
+      <${Chart} height=${92} data=${solved} shape=${`solved ${bias}`} text=${`The dial: ${said}.`}
+        options=${(colour) => curve(colour, bias, ofSolved)} />
+      <${Chart} height=${118} data=${tokens} shape=${`tokens ${bias}`} text="Tokens of a task by bias"
+        options=${(colour) => curve(colour, bias, ofTokens)} />
+      <figcaption><${Marked} /> <span class="quiet">${said}</span></figcaption>
     </figure>`;
 }
 
-function measuredOptions(colour, bias) {
+const Marked = () => html`<span class="key marked">the bias now</span>`;
+
+// A line over the bias. `label` names its axis; the axis of the bias is named `x`, or has no numbers.
+function curve(colour, bias, { label, stroke, range, x, points = { size: 6 } }) {
+  const below = x ? { size: 22, label: x, incrs: BIASES, values: (_, splits) => splits.map(signed) } : { size: 8, incrs: BIASES, values: () => [] };
   return {
-    scales: { x: { time: false }, tokens: { range: (_, low, high) => [0, 1.1 * high] }, y: { range: [0, 100] } },
-    axes: [axis(colour, { size: 26 }), axis(colour), axis(colour, { side: 1, scale: "tokens", grid: { show: false } })],
-    series: [
-      {},
-      { stroke: colour("short"), width: 2, points: { size: 6 } },
-      { stroke: colour("long"), width: 2, scale: "tokens", points: { size: 6 } },
-    ],
+    scales: { x: { time: false }, y: { range } },
+    axes: [axis(colour, below), axis(colour, { label, size: 40 })],
+    series: [{}, { stroke: colour(stroke), width: 2, points }],
     hooks: { draw: [marker(colour, bias)] },
   };
 }
 
 const nearest = (dial, bias) => dial.reduce((best, step) => (Math.abs(step.bias - bias) < Math.abs(best.bias - bias) ? step : best));
 
-function Computed({ bias, p, bounds }) {
+function Computed({ bias, added, p, bounds }) {
   const known = Math.min(Math.max(p ?? 0.5, 1e-6), 1 - 1e-6);
-  const odds = Math.log(known / (1 - known));
+  const odds = Math.log(known / (1 - known)) + added;
   const biases = Array.from({ length: 81 }, (_, index) => bounds[0] + ((bounds[1] - bounds[0]) * index) / 80);
   const data = [biases, biases.map((one) => logistic(odds + one))];
+  const drawn = { label: "probability of long", stroke: "auto", range: () => [0, 1], x: "bias", points: { show: false } };
   const said = `${p === null ? "A p_long of 0.50 would be" : `The last p_long, ${probability(p)}, becomes`} ${probability(logistic(odds + bias))} with this bias.`;
   return html`
     <figure class="dial">
-      <${Chart} height=${150} data=${data} shape=${`computed ${bias} ${bounds} ${p}`} options=${(colour) => computedOptions(colour, bias)} text=${said} />
-      <figcaption><span class="key auto">probability of long</span> <span class="quiet">${said}</span></figcaption>
+      <${Chart} height=${150} data=${data} shape=${`computed ${bias} ${added} ${bounds} ${p}`} text=${said}
+        options=${(colour) => curve(colour, bias, drawn)} />
+      <figcaption><${Marked} /> <span class="quiet">${said}</span></figcaption>
     </figure>`;
-}
-
-function computedOptions(colour, bias) {
-  return {
-    scales: { x: { time: false }, y: { range: [0, 1] } },
-    axes: [axis(colour, { size: 26 }), axis(colour)],
-    series: [{}, { stroke: colour("auto"), width: 2, points: { show: false } }],
-    hooks: { draw: [marker(colour, bias)] },
-  };
 }
 
 // Draw a line at the bias.

@@ -1,4 +1,5 @@
-// Questions to begin with. `server`: beginnings of the names of server tools that they can use, where the server has them.
+// Questions to begin with. `functions`: those that they come with; `server`: the beginning of the names of the server tools
+// that they need.
 
 const TEXT = { type: "string" };
 const DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -18,14 +19,28 @@ const FUNCTIONS = [
   }),
 ];
 
+// The first one stands in the field from the start: the default model answers it right in every mode.
 export const EXAMPLES = [
-  { name: "an easy call", question: "What is the weather in Paris?", tools: { functions: FUNCTIONS } },
+  { name: "an easy call", question: "What is the weather in Paris?", functions: FUNCTIONS },
   {
     name: "a hard call",
     question:
       "A list of rooms: Anna blue, Ben green, Carla red. A table of hours: Anna 2, Ben 3, Carla 5. Please reserve the room that " +
       "the list has for Carla, for as many hours as the table has for Ben and 4 more, on the day 2 days after Friday.",
-    tools: { functions: FUNCTIONS },
+    functions: FUNCTIONS,
   },
-  { name: "server tools", question: "What is 17 * 23, and what is 144 / 12?", tools: { server: ["calculator"] } },
+  { name: "server tools", question: "What is 17 * 23, and what is 144 / 12?", server: "calculator" },
 ];
+
+// The names of the tools of an example that the server has and runs.
+export const toolsOf = (example, tools) =>
+  tools.filter(({ name, disabled }) => !disabled && example.server && name.startsWith(example.server)).map(({ name }) => name);
+
+export const isUsable = (example, tools) => !example.server || toolsOf(example, tools).length > 0;
+
+// What the page holds when an example has been taken.
+export const taken = (example, tools) => ({
+  question: example.question,
+  functions: example.functions ? JSON.stringify(example.functions, null, 2) : "",
+  chosenTools: new Set(toolsOf(example, tools)),
+});

@@ -16,6 +16,7 @@ export const signed = (number) => `${number > 0 ? "+" : number < 0 ? "−" : ""}
 // A price; small ones with two digits that are not 0.
 export function money(amount) {
   if (amount === 0) return "$0";
+  if (amount >= 1000) return `$${count(amount)}`;
   const digits = Math.max(2, 1 - Math.floor(Math.log10(amount)));
   return `$${amount.toFixed(Math.min(digits, 9))}`;
 }

@@ -8,6 +8,11 @@ import { update } from "./store.js";
 const LINKS = { connecting: "connecting", up: "ready", loading: "loading", lost: "not reachable", key: "needs a key" };
 const THEMES = { system: "light", light: "dark", dark: "system" };
 
+const root = document.documentElement;
+
+const stored = sessionStorage.getItem("theme");
+if (stored in THEMES && stored !== "system") root.dataset.theme = stored;
+
 export function Header({ state }) {
   return html`
     <header class="top">
@@ -16,7 +21,7 @@ export function Header({ state }) {
       ${state.model && html`<span class="model" title=${`context ${count(state.model.max_model_len)} tokens`}>${state.model.id}</span>`}
       <span class=${`link ${state.link}`}>${LINKS[state.link]}</span>
       <span class="grow"></span>
-      <a href="docs">API</a>
+      <a href="docs" title="Documentation of the API. Its page loads Swagger UI from the internet.">API</a>
       ${(state.link === "key" || hasKey() || state.keyOpen) && html`
         <button class="small" aria-expanded=${state.keyOpen} onClick=${() => update({ keyOpen: !state.keyOpen })}>Key</button>`}
       <${Theme} />
@@ -24,15 +29,15 @@ export function Header({ state }) {
 }
 
 function Theme() {
-  const now = document.documentElement.dataset.theme ?? "system";
+  const now = root.dataset.theme ?? "system";
   return html`<button class="small" onClick=${nextTheme} aria-label=${`Theme: ${now}. Change it to ${THEMES[now]}`}>${now === "system" ? "◐" : now === "light" ? "☀" : "☾"}</button>`;
 }
 
 function nextTheme() {
-  const root = document.documentElement;
   const next = THEMES[root.dataset.theme ?? "system"];
   if (next === "system") delete root.dataset.theme;
   else root.dataset.theme = next;
+  sessionStorage.setItem("theme", next);
   document.dispatchEvent(new Event("themechange"));
   update({});
 }

@@ -3,6 +3,7 @@ import { axis, Chart } from "./chart.js";
 import { count, counted, seconds, signed } from "./format.js";
 import { html } from "./html.js";
 import { buckets, sum } from "./prometheus.js";
+import { Savings } from "./savings.js";
 import { MODES } from "./store.js";
 
 export function Live({ live, savings }) {
@@ -12,11 +13,11 @@ export function Live({ live, savings }) {
     <section class="live" aria-labelledby="live-title">
       <h2 id="live-title">This server <span class="quiet">since its start</span></h2>
       <div class="cards">
+        ${savings && (savings.share > 0 || savings.total) && html`<${Savings} total=${savings.total} />`}
         <${Requests} samples=${samples} />
         <${Decisions} samples=${samples} />
         <${Costs} samples=${samples} />
         <${Load} samples=${samples} history=${history} />
-        ${savings?.total && html`<${Savings} total=${savings.total} />`}
       </div>
     </section>`;
 }
@@ -75,7 +76,7 @@ function Costs({ samples }) {
   });
   return html`
     <article class="card">
-      <h3>What an answer costs</h3>
+      <h3>Tokens and time of answers</h3>
       <table>
         <thead><tr><th scope="col">answered</th><th scope="col">answers</th><th scope="col">tokens each</th><th scope="col">time each</th></tr></thead>
         <tbody>
@@ -123,20 +124,4 @@ function Biases({ samples }) {
       ${load !== null && html`<div><dt>bias of the load</dt><dd>${shown(load)}</dd></div>`}
       ${targets.map(({ labels, value }) => html`<div><dt>${labels.scope}: ${labels.target}</dt><dd>${shown(value)}</dd></div>`)}
     </dl>`;
-}
-
-// What auto saves and loses by the audits, against always long and always short.
-function Savings({ total }) {
-  const shown = ({ value, low, high }, unit) => `${value.toFixed(1)} ± ${((high - low) / 2).toFixed(1)} ${unit}`;
-  const rows = [["long", total.against_long], ["short", total.against_short]];
-  return html`
-    <article class="card">
-      <h3>Savings</h3>
-      <dl class="biases">
-        ${rows.map(([mode, { tokens_saved, points_lost }]) => html`
-          <div><dt>tokens saved against ${mode}</dt><dd>${shown(tokens_saved, "%")}</dd></div>
-          <div><dt>points lost against ${mode}</dt><dd>${shown(points_lost, "")}</dd></div>`)}
-      </dl>
-      <p class="quiet">${counted(total.requests, "audited request")}</p>
-    </article>`;
 }

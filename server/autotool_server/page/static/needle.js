@@ -1,6 +1,7 @@
-// The needle: the model's own probability of a long answer, over the arc of what that means with the present bias.
-import { probability, signed } from "./format.js";
+// The needle: the model's own probability of a long answer, over the arc of what the decision's bias makes of it.
+import { percent, probability } from "./format.js";
 import { html } from "./html.js";
+import { currentBias, movedBias } from "./request.js";
 
 const RADIUS = 78;
 const CENTRE = { x: 100, y: 92 };
@@ -15,37 +16,52 @@ function at(p, radius = RADIUS) {
 
 const arc = (from, to) => `M ${at(from)} A ${RADIUS} ${RADIUS} 0 0 1 ${at(to)}`;
 
-// `decided`: p_long of each turn so far. `forced`: "long" or "short" where the request sets the mode.
-export function Needle({ decided, forced, bias }) {
-  const p = decided.at(-1) ?? null;
-  // At temperature 0 what is right of this point becomes long.
-  const edge = forced ? (forced === "long" ? 0 : 1) : logistic(-bias);
-  const turned = { transform: `rotate(${180 * ((p ?? 0.5) - 0.5)}deg)`, transformOrigin: `${CENTRE.x}px ${CENTRE.y}px` };
+// Above this p_long, long is the likelier mode with a bias, and at temperature 0 the mode that is taken.
+const edgeOf = (bias) => logistic(-bias);
+
+export function Needle({ run, state }) {
+  const decided = run?.decisions ?? [];
+  const last = decided.at(-1) ?? null;
+  const edge = edgeOf(last ? last.reasoning_bias : currentBias(state));
+  const moved = movedBias(state, run);
+  const said = last ? [drawn(last, edge, run.temperature), ...(moved === null ? [] : [wouldBe(moved)])] : [];
+  const described = [last ? `p_long ${probability(last.p_long)}` : "no decision yet", ...said].join("; ");
   return html`
-    <figure class=${`needle${forced ? " forced" : ""}`}>
-      <svg viewBox="0 0 200 104" role="img" aria-label=${described(p, forced, bias)}>
+    <figure class="needle">
+      <svg viewBox="0 0 200 104" role="img" aria-label=${described}>
         <path class="arc-short" d=${arc(0, Math.max(edge, 0.001))} />
         <path class="arc-long" d=${arc(Math.min(edge, 0.999), 1)} />
-        ${!forced && [0.25, 0.5, 0.75].map((mark) => html`<path class="mark" d=${`M ${at(mark, 62)} L ${at(mark, 67)}`} />`)}
-        ${!forced && html`
-          <g class=${`hand${p === null ? " idle" : ""}`} style=${turned}>
-            <path d=${`M ${CENTRE.x - 3} ${CENTRE.y} L ${CENTRE.x} ${CENTRE.y - 60} L ${CENTRE.x + 3} ${CENTRE.y} Z`} />
-            <circle cx=${CENTRE.x} cy=${CENTRE.y} r="6" />
-          </g>`}
+        ${[0.25, 0.5, 0.75].map((mark) => html`<path class="mark" d=${`M ${at(mark, 62)} L ${at(mark, 67)}`} />`)}
+        ${moved !== null && html`<path class="moved" d=${`M ${at(edgeOf(moved), 66)} L ${at(edgeOf(moved), 92)}`} />`}
+        <${Hand} p=${last?.p_long ?? null} />
       </svg>
-      <figcaption>${caption(decided, forced)}</figcaption>
+      <figcaption>
+        <${Decided} decided=${decided} />
+        ${said.map((one) => html`<span class="quiet line">${one}</span>`)}
+      </figcaption>
     </figure>`;
 }
 
-function described(p, forced, bias) {
-  if (forced) return `The request sets the mode ${forced}.`;
-  const known = p === null ? "No decision yet" : `p_long ${probability(p)}`;
-  return `${known}; with the bias ${signed(bias)} answers are long from a p_long of ${probability(logistic(-bias))} on.`;
+function Hand({ p }) {
+  const turned = { transform: `rotate(${180 * ((p ?? 0.5) - 0.5)}deg)`, transformOrigin: `${CENTRE.x}px ${CENTRE.y}px` };
+  return html`
+    <g class=${`hand${p === null ? " idle" : ""}`} style=${turned}>
+      <path d=${`M ${CENTRE.x - 3} ${CENTRE.y} L ${CENTRE.x} ${CENTRE.y - 60} L ${CENTRE.x + 3} ${CENTRE.y} Z`} />
+      <circle cx=${CENTRE.x} cy=${CENTRE.y} r="6" />
+    </g>`;
 }
 
-function caption(decided, forced) {
-  if (forced) return html`<span class="quiet">set by the request</span>`;
-  if (!decided.length) return html`<span class="quiet">p_long</span>`;
-  const earlier = decided.length > 1 && html` <span class="quiet">before: ${decided.slice(0, -1).map(probability).join(", ")}</span>`;
-  return html`<span>p_long <b>${probability(decided.at(-1))}</b></span>${earlier}`;
+function Decided({ decided }) {
+  if (!decided.length) return html`<span class="quiet">p_long: no decision yet</span>`;
+  const all = decided.map((one) => probability(one.p_long));
+  const earlier = all.length > 1 && html` <span class="quiet">earlier turns: ${all.slice(0, -1).join(", ")}</span>`;
+  return html`<span>p_long <b>${all.at(-1)}</b></span>${earlier}`;
 }
+
+// How the decision came from p_long.
+function drawn({ p_long: p, reasoning_bias: bias }, edge, temperature) {
+  if (temperature === 0) return `long above ${probability(edge)}`;
+  return `drawn at random, ${percent(logistic((Math.log(p / (1 - p)) + bias) / temperature))} for long`;
+}
+
+const wouldBe = (bias) => `with the slider as it is now, the edge would be ${probability(edgeOf(bias))}`;

@@ -1,9 +1,9 @@
 // From the controls to the body of a request.
 
-// Limits of the think block that the slider offers, in tokens; null leaves it to the server.
-export const BUDGETS = [null, 0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+// Limits of the think block that the slider offers, in tokens; null leaves it to the server, which mostly has none.
+export const BUDGETS = [0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, null];
 
-export function body(state, mode, messages) {
+export function body(state, { mode, messages, asked }) {
   return {
     model: state.model.id,
     mode,
@@ -11,14 +11,14 @@ export function body(state, mode, messages) {
     stream: true,
     stream_options: { include_usage: true, continuous_usage_stats: true, include_decision: true },
     max_completion_tokens: state.maxTokens,
-    ...tools(state),
+    ...tools(asked),
     ...(mode === "auto" && steering(state)),
     ...(mode !== "short" && BUDGETS[state.budget] !== null && { max_reasoning_tokens: BUDGETS[state.budget] }),
   };
 }
 
-function tools(state) {
-  const given = [...[...state.chosenTools].map((name) => ({ type: "server", name })), ...functions(state.functions)];
+function tools(asked) {
+  const given = [...asked.chosenTools.map((name) => ({ type: "server", name })), ...functions(asked.functions)];
   return given.length ? { tools: given } : {};
 }
 
@@ -38,13 +38,30 @@ export function ownTarget(state) {
 // What auto is steered by: what the user has chosen, else the server's own target where it has one, else a bias.
 export const steer = (state) => state.steer ?? (ownTarget(state) ? "server" : "bias");
 
-// The log-odds that long has on top: those of the slider, or those that the server took for the last decision.
+// The bias on the dial's scale: that of the slider, or that which the server took for the last decision.
 export function currentBias(state) {
   if (steer(state) === "bias") return state.bias;
   return state.runs.auto?.decisions.at(-1)?.reasoning_bias ?? ownTarget(state)?.bias ?? 0;
 }
 
-function steering(state) {
+// What the server added to the bias that a run asked for, such as its profile's bias; null where that is not known.
+export function addedBias(run) {
+  const last = run?.decisions.at(-1);
+  if (!last) return null;
+  // A request without a bias may have the target of its key, which only the record tells.
+  const sent = run.sentBias ?? (run.record && !run.record.turns.at(-1).target ? 0 : null);
+  return sent === null ? null : last.reasoning_bias - sent;
+}
+
+// The bias with which the last decision would be made now, where the slider has been moved; null where it would be as it was.
+export function movedBias(state, run) {
+  const added = addedBias(run);
+  if (added === null || steer(state) !== "bias") return null;
+  const bias = added + state.bias;
+  return Math.abs(bias - run.decisions.at(-1).reasoning_bias) < 1e-9 ? null : bias;
+}
+
+export function steering(state) {
   const kind = steer(state);
   if (kind === "server") return {};
   // Until the user has chosen, the target of the key or of the model's name holds, if there is one.

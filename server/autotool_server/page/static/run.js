@@ -1,25 +1,29 @@
 // One question in one mode: the request, and what has come of its stream. Times are milliseconds since the start.
 import { call, events, Problem } from "./api.js";
-import { body } from "./request.js";
+import { body, steering } from "./request.js";
 import { MODES, state, touch, update } from "./store.js";
 
 export const isActive = (run) => run?.status === "waiting" || run?.status === "running";
 
 export const elapsed = (run) => (isActive(run) ? performance.now() - run.startedAt : run.endedAfter);
 
-function newRun(mode, messages) {
+// `asked`: the question, its tools and when it was asked, which a run keeps whatever the user types afterwards.
+function newRun(mode, asked, messages) {
   return {
     mode,
+    asked,
     messages,
     status: "waiting", // "running", then "done", "stopped" or "failed"
     problem: "",
-    reasoning: "",
+    thoughts: [], // the reasoning of each turn
     content: "",
     calls: [], // of the client's functions
     toolRuns: [], // of server tools
     turns: [newTurn(0)],
     usage: null,
     decisions: [], // of auto, one for each turn
+    sentBias: steering(state).reasoning_bias ?? null,
+    temperature: state.model.default_sampling.temperature, // the page sends none
     record: null,
     finish: null,
     startedAt: performance.now(),
@@ -34,6 +38,15 @@ const newTurn = (start, begun = null) => (
   { start, begun, first: null, thoughtUntil: null, last: start, end: null, record: null }
 );
 
+// The mode of each turn so far. A turn may be decoded again in long, which its record knows and its decision does not.
+export const modesOf = (run) => (run.record?.turns ?? run.decisions).map(({ resolved }) => resolved);
+
+// Whether reasoning was the last that came, so that more of it may follow.
+export function isThinking(run) {
+  const { thoughtUntil, last } = run.turns.at(-1);
+  return isActive(run) && thoughtUntil !== null && thoughtUntil === last;
+}
+
 // Ask the question in every mode that the model can do.
 export function askAll() {
   for (const mode of MODES) if (state.model.modes.includes(mode)) ask(mode);
@@ -41,7 +54,9 @@ export function askAll() {
 
 export function ask(mode) {
   state.runs[mode]?.abort.abort();
-  const run = newRun(mode, [{ role: "user", content: state.question }]);
+  const { question, functions } = state;
+  const asked = { question, functions, chosenTools: [...state.chosenTools].sort(), at: performance.now() };
+  const run = newRun(mode, asked, [{ role: "user", content: asked.question }]);
   state.runs[mode] = run;
   touch();
   return follow(run, {});
@@ -49,9 +64,21 @@ export function ask(mode) {
 
 // Go on after the user has decided about the calls that wait for it. `decisions`: whether each is approved, by its id.
 export function decide(earlier, decisions) {
-  const run = newRun(earlier.mode, [...earlier.messages, ...earlier.record.transcript]);
+  const run = newRun(earlier.mode, earlier.asked, [...earlier.messages, ...earlier.record.transcript]);
   state.runs[earlier.mode] = run;
   return follow(run, { tool_approvals: decisions });
+}
+
+// Whether two runs have the same question and the same tools, and so can be compared.
+export const isComparable = (one, other) =>
+  [one, other].every(Boolean) && one.asked.question === other.asked.question && toolsKey(one) === toolsKey(other);
+
+const toolsKey = ({ asked }) => JSON.stringify([asked.chosenTools, asked.functions]);
+
+// The run whose question was asked last.
+export function newestRun() {
+  const runs = MODES.map((mode) => state.runs[mode]).filter(Boolean);
+  return runs.reduce((newest, run) => (run.asked.at > newest.asked.at ? run : newest), runs[0]);
 }
 
 export function stopAll() {
@@ -64,7 +91,7 @@ export function stop(mode) {
 
 async function follow(run, besides) {
   try {
-    const asked = { ...body(state, run.mode, run.messages), ...besides };
+    const asked = { ...body(state, run), ...besides };
     const answer = await call("v1/chat/completions", { body: asked, signal: run.abort.signal });
     for await (const chunk of events(answer)) {
       fold(run, chunk, performance.now() - run.startedAt);
@@ -96,7 +123,7 @@ function settle(run, status, problem = "") {
 function outcome(run) {
   if (run.status === "failed") return run.problem;
   if (run.status === "stopped") return "stopped";
-  const resolved = run.decisions.at(-1)?.resolved;
+  const resolved = modesOf(run).at(-1);
   return `answered${resolved ? ` ${resolved}` : ""}, ${run.usage?.completion_tokens ?? 0} tokens`;
 }
 
@@ -117,7 +144,8 @@ export function fold(run, chunk, now) {
 function foldDelta(run, delta, now) {
   const thought = delta.reasoning ?? delta.reasoning_content ?? "";
   const turn = run.turns.at(-1);
-  run.reasoning += thought;
+  const index = run.turns.length - 1;
+  if (thought) run.thoughts[index] = (run.thoughts[index] ?? "") + thought;
   run.content += delta.content ?? "";
   for (const call of delta.tool_calls ?? []) foldCall(run, call);
   if (!thought && !delta.content && !delta.tool_calls) return;

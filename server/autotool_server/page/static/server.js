@@ -61,8 +61,9 @@ async function savings() {
 }
 
 function keep(samples) {
-  const running = sum(samples, "autotool_requests_in_flight") ?? 0;
   const waiting = sum(samples, "autotool_queue_requests") ?? 0;
+  // Those in flight are all that the server has taken, the waiting ones too.
+  const running = Math.max(0, (sum(samples, "autotool_requests_in_flight") ?? 0) - waiting);
   history = [...history, { at: Date.now() / 1000, running, waiting }].slice(-KEPT);
   update({ live: { samples, history } });
 }

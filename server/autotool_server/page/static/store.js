@@ -1,4 +1,6 @@
 // What the page knows, in one object. A change draws the page again, at most once a frame.
+import { EXAMPLES, taken } from "./examples.js";
+import { BUDGETS } from "./request.js";
 
 export const MODES = ["auto", "long", "short"];
 
@@ -8,17 +10,15 @@ export const state = {
   model: null,
   version: "",
   tools: [],
-  chosenTools: new Set(),
-  question: "",
+  ...taken(EXAMPLES[0], []), // question, functions and chosenTools
   refusal: null, // why the question could not be asked when the user last tried
-  functions: "",
   functionsOpen: false,
   steer: null, // "bias", "server" (its own target) or the kind of a target; null until the user chooses
   bias: 0,
   rate: 0.3,
   tokens: 100,
   regret: 0.02,
-  budget: 0, // an index of BUDGETS
+  budget: BUDGETS.length - 1, // an index of them
   maxTokens: 512,
   prices: readPrices(),
   keyOpen: false,

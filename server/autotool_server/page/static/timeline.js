@@ -31,7 +31,7 @@ function Keys({ run }) {
 }
 
 // While a call of a turn runs, nobody says whether the turn is still decoded: its record will.
-function decodedUntil(run, index, now) {
+export function decodedUntil(run, index, now) {
   const turn = run.turns[index];
   const starts = run.toolRuns.filter((tool) => tool.turn === index).map(({ start }) => start);
   return turn.end ?? (starts.length ? Math.max(turn.last, ...starts) : now);

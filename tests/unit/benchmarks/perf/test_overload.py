@@ -84,7 +84,7 @@ async def test_the_whole_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyP
             await client.send(shuffled_items(0)[0], "long")
         monkeypatch.setattr(servers, "autotool", autotool)
         monkeypatch.setattr(servers, "started", already_running)
-        options = [command, "--seconds", "3", "--streams", "3", "--out", str(tmp_path / "out.json"), "--model", "x"]
+        options = [command, "--seconds", "2", "--streams", "3", "--out", str(tmp_path / "out.json"), "--model", "x"]
         result = await asyncio.to_thread(CliRunner().invoke, app, options, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "out.json").read_text())

@@ -97,3 +97,7 @@ def test_a_run_without_biases_is_rejected(tmp_path: Path) -> None:
 def test_names_of_points_too_close_for_two_are_joined() -> None:
     places = [(10.0, 50.0), (10.1, 50.0), (50.0, 50.0), (50.0, 80.0)]
     assert names_of(["a", "b", "c", "d"], places, (5.0, 5.0)) == [("a, b", places[1]), ("c", places[2]), ("d", places[3])]
+
+
+def test_names_of_many_points_in_one_place_do_not_fill_the_plot() -> None:
+    assert names_of(["-1", "0", "+1", "+2"], [(0.0, 0.0)] * 4, (1.0, 1.0)) == [("-1 to +2", (0.0, 0.0))]

@@ -96,8 +96,7 @@ def test_the_engine_is_told_when_turns_are_due() -> None:
 def test_a_short_one_is_not_refused_for_what_it_passes() -> None:
     queue = experienced_queue(short_first_seconds=30)
     share = {join(queue, "long").share for _ in range(5)}.pop()
-    lengths = [queue._typical.relative_length(cast("Job", FakeJob(kind=kind, limit=1000))) for kind in TOKENS]
-    costs = [queue._waiting.ahead(share, 0, queue._due(length)) for length in lengths]
+    costs = [queue._waiting.ahead(share, 0, queue._due(cast("Job", FakeJob(kind=kind, limit=1000)))) for kind in TOKENS]
     assert costs == [550, 0, 0]
 
 

@@ -109,6 +109,25 @@ def test_what_is_ahead_is_known_beforehand(seed: int) -> None:
     assert abs(before - told) <= 50 * 6
 
 
+def test_those_that_pass_long_ones_do_not_take_their_turn_among_eight() -> None:
+    """A long one of a bad priority would else wait for ever, if its place were never free when the eighth is served."""
+    long, low = Waiter("a", -1, is_long=True), Waiter("a", 5, is_long=True)
+    order = order_of(long, low, *(Waiter("b") for _ in range(2 * SERVED_PER_EQUAL)))
+    for _ in range(SERVED_PER_EQUAL):
+        passing = order.first(without_long=True)
+        assert passing is not None
+        assert passing.share == "b"
+        order.take(passing)
+    assert taken(order, 1) == [long]
+    assert taken(order, SERVED_PER_EQUAL - 1)[-1] is low
+
+
+def test_long_ones_are_left_out_of_what_is_ahead() -> None:
+    order = order_of(Waiter("a", cost=100, is_long=True), Waiter("b", cost=10), Waiter("a", 1, cost=7))
+    assert (order.cost_of(0), order.cost_of(0, without_long=True)) == (110, 10)
+    assert (order.ahead("a", 1), order.ahead("a", 1, without_long=True)) == (117, 17)
+
+
 def test_those_of_a_share_are_served_when_they_are_due() -> None:
     late, soon, same, sooner = (Waiter("a", due=due) for due in (30.0, 10.0, 10.0, 1.0))
     assert taken(order_of(late, soon, same, sooner)) == [sooner, soon, same, late]
