@@ -77,9 +77,7 @@ class TurnSteps:
             parallel_tool_calls=request.parallel_tool_calls,
         )
 
-    def collected(
-        self, resolved: ResolvedMode, ids: Sequence[int], stop_string: str | None, stops_from: int = 0
-    ) -> Collected:
+    def collected(self, resolved: ResolvedMode, ids: Sequence[int], stop_string: str | None, stops_from: int = 0) -> Collected:
         """Return the texts and calls of a turn in a mode, read once more from the tokens after its prefix.
 
         An engine may have decoded more than is part of the answer, which ends as its stream did: at the stop string, if one has
