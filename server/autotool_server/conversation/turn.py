@@ -61,6 +61,8 @@ class Turn:
         self._renderer = renderer
         self._profile = profile
         self._ids = list(request.prompt_ids)
+        self._stops_from = 0
+        """The number of `_ids` after which stop strings may end the answer."""
         self._num_steps = 0
         self._spans = StepSpans(engine, model, self.ledger, "chat", self._span_attributes)
 
@@ -155,8 +157,10 @@ class Turn:
 
     def collected(self) -> Collected:
         """Return the texts and calls of the turn, read once more from its tokens. After `run` has ended."""
-        ids = self.token_ids(len(self.decision.prefix_ids))
-        return self._steps.collected(self.resolved, ids, self.stop_string)
+        start = len(self.request.prompt_ids) + len(self.decision.prefix_ids)
+        # A stop token of the request is no text of the answer; one that ends every turn is known to the reader.
+        ids = self._ids[start:] if self.stop_token_id is None else self._ids[start:-1]
+        return self._steps.collected(self.resolved, ids, self.stop_string, self._stops_from - start)
 
     def anew(self, request: TurnRequest) -> "Turn":
         """Return a turn of the same model for another request, on which the load has no effect and which teaches it nothing."""
@@ -200,8 +204,10 @@ class Turn:
         return cast("AsyncGenerator[TokenDelta]", steps)
 
     def _reader(self) -> TokenReader:
-        least = self.request.limits.min_tokens
-        return self._steps.reader(self.resolved, self._ids, self.ledger, may_stop=lambda: self.charged_tokens > least)
+        return self._steps.reader(self.resolved, self._ids, self.ledger, self._may_stop)
+
+    def _may_stop(self) -> bool:
+        return self.charged_tokens > self.request.limits.min_tokens
 
     def _state(self, in_reasoning: bool, *, is_over: bool = False) -> TurnState:
         ledger = self.ledger
@@ -235,6 +241,8 @@ class Turn:
                     first = self.ledger.reasoning_tokens + self.ledger.content_tokens == 0
                     self._note(delta)
                     output = reader.read(delta, keep=self._ids.append, reasoning_only=step.reasoning_only)
+                    if not self._may_stop():
+                        self._stops_from = len(self._ids)
                     # The first token is an output even where it has no text: a stream begins with it.
                     if first or output.events or output.logprobs:
                         yield output

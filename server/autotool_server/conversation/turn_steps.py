@@ -77,21 +77,25 @@ class TurnSteps:
             parallel_tool_calls=request.parallel_tool_calls,
         )
 
-    def collected(self, resolved: ResolvedMode, ids: Sequence[int], stop_string: str | None) -> Collected:
+    def collected(self, resolved: ResolvedMode, ids: Sequence[int], stop_string: str | None, stops_from: int = 0) -> Collected:
         """Return the texts and calls of a turn in a mode, read once more from the tokens after its prefix.
 
         An engine may have decoded more than is part of the answer, which ends as its stream did: at the stop string, if one has
-        ended it, and with the first call where calls are not parallel.
+        ended it, and with the first call where calls are not parallel. `stops_from`: the number of tokens that were decoded
+        before a stop string could end it.
         """
+        start, ledger = max(stops_from, 0), Ledger()
         reader = TokenReader(
             self.parser(resolved),
             Detokenizer(self.engine.tokenizer, keep=self.renderer.marker_ids),
-            Ledger(),
+            ledger,
             self._end_ids,
             stop=() if stop_string is None else (stop_string,),
+            may_stop=lambda: ledger.completion_tokens > start,
             parallel_tool_calls=self.request.parallel_tool_calls,
         )
-        outputs = (reader.read(TokenDelta(ids), keep=lambda _: None), reader.flush(), reader.finish())
+        read = [reader.read(TokenDelta(part), keep=lambda _: None) for part in (ids[:start], ids[start:])]
+        outputs = (*read, reader.flush(), reader.finish())
         return collect([event for output in outputs for event in output.events])
 
     @property

@@ -240,12 +240,13 @@ class Engine(Protocol):
         candidates: tuple[int, ...],
         *,
         priority: int = 0,
+        due: float | None = None,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
         """Return the log-probability of each candidate as the token after the prompt.
 
         The engine decodes one token and keeps the prompt in its cache for the generation that follows. Cancellation aborts
-        the request, whose `priority` and `trace_headers` are those of an `EngineRequest`.
+        the request, whose `priority`, `due` and `trace_headers` are those of an `EngineRequest`.
         """
         ...
 
@@ -263,11 +264,13 @@ class Engine(Protocol):
 
 async def decide_in_two(engine: Engine, request: DecisionRequest) -> "AsyncGenerator[Score | TokenDelta]":
     """Do what `Engine.decide` does by a request for the score and one for the generation, which any engine can answer."""
+    generations = request.generations
     score = await engine.score(
         f"{request.request_id}-decision",
         request.prompt_ids,
         request.candidates,
-        priority=max((generation.priority for generation in request.generations), default=0),
+        priority=max((generation.priority for generation in generations), default=0),
+        due=generations[0].due if generations else None,
         trace_headers=request.trace_headers,
     )
     yield score

@@ -172,6 +172,7 @@ class RemoteEngine:
         candidates: tuple[int, ...],
         *,
         priority: int = 0,
+        due: float | None = None,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
         check_length(len(prompt_ids), 1, self.max_model_len)

@@ -87,6 +87,7 @@ class ScriptedEngine:
         candidates: tuple[int, ...],
         *,
         priority: int = 0,
+        due: float | None = None,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
         """Return the scripted log-odds for the first candidate, and 0 for the others."""

@@ -180,13 +180,14 @@ class VllmEngine:
         candidates: tuple[int, ...],
         *,
         priority: int = 0,
+        due: float | None = None,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
         from autotool_server.engines import vllm_params  # noqa: PLC0415 vLLM is an optional extra
 
         check_length(len(prompt_ids), 1, self.max_model_len)
         with self._errors():
-            params = vllm_params.score_params(candidates)
+            params = vllm_params.score_params(candidates, due)
         outputs = self._outputs(request_id, prompt_ids, params, priority=priority, trace_headers=trace_headers)
         [output] = [output async for output in outputs]
         return score_of(output, candidates)

@@ -41,24 +41,29 @@ def generation_params(request: EngineRequest, eos: tuple[int, ...]) -> SamplingP
         logit_bias=dict(sampling.logit_bias) or None,
         logprobs=request.logprobs,
         structured_outputs=StructuredOutputsParams(structural_tag=tag) if tag else None,
-        extra_args={_DELAY: request.due - time.perf_counter()} if request.due is not None else None,
+        extra_args=_until(request.due),
         detokenize=False,
         output_kind=RequestOutputKind.DELTA,
         skip_clone=True,
     )
 
 
+def _until(due: float | None) -> dict[str, float] | None:
+    return {_DELAY: due - time.perf_counter()} if due is not None else None
+
+
 def _stop_token_ids(request: EngineRequest, eos: tuple[int, ...]) -> list[int]:
     return list(request.stop_token_ids + (eos if request.structural_tag else ()))
 
 
-def score_params(candidates: Sequence[int]) -> SamplingParams:
-    """Return the parameters of a step that scores candidate tokens."""
+def score_params(candidates: Sequence[int], due: float | None = None) -> SamplingParams:
+    """Return the parameters of a step that scores candidate tokens. `due`: as `EngineRequest` has it."""
     return SamplingParams(
         max_tokens=1,
         temperature=0.0,
         allowed_token_ids=list(candidates),
         logprob_token_ids=list(candidates),
+        extra_args=_until(due),
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
         skip_clone=True,

@@ -67,8 +67,8 @@ class ModeSettings(SettingsGroup):
     requests are refused (docs/guides/serve.md). Default: 0, thinking does not depend on the load."""
 
     slo_first_token: float = Field(default=5, gt=0)
-    """Seconds from a request to its first token that max_load_bias is to keep, no more than max_queue_seconds. It has no effect
-    without max_load_bias."""
+    """Seconds from a request to its first token that max_load_bias is to keep, and then no more than max_queue_seconds. The
+    metric autotool_load_pressure is in parts of it, also without max_load_bias."""
 
     audit: float = Field(default=0, ge=0, le=1)
     """Share of the requests in auto, drawn at random, that are also answered in the other mode, in the background and without

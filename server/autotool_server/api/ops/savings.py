@@ -13,6 +13,7 @@ from autotool_server.api import auth
 from autotool_server.api.fields import Body
 from autotool_server.api.openapi import Operation, documented
 from autotool_server.api.ops.answer import answer
+from autotool_server.api.shutdown import StoppingError
 from autotool_server.api.state import ServerState, state_of
 from autotool_server.audit.estimate import Comparison, savings
 from autotool_server.audit.records import Pair, SettledBy
@@ -89,12 +90,18 @@ class Estimates:
         self._kept: dict[str | None, _Kept] = {}
 
     async def of(self, name: str | None, pairs: Sequence[Pair], revision: int, state: ServerState) -> Figures | None:
-        """Return the figures of a key's audited requests, or of everybody's (None), at a revision; None without any."""
+        """Return the figures of a key's audited requests, or of everybody's (None), at a revision; None without any.
+
+        Raises StoppingError if the server stops before they are made.
+        """
         kept = self._kept.get(name)
         if kept is None or kept.revision < revision or kept.has_failed:
             kept = self._kept[name] = _Kept(revision, asyncio.ensure_future(state.service.texts.run(_figures, pairs)))
         # Those who ask meanwhile wait for the same figures, also if the first of them leaves.
-        return await asyncio.shield(kept.figures)
+        await asyncio.wait((kept.figures,))
+        if kept.figures.cancelled():  # as its threads have ended, which do so with the server
+            raise StoppingError
+        return kept.figures.result()
 
 
 def _figures(pairs: Sequence[Pair]) -> Figures | None:

@@ -163,9 +163,10 @@ class TransformersEngine:
         candidates: tuple[int, ...],
         *,
         priority: int = 0,
+        due: float | None = None,
         trace_headers: Mapping[str, str] | None = None,
     ) -> Score:
-        del request_id, priority, trace_headers  # the batcher has ids of its own, and neither priorities nor traces
+        del request_id, priority, due, trace_headers  # the batcher has ids of its own, and neither an order nor traces
         self._check(prompt_ids, 1)
         scorer = CandidateScorer(candidates)
         async with aclosing(self._batcher.decode(prompt_ids, 1, (), scorer)) as chunks:

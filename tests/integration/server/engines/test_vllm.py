@@ -1,6 +1,7 @@
 """The arguments and the start of the vLLM engine; its output is tested in `test_engines.py`."""
 
 import importlib.util
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +84,26 @@ async def test_vllm_keeps_its_variables_while_its_engine_runs(base_model_dir: Pa
     assert envs.VLLM_LOGGING_LEVEL == "WARNING"
     await engine.stop()
     assert envs.VLLM_LOGGING_LEVEL == "ERROR"
+
+
+@needs_vllm
+async def test_a_score_has_the_time_by_which_it_is_due(base_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autotool_server.engines.vllm_params import delay_of
+
+    asked: list[Any] = []
+
+    def refuse(_: Any, params: Any, *__: Any, **___: Any) -> Any:
+        asked.append(params)
+        raise NotImplementedError
+
+    llm = put_in(monkeypatch, base_model_dir, lambda _: None)
+    llm.model_config.max_model_len, llm.generate = 100, refuse
+    engine = VllmEngine(str(base_model_dir))
+    await engine.start()
+    with pytest.raises(NotImplementedError):
+        await engine.score("test", [1], (2, 3), due=time.perf_counter() - 1000)
+    await engine.stop()
+    assert [delay_of(params) <= -1000 for params in asked] == [True]
 
 
 @needs_vllm

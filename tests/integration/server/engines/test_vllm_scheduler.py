@@ -92,14 +92,16 @@ def tokens_of(scheduler: Deciding) -> dict[str, list[int]]:
 
 
 def due(name: str, arrival: float, delay: float | None, priority: int = 0) -> Request:
-    """A request of one generation, or with a decision before it where its name says so, due so long after its arrival."""
+    """A request of a generation, a score, or a decision and a generation, as its name says, due so long after its arrival."""
     time_due = None if delay is None else time.perf_counter() + delay
     generation = EngineRequest(f"{name}-1", [9] * 20, 20, sampling=Sampling(temperature=0), due=time_due)
     outcomes = {mode: Outcome([], generation) for mode in ResolvedMode}
     deciding = DecisionRequest(name, [9] * 20, (LONG, SHORT), outcomes, temperature=0)
-    decides = name.startswith("deciding")
-    params = vllm_params.decision_params(deciding, (0,)) if decides else vllm_params.generation_params(generation, (0,))
-    return Request(name, [9] * 20, params, None, arrival_time=arrival, priority=priority)
+    params = {
+        "deciding": lambda: vllm_params.decision_params(deciding, (0,)),
+        "scoring": lambda: vllm_params.score_params((LONG, SHORT), time_due),
+    }.get(name.split()[0], lambda: vllm_params.generation_params(generation, (0,)))
+    return Request(name, [9] * 20, params(), None, arrival_time=arrival, priority=priority)
 
 
 def order(scheduler: Deciding, *requests: Request) -> list[str]:
@@ -120,7 +122,7 @@ def test_later_requests_go_before_one_until_it_is_due(scheduler: Deciding) -> No
     assert order(scheduler, *requests) == ["urgent", "soon", "deciding", "long", "late"]
 
 
-@pytest.mark.parametrize("name", ["step", "deciding step"])
+@pytest.mark.parametrize("name", ["step", "deciding step", "scoring step"])
 def test_a_step_of_a_turn_that_has_begun_goes_before_what_came_since_it_was_due(scheduler: Deciding, name: str) -> None:
     requests = [due("short", 120, None), due("new", 139, 0), due(name, 140, -30), due("before", 105, None)]
     assert order(scheduler, *requests) == ["before", name, "short", "new"]

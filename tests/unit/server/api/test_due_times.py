@@ -7,11 +7,25 @@ import pytest
 from support.serving import MODEL, Running, running, scripted
 from support.tools import ADD_1_2, QUESTION, adder, called, named, with_tools
 
+from autotool_server.engines.base import Score
 from autotool_server.engines.scripted import ScriptedEngine
 
 THOUGHT = "one two three four five six seven eight"
 LONG = f"{THOUGHT}</think>\n\nYes."
 CALLS = {"a call": ADD_1_2, "a call that is escalated": called("math.add", {"a": 1})}
+
+
+class Deciding(ScriptedEngine):
+    """Keeps the due times of its scores."""
+
+    def __init__(self, *texts: str) -> None:
+        inner = scripted(*texts)
+        super().__init__(inner.tokenizer, inner.eos_token_ids, inner.script, log_odds=-50.0)
+        self.dues: list[float | None] = []
+
+    async def score(self, *given: Any, due: float | None = None, **options: Any) -> Score:
+        self.dues.append(due)
+        return await super().score(*given, due=due, **options)
 
 
 async def chat(server: Running, **fields: Any) -> None:
@@ -45,6 +59,14 @@ async def test_later_turns_of_a_tool_loop_have_that_of_the_first(call: str) -> N
         first, second = await dues(server, engine, mode="short", tools=named("math.add"))
     assert first == second
     assert first is not None
+
+
+async def test_decisions_have_that_of_their_turns() -> None:
+    engine = Deciding(LONG, ADD_1_2, "It is 3.")
+    async with with_tools(engine, adder(), short_first_seconds=1000) as server:
+        turns = await dues(server, engine, mode="auto", tools=named("math.add"))
+    assert {*engine.dues} == {*turns}
+    assert len({*turns} - {None}) == 1
 
 
 async def test_without_the_option_there_is_none() -> None:

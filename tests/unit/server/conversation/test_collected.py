@@ -30,14 +30,17 @@ class AtOnce(ScriptedEngine):
         yield TokenDelta([*self.script(request)], finish_reason="stop")
 
 
-async def run(text: str, **fields: Any) -> tuple[Turn, list[Any]]:
+async def run(
+    text: str, limits: TurnLimits | None = None, kind: type[ScriptedEngine] = AtOnce, **fields: Any
+) -> tuple[Turn, list[Any]]:
     """Return a turn that has ended, and the events of its stream."""
     tokenizer = make_tokenizer()
     script = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
     renderer = PromptRenderer(tokenizer, PROFILE)
     prompt = renderer.render([{"role": "user", "content": "?"}], TOOLS, Mode.SHORT)
-    request = TurnRequest("t", 0, prompt, Mode.SHORT, 0.0, TurnLimits(500), Sampling(), tools=TOOLS, **fields)
-    engine = AtOnce(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
+    limits = limits or TurnLimits(500)
+    request = TurnRequest("t", 0, prompt, Mode.SHORT, 0.0, limits, Sampling(), tools=TOOLS, **fields)
+    engine = kind(tokenizer, (tokenizer.eos_token_id,), lambda _: script)
     turn = Turn(engine, renderer, PROFILE, request, load=UNRELIEVED)
     return turn, [event async for output in turn.run() for event in output.events]
 
@@ -57,6 +60,23 @@ async def test_it_ends_where_the_stream_has_ended(text: str, fields: dict[str, A
     collected = turn.collected()
     assert collected == collect(events)
     assert len(collected.calls or ()) == num_calls
+
+
+@pytest.mark.parametrize("kind", [AtOnce, ScriptedEngine])
+async def test_a_stop_token_of_the_request_is_no_text(kind: type[ScriptedEngine]) -> None:
+    [stop] = make_tokenizer().encode("#", add_special_tokens=False)
+    turn, events = await run(f"{CALL}#{CALL}", TurnLimits(500, stop_token_ids=(stop,)), kind)
+    assert turn.stop_token_id == stop
+    assert turn.collected() == collect(events)
+    assert "#" not in turn.collected().content
+
+
+@pytest.mark.parametrize(("kind", "num_calls"), [(AtOnce, 0), (ScriptedEngine, 1)])
+async def test_a_stop_string_before_the_least_number_of_tokens_ends_nothing(kind: type[ScriptedEngine], num_calls: int) -> None:
+    """Where all tokens come at once there are enough of them as the first stop string is found."""
+    turn, events = await run(f"Done. {CALL} Done. {CALL}", TurnLimits(500, min_tokens=10), kind, stop=("Done.",))
+    assert turn.collected() == collect(events)
+    assert len(turn.collected().calls or ()) == num_calls
 
 
 async def test_a_call_that_is_broken_stays_so() -> None:

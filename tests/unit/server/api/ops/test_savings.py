@@ -1,6 +1,8 @@
 """What audits say over HTTP, and the feedback that settles them: each key sees, and judges, its own requests."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from support.keys import bearer, client_of, write_keys
 from support.serving import MODEL, Running, running, scripted
 
 from autotool_server.api.ops import savings as ops
+from autotool_server.api.shutdown import StoppingError
 from autotool_server.audit.estimate import savings
 from autotool_server.audit.records import Pair
 
@@ -103,3 +106,32 @@ async def test_those_who_ask_at_once_share_one_computation(monkeypatch: pytest.M
         left.cancel()
         assert (await found()).settled_by == {"feedback": 1}
         assert made == [1, 1, 1]
+
+
+async def test_those_who_wait_are_told_that_the_server_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # of which the service has two threads
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        begun.release()
+        release.wait()
+
+    async with served() as server, client_of(server) as client:
+        await ask(server, client)
+        records, estimates, service = server.state.auditor.records, server.state.own(ops.Estimates), server.state.service
+        # What has begun keeps its thread, also if nobody waits for it any more.
+        busy = [asyncio.create_task(service.texts.run(hold)) for _ in range(2)]
+        for _ in busy:
+            await asyncio.to_thread(begun.acquire)
+        for task in busy:
+            task.cancel()
+        await asyncio.wait(busy)
+        waiting = [
+            asyncio.create_task(estimates.of(None, records.pairs()[None], records.revision, server.state)) for _ in range(3)
+        ]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        service.close()
+        release.set()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in found] == [StoppingError] * 3
