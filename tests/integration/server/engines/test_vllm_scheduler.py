@@ -100,7 +100,7 @@ def due(name: str, arrival: float, delay: float | None, priority: int = 0) -> Re
     params = {
         "deciding": lambda: vllm_params.decision_params(deciding, (0,)),
         "scoring": lambda: vllm_params.score_params((LONG, SHORT), time_due),
-    }.get(name.split()[0], lambda: vllm_params.generation_params(generation, (0,)))
+    }.get(name.split(maxsplit=1)[0], lambda: vllm_params.generation_params(generation, (0,)))
     return Request(name, [9] * 20, params(), None, arrival_time=arrival, priority=priority)
 
 
