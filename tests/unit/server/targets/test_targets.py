@@ -35,9 +35,9 @@ async def ask(server: Running, **fields: Any) -> Mapping[str, Any]:
 async def test_a_target_moves_the_bias_and_the_record_says_so() -> None:
     engine = scripted("Seven.", log_odds=-3.0)
     async with running(engine, target="thinking-rate=0.5") as server:
-        first = await ask(server)
+        first = await ask(server, seed=80)  # with seeds the draws are the same in every run
         assert (first["reasoning_bias"], first["target"]) == (0.0, "thinking-rate=0.5")
-        turns = [await ask(server) for _ in range(80)]
+        turns = [await ask(server, seed=number) for number in range(80)]
         assert 2.0 < turns[-1]["reasoning_bias"] < 4.0
         assert turns[-1]["p_long"] == first["p_long"]
         assert 0.3 < sum(turn["resolved"] == "long" for turn in turns[40:]) / 40 < 0.7
