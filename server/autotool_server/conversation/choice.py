@@ -54,7 +54,7 @@ class Generation(Protocol):
         ...
 
     due: float | None
-    """By when the engine orders its requests (`EngineRequest.due`); None for their arrival."""
+    """The time by which the engine orders its requests (`EngineRequest.due`); None for their arrival."""
 
     def run(self) -> AsyncGenerator[TurnOutput]: ...
 

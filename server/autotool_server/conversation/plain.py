@@ -85,7 +85,7 @@ class PlainTurn:
         self.ledger = Ledger()
         self.finish_reason: FinishReason = "length"
         self.due: float | None = None
-        """By when the engine orders its request (`EngineRequest.due`); None for its arrival."""
+        """The time by which the engine orders its request (`EngineRequest.due`); None for its arrival."""
         self._engine = engine
         self._spans = StepSpans(engine, model, self.ledger, "text_completion", self._span_attributes)
         self._stops = StopFilter(request.request.stop)

@@ -50,7 +50,7 @@ class Turn:
         self.ledger = Ledger()
         self.finish_reason: FinishReason = "stop"
         self.due: float | None = None
-        """By when the engine orders its requests (`EngineRequest.due`); None for their arrival."""
+        """The time by which the engine orders its requests (`EngineRequest.due`); None for their arrival."""
         self.reasoning_truncated = False
         self.stop_string: str | None = None
         """The stop string that ended the answer; None if none did."""

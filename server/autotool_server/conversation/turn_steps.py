@@ -31,7 +31,7 @@ class TurnSteps:
     profile: Profile
     request: TurnRequest
     due: float | None
-    """By when the engine orders all of them (`EngineRequest.due`); None for their arrival."""
+    """The time by which the engine orders all of them (`EngineRequest.due`); None for their arrival."""
 
     def plan(self) -> TurnPlan:
         """Return the plan of the turn."""
