@@ -58,9 +58,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _shared_engine(item: pytest.Item) -> str | None:
     """Return what runs behind the session's engine that a test is parametrised with; None if it has no such engine."""
     callspec = getattr(item, "callspec", None)
-    if SERVER_TESTS not in item.path.parents or callspec is None or "engine" not in callspec.params:
+    if SERVER_TESTS not in item.path.parents or callspec is None:
         return None
-    return "transformers" if callspec.params["engine"] == "transformers" else "vllm"  # the remote engine is vLLM's own server
+    if "engine" in callspec.params:
+        return "transformers" if callspec.params["engine"] == "transformers" else "vllm"
+    return "vllm" if callspec.params.get("engine_options") == "remote" else None  # vLLM's own server is the remote engine's too
 
 
 def _share_cores(workers: int) -> None:
