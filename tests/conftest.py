@@ -57,12 +57,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _shared_engine(item: pytest.Item) -> str | None:
     """Return what runs behind the session's engine that a test is parametrised with; None if it has no such engine."""
-    callspec = getattr(item, "callspec", None)
-    if SERVER_TESTS not in item.path.parents or callspec is None:
+    if SERVER_TESTS not in item.path.parents:
         return None
-    if "engine" in callspec.params:
-        return "transformers" if callspec.params["engine"] == "transformers" else "vllm"
-    return "vllm" if callspec.params.get("engine_options") == "remote" else None  # vLLM's own server is the remote engine's too
+    if "stock_vllm" in getattr(item, "fixturenames", ()):
+        return "vllm"  # the session's remote engine asks the same server
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or "engine" not in callspec.params:
+        return None
+    return "transformers" if callspec.params["engine"] == "transformers" else "vllm"
 
 
 def _share_cores(workers: int) -> None:

@@ -1,23 +1,29 @@
-"""What a server does only when it is first asked: nothing that takes time."""
+"""What a server does only when it is first asked, which is nothing that takes time, and how it ends while it answers.
 
+Each engine's server is started once for both.
+"""
+
+import asyncio
 import importlib.util
 import json
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from support.served_process import Served, serving
+from support.served_process import Served, serving, stream
 
 CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-tiny"
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 RECORDING = """
 import json, sys
 from autotool_cli.main import main
-from autotool_server.launch import ready
+from autotool_server.launch import ready, stop
 
-announce, before = ready.announce, set()
+announce, exit_now, before = ready.announce, stop.exit_now, set()
 
 
 async def announced(*arguments):
@@ -25,12 +31,21 @@ async def announced(*arguments):
     await announce(*arguments)
 
 
-ready.announce = announced
+def tell():
+    print("imported", json.dumps(sorted(set(sys.modules) - before)), flush=True)
+
+
+def exit_told(*code):
+    tell()
+    exit_now(*code)
+
+
+ready.announce, stop.exit_now = announced, exit_told
 sys.argv[:1] = ["autotool", "serve"]
 try:
     main()
 finally:
-    print("imported", json.dumps(sorted(set(sys.modules) - before)), flush=True)
+    tell()
 """
 """A server that tells at its end what was imported after it was ready."""
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 8}}, "required": ["city"]}
@@ -43,35 +58,75 @@ KINDS = (
 )
 
 
-async def ask(server: Served, **changes: object) -> None:
+LONG = {"mode": "short", "stream": True, "max_tokens": 800, "ignore_eos": True}
+PATH = "/v1/chat/completions"
+SMALL = ("--model", str(CHECKPOINT))
+WAITS = "Waiting for 1 request; Ctrl-C again to stop."
+pytestmark = pytest.mark.timeout(900)
+
+
+def body(**changes: object) -> dict[str, object]:
     messages = [{"role": "user", "content": "Where is the Eiffel tower?"}]
-    body = {"model": "small", "messages": messages, "max_tokens": 12, **changes}
-    async with httpx.AsyncClient(timeout=240) as client:
-        answer = await client.post(f"{server.url}/v1/chat/completions", json=body)
-    assert answer.status_code == 200
+    return {"model": "small", "messages": messages, "max_tokens": 12, **changes}
 
 
 def processes(server: Served) -> set[int]:
     return {child.pid for child in psutil.Process(server.process.pid).children(recursive=True)}
 
 
-@pytest.fixture(params=["transformers", pytest.param("vllm", marks=needs_vllm), pytest.param("remote", marks=needs_vllm)])
-def engine_options(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """The options of a server with each engine in turn."""
-    if request.param == "remote":
-        return ("--engine", "remote", "--remote-url", request.getfixturevalue("stock_vllm"))
-    return ("--engine", request.param, "--model", str(CHECKPOINT), "--engine-arg", "max_model_len=1024")
+@asynccontextmanager
+async def asked(*options: str) -> AsyncIterator[Served]:
+    """A server that has had a request of each kind, for the caller to end. These import and start nothing, which takes seconds.
 
-
-@pytest.mark.timeout(900)
-async def test_the_first_requests_import_and_start_nothing(engine_options: tuple[str, ...]) -> None:
-    """They take seconds. A test of times would fail on a busy machine."""
-    async with serving(*engine_options, "--served-model-name", "small", program=("-c", RECORDING)) as server:
+    A test of times would fail on a busy machine.
+    """
+    async with serving(*options, "--served-model-name", "small", program=("-c", RECORDING)) as server:
         ready = processes(server)
-        for kind in KINDS:
-            await ask(server, **kind)
+        async with httpx.AsyncClient(timeout=240) as client:
+            for kind in KINDS:
+                assert (await client.post(server.url + PATH, json=body(**kind))).status_code == 200
         assert processes(server) == ready
-        server.signal(signal.SIGINT)
-        await server.end()
+        yield server
     [imported] = [line for line in server.output.splitlines() if line.startswith("imported ")]
     assert json.loads(imported.removeprefix("imported ")) == []
+
+
+async def interrupted(server: Served) -> asyncio.Task[str]:
+    """Begin a long answer and press Ctrl-C. Return the task that reads the answer's stream."""
+    begun = asyncio.Event()
+    asking = asyncio.create_task(stream(server.url, PATH, body(**LONG), begun))
+    await begun.wait()
+    server.signal(signal.SIGINT)
+    return asking
+
+
+async def test_the_first_requests_of_transformers_and_an_open_stream_that_is_ended() -> None:
+    async with asked("--engine", "transformers", *SMALL) as server:
+        asking = await interrupted(server)
+        await server.says(WAITS)
+        server.signal(signal.SIGINT)
+        text = await asking
+        code = await server.end()
+    [*_, last] = [line for line in text.splitlines() if line]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "overloaded"
+    assert (code, server.errors.splitlines()) == (0, [WAITS])
+
+
+@needs_vllm
+async def test_the_first_requests_of_vllm_and_one_that_ends_after_ctrl_c() -> None:
+    """A terminal sends it to vLLM's processes too, which must not end before the requests."""
+    async with asked("--engine", "vllm", *SMALL, "--drain-seconds", "200") as server:
+        assert dict(line.split(None, 1) for line in server.ready[1:])["engine"].startswith("vllm ")
+        text = await (await interrupted(server))
+        code = await server.end()
+    assert text.endswith("data: [DONE]\n\n")
+    assert (code, server.errors.splitlines()) == (0, [WAITS])
+    answered = [line.split()[2] for line in server.output.splitlines() if PATH in line]
+    assert answered == ["200"] * (len(KINDS) + 1)
+
+
+@needs_vllm
+async def test_the_first_requests_of_a_remote_engine(stock_vllm: str) -> None:
+    async with asked("--engine", "remote", "--remote-url", stock_vllm) as server:
+        server.signal(signal.SIGINT)
+        assert await server.end() == 0

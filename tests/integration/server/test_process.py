@@ -1,6 +1,7 @@
 """`autotool serve` as a user runs it: what it says, and how it ends.
 
 The default model is served once, with the transformers engine. Elsewhere a small checkpoint, which loads sooner, does as well.
+How it ends while it answers is in test_first_request.py.
 """
 
 import asyncio
@@ -76,21 +77,6 @@ async def test_start_requests_and_stop_say_what_is_needed_and_no_more() -> None:
     assert "sea" not in server.output
 
 
-async def test_open_streams_end_with_an_error() -> None:
-    async with serving(*SMALL, program=PROGRAM) as server:
-        begun = asyncio.Event()
-        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
-        await begun.wait()
-        server.signal(signal.SIGINT)
-        await server.says("Waiting for 1 request; Ctrl-C again to stop.")
-        server.signal(signal.SIGINT)
-        text = await asking
-        code = await server.end()
-    [*_, last] = [line for line in text.splitlines() if line]
-    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "overloaded"
-    assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
-
-
 async def test_the_death_of_the_engine_ends_the_process() -> None:
     async with serving(*SMALL, program=("-c", DYING)) as server:
         text = await stream(server.url, PATH, body(stream=True), asyncio.Event())
@@ -99,23 +85,6 @@ async def test_the_death_of_the_engine_ends_the_process() -> None:
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_error"
     assert "out of order" in server.errors
     assert (code, said(server)[-1].startswith("autotool: The engine has died, and the server with it: ")) == (1, True)
-
-
-@pytest.mark.timeout(900)
-@needs_vllm
-async def test_ctrl_c_lets_requests_of_vllm_end() -> None:
-    """A terminal sends it to vLLM's processes too, which must not end before the requests."""
-    async with serving(*SMALL, "--drain-seconds", "200", program=VLLM) as server:
-        assert dict(line.split(None, 1) for line in server.ready[1:])["engine"].startswith("vllm ")
-        begun = asyncio.Event()
-        asking = asyncio.create_task(stream(server.url, PATH, body(stream=True), begun))
-        await begun.wait()
-        server.signal(signal.SIGINT)
-        text = await asking
-        code = await server.end()
-    assert text.endswith("data: [DONE]\n\n")
-    assert (code, said(server)) == (0, ["Waiting for 1 request; Ctrl-C again to stop."])
-    assert server.output.split()[2] == "200"
 
 
 @pytest.mark.timeout(900)
