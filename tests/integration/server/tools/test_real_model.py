@@ -37,7 +37,7 @@ def body(mode: str, *, parallel: bool) -> dict[str, Any]:
         "messages": QUESTION,
         "tools": named("town.*"),
         "temperature": 0,
-        "max_completion_tokens": 96,
+        "max_completion_tokens": 72,  # room for two calls
         "extra_body": extra,
     }
 
