@@ -27,7 +27,7 @@ def servers() -> list[int]:
     return [process.pid for process in psutil.process_iter(["cmdline"]) if str(CHECKPOINT) in (process.info["cmdline"] or [])]
 
 
-def test_a_run_starts_its_server_and_ends_it_and_its_folder_takes_no_other_run(tmp_path: Path) -> None:
+def test_a_run_starts_its_server_and_ends_it(tmp_path: Path) -> None:
     before = servers()
     done = run(tmp_path, "--modes", "auto,long,short", "--max-reasoning-tokens", "24")
     assert done.returncode == 0, done.stderr
@@ -40,11 +40,6 @@ def test_a_run_starts_its_server_and_ends_it_and_its_folder_takes_no_other_run(t
     assert re.search(r"graded: 2 items of 2 categories", done.stdout)
     page = (tmp_path / "report.html").read_text()
     assert "graded: 2 items of 2 categories, graded-tiny" in page
-    failed = run(tmp_path, "--modes", "long", "--max-reasoning-tokens", "24")
-    assert failed.returncode != 0
-    assert "holds a run with other settings" in failed.stderr
-    assert "Starting a server" not in failed.stderr
-    assert servers() == before
 
 
 def test_a_killed_run_leaves_no_server(tmp_path: Path) -> None:
