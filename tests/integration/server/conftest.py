@@ -1,4 +1,4 @@
-"""What the server's integration tests share: the default model and its base, the engines, and a stock vLLM server."""
+"""What the server's integration tests share: the default model and its base, engines, a stock vLLM server, and a browser."""
 
 import asyncio
 import importlib.util
@@ -16,6 +16,8 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from playwright.async_api import Browser
+from support.browser import CHROMIUM, chromium_beside_servers
 from support.engines import MAX_NUM_BATCHED_TOKENS, MAX_NUM_SEQS, ask, collect, until
 from support.serving import Running, running
 from support.tools import TOWN, Fixed
@@ -136,3 +138,12 @@ async def server(engine: Engine) -> AsyncIterator[Running]:
     """The whole server over each engine in turn, with two server tools, on a real port."""
     async with Registry([Fixed(TOWN)]) as registry, running(engine, registry=registry) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """A real browser, of each module its own; tests skip by name without one."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium in PATH")
+    async with chromium_beside_servers() as browser:
+        yield browser

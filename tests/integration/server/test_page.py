@@ -3,13 +3,12 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from playwright.async_api import Browser, Route, expect
-from support.browser import AXE, CHROMIUM, chromium_beside_servers
+from support.browser import AXE
 from support.page import ANSWER, MODES, Visit, calling, engine_of, visiting
 from support.relay import Relay
 from support.serving import running
@@ -17,20 +16,12 @@ from support.tools import Fixed, Scripted
 
 from autotool_server.tools.registry import Registry
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
-
 MARKUP = '<img src="http://example.invalid/x" onerror="alert(1)">'
 BEGUN = re.compile("Two|It is")
 """What a column shows once its answer has begun."""
 SLOW = 0.3
 """Seconds a token, so that no answer, of some 50 tokens at least, ends while a busy machine draws the page."""
 DIAL = [(-4.0, 0.31, 55.0, 0.0), (0.0, 0.72, 140.0, 0.55), (4.0, 0.85, 171.0, 0.97)]
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium_beside_servers() as browser:
-        yield browser
 
 
 async def test_three_answers_come_at_the_same_time(browser: Browser) -> None:

@@ -10,7 +10,6 @@ from itertools import count
 
 import pytest
 from playwright.async_api import Browser, expect
-from support.browser import CHROMIUM, chromium_beside_servers
 from support.page import ANSWER, TOKENIZER, Visit, calling, engine_of, visiting
 from support.serving import running
 from support.tools import Fixed, Scripted
@@ -20,16 +19,7 @@ from autotool_server.engines.base import EngineRequest
 from autotool_server.engines.scripted import ScriptedEngine
 from autotool_server.tools.registry import Registry
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
-
-
 GREEDY = {"temperature": 0.0}
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium_beside_servers() as browser:
-        yield browser
 
 
 async def test_answers_to_different_questions_are_not_compared(browser: Browser) -> None:

@@ -1,27 +1,17 @@
 """What a user of the page sets, in a real browser."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
-from support.browser import CHROMIUM, chromium_beside_servers
 from support.page import ANSWER, MODES, engine_of, visiting
 from support.serving import running
 from support.tools import Fixed, Scripted, add
 
 from autotool_server.tools.registry import Registry
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium_beside_servers() as browser:
-        yield browser
 
 
 async def test_the_page_begins_with_a_question_that_can_be_asked(browser: Browser) -> None:

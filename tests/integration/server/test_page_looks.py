@@ -1,22 +1,12 @@
 """How the page looks: contrasts, the sizes of fields, its theme and its words, in a real browser."""
 
-from collections.abc import AsyncIterator
 from typing import Literal
 
 import pytest
 from playwright.async_api import Browser, Locator, expect
-from support.browser import CHROMIUM, chromium_beside_servers, contrast
+from support.browser import contrast
 from support.page import engine_of, visiting
 from support.serving import running
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium_beside_servers() as browser:
-        yield browser
-
 
 COLOURS = """(node, name) => {
     const paper = (node) => {

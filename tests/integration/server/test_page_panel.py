@@ -1,25 +1,14 @@
 """What the page shows of its server, in a real browser."""
 
 import re
-from collections.abc import AsyncIterator
 
-import pytest
 from playwright.async_api import Browser, expect
-from support.browser import CHROMIUM, chromium_beside_servers
 from support.page import engine_of, visiting
 from support.serving import MODEL, Running, held, running
 
 from autotool_core.modes import ResolvedMode
 from autotool_server.audit.records import Answer, Record
 from autotool_server.engines.base import Capacity
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium_beside_servers() as browser:
-        yield browser
 
 
 async def test_waiting_requests_are_not_counted_as_running(browser: Browser) -> None:

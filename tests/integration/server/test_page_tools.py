@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from playwright.async_api import Browser, expect
-from support.browser import CHROMIUM, chromium_beside_servers
 from support.page import ANSWER, MODES, TOKENIZER, Visit, calling, engine_of, visiting
 from support.serving import Running, running
 from support.tools import Fixed, Scripted
@@ -16,15 +14,7 @@ from support.tools import Fixed, Scripted
 from autotool_server.engines.base import EngineRequest
 from autotool_server.tools.registry import Registry
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH")
-
 BARS = "row => Object.fromEntries([...row.querySelectorAll('i')].map(bar => [bar.className, bar.getBoundingClientRect()]))"
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium_beside_servers() as browser:
-        yield browser
 
 
 @asynccontextmanager
