@@ -1,5 +1,6 @@
 """A tiny random model, and a tokenizer trained on the texts of graded tasks."""
 
+import functools
 from collections.abc import Iterator
 from importlib import resources
 from itertools import islice
@@ -69,12 +70,22 @@ def make(settings: ScratchSettings, *, seed: int) -> Checkpoint:
 
 
 def _tokenizer(settings: ScratchSettings) -> Any:
+    backend = Tokenizer.from_str(_trained(settings.vocabulary))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END, pad_token=PAD)
+    tokenizer.chat_template = resources.files("autotool_training").joinpath(TEMPLATE).read_text()
+    tokenizer.model_max_length = settings.max_position
+    return tokenizer
+
+
+@functools.cache
+def _trained(vocabulary: int) -> str:
+    """Return a trained tokenizer as JSON. It is trained once for all checkpoints of the process, and each reads its own."""
     backend = Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(WORDS, "isolated"), byte_level])
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocabulary,
+        vocab_size=vocabulary,
         special_tokens=[PAD, START, END],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -82,10 +93,7 @@ def _tokenizer(settings: ScratchSettings) -> Any:
     backend.train_from_iterator(_corpus(), trainer)
     # The markers are not special tokens, because the parser reads them as text.
     backend.add_tokens([AddedToken(marker, normalized=False) for marker in PROFILE.markers])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END, pad_token=PAD)
-    tokenizer.chat_template = resources.files("autotool_training").joinpath(TEMPLATE).read_text()
-    tokenizer.model_max_length = settings.max_position
-    return tokenizer
+    return backend.to_str()
 
 
 def _corpus() -> Iterator[str]:
