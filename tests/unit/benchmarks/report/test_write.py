@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 from support.bench_runs import graded_run, official_of, row, synthetic_rows, turn, write_run
 
 from autotool_bench.report import write_report
 from autotool_bench.report.summary import report_runs
+from autotool_bench.report.svg import SVG
 from autotool_bench.report.text import short_names
 from autotool_core.errors import AutoToolError
 
@@ -38,16 +40,20 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def report(*folders: Path, out: Path | None = None, width: int = 120) -> tuple[Page, dict[str, Any], str]:
+def report(*folders: Path, out: Path | None = None, width: int = 120, drawn: bool = False) -> tuple[Page, dict[str, Any], str]:
+    """Report runs. Plots are made, but written as SVG only if `drawn`, since that takes most of the time."""
     into = out or folders[0]
     console = Console(width=width, record=True, file=(folders[0] / "shown").open("w", errors="replace"))
-    write_report(list(folders), out, console)
+    with pytest.MonkeyPatch.context() as patch:
+        if not drawn:
+            patch.setattr(Figure, "savefig", lambda _, file, **options: file.write(f'<svg xmlns="{SVG}"/>'))
+        write_report(list(folders), out, console)
     return Page((into / "report.html").read_text()), json.loads((into / "report.json").read_text()), console.export_text()
 
 
 def test_a_report_holds_every_plot_and_its_ids_are_unique(tmp_path: Path) -> None:
     one, two = (write_run(tmp_path / name, synthetic_rows(60, seed=index)) for index, name in enumerate(("one", "two")))
-    page, _, _ = report(one, two)
+    page, _, _ = report(one, two, drawn=True)
     # Frontier, categories, composition, latency and a reliability curve each, for a wide and for a narrow screen.
     assert len(page.attributes("svg")) == 2 * 6
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
@@ -75,7 +81,7 @@ def test_hostile_text_is_escaped(tmp_path: Path) -> None:
     modes = ("auto", "long", "short")
     rows = [row(f"a{index}", mode, category=HOSTILE, error=HOSTILE if index else None) for mode in modes for index in range(2)]
     folder = write_run(tmp_path, rows, label=HOSTILE, model=HOSTILE, suite=HOSTILE, request={HOSTILE: HOSTILE})
-    page, _, shown = report(folder)
+    page, _, shown = report(folder, drawn=True)
     assert len(page.attributes("script")) == 1  # the page's own, which its policy names
     assert not page.attributes("b")
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -98,7 +104,7 @@ def test_the_categories_of_many_runs_fit_into_a_terminal(tmp_path: Path) -> None
 
 
 def test_nothing_on_the_page_is_fetched(tmp_path: Path) -> None:
-    page, _, _ = report(write_run(tmp_path, synthetic_rows(60), url="http://localhost:8000/v1"))
+    page, _, _ = report(write_run(tmp_path, synthetic_rows(60), url="http://localhost:8000/v1"), drawn=True)
     fetched = [
         attributes[name] for _, attributes in page.tags for name in ("src", "href", "xlink:href") if attributes.get(name)
     ]
@@ -140,7 +146,7 @@ def test_without_cut_thoughts_there_is_no_warning(tmp_path: Path, changed: dict[
 
 
 def test_a_number_that_the_server_does_not_report_is_marked(tmp_path: Path) -> None:
-    page, data, shown = report(write_run(tmp_path, [row("a", "long", solved=False)]))
+    page, data, shown = report(write_run(tmp_path, [row("a", "long", solved=False)]), drawn=True)
     figures = data["runs"][0]["modes"][0]["figures"]
     assert (figures["reasoning_tokens"], figures["token_cost"], figures["acu"]) == (None, None, None)
     for text in (page.text, shown):
@@ -150,7 +156,7 @@ def test_a_number_that_the_server_does_not_report_is_marked(tmp_path: Path) -> N
 
 def test_a_server_that_served_nothing_is_still_reported(tmp_path: Path) -> None:
     page, _, _ = report(
-        write_run(tmp_path, [row("a", mode, turns=[], error="refused", solved=False) for mode in ("auto", "long")])
+        write_run(tmp_path, [row("a", mode, turns=[], error="refused", solved=False) for mode in ("auto", "long")]), drawn=True
     )
     assert "none served" in page.text
     assert "refused" in page.text
@@ -251,9 +257,9 @@ def test_a_category_that_the_official_scorer_has_not_seen_is_an_error(tmp_path: 
 
 def test_the_same_rows_give_the_same_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path, synthetic_rows(40))
-    report(folder)
+    report(folder, drawn=True)
     first = (folder / "report.html").read_text()
-    report(folder)
+    report(folder, drawn=True)
     assert (folder / "report.html").read_text() == first
 
 
@@ -288,8 +294,8 @@ def test_a_mode_of_fewer_items_is_on_no_line(tmp_path: Path) -> None:
         write_run(tmp_path / name, [*rows, *more])
         for name, more in (("whole", [row("a", "short"), row("b", "short")]), ("part", [row("a", "short")]))
     )
-    report(whole)
-    report(part)
+    report(whole, drawn=True)
+    report(part, drawn=True)
     named = [COIN_TOSS in (folder / "report.html").read_text() for folder in (whole, part)]
     assert named == [True, False]
 
@@ -347,7 +353,7 @@ def test_the_page_of_a_large_run_stays_small_and_shows_where_modes_differ(tmp_pa
         for index in range(3001)
         for mode in ("auto", "long")
     ]
-    page, _, _ = report(write_run(tmp_path, rows))
+    page, _, _ = report(write_run(tmp_path, rows), drawn=True)
     shown = [attributes for attributes in page.attributes("details") if attributes.get("class") == "item"]
     assert 0 < len(shown) < 3001
     assert f"{len(shown)} of the 3001 items" in page.text
