@@ -12,6 +12,7 @@ from support.serving import MODEL, Running, running
 
 from autotool_core.decision import auc
 from autotool_core.graded import LEVELS, Task, make
+from autotool_core.modes import Mode
 from autotool_core.profile import Profile, load_profile
 from autotool_server.engines.transformers import TransformersEngine
 from autotool_training.data.sources.graded import record
@@ -22,6 +23,8 @@ HARD = 4
 """The level from which on tasks are labelled long here. Labels of the base itself take answers in both modes."""
 TASKS = [make("test", level, 7, index) for level in LEVELS for index in range(3)]
 PROFILE = load_profile(CHECKPOINT / "mode_profile.json")
+Answers = Mapping[str, list[Mapping[str, Any]]]
+"""The answers to TASKS by mode."""
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +60,28 @@ async def answers(engine: TransformersEngine, profile: Profile, mode: str) -> li
         return await asyncio.gather(*(answer(server, task, mode) for task in TASKS))
 
 
+@pytest.fixture(scope="module")
+async def before(engine: TransformersEngine) -> Answers:
+    """The answers of the base with its own head."""
+    return {mode: await answers(engine, PROFILE, mode) for mode in Mode}
+
+
+@pytest.fixture(scope="module")
+async def after(engine: TransformersEngine, trained: Profile) -> Answers:
+    """The answers of the base with the trained head."""
+    return {mode: await answers(engine, trained, mode) for mode in Mode}
+
+
 @pytest.mark.parametrize("mode", ["long", "short"])
-async def test_forced_answers_are_token_for_token_the_same(engine: TransformersEngine, trained: Profile, mode: str) -> None:
-    before, after = [await answers(engine, profile, mode) for profile in (PROFILE, trained)]
-    for old, new in zip(before, after, strict=True):
+def test_forced_answers_are_token_for_token_the_same(before: Answers, after: Answers, mode: str) -> None:
+    for old, new in zip(before[mode], after[mode], strict=True):
         assert old["prompt_token_ids"] == new["prompt_token_ids"]
         assert old["choices"][0]["token_ids"] == new["choices"][0]["token_ids"] != []
 
 
-async def test_the_decision_follows_the_labels(engine: TransformersEngine, trained: Profile) -> None:
-    turns = [done["autotool"]["turns"][0] for done in await answers(engine, trained, "auto")]
+def test_the_decision_follows_the_labels(before: Answers, after: Answers) -> None:
+    own, turns = ([done["autotool"]["turns"][0] for done in given["auto"]] for given in (before, after))
     ranked = auc([turn["p_long"] for turn in turns], [task.level >= HARD for task in TASKS])
-    own = [done["autotool"]["turns"][0] for done in await answers(engine, PROFILE, "auto")]
     assert ranked > max(0.8, auc([turn["p_long"] for turn in own], [task.level >= HARD for task in TASKS]))
     assert all((turn["p_long"] > 0.5) == (turn["resolved"] == "long") for turn in turns)
 
@@ -79,9 +92,7 @@ def written(answer: Any) -> Any:
     return {**message, "tool_calls": [call["function"] for call in message["tool_calls"] or ()]}
 
 
-async def test_what_follows_a_decision_is_the_forced_answer(engine: TransformersEngine, trained: Profile) -> None:
-    decided = await answers(engine, trained, "auto")
-    forced = {mode: await answers(engine, trained, mode) for mode in ("long", "short")}
-    for at, done in enumerate(decided):
-        same = forced[done["autotool"]["turns"][0]["resolved"]][at]
+def test_what_follows_a_decision_is_the_forced_answer(after: Answers) -> None:
+    for at, done in enumerate(after["auto"]):
+        same = after[done["autotool"]["turns"][0]["resolved"]][at]
         assert written(done) == written(same)
