@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import shlex
-import signal
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,12 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from support.serving import running, scripted
 
 from autotool_bench.suites.base import Item, Message, Reply, Tool, ToolCall, Verdict, score_gold
 from autotool_bench.suites.bfcl import Bfcl, categories, environment
+from autotool_bench.suites.bfcl import official as official_run
 from autotool_bench.suites.bfcl.gold import UNSOLVABLE
 from autotool_core.errors import AutoToolError
 
@@ -205,19 +205,6 @@ async def test_a_call_that_never_returns_is_unsolved(python: Path, find: Callabl
     suite.close()
 
 
-async def test_a_killed_scorer_is_named_and_a_closed_scorer_has_ended(find: Callable[[str], Item]) -> None:
-    suite, item = Bfcl(["simple_python"]), find("simple_python_1")
-
-    async def kill(messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
-        os.kill(suite._scorer.pid, signal.SIGKILL)
-        return TEXT
-
-    with pytest.raises(AutoToolError, match="killed by signal 9"):
-        await suite.attempt(item, kill)
-    suite.close()
-    assert not psutil.pid_exists(suite._scorer.pid)
-
-
 RUN = ("simple_python", "simple_javascript", "irrelevance", "live_relevance", "live_irrelevance", "multi_turn_miss_param")
 
 
@@ -236,11 +223,18 @@ async def run(suite: Bfcl) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def test_the_official_figures_are_those_of_the_rows(
-    suite: Bfcl, run: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    figures = suite.finish(Path("relative"), lambda mode: iter(run[mode][::-1]), ["long", "short"])
+@pytest.fixture(scope="module")
+def finished(suite: Bfcl, run: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of the official run over the rows, and its figures."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        figures = suite.finish(Path("relative"), lambda mode: iter(run[mode][::-1]), ["long", "short"])
+    return folder / "relative", figures
+
+
+def test_the_official_figures_are_those_of_the_rows(suite: Bfcl, finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, figures = finished
     long, short = figures["long"], figures["short"]
     assert long["categories"] == {category: {"accuracy": 2 / 6, "count": 6} for category in RUN}
     # (1/3 of one of three simple ones, twice) of four kinds; the two irrelevances and relevance weigh nothing there.
@@ -252,12 +246,20 @@ def test_the_official_figures_are_those_of_the_rows(
     assert not set(RUN) & set(long["left_out"])
     assert short["categories"] == {"live_simple": {"accuracy": 0.5, "count": 2}}
     assert (short["non_live"], short["multi_turn"]) == (None, None)
-    assert suite.finish(Path("relative"), lambda mode: iter(()), ["auto"]) == {}
+    assert suite.finish(folder, lambda mode: iter(()), ["auto"]) == {}
 
 
-def test_a_row_that_the_official_run_does_not_confirm_is_an_error(suite: Bfcl, run: Mapping[str, Any], tmp_path: Path) -> None:
+def test_a_row_that_the_official_run_does_not_confirm_is_an_error(
+    suite: Bfcl,
+    run: Mapping[str, Any],
+    finished: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rows = [dict(stored) for stored in run["short"]]
     rows[0]["score"] = 1.0
+    scores = finished[0] / "bfcl" / "short" / "score"  # the verdicts on the same results
+    monkeypatch.setattr(official_run, "_run", lambda python, folder, *_: shutil.copytree(scores, folder / "score"))
     with pytest.raises(AutoToolError, match=rows[0]["id"]):
         suite.finish(tmp_path, lambda mode: iter(rows), ["short"])
 

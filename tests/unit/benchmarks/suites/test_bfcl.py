@@ -5,13 +5,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autotool_bench import items
-from autotool_bench.suites.base import Item, Reply, ToolCall
+from autotool_bench.suites.base import Item, Message, Reply, Tool, ToolCall
 from autotool_bench.suites.bfcl import Bfcl, categories, environment, gold, official, process
 from autotool_bench.suites.bfcl.episode import result_of
 from autotool_bench.suites.bfcl.process import RefusedError, ScorerProcess
@@ -22,7 +23,7 @@ import json, os, signal, sys
 requests, replies = (os.fdopen(int(fd), mode) for fd, mode in zip(sys.argv[1:], "rw"))
 for line in requests:
     request = json.loads(line)
-    text = request["arguments"].get("text")
+    text = request["arguments"].get("text", {"step_limit": 1})
     if text == "die":
         print("warming up\\nMemoryError: no room", file=sys.stderr)
         sys.exit(3)
@@ -138,10 +139,15 @@ def test_an_unanswered_item_is_not_a_refusal_if_a_refusal_is_right() -> None:
 
 
 @pytest.fixture
-def scorer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScorerProcess]:
+def echo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let the scorer's process repeat texts."""
     script = tmp_path / "echo.py"
     script.write_text(ECHO)
     monkeypatch.setattr(process, "_SCRIPT", script)
+
+
+@pytest.fixture
+def scorer(echo: None, tmp_path: Path) -> Iterator[ScorerProcess]:
     scorer = ScorerProcess(Path(sys.executable), tmp_path)
     yield scorer
     scorer.close()
@@ -184,6 +190,23 @@ async def test_close_ends_the_process(scorer: ScorerProcess) -> None:
         os.kill(scorer.pid, signal.SIG_DFL)
     with pytest.raises(AutoToolError, match="closed"):
         scorer.call("echo")
+
+
+async def test_a_killed_scorer_is_named_and_a_closed_scorer_has_ended(
+    echo: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(environment, "ensure", lambda: Path(sys.executable))
+    suite = Bfcl(["simple_python"])
+
+    async def kill(messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
+        os.kill(suite._scorer.pid, signal.SIGKILL)
+        return Reply(content="I cannot do that.")
+
+    with pytest.raises(AutoToolError, match="killed by signal 9"):
+        await suite.attempt(Item("a", "simple_python", FIRST, [STEP], {}), kill)
+    suite.close()
+    assert not psutil.pid_exists(suite._scorer.pid)
 
 
 def test_the_scorer_inherits_neither_keys_nor_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
