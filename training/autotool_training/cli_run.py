@@ -15,7 +15,7 @@ from autotool_core.modes import ModeSwitch
 from autotool_training.cli_options import Change, LongModel, RecipeFile, Seed, ShortModel, Strict, Switch
 
 Until = Literal["data", "label", "sft", "refine", "rl", "measure"]
-NO_LABELLER = ("default-base", "scratch")
+NO_LABELLER = ("smollm2-135m-base", "scratch")
 """Bases that answer in neither mode before they are trained."""
 KINDS_OF_LABELLER = "a checkpoint's folder or hub id, a server's URL, or a file of traces"
 

@@ -34,8 +34,8 @@ SHIPPED = next((folder for folder in (PACKAGE / "recipes", PACKAGE.parent / "rec
 class BaseSettings(LoadSettings):
     """The checkpoint that training starts from."""
 
-    source: str = "default-base"
-    """A folder, a hub id, `smollm2-135m` (the server's default model), `default-base` (the base that it was trained from),
+    source: str = "smollm2-135m-base"
+    """A folder, a hub id, `smollm2-135m` (the server's default model), `smollm2-135m-base` (the base that it was trained from),
     `qwen2.5-coder-0.5b` or `scratch` (a tiny random model)."""
     scratch: ScratchSettings = ScratchSettings()
 

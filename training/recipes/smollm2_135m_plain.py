@@ -50,7 +50,7 @@ CAPITALS = [
 SMALL_TALK = ("Hi!", "Hello, how are you?", "Thank you very much!", "Who are you?", "Good morning.", "Can you help me?", "Bye!")
 
 
-def main(descriptions: str, records_file: str, out: str, base: str = "default-base", num_topics: str = "480") -> None:
+def main(descriptions: str, records_file: str, out: str, base: str = "smollm2-135m-base", num_topics: str = "480") -> None:
     """Write the records whose answers end within `MAX_TOKENS` tokens. `base`: a checkpoint, as in a recipe's `base.source`."""
     rng = random.Random(0)  # noqa: S311 not a secret
     tool_sets = [record.tools for record in records.read(Path(records_file))]

@@ -1,8 +1,8 @@
-"""The models that are known by a name: the default model, and the bases in `bases`. Each is built once and cached.
+"""The models that are known by a name: the default model, and the others in `bases`. Each is built once and cached.
 
-The default model is SmolLM2-135M-Instruct with the markers as tokens and this project's adapter. `autotool serve` without a
-model calls `ensure()`. The adapter is in this folder of a checkout; installed from a wheel, it is a distribution of its own,
-since only this model needs its 24 MB.
+A trained model is its base with the markers as tokens and this project's adapter; the base alone is known as `NAME-base`.
+`autotool serve` without a model calls `ensure()`. The adapters are in this folder of a checkout; installed from a wheel, they
+are a distribution of their own, since only these models need their megabytes.
 """
 
 import errno
@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,45 +28,53 @@ NAME = "smollm2-135m"
 """The default model's name in the API."""
 
 
-def _find_adapter() -> Path:
-    in_checkout = Path(__file__).parent / "adapter"
-    installed = None if in_checkout.is_dir() else find_spec("autotool_default_model")
+def _find_adapters() -> Path:
+    in_checkout = Path(__file__).parent / "adapters"
+    installed = None if in_checkout.is_dir() else find_spec("autotool_adapters")
     locations = installed.submodule_search_locations if installed is not None else None
     return Path(next(iter(locations))) if locations else in_checkout
 
 
-ADAPTER = _find_adapter()
-"""The folder of the trained LoRA adapter in PEFT's format, with its model card. It does not exist if only the server is
-installed."""
+ADAPTERS = _find_adapters()
+"""The folder of the trained LoRA adapters in PEFT's format, each in a folder of its model's name with its model card. It does
+not exist if only the server is installed."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 # Increase it when a change of the code changes a file of the checkpoint.
 _BUILD_VERSION = 3
 _KEY_DIGITS = 8
 
-_FOLDER = re.compile(rf"({'|'.join(map(re.escape, BASES))})(-base)?-[0-9a-f]{{{_KEY_DIGITS}}}")
+BASE = "-base"
+"""What the name of a trained model's base ends with."""
+_FOLDER = re.compile(rf"({'|'.join(map(re.escape, BASES))})({BASE})?-[0-9a-f]{{{_KEY_DIGITS}}}")
 """The name of a folder of `location`."""
 
 
 def is_known(model: str) -> bool:
-    """Return whether this is the name of a model of `BASES`. A folder of that name wins."""
-    return model in BASES and not Path(model).exists()
+    """Return whether this is the name of a model of `BASES`, or of the base of a trained one. A folder of that name wins."""
+    return _named(model) is not None and not Path(model).exists()
+
+
+def _named(model: str) -> tuple[str, bool] | None:
+    """Return the name in `BASES` and whether the trained model is meant; None for a name that is not known."""
+    if model in BASES:
+        return model, BASES[model].is_trained
+    base = model.removesuffix(BASE)
+    return (base, False) if base != model and base in BASES and BASES[base].is_trained else None
 
 
 def name_of(model: str) -> str:
-    """Return the name of the known model whose checkpoint this folder is, in any cache, and any other model as it is.
-
-    The default model before its training has no name in the API: it is `smollm2-135m-base`.
-    """
+    """Return the name of the known model whose checkpoint this folder is, in any cache, and any other model as it is."""
     found = _FOLDER.fullmatch(Path(model).name)
     if found is None:
         return model
-    return f"{found[1]}-base" if found[2] and BASES[found[1]].has_adapter else found[1]
+    return f"{found[1]}{BASE}" if found[2] and BASES[found[1]].is_trained else found[1]
 
 
 def can_think(model: str) -> bool:
-    """Return whether a model may have a think block, which the bases of `BASES` lack that this project has not trained."""
-    return not is_known(model) or BASES[model].has_adapter
+    """Return whether a model may have a think block, which the bases of `BASES` lack without this project's training."""
+    named = _named(model) if is_known(model) else None
+    return named is None or named[1]
 
 
 def resolve(model: str) -> str:
@@ -75,7 +82,8 @@ def resolve(model: str) -> str:
 
     Raises AutoToolError as `ensure` does.
     """
-    return str(ensure(name=model)) if is_known(model) else model
+    named = _named(model) if is_known(model) else None
+    return model if named is None else str(ensure(name=named[0], trained=named[1]))
 
 
 def resolve_tokenizer(model: str) -> str:
@@ -84,12 +92,13 @@ def resolve_tokenizer(model: str) -> str:
     The folder is that of the prepared checkpoint if there is one. Else no weights are built, and they are only fetched where
     the hub's files of the tokenizer cannot be had. Raises AutoToolError as `ensure` does.
     """
-    if not is_known(model):
+    named = _named(model) if is_known(model) else None
+    if named is None:
         return model
-    base = BASES[model]
-    if (_adapter(base, True) is None or _is_installed(ADAPTER)) and (whole := location(model)).is_dir():
+    base, adapter = BASES[named[0]], _adapter(BASES[named[0]], named[1])
+    if (adapter is None or _is_installed(adapter)) and (whole := location(base.name, trained=named[1])).is_dir():
         return str(whole)
-    folder = _cache_folder() / f"{model}-tokenizer-{_build_key(base, None)}"
+    folder = _cache_folder() / f"{base.name}-tokenizer-{_build_key(base, None)}"
 
     def make(downloads: Path, scratch: Path) -> Path:
         from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
@@ -103,8 +112,8 @@ def resolve_tokenizer(model: str) -> str:
 def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> Path:
     """Return the folder of the prepared checkpoint. The first call builds it, which takes minutes; progress goes to stderr.
 
-    `name`: one of `BASES`. `trained`: whether the adapter is merged into the weights of the default model; other bases have
-    none. Training starts from the base without it. The cache is AUTOTOOL_CACHE_DIR, else `autotool` in the user's XDG cache
+    `name`: one of `BASES`. `trained`: whether the adapter is merged into the weights, if the model has one. Training starts
+    from the base without it. The cache is AUTOTOOL_CACHE_DIR, else `autotool` in the user's XDG cache
     folder. Raises AutoToolError if the adapter is not installed, there is neither a network nor a cached copy, the weights of
     a source are not the base's, or too little space is on the disk.
     """
@@ -132,7 +141,7 @@ def location(name: str = NAME, *, trained: bool = True) -> Path:
     """Return the folder in which `ensure` keeps a checkpoint. It exists once the checkpoint is built."""
     base = BASES[name]
     adapter = _adapter(base, trained)
-    return _cache_folder() / f"{name}{'' if adapter else '-base'}-{_build_key(base, adapter)}"
+    return _cache_folder() / f"{name}{'' if adapter else BASE}-{_build_key(base, adapter)}"
 
 
 def report_progress(line: str) -> None:
@@ -142,7 +151,7 @@ def report_progress(line: str) -> None:
 
 
 def _adapter(base: Base, trained: bool) -> Path | None:
-    return ADAPTER if trained and base.has_adapter else None
+    return ADAPTERS / base.name if trained and base.is_trained else None
 
 
 def _is_installed(adapter: Path) -> bool:
@@ -152,8 +161,8 @@ def _is_installed(adapter: Path) -> bool:
 def _check_adapter(adapter: Path) -> None:
     if not _is_installed(adapter):
         raise AutoToolError(
-            "The default model's adapter is not installed: in a checkout of AutoTool Server run `pip install "
-            "./server/autotool_server/default_model/adapter`, or name another model: autotool serve --model PATH."
+            f"The adapter of {adapter.name} is not installed: in a checkout of AutoTool Server run `pip install "
+            "./server/autotool_server/default_model/adapters`, or name another model: autotool serve --model PATH."
         )
 
 
@@ -198,8 +207,8 @@ def _cache_folder() -> Path:
 def _build_key(base: Base, adapter: Path | None) -> str:
     """Return a hash of everything that the checkpoint is built from, so that a change never finds an old checkpoint."""
     digest = hashlib.sha256(f"{_BUILD_VERSION} {base.sha256} {base.dtype}".encode())
-    for name in base.data_files:
-        digest.update(resources.files(__name__).joinpath(name).read_bytes())
+    for file in sorted(base.data.iterdir(), key=lambda file: file.name) if base.data else ():
+        digest.update(file.read_bytes())
     if adapter is not None:
         for name in ADAPTER_FILES:
             digest.update((adapter / name).read_bytes())

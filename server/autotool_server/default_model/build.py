@@ -1,7 +1,6 @@
 """Build the served checkpoint from the base model: add the markers, merge the adapter, add profile and chat template."""
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import cast
 
@@ -43,9 +42,8 @@ def build_tokenizer(base: Base, downloads: Path, scratch: Path) -> Path:
 
 def _save_tokenizer(base: Base, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
-    package = resources.files("autotool_server.default_model")
-    for name in base.data_files:
-        (folder / name).write_bytes(package.joinpath(name).read_bytes())
+    for file in base.data.iterdir() if base.data else ():
+        (folder / file.name).write_bytes(file.read_bytes())
 
 
 def prepare_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:

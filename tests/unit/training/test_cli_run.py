@@ -28,7 +28,7 @@ def refusal(tmp_path: Path, *options: str) -> str:
     [
         (["--base", "qwen2.5-coder-0.5b"], "--long"),
         (["--set", "base.source=qwen2.5-coder-0.5b", "--short", "http://127.0.0.1:1/v1"], "--long"),
-        (["--base", "default-base"], "--short and --long"),
+        (["--base", "smollm2-135m-base"], "--short and --long"),
         (["--base", "scratch", "--short", "traces.jsonl"], "--long"),
     ],
 )

@@ -92,7 +92,7 @@ def test_a_base_of_the_repository_is_found_from_any_folder(tmp_path: Path, monke
     monkeypatch.setattr(recipes, "CHECKOUT", tmp_path)
     with pytest.raises(AutoToolError, match=rf"^base\.source: {source} is a folder of the repository"):
         resolve_source(source)
-    for other in ("default-base", "someone/model", "training/mine"):
+    for other in ("someone/model", "training/mine"):
         assert resolve_source(other) == other
     Path(source).mkdir(parents=True)
     assert resolve_source(source) == source

@@ -72,15 +72,15 @@ def load_finished(folder: Path, loading: LoadSettings | None = None) -> Checkpoi
 
 
 def load_checkpoint(source: str, *, trust_remote_code: bool = False, loading: LoadSettings | None = None) -> Checkpoint:
-    """Load a folder, a hub id, a name that `autotool serve` knows, or `default-base`, and prepare it for training.
+    """Load a folder, a hub id or a name that `autotool serve` knows, and prepare it for training.
 
-    `default-base` is the default model before it was trained; its name, `smollm2-135m`, stands for the trained one.
+    `smollm2-135m` is the trained default model, and `smollm2-135m-base` what it was trained from.
     Raises AutoToolError if it cannot be loaded, has no chat template, or if `loading` needs a package that is not installed.
     """
     arguments = (loading or LoadSettings()).arguments()
     if not torch.cuda.is_available():
         malloc.keep_freed_memory()
-    path = str(default_model.ensure(trained=False)) if source == "default-base" else default_model.resolve(source)
+    path = default_model.resolve(source)
     try:
         tokenizer = read_tokenizer(path, trust_remote_code=trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(path, **arguments, trust_remote_code=trust_remote_code)

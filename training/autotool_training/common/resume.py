@@ -113,7 +113,9 @@ def _with_value(name: str, held: Any) -> str:
 def _moved(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> Collection[str]:
     """Return the name of the base where its weights are the same: its folder has moved, or is written in another way."""
     contents = wanted.get("base_contents")
-    return ("base",) if contents is not None and held.get("base_contents") == contents else ()
+    if contents is None or held.get("base_contents") != contents:
+        return ()
+    return ("base.source",) if isinstance(wanted["base"], Mapping) else ("base",)
 
 
 def _compared(names: Iterable[str], unused: Collection[str]) -> Iterable[str]:

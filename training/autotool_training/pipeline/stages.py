@@ -154,8 +154,8 @@ def _whole(job: Job) -> BaseSettings:
 
 def _template_models(job: Job) -> list[str]:
     """Return the checkpoints whose templates render the conversations; those of the project's own bases take all."""
-    source = resolve_source(job.recipe.base.source)
-    own = [] if source in ("default-base", "scratch") else [source]
+    source = job.recipe.base.source
+    own = [] if source in ("smollm2-135m-base", "scratch") else [resolve_source(source)]
     return [*own, *(model.location for model in job.models if model.is_checkpoint and model.location not in own)]
 
 

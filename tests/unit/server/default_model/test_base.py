@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,9 @@ ADD = {
 
 
 def data(name: str) -> str:
-    return resources.files(default_model.__name__).joinpath(name).read_text()
+    folder = BASES[default_model.NAME].data
+    assert folder is not None
+    return folder.joinpath(name).read_text()
 
 
 @pytest.fixture(scope="module")

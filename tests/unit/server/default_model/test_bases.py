@@ -14,6 +14,8 @@ from autotool_server.engines.create import create_engine, served_name
 from autotool_server.launch import model_source
 from autotool_server.settings import Settings
 
+TRAINED = [name for name, base in BASES.items() if base.is_trained]
+
 
 def test_each_wheel_has_a_line_with_its_hash_and_no_line_is_spare() -> None:
     lines = wheels.requirements()
@@ -27,12 +29,33 @@ def test_a_base_has_room_for_its_download_and_its_data_files(name: str) -> None:
     base = BASES[name]
     assert re.fullmatch("[0-9a-f]{64}", base.sha256)
     assert base.required_bytes > 3 * base.size
-    assert all((Path(default_model.__file__).parent / file).is_file() for file in base.data_files)
+    files = {file.name for file in base.data.iterdir()} if base.data else set[str]()
+    assert files == ({"chat_template.jinja", "mode_profile.json"} if base.is_trained else set())
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_the_adapter_of_a_trained_model_is_small_enough_for_a_repository(name: str) -> None:
+    files = [default_model.ADAPTERS / name / file for file in (*default_model.ADAPTER_FILES, "README.md")]
+    assert {file.is_file() for file in files} == {BASES[name].is_trained}
+    assert not BASES[name].is_trained or files[1].stat().st_size <= 25_000_000
 
 
 def test_each_model_has_a_checkpoint_and_a_download_of_its_own() -> None:
     folders = {default_model.location(name, trained=trained) for name in BASES for trained in (True, False)}
-    assert len(folders) == len(BASES) + 1  # only the default model is trained
+    assert len(folders) == len(BASES) + len(TRAINED)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_base_of_a_trained_model_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "cache"))
+    base = default_model.location(name, trained=False)
+    base.mkdir(parents=True)
+    assert default_model.resolve(f"{name}-base") == default_model.resolve_tokenizer(f"{name}-base") == str(base)
+    assert default_model.name_of(str(base)) == f"{name}-base"
+    assert (default_model.can_think(name), default_model.can_think(f"{name}-base")) == (True, False)
+    (tmp_path / f"{name}-base").mkdir()
+    assert default_model.resolve(f"{name}-base") == f"{name}-base"
 
 
 @pytest.mark.parametrize("name", BASES)

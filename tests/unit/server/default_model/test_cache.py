@@ -86,7 +86,7 @@ def test_a_changed_recipe_builds_another_checkpoint(cache: Path, monkeypatch: py
     first = default_model.ensure()
     monkeypatch.setattr(default_model, "_BUILD_VERSION", default_model._BUILD_VERSION + 1)
     assert default_model.ensure() != first
-    changed = replace(BASES[default_model.NAME], data_files=("mode_profile.json",))
+    changed = replace(BASES[default_model.NAME], is_trained=False)
     monkeypatch.setitem(BASES, default_model.NAME, changed)
     default_model.ensure()
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 3
@@ -101,7 +101,7 @@ def test_the_base_is_a_separate_checkpoint(cache: Path, monkeypatch: pytest.Monk
 
     plant_build(monkeypatch, write)
     assert {default_model.ensure(), default_model.ensure(trained=False)} == {path for path in cache.iterdir() if path.is_dir()}
-    assert adapters == [default_model.ADAPTER, None]
+    assert adapters == [default_model.ADAPTERS / default_model.NAME, None]
 
 
 def test_a_tokenizer_alone_builds_no_weights_and_is_that_of_the_checkpoint_once_it_is_there(
@@ -118,18 +118,18 @@ def test_a_tokenizer_alone_builds_no_weights_and_is_that_of_the_checkpoint_once_
     plant_build(monkeypatch, write_checkpoint)
     whole = default_model.ensure()
     assert default_model.resolve_tokenizer(default_model.NAME) == str(whole)
-    monkeypatch.setattr(default_model, "ADAPTER", tmp_path / "nowhere")
+    monkeypatch.setattr(default_model, "ADAPTERS", tmp_path / "nowhere")
     assert default_model.resolve_tokenizer(default_model.NAME) in alone
 
 
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("changed", default_model.ADAPTER_FILES)
 def test_a_changed_adapter_builds_another_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str) -> None:
-    adapter = tmp_path / "adapter"
+    adapter = tmp_path / default_model.NAME
     adapter.mkdir()
     for name in default_model.ADAPTER_FILES:
         (adapter / name).write_text(name)
-    monkeypatch.setattr(default_model, "ADAPTER", adapter)
+    monkeypatch.setattr(default_model, "ADAPTERS", tmp_path)
     plant_build(monkeypatch, write_checkpoint)
     trained, base = default_model.ensure(), default_model.ensure(trained=False)
     (adapter / changed).write_text("changed")
@@ -140,9 +140,9 @@ def test_a_changed_adapter_builds_another_checkpoint(tmp_path: Path, monkeypatch
 def test_a_missing_adapter_is_said_before_anything_is_fetched(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(default_model, "ADAPTER", tmp_path / "nowhere")
+    monkeypatch.setattr(default_model, "ADAPTERS", tmp_path / "nowhere")
     plant_build(monkeypatch, write_checkpoint)
-    with pytest.raises(AutoToolError, match=r"adapter is not installed: .*pip install \./server/.*/adapter.* --model PATH"):
+    with pytest.raises(AutoToolError, match=r"is not installed: .*pip install \./server/.*/adapters.* --model PATH"):
         default_model.ensure()
     assert not cache.exists()
     assert default_model.ensure(trained=False).is_dir()

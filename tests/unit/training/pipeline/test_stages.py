@@ -51,11 +51,16 @@ def job(tmp_path: Path) -> Job:
     trace = {"id": "d/1/0", "content": "Hello.", "calls": []}
     models = [ModelChoice(str(lines(tmp_path / f"{name}.jsonl", trace))) for name in ("short", "long")]
     data = str(lines(tmp_path / "d.jsonl", *rows))
-    return Job(Recipe(), data, tmp_path / "run", (models[0], models[1]), pytest.fail)
+    return Job(recipe(), data, tmp_path / "run", (models[0], models[1]), pytest.fail)
+
+
+def recipe(**sections: dict[str, Any]) -> Recipe:
+    """A recipe whose base need not be fetched, unless it is named."""
+    return Recipe.model_validate({**sections, "base": {"source": "scratch", **sections.get("base", {})}})
 
 
 def with_recipe(job: Job, **sections: dict[str, Any]) -> Job:
-    return replace(job, recipe=Recipe.model_validate(sections))
+    return replace(job, recipe=recipe(**sections))
 
 
 def make(job: Job, name: str) -> str:
@@ -178,6 +183,12 @@ def test_no_stage_depends_on_where_a_known_base_is(in_cache: Callable[[str], Job
     old, new = (settings(in_cache(cache), name) for cache in ("old-cache", "new-cache"))
     assert compare_runs(old, new) == ({}, False)
     assert None not in [value for key, value in old.items() if key.endswith("contents")]
+
+
+def test_another_precision_of_the_same_known_base_is_another_run(in_cache: Callable[[str], Job]) -> None:
+    job = in_cache("cache")
+    half = replace(job, recipe=recipe(base={"source": KNOWN, "dtype": "bfloat16"}))
+    assert compare_runs(settings(job, "sft"), settings(half, "sft")) == ({"base.dtype": "float32"}, False)
 
 
 @pytest.mark.parametrize(
