@@ -244,5 +244,5 @@ async def test_the_verdict_of_several_turns_counts_them(browser: Browser) -> Non
         await visit.page.locator("#bias").fill("8")
         await visit.ask()
         await visit.is_done()
-        await expect(visit.page.locator(".verdict")).to_contain_text("auto answered long in all 2 turns, with")
+        await expect(visit.page.locator(".verdict")).to_contain_text("auto answered long in both turns, with")
         await expect(visit.page.locator(".verdict")).to_contain_text("Its tool calls are the same as those of long and short.")

@@ -67,7 +67,7 @@ async def test_the_axes_of_the_dial_are_named_and_its_mark_is_explained(
         await expect(visit.page.locator(".dial canvas")).to_have_count(2 if has_dial else 1)
         drawn = set(await visit.page.evaluate("window.drawn"))
         assert {"bias", "\N{MINUS SIGN}4"} | ({"solved, %", "tokens"} if has_dial else {"probability of long"}) <= drawn
-        await expect(visit.page.locator(".dial figcaption")).to_contain_text("the bias now")
+        await expect(visit.page.locator(".dial figcaption")).to_contain_text("current bias")
 
 
 async def test_the_budget_of_the_server_is_at_the_right_end(browser: Browser) -> None:

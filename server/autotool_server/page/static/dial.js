@@ -31,7 +31,7 @@ function Measured({ dial, bias }) {
     </figure>`;
 }
 
-const Marked = () => html`<span class="key marked">the bias now</span>`;
+const Marked = () => html`<span class="key marked">current bias</span>`;
 
 // A line over the bias. `label` names its axis; the axis of the bias is named `x`, or has no numbers.
 function curve(colour, bias, { label, stroke, range, x, points = { size: 6 } }) {

@@ -26,13 +26,14 @@ const tokensOf = (run) => run.usage?.completion_tokens ?? 0;
 function inModes(modes) {
   const long = modes.filter((mode) => mode === "long").length;
   if (modes.length < 2) return modes[0];
-  if (long === 0 || long === modes.length) return `${modes[0]} in all ${modes.length} turns`;
+  if (long === 0 || long === modes.length) return `${modes[0]} in ${modes.length === 2 ? "both" : `all ${modes.length}`} turns`;
   return `long in ${long} of ${modes.length} turns`;
 }
 
 function compared(tokens, others) {
+  if (tokens === others) return "as many tokens as";
   const saved = 1 - tokens / Math.max(1, others);
-  if (Math.abs(saved) < 0.02) return "as many tokens as";
+  if (Math.abs(saved) < 0.02) return "about as many tokens as";
   return html`<b>${percent(Math.abs(saved))} ${saved > 0 ? "fewer" : "more"} tokens</b> than`;
 }
 
