@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 PRACTICE: Mapping[str, tuple[int, int]] = {
-    "toolrl": (0, 240),
-    "reason_tool_use": (0, 60),
-    "seal_tools": (100, 20),
-    "glaive": (80, 0),
-    "api-one": (80, 20),
-    "api-many": (30, 10),
-    "graded": (40, 160),
+    "toolrl": (40, 110),
+    "reason_tool_use": (0, 40),
+    "seal_tools": (50, 0),
+    "glaive": (60, 0),
+    "api-one": (300, 0),
+    "api-many": (150, 0),
+    "graded": (64, 112),
     "plain": (70, 0),
 }
-"""The numbers of short and of long answers of each source, the long ones with recorded reasoning where the source has it."""
-LABEL: Mapping[str, int] = {"seal_tools": 200, "glaive": 100, "api-one": 150, "api-many": 100, "graded": 350, "plain": 30}
+"""The numbers of records of each source that are answered at once, and of those, after these, with the reasoning that the
+source has. Reasoning that a template would write is not learnt, but for that of `graded`, which derives its arguments."""
+EASY = 2
+"""The highest level of `graded` that is answered at once."""
+LABEL: Mapping[str, int] = {"seal_tools": 80, "glaive": 40, "api-one": 80, "api-many": 60, "graded": 160, "plain": 10}
 """The numbers of the following records of each source that are attempted."""
 
 Row = dict[str, Any]
@@ -42,7 +45,7 @@ def write_practice(folder: Path) -> None:
     for name, (short, long) in PRACTICE.items():
         rows = sources[name]
         practice += [row | {"label": "short"} for row in rows[:short]]
-        practice += [row | {"label": "long"} for row in rows[short : short + long]]
+        practice += [row | {"label": "long"} for row in rows[short : short + long] if row.get("reasoning")]
     attempted = [_unlabelled(row) for name, number in LABEL.items() for row in sources[name][_start(name) :][:number]]
     _write(folder / "practice.jsonl", practice)
     _write(folder / "label.jsonl", attempted)
@@ -53,22 +56,28 @@ def _start(name: str) -> int:
 
 
 def _sources(folder: Path) -> Mapping[str, Sequence[Row]]:
-    """Return the records of each source, shuffled. Of `graded`, the ones that practice answers short are its easy levels."""
+    """Return the records of each source, shuffled. The first ones of `graded` are its easy levels."""
     natural = _rows(folder / "natural.jsonl")
     names = ("toolrl", "reason_tool_use", "seal_tools", "glaive")
     sources: dict[str, Sequence[Row]] = {name: [row for row in natural if row["source"] == name] for name in names}
     sources |= {name: _rows(folder / f"{name}.jsonl") for name in ("api-one", "api-many", "graded", "plain")}
-    short = PRACTICE["graded"][0]
-    easy = [row for row in sources["graded"] if row["level"] <= 2]
-    sources["graded"] = [*easy[:short], *(row for row in sources["graded"] if row not in easy[:short])]
+    easy = [row for row in sources["graded"] if row["level"] <= EASY][: PRACTICE["graded"][0]]
+    sources["graded"] = [*easy, *(row for row in sources["graded"] if row not in easy)]
     return sources
 
 
 def _rows(path: Path) -> list[Row]:
-    """Return the records of a file, shuffled."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    random.Random(path.name).shuffle(rows)  # noqa: S311 not a secret
-    return rows
+    """Return the records of a file, shuffled by their tool sets, so that those with the same tools stay together.
+
+    SFT computes the tools that records have in common once.
+    """
+    sets: dict[str, list[Row]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        sets.setdefault(json.dumps(row["tools"]), []).append(row)
+    groups = [*sets.values()]
+    random.Random(path.name).shuffle(groups)  # noqa: S311 not a secret
+    return [row for group in groups for row in group]
 
 
 def _unlabelled(row: Row) -> Row:
