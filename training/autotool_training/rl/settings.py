@@ -116,9 +116,9 @@ class ObjectiveSettings(_Settings):
     rewards: RewardTable = RewardTable()
     length_penalty: float = Field(default=0.5, ge=0, le=1)
     """Variant `length-penalty`: the penalty of a right answer of the full length."""
-    length_bonus: float = Field(default=0.0, ge=0)
+    length_bonus: float = Field(default=0.0, gt=-1)
     """Added to the table's reward of a right long answer whose think block has the full length, and of a shorter one in
-    proportion. It pays for length itself, against which an entropy term is compared."""
+    proportion. It pays for length itself, against which an entropy term is compared; a negative one is a price of length."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -1,6 +1,7 @@
 """The reward table, its break-even, and what a malformed or truncated rollout gets."""
 
 import pytest
+from pydantic import ValidationError
 from support.tiny import make_tokenizer
 
 from autotool_core.calls import Call
@@ -102,6 +103,13 @@ def test_a_length_bonus_pays_for_the_think_block_of_right_answers_alone() -> Non
     assert score("\nHm.\n</think>\n\nNo tool fits.", settings).reward == -0.5
     assert reward_range(settings) == (-1.0, 1.0)
     assert reward_range(settings.model_copy(update={"length_bonus": 0.8})) == (-1.0, 1.3)
+
+
+def test_a_negative_length_bonus_is_a_price_that_leaves_right_above_wrong() -> None:
+    settings = ObjectiveSettings(variant="grpo", length_bonus=-0.8)
+    assert reward_range(settings)[0] == -1.0
+    with pytest.raises(ValidationError, match="greater than -1"):
+        ObjectiveSettings(variant="grpo", length_bonus=-1.0)
 
 
 def test_right_needs_equal_calls_and_no_fault() -> None:
