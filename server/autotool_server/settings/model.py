@@ -11,9 +11,9 @@ class ModelSettings(SettingsGroup):
     """Which model is served, under which names, and by which engine."""
 
     model: Text | None = None
-    """Checkpoint to serve: a local folder, a hub id, or one of the names smollm2-135m and qwen2.5-coder-0.5b. Default:
-    smollm2-135m, SmolLM2-135M-Instruct as trained by this project. These two are prepared at the first start. With the remote
-    engine: the source of the tokenizer. Default there: what the remote server names."""
+    """Checkpoint to serve: a local folder, a hub id, or one of the names smollm2-135m, qwen2.5-coder-0.5b and
+    qwen2.5-coder-1.5b. Default: smollm2-135m, SmolLM2-135M-Instruct as trained by this project. These three are prepared at the
+    first start. With the remote engine: the source of the tokenizer. Default there: what the remote server names."""
 
     served_model_name: Text | None = None
     """Name of the model in the API. Default: the value of --model, as in vLLM."""

@@ -18,7 +18,7 @@ from autotool_server.default_model.bases import BASES, MARKERS
 from autotool_server.engines import profiles
 from autotool_server.engines.checkpoint import configured_eos, read_tokenizer
 
-NAMES = ("qwen2.5-coder-0.5b",)
+NAMES = ("qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
 ROWS = 151_936
 """The rows of the embeddings in the original."""
 TEXTS = (
@@ -31,12 +31,17 @@ QUESTIONS = {"What is 17 + 25?": "42", "Hello!": "How can I"}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
 
+def cached(name: str, *, trained: bool = False) -> Path:
+    path = default_model.location(name, trained=trained)
+    if not path.is_dir():
+        name = name if trained or not BASES[name].is_trained else f"{name}{default_model.BASE}"
+        pytest.skip(f"{name} is not in the cache: `autotool models inspect {name}` fetches it")
+    return path
+
+
 @pytest.fixture(params=NAMES)
 def checkpoint(request: pytest.FixtureRequest) -> Path:
-    path = default_model.location(request.param)
-    if not path.is_dir():
-        pytest.skip(f"{request.param} is not in the cache: `autotool models inspect {request.param}` fetches it")
-    return path
+    return cached(request.param)
 
 
 @needs("qwen3")
@@ -71,7 +76,8 @@ def test_the_weights_are_tied_and_half_as_large_as_in_float32(checkpoint: Path) 
     assert (len(embeddings), embeddings.dtype) == (ROWS, torch.bfloat16)
 
 
-def test_it_is_served_like_any_base_that_was_not_trained_to_choose(checkpoint: Path) -> None:
+def test_one_without_an_adapter_is_served_like_any_base_that_was_not_trained_to_choose() -> None:
+    checkpoint = cached("qwen2.5-coder-1.5b")
     tokenizer, renderer = _opened(checkpoint)
     assert set(renderer.refusals) == {Mode.LONG, Mode.AUTO}
     assert renderer.template.shows_tools
@@ -81,7 +87,20 @@ def test_it_is_served_like_any_base_that_was_not_trained_to_choose(checkpoint: P
     assert text.endswith("<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n")
 
 
-def test_it_answers_plain_questions(checkpoint: Path) -> None:
+def test_the_trained_one_has_all_modes_and_thinks_where_it_is_told_to() -> None:
+    checkpoint = cached("qwen2.5-coder-0.5b", trained=True)
+    tokenizer, renderer = _opened(checkpoint)
+    assert not renderer.refusals
+    model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    prompt = renderer.render([{"role": "user", "content": "Add 2 and 3."}], [TOOL], Mode.LONG)
+    text = tokenizer.decode(model.generate(torch.tensor([prompt]), max_new_tokens=400)[0, len(prompt) :].tolist())
+    assert "</think>" in text
+    assert "<tool_call>" in text.partition("</think>")[2]
+
+
+@pytest.mark.parametrize(("name", "trained"), [(NAMES[0], False), (NAMES[0], True), (NAMES[1], False)])
+def test_it_answers_plain_questions(name: str, *, trained: bool) -> None:
+    checkpoint = cached(name, trained=trained)
     tokenizer, renderer = _opened(checkpoint)
     model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     for question, answer in QUESTIONS.items():
