@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from support.training_data import lines
 
+from autotool_training.common.records import GoldCall, Record
+
 RECIPES = Path(__file__).parents[3] / "training" / "recipes"
-DATA, QUESTIONS = (runpy.run_path(str(RECIPES / name)) for name in ("qwen_coder_data.py", "plain_questions.py"))
+DATA, QUESTIONS, TURNS = (
+    runpy.run_path(str(RECIPES / name)) for name in ("qwen_coder_data.py", "plain_questions.py", "qwen_coder_turns.py")
+)
 NATURAL = ("toolrl", "reason_tool_use", "seal_tools", "glaive")
 
 
@@ -81,3 +85,48 @@ def test_there_are_thirty_questions_twenty_of_them_with_an_exact_answer() -> Non
 )
 def test_an_exact_answer_is_a_word_of_its_own(said: str, answers: list[str], is_right: bool) -> None:
     assert QUESTIONS["_is_right"](said, answers) is is_right
+
+
+@pytest.fixture
+def turns(tmp_path: Path) -> list[tuple[Record, list[str]]]:
+    """The turns after forty requests for one tool, and one for a tool whose result is a truth value."""
+    described = {"api_description": "Tell it", "parameters": {}, "required": [], "field": "Weather"}
+    values = {
+        "temperature": {"type": "int", "description": "It"},
+        "sky": {"type": "str", "description": "It (e.g., clear, grey)"},
+    }
+    rows = [{"api_name": "weather", "responses": values}, {"api_name": "is_on", "responses": {"on": {"type": "bool"}}}]
+    descriptions = lines(tmp_path / "apis.jsonl", *(described | one for one in rows))
+    more: dict[str, Any] = {"tools": [], "messages": [{"role": "user", "content": "?"}], "source": "s", "licence": "MIT"}
+    asked = ["weather"] * 40 + ["is_on"]
+    requests = [Record(id=str(key), calls=[GoldCall(name=name, arguments={})], **more) for key, name in enumerate(asked)]
+    return [*TURNS["make_turns"](requests, TURNS["_responses"](descriptions), 40)]
+
+
+def test_results_come_in_every_form_and_some_are_errors(turns: list[tuple[Record, list[str]]]) -> None:
+    results = [record.messages[-1]["content"] for record, _ in turns]
+    assert {record.messages[-2]["tool_calls"][0]["function"]["name"] for record, _ in turns} == {"weather"}
+    for start in ('{"temperature":', '{"temperature": ', '{\n  "temperature": ', "temperature: "):
+        assert [result for result in results if result.startswith(start)]
+    errors = [result for result, (_, values) in zip(results, turns, strict=True) if not values]
+    assert 0 < len(errors) < 20
+    assert {*errors} <= {*TURNS["ERRORS"]}
+
+
+def test_only_answers_that_tell_the_result_are_kept(turns: list[tuple[Record, list[str]]]) -> None:
+    told = {record.id: " and ".join(values) or "There was an error." for record, values in turns}
+    assert len(TURNS["answered"](turns, lambda record: told[record.id])) == len(turns)
+    assert TURNS["answered"](turns, lambda _: "It is done.") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "values", "told"),
+    [
+        ("It is 1,024 grams and Clear.", ["1024", "clear"], True),
+        ("It is 1,024 grams.", ["1024", "clear"], False),
+        ("I could not reach the service.", [], True),
+        ("All is well.", [], False),
+    ],
+)
+def test_what_an_answer_must_tell(said: str, values: list[str], told: bool) -> None:
+    assert TURNS["tells"](said, values) is told
