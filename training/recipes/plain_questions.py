@@ -24,7 +24,7 @@ def main(url: str, mode: str, out: str) -> None:
     rows = [json.loads(line) for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
     for row in rows:
         row["said"] = _ask(client, row["question"], mode)
-        row["right"] = _is_right(row["said"], row["answers"])
+        row["right"] = _is_right(row["said"], row["answers"]) if row["answers"] else None
     Path(out).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     exact = [row["right"] for row in rows if row["answers"]]
     sys.stdout.write(f"{sum(exact)} of {len(exact)} exact answers are right; {len(rows) - len(exact)} are for a reader.\n")

@@ -12,7 +12,8 @@ SMOL := training/recipes/smollm2_135m
 DONE := mode_profile.json
 SUITES := bfcl graded api-bank acebench seal-tools
 FILTERS := --licence Apache-2.0 --max-chars 3500 $(SUITES:%=--against coder/tested-%.jsonl)
-PARTS := api-one api-many natural graded plain
+PARTS := api-one api-many natural graded plain turns
+URL := http://localhost:8000/v1
 
 .PHONY: all
 .SECONDARY:
@@ -33,8 +34,12 @@ coder/one.jsonl coder/many.jsonl coder/later.jsonl &:
 	mkdir -p coder
 	python $(SMOL)_data.py tools $(TRAIN)/seal_tools_apis.jsonl $(EVAL)/seal_tools_out_domain.jsonl coder
 
-coder/plain.jsonl: coder/many.jsonl coder/api-many.jsonl
-	python $(SMOL)_plain.py $^ $@ qwen2.5-coder-0.5b-base 60
+# The base itself writes these answers, so that it goes on to talk as it did.
+coder/plain.jsonl coder/turns.jsonl &: coder/many.jsonl coder/api-one.jsonl coder/api-many.jsonl
+	autotool serve --model qwen2.5-coder-0.5b-base & server=$$!; trap "kill $$server" EXIT; \
+	  until curl -sf localhost:8000/health/ready; do kill -0 $$server || exit 1; sleep 2; done; \
+	  python training/recipes/qwen_coder_plain.py coder/many.jsonl coder/api-many.jsonl $(URL) coder/plain.jsonl && \
+	  python training/recipes/qwen_coder_turns.py coder/api-one.jsonl $(TRAIN)/seal_tools_apis.jsonl $(URL) coder/turns.jsonl 400
 
 coder/api-one.jsonl: SOURCE := --source seal_apis=coder/one.jsonl --irrelevant 0.25 --seed 61
 coder/api-many.jsonl: SOURCE := --source seal_apis=coder/many.jsonl --max seal_apis=1200 --together 5 --distractors 2 --irrelevant 0.2 --seed 62

@@ -21,10 +21,11 @@ PRACTICE: Mapping[str, tuple[int, int]] = {
     "api-one": (300, 0),
     "api-many": (150, 0),
     "graded": (64, 112),
-    "plain": (70, 0),
+    "plain": (180, 0),
+    "turns": (64, 0),
 }
-"""The numbers of records of each source that are answered at once, and of those, after these, with the reasoning that the
-source has. Reasoning that a template would write is not learnt, but for that of `graded`, which derives its arguments."""
+"""For each source, how many records are learnt as short answers, and how many of the following ones as long answers with the
+source's own reasoning. Only that of `graded` is written by template: it derives the arguments."""
 EASY = 2
 """The highest level of `graded` that is answered at once."""
 LABEL: Mapping[str, int] = {"seal_tools": 24, "glaive": 12, "api-one": 30, "api-many": 24, "graded": 84, "plain": 2}
@@ -65,7 +66,7 @@ def _sources(folder: Path) -> Mapping[str, Sequence[Row]]:
     natural = _rows(folder / "natural.jsonl")
     names = ("toolrl", "reason_tool_use", "seal_tools", "glaive")
     sources: dict[str, Sequence[Row]] = {name: [row for row in natural if row["source"] == name] for name in names}
-    sources |= {name: _rows(folder / f"{name}.jsonl") for name in ("api-one", "api-many", "graded", "plain")}
+    sources |= {name: _rows(folder / f"{name}.jsonl") for name in ("api-one", "api-many", "graded", "plain", "turns")}
     easy = [row for row in sources["graded"] if row["level"] <= EASY][: PRACTICE["graded"][0]]
     sources["graded"] = [*easy, *(row for row in sources["graded"] if row not in easy)]
     return sources

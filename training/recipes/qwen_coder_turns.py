@@ -34,7 +34,7 @@ ERRORS = (
     "HTTP 500 Internal Server Error",
 )
 SAYS_ERROR = re.compile(
-    r"error|unable|not able|could ?n[o']t|can ?n[o']t|fail|unavailable|not available|not found|timed out", re.I
+    r"error|unable|not (be )?(able|available|found)|(can|could)( ?not|n?.t\b)|fail|unavailable|timed out", re.I
 )
 
 Ask = Callable[[Record], str]
@@ -45,7 +45,8 @@ Turn = tuple[Record, Sequence[str]]
 def main(requests: str, descriptions: str, url: str, out: str, number: str) -> None:
     """Write records made of this many requests with one call."""
     turns = list(make_turns([*records.read(Path(requests))], _responses(Path(descriptions)), int(number)))
-    kept = answered(turns, _server(url))
+    told = server(url)
+    kept = answered(turns, lambda record: told(_question(record)))
     sys.stdout.write(f"{records.write(Path(out), kept)} of {len(turns)} answers tell the result.\n")
 
 
@@ -71,10 +72,11 @@ def answered(turns: Sequence[Turn], ask: Ask) -> list[Record]:
 
 def tells(text: str, values: Sequence[str]) -> bool:
     """Return whether an answer has all values, or, where there are none, says that there was an error."""
-    plain = text.replace(",", "").lower()
     if not values:
         return SAYS_ERROR.search(text) is not None
-    return all(value.replace(",", "").lower() in plain for value in values)
+    plain = text.replace(",", "")
+    words = (re.escape(value.replace(",", "")) for value in values)
+    return all(re.search(rf"(?<!\w){word}(?!\w)", plain, re.I) for word in words)
 
 
 def _responses(descriptions: Path) -> dict[str, Mapping[str, Any]]:
@@ -110,7 +112,15 @@ def _after(record: Record, result: str) -> Record:
     return record.model_copy(update={"id": f"{record.id}/told", "messages": messages, "calls": [], "label": "short"})
 
 
-def _server(url: str) -> Ask:
+def _question(record: Record) -> Record:
+    """Return a record that asks for the result in one message: after a call of its own, the base repeats JSON."""
+    asked, result = record.messages[-3]["content"], record.messages[-1]["content"]
+    text = f"{asked}\n\nHere is the result:\n{result}\n\nTell me the result in one or two plain sentences."
+    return record.model_copy(update={"messages": [{"role": "user", "content": text}]})
+
+
+def server(url: str) -> Ask:
+    """Return what asks a server for the answer to a record, greedily, without its tools; empty for one that does not end."""
     client = OpenAI(base_url=url, api_key="none")
     model = client.models.list().data[0].id
 

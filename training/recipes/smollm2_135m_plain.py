@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from autotool_core.modes import Mode
 from autotool_training.common import records
 from autotool_training.common.checkpoint import Checkpoint, load_checkpoint
 from autotool_training.common.records import Record
@@ -78,15 +79,21 @@ def _answers(base: Checkpoint, questions: Sequence[str]) -> Iterator[str | None]
     model, tokenizer = base.model, base.tokenizer
     tokenizer.padding_side = "left"
     for start in range(0, len(questions), BATCH):
-        turns = [[{"role": "user", "content": question}] for question in questions[start : start + BATCH]]
-        inputs: Any = tokenizer.apply_chat_template(
-            turns, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
-        )
+        prompts = [_prompt(base, question) for question in questions[start : start + BATCH]]
+        inputs: Any = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt")
         with torch.no_grad():
             generated: Any = model.generate(**inputs, max_new_tokens=MAX_TOKENS, do_sample=False)  # pyright: ignore[reportCallIssue]
         for row in generated[:, inputs["input_ids"].shape[1] :].tolist():
             ended = tokenizer.eos_token_id in row
             yield tokenizer.decode(row, skip_special_tokens=True).strip() if ended else None
+
+
+def _prompt(base: Checkpoint, question: str) -> str:
+    """Return the prompt as the base knows it, without the marker of the think block, behind which it would write nonsense."""
+    text: str = base.tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
+    )
+    return text.removesuffix(base.profile.prefix(Mode.AUTO))
 
 
 def _record(number: int, question: str, answer: str, tools: list[dict[str, Any]]) -> Record:

@@ -1,6 +1,6 @@
 """The models that are known by a name: the default model, and the others in `bases`. Each is built once and cached.
 
-A trained model is its base with the markers as tokens and this project's adapter; the base alone is known as `NAME-base`.
+A trained model is its base with the markers as tokens and this project's adapter. The base alone is known as `NAME-base`.
 `autotool serve` without a model calls `ensure()`. The adapters are in this folder of a checkout; installed from a wheel, they
 are a distribution of their own, since only these models need their megabytes.
 """
@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,7 +51,7 @@ _FOLDER = re.compile(rf"({'|'.join(map(re.escape, BASES))})({BASE})?-[0-9a-f]{{{
 
 
 def is_known(model: str) -> bool:
-    """Return whether this is the name of a model of `BASES`, or of the base of a trained one. A folder of that name wins."""
+    """Return whether this is the name of a model of `BASES`, or that of its base. A folder of that name wins."""
     return _named(model) is not None and not Path(model).exists()
 
 
@@ -60,7 +60,7 @@ def _named(model: str) -> tuple[str, bool] | None:
     if model in BASES:
         return model, BASES[model].is_trained
     base = model.removesuffix(BASE)
-    return (base, False) if base != model and base in BASES and BASES[base].is_trained else None
+    return (base, False) if base in BASES else None
 
 
 def name_of(model: str) -> str:
@@ -98,12 +98,15 @@ def resolve_tokenizer(model: str) -> str:
     base, adapter = BASES[named[0]], _adapter(BASES[named[0]], named[1])
     if (adapter is None or _is_installed(adapter)) and (whole := location(base.name, trained=named[1])).is_dir():
         return str(whole)
-    folder = _cache_folder() / f"{base.name}-tokenizer-{_build_key(base, None)}"
+    if adapter is not None and not base.has_data:
+        _check_adapter(adapter)
+    # Only the template and the profile of an adapter matter to it.
+    folder = _cache_folder() / f"{base.name}-tokenizer-{_build_key(base, adapter, ())}"
 
     def make(downloads: Path, scratch: Path) -> Path:
         from autotool_server.default_model import build  # noqa: PLC0415 torch takes seconds to import
 
-        return build.build_tokenizer(base, downloads, scratch)
+        return build.build_tokenizer(base, downloads, scratch, adapter)
 
     _make_once(base, folder, make, f"the tokenizer of {model}")
     return str(folder)
@@ -133,7 +136,7 @@ def ensure(progress: bool = True, *, name: str = NAME, trained: bool = True) -> 
         return made
 
     with nullcontext() if progress else redirect_stderr(io.StringIO()):
-        _make_once(base, checkpoint, make, f"the model {name}")
+        _make_once(base, checkpoint, make, f"the model {name_of(checkpoint.name)}")
     return checkpoint
 
 
@@ -204,14 +207,16 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "autotool"
 
 
-def _build_key(base: Base, adapter: Path | None) -> str:
-    """Return a hash of everything that the checkpoint is built from, so that a change never finds an old checkpoint."""
+def _build_key(base: Base, adapter: Path | None, weights: Sequence[str] = ADAPTER_FILES) -> str:
+    """Return a hash of everything that the checkpoint is built from, so that a change never finds an old checkpoint.
+
+    `weights`: the files of the adapter that count beside its template and profile.
+    """
     digest = hashlib.sha256(f"{_BUILD_VERSION} {base.sha256} {base.dtype}".encode())
-    for file in sorted(base.data.iterdir(), key=lambda file: file.name) if base.data else ():
+    for file in base.data_files(adapter).values():
         digest.update(file.read_bytes())
-    if adapter is not None:
-        for name in ADAPTER_FILES:
-            digest.update((adapter / name).read_bytes())
+    for file in [adapter / name for name in weights] if adapter is not None else []:
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:_KEY_DIGITS]
 
 

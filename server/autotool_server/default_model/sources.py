@@ -52,7 +52,7 @@ def digest(base: Base, tokenizer: PreTrainedTokenizerFast) -> str:
     """Return a hash of how a tokenizer, prepared or not, reads and writes text and, if the base has none, of its template."""
     tokens = sorted((number, token) for token, number in tokenizer.get_vocab().items() if token not in MARKERS)
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    template = None if base.data else tokenizer.chat_template
+    template = None if base.has_data else tokenizer.chat_template
     held = json.dumps([tokens, merges, tokenizer.encode(SAMPLE, add_special_tokens=False), template])
     return hashlib.sha256(held.encode()).hexdigest()
 

@@ -12,8 +12,9 @@ class ModelSettings(SettingsGroup):
 
     model: Text | None = None
     """Checkpoint to serve: a local folder, a hub id, or one of the names smollm2-135m, qwen2.5-coder-0.5b and
-    qwen2.5-coder-1.5b. Default: smollm2-135m, SmolLM2-135M-Instruct as trained by this project. These three are prepared at the
-    first start. With the remote engine: the source of the tokenizer. Default there: what the remote server names."""
+    qwen2.5-coder-1.5b, with -base behind it for what a trained one was made from. Default: smollm2-135m, SmolLM2-135M-Instruct
+    as trained by this project. These are prepared at the first start. With the remote engine: the source of the tokenizer.
+    Default there: what the remote server names."""
 
     served_model_name: Text | None = None
     """Name of the model in the API. Default: the value of --model, as in vLLM."""

@@ -26,8 +26,8 @@ def refusal(tmp_path: Path, *options: str) -> str:
 @pytest.mark.parametrize(
     ("options", "missing"),
     [
-        (["--base", "qwen2.5-coder-0.5b"], "--long"),
-        (["--set", "base.source=qwen2.5-coder-0.5b", "--short", "http://127.0.0.1:1/v1"], "--long"),
+        (["--base", "qwen2.5-coder-1.5b"], "--long"),
+        (["--set", "base.source=qwen2.5-coder-1.5b", "--short", "http://127.0.0.1:1/v1"], "--long"),
         (["--base", "smollm2-135m-base"], "--short and --long"),
         (["--base", "scratch", "--short", "traces.jsonl"], "--long"),
     ],
@@ -40,8 +40,8 @@ def test_a_base_that_cannot_label_is_refused_before_it_is_fetched(tmp_path: Path
 
 
 def test_a_thinking_model_that_cannot_think_is_refused_before_it_is_fetched(tmp_path: Path) -> None:
-    options = ("--base", "Qwen/Qwen3-4B", "--long", "qwen2.5-coder-0.5b")
-    assert "--long qwen2.5-coder-0.5b cannot think" in refusal(tmp_path, *options)
+    options = ("--base", "Qwen/Qwen3-4B", "--long", "qwen2.5-coder-1.5b")
+    assert "--long qwen2.5-coder-1.5b cannot think" in refusal(tmp_path, *options)
 
 
 @pytest.mark.parametrize(

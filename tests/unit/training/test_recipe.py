@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from autotool_core.errors import AutoToolError
+from autotool_server import default_model
 from autotool_training import recipe as recipes
-from autotool_training.recipe import SHIPPED, load_recipe, resolve_source
+from autotool_training.recipe import SHIPPED, Recipe, load_recipe, resolve_source
 
 TEXT = """
 seed = 3
@@ -83,6 +84,13 @@ def test_a_file_wins_over_a_shipped_recipe_and_a_path_is_only_a_path(tmp_path: P
     assert load_recipe(Path("graded-tiny-ci.toml")).seed == 77
     with pytest.raises(AutoToolError, match=r"runs/graded-tiny-ci\.toml cannot be read"):
         load_recipe(Path("runs/graded-tiny-ci.toml"))
+
+
+def test_a_recipe_without_a_base_starts_from_that_of_the_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path))
+    folder = default_model.location(trained=False)
+    folder.mkdir()
+    assert resolve_source(Recipe().base.source) == str(folder)
 
 
 def test_a_base_of_the_repository_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

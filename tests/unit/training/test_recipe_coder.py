@@ -1,6 +1,7 @@
 """Tests of the data of qwen2.5-coder-0.5b, with small files, and of the questions that need no tool."""
 
 import json
+import random
 import runpy
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,21 @@ def test_only_answers_that_tell_the_result_are_kept(turns: list[tuple[Record, li
     [
         ("It is 1,024 grams and Clear.", ["1024", "clear"], True),
         ("It is 1,024 grams.", ["1024", "clear"], False),
+        ("It is 13 grams.", ["3"], False),
         ("I could not reach the service.", [], True),
+        ("I can't reach the service.", [], True),
         ("All is well.", [], False),
     ],
 )
 def test_what_an_answer_must_tell(said: str, values: list[str], told: bool) -> None:
     assert TURNS["tells"](said, values) is told
+
+
+def test_no_question_of_the_thirty_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(RECIPES)
+    plain = runpy.run_path(str(RECIPES / "qwen_coder_plain.py"))
+    fields = lines(tmp_path / "apis.jsonl", *({"field": f"Field/Topic {number}"} for number in range(plain["TOPICS"])))
+    questions = [*plain["_questions"](fields, random.Random(0))]  # noqa: S311
+    assert len({*questions}) > 200
+    assert {*questions}.isdisjoint(one["question"] for one in read(RECIPES / "plain_questions.jsonl"))
+    assert "Hello!" not in questions

@@ -60,7 +60,8 @@ class Job:
         return self.out / "modes.json"
 
 
-DEFAULTS = Job(Recipe(), "", Path(), (ModelChoice(""), ModelChoice("")), skipped=lambda _: None)
+# No base has to be fetched to know what the settings of a stage were by default.
+DEFAULTS = Job(Recipe(base=BaseSettings(source="")), "", Path(), (ModelChoice(""), ModelChoice("")), skipped=lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)

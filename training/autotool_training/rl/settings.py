@@ -116,7 +116,7 @@ class ObjectiveSettings(_Settings):
     rewards: RewardTable = RewardTable()
     length_penalty: float = Field(default=0.5, ge=0, le=1)
     """Variant `length-penalty`: the penalty of a right answer of the full length."""
-    length_bonus: float = Field(default=0.0, gt=-1)
+    length_bonus: float = 0.0
     """Added to the table's reward of a right long answer whose think block has the full length, and of a shorter one in
     proportion. It pays for length itself, against which an entropy term is compared; a negative one is a price of length."""
 
@@ -128,6 +128,16 @@ class ObjectiveSettings(_Settings):
             raise ValueError(
                 f"beta_lr = {self.beta_lr:g} is one of absolute steps: with relative ones β_l would need hundreds of steps to "
                 'cross its range. Leave it out, or set beta_step = "absolute"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _right_is_above_wrong(self) -> Self:
+        table = self.rewards
+        if self.length_bonus < 0 and table.right_long + self.length_bonus <= table.wrong_long:
+            raise ValueError(
+                f"length_bonus = {self.length_bonus:g} makes a right long answer worth no more than a wrong one: set it above "
+                f"{table.wrong_long - table.right_long:g}"
             )
         return self
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from autotool_core import profile
 from autotool_core.modes import Mode
 from autotool_server import default_model
 from autotool_server.default_model import build, sources
-from autotool_server.default_model.bases import BASES, MARKERS
+from autotool_server.default_model.bases import BASES, DATA_FILES, MARKERS
 from autotool_server.default_model.build import prepare_base
 from autotool_server.engines import generation_config
 from autotool_server.engines.checkpoint import configured_eos, read_tokenizer
@@ -31,9 +32,7 @@ ADD = {
 
 
 def data(name: str) -> str:
-    folder = BASES[default_model.NAME].data
-    assert folder is not None
-    return folder.joinpath(name).read_text()
+    return BASES[default_model.NAME].data_files(None)[name].read_text()
 
 
 @pytest.fixture(scope="module")
@@ -261,12 +260,25 @@ def test_preparing_twice_changes_nothing_and_keeps_spare_rows() -> None:
     assert len(once) == rows
 
 
+def test_a_checkpoint_has_the_template_and_the_profile_of_its_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sources, "load_tokenizer", lambda *_: tiny_base(tie=True)[1])
+    (adapter := tmp_path / "adapter").mkdir()
+    for name in DATA_FILES:
+        (adapter / name).write_text(f"{name} of the adapter")
+    base = replace(BASES[default_model.NAME], has_data=False)
+    trained, alone = (
+        build.build_tokenizer(base, tmp_path, tmp_path / f"for-{given is None}", given) for given in (adapter, None)
+    )
+    assert all((trained / name).read_text() == f"{name} of the adapter" for name in DATA_FILES)
+    assert not any("of the adapter" in path.read_text() for path in alone.iterdir())
+
+
 def test_a_tokenizer_alone_is_that_of_the_whole_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     base = BASES[default_model.NAME]
     monkeypatch.setattr(sources, "load_base", lambda *_: tiny_base(tie=True))
     monkeypatch.setattr(sources, "load_tokenizer", lambda *_: tiny_base(tie=True)[1])
     whole = build.build(base, tmp_path, tmp_path / "whole", None)
-    alone = build.build_tokenizer(base, tmp_path, tmp_path / "alone")
+    alone = build.build_tokenizer(base, tmp_path, tmp_path / "alone", None)
     missing = {path.name for path in whole.iterdir()} - {path.name for path in alone.iterdir()}
     assert missing == {"config.json", "model.safetensors"}
     assert (alone / "tokenizer.json").read_text() == (whole / "tokenizer.json").read_text()

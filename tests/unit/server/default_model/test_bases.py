@@ -29,8 +29,17 @@ def test_a_base_has_room_for_its_download_and_its_data_files(name: str) -> None:
     base = BASES[name]
     assert re.fullmatch("[0-9a-f]{64}", base.sha256)
     assert base.required_bytes > 3 * base.size
-    files = {file.name for file in base.data.iterdir()} if base.data else set[str]()
-    assert files == ({"chat_template.jinja", "mode_profile.json"} if base.is_trained else set())
+    adapter = default_model.ADAPTERS / name if base.is_trained else None
+    files = base.data_files(adapter)
+    assert {*files} == ({"chat_template.jinja", "mode_profile.json"} if base.is_trained else set())
+    assert all(file.read_bytes() for file in files.values())
+
+
+def test_there_are_no_spare_adapters_and_data() -> None:
+    folders = {path.name for path in default_model.ADAPTERS.iterdir() if path.is_dir()}
+    assert folders == {*TRAINED}
+    data = Path(default_model.__file__).parent / "data"
+    assert {path.name for path in data.iterdir()} == {name for name, base in BASES.items() if base.has_data}
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -56,6 +65,14 @@ def test_the_base_of_a_trained_model_has_a_name(monkeypatch: pytest.MonkeyPatch,
     assert (default_model.can_think(name), default_model.can_think(f"{name}-base")) == (True, False)
     (tmp_path / f"{name}-base").mkdir()
     assert default_model.resolve(f"{name}-base") == f"{name}-base"
+
+
+def test_the_base_of_a_model_that_is_not_trained_is_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path))
+    (name,) = BASES.keys() - {*TRAINED}
+    default_model.location(name).mkdir(parents=True)
+    assert default_model.resolve(name) == default_model.resolve(f"{name}-base") == str(default_model.location(name))
+    assert not default_model.can_think(name)
 
 
 @pytest.mark.parametrize("name", BASES)

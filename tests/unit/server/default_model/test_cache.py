@@ -86,7 +86,7 @@ def test_a_changed_recipe_builds_another_checkpoint(cache: Path, monkeypatch: py
     first = default_model.ensure()
     monkeypatch.setattr(default_model, "_BUILD_VERSION", default_model._BUILD_VERSION + 1)
     assert default_model.ensure() != first
-    changed = replace(BASES[default_model.NAME], is_trained=False)
+    changed = replace(BASES[default_model.NAME], has_data=False)
     monkeypatch.setitem(BASES, default_model.NAME, changed)
     default_model.ensure()
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 3
@@ -107,10 +107,7 @@ def test_the_base_is_a_separate_checkpoint(cache: Path, monkeypatch: pytest.Monk
 def test_a_tokenizer_alone_builds_no_weights_and_is_that_of_the_checkpoint_once_it_is_there(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(_: Base, __: Path, scratch: Path) -> Path:
-        return write_checkpoint(_, __, scratch, None)
-
-    monkeypatch.setattr("autotool_server.default_model.build.build_tokenizer", write)
+    monkeypatch.setattr("autotool_server.default_model.build.build_tokenizer", write_checkpoint)
     plant_build(monkeypatch, lambda *_: pytest.fail("The weights are built."))
     alone = {default_model.resolve_tokenizer(name) for name in BASES}
     monkeypatch.delattr("autotool_server.default_model.build.build_tokenizer")
@@ -120,6 +117,8 @@ def test_a_tokenizer_alone_builds_no_weights_and_is_that_of_the_checkpoint_once_
     assert default_model.resolve_tokenizer(default_model.NAME) == str(whole)
     monkeypatch.setattr(default_model, "ADAPTERS", tmp_path / "nowhere")
     assert default_model.resolve_tokenizer(default_model.NAME) in alone
+    with pytest.raises(AutoToolError, match=r"The adapter of qwen2\.5-coder-0\.5b is not installed"):
+        default_model.resolve_tokenizer("qwen2.5-coder-0.5b")  # its chat template is the adapter's
 
 
 @pytest.mark.usefixtures("cache")

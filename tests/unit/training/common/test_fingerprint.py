@@ -54,7 +54,9 @@ def test_a_run_of_older_code_is_compared_without_fingerprints() -> None:
     [
         ("/cache/smollm2-135m-0123abcd", "smollm2-135m"),
         ("/cache/smollm2-135m-base-0123abcd", "smollm2-135m-base"),
-        ("/cache/qwen2.5-coder-0.5b-base-0123abcd", "qwen2.5-coder-0.5b"),
+        ("/cache/qwen2.5-coder-0.5b-base-0123abcd", "qwen2.5-coder-0.5b-base"),
+        ("/cache/qwen2.5-coder-0.5b-0123abcd", "qwen2.5-coder-0.5b"),
+        ("/cache/qwen2.5-coder-1.5b-base-0123abcd", "qwen2.5-coder-1.5b"),
         ("/checkout/training/checkpoints/graded-tiny", "training/checkpoints/graded-tiny"),
         ("/models/smollm2-135m-mine", "/models/smollm2-135m-mine"),
         ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B"),

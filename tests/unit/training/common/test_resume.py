@@ -153,18 +153,18 @@ def test_a_known_base_is_the_same_wherever_its_cache_is(tmp_path: Path) -> None:
     base, out = scratch.make(SIZES, seed=0), tmp_path / "run"
 
     def claim(cache: str, seed: int = 0) -> None:
-        folder = tmp_path / cache / "qwen2.5-coder-0.5b-base-0123abcd"
+        folder = tmp_path / cache / "qwen2.5-coder-1.5b-base-0123abcd"
         scratch.make(SIZES, seed=seed).save(folder)
         base.model.name_or_path = str(folder)
         resume.claim_run_dir(out, resume.base_identity(base))
 
     claim("old")
-    assert json.loads((out / "run.json").read_text())["base"] == "qwen2.5-coder-0.5b"
+    assert json.loads((out / "run.json").read_text())["base"] == "qwen2.5-coder-1.5b"
     claim("new")
     with pytest.raises(AutoToolError, match=r"other settings \(base_contents\)"):
         claim("new", seed=1)
     # Older code stored the path.
-    (out / "run.json").write_text(json.dumps({"base": "/home/ada/.cache/autotool/qwen2.5-coder-0.5b-base-4567cdef"}))
+    (out / "run.json").write_text(json.dumps({"base": "/home/ada/.cache/autotool/qwen2.5-coder-1.5b-base-4567cdef"}))
     claim("new")
 
 

@@ -185,6 +185,13 @@ def test_no_stage_depends_on_where_a_known_base_is(in_cache: Callable[[str], Job
     assert None not in [value for key, value in old.items() if key.endswith("contents")]
 
 
+@pytest.mark.parametrize("name", ["data", "label", "sft", "refine", "rl", "measure"])
+def test_no_model_is_fetched_to_know_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, job: Job, name: str) -> None:
+    monkeypatch.setenv("AUTOTOOL_CACHE_DIR", str(tmp_path / "empty"))
+    next(stage for stage in stages(job) if stage.name == name).assumed()
+    assert not (tmp_path / "empty").exists()
+
+
 def test_another_precision_of_the_same_known_base_is_another_run(in_cache: Callable[[str], Job]) -> None:
     job = in_cache("cache")
     half = replace(job, recipe=recipe(base={"source": KNOWN, "dtype": "bfloat16"}))

@@ -107,9 +107,13 @@ def test_a_length_bonus_pays_for_the_think_block_of_right_answers_alone() -> Non
 
 def test_a_negative_length_bonus_is_a_price_that_leaves_right_above_wrong() -> None:
     settings = ObjectiveSettings(variant="grpo", length_bonus=-0.8)
-    assert reward_range(settings)[0] == -1.0
-    with pytest.raises(ValidationError, match="greater than -1"):
+    long = score(f"\nHm.\n</think>\n\n{CALL}", settings)
+    assert long.reward == pytest.approx(0.5 - 0.8 * long.think_length / 200)
+    assert score(f"\n\n</think>\n\n{CALL}", settings).reward == 1.0
+    with pytest.raises(ValidationError, match=r"set it above -1 "):
         ObjectiveSettings(variant="grpo", length_bonus=-1.0)
+    with pytest.raises(ValidationError, match=r"set it above -0\.2 "):
+        ObjectiveSettings(variant="grpo", length_bonus=-0.5, rewards=RewardTable(right_long=0.0, wrong_long=-0.2))
 
 
 def test_right_needs_equal_calls_and_no_fault() -> None:
