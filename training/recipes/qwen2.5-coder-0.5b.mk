@@ -1,5 +1,6 @@
-# Trains the adapter of qwen2.5-coder-0.5b from its sources: data, and one SFT. Existing files are kept, and an interrupted run
-# continues:
+# Trains an adapter like that of qwen2.5-coder-0.5b from its sources: data, and one SFT. The shipped one is the sum of two SFTs
+# (docs/experiments/2026-11-30-coder-first-sft.md), and this file was not run as a whole. Existing files are kept, and an
+# interrupted run continues:
 #
 #   make -f training/recipes/qwen2.5-coder-0.5b.mk TRAIN=data/train EVAL=data/eval
 #

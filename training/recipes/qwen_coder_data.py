@@ -1,9 +1,9 @@
-"""Puts together the data of qwen2.5-coder-0.5b: what each stage learns, from the files of `autotool train data`.
+"""Puts together the data of qwen2.5-coder-0.5b from the files of `autotool train data` and of the other `qwen_coder` scripts.
 
     python training/recipes/qwen_coder_data.py practice coder
 
-`practice` writes `practice.jsonl`, by which the base learns the form of calls and of reasoning, and `label.jsonl`, the records
-that it then attempts in both modes. No record is in both.
+`practice` writes `practice.jsonl`, by which the base learns the form of calls and of reasoning, and `label.jsonl`, records for
+labels by the model's own attempts, which no command makes yet. No record is in both.
 """
 
 import json

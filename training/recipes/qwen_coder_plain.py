@@ -3,8 +3,9 @@
     autotool serve --model qwen2.5-coder-0.5b-base --engine vllm &
     python training/recipes/qwen_coder_plain.py coder/many.jsonl coder/api-many.jsonl http://localhost:8000/v1 coder/plain.jsonl
 
-The questions are about the fields of the tools in the first file, sums, words in other languages, capitals and small talk; none
-is one of plain_questions.jsonl. Every fifth is offered the tools of a record in the second file. The label is short.
+The questions are about the subjects of the tools in the first file, sums, words in other languages, capitals and small talk;
+none is one of plain_questions.jsonl, with which some share a template. Every fifth is offered the tools of a record in the
+second file. The label is short.
 """
 
 import json

@@ -2,10 +2,11 @@
 
     autotool serve --model qwen2.5-coder-0.5b-base --engine vllm &
     python training/recipes/qwen_coder_turns.py coder/api-one.jsonl data/train/seal_tools_apis.jsonl \
-        http://localhost:8000/v1 coder/turns.jsonl 300
+        http://localhost:8000/v1 coder/turns.jsonl 400
 
-The values of a result are drawn by the tool's description. The server's model writes the answer, greedily, so that it goes
-on to talk as it did; an answer is kept if it has every value, or says of an error that there is one. The label is short.
+The values of a result are drawn by the tool's description. The server's model is given the request and the result in one
+message and tells it greedily, so that it goes on to talk as it did; an answer is kept if it has every value, or says of an
+error that there is one. The label is short.
 """
 
 import json
