@@ -24,7 +24,7 @@ PRACTICE: Mapping[str, tuple[int, int]] = {
     "plain": (180, 0),
     "turns": (64, 0),
 }
-"""For each source, how many records are learnt as short answers, and how many of the following ones as long answers with the
+"""The numbers of records of each source that are learnt as short answers, and of the following ones as long answers with the
 source's own reasoning. Only that of `graded` is written by template: it derives the arguments."""
 EASY = 2
 """The highest level of `graded` that is answered at once."""

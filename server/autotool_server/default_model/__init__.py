@@ -52,11 +52,13 @@ _FOLDER = re.compile(rf"({'|'.join(map(re.escape, BASES))})({BASE})?-[0-9a-f]{{{
 
 def is_known(model: str) -> bool:
     """Return whether this is the name of a model of `BASES`, or that of its base. A folder of that name wins."""
-    return _named(model) is not None and not Path(model).exists()
+    return _named(model) is not None
 
 
 def _named(model: str) -> tuple[str, bool] | None:
-    """Return the name in `BASES` and whether the trained model is meant; None for a name that is not known."""
+    """Return the name in `BASES` and whether the trained model is meant; None if the name is not known or is a folder's."""
+    if Path(model).exists():
+        return None
     if model in BASES:
         return model, BASES[model].is_trained
     base = model.removesuffix(BASE)
@@ -73,7 +75,7 @@ def name_of(model: str) -> str:
 
 def can_think(model: str) -> bool:
     """Return whether a model may have a think block, which the bases of `BASES` lack without this project's training."""
-    named = _named(model) if is_known(model) else None
+    named = _named(model)
     return named is None or named[1]
 
 
@@ -82,7 +84,7 @@ def resolve(model: str) -> str:
 
     Raises AutoToolError as `ensure` does.
     """
-    named = _named(model) if is_known(model) else None
+    named = _named(model)
     return model if named is None else str(ensure(name=named[0], trained=named[1]))
 
 
@@ -92,7 +94,7 @@ def resolve_tokenizer(model: str) -> str:
     The folder is that of the prepared checkpoint if there is one. Else no weights are built, and they are only fetched where
     the hub's files of the tokenizer cannot be had. Raises AutoToolError as `ensure` does.
     """
-    named = _named(model) if is_known(model) else None
+    named = _named(model)
     if named is None:
         return model
     base, adapter = BASES[named[0]], _adapter(BASES[named[0]], named[1])
