@@ -126,3 +126,13 @@ async def stream(url: str, path: str, body: dict[str, object], begun: asyncio.Ev
             text += part
             begun.set()
     return text
+
+
+async def until_in_flight(url: str) -> None:
+    """Wait until the server runs one request."""
+    async with httpx.AsyncClient() as client:
+        for _ in range(500):
+            if "autotool_requests_in_flight 1.0" in (await client.get(f"{url}/metrics")).text:
+                return
+            await asyncio.sleep(0.02)
+    raise AssertionError("no request is in flight")

@@ -6,6 +6,7 @@ Each engine's server is started once for both.
 import asyncio
 import importlib.util
 import json
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from support.served_process import Served, serving, stream
+from support.served_process import Served, serving, stream, until_in_flight
 
 CHECKPOINT = Path(__file__).parents[3] / "training" / "checkpoints" / "graded-tiny"
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
@@ -48,6 +49,29 @@ finally:
     tell()
 """
 """A server that tells at its end what was imported after it was ready."""
+HELD = """
+import asyncio
+from autotool_server.engines.transformers.engine import TransformersEngine
+from autotool_server.launch import stop
+
+generate, say, told = TransformersEngine.generate, stop._say, asyncio.Event()
+
+
+async def held(engine, request):
+    async for delta in generate(engine, request):
+        yield delta
+        if request.max_tokens > 100:
+            await told.wait()
+
+
+def telling(line):
+    say(line)
+    told.set()
+
+
+TransformersEngine.generate, stop._say = held, telling
+"""
+"""A long answer goes on after its first token when the first Ctrl-C has been told of, however quick the engine is."""
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 8}}, "required": ["city"]}
 FUNCTION = {"name": "locate", "description": "Find a city.", "parameters": SCHEMA}
 KINDS = (
@@ -74,13 +98,18 @@ def processes(server: Served) -> set[int]:
     return {child.pid for child in psutil.Process(server.process.pid).children(recursive=True)}
 
 
+def signal_each(processes: set[int], number: signal.Signals) -> None:
+    for process in processes:
+        os.kill(process, number)
+
+
 @asynccontextmanager
-async def asked(*options: str) -> AsyncIterator[Served]:
+async def asked(*options: str, program: str = RECORDING) -> AsyncIterator[Served]:
     """A server that has had a request of each kind, for the caller to end. These import and start nothing, which takes seconds.
 
     A test of times would fail on a busy machine.
     """
-    async with serving(*options, "--served-model-name", "small", program=("-c", RECORDING)) as server:
+    async with serving(*options, "--served-model-name", "small", program=("-c", program)) as server:
         ready = processes(server)
         async with httpx.AsyncClient(timeout=240) as client:
             for kind in KINDS:
@@ -91,18 +120,12 @@ async def asked(*options: str) -> AsyncIterator[Served]:
     assert json.loads(imported.removeprefix("imported ")) == []
 
 
-async def interrupted(server: Served) -> asyncio.Task[str]:
-    """Begin a long answer and press Ctrl-C. Return the task that reads the answer's stream."""
-    begun = asyncio.Event()
-    asking = asyncio.create_task(stream(server.url, PATH, body(**LONG), begun))
-    await begun.wait()
-    server.signal(signal.SIGINT)
-    return asking
-
-
 async def test_the_first_requests_of_transformers_and_an_open_stream_that_is_ended() -> None:
-    async with asked("--engine", "transformers", *SMALL) as server:
-        asking = await interrupted(server)
+    async with asked("--engine", "transformers", *SMALL, program=HELD + RECORDING) as server:
+        begun = asyncio.Event()
+        asking = asyncio.create_task(stream(server.url, PATH, body(**LONG), begun))
+        await begun.wait()
+        server.signal(signal.SIGINT)
         await server.says(WAITS)
         server.signal(signal.SIGINT)
         text = await asking
@@ -114,10 +137,19 @@ async def test_the_first_requests_of_transformers_and_an_open_stream_that_is_end
 
 @needs_vllm
 async def test_the_first_requests_of_vllm_and_one_that_ends_after_ctrl_c() -> None:
-    """A terminal sends it to vLLM's processes too, which must not end before the requests."""
+    """A terminal sends it to vLLM's processes too, which must not end before the requests.
+
+    They are stopped until the server has told of Ctrl-C, so that no answer ends before it, however quick they are.
+    """
     async with asked("--engine", "vllm", *SMALL, "--drain-seconds", "200") as server:
         assert dict(line.split(None, 1) for line in server.ready[1:])["engine"].startswith("vllm ")
-        text = await (await interrupted(server))
+        signal_each(engine := processes(server), signal.SIGSTOP)
+        asking = asyncio.create_task(stream(server.url, PATH, body(**LONG), asyncio.Event()))
+        await until_in_flight(server.url)
+        server.signal(signal.SIGINT)
+        await server.says(WAITS)
+        signal_each(engine, signal.SIGCONT)
+        text = await asking
         code = await server.end()
     assert text.endswith("data: [DONE]\n\n")
     assert (code, server.errors.splitlines()) == (0, [WAITS])

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.served_process import SCRIPTED, serving, stream
+from support.served_process import SCRIPTED, serving, stream, until_in_flight
 
 PROMPT = [{"role": "user", "content": "?"}]
 REQUESTS: dict[str, dict[str, Any]] = {
@@ -68,7 +68,7 @@ async def test_what_has_not_begun_to_answer_is_answered_503() -> None:
     async with serving("--log-requests", "off") as server, httpx.AsyncClient(timeout=60) as client:
         path = "/v1/chat/completions"
         asking = asyncio.create_task(client.post(server.url + path, json=body(path, stream=False)))
-        await _until_in_flight(server.url)
+        await until_in_flight(server.url)
         server.signal(signal.SIGTERM)
         await server.says("Waiting for 1 request;")
         server.signal(signal.SIGTERM)
@@ -111,7 +111,7 @@ async def test_work_in_a_thread_that_never_ends_does_not_hold_up_the_end() -> No
     path = "/v1/chat/completions"
     async with serving(program=("-c", program)) as server, httpx.AsyncClient(timeout=60) as client:
         asking = asyncio.create_task(client.post(server.url + path, json=body(path, stream=False)))
-        await _until_in_flight(server.url)
+        await until_in_flight(server.url)
         server.signal(signal.SIGTERM)
         await server.says("Waiting for 1 request;")
         server.signal(signal.SIGTERM)
@@ -157,11 +157,3 @@ async def _connection(url: str, request: str, length: int = 0) -> tuple[asyncio.
     kind = "Content-Type: application/json\r\n"
     writer.write(f"{request} HTTP/1.1\r\nHost: localhost\r\n{kind}Content-Length: {length}\r\n\r\n".encode())
     return reader, writer
-
-
-async def _until_in_flight(url: str) -> None:
-    async with httpx.AsyncClient() as client:
-        for _ in range(500):
-            if "autotool_requests_in_flight 1.0" in (await client.get(f"{url}/metrics")).text:
-                return
-            await asyncio.sleep(0.02)
