@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -99,22 +99,6 @@ def score_responses(model: Any, input_ids: Tensor, attention_mask: Tensor, respo
     logps, entropy = (values[output.label_mask] for values in (output.log_probs, output.entropy))
     empty = logps.new_zeros(seen.shape)
     return empty.masked_scatter(seen, logps)[inverse], empty.masked_scatter(seen, entropy)[inverse]
-
-
-@torch.no_grad()
-def prefill_unique(model: Any, input_ids: Tensor, attention_mask: Tensor) -> DynamicCache:
-    """Return the cache of all but the last column of left-padded prompts (B, tokens), from which `model.generate` goes on.
-
-    Equal prompts are computed once.
-    """
-    rows, indices = torch.unique(torch.cat([input_ids, attention_mask], dim=1), dim=0, return_inverse=True)
-    ids, seen = rows.tensor_split(2, dim=1)
-    positions = (seen.cumsum(1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.config.get_text_config())
-    before = {"input_ids": ids[:, :-1], "attention_mask": seen[:, :-1], "position_ids": positions[:, :-1]}
-    model(**before, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    cache.batch_select_indices(indices)
-    return cache
 
 
 def _has_full_attention(model: Any) -> bool:

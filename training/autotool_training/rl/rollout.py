@@ -5,7 +5,7 @@ token other than a decision token makes the trajectory malformed, hence wrong. A
 probability.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from torch import FloatTensor, LongTensor, Tensor
 from transformers import LogitsProcessor
 
 from autotool_core.prompt import DecisionTokens
-from autotool_training.common.prefix_sharing import prefill_unique
+from autotool_training.common.shared_decoding import generate_shared
 
 
 class _DecisionTokenOnly(LogitsProcessor):
@@ -48,25 +48,35 @@ class LogpRecorder(LogitsProcessor):
     """Records the log-probabilities of the tokens that are decoded, before any of them is forbidden."""
 
     def __init__(self) -> None:
-        self._steps: list[Tensor] = []
+        self._steps: list[tuple[Tensor, Tensor]] = []
+        self._rows: Tensor | None = None
         self._last: Tensor | None = None
 
     def __call__(self, input_ids: LongTensor, scores: FloatTensor) -> FloatTensor:
-        if self._last is not None:
-            self._steps.append(self._last.gather(1, input_ids[:, -1:]))
+        if self._last is None or self._rows is None:
+            self._rows = torch.arange(len(scores), device=scores.device)
+        else:
+            self._steps.append((self._rows, self._last.gather(1, input_ids[:, -1:]).squeeze(1)))
         self._last = torch.log_softmax(scores, -1, dtype=torch.float32)
         return scores
+
+    def keep_rows(self, indices: Tensor) -> None:
+        """Go on with these of the rows that are decoded; the others have ended."""
+        if self._last is not None and self._rows is not None:
+            self._last, self._rows = self._last[indices], self._rows[indices]
 
     def take(self, width: int) -> Tensor | None:
         """Return what was recorded (B, width), and forget it; None if nothing was.
 
         NaN stands for what is not known: the last token, and padding.
         """
-        steps, self._steps, self._last = self._steps, [], None
+        steps, self._steps, self._last, self._rows = self._steps, [], None, None
         if not steps:
             return None
-        known = torch.cat(steps, 1)[:, :width]
-        return torch.nn.functional.pad(known, (0, width - known.size(1)), value=torch.nan)
+        known = steps[0][1].new_full((len(steps[0][0]), width), torch.nan)
+        for at, (rows, logps) in enumerate(steps[:width]):
+            known[rows, at] = logps
+        return known
 
 
 @contextmanager
@@ -87,15 +97,9 @@ def force_decision_token(
     """
     processors = [*([recorder] if recorder else []), _DecisionTokenOnly(decision, halved_group)]
     generate = partial(model.generate, logits_processor=processors)
-    model.generate = partial(_generate_from_prefill, model, generate) if share else generate
+    keep = recorder.keep_rows if recorder else None
+    model.generate = partial(generate_shared, model, generate, keep) if share else generate
     try:
         yield
     finally:
         del model.generate
-
-
-def _generate_from_prefill(
-    model: Any, generate: Callable[..., Tensor], *, input_ids: Tensor, attention_mask: Tensor, **options: Any
-) -> Tensor:
-    cache = prefill_unique(model, input_ids, attention_mask)
-    return generate(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=True, **options)

@@ -1,5 +1,6 @@
 """Decoding of rollouts: merged adapters, shared prompts and decision tokens."""
 
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -79,6 +80,32 @@ def test_half_of_each_group_is_long_and_half_is_short() -> None:
         ids = base.model.generate(input_ids=prompts, attention_mask=torch.ones_like(prompts), **drawn)
     assert ids[:, 4].tolist() == [11, 11, 12, 12] * 2
     assert len(set(ids[:, 5].tolist())) > 2
+
+
+@torch.no_grad()
+def test_rows_that_have_ended_are_decoded_no_further_and_recorded_all_the_same() -> None:
+    model = scratch.make(scratch.ScratchSettings(), seed=0).model.eval()
+    prefix_sharing.enable(model)
+    decoded_rows: list[int] = []
+    model.register_forward_pre_hook(lambda _, args, given: decoded_rows.append(len(given["input_ids"])), with_kwargs=True)
+    prompts = torch.randint(20, 90, (6, 4), generator=torch.Generator().manual_seed(0)).repeat_interleave(2, 0)
+    given = {"input_ids": prompts, "attention_mask": torch.ones_like(prompts)}
+    drawn = {"max_new_tokens": 90, "do_sample": True, "top_k": 0, "eos_token_id": [7, 8, 9, 10], "pad_token_id": 2}
+    recorder = LogpRecorder()
+    torch.manual_seed(1)
+    with force_decision_token(model, DecisionTokens(11, 12, {}), share=True, recorder=recorder):
+        ids = model.generate(**given, **drawn)
+    assert decoded_rows[1] == 12
+    assert 0 < decoded_rows[-1] < 12
+    recorded = recorder.take(ids.shape[1] - 4)
+    assert recorded is not None
+    logps = torch.log_softmax(model(input_ids=ids).logits[:, 3:-1], -1).gather(2, ids[:, 4:, None]).squeeze(2)
+    known = ~recorded.isnan()
+    torch.testing.assert_close(recorded[known], logps[known], atol=1e-4, rtol=1e-4)
+    for row, seen in zip(ids[:, 4:].tolist(), known.tolist(), strict=True):
+        answer = [*takewhile(lambda token: token not in {7, 8, 9, 10}, row)]
+        assert row[len(answer) + 1 :] == [2] * len(row[len(answer) + 1 :])
+        assert all(seen[: min(len(answer), len(row) - 1)])
 
 
 def decoded(model: Any, prompts: torch.Tensor, present: torch.Tensor, *, share: bool) -> torch.Tensor:

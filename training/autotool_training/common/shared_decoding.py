@@ -1,0 +1,87 @@
+"""Decoding by transformers in which equal prompts are computed once, and rows that have ended are not computed further.
+
+`generate` computes all rows until the longest answer ends. Here some tokens are decoded at a time, and then only those rows
+that have not ended. On a CPU the time is nearly that of the tokens in the answers.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, GenerationConfig
+
+from autotool_training.common.growing_cache import GrowingLayer
+
+STAGE_TOKENS = 32
+"""Tokens that are decoded between two looks at which rows have ended."""
+
+
+@torch.no_grad()
+def generate_shared(
+    model: Any,
+    generate: Callable[..., Tensor],
+    keep_rows: Callable[[Tensor], None] | None = None,
+    *,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    **options: Any,
+) -> Tensor:
+    """Return what `generate`, that of the model, returns for left-padded prompts (B, tokens): prompts and answers, padded.
+
+    All layers of the model have full attention (`prefix_sharing.enable`). `keep_rows` gets the rows of a call that go on.
+    Several processes decode all rows to the end: with sharded weights each of them waits for the others at every token.
+    """
+    config, options = _configured(model, options)
+    cache = prefill_unique(model, input_ids, attention_mask)
+    width, largest = input_ids.shape[1], input_ids.shape[1] + config.max_new_tokens
+    stage = config.max_new_tokens if torch.distributed.is_initialized() else STAGE_TOKENS
+    result = input_ids.new_full((len(input_ids), largest), config.pad_token_id)
+    rows, ids, mask = torch.arange(len(input_ids), device=input_ids.device), input_ids, attention_mask
+    end = width
+    while len(rows) and end < largest:
+        config.max_new_tokens = min(stage, largest - end)
+        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
+        ids = generate(**given, generation_config=config, **options)
+        end = ids.shape[1]
+        result[rows, :end] = ids
+        kept = (~torch.isin(ids[:, width:], _ends(config, ids.device)).any(1)).nonzero().squeeze(1)
+        rows, ids = rows[kept], ids[kept]
+        mask = torch.nn.functional.pad(attention_mask[rows], (0, end - width), value=1)
+        cache.batch_select_indices(kept)
+        if keep_rows:
+            keep_rows(kept)
+    return result[:, :end]
+
+
+def _configured(model: Any, options: dict[str, Any]) -> tuple[GenerationConfig, dict[str, Any]]:
+    """Return a copy of the settings with those among `options`, and the other options."""
+    options = dict(options)
+    config = copy.deepcopy(options.pop("generation_config", None) or model.generation_config)
+    options = config.update(**options)
+    if config.eos_token_id is None:
+        config.eos_token_id = model.generation_config.eos_token_id
+    return config, options
+
+
+def _ends(config: GenerationConfig, device: torch.device) -> Tensor:
+    ends = config.eos_token_id
+    return torch.tensor(ends if isinstance(ends, list) else [] if ends is None else [ends], device=device, dtype=torch.long)
+
+
+@torch.no_grad()
+def prefill_unique(model: Any, input_ids: Tensor, attention_mask: Tensor) -> DynamicCache:
+    """Return the cache of all but the last column of left-padded prompts (B, tokens), from which `model.generate` goes on.
+
+    Equal prompts are computed once.
+    """
+    rows, indices = torch.unique(torch.cat([input_ids, attention_mask], dim=1), dim=0, return_inverse=True)
+    ids, seen = rows.tensor_split(2, dim=1)
+    positions = (seen.cumsum(1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config.get_text_config())
+    cache.layers[:] = [GrowingLayer() for _ in cache.layers]
+    before = {"input_ids": ids[:, :-1], "attention_mask": seen[:, :-1], "position_ids": positions[:, :-1]}
+    model(**before, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    cache.batch_select_indices(indices)
+    return cache
