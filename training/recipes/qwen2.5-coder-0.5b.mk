@@ -35,10 +35,10 @@ coder/one.jsonl coder/many.jsonl coder/later.jsonl &:
 	mkdir -p coder
 	python $(SMOL)_data.py tools $(TRAIN)/seal_tools_apis.jsonl $(EVAL)/seal_tools_out_domain.jsonl coder
 
-# The base itself writes these answers, so that it goes on to talk as it did.
+# The base itself writes these answers, so that it goes on to talk as it did. Another server on the port has another name.
 coder/plain.jsonl coder/turns.jsonl &: coder/many.jsonl coder/api-one.jsonl coder/api-many.jsonl
-	autotool serve --model qwen2.5-coder-0.5b-base & server=$$!; trap "kill $$server" EXIT; \
-	  until curl -sf localhost:8000/health/ready; do kill -0 $$server || exit 1; sleep 2; done; \
+	autotool serve --model qwen2.5-coder-0.5b-base --served-model-name coder-base & server=$$!; trap "kill $$server" EXIT; \
+	  until curl -sf localhost:8000/health/ready && curl -sf $(URL)/models | grep -q '"coder-base"'; do kill -0 $$server || exit 1; sleep 2; done; \
 	  python training/recipes/qwen_coder_plain.py coder/many.jsonl coder/api-many.jsonl $(URL) coder/plain.jsonl && \
 	  python training/recipes/qwen_coder_turns.py coder/api-one.jsonl $(TRAIN)/seal_tools_apis.jsonl $(URL) coder/turns.jsonl 400
 

@@ -54,10 +54,11 @@ smol/sft/$(DONE): smol/labelled.jsonl
 smol/labelled.jsonl: smol/sft-labelled.jsonl smol/plain.jsonl smol/more.jsonl
 	(cat $<; head -80 smol/plain.jsonl; cat smol/more.jsonl) > $@
 
+# Another server on the port has another name.
 URL := http://localhost:8000/v1
 smol/sft-labelled.jsonl: smol/sft.jsonl smol/practice/$(DONE)
-	autotool serve --model smol/practice & server=$$!; trap "kill $$server" EXIT; \
-	  until curl -sf localhost:8000/health/ready; do kill -0 $$server || exit 1; sleep 2; done; \
+	autotool serve --model smol/practice --served-model-name smol-practice & server=$$!; trap "kill $$server" EXIT; \
+	  until curl -sf localhost:8000/health/ready && curl -sf $(URL)/models | grep -q '"smol-practice"'; do kill -0 $$server || exit 1; sleep 2; done; \
 	  autotool train label --records $< --short $(URL) --long $(URL) --k 2 --max-tokens 320 --concurrency 64 --out $@
 
 smol/practice/$(DONE): smol/practice.jsonl
