@@ -1,7 +1,7 @@
 """The part of the trainer that makes rollouts: prompts as token ids, the decision, rewards, tables of rollouts, and vLLM.
 
-It overrides these private methods of TRL 1.16's GRPOTrainer: `_tokenize_prompts`, `_generate_single_turn` and
-`_get_train_sampler`.
+It overrides these private methods of TRL 1.16's GRPOTrainer: `_tokenize_prompts`, `_prepare_inputs`, `_generate_single_turn`
+and `_get_train_sampler`.
 """
 
 import json
@@ -22,6 +22,7 @@ from autotool_training.common.prefix_sharing import enable, without_kv_copies
 from autotool_training.common.records import Record
 from autotool_training.rl.epoch_sampler import EpochSampler
 from autotool_training.rl.metrics import completion_columns
+from autotool_training.rl.micro_batches import by_prompt
 from autotool_training.rl.own_reward import OwnReward
 from autotool_training.rl.reward import RolloutScorer, Scored, parse_gold
 from autotool_training.rl.rollout import LogpRecorder, force_decision_token
@@ -34,8 +35,8 @@ class RolloutTrainer(GRPOTrainer):
 
     Columns of the datasets: `prompt`, token ids ending with the `auto` prefix; `gold`, a JSON list of calls; `tools`,
     a JSON list of OpenAI tools; with an `own_reward` also `record`, a record as JSON. With `share` a prompt is computed once
-    for those of its rollouts that are in one micro-batch (`common.prefix_sharing`), and with `halved` half of a group's
-    rollouts are long and half are short. `log_completions`: steps between two tables of rollouts, 0 for none.
+    for those of its rollouts that are in one micro-batch, which are put together (`micro_batches`), and with `halved` half of a
+    group's rollouts are long and half are short. `log_completions`: steps between two tables of rollouts, 0 for none.
     """
 
     # TRL sets them, but types them as optional.
@@ -102,6 +103,15 @@ class RolloutTrainer(GRPOTrainer):
         if any(prompt[-len(end) :] != end for prompt in prompts):
             raise AutoToolError("prompt of a training item must be token ids that end with the response prefix of mode=auto.")
         return prompts, None, {}
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before: Any = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if not self._share or not self.model.training or self._buffered_inputs is before:
+            return inputs
+        parts: Any = self._buffered_inputs
+        self._buffered_inputs = by_prompt(parts)
+        return self._buffered_inputs[self._step % len(parts)]
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)

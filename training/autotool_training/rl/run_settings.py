@@ -81,7 +81,7 @@ class RlSettings(BaseModel):
     """Micro-batches into which a device's rollouts of a step are split, to save memory."""
     share: bool = False
     """Compute a prompt once for its rollouts (`common.prefix_sharing`): for all of them when transformers decodes, and for
-    those of a micro-batch in training, to which they are assigned at random."""
+    those of a micro-batch in training, each of which has the rollouts of as few prompts as possible."""
     max_prompt_tokens: int = Field(default=2048, ge=1)
     """Records with a longer prompt are left out, here and in **refine**, and told: one of them could end a run."""
     max_response_tokens: int = Field(default=256, ge=8)
