@@ -4,6 +4,7 @@
 #   make -f training/recipes/graded-free.mk gate       plain GRPO with seed 0, judged on dev
 #   make -f training/recipes/graded-free.mk -j2 all    the other arms, if the gate has accepted the world
 #   make -f training/recipes/graded-free.mk -j2 report the test split of all runs, the verdicts, tables and figures
+#   make -f training/recipes/graded-free.mk -j2 rare   three arms that begin with a long mode that is hardly ever chosen
 #
 # FREE=FOLDER names another folder than `free`, such as that of another try of a start. SCRATCH, SFT and RL are options of these
 # stages, and have to be the same whenever a command is given again for a folder:
@@ -33,7 +34,7 @@ SFT :=
 RL :=
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: start gate all report
+.PHONY: start gate all report rare
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -84,6 +85,25 @@ $(FREE)/data.jsonl: SOURCE := graded_free=300 --seed 11
 $(FREE)/fresh.jsonl: SOURCE := graded_free=400 --seed 12
 $(FREE)/data.jsonl $(FREE)/fresh.jsonl: $(FREE)/test.jsonl
 	autotool train data --source $(SOURCE) --against $< --out $@
+
+# RL from a start that chooses to think once in a hundred times, measured on dev.
+RARE := grpo halved think-reward
+.PHONY: $(RARE:%=rare-%)
+rare: $(RARE:%=rare-%)
+	python training/recipes/graded_free_rare.py $(FREE)
+
+$(RARE:%=rare-%): rare-%: $(FREE)/rl.jsonl $(FREE)/rare/measured-dev.jsonl
+	autotool train rl $(R)-$*.toml --seed 0 --records $< --base $(FREE)/rare --out $(FREE)/$@ $(RL)
+	$(MEASURE) dev $(FREE)/$@
+
+$(FREE)/rare/measured-dev.jsonl: $(FREE)/rare/$(DONE)
+	$(MEASURE) dev $(@D)
+
+$(FREE)/rare/$(DONE): $(FREE)/rare.jsonl
+	autotool train sft $(R).toml --set base.source=$(BASE) --records $< --out $(@D) $(SFT)
+
+$(FREE)/rare.jsonl: $(FREE)/labelled.jsonl
+	awk 'NR % 60 { sub(/"label":"long"/, "\"label\":\"short\"") } 1' $< > $@
 
 $(FREE)/rl.jsonl: $(FREE)/fresh.jsonl
 	(grep -E '"level":[4-6]' $< | awk 'NR % $(HARD) == 0'; grep -E '"level":[1-3]' $< | awk 'NR % $(EASY) == 0') > $@

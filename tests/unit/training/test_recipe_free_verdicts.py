@@ -10,6 +10,7 @@ import pytest
 
 import graded_free_gate as gate
 import graded_free_points as points
+import graded_free_rare as rare
 import graded_free_report as report
 import graded_free_verdicts as verdicts
 from autotool_core.errors import AutoToolError
@@ -264,3 +265,37 @@ def test_the_gate_accepts_a_world_in_which_plain_grpo_collapses(
 def test_the_gate_refuses_a_run_that_has_not_ended(tmp_path: Path) -> None:
     with pytest.raises(AutoToolError, match=r"grpo-0 \(step 0 is not measured on dev"):
         gate.main("gate", str(tmp_path))
+
+
+RARELY: dict[str, Any] = {"p_long": 0.01, "long": 12, "short": 4}
+ARMS: Changes = {"rare-grpo": {"p_long": 0.02}, "rare-halved": {"p_long": 0.8}, "rare-think-reward": {"p_long": 0.03}}
+
+
+@pytest.mark.parametrize(
+    ("fails", "changes"),
+    [
+        ((), {}),
+        (("the start hardly ever thinks",), {"start": {"p_long": 0.03}}),
+        (("plain GRPO does not find it",), {"rare-grpo": {"p_long": 0.1}}),
+        (("halved groups find it",), {"rare-halved": {"p_long": 0.2}}),
+        # It thinks, and is hardly better for it.
+        (("halved groups find it",), {"rare-halved": {"long": 5}}),
+        (("the think reward alone does not",), {"rare-think-reward": {"p_long": 0.1}}),
+    ],
+)
+def test_each_expectation_of_a_rare_mode_can_fail(
+    fails: tuple[str, ...], changes: Changes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, end in ARMS.items():
+        (tmp_path / name).mkdir()
+        points_of = [RARELY | changes.get("start", {}), RARELY, RARELY | end | changes.get(name, {})]
+        lines = [line(step, figures) for step, figures in zip((0, 50, 100), points_of, strict=True)]
+        (tmp_path / name / "measured-dev.jsonl").write_text("".join(lines))
+        (tmp_path / name / "metrics.jsonl").write_text(json.dumps({"step": 100}) + "\n")
+        (tmp_path / name / "run.json").write_text(json.dumps({"settings": {"steps": 100}}))
+    rare.main(str(tmp_path))
+    out = capsys.readouterr().out
+    rows = [text.split(" | ") for text in out.splitlines() if " | holds | " in text or " | fails | " in text]
+    assert len(rows) == 4
+    assert {row[0].removeprefix("| ") for row in rows if row[1] == "fails"} == {*fails}
+    assert out.count("rare-halved, step") == 2
