@@ -18,7 +18,7 @@ from graded_free_points import Gap, Point, Run
 SPLIT = "dev"
 START, PLAIN, HALVED, REWARD = "rare", "rare-grpo", "rare-halved", "rare-think-reward"
 RARE, STILL_RARE, FOUND = 0.02, 0.05, 0.3
-"""Largest mean p_long at hard levels of the start and of an arm that has not found the mode, and the smallest of one that has."""
+"""Largest mean p_long at hard levels of the start and of an arm that has not found it, and the smallest of one that has."""
 MIN_GAIN = 10.0
 """Points of a per cent."""
 
