@@ -100,10 +100,10 @@ $(FREE)/rare/measured-dev.jsonl: $(FREE)/rare/$(DONE)
 	$(MEASURE) dev $(@D)
 
 $(FREE)/rare/$(DONE): $(FREE)/rare.jsonl
-	autotool train sft $(R).toml --set base.source=$(BASE) --records $< --out $(@D) $(SFT)
+	autotool train sft $(R).toml --set base.source=$(START) --set sft.learning_rate=1.2e-4 --records $< --out $(@D)
 
-$(FREE)/rare.jsonl: $(FREE)/labelled.jsonl
-	awk 'NR % 60 { sub(/"label":"long"/, "\"label\":\"short\"") } 1' $< > $@
+$(FREE)/rare.jsonl: $(FREE)/labelled.jsonl $(START)/$(DONE)
+	awk 'NR % 4 == 1 { sub(/"label":"long"/, "\"label\":\"short\""); print }' $< > $@
 
 $(FREE)/rl.jsonl: $(FREE)/fresh.jsonl
 	(grep -E '"level":[4-6]' $< | awk 'NR % $(HARD) == 0'; grep -E '"level":[1-3]' $< | awk 'NR % $(EASY) == 0') > $@
