@@ -8,7 +8,7 @@
 #   make -f training/recipes/graded-free.mk -j2 compared  plain GRPO and the method, three seeds, in a world that is not accepted
 #
 # FREE=FOLDER names another folder than `free`, such as that of another try of a start. SCRATCH, SFT and RL are options of these
-# stages, and have to be the same whenever a command is given again for a folder:
+# stages, and have to be the same whenever a command is given again for a folder (`rare` and `compared` have an RL of their own):
 #
 #   make -f training/recipes/graded-free.mk FREE=free-2 SCRATCH="--set base.scratch.practice.long_every=1" start
 #

@@ -7,13 +7,14 @@ docs/experiments/2026-11-29-collapse.md and a table of all checkpoints.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 import graded_free_points as points
 from autotool_core.console import plain_console
-from graded_free_points import Gap, Point, Run
+from graded_free_points import Point, Run
 
 SPLIT = "dev"
 START, PLAIN, HALVED, REWARD = "rare", "rare-grpo", "rare-halved", "rare-think-reward"
@@ -32,27 +33,33 @@ def main(folder: str) -> None:
 
 def verdicts(runs: dict[str, Run]) -> list[str]:
     """Return a row of Markdown for each expectation."""
-    plain, halved, reward = (runs[name].end for name in (PLAIN, HALVED, REWARD))
-    gain = points.gap([halved], [plain], "hard_auto")
-    start = hard_p_long(runs[PLAIN].start)
+    plain, halved, reward = (runs[name] for name in (PLAIN, HALVED, REWARD))
+    gain = points.gap([halved.end], [plain.end], "hard_auto")
+    start, by_plain, by_halved, by_reward = map(hard_p_long, (plain.start, plain.end, halved.end, reward.end))
     rows = [
-        ("the start hardly ever thinks", start <= RARE, f"{start:.3f}"),
-        ("plain GRPO does not find it", hard_p_long(plain) < STILL_RARE, f"{hard_p_long(plain):.3f}"),
-        ("halved groups find it", _finds(halved, gain), f"{hard_p_long(halved):.3f}; in auto less plain GRPO {gain}"),
-        ("the think reward alone does not", hard_p_long(reward) < STILL_RARE, f"{hard_p_long(reward):.3f}"),
+        _row("the start hardly ever thinks", [], f"{start:.3f}", holds=start <= RARE),
+        _row("plain GRPO does not find it", [plain], f"{by_plain:.3f}", holds=by_plain < STILL_RARE),
+        _row(
+            "halved groups find it",
+            [plain, halved],
+            f"{by_halved:.3f}; in auto less plain GRPO {gain}",
+            holds=by_halved > FOUND and gain.value >= MIN_GAIN and gain.low > 0,
+        ),
+        _row("the think reward alone does not", [reward], f"{by_reward:.3f}", holds=by_reward < STILL_RARE),
     ]
-    head = ["| expectation | outcome | mean p_long at hard levels |", "|---|---|---|"]
-    return [*head, *(f"| {title} | {'holds' if holds else 'fails'} | {figures} |" for title, holds, figures in rows)]
+    return ["| expectation | outcome | mean p_long at hard levels |", "|---|---|---|", *rows]
 
 
 def table(runs: dict[str, Run]) -> list[str]:
     """Return a row of Markdown for each checkpoint."""
-    lines = [_row(f"{name}, step {step}", run.points[step]) for name, run in runs.items() for step in run.measured_steps[1:]]
+    lines = [
+        _figures(f"{name}, step {step}", run.points[step]) for name, run in runs.items() for step in run.measured_steps[1:]
+    ]
     head = [
         "| checkpoint | p_long by level, % | auto by level, % | hard: auto, long, short, % | cut, % |",
         "|---|---|---|---|---|",
     ]
-    return [*head, _row(START, runs[PLAIN].start), *lines]
+    return [*head, _figures(START, runs[PLAIN].start), *lines]
 
 
 def hard_p_long(point: Point) -> float:
@@ -60,11 +67,13 @@ def hard_p_long(point: Point) -> float:
     return float(point.values["p_long"][np.isin(point.values["level"], points.HARD)].mean())
 
 
-def _finds(point: Point, gain: Gap) -> bool:
-    return hard_p_long(point) > FOUND and gain.value >= MIN_GAIN and gain.low > 0
+def _row(title: str, runs: Sequence[Run], figures: str, *, holds: bool) -> str:
+    diverged = ", ".join(run.name for run in runs if run.has_diverged)
+    outcome = "diverged" if diverged else "holds" if holds else "fails"
+    return f"| {title} | {outcome} | {f'{diverged} diverged; ' if diverged else ''}{figures} |"
 
 
-def _row(name: str, point: Point) -> str:
+def _figures(name: str, point: Point) -> str:
     hard = ", ".join(f"{100 * point.mean(f'hard_{mode}'):.1f}" for mode in ("auto", "long", "short"))
     cut = 100 * point.mean("cut_long")
     return f"| {name} | {point.by_level('p_long')} | {point.by_level('right_auto')} | {hard} | {cut:.1f} |"

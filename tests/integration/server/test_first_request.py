@@ -51,27 +51,23 @@ finally:
 """A server that tells at its end what was imported after it was ready."""
 HELD = """
 import asyncio
+from contextlib import aclosing
 from autotool_server.engines.transformers.engine import TransformersEngine
-from autotool_server.launch import stop
 
-generate, say, told = TransformersEngine.generate, stop._say, asyncio.Event()
+generate = TransformersEngine.generate
 
 
 async def held(engine, request):
-    async for delta in generate(engine, request):
-        yield delta
-        if request.max_tokens > 100:
-            await told.wait()
+    async with aclosing(generate(engine, request)) as deltas:
+        async for delta in deltas:
+            yield delta
+            if request.max_tokens > 100:
+                await asyncio.Event().wait()
 
 
-def telling(line):
-    say(line)
-    told.set()
-
-
-TransformersEngine.generate, stop._say = held, telling
+TransformersEngine.generate = held
 """
-"""A long answer goes on after its first token when the first Ctrl-C has been told of, however quick the engine is."""
+"""A long answer stops after its first token, until it is cancelled."""
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 8}}, "required": ["city"]}
 FUNCTION = {"name": "locate", "description": "Find a city.", "parameters": SCHEMA}
 KINDS = (

@@ -27,6 +27,11 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = self._key_buffer[..., :length, :], self._value_buffer[..., :length, :]
         return self.keys, self.values
 
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep these rows, without the buffers of all."""
+        super().batch_select_indices(indices)
+        self._key_buffer = self._value_buffer = None
+
 
 def _append(held: Tensor, new: Tensor, buffer: Tensor | None) -> Tensor:
     """Return a buffer with `held` and then `new`: the given one if it begins with `held` and has room."""

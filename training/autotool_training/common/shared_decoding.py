@@ -10,12 +10,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache, GenerationConfig
 
 from autotool_training.common.growing_cache import GrowingLayer
 
 STAGE_TOKENS = 32
 """Tokens that are decoded between two looks at which rows have ended."""
+COUNTED = (
+    "min_length",
+    "min_new_tokens",
+    "begin_suppress_tokens",
+    "exponential_decay_length_penalty",
+    "forced_eos_token_id",
+    "max_time",
+)
+"""Settings that count from the beginning of a call, and would begin again with each one."""
 
 
 @torch.no_grad()
@@ -28,31 +38,41 @@ def generate_shared(
     attention_mask: Tensor,
     **options: Any,
 ) -> Tensor:
-    """Return what `generate`, that of the model, returns for left-padded prompts (B, tokens): prompts and answers, padded.
+    """Return left-padded prompts (B, tokens) with their answers, padded, drawn as by `generate`, which is that of the model.
 
     All layers of the model have full attention (`prefix_sharing.enable`). `keep_rows` gets the rows of a call that go on.
-    Several processes decode all rows to the end: with sharded weights each of them waits for the others at every token.
     """
     config, options = _configured(model, options)
     cache = prefill_unique(model, input_ids, attention_mask)
     width, largest = input_ids.shape[1], input_ids.shape[1] + config.max_new_tokens
-    stage = config.max_new_tokens if torch.distributed.is_initialized() else STAGE_TOKENS
+    stage = _stage_tokens(model, config)
     result = input_ids.new_full((len(input_ids), largest), config.pad_token_id)
-    rows, ids, mask = torch.arange(len(input_ids), device=input_ids.device), input_ids, attention_mask
-    end = width
-    while len(rows) and end < largest:
-        config.max_new_tokens = min(stage, largest - end)
-        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
+    rows, ids = torch.arange(len(input_ids), device=input_ids.device), input_ids
+    while True:
+        config.max_new_tokens = min(stage, largest - ids.shape[1])
+        mask = pad(attention_mask[rows], (0, ids.shape[1] - width), value=1)
+        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
         ids = generate(**given, generation_config=config, **options)
-        end = ids.shape[1]
-        result[rows, :end] = ids
-        kept = (~torch.isin(ids[:, width:], _ends(config, ids.device)).any(1)).nonzero().squeeze(1)
-        rows, ids = rows[kept], ids[kept]
-        mask = torch.nn.functional.pad(attention_mask[rows], (0, end - width), value=1)
-        cache.batch_select_indices(kept)
-        if keep_rows:
-            keep_rows(kept)
-    return result[:, :end]
+        result[rows, : ids.shape[1]] = ids
+        going = ~torch.isin(ids[:, width:], _ends(config, ids.device)).any(1)
+        if ids.shape[1] == largest or not going.any():
+            return result[:, : ids.shape[1]]
+        if not going.all():
+            kept = going.nonzero().squeeze(1)
+            rows, ids = rows[kept], ids[kept]
+            cache.batch_select_indices(kept)
+            if keep_rows:
+                keep_rows(kept)
+
+
+def _stage_tokens(model: Any, config: GenerationConfig) -> int:
+    """Return how many tokens a call decodes at most.
+
+    Several processes decode all rows to the end: with sharded weights each of them waits for the others at every token.
+    """
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    counted = any(getattr(held, name, None) is not None for held in (config, model.generation_config) for name in COUNTED)
+    return config.max_new_tokens if several or counted else STAGE_TOKENS
 
 
 def _configured(model: Any, options: dict[str, Any]) -> tuple[GenerationConfig, dict[str, Any]]:
@@ -60,6 +80,7 @@ def _configured(model: Any, options: dict[str, Any]) -> tuple[GenerationConfig, 
     options = dict(options)
     config = copy.deepcopy(options.pop("generation_config", None) or model.generation_config)
     options = config.update(**options)
+    config.use_cache = True
     if config.eos_token_id is None:
         config.eos_token_id = model.generation_config.eos_token_id
     return config, options

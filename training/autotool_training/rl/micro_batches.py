@@ -12,7 +12,8 @@ def by_prompt(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return as many micro-batches with the same rollouts as in `parts`, in the order of their prompts.
 
     Each is a mapping to tensors and lists with a value for each rollout, and to numbers. `prompt_ids` is (B, tokens), equally
-    wide in all parts of a step. The sum over a step does not depend on the order.
+    wide in all parts of a step. The sum over a step does not depend on the order but for
+    the loss `bnpo`.
     """
     whole = {name: _joined([part[name] for part in parts]) for name in parts[0]}
     order = torch.unique(whole["prompt_ids"], dim=0, return_inverse=True)[1].argsort(stable=True)

@@ -68,7 +68,7 @@ class LogpRecorder(LogitsProcessor):
     def take(self, width: int) -> Tensor | None:
         """Return what was recorded (B, width), and forget it; None if nothing was.
 
-        NaN stands for what is not known: the last token, and padding.
+        NaN stands for what is not known: the last token that was decoded of a row. What is recorded of padding means nothing.
         """
         steps, self._steps, self._last, self._rows = self._steps, [], None, None
         if not steps:

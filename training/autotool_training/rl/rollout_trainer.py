@@ -107,7 +107,8 @@ class RolloutTrainer(GRPOTrainer):
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before: Any = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if not self._share or not self.model.training or self._buffered_inputs is before:
+        # The loss `bnpo` weighs a rollout by what else is in its part, which is therefore left to chance.
+        if not self._share or self.loss_type == "bnpo" or not self.model.training or self._buffered_inputs is before:
             return inputs
         parts: Any = self._buffered_inputs
         self._buffered_inputs = by_prompt(parts)

@@ -9,7 +9,7 @@ from peft import get_peft_model
 
 from autotool_core.prompt import DecisionTokens
 from autotool_training import scratch
-from autotool_training.common import prefix_sharing
+from autotool_training.common import prefix_sharing, shared_decoding
 from autotool_training.common.lora import LoraSettings, lora_config, with_merged_adapter
 from autotool_training.rl.rollout import LogpRecorder, force_decision_token
 
@@ -82,30 +82,66 @@ def test_half_of_each_group_is_long_and_half_is_short() -> None:
     assert len(set(ids[:, 5].tolist())) > 2
 
 
+ENDS = [7, 8, 9, 10]
+
+
 @torch.no_grad()
-def test_rows_that_have_ended_are_decoded_no_further_and_recorded_all_the_same() -> None:
+def test_rows_that_have_ended_are_decoded_no_further_and_recorded_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_decoding, "STAGE_TOKENS", 3)
     model = scratch.make(scratch.ScratchSettings(), seed=0).model.eval()
     prefix_sharing.enable(model)
-    decoded_rows: list[int] = []
-    model.register_forward_pre_hook(lambda _, args, given: decoded_rows.append(len(given["input_ids"])), with_kwargs=True)
+    counts: list[int] = []
+    model.register_forward_pre_hook(lambda _, args, given: counts.append(len(given["input_ids"])), with_kwargs=True)
     prompts = torch.randint(20, 90, (6, 4), generator=torch.Generator().manual_seed(0)).repeat_interleave(2, 0)
-    given = {"input_ids": prompts, "attention_mask": torch.ones_like(prompts)}
-    drawn = {"max_new_tokens": 90, "do_sample": True, "top_k": 0, "eos_token_id": [7, 8, 9, 10], "pad_token_id": 2}
+    present = torch.ones_like(prompts)
+    present[:4, :2] = 0
+    # Half of the tokens are ends, so that some rows end in each stage.
+    likely = {"sequence_bias": {(end,): 5.5 for end in ENDS}, "eos_token_id": ENDS, "pad_token_id": 2}
     recorder = LogpRecorder()
     torch.manual_seed(1)
     with force_decision_token(model, DecisionTokens(11, 12, {}), share=True, recorder=recorder):
-        ids = model.generate(**given, **drawn)
-    assert decoded_rows[1] == 12
-    assert 0 < decoded_rows[-1] < 12
+        given = {"input_ids": prompts, "attention_mask": present}
+        ids = model.generate(**given, max_new_tokens=40, do_sample=True, top_k=0, **likely)
+    assert counts[1] == 12
+    assert sorted(counts[1:], reverse=True) == counts[1:]
+    assert counts[-1] < 12
     recorded = recorder.take(ids.shape[1] - 4)
     assert recorded is not None
-    logps = torch.log_softmax(model(input_ids=ids).logits[:, 3:-1], -1).gather(2, ids[:, 4:, None]).squeeze(2)
-    known = ~recorded.isnan()
-    torch.testing.assert_close(recorded[known], logps[known], atol=1e-4, rtol=1e-4)
-    for row, seen in zip(ids[:, 4:].tolist(), known.tolist(), strict=True):
-        answer = [*takewhile(lambda token: token not in {7, 8, 9, 10}, row)]
+    whole = torch.nn.functional.pad(present, (0, ids.shape[1] - 4), value=1)
+    positions = (whole.cumsum(1) - 1).clamp(min=0)
+    logits = model(input_ids=ids, attention_mask=whole, position_ids=positions).logits[:, 3:-1]
+    logits[..., ENDS] += 5.5
+    logps = torch.log_softmax(logits, -1).gather(2, ids[:, 4:, None]).squeeze(2)
+    for at, row in enumerate(ids[:, 4:].tolist()):
+        answer = [*takewhile(lambda token: token not in ENDS, row)]
         assert row[len(answer) + 1 :] == [2] * len(row[len(answer) + 1 :])
-        assert all(seen[: min(len(answer), len(row) - 1)])
+        torch.testing.assert_close(recorded[at, : len(answer)], logps[at, : len(answer)], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_stages_decode_padded_prompts_as_one_call_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_decoding, "STAGE_TOKENS", 2)
+    model = scratch.make(scratch.ScratchSettings(), seed=0).model.eval()
+    prefix_sharing.enable(model)
+    prompts = torch.randint(20, 90, (8, 6), generator=torch.Generator().manual_seed(0))
+    present = (torch.arange(6) >= torch.tensor([0, 3, 1, 0, 2, 4, 0, 1])[:, None]).long()
+    greedy = {"input_ids": prompts, "attention_mask": present, "max_new_tokens": 12, "do_sample": False, "pad_token_id": 2}
+
+    def answers(share: bool, **options: Any) -> torch.Tensor:
+        with force_decision_token(model, DecisionTokens(11, 12, {}), share=share):
+            return model.generate(**greedy, **options)[:, 6:]
+
+    # What four of the rows say at different places ends an answer.
+    free = answers(share=False, eos_token_id=None)
+    ends = sorted({int(free[row, place]) for row, place in ((1, 2), (3, 4), (4, 7), (6, 9))})
+    expected = answers(share=False, eos_token_id=ends)
+    assert (expected == 2).any(1).sum() >= 3
+    torch.testing.assert_close(answers(share=True, eos_token_id=ends), expected)
+    # A setting that counts from the beginning of an answer does not begin again with each stage.
+    least = {"eos_token_id": 7, "sequence_bias": {(7,): 50.0}, "min_new_tokens": 6}
+    expected = answers(share=False, **least)
+    assert expected.shape == (8, 7)
+    torch.testing.assert_close(answers(share=True, **least), expected)
 
 
 def decoded(model: Any, prompts: torch.Tensor, present: torch.Tensor, *, share: bool) -> torch.Tensor:
