@@ -32,6 +32,7 @@ from autotool_training.common.prefix_sharing import without_kv_copies
 from autotool_training.common.records import Record
 from autotool_training.common.resume import stored_run
 from autotool_training.common.sampling import sample
+from autotool_training.common.shared_decoding import sharing
 from autotool_training.data.sources import graded
 from autotool_training.rl.entropy import measure_tokens
 from autotool_training.rl.reward import RolloutScorer, Scored
@@ -136,7 +137,7 @@ class Answerer:
         for start in range(0, len(tasks), BATCH):
             part = tasks[start : start + BATCH]
             prompts = [self._writer.prompt(task) for task in part]
-            with without_kv_copies(self._model):
+            with without_kv_copies(self._model), sharing(self._model):
                 begun = [prompt + prefix for prompt in prompts]
                 responses = sample(self._model, begun, MAX_TOKENS - len(prefix), self.eos, temperature=temperature)
             for task, prompt, response in zip(part, prompts, responses, strict=True):

@@ -5,7 +5,9 @@ that have not ended. On a CPU the time is nearly that of the tokens in the answe
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +28,16 @@ COUNTED = (
     "max_time",
 )
 """Settings that count from the beginning of a call, and would begin again with each one."""
+
+
+@contextmanager
+def sharing(model: Any) -> Generator[None]:
+    """Let `model.generate` decode as `generate_shared` does."""
+    model.generate = partial(generate_shared, model, model.generate)
+    try:
+        yield
+    finally:
+        del model.generate
 
 
 @torch.no_grad()
