@@ -5,7 +5,7 @@
 #   make -f training/recipes/graded-free.mk -j2 all    the other arms, if the gate has accepted the world
 #   make -f training/recipes/graded-free.mk -j2 report the test split of all runs, the verdicts, tables and figures
 #   make -f training/recipes/graded-free.mk -j2 rare   three arms that begin with a long mode that is hardly ever chosen
-#   make -f training/recipes/graded-free.mk -j2 compared  plain GRPO and the method, three seeds, in a world that is not accepted
+#   make -f training/recipes/graded-free.mk -j2 compared  both arms, three seeds, in a world that is not accepted
 #
 # FREE=FOLDER names another folder than `free`, such as that of another try of a start. SCRATCH, SFT and RL are options of these
 # stages, and have to be the same whenever a command is given again for a folder (`rare` and `compared` have an RL of their own):
