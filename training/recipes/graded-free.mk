@@ -5,7 +5,7 @@
 #   make -f training/recipes/graded-free.mk -j2 all    the other arms, if the gate has accepted the world
 #   make -f training/recipes/graded-free.mk -j2 report the test split of all runs, the verdicts, tables and figures
 #   make -f training/recipes/graded-free.mk -j2 rare   three arms that begin with a long mode that is hardly ever chosen
-#   make -f training/recipes/graded-free.mk -j2 compared  both arms, three seeds, in a world that is not accepted
+#   make -f training/recipes/graded-free.mk -j2 compared  all arms on dev, in a world that is not accepted
 #
 # FREE=FOLDER names another folder than `free`, such as that of another try of a start. SCRATCH, SFT and RL are options of these
 # stages, and have to be the same whenever a command is given again for a folder (`rare` and `compared` have an RL of their own):
@@ -87,16 +87,18 @@ $(FREE)/fresh.jsonl: SOURCE := graded_free=400 --seed 12
 $(FREE)/data.jsonl $(FREE)/fresh.jsonl: $(FREE)/test.jsonl
 	autotool train data --source $(SOURCE) --against $< --out $@
 
-# Both arms with all seeds, measured on dev, whether or not the world is accepted.
-COMPARED := $(foreach seed,$(SEEDS),$(THREE_SEEDS:=-$(seed)))
-.PHONY: $(COMPARED:%=compared-%)
-compared: $(COMPARED:%=compared-%)
-	python training/recipes/graded_free_compare.py $(FREE)/compared $(FREE)/compared
+# All arms, measured on dev, whether or not the world is accepted.
+define compare
+.PHONY: compared-$(1)-$(2)
+compared-$(1)-$(2): $(FREE)/rl.jsonl start
+	autotool train rl $(R)$(if $(filter autotool,$(1)),,-$(1)).toml --seed $(2) --records $$< --base $(START) \
+	  --out $(FREE)/compared/$(1)-$(2) $(RL)
+	$(MEASURE) dev $(FREE)/compared/$(1)-$(2)
+endef
+$(foreach arm,$(THREE_SEEDS) $(ONE_SEED),$(foreach seed,$(SEEDS),$(eval $(call compare,$(arm),$(seed)))))
 
-$(COMPARED:%=compared-%): compared-%: $(FREE)/rl.jsonl start
-	autotool train rl $(R)$(if $(findstring grpo,$*),-grpo).toml --seed $(lastword $(subst -, ,$*)) --records $< --base $(START) \
-	  --out $(FREE)/compared/$* $(RL)
-	$(MEASURE) dev $(FREE)/compared/$*
+compared: $(RUNS:%=compared-%)
+	python training/recipes/graded_free_report.py dev $(FREE)/compared $(FREE)/compared
 
 # RL from a start that chooses to think once in a hundred times, measured on dev.
 RARE := grpo halved think-reward
