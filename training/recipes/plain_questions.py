@@ -42,10 +42,10 @@ def _ask(client: OpenAI, question: str, mode: str) -> str:
 
 
 def _is_right(said: str, answers: Sequence[str]) -> bool:
-    return any(_has_word(said, answer) for answer in answers)
+    return any(has_word(said, answer) for answer in answers)
 
 
-def _has_word(said: str, word: str) -> bool:
+def has_word(said: str, word: str) -> bool:
     """Return whether a text has a word, in capital letters if the word is in capital letters."""
     return re.search(rf"\b{re.escape(word)}\b", said, 0 if word.isupper() else re.IGNORECASE) is not None
 

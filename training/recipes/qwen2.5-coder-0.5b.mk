@@ -40,7 +40,7 @@ coder/plain.jsonl coder/turns.jsonl &: coder/many.jsonl coder/api-one.jsonl code
 	autotool serve --model qwen2.5-coder-0.5b-base --served-model-name coder-base & server=$$!; trap "kill $$server" EXIT; \
 	  until curl -sf localhost:8000/health/ready && curl -sf $(URL)/models | grep -q '"coder-base"'; do kill -0 $$server || exit 1; sleep 2; done; \
 	  python training/recipes/qwen_coder_plain.py coder/many.jsonl coder/api-many.jsonl $(URL) coder/plain.jsonl && \
-	  python training/recipes/qwen_coder_turns.py coder/api-one.jsonl $(TRAIN)/seal_tools_apis.jsonl $(URL) coder/turns.jsonl 400
+	  python training/recipes/qwen_coder_turns.py coder/api-one.jsonl $(TRAIN)/seal_tools_apis.jsonl $(URL) coder/turns.jsonl 1200
 
 coder/api-one.jsonl: SOURCE := --source seal_apis=coder/one.jsonl --irrelevant 0.25 --seed 61
 coder/api-many.jsonl: SOURCE := --source seal_apis=coder/many.jsonl --max seal_apis=1200 --together 5 --distractors 2 --irrelevant 0.2 --seed 62

@@ -14,18 +14,25 @@ from pathlib import Path
 from typing import Any
 
 PRACTICE: Mapping[str, tuple[int, int]] = {
-    "toolrl": (40, 110),
-    "reason_tool_use": (0, 40),
+    "toolrl": (24, 26),
+    "reason_tool_use": (0, 34),
     "seal_tools": (50, 0),
     "glaive": (60, 0),
-    "api-one": (300, 0),
-    "api-many": (150, 0),
-    "graded": (64, 112),
-    "plain": (180, 0),
-    "turns": (64, 0),
+    "retold": (130, 0),
+    "refused": (110, 0),
+    "asks": (50, 0),
+    "api-one": (50, 0),
+    "api-many": (120, 0),
+    "graded": (48, 256),
+    "plain": (340, 0),
+    "turns": (80, 0),
 }
 """The numbers of records of each source that are learnt as short answers, and of the following ones as long answers with the
 source's own reasoning. Only that of `graded` is written by template: it derives the arguments."""
+MAX_THOUGHT = 720
+"""Characters of the longest reasoning that is learnt, some 160 tokens."""
+KINDS = ("retold", "refused")
+"""Kinds of synthetic requests that are sources of their own: values told in other words, and tools that do not fit."""
 EASY = 2
 """The highest level of `graded` that is answered at once."""
 LABEL: Mapping[str, int] = {"seal_tools": 24, "glaive": 12, "api-one": 30, "api-many": 24, "graded": 84, "plain": 2}
@@ -42,14 +49,18 @@ def main(task: str, folder: str) -> None:
 def write_practice(folder: Path) -> None:
     """Write `practice.jsonl` with labels, and `label.jsonl`."""
     sources = _sources(folder)
-    practice: list[Row] = []
-    for name, (short, long) in PRACTICE.items():
-        rows = sources[name]
-        practice += [row | {"label": "short"} for row in rows[:short]]
-        practice += [row | {"label": "long"} for row in rows[short : short + long] if row.get("reasoning")]
-    attempted = [_unlabelled(row) for name, number in LABEL.items() for row in _spread(sources[name][_start(name) :], number)]
+    practice = [row for name, numbers in PRACTICE.items() for row in _practised(sources[name], *numbers)]
+    used = {row["id"] for row in practice}
+    left = {name: [row for row in sources[name] if row["id"] not in used] for name in LABEL}
+    attempted = [_unlabelled(row) for name, number in LABEL.items() for row in _spread(left[name], number)]
     _write(folder / "practice.jsonl", practice)
     _write(folder / "label.jsonl", attempted)
+
+
+def _practised(rows: Sequence[Row], short: int, long: int) -> Sequence[Row]:
+    """Return the first rows labelled short, and of the following ones those with a reasoning that is not too long."""
+    reasoned = [row for row in rows[short:] if 0 < len(row.get("reasoning") or "") <= MAX_THOUGHT]
+    return [*(row | {"label": "short"} for row in rows[:short]), *(row | {"label": "long"} for row in reasoned[:long])]
 
 
 def _spread(rows: Sequence[Row], number: int) -> Sequence[Row]:
@@ -57,19 +68,24 @@ def _spread(rows: Sequence[Row], number: int) -> Sequence[Row]:
     return rows[:: max(1, len(rows) // number)][:number]
 
 
-def _start(name: str) -> int:
-    return sum(PRACTICE[name])
-
-
 def _sources(folder: Path) -> Mapping[str, Sequence[Row]]:
     """Return the records of each source, shuffled. The first ones of `graded` are its easy levels."""
-    natural = _rows(folder / "natural.jsonl")
+    natural, one = _rows(folder / "natural.jsonl"), _rows(folder / "api-one.jsonl")
     names = ("toolrl", "reason_tool_use", "seal_tools", "glaive")
     sources: dict[str, Sequence[Row]] = {name: [row for row in natural if row["source"] == name] for name in names}
-    sources |= {name: _rows(folder / f"{name}.jsonl") for name in ("api-one", "api-many", "graded", "plain", "turns")}
+    sources |= {name: _rows(folder / f"{name}.jsonl") for name in ("api-many", "graded", "plain", "turns")}
+    sources |= {kind: [row for row in one if row["id"].endswith(f"-{kind}")] for kind in KINDS}
+    sources["asks"] = [_asks(row) for row in one if row["id"].endswith("-back")]
+    sources["api-one"] = [row for row in one if row["id"].rpartition("-")[2] not in {*KINDS, "back"}]
     easy = [row for row in sources["graded"] if row["level"] <= EASY][: PRACTICE["graded"][0]]
     sources["graded"] = [*easy, *(row for row in sources["graded"] if row not in easy)]
     return sources
+
+
+def _asks(row: Row) -> Row:
+    """Return the turn before the call of a record, which asks for a value that the request does not have."""
+    request, question, *_ = row["messages"]
+    return row | {"id": f"{row['id']}-asks", "messages": [request], "calls": [], "content": question["content"]}
 
 
 def _rows(path: Path) -> list[Row]:

@@ -120,14 +120,14 @@ def _question(record: Record) -> Record:
     return record.model_copy(update={"messages": [{"role": "user", "content": text}]})
 
 
-def server(url: str) -> Ask:
+def server(url: str, max_tokens: int = MAX_TOKENS) -> Ask:
     """Return what asks a server for the answer to a record, greedily, without its tools; empty for one that does not end."""
     client = OpenAI(base_url=url, api_key="none")
     model = client.models.list().data[0].id
 
     def ask(record: Record) -> str:
         messages: Any = record.messages
-        request = {"model": model, "messages": messages, "temperature": 0, "max_completion_tokens": MAX_TOKENS}
+        request = {"model": model, "messages": messages, "temperature": 0, "max_completion_tokens": max_tokens}
         choice = client.chat.completions.create(**request, extra_body={"mode": "short"}).choices[0]
         return (choice.message.content or "").strip() if choice.finish_reason == "stop" else ""
 

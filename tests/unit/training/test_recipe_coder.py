@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ RECIPES = Path(__file__).parents[3] / "training" / "recipes"
 DATA, QUESTIONS, TURNS = (
     runpy.run_path(str(RECIPES / name)) for name in ("qwen_coder_data.py", "plain_questions.py", "qwen_coder_turns.py")
 )
+LONG = "So. " * 400
 NATURAL = ("toolrl", "reason_tool_use", "seal_tools", "glaive")
 
 
@@ -30,11 +32,21 @@ def row(source: str, number: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def messages(number: int) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"Do {number}."}, {"role": "assistant", "content": "When?"}]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    rows = {name: [row(name, number) for number in range(900)] for name in DATA["PRACTICE"]}
+    rows = {name: [row(name, number) for number in range(900)] for name in (*NATURAL, "api-many", "graded", "plain", "turns")}
     rows["graded"] = [row("graded", number, reasoning="Because.") for number in range(900)]
-    rows["toolrl"] = [row("toolrl", number, reasoning="So." if number % 2 else None) for number in range(900)]
+    rows["toolrl"] = [row("toolrl", number, reasoning=("So.", None, LONG)[number % 3]) for number in range(900)]
+    kinds = ("one", "wider", "retold", "refused", "back")
+    rows["api-one"] = [
+        row(f"api-one/{kind}", number, id=f"{number}-{kind}", messages=messages(number))
+        for kind in kinds
+        for number in range(300)
+    ]
     lines(tmp_path / "natural.jsonl", *(one for name in NATURAL for one in rows[name]))
     for name in rows.keys() - {*NATURAL}:
         lines(tmp_path / f"{name}.jsonl", *rows[name])
@@ -55,7 +67,7 @@ def test_what_is_attempted_was_not_practised(folder: Path) -> None:
 
 def test_only_recorded_reasoning_is_learnt_and_hard_tasks_are_not_answered_at_once(folder: Path) -> None:
     practice = read(folder / "practice.jsonl")
-    assert all(one["reasoning"] for one in practice if one["label"] == "long")
+    assert {one["reasoning"] for one in practice if one["label"] == "long"} == {"Because.", "So."}
     assert {one["source"] for one in practice if one["label"] == "long"} == {"graded", "toolrl"}
     at_once = [one["level"] for one in practice if one["source"] == "graded" and one["label"] == "short"]
     assert len(at_once) == DATA["PRACTICE"]["graded"][0]
@@ -63,9 +75,15 @@ def test_only_recorded_reasoning_is_learnt_and_hard_tasks_are_not_answered_at_on
 
 
 def test_records_with_the_same_tools_stay_together(folder: Path) -> None:
-    short = [one for one in read(folder / "practice.jsonl") if one["source"] == "api-one"]
+    short = [one for one in read(folder / "practice.jsonl") if one["source"] == "api-many"]
     sets = {one["tools"][0] for one in short}
-    assert len(short) == DATA["PRACTICE"]["api-one"][0] == 3 * len(sets)
+    assert len(short) == DATA["PRACTICE"]["api-many"][0] == 3 * len(sets)
+
+
+def test_the_turn_before_a_clarified_request_asks_back(folder: Path) -> None:
+    asks = [one for one in read(folder / "practice.jsonl") if one["id"].endswith("-asks")]
+    assert len(asks) == DATA["PRACTICE"]["asks"][0]
+    assert all((one["content"], one["calls"], len(one["messages"])) == ("When?", [], 1) for one in asks)
 
 
 def test_there_are_thirty_questions_twenty_of_them_with_an_exact_answer() -> None:
@@ -135,11 +153,45 @@ def test_what_an_answer_must_tell(said: str, values: list[str], told: bool) -> N
     assert TURNS["tells"](said, values) is told
 
 
-def test_no_question_of_the_thirty_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.syspath_prepend(RECIPES)
-    plain = runpy.run_path(str(RECIPES / "qwen_coder_plain.py"))
-    fields = lines(tmp_path / "apis.jsonl", *({"field": f"Field/Topic {number}"} for number in range(plain["TOPICS"])))
-    questions = [*plain["_questions"](fields, random.Random(0))]  # noqa: S311
-    assert len({*questions}) > 200
-    assert {*questions}.isdisjoint(one["question"] for one in read(RECIPES / "plain_questions.jsonl"))
+    return runpy.run_path(str(RECIPES / "qwen_coder_plain.py"))
+
+
+@pytest.fixture
+def fields(tmp_path: Path, plain: dict[str, Any]) -> Path:
+    return lines(tmp_path / "apis.jsonl", *({"field": f"Field/Topic {number}"} for number in range(plain["TOPICS"])))
+
+
+def test_no_question_of_the_thirty_is_learnt(plain: dict[str, Any], fields: Path) -> None:
+    questions = {question for question, _ in plain["_questions"](fields, random.Random(0))}  # noqa: S311
+    assert len(questions) > 500
+    assert questions.isdisjoint(one["question"] for one in read(RECIPES / "plain_questions.jsonl"))
     assert "Hello!" not in questions
+
+
+def test_wrong_sums_and_refusals_are_not_learnt(
+    plain: dict[str, Any], fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(record: Record) -> str:
+        question = record.messages[-1]["content"]
+        if added := re.search(r"(\d+) \+ (\d+)", question):
+            return f"It is {int(added[1]) + int(added[2])}."
+        return "I'm sorry, but I can't assist with that." if "capital" in question else "It is unknown."
+
+    monkeypatch.setitem(plain["main"].__globals__, "server", lambda url, max_tokens: said)
+    request = {
+        "id": "0",
+        "tools": [],
+        "messages": [{"role": "user", "content": "?"}],
+        "calls": [],
+        "source": "s",
+        "licence": "MIT",
+    }
+    requests = lines(tmp_path / "requests.jsonl", *(request for _ in range(plain["TOOL_SETS"])))
+    plain["main"](str(fields), str(requests), "url", str(tmp_path / "plain.jsonl"))
+    asked = [one["messages"][0]["content"] for one in read(tmp_path / "plain.jsonl")]
+    assert "Hi!" in asked
+    assert not [question for question in asked if "capital of" in question]
+    assert {question.split()[3] for question in asked if re.match(r"What is \d", question)} - {"percent"} == {"+"}
