@@ -66,6 +66,11 @@ class Served:
         else:
             self.process.send_signal(number)
 
+    def leave_errors(self) -> None:
+        """Read no more of standard error, as `tee` that Ctrl-C has ended too."""
+        pipe: Any = self.process._transport.get_pipe_transport(2)  # pyright: ignore[reportAttributeAccessIssue] asyncio has no other way
+        pipe.close()
+
     async def says(self, text: str) -> None:
         """Wait until a line with this text is on standard error."""
         assert self.process.stderr is not None
