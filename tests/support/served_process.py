@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -50,6 +51,8 @@ class Served:
     """The lines that it printed when it was ready."""
     phases: list[str]
     """What it said of its start."""
+    before: list[str]
+    """The lines that its command printed before."""
     output: str = ""
     """What it wrote after that, once it has ended."""
     errors: str = ""
@@ -62,6 +65,11 @@ class Served:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
+
+    def leave_errors(self) -> None:
+        """Read no more of standard error, as `tee` that Ctrl-C has ended too."""
+        pipe: Any = self.process._transport.get_pipe_transport(2)  # pyright: ignore[reportAttributeAccessIssue] asyncio has no other way
+        pipe.close()
 
     async def says(self, text: str) -> None:
         """Wait until a line with this text is on standard error."""
@@ -85,26 +93,36 @@ class Served:
 async def serving(*arguments: str, program: tuple[str, ...] = ("-c", SCRIPTED)) -> AsyncIterator[Served]:
     """Start a server on a free port, and kill it at the end if it has not ended. `program`: arguments of Python."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
+    async with started(sys.executable, *program, *arguments, "--port", "0", env=environment) as server:
+        yield server
+
+
+@asynccontextmanager
+async def started(*command: str, **process_options: Any) -> AsyncIterator[Served]:
+    """Run a command until it serves, and kill it at the end if it has not ended."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *program, *arguments, "--port", "0", stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
+        *command, stdout=PIPE, stderr=PIPE, start_new_session=True, **process_options
     )
     try:
-        ready = await _ready_lines(process)
-        yield Served(process, re.findall(r"http://\S+", ready[0])[0].removesuffix("/v1"), ready, await _phases(process))
+        before, ready = await _lines_until_ready(process)
+        url = re.findall(r"http://\S+", ready[0])[0].removesuffix("/v1")
+        yield Served(process, url, ready, await _phases(process), before)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
 
 
-async def _ready_lines(process: Process) -> list[str]:
+async def _lines_until_ready(process: Process) -> tuple[list[str], list[str]]:
+    """Return what was printed before the server was ready, and the lines that say that it is."""
     assert process.stdout is not None
     assert process.stderr is not None
     lines: list[str] = []
-    while line := (await process.stdout.readline()).decode().rstrip():
-        lines.append(line)
+    while line := (await process.stdout.readline()).decode():
+        lines.append(line.removesuffix("\n"))
         if line.startswith("  docs "):
-            return lines
+            begin = next(number for number, one in enumerate(lines) if one.startswith("Ready at "))
+            return lines[:begin], lines[begin:]
     raise AssertionError((await process.stderr.read()).decode())
 
 

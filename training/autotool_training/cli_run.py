@@ -50,7 +50,13 @@ def run(
     until: Annotated[
         Until, typer.Option(help="The last stage to make: `data` shows what is read, `label` lets go of servers that label.")
     ] = "measure",
-    serve: Annotated[bool, typer.Option("--serve", help="Serve the result at the end.")] = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve",
+            help="Serve the result at the end. Variables set the options of `autotool serve`, as in AUTOTOOL_PORT=9000.",
+        ),
+    ] = False,
     change: Change = None,
     seed: Seed = None,
     strict: Strict = False,
@@ -70,6 +76,8 @@ def run(
     settings, folder = load_recipe(recipe, changes), out or Path("runs") / source_name(data)
     if serve and until != "measure":
         raise AutoToolError(f"--serve needs the result, which a run --until {until} does not make: leave one of them out.")
+    if serve:
+        _reject_address()
     _reject_labellers(settings.base.source, short, long)
     if settings.rl.rollouts != "transformers":
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
@@ -104,6 +112,15 @@ def _words(launch: str) -> list[str]:
         return shlex.split(launch)
     except ValueError as error:
         raise AutoToolError(f"--launch cannot be read as a command ({error}): close its quotation marks.") from error
+
+
+def _reject_address() -> None:
+    """Raise AutoToolError, before hours of training, if the server could not have the address that its variables name."""
+    from autotool_server.launch.listener import bind  # noqa: PLC0415
+    from autotool_server.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings()
+    bind(settings.host, settings.port).close()
 
 
 def _reject_labellers(base: str, short: str | None, long: str | None) -> None:

@@ -48,7 +48,8 @@ def _listening(listener: socket.socket) -> socket.socket:
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> AutoToolError:
-    return AutoToolError(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port or --host.")
+    choice = "Choose another with --port or --host (AUTOTOOL_PORT, AUTOTOOL_HOST)"
+    return AutoToolError(f"Cannot listen on {host}:{port}: {error.strerror}. {choice}.")
 
 
 def base_url(listener: socket.socket) -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import uvicorn
@@ -100,14 +100,17 @@ class Stop:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    # The reader may be gone, as `tee` is that Ctrl-C has ended too.
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def exit_now(code: int = 0) -> NoReturn:
     """End the process and its children at once: a thread that loads a model cannot be stopped."""
     for child in multiprocessing.active_children():
         child.kill()  # vLLM's processes handle SIGTERM only when their model is loaded
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for output in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            output.flush()
     os._exit(code)

@@ -1,14 +1,19 @@
-"""`autotool train run` as the guide has it, with fewer conversations and steps: made once, and passed over the second time."""
+"""`autotool train run` with fewer conversations and steps: made and served as in the README, then as in the guide, at once."""
 
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+from openai import AsyncOpenAI
 from support.examples import blocks
+from support.served_process import Served, started
 
 from autotool_training.common import records
 from autotool_training.pipeline.split import conversations
@@ -22,38 +27,72 @@ FEWER = (
 )
 
 
-def quick_start(page: Path) -> str:
-    """Return the commands of the guide with fewer conversations and steps."""
-    text = next(block.text for block in blocks(page) if "autotool train run" in block.text)
-    assert "--dialogues 200" in text
-    return text.replace("--dialogues 200", "--dialogues 15").replace("--out runs/company\n", f"--out runs/company {FEWER}\n")
+def quick_start(page: str) -> str:
+    """Return the commands of a page that train by one command."""
+    return next(block.text for block in blocks(ROOT / page) if "autotool train run" in block.text)
 
 
-def shell(folder: Path, commands: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = ["bash", "-eu", "-o", "pipefail", "-c", commands]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False)
+def smaller(commands: str) -> list[str]:
+    """Return the words of a shell that runs the commands with fewer conversations and steps."""
+    assert "--dialogues 200" in commands
+    fewer = commands.replace("--dialogues 200", "--dialogues 15")
+    return ["bash", "-eu", "-o", "pipefail", "-c", re.sub(r"--out runs/company\b(?!\.)", rf"\g<0> {FEWER}", fewer)]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | variables
+
+
+def assert_no_foreign_lines(text: str) -> None:
+    assert [line for line in text.splitlines() if FOREIGN.search(line)] == []
+
+
+def output(command: list[str], folder: Path) -> list[str]:
+    """Run a command until it has ended, and return the lines that it printed."""
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert [line for line in (done.stdout + done.stderr).splitlines() if FOREIGN.search(line)] == []
-    return done
+    assert_no_foreign_lines(done.stdout + done.stderr)
+    return done.stdout.splitlines()
+
+
+async def ask_and_end(server: Served) -> None:
+    """Ask the trained model in `auto`, and end its server by Ctrl-C."""
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        [model] = (await client.models.list()).data
+        assert model.id == "runs/company/rl"
+        messages: Any = [{"role": "user", "content": "Where is order 4711?"}]
+        answer: Any = await client.chat.completions.create(
+            model=model.id, messages=messages, max_completion_tokens=16, extra_body={"mode": "auto"}
+        )
+    [turn] = answer.autotool["turns"]
+    assert turn["resolved"] in ("long", "short")
+    assert 0 < turn["p_long"] < 1
+    begun = psutil.Process(server.process.pid).children(recursive=True)
+    server.signal(signal.SIGINT)
+    assert (await server.end(), server.errors.splitlines()) == (0, ["Stopping."])
+    assert psutil.wait_procs(begun, timeout=60)[1] == []
 
 
 @pytest.mark.timeout(600)
-def test_the_quick_start_of_the_guide(tmp_path: Path) -> None:
+async def test_the_quick_starts_of_the_readme_and_of_the_guide(tmp_path: Path) -> None:
     (tmp_path / "training").symlink_to(ROOT / "training")
-    commands = quick_start(ROOT / "docs/guides/train.md")
-    first = shell(tmp_path, commands).stdout
-    run = tmp_path / "runs/company"
-    assert [line.split()[0] for line in first.splitlines() if line.split()[:1] and line.split()[0] in STAGES] == STAGES
-    assert "done before" not in first
-    held, trained = ([*records.read(run / name, strict=True)] for name in ("held_out.jsonl", "labelled.jsonl"))
-    apart = len(conversations(held)), len(conversations(trained))
-    assert (apart[0] > 1, len(conversations([*held, *trained]))) == (True, sum(apart))
+    served, trained = quick_start("README.md"), quick_start("docs/guides/train.md")
+    assert served == trained.removesuffix("\n") + " --serve\n"
+    variables = environment(AUTOTOOL_PORT="0", AUTOTOOL_ENGINE="transformers")
+    async with started(*smaller(served), cwd=tmp_path, env=variables) as server:
+        await ask_and_end(server)
+    first, run = server.before, tmp_path / "runs/company"
+    assert_no_foreign_lines("\n".join([*first, *server.phases]))
+    assert [line.split()[0] for line in first if line.split()[:1] and line.split()[0] in STAGES] == STAGES
+    assert "done before" not in "\n".join(first)
+    held, kept = ([*records.read(run / name, strict=True)] for name in ("held_out.jsonl", "labelled.jsonl"))
+    apart = len(conversations(held)), len(conversations(kept))
+    assert (apart[0] > 1, len(conversations([*held, *kept]))) == (True, sum(apart))
     modes = {result["mode"]: result for result in json.loads((run / "modes.json").read_text())}
     assert [*modes] == ["auto", "long", "short", "base"]
     assert (modes["long"]["long"], modes["short"]["long"]) == (modes["long"]["turns"], 0)
     assert (modes["base"]["long"], modes["base"]["turns"]) == (0, modes["short"]["turns"])
     assert "Next: autotool serve --model runs/company/rl" in first
-    again = shell(tmp_path, commands).stdout
-    assert again.count("done before") == len(STAGES)
-    assert again.splitlines()[-10:] == first.splitlines()[-10:]
+    again = output(smaller(trained), tmp_path)
+    assert "\n".join(again).count("done before") == len(STAGES)
+    assert again[-10:] == first[-10:]

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
+from autotool_server.launch.listener import listen
 from autotool_training.cli import app
 
 
@@ -53,3 +54,14 @@ def test_a_thinking_model_that_cannot_think_is_refused_before_it_is_fetched(tmp_
 )
 def test_options_that_mean_nothing(tmp_path: Path, options: list[str], reason: str) -> None:
     assert reason in refusal(tmp_path, "--base", "Qwen/Qwen3-4B", *options)
+
+
+def test_an_address_that_the_server_could_not_have_is_refused_before_hours_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("AUTOTOOL_PORT", port)
+        refused = refusal(tmp_path, "--base", "Qwen/Qwen3-4B", "--serve")
+    assert refused.startswith(f"Cannot listen on 127.0.0.1:{port}: ")
+    assert "AUTOTOOL_PORT" in refused

@@ -28,16 +28,18 @@ def claim_run_dir(
     *,
     assumed: Mapping[str, Any] | None = None,
     growing: str | None = None,
+    planned: str | None = None,
     unused: Collection[str] = (),
 ) -> None:
     """Make a folder that of a run, or check that it already is; `run` has JSON values of all that the run depends on.
 
     `begin` is called with the folder once it is known to be the run's. `assumed` has the values that a run of older code had
     without storing them, such as settings that came later, and `growing` names a number, as in `settings.steps`, of which the
-    run may get more: a finished run then counts as unfinished. `unused` names values and sections that are stored and do not
-    matter. A known model counts by its name, wherever its folder is (`portable`). Raises AutoToolError if the folder holds
-    another run, naming what differs, with its values of settings. The fingerprints are not compared if the folder holds a run
-    of older code, which stored none.
+    run may get more: a finished run then counts as unfinished. `planned` names a number over which the learning rate falls: a
+    finished run gets no more of it, and the error says what to do instead. `unused` names values and sections that are stored
+    and do not matter. A known model counts by its name, wherever its folder is (`portable`). Raises AutoToolError if the folder
+    holds another run, naming what differs, with its values of settings. The fingerprints are not compared if the folder holds a
+    run of older code, which stored none.
     """
     out.mkdir(parents=True, exist_ok=True)
     file = out / RUN_FILE
@@ -47,12 +49,23 @@ def claim_run_dir(
     others, grows = compare_runs(held, run, assumed=assumed, growing=growing, unused=unused)
     if others:
         named = ", ".join(_with_value(name, value) for name, value in others.items())
-        raise AutoToolError(f"{out} holds a run with other settings ({named}): give another --out, or remove it.")
+        further = _further(out, run, others, planned)
+        raise AutoToolError(f"{out} holds a run with other settings ({named}): give another --out, or remove it.{further}")
     if grows:
         _unfinish(out)
         _write(file, run)
     if begin is not None:
         begin(out)
+
+
+def _further(out: Path, run: Mapping[str, Any], others: Mapping[str, Any], planned: str | None) -> str:
+    """Return how to train on from the result of a finished run, if what differs is more of what was planned; else nothing."""
+    if planned is None or planned not in others or _value(run, planned) <= others[planned] or not is_finished(out):
+        return ""
+    return (
+        f" A finished run gets no more {planned}, since its learning rate has fallen to 0: to train on from its result, give "
+        f"another --out and --set base.source={out}."
+    )
 
 
 def compare_runs(

@@ -57,7 +57,8 @@ def pretrain(
     """
     start = {**base_identity(base), "parameters": base.model.num_parameters()}
     run = {"stage": "scratch", "seed": seed, "settings": settings.model_dump(by_alias=True), **start}
-    claim_run_dir(out, run, begin, assumed={"settings": PretrainSettings().model_dump(by_alias=True)})
+    assumed = {"settings": PretrainSettings().model_dump(by_alias=True)}
+    claim_run_dir(out, run, begin, assumed=assumed, planned="settings.task_steps")
     if done := load_finished(out):
         return done
     with explain_full_disk(out):

@@ -133,6 +133,7 @@ def train(
         {**run, **base_identity(base)},
         begin,
         assumed={"settings": SftSettings().model_dump()},
+        planned="settings.epochs",
         unused=["settings.report_to"],
     )
     if done := load_finished(out, loading):

@@ -53,6 +53,11 @@ def test_it_learns_and_an_interrupted_run_has_the_same_result(tmp_path: Path, mo
     resumed = train(tmp_path / "cut")
     for one, other in zip(straight.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
+    more, base = SETTINGS.model_copy(update={"epochs": 2}), scratch.make(SIZES, seed=0)
+    with pytest.raises(AutoToolError, match=r"gets no more settings\.epochs.* --set base\.source="):
+        sft.train(base, data(base), more, tmp_path / "straight", seed=1)
+    sft.train(straight, data(straight), SETTINGS, tmp_path / "further", seed=1)
+    assert json.loads((tmp_path / "further/metrics.jsonl").read_text().splitlines()[0])["loss"] < losses[0]
 
 
 async def test_what_it_writes_is_served_with_the_same_prompt_ids(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ async def test_an_idle_server_aligns_its_ready_lines_and_ends_at_once(number: si
     assert rows["tools"] == "calculator, clock"
 
 
+async def test_it_ends_when_nobody_reads_what_it_says() -> None:
+    async with serving() as server:
+        server.leave_errors()
+        server.signal(signal.SIGINT)
+        assert await server.end() == 0
+
+
 async def test_the_second_signal_ends_streams_with_an_error_of_their_protocol() -> None:
     async with serving() as server:
         begun = {path: asyncio.Event() for path in REQUESTS}

@@ -135,6 +135,23 @@ def test_a_finished_run_may_get_more_steps_and_not_fewer(tmp_path: Path) -> None
         claim(5)
 
 
+def test_a_finished_run_that_gets_no_more_says_how_to_train_on(tmp_path: Path) -> None:
+    def refusal(epochs: float) -> str:
+        with pytest.raises(AutoToolError) as refused:
+            resume.claim_run_dir(tmp_path, {"settings": {"epochs": epochs}}, planned="settings.epochs")
+        return str(refused.value)
+
+    resume.claim_run_dir(tmp_path, {"settings": {"epochs": 2.0}}, planned="settings.epochs")
+    plain = f"{tmp_path} holds a run with other settings (settings.epochs=2.0): give another --out, or remove it."
+    assert refusal(3.0) == plain
+    (tmp_path / "mode_profile.json").touch()
+    assert refusal(1.0) == plain
+    assert refusal(3.0) == (
+        f"{plain} A finished run gets no more settings.epochs, since its learning rate has fallen to 0: to train on from its "
+        f"result, give another --out and --set base.source={tmp_path}."
+    )
+
+
 def test_a_run_of_another_base_is_refused_and_one_of_older_code_resumes(tmp_path: Path) -> None:
     base = scratch.make(SIZES, seed=0)
     assert resume.base_identity(base) == {"base": "", "base_contents": None}

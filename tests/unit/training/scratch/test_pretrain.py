@@ -215,6 +215,9 @@ def test_pretraining_lowers_the_loss_and_an_interrupted_run_has_the_same_result(
     for one, other in zip(straight.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(one, other)
     assert run(tmp_path / "cut").model.num_parameters() == straight.model.num_parameters()  # has ended: loaded, not trained
+    more = SETTINGS.model_copy(update={"task_steps": SETTINGS.task_steps + 1})
+    with pytest.raises(AutoToolError, match=r"gets no more settings\.task_steps"):
+        pretrain.pretrain(scratch.make(SIZES, seed=0), more, tmp_path / "cut", seed=0)
 
 
 def stop() -> torch.Tensor:
