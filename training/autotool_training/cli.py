@@ -297,7 +297,9 @@ def join(
 def push(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished stage, or `best` of an RL run.", metavar="DIR")],
     repo: Annotated[str, typer.Argument(help="The repository on the hub, as in NAME/MODEL; it is made if there is none.")],
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private; a public one that is there already is refused.")
+    ] = False,
 ) -> None:
     """Upload a checkpoint to the Hugging Face hub, without the steps and metrics of its run."""
     from autotool_training import report  # noqa: PLC0415 `--help` answers at once

@@ -16,20 +16,30 @@ OF_THE_RUN = ("steps/*", "tensorboard/*", "best/*", "best.part/*", "adapter/*", 
 def push_checkpoint(folder: Path, repo: str, *, private: bool) -> str:
     """Upload the checkpoint in a folder and return its address.
 
-    Raises AutoToolError if the folder holds no finished checkpoint, or if the hub refuses it or cannot be reached.
+    Raises AutoToolError if the folder holds no finished checkpoint, if the repository is to be private and already is a public
+    one, or if the hub refuses it or cannot be reached.
     """
     if not is_finished(folder):
         raise AutoToolError(f"{folder} holds no finished checkpoint: name the folder that a stage of `autotool train` wrote.")
     hub = HfApi()
     try:
-        # A name without a namespace gets that of the user.
-        created = hub.create_repo(repo, private=private, exist_ok=True).repo_id
+        # A name without a namespace gets that of the user, and without `private` the namespace's default holds.
+        created = hub.create_repo(repo, private=private or None, exist_ok=True).repo_id
+        if private and not hub.repo_info(created).private:
+            raise AutoToolError(f"{created} is there already and public: make it private on the hub, or leave --private out.")
         hub.upload_folder(repo_id=created, folder_path=folder, ignore_patterns=[*OF_THE_RUN])
-    except (HfHubHTTPError, HFValidationError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AutoToolError(f"The hub refused {repo}: {reason} Log in by `hf auth login`.") from error
+    except HFValidationError as error:
+        raise AutoToolError(f"The hub has no repository of the name {repo!r}: {error}") from error
+    except HfHubHTTPError as error:
+        raise AutoToolError(f"The hub refused {repo}: {_reason(error)}") from error
     except (OSError, HTTPError) as error:
-        raise AutoToolError(
-            f"Nothing was uploaded to {repo}: {type(error).__name__}: {error}. Is the hub reachable?"
-        ) from error
+        raise AutoToolError(f"The upload to {repo} failed: {type(error).__name__}: {error}. Is the hub reachable?") from error
     return f"{hub.endpoint}/{created}"
+
+
+def _reason(error: HfHubHTTPError) -> str:
+    """Return what the hub said, and what to do if it did not take the token."""
+    said = (error.server_message or f"status {error.response.status_code}").rstrip(".")
+    if error.response.status_code in (401, 403):
+        return f"{said}. Log in by `hf auth login`, or set HF_TOKEN, with a token that may write there."
+    return f"{said}."

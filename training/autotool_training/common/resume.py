@@ -17,6 +17,7 @@ from autotool_training.common.fingerprint import comparable, fingerprint, portab
 from autotool_training.common.lora import reject_other_rows
 from autotool_training.common.progress import shown_steps
 from autotool_training.common.records import Record
+from autotool_training.common.trackers import finish_trackers
 
 RUN_FILE = "run.json"
 
@@ -185,6 +186,7 @@ def train(trainer: Trainer, folder: Path) -> None:
         return
     with shown_steps(trainer):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    finish_trackers(trainer.args.report_to or ())
 
 
 def _made_all_steps(trainer: Trainer, checkpoint: Path) -> bool:

@@ -248,7 +248,7 @@ def grpo_config(settings: RlSettings, out: Path, seed: int) -> GRPOConfig:
         save_total_limit=settings.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        **tracker_arguments(settings.report_to, out.parent.name),
+        **tracker_arguments(settings.report_to, out.parent),
         log_completions=settings.log_completions > 0,
         # TRL prints none of them.
         num_completions_to_print=0,

@@ -198,7 +198,7 @@ def sft_config(settings: SftSettings, out: Path, seed: int) -> SFTConfig:
         save_total_limit=settings.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        **tracker_arguments(settings.report_to, out.parent.name),
+        **tracker_arguments(settings.report_to, out.parent),
         dataloader_pin_memory=torch.cuda.is_available(),
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,

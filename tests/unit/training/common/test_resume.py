@@ -46,7 +46,7 @@ def test_a_run_resumes_from_the_last_complete_checkpoint(tmp_path: Path) -> None
 
 class FakeTrainer:
     def __init__(self, max_steps: int) -> None:
-        self.args: Any = type("Arguments", (), {"max_steps": max_steps})
+        self.args: Any = type("Arguments", (), {"max_steps": max_steps, "report_to": []})
         self.done: list[tuple[str, str | None]] = []
 
     def train(self, resume_from_checkpoint: str | None = None) -> None:
