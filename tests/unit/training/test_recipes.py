@@ -53,6 +53,13 @@ def test_every_recipe_of_a_run_has_its_variant() -> None:
     assert {name: load_recipe(FOLDER / f"{name}.toml").sft.modes for name in MODES} == MODES
 
 
+def test_refinement_is_by_rounds_of_grpo_where_they_fit_and_no_result_was_measured_without() -> None:
+    rounds = {"company-tiny": 1, "qwen2.5-7b-lora": 3, "qwen2.5-7b": 0}
+    recipes = {name: load_recipe(FOLDER / f"{name}.toml").refine for name in rounds}
+    assert {name: settings.rounds for name, settings in recipes.items()} == rounds
+    assert {settings.min_alignment for settings in recipes.values()} == {"median"}
+
+
 @pytest.mark.parametrize("name", ["graded-tiny", "graded-free", "smollm2-135m"])
 def test_a_variant_changes_only_its_own_values(name: str) -> None:
     whole, variant = (load_recipe(FOLDER / f"{one}.toml") for one in (name, f"{name}-grpo"))
