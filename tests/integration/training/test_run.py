@@ -28,7 +28,7 @@ STAGES = ["data", "label", "sft", "refine", "rl", "measure"]
 FOREIGN = re.compile(r"warn|traceback|deprecat|future", re.IGNORECASE)
 FEWER = (
     "--set label.k=1 --set label.max_tokens=16 --set sft.epochs=0.5 --set rl.steps=1 --set rl.prompts=2 --set rl.group=2 "
-    "--set rl.accumulation=1 --set rl.probes=2 --set rl.max_response_tokens=16"
+    "--set rl.accumulation=1 --set rl.probes=2 --set rl.max_response_tokens=16 --set refine.round_steps=1"
 )
 REPORTING = (
     """--set sft.report_to='["wandb", "trackio"]' --set rl.report_to='["wandb", "trackio"]' --set rl.log_completions=1"""

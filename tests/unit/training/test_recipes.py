@@ -53,6 +53,13 @@ def test_every_recipe_of_a_run_has_its_variant() -> None:
     assert {name: load_recipe(FOLDER / f"{name}.toml").sft.modes for name in MODES} == MODES
 
 
+def test_refinement_is_by_rounds_of_grpo_where_they_fit_and_no_result_was_measured_without() -> None:
+    rounds = {"company-tiny": 1, "qwen2.5-7b-lora": 3, "qwen2.5-7b": 0}
+    recipes = {name: load_recipe(FOLDER / f"{name}.toml").refine for name in rounds}
+    assert {name: settings.rounds for name, settings in recipes.items()} == rounds
+    assert {settings.min_alignment for settings in recipes.values()} == {"median"}
+
+
 @pytest.mark.parametrize("name", ["graded-tiny", "graded-free", "smollm2-135m"])
 def test_a_variant_changes_only_its_own_values(name: str) -> None:
     whole, variant = (load_recipe(FOLDER / f"{one}.toml") for one in (name, f"{name}-grpo"))
@@ -90,6 +97,10 @@ def test_incompatible_settings_are_rejected() -> None:
         (["rl.num_iterations=3"], "num_iterations does not divide save_steps"),
         (["rl.num_iterations=2", "rl.save_steps=2", "rl.steps=5"], "num_iterations does not divide save_steps and steps"),
         (["rl.objective.importance_sampling_level=sequence"], "no effect with num_iterations=1"),
+        (
+            ["rl.decisions=halved", "rl.target_answers=chosen"],
+            "decisions=halved adapts β_l by forced answers, .*: leave target_answers out",
+        ),
     ):
         with pytest.raises(AutoToolError, match=message):
             load_recipe(tiny, changes)
@@ -97,6 +108,12 @@ def test_incompatible_settings_are_rejected() -> None:
         load_recipe(FOLDER / "qwen2.5-7b-lora.toml", ["base.load_in_4bit=true"])
     with pytest.raises(AutoToolError, match=r"rl: .*vllm_url is missing"):
         load_recipe(FOLDER / "graded-tiny.toml", ["rl.rollouts=vllm-server"])
+
+
+def test_targets_that_are_not_measured_do_not_refuse_halved_decisions() -> None:
+    halved = ["rl.decisions=halved", "rl.target_answers=chosen"]
+    for more in ("rl.objective.variant=static-beta", "rl.objective.targets={short=0.1, long=0.2, shared=0.1}"):
+        assert load_recipe(FOLDER / "graded-tiny.toml", [*halved, more]).rl.target_answers == "chosen"
 
 
 def test_the_zero3_file_is_a_config_of_accelerate() -> None:

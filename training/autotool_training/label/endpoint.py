@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 from openai import AsyncOpenAI
-from openai.types.chat import ChatCompletionMessage
+from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
 from autotool_client import reasoning
@@ -22,6 +22,11 @@ from autotool_training.label.attempt import LabelAnswer, LabelAttempt, LabelTask
 TRANSIENT_STATUSES = (408, 409, 429)
 """Error statuses that a later request may not get, as may not all from 500 on."""
 THINKING_LEAK = "the no-thinking model wrote reasoning: name the field that turns it off by --short-switch"
+
+PLAIN_SAMPLING: Mapping[str, float] = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Fields against the sampling of a checkpoint's generation config, which vLLM and this project's server apply by default. Some
+servers refuse fields of it, such as OpenAI's own all but `top_p`."""
+REFUSALS = (openai.BadRequestError, openai.UnprocessableEntityError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class Endpoint:
         self._url, self._model, self._mode = url, model, mode
         self._sampling, self._concurrency = sampling, concurrency
         self._fields: Mapping[str, Any] = switch.fields(Mode(mode))
+        self._plain = PLAIN_SAMPLING
+        """What of it the server has not refused."""
 
     @property
     def max_attempts(self) -> None:
@@ -78,21 +85,9 @@ class Endpoint:
             done(await self._answer(client, model, task))
 
     async def _answer(self, client: AsyncOpenAI, model: str, task: LabelTask) -> LabelAttempt:
-        record, sampling = task.record, self._sampling
-        body = {
-            **self._fields,
-            "model": model,
-            "messages": record.messages,
-            "temperature": sampling.temperature,
-            "top_p": 1.0,  # and not that of the checkpoint's generation config
-            "max_completion_tokens": sampling.max_tokens,
-            "seed": sampling.seed + task.index,
-        }
+        record = task.record
         try:
-            # The official client takes fields that OpenAI does not have only in `extra_body`, and sends all of it.
-            completion = await client.chat.completions.create(
-                messages=[], model="", extra_body=body | ({"tools": record.tools} if record.tools else {})
-            )
+            completion = await self._ask(client, model, task)
         except PERMANENT_ERRORS as error:
             raise AutoToolError(f"{self._url} refuses every request: {error.message}") from error
         except openai.APITimeoutError:
@@ -108,6 +103,29 @@ class Endpoint:
         if self._mode is ResolvedMode.SHORT and answer.reasoning:
             return LabelAttempt(record.id, task.index, None, THINKING_LEAK)
         return LabelAttempt(record.id, task.index, answer)
+
+    async def _ask(self, client: AsyncOpenAI, model: str, task: LabelTask) -> ChatCompletion:
+        """Return the server's answer, asked again without those fields of plain sampling that it refuses."""
+        plain = self._plain
+        body = {
+            **self._fields,
+            **plain,
+            "model": model,
+            "messages": task.record.messages,
+            **({"tools": task.record.tools} if task.record.tools else {}),
+            "temperature": self._sampling.temperature,
+            "max_completion_tokens": self._sampling.max_tokens,
+            "seed": self._sampling.seed + task.index,
+        }
+        try:
+            # The official client takes fields that OpenAI does not have only in `extra_body`, and sends all of it.
+            return await client.chat.completions.create(messages=[], model="", extra_body=body)
+        except REFUSALS as error:
+            refused = [name for name in plain if name in error.message]
+            if not refused:
+                raise
+        self._plain = {name: value for name, value in self._plain.items() if name not in refused}
+        return await self._ask(client, model, task)
 
 
 def _parse_answer(choice: Choice) -> LabelAnswer:

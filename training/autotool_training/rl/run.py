@@ -125,7 +125,7 @@ def _assumed(settings: RlSettings) -> dict[str, Any]:
 def _unused(variant: Variant) -> list[str]:
     """Return what is stored of a run of a variant and does not matter, in the words of `claim_run_dir`."""
     constrained = variant not in UNCONSTRAINED
-    targets = [] if constrained else ["percentile", "target_answers", "probes"]
+    targets = ["percentile", "target_answers", "probes"] if variant in UNTARGETED else []
     term = () if constrained else ENTROPY_TERM
     objective = [*term, *(("rewards", "length_bonus") if variant == "length-penalty" else ("length_penalty",))]
     settings = [*OBSERVING, *targets, *(f"objective.{name}" for name in objective)]

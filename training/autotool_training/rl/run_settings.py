@@ -1,14 +1,16 @@
 """Settings of an RL run: the section `rl` of a recipe."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autotool_training.common.lora import LoraSettings
 from autotool_training.common.trackers import Tracker
-from autotool_training.rl.settings import ObjectiveSettings
+from autotool_training.rl.settings import UNTARGETED, ObjectiveSettings
 
+_TARGET_ANSWERS: Mapping[str, Literal["chosen", "forced"]] = {"sampled": "chosen", "halved": "forced"}
 _FUNCTION = re.compile(r"\w+(\.\w+)*:\w+")
 
 
@@ -52,9 +54,14 @@ class RlSettings(BaseModel):
     """Functions of your own that give the rewards in place of the reward table, each as `module:function`; those of several
     are added up (see `rl.own_reward`). A rollout without a decision, or long with an empty think block, keeps the lowest
     reward of `rl.objective.rewards`."""
-    target_answers: Literal["chosen", "forced"] = "chosen"
-    """The base's answers that give the targets H_s and H_l: `chosen`, those that it chooses to give in the mode, which β_l is
-    adapted by too (each answer weighs as the probability of its mode); or `forced`, all alike, the only way before."""
+    decisions: Literal["sampled", "halved"] = "sampled"
+    """`sampled`: each rollout draws its decision token. `halved`: half of each group is made to be long and half to be short,
+    so that both modes are compared however rarely one is chosen (AdaptThink, arXiv 2505.13417, there with importance weights,
+    which would make a rare decision's gradient small again). transformers has to decode."""
+    target_answers: Literal["chosen", "forced"] = Field(default_factory=lambda known: _TARGET_ANSWERS[known["decisions"]])
+    """The base's answers that give the targets H_s and H_l: `chosen`, those that it chooses to give in the mode (each answer
+    weighs as the probability of its mode); or `forced`, all alike, the only way before. Default: what β_l is adapted by too,
+    which is `chosen`, and with `decisions = "halved"` `forced`."""
     percentile: Annotated[float, Field(gt=0, lt=100)] | Literal["mean"] = "mean"
     """Percentile of their entropies that is the target, or `mean`, which β_l is adapted by too. It was 50."""
     probes: int = Field(default=64, ge=2)
@@ -73,10 +80,6 @@ class RlSettings(BaseModel):
     """Optimiser steps on each batch of rollouts (μ of GRPO; TRL's name). From 2 on the ratios of the policy loss are other than
     1. `save_steps` and `steps` have to be multiples of it: a checkpoint holds no rollouts. β_l is adapted at every step, by H
     of the same rollouts, and `logp_gap` has the policy's own change in it."""
-    decisions: Literal["sampled", "halved"] = "sampled"
-    """`sampled`: each rollout draws its decision token. `halved`: half of each group is made to be long and half to be short,
-    so that both modes are compared however rarely one is chosen (AdaptThink, arXiv 2505.13417, there with importance weights,
-    which would make a rare decision's gradient small again). transformers has to decode."""
     accumulation: int = Field(default=1, ge=1)
     """Micro-batches into which a device's rollouts of a step are split, to save memory."""
     share: bool = False
@@ -137,4 +140,15 @@ class RlSettings(BaseModel):
             raise ValueError("vllm_url is missing: rollouts=vllm-server needs the server's URL")
         if self.decisions == "halved" and (self.rollouts != "transformers" or self.group % 2):
             raise ValueError("decisions=halved needs rollouts=transformers and an even group")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_of_the_same_answers(self) -> Self:
+        objective = self.objective
+        measured = objective.targets is None and objective.variant not in UNTARGETED
+        if measured and self.decisions == "halved" and self.target_answers == "chosen":
+            raise ValueError(
+                "decisions=halved adapts β_l by forced answers, and target_answers=chosen measures H_l on others: leave "
+                "target_answers out"
+            )
         return self

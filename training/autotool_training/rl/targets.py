@@ -3,6 +3,7 @@
 The controller of β_l compares the mean H_i of the answers that chose to be long with the target, so that this is the same
 mean at the start: all records are answered in both modes, and an answer weighs as the probability that the base chooses its
 mode for this record. That gives the expected mean over chosen answers, and needs no luck with a mode that is rarely chosen.
+Where the mode of the rollouts is forced (`rl.decisions = "halved"`), all answers weigh alike.
 """
 
 import random

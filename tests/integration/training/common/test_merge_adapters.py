@@ -8,10 +8,9 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from support.training import SIZES, records
+from support.training import changed_rows, make_base, records
 
 from autotool_core.errors import AutoToolError
-from autotool_training import scratch
 from autotool_training.common.checkpoint import Checkpoint
 from autotool_training.common.examples import ExampleWriter
 from autotool_training.common.lora import LoraSettings
@@ -31,22 +30,27 @@ class Stages:
 
     adapters: list[Path]
     last: Checkpoint
+    tied: bool
+    """Whether input and output embeddings are one matrix."""
 
 
-@pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    folder = tmp_path_factory.mktemp("stages")
-    first = trained(scratch.make(SIZES, seed=0), folder / "first", rank=4, alpha=8)
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def stages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    folder, tied = tmp_path_factory.mktemp("stages"), bool(request.param)
+    first = trained(make_base(tied=tied), folder / "first", rank=4, alpha=8)
     last = trained(first, folder / "last", rank=2, alpha=6)
-    return Stages([folder / "first/adapter", folder / "last/adapter"], last)
+    return Stages([folder / "first/adapter", folder / "last/adapter"], last, tied)
 
 
 def test_the_merged_adapter_gives_the_model_of_the_last_stage(stages: Stages, tmp_path: Path) -> None:
     merge_adapters(stages.adapters, tmp_path / "joined")
-    start = scratch.make(SIZES, seed=0)
+    start = make_base(tied=stages.tied)
     joined = PeftModel.from_pretrained(start.model, str(tmp_path / "joined")).merge_and_unload()
+    joined.save_pretrained(tmp_path / "model")
+    markers = {*start.tokenizer.convert_tokens_to_ids(list(start.profile.markers))}
+    assert changed_rows(make_base(tied=stages.tied), tmp_path / "model") == {"input": markers, "output": markers}
     moved = 0.0
-    unchanged = scratch.make(SIZES, seed=0).model.state_dict()
+    unchanged = make_base(tied=stages.tied).model.state_dict()
     for name, weight in joined.state_dict().items():
         torch.testing.assert_close(weight.float(), stages.last.model.state_dict()[name], rtol=0.02, atol=1e-3)
         moved += (weight - unchanged[name]).abs().sum().item()

@@ -9,7 +9,7 @@ from typing import Any
 import pandas
 import pytest
 import torch
-from support.training import SIZES, records
+from support.training import SIZES, changed_rows, make_base, records
 
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
@@ -145,9 +145,18 @@ def test_records_too_few_for_a_step_are_refused_and_the_folder_stays_free(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_an_adapter_is_trained_and_merged(tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"lora": LoraSettings(rank=2, alpha=4), "steps": 1})
-    train(scratch.make(SIZES, seed=0), records(8), settings, tmp_path, seed=0)
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_adapter_is_trained_and_merged(tmp_path: Path, tied: bool) -> None:
+    # Halved groups have unequal rewards, so that there is something to learn.
+    learning = {"decisions": "halved", "warmup_steps": 0, "learning_rate": 5e-3, "steps": 1}
+    settings = SETTINGS.model_copy(update={"lora": LoraSettings(rank=2, alpha=4), **learning})
+    base = make_base(tied=tied)
+    train(base, records(8), settings, tmp_path, seed=0)
+    markers = {*base.tokenizer.convert_tokens_to_ids(list(base.profile.markers))}
+    rows = changed_rows(make_base(tied=tied), tmp_path)
+    assert rows["output"] == markers
+    # Every answer is cut, so that what is learnt is the decision, which is read off behind this marker.
+    assert rows["input"] == (markers if tied else {base.tokenizer.convert_tokens_to_ids("<think>")})
     assert (tmp_path / "adapter/adapter_config.json").exists()
     assert checkpoint.load_checkpoint(str(tmp_path)).tokenizer.chat_template
 

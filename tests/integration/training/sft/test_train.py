@@ -1,14 +1,13 @@
 """SFT of a tiny model from scratch: it learns, resumes, and its checkpoint can be served."""
 
-import json
+import math
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 import torch
 from support.serving import running
-from support.training import SIZES, records
-from transformers import AutoModelForCausalLM
+from support.training import SIZES, changed_rows, losses, make_base, records, saved_dtypes
 
 from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode
@@ -43,9 +42,8 @@ def train(out: Path) -> checkpoint.Checkpoint:
 
 def test_it_learns_and_an_interrupted_run_has_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     straight = train(tmp_path / "straight")
-    lines = [json.loads(line) for line in (tmp_path / "straight/metrics.jsonl").read_text().splitlines()]
-    losses = [line["loss"] for line in lines if "loss" in line]
-    assert losses[-1] < losses[0]
+    first, *_, last = losses(tmp_path / "straight")
+    assert last < first
     with monkeypatch.context() as patch:
         patch.setattr(sft.FiniteLoss, "on_save", stop, raising=False)
         with pytest.raises(StopError):
@@ -84,18 +82,27 @@ async def test_what_it_writes_is_served_with_the_same_prompt_ids(tmp_path: Path)
         await engine.stop()
 
 
-def test_lora_trains_only_the_markers_rows_and_is_merged(tmp_path: Path) -> None:
-    base = scratch.make(SIZES, seed=0)
-    before = base.model.get_input_embeddings().weight.detach().clone()
-    settings = SETTINGS.model_copy(update={"lora": lora.LoraSettings(rank=4, alpha=8)})
+@pytest.mark.parametrize(("tied", "dtype"), [(True, "float32"), (False, "float32"), (False, "bfloat16")])
+def test_lora_trains_only_the_markers_rows_and_is_merged(
+    tmp_path: Path, tied: bool, dtype: Literal["float32", "bfloat16"]
+) -> None:
+    base = make_base(tied=tied, dtype=dtype)
+    settings = SETTINGS.model_copy(update={"lora": lora.LoraSettings(rank=4, alpha=8), "precision": dtype})
     sft.train(base, data(base, 8), settings, tmp_path, seed=1)
-    merged: Any = AutoModelForCausalLM.from_pretrained(tmp_path)
-    after = merged.get_input_embeddings().weight
-    changed = {index for index in range(len(before)) if not torch.equal(before[index], after[index])}
-    markers = set(base.tokenizer.convert_tokens_to_ids(list(base.profile.markers)))
-    assert changed
-    assert changed <= markers
+    markers = {*base.tokenizer.convert_tokens_to_ids(list(base.profile.markers))}
+    assert changed_rows(make_base(tied=tied, dtype=dtype), tmp_path) == {"input": markers, "output": markers}
     assert (tmp_path / "adapter/adapter_config.json").exists()
+    assert (saved_dtypes(tmp_path), saved_dtypes(tmp_path / "adapter")) == ({getattr(torch, dtype)}, {torch.float32})
+    assert all(map(math.isfinite, losses(tmp_path)))
+
+
+def test_mixed_precision_leaves_the_weights_in_float32(tmp_path: Path) -> None:
+    base = scratch.make(SIZES, seed=0)
+    settings = SETTINGS.model_copy(update={"precision": "bfloat16"})
+    sft.train(base, data(base, 8), settings, tmp_path, seed=1)
+    assert saved_dtypes(tmp_path) == {torch.float32}
+    assert len(losses(tmp_path)) == 2
+    assert all(map(math.isfinite, losses(tmp_path)))
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:

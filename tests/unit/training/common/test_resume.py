@@ -117,6 +117,14 @@ def test_settings_that_only_observe_may_change(tmp_path: Path) -> None:
     resume.claim_run_dir(tmp_path, {"settings": moved.model_dump()}, unused=unused)
 
 
+def test_how_targets_are_measured_does_not_matter_to_a_run_without_measured_targets(tmp_path: Path) -> None:
+    settings = RlSettings(objective=ObjectiveSettings(variant="static-beta"))
+    unused = rl._unused("static-beta")
+    resume.claim_run_dir(tmp_path, {"settings": settings.model_dump()}, unused=unused)
+    other = settings.model_copy(update={"target_answers": "forced", "percentile": 50, "probes": 2})
+    resume.claim_run_dir(tmp_path, {"settings": other.model_dump()}, unused=unused)
+
+
 def test_a_finished_run_may_get_more_steps_and_not_fewer(tmp_path: Path) -> None:
     def claim(steps: int) -> None:
         resume.claim_run_dir(tmp_path, {"settings": {"steps": steps}}, growing="settings.steps")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,9 @@ def test_stock_servers_get_the_templates_variable(tmp_path: Path) -> None:
     assert second["seed"] == 6
     assert third["model"] == "other"
     assert not {"chat_template_kwargs", "mode", "tools"} & third.keys()
+    # Whatever the checkpoint's generation config says.
+    plain = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+    assert all(plain.items() <= body.items() for body in api.bodies)
     (made,) = records.read(tmp_path / "out.jsonl")
     assert (made.label, made.reasoning, made.content) == ("long", "2+2", "It is 4.")
 
@@ -249,6 +253,41 @@ def test_reasoning_of_the_no_thinking_model_is_an_unanswered_attempt(tmp_path: P
     assert counts["notes"]["short attempts unanswered"] == 1
     errors = [row["error"] for row in jsonl.read(tmp_path / "out.attempts.jsonl") if row.get("error")]
     assert errors == ["the no-thinking model wrote reasoning: name the field that turns it off by --short-switch"]
+
+
+def answered_by(monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+    """Have every request to a server answered by a function."""
+
+    def client(**options: Any) -> AsyncOpenAI:
+        http: Any = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        return AsyncOpenAI(**options, max_retries=0, http_client=http)
+
+    monkeypatch.setattr("autotool_training.label.endpoint.AsyncOpenAI", client)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_field_of_sampling_that_a_server_refuses_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    records.write(tmp_path / "in.jsonl", [record(str(at)) for at in range(6)])
+    asked: list[set[str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"object": "list", "data": [{"id": "tiny"}]})
+        asked.append({*json.loads(request.content)})
+        if refused := sorted(asked[-1] & {"min_p", "repetition_penalty"}):
+            return httpx.Response(status, json={"error": {"message": f"Unknown parameter: '{refused[0]}'."}})
+        call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return httpx.Response(200, json={"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]})
+
+    answered_by(monkeypatch, answer)
+    made, counts = run(tmp_path, "http://server/v1", "http://server/v1", k=2, concurrency=3)
+    assert (len(made), counts["notes"]["short answers right"]) == (6, 12)
+    assert "top_k" in asked[-1]
+    # Only the first requests of the three workers are refused.
+    assert len(asked) <= 12 + 3 * 2
 
 
 @pytest.mark.parametrize(("status", "retried"), [(503, True), (429, True), (408, True), (400, False), (422, False)])
@@ -265,11 +304,7 @@ def test_attempts_at_a_busy_server_are_repeated_by_a_resumed_run(
         requests.append(request)
         return httpx.Response(status, json={"error": {"message": "Not now."}})
 
-    def client(**options: Any) -> AsyncOpenAI:
-        http: Any = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-        return AsyncOpenAI(**options, max_retries=0, http_client=http)
-
-    monkeypatch.setattr("autotool_training.label.endpoint.AsyncOpenAI", client)
+    answered_by(monkeypatch, answer)
     for _ in range(2):
         made, counts = run(tmp_path, "http://server/v1", traces, k=1)
         assert made["a"].label == "long"

@@ -63,16 +63,34 @@ def test_a_mode_with_only_truncated_answers_is_measured_by_them(base: Checkpoint
     assert len(answered(monkeypatch, base, ended=0)) == 2 * PROBES.count
 
 
-@pytest.mark.parametrize(("answers", "long"), [("chosen", 0.2 * 0.9 + 0.6 * 0.1), ("forced", 0.4)])
-def test_targets_are_the_mean_over_the_answers_that_the_base_would_choose(
-    base: Checkpoint, monkeypatch: pytest.MonkeyPatch, answers: Literal["chosen", "forced"], long: float
-) -> None:
-    # Of two records the base thinks about one in nine of ten cases, and about the other in one.
+def uneven(monkeypatch: pytest.MonkeyPatch, base: Checkpoint) -> None:
+    """Have the base think about one of two records in nine of ten cases, and about the other in one."""
     entropy, odds = torch.tensor([0.1, 0.3, 0.2, 0.6]), torch.tensor([0.1, 0.9, 0.9, 0.1])
     monkeypatch.setattr(targets, "sample", lambda model, prompts, *_: [[7, base.tokenizer.eos_token_id] for _ in prompts])
     monkeypatch.setattr(targets, "measure", lambda *_: (entropy, odds))
+
+
+CHOSEN, FORCED = 0.2 * 0.9 + 0.6 * 0.1, 0.4
+
+
+@pytest.mark.parametrize(("answers", "long"), [("chosen", CHOSEN), ("forced", FORCED)])
+def test_targets_are_the_mean_over_the_answers_that_the_base_would_choose(
+    base: Checkpoint, monkeypatch: pytest.MonkeyPatch, answers: Literal["chosen", "forced"], long: float
+) -> None:
+    uneven(monkeypatch, base)
     probes = replace(PROBES, count=2, answers=answers)
     assert measure_targets(base, records(2), probes).long == pytest.approx(long)
+
+
+@pytest.mark.parametrize(("decisions", "long"), [("sampled", CHOSEN), ("halved", FORCED)])
+def test_targets_are_of_the_answers_by_which_beta_is_adapted(
+    base: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decisions: str, long: float
+) -> None:
+    uneven(monkeypatch, base)
+    job = run._Job(base, records(2), RlSettings.model_validate({"decisions": decisions, "probes": 2}), tmp_path, 0)
+    measured = run._with_targets(job, torch.device("cpu")).targets
+    assert measured
+    assert measured.long == pytest.approx(long)
 
 
 def test_only_the_seed_changes_the_result(base: Checkpoint) -> None:
