@@ -1,15 +1,16 @@
 """RL of a tiny model from records to a checkpoint; the objective itself is tested in tests/unit."""
 
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas
 import pytest
 import torch
-from support.training import SIZES, changed_rows, make_base, records
+from support.training import SIZES, changed_rows, losses, make_base, records, saved_dtypes
 
 from autotool_core.errors import AutoToolError
 from autotool_training import scratch
@@ -145,20 +146,32 @@ def test_records_too_few_for_a_step_are_refused_and_the_folder_stays_free(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_an_adapter_is_trained_and_merged(tmp_path: Path, tied: bool) -> None:
-    # Halved groups have unequal rewards, so that there is something to learn.
-    learning = {"decisions": "halved", "warmup_steps": 0, "learning_rate": 5e-3, "steps": 1}
-    settings = SETTINGS.model_copy(update={"lora": LoraSettings(rank=2, alpha=4), **learning})
-    base = make_base(tied=tied)
+# Halved groups have unequal rewards.
+LEARNING = SETTINGS.model_copy(update={"decisions": "halved", "warmup_steps": 0, "learning_rate": 5e-3, "steps": 1})
+
+
+@pytest.mark.parametrize(("tied", "dtype"), [(True, "float32"), (False, "float32"), (False, "bfloat16")])
+def test_an_adapter_is_trained_and_merged(tmp_path: Path, tied: bool, dtype: Literal["float32", "bfloat16"]) -> None:
+    settings = LEARNING.model_copy(update={"lora": LoraSettings(rank=2, alpha=4), "precision": dtype})
+    base = make_base(tied=tied, dtype=dtype)
+    # Answers that end: of cut ones the decision alone is learnt, whose gradients on the other tokens cancel out in a group.
+    base.model.generation_config.sequence_bias = [[[base.tokenizer.eos_token_id], 6.0]]
     train(base, records(8), settings, tmp_path, seed=0)
     markers = {*base.tokenizer.convert_tokens_to_ids(list(base.profile.markers))}
-    rows = changed_rows(make_base(tied=tied), tmp_path)
+    rows = changed_rows(make_base(tied=tied, dtype=dtype), tmp_path)
     assert rows["output"] == markers
-    # Every answer is cut, so that what is learnt is the decision, which is read off behind this marker.
-    assert rows["input"] == (markers if tied else {base.tokenizer.convert_tokens_to_ids("<think>")})
+    assert {base.tokenizer.convert_tokens_to_ids("<think>")} <= rows["input"] <= markers
     assert (tmp_path / "adapter/adapter_config.json").exists()
+    assert (saved_dtypes(tmp_path), saved_dtypes(tmp_path / "adapter")) == ({getattr(torch, dtype)}, {torch.float32})
+    assert all(map(math.isfinite, losses(tmp_path)))
     assert checkpoint.load_checkpoint(str(tmp_path)).tokenizer.chat_template
+
+
+def test_mixed_precision_leaves_the_weights_in_float32(tmp_path: Path) -> None:
+    train(make_base(), records(8), LEARNING.model_copy(update={"precision": "bfloat16"}), tmp_path, seed=0)
+    assert saved_dtypes(tmp_path) == {torch.float32}
+    assert len(losses(tmp_path)) == 1
+    assert all(map(math.isfinite, losses(tmp_path)))
 
 
 def test_tables_of_rollouts_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
