@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
+from autotool_training import cli_run
 from autotool_training.cli import app
 
 
@@ -53,3 +55,26 @@ def test_a_thinking_model_that_cannot_think_is_refused_before_it_is_fetched(tmp_
 )
 def test_options_that_mean_nothing(tmp_path: Path, options: list[str], reason: str) -> None:
     assert reason in refusal(tmp_path, "--base", "Qwen/Qwen3-4B", *options)
+
+
+FLASH = ("base.attn_implementation=flash_attention_2", "base.dtype=bfloat16", "sft.share=false", "rl.share=false")
+SERVER = ("rl.rollouts=vllm-server", "rl.vllm_url=http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("changes", "until", "reason"),
+    [
+        (FLASH, "measure", "base.attn_implementation=flash_attention_2 needs a GPU: leave it out on this machine"),
+        (SERVER, "measure", "rl.rollouts=vllm-server needs a GPU here, from which the weights go to the server"),
+        # Stages that do not need it are made. Here there is no file to make them of.
+        (FLASH, "label", "rows.jsonl"),
+        (SERVER, "refine", "rows.jsonl"),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: tuple[str, ...], until: str, reason: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(cli_run, "require_vllm", lambda _: None)
+    options = [word for change in changes for word in ("--set", change)]
+    assert reason in refusal(tmp_path, *options, "--until", until)
