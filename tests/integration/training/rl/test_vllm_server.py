@@ -1,4 +1,4 @@
-"""Rollouts by a server while LoRA is trained: what TRL's client is given is a whole base with the adapter of the step merged in.
+"""Rollouts by a server while LoRA is trained: what TRL's client is given is the base with the adapter of the step merged in.
 
 The client is one that keeps a model in this process in place of the server's, since TRL sends weights by NCCL alone.
 """
