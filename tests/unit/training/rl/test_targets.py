@@ -101,6 +101,6 @@ def test_targets_are_of_the_base_whatever_a_server_has(base: Checkpoint, tmp_pat
 def test_rl_over_a_server_is_refused_without_a_gpu(base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     settings = RlSettings.model_validate({"rollouts": "vllm-server", "vllm_url": "http://127.0.0.1:9"})
-    with pytest.raises(AutoToolError, match=r"rl\.rollouts=vllm-server needs a GPU here .* set rl\.rollouts to vllm or"):
+    with pytest.raises(AutoToolError, match=r"rl\.rollouts=vllm-server needs a GPU here, .* set rl\.rollouts to vllm or"):
         run.train(base, records(8), settings, tmp_path / "rl", seed=0)
     assert not (tmp_path / "rl").exists()
