@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,9 @@ from autotool_core.errors import AutoToolError
 from autotool_core.extras import require_vllm
 from autotool_core.modes import ModeSwitch
 from autotool_training.cli_options import Change, LongModel, RecipeFile, Seed, ShortModel, Strict, Switch
+
+if TYPE_CHECKING:
+    from autotool_training.recipe import Recipe
 
 Until = Literal["data", "label", "sft", "refine", "rl", "measure"]
 NO_LABELLER = ("smollm2-135m-base", "scratch")
@@ -81,6 +84,7 @@ def run(
     _reject_labellers(settings.base.source, short, long)
     if settings.rl.rollouts != "transformers":
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
+    _reject_missing_hardware(settings, until)
     job = Job(
         recipe=settings,
         data=data,
@@ -121,6 +125,16 @@ def _reject_address() -> None:
 
     settings = load_settings()
     bind(settings.host, settings.port).close()
+
+
+def _reject_missing_hardware(recipe: "Recipe", until: Until) -> None:
+    """Raise AutoToolError, before anything is read, if a stage needs a GPU or a package that this machine does not have."""
+    from autotool_training.rl.run import reject_server_without_gpu  # noqa: PLC0415
+
+    if until not in {"data", "label"}:
+        recipe.base.arguments()
+    if until in {"rl", "measure"}:
+        reject_server_without_gpu(recipe.rl)
 
 
 def _reject_labellers(base: str, short: str | None, long: str | None) -> None:

@@ -71,7 +71,7 @@ def _step(recipe: Recipe, folder: Path) -> None:
         records=records,
         rounds=[folder / "sft"],
         base=lambda: recipe.base.load_base(recipe.seed),
-        # FlashAttention and 4 bits need hardware.
+        # FlashAttention needs a GPU, and 4 bits a package.
         loading=LoadSettings(dtype=recipe.base.dtype),
         settings=recipe.refine,
         rl=recipe.rl,

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from autotool_core.errors import AutoToolError
 from autotool_server import default_model
 from autotool_server.launch.listener import listen
+from autotool_training import cli_run
 from autotool_training.cli import app
 
 
@@ -65,3 +67,26 @@ def test_an_address_that_the_server_could_not_have_is_refused_before_hours_of_tr
         refused = refusal(tmp_path, "--base", "Qwen/Qwen3-4B", "--serve")
     assert refused.startswith(f"Cannot listen on 127.0.0.1:{port}: ")
     assert "AUTOTOOL_PORT" in refused
+
+
+FLASH = ("base.attn_implementation=flash_attention_2", "base.dtype=bfloat16", "sft.share=false", "rl.share=false")
+SERVER = ("rl.rollouts=vllm-server", "rl.vllm_url=http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("changes", "until", "reason"),
+    [
+        (FLASH, "measure", "base.attn_implementation=flash_attention_2 needs a GPU: leave it out on this machine"),
+        (SERVER, "measure", "rl.rollouts=vllm-server needs a GPU here, from which the weights go to the server"),
+        # Stages that do not need it are made. Here there is no file to make them of.
+        (FLASH, "label", "rows.jsonl"),
+        (SERVER, "refine", "rows.jsonl"),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: tuple[str, ...], until: str, reason: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(cli_run, "require_vllm", lambda _: None)
+    options = [word for change in changes for word in ("--set", change)]
+    assert reason in refusal(tmp_path, *options, "--until", until)

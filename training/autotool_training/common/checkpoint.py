@@ -22,7 +22,7 @@ from autotool_server.default_model.build import prepare_base
 from autotool_server.engines.checkpoint import read_tokenizer
 from autotool_server.engines.profiles import carried_by
 from autotool_training.common.loading import LoadSettings
-from autotool_training.patches import malloc
+from autotool_training.patches import bitsandbytes_cpu, malloc
 
 MODES = """
 {%- if add_generation_prompt %}
@@ -77,7 +77,8 @@ def load_checkpoint(source: str, *, trust_remote_code: bool = False, loading: Lo
     `smollm2-135m` is the trained default model, and `smollm2-135m-base` what it was trained from.
     Raises AutoToolError if it cannot be loaded, has no chat template, or if `loading` needs a package that is not installed.
     """
-    arguments = (loading or LoadSettings()).arguments()
+    loading = loading or LoadSettings()
+    arguments = loading.arguments()
     if not torch.cuda.is_available():
         malloc.keep_freed_memory()
     path = default_model.resolve(source)
@@ -86,6 +87,8 @@ def load_checkpoint(source: str, *, trust_remote_code: bool = False, loading: Lo
         model = AutoModelForCausalLM.from_pretrained(path, **arguments, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise AutoToolError(f"No model can be loaded from {source}: name a checkpoint's folder or hub id.") from error
+    if loading.load_in_4bit:
+        bitsandbytes_cpu.keep_differentiable(model)
     if not tokenizer.chat_template:
         raise AutoToolError(f"The base {source} has no chat template: train its -Instruct sibling, or add chat_template.jinja.")
     carried = carried_by(path)

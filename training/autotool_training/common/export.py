@@ -73,7 +73,7 @@ def write_trained(trainer: Any, base: Checkpoint, out: Path) -> Checkpoint:
     Every process of the run must call it: sharded weights are gathered, and the first process writes.
     """
     is_adapter = hasattr(trainer.model, "merge_and_unload")
-    weights = None if is_adapter or _is_unwrapped(trainer) else trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    weights = None if is_adapter or _is_unwrapped(trainer) else _gathered(trainer, base)
     trained = base
     if trainer.accelerator.is_main_process:
         trained = Checkpoint(_merged(trainer, base, out / "adapter"), base.tokenizer, base.profile)
@@ -103,7 +103,7 @@ def write_current(trainer: Any, base: Checkpoint, out: Path) -> None:
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     is_adapter = hasattr(model, "merge_and_unload")
-    weights = None if is_adapter else trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    weights = None if is_adapter else _gathered(trainer, base)
     if trainer.accelerator.is_main_process:
         if _in_4bit(base):
             model = _merged(trainer, base, out / "adapter")
@@ -112,6 +112,12 @@ def write_current(trainer: Any, base: Checkpoint, out: Path) -> None:
             model = model.get_base_model()
         Checkpoint(model, base.tokenizer, base.profile).save(out, weights)
     trainer.accelerator.wait_for_everyone()
+
+
+def _gathered(trainer: Any, base: Checkpoint) -> dict[str, Any]:
+    """Return the weights that the processes share out, tied ones once: FSDP gives each of their names a copy."""
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
+    return {name: weight for name, weight in weights.items() if name not in base.model.all_tied_weights_keys}
 
 
 def _is_unwrapped(trainer: Any) -> bool:

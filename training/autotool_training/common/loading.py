@@ -41,7 +41,8 @@ class LoadSettings(BaseModel):
         if self.load_in_4bit:
             _require("bitsandbytes", "bitsandbytes", "base.load_in_4bit")
             # Otherwise they are loaded onto the first GPU by every process.
-            arguments["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
+            gpu = int(os.environ.get("LOCAL_RANK", "0"))
+            arguments["device_map"] = {"": gpu if torch.cuda.is_available() else "cpu"}
             arguments["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
@@ -57,9 +58,10 @@ def _require_flash(name: str) -> None:
         "flash_attention_3": ("flash_attn_interface", "flash-attn-3"),
     }
     if name in packages:
-        _require(*packages[name], f"base.attn_implementation={name}")
+        # Without a GPU the package cannot be installed either.
         if not torch.cuda.is_available():
             raise AutoToolError(f"base.attn_implementation={name} needs a GPU: leave it out on this machine.")
+        _require(*packages[name], f"base.attn_implementation={name}")
 
 
 def _require(module: str, package: str, setting: str) -> None:

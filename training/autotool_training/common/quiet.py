@@ -11,6 +11,8 @@ WARNINGS = (
 LOG_MESSAGES = {
     # On a machine without a GPU, where vLLM's CPU build needs no Triton.
     "vllm.triton_utils.importing": "Triton is installed, but doesn't include CPU backend",
+    # On a processor with AVX512-BF16, wherever bitsandbytes is installed; PEFT imports it.
+    "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward from kernels-community",
     # The trainer sets the model's special tokens to those of the tokenizer, as it should: the checkpoint has both.
     "transformers.trainer_utils": "The tokenizer has new PAD/BOS/EOS tokens",
 }

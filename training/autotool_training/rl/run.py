@@ -77,6 +77,7 @@ def train(
     Raises AutoToolError if there are too few records for a step, the folder holds another run or an unfinished one of older
     code with another objective, the loss is not a number or the disk is full.
     """
+    reject_server_without_gpu(settings)
     load_rewards(settings)
     args = grpo_config(settings, out / "steps", seed)
     fitting = _fitting(base, records, settings.max_prompt_tokens, skipped)
@@ -95,6 +96,15 @@ def train(
         trainer = _trainer(_Job(base, fitting, settings, out, seed, held_out), args)
         resume.train(trainer, out / "steps")
         return write_trained(trainer, base, out)
+
+
+def reject_server_without_gpu(settings: RlSettings) -> None:
+    """Raise AutoToolError if weights would go to a vLLM server from a machine without a GPU: TRL sends them by NCCL."""
+    if settings.rollouts == "vllm-server" and not torch.cuda.is_available():
+        raise AutoToolError(
+            "rl.rollouts=vllm-server needs a GPU here, from which the weights go to the server (by NCCL): set rl.rollouts to "
+            "vllm or transformers on this machine."
+        )
 
 
 def _held_out(base: Checkpoint, records: Sequence[Record], settings: RlSettings) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,8 @@ def test_4_bits_are_loaded_onto_the_gpu_of_the_process_and_are_another_run(monke
     monkeypatch.setattr(loading, "find_spec", lambda _: True)
     monkeypatch.setattr(loading, "BitsAndBytesConfig", dict)
     monkeypatch.setenv("LOCAL_RANK", "3")
+    assert LoadSettings(load_in_4bit=True).arguments()["device_map"] == {"": "cpu"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert LoadSettings(load_in_4bit=True).arguments()["device_map"] == {"": 3}
     assert "device_map" not in LoadSettings().arguments()
     base = scratch.make(SIZES, seed=0)
@@ -67,10 +70,25 @@ def test_4_bits_are_loaded_onto_the_gpu_of_the_process_and_are_another_run(monke
             "flash_attn",
             r"base\.attn_implementation=flash_attention_2 needs the package flash-attn: `pip install flash-attn`",
         ),
+        (
+            LoadSettings(dtype="bfloat16", attn_implementation="flash_attention_3"),
+            "flash_attn_interface",
+            r"base\.attn_implementation=flash_attention_3 needs the package flash-attn-3: `pip install flash-attn-3`",
+        ),
     ],
 )
-def test_a_package_that_is_not_installed_is_named(settings: LoadSettings, module: str, message: str) -> None:
-    if find_spec(module) is not None:
-        pytest.skip(f"{module} is installed")
+def test_a_package_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, settings: LoadSettings, module: str, message: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == module else find_spec(name))
     with pytest.raises(AutoToolError, match=message):
         load_checkpoint("anything", loading=settings)
+
+
+@pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3"])
+def test_flash_attention_is_refused_without_a_gpu_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    settings = LoadSettings(dtype="bfloat16", attn_implementation=name)
+    with pytest.raises(AutoToolError, match=rf"base\.attn_implementation={name} needs a GPU: leave it out on this machine"):
+        load_checkpoint("no/such/folder", loading=settings)

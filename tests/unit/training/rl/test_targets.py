@@ -10,6 +10,7 @@ import torch
 from support.training import SIZES, records
 from torch import Tensor
 
+from autotool_core.errors import AutoToolError
 from autotool_core.modes import Mode, ResolvedMode
 from autotool_training import scratch
 from autotool_training.common.checkpoint import Checkpoint
@@ -113,3 +114,11 @@ def test_targets_are_of_the_base_whatever_a_server_has(base: Checkpoint, tmp_pat
         made.append(run._with_targets(job, torch.device("cpu")).targets)
     assert made[0] is not None
     assert made[0] == made[1]
+
+
+def test_rl_over_a_server_is_refused_without_a_gpu(base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    settings = RlSettings.model_validate({"rollouts": "vllm-server", "vllm_url": "http://127.0.0.1:9"})
+    with pytest.raises(AutoToolError, match=r"rl\.rollouts=vllm-server needs a GPU here, .* set rl\.rollouts to vllm or"):
+        run.train(base, records(8), settings, tmp_path / "rl", seed=0)
+    assert not (tmp_path / "rl").exists()
