@@ -1,5 +1,6 @@
 """SFT of a tiny model from scratch: it learns, resumes, and its checkpoint can be served."""
 
+import json
 import math
 from pathlib import Path
 from typing import Literal
