@@ -67,7 +67,7 @@ def assert_no_foreign_lines(text: str) -> None:
 def output(command: list[str], folder: Path) -> list[str]:
     """Run a command until it has ended, and return the lines that it printed."""
     done = subprocess.run(
-        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=280, check=False
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=500, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert_no_foreign_lines(done.stdout + done.stderr)
