@@ -84,7 +84,7 @@ def run(
     _reject_labellers(settings.base.source, short, long)
     if settings.rl.rollouts != "transformers":
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
-    _reject_missing_hardware(settings, until)
+    _reject_missing_hardware(settings, until, folder)
     job = Job(
         recipe=settings,
         data=data,
@@ -120,17 +120,20 @@ def _words(launch: str) -> list[str]:
 
 def _reject_address() -> None:
     """Raise AutoToolError, before hours of training, if the server could not have the address that its variables name."""
-    from autotool_server.launch.listener import bind  # noqa: PLC0415
+    from autotool_server.launch.listener import listen  # noqa: PLC0415
     from autotool_server.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
-    bind(settings.host, settings.port).close()
+    listen(settings.host, settings.port).close()
 
 
-def _reject_missing_hardware(recipe: "Recipe", until: Until) -> None:
-    """Raise AutoToolError, before anything is read, if a stage needs a GPU or a package that this machine does not have."""
+def _reject_missing_hardware(recipe: "Recipe", until: Until, folder: Path) -> None:
+    """Raise AutoToolError, before anything is read, if a run that is not done needs a GPU or a package that is not here."""
+    from autotool_training.common.checkpoint import is_finished  # noqa: PLC0415
     from autotool_training.rl.run import reject_server_without_gpu  # noqa: PLC0415
 
+    if is_finished(folder / "rl"):
+        return
     if until not in {"data", "label"}:
         recipe.base.arguments()
     if until in {"rl", "measure"}:

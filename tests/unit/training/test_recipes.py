@@ -53,8 +53,8 @@ def test_every_recipe_of_a_run_has_its_variant() -> None:
     assert {name: load_recipe(FOLDER / f"{name}.toml").sft.modes for name in MODES} == MODES
 
 
-def test_lora_of_7_billion_parameters_is_refined_by_rounds_of_grpo_and_all_weights_are_not() -> None:
-    rounds = {"qwen2.5-7b-lora": 3, "qwen2.5-7b": 0}
+def test_runs_of_several_gpus_are_refined_without_rounds_of_grpo_and_with_a_threshold() -> None:
+    rounds = {"qwen2.5-7b-lora": 0, "qwen2.5-7b": 0}
     recipes = {name: load_recipe(FOLDER / f"{name}.toml").refine for name in rounds}
     assert {name: settings.rounds for name, settings in recipes.items()} == rounds
     assert {settings.min_alignment for settings in recipes.values()} == {"median"}

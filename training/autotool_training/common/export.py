@@ -116,7 +116,9 @@ def write_current(trainer: Any, base: Checkpoint, out: Path) -> None:
 
 def _gathered(trainer: Any, base: Checkpoint) -> dict[str, Any]:
     """Return the weights that the processes share out, tied ones once: FSDP gives each of their names a copy."""
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if not trainer.accelerator.is_main_process:
+        return {}
     return {name: weight for name, weight in weights.items() if name not in base.model.all_tied_weights_keys}
 
 

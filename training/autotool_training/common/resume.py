@@ -61,7 +61,7 @@ def claim_run_dir(
 
 def _further(out: Path, run: Mapping[str, Any], others: Mapping[str, Any], planned: str | None) -> str:
     """Return how to train on from the result of a finished run, if what differs is more of what was planned; else nothing."""
-    if planned is None or planned not in others or _value(run, planned) <= others[planned] or not is_finished(out):
+    if planned is None or {*others} != {planned} or _value(run, planned) <= others[planned] or not is_finished(out):
         return ""
     return (
         f" A finished run gets no more {planned}, since its learning rate has fallen to 0: to train on from its result, give "

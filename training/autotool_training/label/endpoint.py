@@ -105,8 +105,24 @@ class Endpoint:
         return LabelAttempt(record.id, task.index, answer)
 
     async def _ask(self, client: AsyncOpenAI, model: str, task: LabelTask) -> ChatCompletion:
-        """Return the server's answer, asked again without those fields of plain sampling that it refuses."""
+        """Return the server's answer, asked again without those fields of plain sampling that it refuses.
+
+        They are left out of later requests once an answer has come without them: an error about something else may quote them.
+        """
         plain = self._plain
+        while True:
+            try:
+                completion = await self._send(client, model, task, plain)
+            except REFUSALS as error:
+                kept = {name: value for name, value in plain.items() if name not in error.message}
+                if kept == plain:
+                    raise
+                plain = kept
+            else:
+                self._plain = {name: value for name, value in self._plain.items() if name in plain}
+                return completion
+
+    async def _send(self, client: AsyncOpenAI, model: str, task: LabelTask, plain: Mapping[str, float]) -> ChatCompletion:
         body = {
             **self._fields,
             **plain,
@@ -117,15 +133,8 @@ class Endpoint:
             "max_completion_tokens": self._sampling.max_tokens,
             "seed": self._sampling.seed + task.index,
         }
-        try:
-            # The official client takes fields that OpenAI does not have only in `extra_body`, and sends all of it.
-            return await client.chat.completions.create(messages=[], model="", extra_body=body)
-        except REFUSALS as error:
-            refused = [name for name in plain if name in error.message]
-            if not refused:
-                raise
-        self._plain = {name: value for name, value in self._plain.items() if name not in refused}
-        return await self._ask(client, model, task)
+        # The official client takes fields that OpenAI does not have only in `extra_body`, and sends all of it.
+        return await client.chat.completions.create(messages=[], model="", extra_body=body)
 
 
 def _parse_answer(choice: Choice) -> LabelAnswer:

@@ -77,7 +77,8 @@ def train(
     Raises AutoToolError if there are too few records for a step, the folder holds another run or an unfinished one of older
     code with another objective, the loss is not a number or the disk is full.
     """
-    reject_server_without_gpu(settings)
+    if not is_finished(out):
+        reject_server_without_gpu(settings)
     load_rewards(settings)
     args = grpo_config(settings, out / "steps", seed)
     fitting = _fitting(base, records, settings.max_prompt_tokens, skipped)
