@@ -10,7 +10,7 @@ import typer
 
 from autotool_core.console import plain_console
 from autotool_core.errors import AutoToolError
-from autotool_core.extras import require_vllm
+from autotool_core.extras import require, require_vllm
 from autotool_core.modes import ModeSwitch
 from autotool_training.cli_options import Change, LongModel, RecipeFile, Seed, ShortModel, Strict, Switch
 
@@ -80,7 +80,10 @@ def run(
     if serve and until != "measure":
         raise AutoToolError(f"--serve needs the result, which a run --until {until} does not make: leave one of them out.")
     if serve:
-        _reject_address()
+        require("--serve", "server")
+        from autotool_training.pipeline.serve_address import reject_address  # noqa: PLC0415
+
+        reject_address()
     _reject_labellers(settings.base.source, short, long)
     if settings.rl.rollouts != "transformers":
         require_vllm(f"rl.rollouts={settings.rl.rollouts}")
@@ -116,15 +119,6 @@ def _words(launch: str) -> list[str]:
         return shlex.split(launch)
     except ValueError as error:
         raise AutoToolError(f"--launch cannot be read as a command ({error}): close its quotation marks.") from error
-
-
-def _reject_address() -> None:
-    """Raise AutoToolError, before hours of training, if the server could not have the address that its variables name."""
-    from autotool_server.launch.listener import listen  # noqa: PLC0415
-    from autotool_server.settings import load_settings  # noqa: PLC0415
-
-    settings = load_settings()
-    listen(settings.host, settings.port).close()
 
 
 def _reject_missing_hardware(recipe: "Recipe", until: Until, folder: Path) -> None:

@@ -31,6 +31,7 @@ ASKED_FOR = (
     "autotool_server.engines.vllm",
     "autotool_bench.suites.bfcl.worker",
     "autotool_client.chat.keyboard",
+    "autotool_training.pipeline.serve_address",
 )
 PERF_CLI = "autotool_bench.perf.cli"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

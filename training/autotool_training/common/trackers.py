@@ -1,5 +1,6 @@
 """Services that the metrics of a run are sent to, by the integrations of transformers."""
 
+import sys
 from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,4 @@ def tracker_arguments(trackers: Sequence[Tracker], run: Path) -> dict[str, Any]:
 def finish_trackers(trackers: Collection[str]) -> None:
     """End the run in W&B, which transformers leaves open: the next stage of this process would go on in it."""
     if "wandb" in trackers:
-        import wandb  # noqa: PLC0415 a package that most runs do without
-
-        wandb.finish()
+        sys.modules["wandb"].finish()  # transformers has imported it
