@@ -17,7 +17,7 @@ from autotool_bench.perf.against_vllm import Spent, cost_of
 from autotool_core.errors import AutoToolError
 
 MODEL = "training/checkpoints/graded-tiny"
-OPTIONS = ("--rounds", "2", "--streams", "2", "--requests", "12", "--tokens", "33", "--modes", "short,long")
+OPTIONS = ("--rounds", "2", "--streams", "2", "--requests", "60", "--tokens", "33", "--modes", "short,long")
 
 
 def test_two_loads_tell_a_token_from_a_request() -> None:
